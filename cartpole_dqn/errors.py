@@ -1,0 +1,60 @@
+"""What can go wrong in words that a user can act on.
+
+* `CartpoleDqnError`: the base of them all; the command line prints its sentence and leaves with `exit_code`.
+* `UserError` (exit code 2): the input was wrong.
+* `ConfigError`, `UnknownComponentError`, `UnsuitableEnvError`, `RunFolderError`: kinds of `UserError`.
+* `CheckpointError` (exit code 2): a file that should hold a run's state does not.
+* `RunError` (exit code 1): a run or a check failed while it was under way.
+
+`did_you_mean` finds the nearest name for a typo.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CartpoleDqnError(Exception):
+    """An error whose message is a sentence for the user: what was expected, what came, what to do."""
+
+    exit_code = 1
+
+
+class UserError(CartpoleDqnError):
+    """The input was wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A configuration, a preset or an option does not hold together."""
+
+
+class UnknownComponentError(UserError):
+    """No component of that kind and name is registered."""
+
+
+class UnsuitableEnvError(UserError):
+    """The environment cannot be made, or deep Q-learning cannot be used on it."""
+
+
+class RunFolderError(UserError):
+    """A run folder is missing, foreign, or already there."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, damaged, or belongs to something else."""
+
+
+class RunError(CartpoleDqnError):
+    """A run or a check failed while it was under way."""
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the nearest of `names`, or the whole list where none is near."""
+    known = sorted(set(names))
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if near:
+        return f" Did you mean '{near[0]}'?"
+    return f" Known: {', '.join(known)}." if known else ""

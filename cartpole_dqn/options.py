@@ -1,0 +1,230 @@
+"""How a part declares its options, and how a table of them is checked.
+
+* `options_class`: the decorator of an options class: a frozen, keyword-only dataclass validated by pydantic.
+* `option`: one field: default, range, what it does, what is typical.
+* `part`: a field that names another component and holds its table.
+* `check_options`: a table (from TOML or flags) -> an instance, or a `ConfigError` in words.
+* `describe_options`: the fields as data, for listings and documentation.
+* `to_table`: an instance -> a plain table that TOML can hold.
+* `changed`: an instance -> another with some fields changed.
+
+>>> @options_class
+... class SoftOptions:
+...     tau: float = option(default=0.005, gt=0, le=1, effect="share of the online weights taken over each update")
+>>> check_options(SoftOptions, {"tau": 0.01}, where="agent.target_update")
+SoftOptions(tau=0.01)
+>>> check_options(SoftOptions, {"tua": 0.01}, where="agent.target_update")
+Traceback (most recent call last):
+    ...
+cartpole_dqn.errors.ConfigError: unknown option agent.target_update.tua. Did you mean 'tau'?
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast, dataclass_transform, get_type_hints
+
+import pydantic
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from cartpole_dqn.errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
+
+Part = dict[str, Any]
+"""A table that chooses a component: its `name` and its options, as in TOML."""
+
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def option(
+    default: Any = dataclasses.MISSING,
+    *,
+    default_factory: Callable[[], Any] | None = None,
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
+    effect: str,
+    typical: str = "",
+) -> Any:
+    """Declare one field of an options class: its default, its range, its effect and what is typical."""
+    given: dict[str, Any] = {}
+    if default_factory is not None:
+        given["default_factory"] = default_factory
+    elif default is not dataclasses.MISSING:
+        given["default"] = default
+    return Field(
+        **given, kw_only=True, gt=gt, ge=ge, lt=lt, le=le, description=effect, json_schema_extra={"typical": typical}
+    )
+
+
+def part(kind: str, name: str, *, effect: str = "", **table: Any) -> Any:
+    """Declare a field that holds another component of `kind`: by default `name` with the options in `table`."""
+    return Field(
+        default_factory=lambda: {"name": name, **table},
+        kw_only=True,
+        description=effect or f"the {kind} and its options",
+        json_schema_extra={"part": kind},
+    )
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option, part))
+def options_class(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen, keyword-only dataclass that refuses unknown keys, wrong types and numbers out of range."""
+    return cast(type[T], pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_STRICT)(cls))
+
+
+options = options_class
+
+
+@dataclass(frozen=True)
+class OptionInfo:
+    """One option as data: `type` and `range` are texts; `part` is the kind of component that it chooses, or ""."""
+
+    name: str
+    type: str
+    default: Any
+    required: bool
+    range: str
+    effect: str
+    typical: str
+    part: str
+
+
+def fields_of(cls: type) -> Mapping[str, FieldInfo]:
+    """Return pydantic's fields of an options class by name."""
+    fields: Mapping[str, FieldInfo] | None = getattr(cls, "__pydantic_fields__", None)
+    if fields is None:
+        raise ConfigError(f"{cls.__module__}.{cls.__qualname__} is no options class: decorate it with @options_class.")
+    return fields
+
+
+def describe_options(cls: type) -> list[OptionInfo]:
+    """Return what `plugins show` and the documentation say of each option."""
+    hints = get_type_hints(cls)
+    return [
+        OptionInfo(
+            name=name,
+            type=_type_text(hints.get(name, field.annotation)),
+            default=None if field.is_required() else field.get_default(call_default_factory=True, validated_data={}),
+            required=field.is_required(),
+            range=_range_text(field),
+            effect=field.description or "",
+            typical=str(_extra(field).get("typical", "")),
+            part=str(_extra(field).get("part", "")),
+        )
+        for name, field in fields_of(cls).items()
+    ]
+
+
+def check_options(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
+    """Return `table` as an instance of `cls`.
+
+    Args:
+        cls: a class decorated with `options_class`.
+        table: keys and values as TOML gives them; lists stand for tuples.
+        where: the dotted place of the table, for messages.
+
+    Raises:
+        ConfigError: an unknown key (with the nearest name), a wrong type, a number out of range or not finite.
+    """
+    _refuse_unknown(cls, table, where)
+    try:
+        # JSON mode is strict about numbers and booleans but takes a list for a tuple, as TOML needs.
+        return TypeAdapter(cls).validate_json(json.dumps(dict(table), default=_refuse))
+    except ValidationError as error:
+        raise ConfigError(" ".join(_explain(where, cls, e) for e in error.errors())) from None
+    except _NotPlainError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def to_table(instance: Any) -> dict[str, Any]:
+    """Return an options instance as a plain table: tuples as lists, fields that are None left out."""
+    return {
+        name: _plain(getattr(instance, name))
+        for name in fields_of(type(instance))
+        if getattr(instance, name) is not None
+    }
+
+
+def changed(instance: T, **changes: Any) -> T:
+    """Return a copy of an options instance with some fields changed; values are checked as in the constructor."""
+    return cast(T, dataclasses.replace(cast(Any, instance), **changes))
+
+
+class _NotPlainError(Exception):
+    pass
+
+
+def _refuse_unknown(cls: type, table: Mapping[str, Any], where: str) -> None:
+    known = fields_of(cls)
+    for key, value in table.items():
+        place = _dotted(where, key)
+        if key not in known:
+            raise ConfigError(f"unknown option {place}.{did_you_mean(str(key), known)}")
+        section = known[key].annotation
+        if isinstance(section, type) and hasattr(section, "__pydantic_fields__") and isinstance(value, Mapping):
+            _refuse_unknown(section, value, place)
+
+
+def _refuse(value: Any) -> Any:
+    raise _NotPlainError(f"{value!r} is a {type(value).__name__}, which a configuration cannot hold.")
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(type(value), "__pydantic_fields__"):
+        return to_table(value)
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _dotted(where: str, key: object) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def _explain(where: str, cls: type, error: Any) -> str:
+    place = where
+    for step in error["loc"]:
+        place = f"{place}[{step}]" if isinstance(step, int) else _dotted(place, step)
+    value = error.get("input")
+    came = "nothing" if error["type"] == "missing" else f"{value!r} ({type(value).__name__})"
+    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+    if error["type"] == "missing":
+        message = "a value"
+    top = fields_of(cls).get(str(error["loc"][0])) if error["loc"] else None
+    hint = f" {top.description[0].upper()}{top.description[1:]}." if top is not None and top.description else ""
+    return f"{place}: expected {message}, got {came}.{hint}"
+
+
+def _extra(field: FieldInfo) -> Mapping[str, Any]:
+    extra = field.json_schema_extra
+    return extra if isinstance(extra, dict) else {}
+
+
+def _type_text(hint: Any) -> str:
+    text = hint.__name__ if isinstance(hint, type) and not hasattr(hint, "__args__") else str(hint)
+    return text.replace("typing.", "").replace("NoneType", "None")
+
+
+def _range_text(field: FieldInfo) -> str:
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    found = [
+        f"{signs[attribute]} {_number(bound)}"
+        for constraint in field.metadata
+        for attribute in signs
+        if (bound := getattr(constraint, attribute, None)) is not None
+    ]
+    return ", ".join(found)
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if math.isfinite(value) and value == int(value) else repr(value)

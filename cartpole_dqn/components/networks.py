@@ -1,0 +1,246 @@
+"""Networks that turn observations into action values.
+
+* `TutorialConv` ("tutorial-conv"): the three 5x5 convolutions with BatchNorm of PyTorch's DQN tutorial.
+* `Conv` ("conv"): convolutions and one hidden layer, for images.
+* `Mlp` ("mlp"): fully connected layers, for anything.
+
+Images are [H, W] or [H, W, C]; stacks of them are [S, H, W, C], and S and C together become the channels. Weights start
+as PyTorch's layers start them (LeCun-like uniform, from torch's generator, which whoever builds the network seeds).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from gymnasium import spaces
+from pydantic import PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from cartpole_dqn.errors import ConfigError, UserError
+from cartpole_dqn.interfaces import Context, Network
+from cartpole_dqn.options import option, options_class
+
+
+@options_class
+class TutorialConvOptions:
+    """`TutorialConv` is as it is written there: it has no options."""
+
+
+class TutorialConv(Network):
+    """Three 5x5 convolutions of stride 2 with BatchNorm and ReLU (16, 32, 32 channels), and a linear head.
+
+    Source: "Reinforcement Learning (DQN) Tutorial" by Adam Paszke, the version for CartPole's screen. The head's size
+    is derived from the image: 448 numbers for 40 x 80.
+
+    BatchNorm: in train mode each batch is normalised by its own mean and variance, and the running statistics move by
+    a tenth towards them; in eval mode the running statistics are used and stay. So in train mode the values of one
+    observation depend on its batch, also when that batch is a single observation to act on. The tutorial leaves the
+    online network in train mode always and the target in eval mode; the statistics reach the target as its buffers.
+
+    Raises:
+        UserError: observations are no images, or smaller than 29 x 29.
+    """
+
+    Options = TutorialConvOptions
+
+    def __init__(self, options: TutorialConvOptions, context: Context) -> None:
+        super().__init__(context)
+        channels, height, width = _image_size(context.observation_space, "tutorial-conv")
+        kernels, strides = (5, 5, 5), (2, 2, 2)
+        size = _size_after((height, width), kernels, strides, "tutorial-conv")
+        widths = (channels, 16, 32, 32)
+        layers: list[nn.Module] = []
+        for i in range(3):
+            layers += [
+                nn.Conv2d(widths[i], widths[i + 1], kernels[i], strides[i]),
+                nn.BatchNorm2d(widths[i + 1]),
+                nn.ReLU(),
+            ]
+        self.convolutions = nn.Sequential(*layers)
+        self.head = nn.Linear(widths[-1] * math.prod(size), self.num_actions)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """[B, H, W, C] (or the other forms of images) -> [B, A]."""
+        output: Tensor = self.head(self.convolutions(_channels_first(self.scale(obs))).flatten(1))
+        return output
+
+
+@options_class
+class ConvOptions:
+    """Options of `Conv`."""
+
+    channels: list[PositiveInt] = option(
+        default_factory=lambda: [16, 32], effect="output channels of each convolution", typical="[16, 32], [32, 64, 64]"
+    )
+    kernels: list[PositiveInt] = option(
+        default_factory=lambda: [8, 4], effect="kernel size of each convolution", typical="[8, 4], [8, 4, 3]"
+    )
+    strides: list[PositiveInt] = option(
+        default_factory=lambda: [4, 2], effect="stride of each convolution", typical="[4, 2], [4, 2, 1]"
+    )
+    hidden: int = option(default=128, ge=1, effect="units of the hidden layer", typical="128 to 512")
+    zero: list[float] = option(
+        default_factory=list,
+        effect="what the network reads as 0, one number a channel or one for all: 255 for a white background, 128 for "
+        "a difference encoded as 128 + d/2; empty is 0",
+        typical="[], [255, 128]",
+    )
+    spread: list[PositiveFloat] = option(
+        default_factory=list,
+        effect="what the distance from zero is divided by, one number a channel or one for all; empty is the bound of "
+        "the observation space for integers and 1 for floats",
+        typical="[], [255, 127]",
+    )
+    norm: Literal["none", "layer"] = option(
+        default="none", effect="layer normalisation before each ReLU (Ba et al. 2016)"
+    )
+    channels_last: bool = option(
+        default=True,
+        effect="whether activations lie in memory as [B, H, W, C]; changes speed, and results by rounding only",
+    )
+
+
+class Conv(Network):
+    """Convolutions with ReLU, a hidden layer with ReLU, and a linear head (after Mnih et al. 2015, smaller).
+
+    Raises:
+        ConfigError: lists whose lengths don't fit together, or don't fit the channels.
+        UserError: observations are no images, or too small for the convolutions.
+    """
+
+    Options = ConvOptions
+    zero: Tensor
+    spread: Tensor
+
+    def __init__(self, options: ConvOptions, context: Context) -> None:
+        super().__init__(context)
+        if not options.channels or not len(options.channels) == len(options.kernels) == len(options.strides):
+            raise ConfigError(
+                f"network conv: channels {options.channels}, kernels {options.kernels} and strides {options.strides} "
+                f"must name one number for each convolution, and at least one."
+            )
+        channels, height, width = _image_size(context.observation_space, "conv")
+        size = _size_after((height, width), options.kernels, options.strides, "conv")
+        self.channels_last = options.channels_last
+        self.shifts = bool(options.zero or options.spread)
+        if self.shifts:
+            # Buffers move with the module between devices; they are settings, so no checkpoint needs them.
+            shape = context.observation_space.shape
+            self.register_buffer("zero", _per_channel(options.zero, 0.0, shape, "zero"), persistent=False)
+            self.register_buffer("spread", _per_channel(options.spread, self._bound, shape, "spread"), persistent=False)
+        layers: list[nn.Module] = []
+        before = channels
+        for after, kernel, stride in zip(options.channels, options.kernels, options.strides, strict=True):
+            layers.append(nn.Conv2d(before, after, kernel, stride))
+            if options.norm == "layer":
+                layers.append(nn.GroupNorm(1, after))
+            layers.append(nn.ReLU())
+            before = after
+        self.convolutions = nn.Sequential(*layers)
+        if self.channels_last:
+            self.convolutions.to(memory_format=torch.channels_last)
+        dense = _dense([before * math.prod(size), options.hidden], options.norm, nn.ReLU)
+        self.head = nn.Sequential(*dense, nn.Linear(options.hidden, self.num_actions))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """[B, H, W, C] (or the other forms of images) -> [B, A]."""
+        x = (obs.float() - self.zero) / self.spread if self.shifts else self.scale(obs)
+        x = _channels_first(x)
+        x = x.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
+        output: Tensor = self.head(self.convolutions(x).flatten(1))
+        return output
+
+
+@options_class
+class MlpOptions:
+    """Options of `Mlp`."""
+
+    hidden: list[PositiveInt] = option(
+        default_factory=lambda: [128, 128], effect="units of each hidden layer; empty is a linear function"
+    )
+    activation: Literal["relu", "tanh"] = option(default="relu", effect="what follows each hidden layer")
+    norm: Literal["none", "layer"] = option(default="none", effect="layer normalisation before each activation")
+
+
+class Mlp(Network):
+    """Fully connected layers; observations of any shape are flattened."""
+
+    Options = MlpOptions
+
+    def __init__(self, options: MlpOptions, context: Context) -> None:
+        super().__init__(context)
+        widths = [math.prod(context.observation_space.shape), *options.hidden]
+        dense = _dense(widths, options.norm, {"relu": nn.ReLU, "tanh": nn.Tanh}[options.activation])
+        self.layers = nn.Sequential(*dense, nn.Linear(widths[-1], self.num_actions))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """[B, ...] -> [B, A]."""
+        output: Tensor = self.layers(self.scale(obs).reshape(obs.shape[0], -1))
+        return output
+
+
+def _dense(widths: Sequence[int], norm: str, activation: type[nn.Module]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(widths):
+        layers.append(nn.Linear(before, after))
+        if norm == "layer":
+            layers.append(nn.LayerNorm(after))
+        layers.append(activation())
+    return layers
+
+
+def _channels_first(images: Tensor) -> Tensor:
+    """[B, H, W], [B, H, W, C] or [B, S, H, W, C] -> [B, channels, H, W]; a view where there is one."""
+    if images.dim() == 3:
+        return images[:, None]
+    if images.dim() == 4:
+        return images.permute(0, 3, 1, 2)
+    return images.permute(0, 1, 4, 2, 3).flatten(1, 2)
+
+
+def _image_size(space: spaces.Box, who: str) -> tuple[int, int, int]:
+    """Return (channels, H, W) of the images in `space`, or raise a `UserError`."""
+    shape = space.shape
+    if len(shape) == 2:
+        return 1, shape[0], shape[1]
+    if len(shape) == 3:
+        return shape[2], shape[0], shape[1]
+    if len(shape) == 4:
+        return shape[0] * shape[3], shape[1], shape[2]
+    raise UserError(
+        f"network {who} reads images ([H, W], [H, W, C] or [S, H, W, C]), but observations are {space.dtype} "
+        f"{list(shape)}. Choose the network mlp, or observe pixels."
+    )
+
+
+def _size_after(size: tuple[int, int], kernels: Sequence[int], strides: Sequence[int], who: str) -> tuple[int, int]:
+    """Return (H, W) after the convolutions, or raise a `UserError` where nothing would be left."""
+    least = 1
+    for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
+        least = (least - 1) * stride + kernel
+    if min(size) < least:
+        raise UserError(
+            f"network {who}: images of {size[0]} x {size[1]} are too small: with kernels {list(kernels)} and strides "
+            f"{list(strides)} it needs {least} x {least} or more. Make observations larger (images are [H, W, C]; a "
+            f"stack of grey ones is [S, H, W, 1]), or choose another network."
+        )
+    for kernel, stride in zip(kernels, strides, strict=True):
+        size = ((size[0] - kernel) // stride + 1, (size[1] - kernel) // stride + 1)
+    return size
+
+
+def _per_channel(values: Sequence[float], default: float, shape: tuple[int, ...], name: str) -> Tensor:
+    """Return `values` spread out over the whole `shape` of images: several times faster than to broadcast channels."""
+    stack, last = (shape[0] if len(shape) == 4 else 1), (shape[-1] if len(shape) > 2 else 1)
+    if len(values) not in (0, 1, stack * last):
+        raise ConfigError(
+            f"network conv: {name} has {len(values)} numbers, but observations have {stack * last} channels: give one "
+            f"for each, or one for all."
+        )
+    each = torch.tensor(values or [default], dtype=torch.float32).expand(stack * last)
+    height, width = shape[1:3] if len(shape) == 4 else shape[:2]
+    return each.reshape(stack, 1, 1, last).expand(stack, height, width, last).reshape(shape).contiguous()

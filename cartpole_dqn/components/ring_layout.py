@@ -1,0 +1,109 @@
+"""The arrays of a `TransitionRing`: which there are, and whether saved ones fit.
+
+* `layout`: names, shapes and dtypes; the one place that knows them, for building and for foretelling the bytes.
+* `check_state`: a saved state is checked as a whole before a ring takes anything over from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from cartpole_dqn.interfaces import State
+
+Form = tuple[tuple[int, ...], np.dtype[Any]]
+"""Shape and dtype."""
+
+
+def layout(space: spaces.Box, capacity: int, num_envs: int, n_step: int) -> dict[str, Form]:
+    """Return the arrays of a ring; raise `ValueError` where there can be none."""
+    if not isinstance(space, spaces.Box):
+        raise ValueError(f"TransitionRing stores observations of a Box space, got {space}.")
+    if num_envs < 1 or n_step < 1:
+        raise ValueError(f"TransitionRing needs num_envs and n_step of 1 or more, got {num_envs} and {n_step}.")
+    # One valid transition, its episode's end, and n_step slots of an episode whose first return is not complete yet:
+    # with fewer, a ring that held something valid could come to hold nothing.
+    least = n_step + 2
+    if capacity // num_envs < least:
+        raise ValueError(
+            f"a capacity of {capacity} slots gives each of {num_envs} lanes {capacity // num_envs}, but {n_step}-step "
+            f"returns need {least} or more: set a capacity of at least {least * num_envs}."
+        )
+    dtype = np.dtype(space.dtype)
+    try:
+        torch.from_numpy(np.zeros(0, dtype))
+    except (TypeError, ValueError):
+        raise ValueError(f"TransitionRing: torch has no tensors of dtype {dtype}; convert the observations.") from None
+    slots = capacity // num_envs * num_envs
+    int64, float32 = np.dtype(np.int64), np.dtype(np.float32)
+    return {
+        "obs": ((slots, *space.shape), dtype),
+        "actions": ((slots,), int64),
+        "rewards": ((slots,), float32),
+        "discounts": ((slots,), float32),
+        "next_slots": ((slots,), int64),
+        "stamps": ((slots,), int64),
+        "queue": ((slots,), int64),
+    }
+
+
+def check_state(state: State, own: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a saved state, or raise a `ValueError` that says why this ring cannot take them over.
+
+    Args:
+        state: what `TransitionRing.state_dict` returned.
+        own: the ring's num_envs, capacity, n_step and gamma.
+        arrays: the ring's arrays as `layout` names them.
+    """
+    for name, value in own.items():
+        if state.get(name) != value:
+            raise ValueError(
+                f"TransitionRing: the saved state has {name} {state.get(name)}, this ring {value}. Build the ring as "
+                f"it was when the state was saved."
+            )
+    lanes, capacity = int(own["num_envs"]), int(own["capacity"])
+    _check_lanes(state, lanes, int(own["n_step"]))
+    most = min(max(state["numbers"]), capacity // lanes)
+    saved = {name: np.asarray(array) for name, array in state["arrays"].items()}
+    if saved.keys() != arrays.keys() - {"queue"}:
+        raise _damaged(f"has the arrays {sorted(saved)}")
+    for name, array in saved.items():
+        shape, dtype = (lanes, most, *arrays[name].shape[1:]), arrays[name].dtype
+        if array.shape != shape or array.dtype != dtype:
+            raise ValueError(
+                f"TransitionRing: the saved array {name} should be {dtype} {list(shape)}, but is {array.dtype} "
+                f"{list(array.shape)}. It was saved with other observations, or is damaged."
+            )
+    _check_stamps(saved["stamps"], saved["next_slots"], state["numbers"], capacity)
+    return saved
+
+
+def _check_lanes(state: State, lanes: int, n_step: int) -> None:
+    parts = [state.get(name) for name in ("numbers", "open", "pending")]
+    if not all(isinstance(part, list) and len(part) == lanes for part in parts) or "arrays" not in state:
+        raise _damaged(f"lacks numbers, open and pending of {lanes} lanes, or its arrays")
+    for number, is_open, pending in zip(*parts, strict=True):
+        most = min(n_step - 1, number - 1) if is_open else 0
+        if number < 0 or (is_open and number < 2) or len(pending) > most:
+            raise _damaged(f"has a lane at slot {number} with {len(pending)} incomplete transitions")
+
+
+def _check_stamps(stamps: NDArray[np.int64], next_slots: NDArray[np.int64], numbers: list[int], capacity: int) -> None:
+    count = len(numbers)
+    length = capacity // count
+    lanes, places = np.nonzero(stamps >= 0)
+    index_lanes, indices = stamps[lanes, places] % count, stamps[lanes, places] // count
+    newest = np.asarray(numbers, np.int64)[lanes] - 1
+    sound = (index_lanes == lanes) & (indices % length == places)
+    sound &= (indices < newest) & (indices > newest - length) & (next_slots[lanes, places] // length == lanes)
+    if not sound.all():
+        raise _damaged("names transitions that it cannot hold")
+
+
+def _damaged(why: str) -> ValueError:
+    return ValueError(f"TransitionRing: the saved state {why}; it is damaged.")

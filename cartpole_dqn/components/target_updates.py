@@ -1,0 +1,112 @@
+"""How the target network follows the online one.
+
+* `HardTargetUpdate` ("hard"): a whole copy now and then (Mnih et al. 2015).
+* `SoftTargetUpdate` ("soft"): a small step towards the online network often (Lillicrap et al. 2016).
+
+Both copy buffers, BatchNorm's running statistics for example, as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from cartpole_dqn.interfaces import Context, TargetUpdate
+from cartpole_dqn.options import option, options_class
+
+
+@options_class
+class HardOptions:
+    """Options of `HardTargetUpdate`."""
+
+    every: int = option(default=500, ge=1, effect="updates or episodes between copies", typical="500 updates")
+    unit: Literal["updates", "episodes"] = option(default="updates", effect="what `every` counts")
+    first: int = option(
+        default=0,
+        ge=0,
+        effect="the update or episode after which the first copy is made; 0: when the first interval is over. With 1 "
+        "and every = 10, copies follow episodes 1, 11, 21, ...",
+    )
+
+
+class HardTargetUpdate(TargetUpdate):
+    """Copies all weights and buffers after every so many updates or episodes."""
+
+    Options = HardOptions
+
+    def __init__(self, options: HardOptions, context: Context) -> None:
+        self._options = options
+        self._pair = _Pair()
+
+    def after_update(self, online: nn.Module, target: nn.Module, updates: int) -> None:
+        """See `TargetUpdate`."""
+        self._copy_if_due(online, target, "updates", updates)
+
+    def after_episode(self, online: nn.Module, target: nn.Module, episodes: int) -> None:
+        """See `TargetUpdate`."""
+        self._copy_if_due(online, target, "episodes", episodes)
+
+    @torch.no_grad()
+    def _copy_if_due(self, online: nn.Module, target: nn.Module, unit: str, count: int) -> None:
+        first = self._options.first
+        if unit == self._options.unit and count >= first and (count - first) % self._options.every == 0:
+            source, destination = self._pair.parameters(online, target)
+            torch._foreach_copy_(destination, source)
+            self._pair.copy_buffers()
+
+
+@options_class
+class SoftOptions:
+    """Options of `SoftTargetUpdate`."""
+
+    tau: float = option(
+        default=0.005, gt=0, le=1, effect="share of the online weights taken over each time", typical="0.005 to 0.02"
+    )
+    every_updates: int = option(default=1, ge=1, effect="updates between two such steps", typical="1")
+
+
+class SoftTargetUpdate(TargetUpdate):
+    """Moves each weight by `tau` of its distance to the online one; copies buffers."""
+
+    Options = SoftOptions
+
+    def __init__(self, options: SoftOptions, context: Context) -> None:
+        self._options = options
+        self._pair = _Pair()
+
+    @torch.no_grad()
+    def after_update(self, online: nn.Module, target: nn.Module, updates: int) -> None:
+        """See `TargetUpdate`."""
+        if updates % self._options.every_updates == 0:
+            source, destination = self._pair.parameters(online, target)
+            torch._foreach_lerp_(destination, source, self._options.tau)
+            self._pair.copy_buffers()
+
+
+class _Pair:
+    """The parameters and buffers of two equal networks, listed once: walking a module costs more than moving it."""
+
+    def __init__(self) -> None:
+        self._modules: tuple[nn.Module | None, nn.Module | None] = (None, None)
+        self._parameters: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self._buffers: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+    def parameters(self, online: nn.Module, target: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the parameters of both, in the same order."""
+        if self._modules[0] is not online or self._modules[1] is not target:
+            self._modules = (online, target)
+            self._parameters = (list(online.parameters()), list(target.parameters()))
+            # The tables rather than the tensors in them: a module may put a new tensor in a buffer's place.
+            self._buffers = [
+                (a._buffers, b._buffers) for a, b in zip(online.modules(), target.modules(), strict=True) if a._buffers
+            ]
+        return self._parameters
+
+    def copy_buffers(self) -> None:
+        """Copy the buffers of the networks last named."""
+        for source, destination in self._buffers:
+            for name, buffer in source.items():
+                if buffer is not None:
+                    destination[name].copy_(buffer)

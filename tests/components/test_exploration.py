@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from cartpole_dqn.components.exploration import EpsilonGreedy, ExponentialEpsilon, LinearEpsilon
+from cartpole_dqn.errors import ConfigError
+from cartpole_dqn.interfaces import Context
+from cartpole_dqn.options import check_options
+
+CONTEXT = Context(observation_space=spaces.Box(-1, 1, (4,), np.float32), action_space=spaces.Discrete(4))
+
+
+def constant(epsilon: float) -> EpsilonGreedy:
+    return LinearEpsilon(LinearEpsilon.Options(start=epsilon, end=epsilon), CONTEXT)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def never() -> Tensor:
+    raise AssertionError("q was called although no lane is greedy")
+
+
+def everything(lanes: int, actions: int) -> Tensor:
+    return torch.ones(lanes, actions, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("step", [0, 1, 100, 1000, 10**6])
+def test_exponential_formula(step: int) -> None:
+    epsilon = ExponentialEpsilon(ExponentialEpsilon.Options(), CONTEXT).epsilon(step)
+    assert math.isclose(epsilon, 0.05 + (0.9 - 0.05) * math.exp(-1.0 * step / 1000))
+
+
+def test_linear_formula() -> None:
+    linear = LinearEpsilon(LinearEpsilon.Options(start=1.0, end=0.2, steps=4), CONTEXT)
+    assert [round(linear.epsilon(step), 12) for step in (0, 1, 2, 3, 4, 5, 10**9)] == [
+        1.0,
+        0.8,
+        0.6,
+        0.4,
+        0.2,
+        0.2,
+        0.2,
+    ]
+
+
+def test_defaults() -> None:
+    linear = LinearEpsilon(LinearEpsilon.Options(), CONTEXT)
+    exponential = ExponentialEpsilon(ExponentialEpsilon.Options(), CONTEXT)
+    assert (linear.epsilon(0), linear.epsilon(4000)) == (1.0, 0.02)
+    assert exponential.epsilon(0) == 0.9
+
+
+def test_greedy_takes_the_best_action_of_each_lane() -> None:
+    q = torch.tensor([[1.0, 3.0, 2.0, 0.0], [5.0, -1.0, 2.0, float("-inf")]])
+    actions = constant(0.0).select(lambda: q, 0, generator(), everything(2, 4))
+    assert actions.dtype == torch.int64
+    assert actions.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_random_actions_are_uniform_over_the_allowed_ones(lanes: int) -> None:
+    mask = torch.tensor([[True, False, True, True], [False, True, False, False], [True, True, True, True]])[:lanes]
+    counts, draws = torch.zeros(lanes, 4), generator()
+    for step in range(6000):
+        actions = constant(1.0).select(never, step, draws, mask)
+        assert actions.shape == (lanes,)
+        counts[torch.arange(lanes), actions] += 1
+    expected = 6000 * mask / mask.sum(1, keepdim=True)
+    assert (counts[~mask] == 0).all()
+    squares = torch.where(mask, (counts - expected) ** 2 / expected.clamp(min=1), 0).sum(1)
+    # Chi-square with up to 3 degrees of freedom: above 16.3 once in a thousand.
+    assert (squares < 16.3).all()
+
+
+def test_lanes_draw_on_their_own() -> None:
+    draws = generator()
+    pairs = torch.zeros(4, 4)
+    for step in range(4000):
+        first, second = constant(1.0).select(never, step, draws, everything(2, 4)).tolist()
+        pairs[first, second] += 1
+    # Chi-square with 15 degrees of freedom: above 37.7 once in a thousand.
+    assert ((pairs - 250) ** 2 / 250).sum() < 37.7
+
+
+def test_each_lane_explores_as_often_as_epsilon_says() -> None:
+    q, draws, greedy = torch.tensor([[0.0, 0.0, 9.0, 0.0]] * 2), generator(), torch.zeros(2)
+    for step in range(4000):
+        greedy += constant(0.4).select(lambda: q, step, draws, everything(2, 4)) == 2
+    share = greedy / 4000
+    # 0.6 by value and a quarter of 0.4 by chance; one standard deviation is 0.0072.
+    assert ((share - 0.7).abs() < 0.03).all()
+
+
+@pytest.mark.parametrize("lanes", [1, 5])
+def test_what_is_drawn_depends_on_the_number_of_calls_alone(lanes: int) -> None:
+    states = []
+    for epsilon, best, allowed in ((0.0, 0, 4), (1.0, 1, 4), (0.5, 2, 2), (0.5, 3, 4)):
+        draws, mask = generator(7), everything(lanes, 4)
+        mask[:, allowed:] = False
+        q = torch.zeros(lanes, 4)
+        q[:, best % allowed] = 1
+        for step in range(10):
+            constant(epsilon).select(q.clone, step, draws, mask)
+        states.append(draws.get_state())
+    assert all(torch.equal(state, states[0]) for state in states)
+
+
+def test_same_generator_same_actions() -> None:
+    def play(seed: int) -> list[Any]:
+        draws, q = generator(seed), torch.arange(12.0).reshape(3, 4)
+        return [constant(0.5).select(lambda: q, s, draws, everything(3, 4)).tolist() for s in range(30)]
+
+    assert play(3) == play(3)
+    assert play(3) != play(4)
+
+
+def test_q_is_called_once_where_some_lane_is_greedy() -> None:
+    calls = 0
+
+    def q() -> Tensor:
+        nonlocal calls
+        calls += 1
+        return torch.zeros(8, 4)
+
+    explored = constant(0.5).select(q, 0, generator(), everything(8, 4))
+    assert calls == 1
+    assert len(set(explored.tolist())) > 1
+
+
+def test_a_lane_without_allowed_actions_is_named() -> None:
+    mask = everything(3, 4)
+    mask[1] = False
+    with pytest.raises(ValueError, match="lane 1 allows none of its 4 actions"):
+        constant(1.0).select(never, 0, generator(), mask)
+
+
+@pytest.mark.parametrize(
+    ("part", "table"),
+    [
+        (LinearEpsilon, {"start": 1.1}),
+        (LinearEpsilon, {"steps": 0}),
+        (LinearEpsilon, {"decay": 5}),
+        (ExponentialEpsilon, {"end": -0.1}),
+        (ExponentialEpsilon, {"decay": 0}),
+    ],
+)
+def test_bad_options_are_refused(part: Any, table: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(table))):
+        check_options(part.Options, table, where="agent.exploration")

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from gymnasium import spaces
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from cartpole_dqn.components.networks import Conv, Mlp, TutorialConv
+from cartpole_dqn.errors import ConfigError, UserError
+from cartpole_dqn.interfaces import Context, Network
+from cartpole_dqn.options import check_options
+from cartpole_dqn.seeding import seeded_torch
+
+
+def context(space: spaces.Box, actions: int = 2) -> Context:
+    return Context(observation_space=space, action_space=spaces.Discrete(actions))
+
+
+def box(shape: tuple[int, ...], dtype: Any = np.uint8) -> spaces.Box:
+    low, high = (-1, 1) if np.issubdtype(dtype, np.floating) else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return spaces.Box(low, high, shape, dtype)
+
+
+def build(part: Any, space: spaces.Box, actions: int = 2, seed: int = 0, **table: Any) -> Any:
+    with seeded_torch(seed):
+        return part(part.Options(**table), context(space, actions))
+
+
+def observations(space: spaces.Box, count: int, seed: int = 0) -> Tensor:
+    space = spaces.Box(space.low, space.high, space.shape, space.dtype.type, seed=seed)
+    return torch.from_numpy(np.stack([space.sample() for _ in range(count)]))
+
+
+DIFFERENCE = spaces.Box(-255, 255, (40, 80, 3), np.int16)
+CASES = [
+    (TutorialConv, DIFFERENCE, {}),
+    (TutorialConv, box((29, 31)), {}),
+    (TutorialConv, box((4, 40, 80, 1)), {}),
+    (Conv, box((40, 80, 2)), {}),
+    (Conv, box((40, 80, 2)), {"norm": "layer", "channels_last": False}),
+    (Conv, box((40, 80), np.float32), {"channels": [4], "kernels": [5], "strides": [3], "hidden": 7}),
+    (Conv, box((4, 40, 80, 3)), {"zero": [128.0], "spread": [127.0]}),
+    (Mlp, box((4,), np.float32), {}),
+    (Mlp, box((4,), np.float64), {"hidden": [5], "activation": "tanh", "norm": "layer"}),
+    (Mlp, box((6, 5, 3)), {"hidden": []}),
+]
+
+
+@pytest.mark.parametrize(("part", "space", "table"), CASES)
+def test_shapes_and_gradients_reach_every_parameter(part: Any, space: spaces.Box, table: dict[str, Any]) -> None:
+    network = build(part, space, actions=3, **table)
+    assert isinstance(network, Network)
+    output = network(observations(space, 5))
+    assert output.shape == (5, 3)
+    assert output.dtype == torch.float32
+    output.square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        # BatchNorm takes the mean away, so that a bias just before it is without effect, as in the tutorial.
+        if part is TutorialConv and name in {f"convolutions.{i}.bias" for i in (0, 3, 6)}:
+            continue
+        assert (parameter.grad != 0).any(), name
+
+
+@pytest.mark.parametrize(("part", "space", "table"), CASES)
+def test_the_same_seed_gives_the_same_weights(part: Any, space: spaces.Box, table: dict[str, Any]) -> None:
+    first, again, other = (build(part, space, seed=seed, **table) for seed in (5, 5, 6))
+    obs = observations(space, 3)
+    assert torch.equal(first(obs), again(obs))
+    assert not torch.equal(first(obs), other(obs))
+
+
+def test_tutorial_conv_against_its_formula() -> None:
+    network = build(TutorialConv, DIFFERENCE)
+    assert network.head.in_features == 448
+    obs = observations(DIFFERENCE, 6)
+    weights = {name: value.clone() for name, value in network.state_dict().items()}
+
+    def by_hand(training: bool) -> Tensor:
+        x = obs.float().permute(0, 3, 1, 2).contiguous() / 255
+        for conv, norm in (("0", "1"), ("3", "4"), ("6", "7")):
+            c, n = f"convolutions.{conv}.", f"convolutions.{norm}."
+            x = F.conv2d(x, weights[c + "weight"], weights[c + "bias"], stride=2)
+            mean, var = weights[n + "running_mean"].clone(), weights[n + "running_var"].clone()
+            x = F.relu(F.batch_norm(x, mean, var, weights[n + "weight"], weights[n + "bias"], training))
+        return F.linear(x.reshape(6, -1), weights["head.weight"], weights["head.bias"])
+
+    torch.testing.assert_close(network.eval()(obs), by_hand(False), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(network.train()(obs), by_hand(True), atol=1e-5, rtol=1e-4)
+
+
+def test_batchnorm_sees_the_batch_in_train_mode_only() -> None:
+    network = build(TutorialConv, DIFFERENCE)
+    obs = observations(DIFFERENCE, 6)
+    before = network.convolutions[1].running_mean.clone()
+    network.eval()
+    torch.testing.assert_close(network(obs)[:1], network(obs[:1]))
+    assert torch.equal(network.convolutions[1].running_mean, before)
+    network.train()
+    assert (network(obs)[:1] - network(obs[:1])).abs().max() > 1e-3
+    assert not torch.equal(network.convolutions[1].running_mean, before)
+
+
+def test_conv_against_its_formula() -> None:
+    space = box((40, 80, 2))
+    network = build(Conv, space)
+    obs, weights = observations(space, 4), network.state_dict()
+    x = obs.float().permute(0, 3, 1, 2) / 255
+    x = F.relu(F.conv2d(x, weights["convolutions.0.weight"], weights["convolutions.0.bias"], stride=4))
+    x = F.relu(F.conv2d(x, weights["convolutions.2.weight"], weights["convolutions.2.bias"], stride=2))
+    x = F.relu(F.linear(x.reshape(4, -1), weights["head.0.weight"], weights["head.0.bias"]))
+    x = F.linear(x, weights["head.2.weight"], weights["head.2.bias"])
+    torch.testing.assert_close(network(obs), x, atol=1e-5, rtol=1e-5)
+
+
+def test_mlp_against_its_formula() -> None:
+    space = box((4,), np.float32)
+    network = build(Mlp, space)
+    obs, weights = observations(space, 7), network.state_dict()
+    x = F.relu(F.linear(obs, weights["layers.0.weight"], weights["layers.0.bias"]))
+    x = F.relu(F.linear(x, weights["layers.2.weight"], weights["layers.2.bias"]))
+    x = F.linear(x, weights["layers.4.weight"], weights["layers.4.bias"])
+    assert weights["layers.2.weight"].shape == (128, 128)
+    torch.testing.assert_close(network(obs), x)
+
+
+@pytest.mark.parametrize("norm", ["none", "layer"])
+def test_channels_last_changes_rounding_only(norm: str) -> None:
+    space = box((40, 80, 2))
+    one, other = (build(Conv, space, channels_last=last, norm=norm) for last in (True, False))
+    assert one.convolutions[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert other.convolutions[0].weight.is_contiguous()
+    obs = observations(space, 4)
+    torch.testing.assert_close(one(obs), other(obs), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("part", [Mlp, Conv, TutorialConv])
+@pytest.mark.parametrize(
+    ("dtype", "low", "high", "bound"),
+    [(np.uint8, 0, 255, 255), (np.int16, -255, 255, 255), (np.int16, 0, 100, 100), (np.float32, -1, 1, 1)],
+)
+def test_integers_are_divided_by_their_bound(part: Any, dtype: Any, low: int, high: int, bound: int) -> None:
+    space = spaces.Box(low, high, (40, 40, 2), dtype)
+    network, plain = build(part, space), build(part, box((40, 40, 2), np.float32))
+    obs = observations(space, 3)
+    assert network.scale(obs).abs().max() <= 1
+    torch.testing.assert_close(network(obs), plain(obs.float() / bound))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=st.sampled_from([(9, 8), (9, 8, 3), (2, 9, 8, 3)]),
+    zero=st.sampled_from(["none", "one", "each"]),
+    spread=st.sampled_from(["none", "one", "each"]),
+    dtype=st.sampled_from([np.uint8, np.float32]),
+)
+def test_zero_and_spread_agree_with_channels_taken_apart(
+    shape: tuple[int, ...], zero: str, spread: str, dtype: Any
+) -> None:
+    small: dict[str, Any] = {"channels": [4], "kernels": [3], "strides": [2], "hidden": 8}
+    space = box(shape, dtype)
+    channels = {2: 1, 3: shape[-1], 4: shape[0] * shape[-1]}[len(shape)]
+    zeros = {"none": [], "one": [200.0], "each": [10.0 * (i + 1) for i in range(channels)]}[zero]
+    spreads = {"none": [], "one": [50.0], "each": [20.0 + i for i in range(channels)]}[spread]
+    network = build(Conv, space, zero=zeros, spread=spreads, **small)
+    plain = build(Conv, spaces.Box(-9, 9, (9, 8, channels), np.float32), **small)
+    bound = 255.0 if dtype == np.uint8 else 1.0
+    obs = observations(space, 3)
+    planes = [obs[..., None]] if len(shape) == 2 else [obs] if len(shape) == 3 else list(obs.unbind(1))
+    expected = torch.cat(planes, -1).float()
+    for c in range(channels):
+        shift = zeros[c % len(zeros)] if zeros else 0.0
+        scale = spreads[c % len(spreads)] if spreads else bound
+        expected[..., c] = (expected[..., c] - shift) / scale
+    torch.testing.assert_close(network(obs), plain(expected), atol=1e-5, rtol=1e-4)
+
+
+def test_a_white_background_reads_as_zero() -> None:
+    network = build(Conv, box((40, 80, 2)), zero=[255.0, 128.0], spread=[255.0, 127.0])
+    blank = torch.tensor([255, 128], dtype=torch.uint8).expand(1, 40, 80, 2)
+    plain = build(Conv, box((40, 80, 2)))
+    torch.testing.assert_close(network(blank), plain(torch.zeros(1, 40, 80, 2, dtype=torch.uint8)))
+
+
+def test_stacks_become_channels() -> None:
+    stack, flat = box((4, 40, 80, 3)), box((40, 80, 12))
+    obs = observations(stack, 2)
+    merged = torch.cat(list(obs.unbind(1)), -1)
+    for part in (Conv, TutorialConv):
+        torch.testing.assert_close(build(part, stack)(obs), build(part, flat)(merged))
+
+
+def test_settings_are_no_part_of_a_checkpoint() -> None:
+    network = build(Conv, box((40, 80, 2)), zero=[255.0])
+    assert {name.split(".")[0] for name in network.state_dict()} == {"convolutions", "head"}
+
+
+@pytest.mark.parametrize(
+    ("part", "space", "words"),
+    [
+        (TutorialConv, box((28, 80, 3)), "images of 28 x 80 are too small.*29 x 29 or more"),
+        (Conv, box((40, 19, 3)), "images of 40 x 19 are too small.*20 x 20 or more"),
+        (Conv, box((4, 40, 80)), "a stack of grey ones"),
+        (Conv, box((4,), np.float32), r"reads images .* float32 \[4\]. Choose the network mlp"),
+        (TutorialConv, box((2, 3, 40, 80, 1)), "reads images"),
+    ],
+)
+def test_observations_that_do_not_fit_are_refused_in_words(part: Any, space: spaces.Box, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        build(part, space)
+
+
+def test_the_least_sizes_are_just_enough() -> None:
+    assert build(TutorialConv, box((29, 29, 1)))(observations(box((29, 29, 1)), 2)).shape == (2, 2)
+    assert build(Conv, box((20, 20, 1)))(observations(box((20, 20, 1)), 2)).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"channels": [8]}, "one number for each convolution"),
+        ({"channels": [], "kernels": [], "strides": []}, "at least one"),
+        ({"zero": [1.0, 2.0, 3.0]}, "zero has 3 numbers, but observations have 2 channels"),
+        ({"spread": [1.0] * 5}, "spread has 5 numbers"),
+    ],
+)
+def test_lists_that_do_not_fit_together_are_refused(table: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        build(Conv, box((40, 80, 2)), **table)
+
+
+@pytest.mark.parametrize(
+    ("part", "table"),
+    [
+        (Conv, {"channels": [0, 3]}),
+        (Conv, {"spread": [0.0]}),
+        (Conv, {"hidden": 0}),
+        (Conv, {"norm": "batch"}),
+        (Mlp, {"hidden": [True]}),
+        (Mlp, {"activation": "gelu"}),
+        (TutorialConv, {"channels": [16]}),
+    ],
+)
+def test_bad_options_are_refused(part: Any, table: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(table))):
+        check_options(part.Options, table, where="agent.network")
+
+
+def test_options_as_toml_gives_them() -> None:
+    table = {"channels": [8, 8], "kernels": [4, 3], "strides": [2, 1], "zero": [255, 128], "spread": [255, 127]}
+    options = check_options(Conv.Options, table, where="agent.network")
+    network = Conv(options, dataclasses.replace(context(box((40, 80, 2)))))
+    assert network(observations(box((40, 80, 2)), 2)).shape == (2, 2)

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from cartpole_dqn.components.networks import Conv, Mlp
+from cartpole_dqn.components.optimisers import Adam, AdamW, RmsProp, TorchOptimiser
+from cartpole_dqn.errors import ConfigError
+from cartpole_dqn.interfaces import Context, Network, Optimiser
+from cartpole_dqn.options import check_options
+from cartpole_dqn.seeding import seeded_torch
+
+STATE = Context(observation_space=spaces.Box(-1, 1, (4,), np.float32), action_space=spaces.Discrete(2))
+SCREEN = Context(observation_space=spaces.Box(0, 255, (20, 24, 2), np.uint8), action_space=spaces.Discrete(2))
+
+KINDS: list[tuple[Any, dict[str, Any], Any, dict[str, Any]]] = [
+    (RmsProp, {}, torch.optim.RMSprop, {"lr": 0.01, "alpha": 0.99, "eps": 1e-8}),
+    (
+        RmsProp,
+        {"lr": 1e-3, "alpha": 0.9, "eps": 0.01, "momentum": 0.9, "centered": True},
+        torch.optim.RMSprop,
+        {"lr": 1e-3, "alpha": 0.9, "eps": 0.01, "momentum": 0.9, "centered": True},
+    ),
+    (Adam, {}, torch.optim.Adam, {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8}),
+    (
+        Adam,
+        {"lr": 5e-4, "eps": 1e-5, "betas": (0.8, 0.9), "amsgrad": True},
+        torch.optim.Adam,
+        {"lr": 5e-4, "eps": 1e-5, "betas": (0.8, 0.9), "amsgrad": True},
+    ),
+    (AdamW, {}, torch.optim.AdamW, {"lr": 1e-3, "weight_decay": 0.01}),
+    (
+        AdamW,
+        {"lr": 1e-3, "betas": (0.8, 0.9), "amsgrad": True, "weight_decay": 0.1},
+        torch.optim.AdamW,
+        {"lr": 1e-3, "betas": (0.8, 0.9), "amsgrad": True, "weight_decay": 0.1},
+    ),
+]
+
+
+def small_network(seed: int = 0, *, channels_last: bool = True) -> Network:
+    with seeded_torch(seed):
+        options = Conv.Options(channels=[4, 4], kernels=[4, 3], strides=[2, 2], hidden=8, channels_last=channels_last)
+        return Conv(options, SCREEN)
+
+
+def attached(part: Any, table: dict[str, Any], network: nn.Module) -> TorchOptimiser:
+    optimiser: TorchOptimiser = part(part.Options(**table), STATE)
+    optimiser.attach(list(network.parameters()))
+    return optimiser
+
+
+def screens(seed: int) -> Tensor:
+    return torch.randint(0, 256, (4, 20, 24, 2), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+def learn(network: Network, optimiser: Any, seed: int) -> None:
+    """One update; the loss is nothing but a function with gradients everywhere."""
+    optimiser.zero_grad()
+    # Now large, now small, or the largest mean square would be the latest one and amsgrad without effect.
+    (0.1 ** (seed % 3) * (network(screens(seed)) - 3) ** 2).mean().backward()
+    optimiser.step()
+
+
+def equal(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(("part", "table", "plain", "arguments"), KINDS)
+def test_the_same_mathematics_as_torchs_plain_loop(
+    part: Any, table: dict[str, Any], plain: Any, arguments: dict[str, Any]
+) -> None:
+    network, reference = small_network(), small_network(channels_last=False)
+    optimiser = attached(part, table, network)
+    slow = plain(reference.parameters(), foreach=False, **arguments)
+    for i in range(5):
+        # Both take the same gradients, or small differences would grow where the divisor is near zero.
+        learn(network, optimiser, i)
+        for ours, theirs in zip(network.parameters(), reference.parameters(), strict=True):
+            assert ours.grad is not None
+            theirs.grad = ours.grad.clone()
+        slow.step()
+        for ours, theirs in zip(network.parameters(), reference.parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("part", "table", "plain", "arguments"), KINDS)
+def test_a_restored_optimiser_goes_on_with_the_same_bits(
+    part: Any, table: dict[str, Any], plain: Any, arguments: dict[str, Any]
+) -> None:
+    schedule = {"final_lr": 1e-5, "decay_updates": 6}
+    network = small_network()
+    optimiser = attached(part, {**table, **schedule}, network)
+    for i in range(4):
+        learn(network, optimiser, i)
+    # As a file gives tensors back: copies, contiguous whatever the strides were.
+    moments = {
+        number: {name: value.contiguous().clone() for name, value in kept.items()}
+        for number, kept in optimiser.state_dict()["moments"].items()
+    }
+    state = {"updates": optimiser.state_dict()["updates"], "moments": moments}
+    other = small_network(seed=1)
+    other.load_state_dict(copy.deepcopy(network.state_dict()))
+    restored = attached(part, {**table, **schedule}, other)
+    restored.load_state_dict(state)
+    for i in range(4, 9):
+        assert optimiser.lr == restored.lr
+        learn(network, optimiser, i)
+        learn(other, restored, i)
+        assert equal(network, other)
+    # Nothing was shared: going on did not change what was loaded.
+    assert state["moments"][0]["step"] == 4
+
+
+def test_a_state_from_before_the_first_update() -> None:
+    network, other = small_network(), small_network()
+    optimiser, restored = attached(Adam, {}, network), attached(Adam, {}, other)
+    learn(other, restored, 0)
+    other.load_state_dict(network.state_dict())
+    restored.load_state_dict(copy.deepcopy(optimiser.state_dict()))
+    for i in range(3):
+        learn(network, optimiser, i)
+        learn(other, restored, i)
+    assert equal(network, other)
+
+
+def test_the_learning_rate_moves_along_a_line_and_stays() -> None:
+    network = small_network()
+    optimiser = attached(Adam, {"lr": 1e-3, "final_lr": 2e-4, "decay_updates": 4}, network)
+    rates = []
+    for i in range(6):
+        rates.append(optimiser.lr)
+        learn(network, optimiser, i)
+    assert rates == pytest.approx([1e-3, 8e-4, 6e-4, 4e-4, 2e-4, 2e-4])
+
+
+def test_the_scheduled_rate_is_the_one_that_is_used() -> None:
+    """With a final rate of 0, the parameters stop."""
+    network = small_network()
+    optimiser = attached(RmsProp, {"final_lr": 0.0, "decay_updates": 3}, network)
+    for i in range(3):
+        learn(network, optimiser, i)
+    before = copy.deepcopy(network)
+    learn(network, optimiser, 3)
+    assert equal(network, before)
+
+
+def test_without_a_schedule_the_rate_is_constant() -> None:
+    network = small_network()
+    optimiser = attached(AdamW, {"lr": 5e-4}, network)
+    learn(network, optimiser, 0)
+    assert isinstance(optimiser, Optimiser)
+    assert optimiser.lr == 5e-4
+
+
+@pytest.mark.parametrize("table", [{"final_lr": 1e-4}, {"decay_updates": 10}])
+def test_half_a_schedule_is_refused(table: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="set both"):
+        Adam(Adam.Options(**table), STATE)
+
+
+def test_zero_grad_forgets() -> None:
+    network = small_network()
+    optimiser = attached(Adam, {}, network)
+    network(screens(0)).sum().backward()
+    optimiser.zero_grad()
+    assert all(p.grad is None or not p.grad.any() for p in network.parameters())
+
+
+def test_use_before_and_after_attach() -> None:
+    optimiser, network = Adam(Adam.Options(), STATE), small_network()
+    with pytest.raises(RuntimeError, match=r"attach\(parameters\) first"):
+        optimiser.step()
+    with pytest.raises(ValueError, match="one parameter or more"):
+        optimiser.attach([])
+    optimiser.attach(list(network.parameters()))
+    with pytest.raises(ValueError, match="attached once"):
+        optimiser.attach(list(network.parameters()))
+
+
+def test_a_state_for_other_parameters_is_refused() -> None:
+    network = small_network()
+    optimiser = attached(Adam, {}, network)
+    learn(network, optimiser, 0)
+    for hidden in ([], [3], [16, 16, 16, 16, 16, 16, 16]):
+        other = attached(Adam, {}, Mlp(Mlp.Options(hidden=hidden), STATE))
+        with pytest.raises(ValueError, match="saved with another"):
+            other.load_state_dict(optimiser.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("part", "table"),
+    [
+        (Adam, {"lr": 0.0}),
+        (Adam, {"betas": [0.9, 1.0]}),
+        (Adam, {"betas": [0.9]}),
+        (Adam, {"weight_decay": 0.1}),
+        (AdamW, {"weight_decay": -0.1}),
+        (RmsProp, {"alpha": 1.0}),
+        (RmsProp, {"final_lr": -1.0}),
+    ],
+)
+def test_bad_options_are_refused(part: Any, table: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(table))):
+        check_options(part.Options, table, where="agent.optimiser")
+
+
+def test_betas_as_toml_gives_them() -> None:
+    assert check_options(Adam.Options, {"betas": [0.8, 0.9]}, where="x").betas == (0.8, 0.9)

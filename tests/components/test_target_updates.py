@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from cartpole_dqn.components.networks import Conv, Mlp, TutorialConv
+from cartpole_dqn.components.target_updates import HardTargetUpdate, SoftTargetUpdate
+from cartpole_dqn.errors import ConfigError
+from cartpole_dqn.interfaces import Context, Network, TargetUpdate
+from cartpole_dqn.options import check_options
+
+SCREEN = Context(observation_space=spaces.Box(-255, 255, (40, 80, 3), np.int16), action_space=spaces.Discrete(2))
+
+
+def hard(**table: Any) -> HardTargetUpdate:
+    return HardTargetUpdate(HardTargetUpdate.Options(**table), SCREEN)
+
+
+def soft(**table: Any) -> SoftTargetUpdate:
+    return SoftTargetUpdate(SoftTargetUpdate.Options(**table), SCREEN)
+
+
+def equal(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def perturb(module: nn.Module, seed: int = 0) -> None:
+    draws = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=draws))
+
+
+def updates_that_copy(update: TargetUpdate, count: int, *, episodes: bool = False) -> list[int]:
+    online = nn.Linear(1, 1)
+    target, found = copy.deepcopy(online), []
+    for i in range(1, count + 1):
+        perturb(online, seed=i)
+        if episodes:
+            update.after_update(online, target, i)
+            assert not equal(online, target)
+            update.after_episode(online, target, i)
+        else:
+            update.after_episode(online, target, i)
+            assert not equal(online, target)
+            update.after_update(online, target, i)
+        if equal(online, target):
+            found.append(i)
+    return found
+
+
+def test_hard_counts_updates_or_episodes() -> None:
+    assert updates_that_copy(hard(every=4), 13) == [4, 8, 12]
+    assert updates_that_copy(hard(every=1), 3) == [1, 2, 3]
+    assert updates_that_copy(hard(every=3, unit="episodes"), 10, episodes=True) == [3, 6, 9]
+
+
+def test_hard_with_first_follows_the_tutorials_loop() -> None:
+    """There, episodes count from 0 and `i_episode % 10 == 0` copies after an episode."""
+    expected = [i_episode + 1 for i_episode in range(45) if i_episode % 10 == 0]
+    assert updates_that_copy(hard(every=10, unit="episodes", first=1), 45, episodes=True) == expected
+
+
+@settings(max_examples=30, deadline=None)
+@given(every=st.integers(1, 7), first=st.integers(0, 20))
+def test_hard_schedule(every: int, first: int) -> None:
+    due = set(range(first or every, 30, every))
+    assert set(updates_that_copy(hard(every=every, first=first), 29)) == due
+
+
+@pytest.mark.parametrize("table", [{"every": 0}, {"unit": "steps"}, {"first": -1}])
+def test_hard_refuses_what_makes_no_interval(table: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="expected"):
+        check_options(HardTargetUpdate.Options, table, where="agent.target_update")
+
+
+def test_soft_moves_by_tau() -> None:
+    online = Mlp(Mlp.Options(), SCREEN)
+    target = copy.deepcopy(online)
+    perturb(online)
+    before = [p.detach().clone() for p in target.parameters()]
+    update = soft(tau=0.25, every_updates=2)
+    update.after_update(online, target, 1)
+    update.after_episode(online, target, 2)
+    assert all(torch.equal(a, b) for a, b in zip(before, target.parameters(), strict=True))
+    update.after_update(online, target, 2)
+    for old, new, goal in zip(before, target.parameters(), online.parameters(), strict=True):
+        torch.testing.assert_close(new.detach(), (0.75 * old + 0.25 * goal).detach())
+    assert all(p.grad_fn is None and p.requires_grad for p in target.parameters())
+
+
+def test_soft_with_tau_one_copies() -> None:
+    online, target = Mlp(Mlp.Options(), SCREEN), Mlp(Mlp.Options(), SCREEN)
+    assert not equal(online, target)
+    soft(tau=1.0).after_update(online, target, 1)
+    assert equal(online, target)
+
+
+@pytest.mark.parametrize("update", [hard(every=1), soft(tau=0.1)])
+def test_batchnorms_statistics_reach_the_target(update: TargetUpdate) -> None:
+    online = TutorialConv(TutorialConv.Options(), SCREEN)
+    target = copy.deepcopy(online).eval()
+    obs = torch.randint(-255, 256, (8, 40, 80, 3), generator=torch.Generator().manual_seed(0), dtype=torch.int16)
+    for i in range(1, 4):
+        online.train()(obs)
+        stale = dict(online.named_buffers())["convolutions.1.running_mean"]
+        assert not torch.equal(stale, dict(target.named_buffers())["convolutions.1.running_mean"])
+        update.after_update(online, target, i)
+        buffers = dict(target.named_buffers())
+        assert all(torch.equal(value, buffers[name]) for name, value in online.named_buffers())
+        assert buffers["convolutions.4.num_batches_tracked"] == i
+    assert not target.training
+
+
+class Noisy(nn.Module):
+    """Puts a new tensor in its buffer's place, as modules with noise do."""
+
+    noise: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2))
+        self.register_buffer("noise", torch.zeros(2))
+        self.register_buffer("absent", None)
+
+
+@pytest.mark.parametrize("update", [hard(every=1), soft(tau=0.1)])
+def test_a_buffer_that_was_replaced_still_reaches_the_target(update: TargetUpdate) -> None:
+    online, target = Noisy(), Noisy()
+    for i in range(1, 3):
+        online.noise = torch.full((2,), float(i))
+        update.after_update(online, target, i)
+        assert torch.equal(target.noise, online.noise)
+        assert target.noise is not online.noise
+
+
+@pytest.mark.parametrize("update", [hard(every=1), soft(tau=1.0)])
+def test_one_update_may_serve_several_pairs(update: TargetUpdate) -> None:
+    pairs: list[tuple[Network, Network]] = [
+        (Mlp(Mlp.Options(), SCREEN), Mlp(Mlp.Options(), SCREEN)),
+        (Conv(Conv.Options(), SCREEN), Conv(Conv.Options(channels_last=False), SCREEN)),
+    ]
+    for _ in range(2):
+        for online, target in pairs:
+            perturb(online)
+            update.after_update(online, target, 1)
+            assert equal(online, target)

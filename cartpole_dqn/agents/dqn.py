@@ -1,0 +1,285 @@
+"""Deep Q-learning (Mnih et al. 2015), with Double Q-learning (van Hasselt et al. 2016) and n-step returns as options.
+
+* `DqnOptions`: what can be set, and the parts it is made of.
+* `DqnAgent`: acts by its exploration, keeps what it sees in its replay, learns by one-step (or n-step) lookahead.
+* `GreedyPolicy`: a copy of the network that takes the best action.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cartpole_dqn.errors import RunError
+from cartpole_dqn.interfaces import (
+    Agent,
+    Batch,
+    Context,
+    Exploration,
+    Network,
+    Obs,
+    Optimiser,
+    Policy,
+    ReplayBuffer,
+    State,
+    TargetUpdate,
+    Transition,
+)
+from cartpole_dqn.options import Part, option, options, part
+from cartpole_dqn.seeding import generator_state, restore_generator
+
+
+@options
+class DqnOptions:
+    """Options of the agent `dqn`."""
+
+    gamma: float = option(default=0.99, ge=0, le=1, effect="discount per step", typical="0.95 to 0.999")
+    n_step: int = option(default=1, ge=1, le=100, effect="rewards summed before bootstrapping", typical="1 to 10")
+    double: bool = option(
+        default=False, effect="let the online network choose the action that the target network values"
+    )
+    batch_size: int = option(default=128, ge=1, effect="transitions an update learns from", typical="32 to 256")
+    learning_starts: int = option(
+        default=0, ge=0, effect="transitions kept before the first update, at least a batch", typical="0 to 1000"
+    )
+    train_every: int = option(default=1, ge=1, effect="environment steps between rounds of updates", typical="1 to 4")
+    updates: int = option(default=1, ge=1, effect="updates in a round", typical="1")
+    clip: Literal["none", "value", "norm"] = option(
+        default="none", effect="how gradients are clipped: each by value, or all together by their norm"
+    )
+    clip_at: float = option(default=1.0, gt=0, effect="where gradients are clipped", typical="1 to 100")
+    policy: Literal["online", "target"] = option(
+        default="online",
+        effect="whose weights act in evaluation and are kept: a soft target is an average over updates",
+    )
+    network: Part = part("network", "mlp")
+    replay: Part = part("replay", "uniform")
+    target_update: Part = part("target-update", "soft")
+    exploration: Part = part("exploration", "exponential")
+    optimiser: Part = part("optimiser", "adamw")
+
+
+class DqnAgent(Agent):
+    """The agent `dqn`.
+
+    The online network stays in training mode, also when it acts, as in the PyTorch tutorial: where it has BatchNorm,
+    a single observation is normalised by its own statistics. The target network and policies are in evaluation mode.
+    """
+
+    Options: ClassVar[type] = DqnOptions
+
+    def __init__(self, options: DqnOptions, context: Context) -> None:
+        self._options = options
+        self._device = context.device
+        self._num_actions = int(context.action_space.n)
+        self._all_allowed = torch.ones(context.num_envs, self._num_actions, dtype=torch.bool)
+        self._online: Network = context.build("network", options.network).to(context.device)
+        self._target = frozen_copy(self._online)
+        self._parameters = list(self._online.parameters())
+        self._optimiser: Optimiser = context.build("optimiser", options.optimiser)
+        self._optimiser.attach(self._parameters)
+        self._replay: ReplayBuffer = context.build("replay", options.replay, gamma=options.gamma, n_step=options.n_step)
+        self._target_update: TargetUpdate = context.build("target-update", options.target_update)
+        self._exploration: Exploration = context.build("exploration", options.exploration)
+        self._explore_generator = context.seeds.torch("explore")
+        self._noise_generator = context.seeds.torch("noise")
+        self._learn_from = max(options.learning_starts, options.batch_size)
+        self._steps = 0  # actions taken, over all lanes
+        self._updates = 0
+        self._episodes = 0
+        self._episodes_ended = 0  # of those, not yet told to the target update
+        self._steps_waiting = 0  # environment steps since the last round of updates
+
+    def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """See `Agent.act`."""
+        allowed = self._all_allowed if mask is None else torch.from_numpy(mask)
+
+        def q() -> Tensor:
+            self._online.resample_noise(self._noise_generator)
+            with torch.no_grad():
+                values = self._online.q_values(self._online(torch.from_numpy(obs).to(self._device))).cpu()
+            return values if mask is None else values.masked_fill(~allowed, -math.inf)
+
+        actions = self._exploration.select(q, self._steps, self._explore_generator, allowed)
+        self._steps += len(obs)
+        chosen: NDArray[np.int64] = actions.numpy()
+        return chosen
+
+    def observe(self, transitions: Sequence[Transition]) -> None:
+        """See `Agent.observe`."""
+        for transition in transitions:
+            self._replay.add(transition)
+            self._episodes_ended += transition.terminated or transition.truncated
+        self._steps_waiting += len(transitions)
+
+    def learn(self) -> Mapping[str, float] | None:
+        """See `Agent.learn`. Raises `RunError` when the loss is no longer finite."""
+        figures = None
+        if len(self._replay) < self._learn_from:
+            self._steps_waiting = 0
+        while self._steps_waiting >= self._options.train_every:
+            self._steps_waiting -= self._options.train_every
+            for _ in range(self._options.updates):
+                figures = self._update()
+        for _ in range(self._episodes_ended):
+            self._episodes += 1
+            self._target_update.after_episode(self._online, self._target, self._episodes)
+        self._episodes_ended = 0
+        return figures
+
+    def _update(self) -> dict[str, float]:
+        online = self._online
+        batch = self._replay.sample(self._options.batch_size)
+        online.resample_noise(self._noise_generator)
+        output = online(batch.obs)
+        next_output, next_actions = self._look_ahead(batch)
+        losses, td_errors = online.td_loss(output, next_output, next_actions, batch)
+        loss = (losses * batch.weights).mean()
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._options.clip == "value":
+            nn.utils.clip_grad_value_(self._parameters, self._options.clip_at)
+        elif self._options.clip == "norm":
+            nn.utils.clip_grad_norm_(self._parameters, self._options.clip_at)
+        figures = {"loss": loss.item(), "q_mean": online.q_values(output.detach()).mean().item()}
+        if not math.isfinite(figures["loss"]):
+            raise RunError(
+                f"the loss became {figures['loss']} at update {self._updates + 1}: rewards or observations may not be "
+                f"finite, or the learning rate ({self._optimiser.lr:g}) is too high."
+            )
+        self._optimiser.step()
+        self._updates += 1
+        self._replay.update_priorities(batch.indices, td_errors)
+        self._target_update.after_update(online, self._target, self._updates)
+        return figures
+
+    @torch.no_grad()
+    def _look_ahead(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the target network's output [B, A, ...] at the next observations and the actions [B] to read there."""
+        self._target.resample_noise(self._noise_generator)
+        next_output = self._target(batch.next_obs)
+        chooser = self._online.q_values(self._online(batch.next_obs)) if self._options.double else None
+        values = self._target.q_values(next_output) if chooser is None else chooser
+        return next_output, values.argmax(1)
+
+    def break_lane(self, env: int) -> None:
+        """See `Agent.break_lane`."""
+        self._replay.break_lane(env)
+
+    def policy(self) -> GreedyPolicy:
+        """See `Agent.policy`."""
+        source = self._target if self._options.policy == "target" else self._online
+        return GreedyPolicy(frozen_copy(source), self._device)
+
+    def status(self) -> Mapping[str, float | str]:
+        """See `Agent.status`."""
+        figures: dict[str, float | str] = {
+            "lr": self._optimiser.lr,
+            "replay_size": len(self._replay),
+            "replay_capacity": self._replay.capacity,
+            "updates": self._updates,
+        }
+        epsilon = self._exploration.epsilon(self._steps)
+        if epsilon is not None:
+            figures["epsilon"] = epsilon
+        return figures
+
+    @property
+    def nbytes(self) -> int:
+        """See `Agent.nbytes`."""
+        return self._replay.nbytes
+
+    def state_dict(self) -> State:
+        """See `Agent.state_dict`."""
+        return {
+            "online": dict(self._online.state_dict()),
+            "target": dict(self._target.state_dict()),
+            "optimiser": self._optimiser.state_dict(),
+            "target_update": self._target_update.state_dict(),
+            "exploration": self._exploration.state_dict(),
+            "explore_generator": generator_state(self._explore_generator),
+            "noise_generator": generator_state(self._noise_generator),
+            "steps": self._steps,
+            "updates": self._updates,
+            "episodes": self._episodes,
+            "steps_waiting": self._steps_waiting,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """See `Agent.load_state_dict`. Raises `ValueError` where weights do not fit."""
+        load_weights(self._online, state["online"])
+        load_weights(self._target, state["target"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._target_update.load_state_dict(state["target_update"])
+        self._exploration.load_state_dict(state["exploration"])
+        restore_generator(self._explore_generator, state["explore_generator"])
+        restore_generator(self._noise_generator, state["noise_generator"])
+        self._steps = int(state["steps"])
+        self._updates = int(state["updates"])
+        self._episodes = int(state["episodes"])
+        self._steps_waiting = int(state["steps_waiting"])
+
+    def replay_state_dict(self) -> State:
+        """See `Agent.replay_state_dict`."""
+        return self._replay.state_dict()
+
+    def load_replay_state_dict(self, state: State) -> None:
+        """See `Agent.load_replay_state_dict`."""
+        self._replay.load_state_dict(state)
+
+
+class GreedyPolicy(Policy):
+    """Takes the action of the highest value; ties go to the first."""
+
+    def __init__(self, network: Network, device: torch.device) -> None:
+        self._network = network
+        self._device = device
+
+    def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """See `Policy.act`."""
+        values = self.q_values(obs)
+        if mask is not None:
+            values = np.where(mask, values, -np.inf)
+        actions: NDArray[np.int64] = values.argmax(1)
+        return actions
+
+    def q_values(self, obs: Obs) -> NDArray[np.float32]:
+        """See `Policy.q_values`."""
+        with torch.inference_mode():
+            output = self._network(torch.from_numpy(np.ascontiguousarray(obs)).to(self._device))
+            values: NDArray[np.float32] = self._network.q_values(output).cpu().numpy()
+        return values
+
+    def state_dict(self) -> State:
+        """See `Policy.state_dict`."""
+        return {"network": dict(self._network.state_dict())}
+
+    def load_state_dict(self, state: State) -> None:
+        """See `Policy.load_state_dict`. Raises `ValueError` where weights do not fit."""
+        load_weights(self._network, state["network"])
+
+
+def frozen_copy(network: Network) -> Network:
+    """Return a copy in evaluation mode that takes no gradients."""
+    clone = copy.deepcopy(network)
+    clone.eval()
+    clone.requires_grad_(False)
+    return clone
+
+
+def load_weights(network: Network, weights: Mapping[str, Tensor]) -> None:
+    """Put `weights` into `network`; raise `ValueError` in one line where names, shapes or values do not fit."""
+    bad = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
+    if bad:
+        raise ValueError(f"the weights of {', '.join(bad)} are not finite.")
+    try:
+        network.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise ValueError(f"the weights do not fit {type(network).__name__}: {' '.join(str(error).split())}") from None

@@ -1,0 +1,356 @@
+"""The loop over environment steps.
+
+`Runner` steps the lanes, lets the agent observe and learn, tells observers, and calls what it was given to evaluate,
+to keep the best model and to save. It knows interfaces and events only: no plugin host, no display, no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cartpole_dqn.errors import CartpoleDqnError, RunError
+from cartpole_dqn.interfaces import (
+    Agent,
+    Checkpoint,
+    Episode,
+    Evaluation,
+    Observer,
+    Policy,
+    Progress,
+    RunEnded,
+    RunFailed,
+    RunStarted,
+    State,
+)
+from cartpole_dqn.lanes import Ending, Lanes
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """When a run ends and what happens on the way; steps are environment steps over all lanes, 0 means never."""
+
+    steps: int | None = None
+    episodes: int | None = None
+    evaluate_every: int = 0
+    save_every_steps: int = 0
+    save_every_seconds: float = 0.0
+
+
+@dataclass(kw_only=True)
+class Hooks:
+    """What the runner calls; each may be missing."""
+
+    evaluate: Callable[[Policy, int], Evaluation | None] | None = None
+    """(policy, step) -> figures, or None if it was broken off."""
+    keep_best: Callable[[Policy, Evaluation], None] | None = None
+    save: Callable[[State, State], Checkpoint] | None = None
+    """(state, replay state) -> where it was written."""
+
+
+class ObserverGroup:
+    """Tells every observer; one that raises is named and switched off, and the run goes on.
+
+    Args:
+        observers: (name, observer) pairs; the name says whose fault it is.
+        warn: takes a sentence for the user.
+    """
+
+    def __init__(self, observers: Sequence[tuple[str, Observer]], warn: Callable[[str], None]) -> None:
+        self._observers = list(observers)
+        self._warn = warn
+
+    def tell(self, method: str, event: Any) -> None:
+        """Call `method` of every observer with `event`."""
+        for entry in list(self._observers):
+            try:
+                getattr(entry[1], method)(event)
+            except Exception as error:
+                self._observers.remove(entry)
+                self._warn(f"observer {entry[0]} failed in {method} and is switched off: {_text(error)}")
+
+    def state_dict(self) -> State:
+        """Return the observers' states by name."""
+        states: State = {}
+        for entry in list(self._observers):
+            try:
+                states[entry[0]] = entry[1].state_dict()
+            except Exception as error:
+                self._observers.remove(entry)
+                self._warn(f"observer {entry[0]} failed in state_dict and is switched off: {_text(error)}")
+        return states
+
+    def load_state_dict(self, state: State) -> None:
+        """Give every observer the state saved under its name, where there is one."""
+        for entry in list(self._observers):
+            if entry[0] not in state:
+                continue
+            try:
+                entry[1].load_state_dict(state[entry[0]])
+            except Exception as error:
+                self._observers.remove(entry)
+                self._warn(f"observer {entry[0]} could not go on from its state and is switched off: {_text(error)}")
+
+
+class Runner:
+    """Runs an agent in its lanes until the schedule's end, a stop request or an exception.
+
+    Args:
+        agent: acts, observes, learns.
+        lanes: the environments.
+        schedule: when the run ends, and when it is evaluated and saved.
+        hooks: what evaluates, keeps the best model and saves.
+        observers: who is told.
+        clock: seconds, monotonic.
+        name: what is trained on what, for observers.
+        folder: where the run is kept, for observers.
+    """
+
+    def __init__(
+        self,
+        *,
+        agent: Agent,
+        lanes: Lanes,
+        schedule: Schedule,
+        hooks: Hooks,
+        observers: ObserverGroup,
+        clock: Clock,
+        name: str = "",
+        folder: str | None = None,
+    ) -> None:
+        self._agent = agent
+        self._lanes = lanes
+        self._schedule = schedule
+        self._hooks = hooks
+        self._observers = observers
+        self._clock = clock
+        self._name = name
+        self._folder = folder
+        self._step = 0
+        self._episode = 0
+        self._metrics: dict[str, float] = {}
+        self._evaluated_at = -1
+        self._best: Evaluation | None = None
+        self._seconds = {"training": 0.0, "evaluation": 0.0, "checkpoint": 0.0}
+        self._saved_at = (-1, 0.0)  # step, and seconds of training
+        self._resumed = False
+        self._stop_reason = ""
+
+    @property
+    def step(self) -> int:
+        """Environment steps so far, over all lanes."""
+        return self._step
+
+    @property
+    def stop_reason(self) -> str:
+        """Why the run was asked to end; "" while it was not."""
+        return self._stop_reason
+
+    def request_stop(self, reason: str) -> None:
+        """End the run in order after the step under way. May be called from a signal handler."""
+        self._stop_reason = self._stop_reason or reason
+
+    def run(self) -> RunEnded:
+        """Run to the end.
+
+        Raises:
+            RunError: the agent or an environment failed; observers were told, and the last checkpoint stands.
+        """
+        self._observers.tell("run_started", self._started())
+        try:
+            if not self._resumed:
+                self._lanes.start()
+            self._loop()
+            ended = self._finish()
+        except BaseException as error:
+            self._observers.tell("run_failed", RunFailed(self._step, error))
+            if not isinstance(error, Exception):
+                raise
+            raise _as_run_error(error, self._step) from error
+        finally:
+            self._lanes.close()
+        self._observers.tell("run_ended", ended)
+        return ended
+
+    def state_dict(self) -> State:
+        """The run's state without what replays store. Taking it changes nothing."""
+        return {
+            "step": self._step,
+            "episode": self._episode,
+            "metrics": dict(self._metrics),
+            "evaluated_at": self._evaluated_at,
+            "best": None if self._best is None else _evaluation_state(self._best),
+            "seconds": dict(self._seconds),
+            "lanes": self._lanes.state_dict(),
+            "agent": self._agent.state_dict(),
+            "observers": self._observers.state_dict(),
+        }
+
+    def load_state_dict(self, state: State, replay: State | None) -> list[int]:
+        """Go on from a saved state.
+
+        Args:
+            state: what `state_dict` returned.
+            replay: what the agent's `replay_state_dict` returned; None where it was not kept.
+
+        Returns:
+            The lanes whose episode could not be restored.
+        """
+        self._step = int(state["step"])
+        self._episode = int(state["episode"])
+        self._metrics = {str(k): float(v) for k, v in state["metrics"].items()}
+        self._evaluated_at = int(state["evaluated_at"])
+        best = state["best"]
+        self._best = None if best is None else Evaluation(**best)
+        self._seconds = {k: float(v) for k, v in state["seconds"].items()}
+        self._saved_at = (self._step, self._seconds["training"])
+        self._agent.load_state_dict(state["agent"])
+        if replay is not None:
+            self._agent.load_replay_state_dict(replay)
+        lost = self._lanes.load_state_dict(state["lanes"])
+        if replay is not None:
+            for env in lost:
+                self._agent.break_lane(env)
+        self._observers.load_state_dict(state["observers"])
+        self._resumed = True
+        return lost
+
+    # The loop ---------------------------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while not self._stop_reason and not self._done():
+            began = self._clock()
+            endings = self._advance()
+            self._seconds["training"] += self._clock() - began
+            progress = self._progress()
+            self._observers.tell("updated", progress)
+            for ending in endings:
+                self._tell_ending(ending, progress)
+            if endings:
+                began = self._clock()
+                self._lanes.begin([ending.env for ending in endings])
+                self._seconds["training"] += self._clock() - began
+            if self._crossed(self._schedule.evaluate_every):
+                self._evaluate()
+            if self._save_is_due():
+                self._save()
+
+    def _advance(self) -> list[Ending]:
+        actions = self._agent.act(self._lanes.obs, self._lanes.mask)
+        transitions, endings = self._lanes.step(actions)
+        self._agent.observe(transitions)
+        figures = self._agent.learn()
+        if figures is not None:
+            self._metrics = dict(figures)
+        self._step += len(transitions)
+        return endings
+
+    def _finish(self) -> RunEnded:
+        if not self._stop_reason and self._schedule.evaluate_every and self._evaluated_at != self._step:
+            self._evaluate()
+        if self._saved_at[0] != self._step:
+            self._save()
+        return RunEnded(
+            reason=self._stop_reason or "done",
+            progress=self._progress(),
+            best=self._best,
+            evaluation_seconds=self._seconds["evaluation"],
+            checkpoint_seconds=self._seconds["checkpoint"],
+            folder=self._folder,
+        )
+
+    def _evaluate(self) -> None:
+        if self._hooks.evaluate is None:
+            return
+        policy = self._agent.policy()
+        began = self._clock()
+        evaluation = self._hooks.evaluate(policy, self._step)
+        self._seconds["evaluation"] += self._clock() - began
+        if evaluation is None:
+            return
+        self._evaluated_at = self._step
+        if self._best is None or evaluation.mean > self._best.mean:
+            evaluation = replace(evaluation, best=True)
+            self._best = evaluation
+            if self._hooks.keep_best is not None:
+                self._hooks.keep_best(policy, evaluation)
+        self._observers.tell("evaluated", evaluation)
+
+    def _save(self) -> None:
+        if self._hooks.save is None:
+            return
+        began = self._clock()
+        checkpoint = self._hooks.save(self.state_dict(), self._agent.replay_state_dict())
+        self._seconds["checkpoint"] += self._clock() - began
+        self._saved_at = (self._step, self._seconds["training"])
+        self._observers.tell("checkpoint_written", checkpoint)
+
+    def _save_is_due(self) -> bool:
+        if self._saved_at[0] == self._step:
+            return False
+        seconds = self._schedule.save_every_seconds
+        by_time = seconds > 0 and self._seconds["training"] - self._saved_at[1] >= seconds
+        return by_time or self._crossed(self._schedule.save_every_steps)
+
+    def _crossed(self, every: int) -> bool:
+        """Whether the last step of the lanes reached a multiple of `every`."""
+        return every > 0 and self._step // every > (self._step - len(self._lanes)) // every
+
+    def _done(self) -> bool:
+        steps, episodes = self._schedule.steps, self._schedule.episodes
+        return (steps is not None and self._step >= steps) or (episodes is not None and self._episode >= episodes)
+
+    # Events -----------------------------------------------------------------------------------------------------------
+
+    def _started(self) -> RunStarted:
+        return RunStarted(
+            name=self._name,
+            folder=self._folder,
+            steps=self._schedule.steps,
+            episodes=self._schedule.episodes,
+            step=self._step,
+            episode=self._episode,
+            num_envs=len(self._lanes),
+            replay_bytes=self._agent.nbytes,
+        )
+
+    def _progress(self) -> Progress:
+        return Progress(self._step, self._episode, self._seconds["training"], self._metrics, self._agent.status())
+
+    def _tell_ending(self, ending: Ending, progress: Progress) -> None:
+        self._episode += 1
+        episode = Episode(
+            episode=self._episode,
+            step=self._step,
+            env=ending.env,
+            seed=ending.seed,
+            episode_return=ending.episode_return,
+            length=ending.length,
+            terminated=ending.terminated,
+            progress=replace(progress, episode=self._episode),
+        )
+        self._observers.tell("episode_ended", episode)
+
+
+def _evaluation_state(evaluation: Evaluation) -> State:
+    return {
+        "step": evaluation.step,
+        "returns": evaluation.returns,
+        "lengths": evaluation.lengths,
+        "stream": evaluation.stream,
+        "seconds": evaluation.seconds,
+        "best": evaluation.best,
+    }
+
+
+def _as_run_error(error: Exception, step: int) -> RunError:
+    if isinstance(error, CartpoleDqnError):
+        return RunError(f"the run failed at step {step}: {error}")
+    return RunError(f"the run failed at step {step}: {_text(error)}")
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from cartpole_dqn import builtin_builder
+from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions
+from cartpole_dqn.errors import RunError
+from cartpole_dqn.evaluator import Evaluator
+from cartpole_dqn.interfaces import Checkpoint, Context, Evaluation, Observer, Policy, State, Transition
+from cartpole_dqn.lanes import Lanes
+from cartpole_dqn.options import check_options
+from cartpole_dqn.runner import Hooks, ObserverGroup, Runner, Schedule
+from cartpole_dqn.seeding import SeedTree, Stream, seeded_torch
+
+BUILD = builtin_builder()
+EVENTS = ["run_started", "updated", "episode_ended", "evaluated", "checkpoint_written", "run_ended", "run_failed"]
+
+
+class Clock:
+    """A second a look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+class Recorder(Observer):
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Any]] = []
+
+    def of(self, name: str) -> list[Any]:
+        return [event for kind, event in self.events if kind == name]
+
+    def state_dict(self) -> State:
+        return {"count": len(self.events)}
+
+
+for _name in EVENTS:
+    setattr(
+        Recorder, _name, functools.partialmethod(lambda self, kind, event: self.events.append((kind, event)), _name)
+    )
+
+
+def cartpole() -> gymnasium.Env[Any, Any]:
+    return gymnasium.make("CartPole-v1", max_episode_steps=40)
+
+
+def make_agent(seed: int, num_envs: int) -> DqnAgent:
+    table = {"batch_size": 8, "network": {"name": "mlp", "hidden": [8]}, "replay": {"name": "uniform", "capacity": 300}}
+    env = cartpole()
+    assert isinstance(env.observation_space, spaces.Box)
+    assert isinstance(env.action_space, spaces.Discrete)
+    context = Context(
+        observation_space=env.observation_space,
+        action_space=env.action_space,
+        num_envs=num_envs,
+        seeds=SeedTree(seed),
+        builder=BUILD,
+    )
+    with seeded_torch(seed):
+        return DqnAgent(check_options(DqnOptions, table, where=""), context)
+
+
+def make_runner(
+    *observers: Observer,
+    seed: int = 0,
+    num_envs: int = 1,
+    hooks: Hooks | None = None,
+    warnings: list[str] | None = None,
+    agent: Any = None,
+    **schedule: Any,
+) -> Runner:
+    lanes = Lanes(SyncVectorEnv([cartpole] * num_envs, autoreset_mode=AutoresetMode.DISABLED), seed=seed)
+    warn = (warnings if warnings is not None else []).append
+    return Runner(
+        agent=agent or make_agent(seed, num_envs),
+        lanes=lanes,
+        schedule=Schedule(**schedule),
+        hooks=hooks or Hooks(),
+        observers=ObserverGroup([(f"o{i}", o) for i, o in enumerate(observers)], warn),
+        clock=Clock(),
+        name="test",
+    )
+
+
+def weights(runner: Runner) -> list[np.ndarray[Any, Any]]:
+    return [v.numpy().copy() for v in runner.state_dict()["agent"]["online"].values()]
+
+
+def scripted(means: Sequence[float]) -> Any:
+    """An evaluation that answers these means in turn."""
+    left = list(means)
+
+    def evaluate(policy: Policy, step: int) -> Evaluation:
+        return Evaluation(step, (left.pop(0),), (1,), "select", 0.0)
+
+    return evaluate
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_a_run_by_steps_tells_the_whole_story(num_envs: int) -> None:
+    seen = Recorder()
+    ended = make_runner(seen, num_envs=num_envs, steps=300).run()
+    assert seen.events[0][0] == "run_started"
+    assert seen.events[-1] == ("run_ended", ended)
+    steps = [p.step for p in seen.of("updated")]
+    assert steps == list(range(num_envs, 300 + num_envs, num_envs))
+    episodes = seen.of("episode_ended")
+    assert [e.episode for e in episodes] == list(range(1, len(episodes) + 1))
+    assert len(episodes) > 3
+    assert all(e.episode_return == e.length for e in episodes)
+    assert sum(e.length for e in episodes) <= 300
+    assert seen.of("updated")[-1].metrics["loss"] >= 0
+    assert ended.reason == "done"
+
+
+def test_a_run_by_episodes_ends_with_the_last_one() -> None:
+    seen = Recorder()
+    ended = make_runner(seen, episodes=5).run()
+    assert len(seen.of("episode_ended")) == 5
+    assert ended.progress.step == sum(e.length for e in seen.of("episode_ended"))
+
+
+def test_the_best_model_is_kept_by_evaluation() -> None:
+    kept: list[tuple[int, float]] = []
+    hooks = Hooks(
+        evaluate=scripted([10.0, 30.0, 20.0, 30.0]),
+        keep_best=lambda policy, evaluation: kept.append((evaluation.step, evaluation.mean)),
+    )
+    seen = Recorder()
+    ended = make_runner(seen, hooks=hooks, steps=350, evaluate_every=100).run()
+    assert [(e.step, e.best) for e in seen.of("evaluated")] == [(100, True), (200, True), (300, False), (350, False)]
+    assert kept == [(100, 10.0), (200, 30.0)]
+    assert ended.best is not None
+    assert ended.best.mean == 30.0
+
+
+def test_evaluating_and_saving_never_change_the_course() -> None:
+    evaluator = Evaluator(cartpole, seed=0, clock=Clock())
+    hooks = Hooks(
+        evaluate=lambda policy, step: evaluator.play(policy, episodes=3, stream=Stream.SELECT, series=step),
+        save=lambda state, replay: Checkpoint(state["step"], "", 0, 0.0),
+    )
+    plain, busy = make_runner(steps=250), make_runner(hooks=hooks, steps=250, evaluate_every=40, save_every_steps=30)
+    plain.run()
+    busy.run()
+    assert all(np.array_equal(a, b) for a, b in zip(weights(plain), weights(busy), strict=True))
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+@pytest.mark.parametrize("at", [7, 99, 180])
+def test_a_resumed_run_ends_with_the_same_bits(num_envs: int, at: int) -> None:
+    saved: list[tuple[State, State]] = []
+
+    def save(state: State, replay: State) -> Checkpoint:
+        saved.append((copy.deepcopy(state), copy.deepcopy(replay)))
+        return Checkpoint(state["step"], "", 0, 0.0)
+
+    whole_story, second_half = Recorder(), Recorder()
+    whole = make_runner(whole_story, num_envs=num_envs, steps=270)
+    whole.run()
+    make_runner(num_envs=num_envs, steps=at, hooks=Hooks(save=save)).run()
+    resumed = make_runner(second_half, num_envs=num_envs, steps=270)
+    assert resumed.load_state_dict(*saved[-1]) == []
+    resumed.run()
+    assert all(np.array_equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
+
+    def figures(seen: Recorder, after: int) -> list[Any]:
+        return [(e.episode, e.step, e.seed, e.episode_return) for e in seen.of("episode_ended") if e.step > after]
+
+    first_step = saved[-1][0]["step"]
+    assert figures(second_half, 0) == figures(whole_story, first_step)
+    assert second_half.of("run_started")[0].step == first_step
+
+
+def test_checkpoints_come_by_steps_by_time_and_at_the_end() -> None:
+    def save(state: State, replay: State) -> Checkpoint:
+        return Checkpoint(state["step"], "", 0, 0.0)
+
+    seen = Recorder()
+    make_runner(seen, hooks=Hooks(save=save), steps=100, save_every_steps=40).run()
+    assert [c.step for c in seen.of("checkpoint_written")] == [40, 80, 100]
+    seen = Recorder()
+    # The clock goes a second forward within each step, and another where lanes begin anew.
+    make_runner(seen, hooks=Hooks(save=save), steps=100, save_every_seconds=30.0).run()
+    steps = [c.step for c in seen.of("checkpoint_written")]
+    assert 3 <= len(steps) <= 5
+    assert steps[-1] == 100
+
+
+def test_a_stop_request_ends_the_run_in_order() -> None:
+    class Stopper(Recorder):
+        def episode_ended(self, event: Any) -> None:
+            runner.request_stop("SIGTERM")
+            runner.request_stop("SIGINT")
+
+    saved: list[int] = []
+
+    def save(state: State, replay: State) -> Checkpoint:
+        saved.append(state["step"])
+        return Checkpoint(state["step"], "", 0, 0.0)
+
+    evaluated: list[int] = []
+    seen = Stopper()
+    hooks = Hooks(save=save, evaluate=lambda policy, step: evaluated.append(step))  # type: ignore[arg-type,return-value]
+    runner = make_runner(seen, hooks=hooks, steps=10_000, evaluate_every=5_000)
+    ended = runner.run()
+    assert ended.reason == "SIGTERM"
+    assert saved == [ended.progress.step]
+    assert evaluated == [], "who asks for an end does not want to wait for an evaluation"
+
+
+def test_an_observer_that_raises_is_named_and_switched_off() -> None:
+    class Broken(Observer):
+        calls = 0
+
+        def updated(self, event: Any) -> None:
+            Broken.calls += 1
+            raise ZeroDivisionError("of all things")
+
+    warnings: list[str] = []
+    seen = Recorder()
+    make_runner(Broken(), seen, steps=50, warnings=warnings).run()
+    assert warnings == ["observer o0 failed in updated and is switched off: ZeroDivisionError: of all things"]
+    assert Broken.calls == 1
+    assert len(seen.of("updated")) == 50
+
+
+def test_a_failing_part_ends_the_run_and_says_at_which_step() -> None:
+    class Failing(DqnAgent):
+        def observe(self, transitions: Sequence[Transition]) -> None:
+            super().observe(transitions)
+            if self._steps == 20:
+                raise KeyError("lost")
+
+    agent = make_agent(0, 1)
+    agent.__class__ = Failing
+    seen = Recorder()
+    runner = make_runner(seen, steps=100, agent=agent)
+    with pytest.raises(RunError, match="the run failed at step 19: KeyError: 'lost'"):
+        runner.run()
+    assert [type(e.error) for e in seen.of("run_failed")] == [KeyError]
+    assert seen.of("run_ended") == []
+
+
+def test_seconds_are_said_apart() -> None:
+    seen = Recorder()
+    hooks = Hooks(evaluate=scripted([1.0] * 9), save=lambda state, replay: Checkpoint(state["step"], "", 0, 0.0))
+    ended = make_runner(seen, hooks=hooks, steps=60, evaluate_every=30, save_every_steps=20).run()
+    assert ended.evaluation_seconds == 2.0
+    assert ended.checkpoint_seconds == 3.0
+    assert 60 <= ended.progress.seconds <= 80

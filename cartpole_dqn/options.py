@@ -4,6 +4,7 @@
 * `option`: one field: default, range, what it does, what is typical.
 * `part`: a field that names another component and holds its table.
 * `check_options`: a table (from TOML or flags) -> an instance, or a `ConfigError` in words.
+* `takes`: whether a class accepts a value for one option.
 * `describe_options`: the fields as data, for listings and documentation.
 * `to_table`: an instance -> a plain table that TOML can hold.
 * `changed`: an instance -> another with some fields changed.
@@ -142,6 +143,17 @@ def check_options(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
         raise ConfigError(" ".join(_explain(where, cls, e) for e in error.errors())) from None
     except _NotPlainError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def takes(cls: type, key: str, value: Any) -> bool:
+    """Whether an options class has the option `key` and accepts `value` for it."""
+    if key not in fields_of(cls):
+        return False
+    try:
+        TypeAdapter(cls).validate_json(json.dumps({key: value}))
+    except ValidationError as error:
+        return all(not e["loc"] or e["loc"][0] != key for e in error.errors())
+    return True
 
 
 def to_table(instance: Any) -> dict[str, Any]:

@@ -1,0 +1,246 @@
+"""What commands and notebooks share.
+
+* `train`: configure and run, returning a `Run`.
+* `load`: a run folder -> a `Run`.
+* `Run`: evaluate it, act with it, draw its curves, go on training.
+* `execute`: the steps common to starting and resuming, used by the command line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from cartpole_dqn import assembly
+from cartpole_dqn.checkpoint import has_state, read_state
+from cartpole_dqn.config import RunConfig, Table, complete, parse_toml, to_toml
+from cartpole_dqn.errors import CartpoleDqnError, CheckpointError, RunFolderError, UserError
+from cartpole_dqn.interfaces import Evaluation, Obs, Policy, RunEnded
+from cartpole_dqn.options import changed
+from cartpole_dqn.plugin_manager import PluginHost, load_plugins
+from cartpole_dqn.run_folder import RunFolder, describe_environment
+from cartpole_dqn.runner import Runner
+from cartpole_dqn.studies.evaluation import Which, evaluate_run, load_policy
+from cartpole_dqn.views.curves import draw_curves, read_metrics
+
+Handle = Callable[[Runner], contextlib.AbstractContextManager[None]]
+"""Wraps the run, given its runner: the command line turns signals into stop requests with it."""
+
+
+def train(
+    *,
+    env: str | None = None,
+    obs: str | None = None,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    steps: int | None = None,
+    episodes: int | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    device: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    observers: Sequence[str] = (),
+    plain: bool = False,
+) -> Run:
+    """Train, and return the finished run.
+
+    Args:
+        env: a Gymnasium id.
+        obs: "pixels", or "native" (also "state").
+        preset: a preset's name; without it `env` and `obs` choose one.
+        config: a TOML file to lay over the preset.
+        steps: environment steps of the whole run; replaces a budget in episodes.
+        episodes: episodes of the whole run; replaces a budget in steps.
+        seed: where every random choice comes from.
+        out: the run's folder; by default a new one under `runs/`.
+        device: "auto", "cpu" or "cuda".
+        settings: further settings as tables, such as `{"agent": {"batch_size": 64}}`.
+        observers: names of observers to add.
+        plain: print lines instead of the live display.
+
+    Raises:
+        UserError: something of this does not hold together.
+        RunError: the run failed.
+    """
+    host = load_plugins()
+    flags = _without_none(
+        {**dict(settings or {}), "obs": obs, "steps": steps, "episodes": episodes, "seed": seed, "device": device}
+    )
+    if env is not None:
+        flags["env"] = {**flags.get("env", {}), "id": env}
+    console = Console(stderr=True)
+    resolved, notes = assembly.resolve_config(
+        host, preset=preset, config_file=None if config is None else Path(config), flags=flags, observers=observers
+    )
+    say_notes(console, host, notes)
+    folder = RunFolder.create(None if out is None else Path(out), env_id=resolved.env.id, obs=resolved.obs)
+    execute(folder, resolved, host, console=console, plain=plain)
+    return Run(folder, resolved, host)
+
+
+def load(path: str | Path) -> Run:
+    """Open a run folder. Raises `UserError` where there is none."""
+    host = load_plugins()
+    folder = RunFolder.open(Path(path))
+    return Run(folder, read_config(folder, host), host)
+
+
+@dataclass
+class Run:
+    """A run that was kept."""
+
+    folder: RunFolder
+    config: RunConfig
+    host: PluginHost
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.folder.path
+
+    def evaluate(self, episodes: int = 100, *, seed: int = 0, which: Which = "best") -> Evaluation:
+        """Play greedily on report seeds, with the best model or the last."""
+        return evaluate_run(self.folder, self.config, self.host, episodes=episodes, seed=seed, which=which)
+
+    def act(self, obs: Obs) -> int:
+        """Return the best model's action for one observation, as the run's wrappers give it."""
+        return int(self._policy.act(np.asarray(obs)[None])[0])
+
+    @functools.cached_property
+    def _policy(self) -> Policy:
+        return load_policy(self.folder, self.config, self.host, "best")[0]
+
+    def plot(self, out: str | Path | None = None) -> Path:
+        """Draw the run's curves and return the picture's path: by default its own `curve.png`."""
+        target = self.folder.curve if out is None else Path(out)
+        draw_curves(read_metrics(self.path), target, title=run_title(self.config))
+        return target
+
+    def resume(self, steps: int | None = None, *, plain: bool = False) -> Run:
+        """Go on from the last checkpoint, to `steps` in all where given."""
+        config = extended(self.config, steps)
+        execute(self.folder, config, self.host, console=Console(stderr=True), plain=plain, resuming=True)
+        return Run(self.folder, config, self.host)
+
+
+def read_config(folder: RunFolder, host: PluginHost) -> RunConfig:
+    """Return a run folder's configuration. Raises `UserError` where it cannot be read or used."""
+    try:
+        text = folder.config.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunFolderError(f"cannot read {folder.config}: {error}.") from None
+    table: Table = parse_toml(text, str(folder.config))
+    return complete(table, functools.partial(assembly.options_of_component, host.registry))
+
+
+def extended(config: RunConfig, steps: int | None) -> RunConfig:
+    """Return the configuration with a new total of steps, where one is given."""
+    if steps is None:
+        return config
+    return changed(config, steps=steps, episodes=None)
+
+
+def run_title(config: RunConfig) -> str:
+    """Return what stands above a run's pictures."""
+    preset = f", preset {config.preset}" if config.preset else ""
+    return f"{config.agent['name']} on {config.env.id}, {config.obs}{preset}, seed {config.seed}"
+
+
+def say_notes(console: Console, host: PluginHost, notes: Sequence[str]) -> None:
+    """Print what the user should know before a run: broken plugins and options that were dropped."""
+    for text in [*host.warnings(), *notes]:
+        console.print(text, style="yellow", markup=False, highlight=False)
+
+
+@contextlib.contextmanager
+def _unhandled(runner: Runner) -> Iterator[None]:
+    yield
+
+
+def execute(
+    folder: RunFolder,
+    config: RunConfig,
+    host: PluginHost,
+    *,
+    console: Console,
+    plain: bool = False,
+    resuming: bool = False,
+    handle: Handle = _unhandled,
+) -> RunEnded:
+    """Run to the end in `folder`, and leave its curve and state there.
+
+    Raises:
+        UserError: the configuration and the environment, or the checkpoint, do not fit.
+        RunError: the run failed; the message says where its folder is.
+    """
+    with folder.lock():
+        try:
+            made = assembly.assemble(config, host, folder=folder, console=console, clock=time.perf_counter, plain=plain)
+            if resuming:
+                _restore(made.runner, folder, console)
+        except CartpoleDqnError:
+            if not resuming:
+                folder.discard_if_empty()
+            raise
+        folder.write_config(to_toml(config))
+        folder.write_environment(
+            describe_environment(
+                plugins=host.describe(), threads=config.threads, device=str(assembly.choose_device(config.device))
+            )
+        )
+        folder.write_status("running", made.runner.step)
+        try:
+            with handle(made.runner):
+                ended = made.runner.run()
+        except BaseException as error:
+            folder.write_status("failed", made.runner.step)
+            if isinstance(error, CartpoleDqnError):
+                raise type(error)(f"{error}\nThe run's folder: {folder.path}") from error.__cause__
+            raise
+        finally:
+            made.close()
+            _draw(folder, config, console)
+        folder.write_status("done" if ended.reason in ("done", "solved") else "interrupted", made.runner.step)
+        return ended
+
+
+def _restore(runner: Runner, folder: RunFolder, console: Console) -> None:
+    if not has_state(folder.checkpoint):
+        console.print("no checkpoint was written yet: starting from the beginning.", style="yellow")
+        folder.clear_metrics()
+        return
+    _, parts = read_state(folder.checkpoint, optional={"replay"})
+    replay = parts.get("replay")
+    if replay is None:
+        console.print("the replay was not saved: it fills anew, and the run's course differs.", style="yellow")
+    try:
+        lost = runner.load_state_dict(parts["run"], replay)
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+        raise CheckpointError(f"{folder.checkpoint} does not fit the run's configuration: {error}") from error
+    if lost:
+        console.print(
+            "the environment is not deterministic: its episodes under way could not be restored, and new ones begin.",
+            style="yellow",
+        )
+
+
+def _draw(folder: RunFolder, config: RunConfig, console: Console) -> None:
+    """Draw `curve.png`; a picture that fails must not turn a finished run into a failed one."""
+    if not folder.metrics_jsonl.exists():
+        return
+    try:
+        draw_curves(read_metrics(folder.path), folder.curve, title=run_title(config))
+    except (OSError, ValueError, UserError) as error:
+        console.print(f"curve.png could not be drawn: {error}", style="yellow", markup=False)
+
+
+def _without_none(table: Table) -> Table:
+    return {key: value for key, value in table.items() if value is not None}

@@ -1,0 +1,343 @@
+"""The composition root: configuration and registry in, a run ready to start out.
+
+* `resolve_config`: preset, file, flags and `--set` -> a complete `RunConfig`.
+* `assemble`: a configuration -> `Assembly`, the runner with everything it needs.
+* `make_policy`: a configuration -> an untrained policy that weights can be loaded into.
+* `make_builder`, `builtin_builder`: what `Context.build` calls.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium import spaces
+
+from cartpole_dqn.checkpoint import write_state
+from cartpole_dqn.config import RunConfig, Table, complete, default_layer, merge_layers, parse_set, read_toml
+from cartpole_dqn.environments import EnvFactory, complete_observation
+from cartpole_dqn.errors import CartpoleDqnError, CheckpointError, ConfigError, UnsuitableEnvError, UserError
+from cartpole_dqn.evaluator import Evaluator
+from cartpole_dqn.interfaces import (
+    Agent,
+    Build,
+    Checkpoint,
+    Context,
+    Evaluation,
+    Observer,
+    ObserverContext,
+    Policy,
+    State,
+)
+from cartpole_dqn.lanes import Lanes
+from cartpole_dqn.options import changed, check_options, describe_options
+from cartpole_dqn.plugin_manager import PluginHost, load_plugins
+from cartpole_dqn.presets import Preset, choose_preset, parse_preset
+from cartpole_dqn.registry import Registry
+from cartpole_dqn.run_folder import RunFolder
+from cartpole_dqn.runner import Hooks, ObserverGroup, Runner, Schedule
+from cartpole_dqn.seeding import SeedTree, Stream, seeded_torch
+
+DEFAULT_ENV = "CartPole-v1"
+DEFAULT_OBS = "pixels"
+
+
+# Configuration --------------------------------------------------------------------------------------------------------
+
+
+def resolve_config(
+    host: PluginHost,
+    *,
+    preset: str | None = None,
+    config_file: Path | None = None,
+    flags: Table | None = None,
+    sets: Sequence[str] = (),
+    observers: Sequence[str] = (),
+) -> tuple[RunConfig, list[str]]:
+    """Lay defaults, preset, file, flags and `--set` over each other; `observers` join those already there.
+
+    Returns:
+        The complete configuration, and sentences for the user (options that were dropped).
+
+    Raises:
+        UserError: anything in it that does not hold together.
+    """
+    flags = _normalised(flags or {})
+    from_file = _normalised(read_toml(config_file)) if config_file is not None else {}
+    # What `presets show` prints may come back as a file: these two describe a preset, not a run.
+    from_file = {key: value for key, value in from_file.items() if key not in ("summary", "applies")}
+    chosen = _choose(host.registry, preset, from_file, flags)
+    options_of = functools.partial(options_of_component, host.registry)
+    below = [default_layer(), _without_budget(chosen.table, from_file, flags), _without_budget(from_file, flags), flags]
+    merged, notes = merge_layers(below, options_of)
+    # A set key may rename a part, so it is a layer like the others; list entries are changed in place.
+    watching = merged.get("observer", [])
+    present = {entry.get("name") for entry in watching}
+    watching = [*watching, *({"name": name} for name in dict.fromkeys(observers) if name not in present)]
+    top: Table = {"observation": merged.get("observation", []), "observer": watching}
+    for text in sets:
+        parse_set(text, top)
+    merged, more = merge_layers([_without_budget(merged, top), _normalised(top)], options_of)
+    config = complete(merged, options_of)
+    filled = complete_observation(config.observation, host.registry)
+    return changed(config, observation=filled), notes + more
+
+
+def presets_of(registry: Registry) -> list[Preset]:
+    """Return every registered preset, by name."""
+    return [parse_preset(name, registry.load("preset", name)) for name in registry.names("preset")]
+
+
+def options_of_component(registry: Registry, kind: str, name: str) -> type:
+    """Return the options class of a component. Raises `UserError` where it is unknown or declares none."""
+    cls = registry.load(kind, name)
+    found = getattr(cls, "Options", None)
+    if not isinstance(found, type):
+        raise UserError(f"{kind} '{name}' ({cls!r}) declares no options class: it needs an attribute Options.")
+    return found
+
+
+def _normalised(table: Table) -> Table:
+    """`state` is another name for `native`."""
+    return {**table, "obs": "native"} if table.get("obs") == "state" else table
+
+
+def _choose(registry: Registry, name: str | None, from_file: Table, flags: Table) -> Preset:
+    wanted = name or from_file.get("preset")
+    obs = flags.get("obs", from_file.get("obs"))
+    if wanted:
+        preset = parse_preset(wanted, registry.load("preset", wanted))
+        own = preset.table.get("obs", "native")
+        if obs not in (None, own) and "observation" not in from_file:
+            raise ConfigError(f"preset '{wanted}' observes {own}, not {obs}: leave out --obs or --preset.")
+        return preset
+    env_id = (flags.get("env") or {}).get("id") or (from_file.get("env") or {}).get("id") or DEFAULT_ENV
+    return choose_preset(presets_of(registry), env_id, obs or DEFAULT_OBS)
+
+
+def _without_budget(table: Table, *above: Table) -> Table:
+    """Drop the budget from a lower layer where a higher one gives its own: steps replace episodes, and vice versa."""
+    if any("steps" in layer or "episodes" in layer for layer in above):
+        return {key: value for key, value in table.items() if key not in ("steps", "episodes")}
+    return table
+
+
+# Parts ----------------------------------------------------------------------------------------------------------------
+
+
+def make_builder(host: PluginHost) -> Build:
+    """Return what `Context.build` calls: the registered class, its options checked, its modules seeded."""
+
+    def build(kind: str, table: Mapping[str, Any], context: Context) -> Any:
+        name = str(table.get("name"))
+        cls = host.registry.load(kind, name)
+        given = {key: value for key, value in table.items() if key != "name"}
+        chosen: Any = check_options(options_of_component(host.registry, kind, name), given, where=f"{kind} '{name}'")
+        context = dataclasses.replace(context, builder=build)
+        with seeded_torch(context.seeds.integer("init")), _blame(host, kind, name):
+            return cls(chosen, context)
+
+    return build
+
+
+def builtin_builder() -> Build:
+    """Return a builder that knows the built-in components alone, for tests of agents."""
+    return make_builder(load_plugins(allowed=()))
+
+
+def make_agent(config: RunConfig, host: PluginHost, observation_space: Any, action_space: Any) -> Agent:
+    """Return the configured agent, untrained.
+
+    Raises:
+        UserError: its parts do not fit the spaces.
+    """
+    if not isinstance(observation_space, spaces.Box) or not isinstance(action_space, spaces.Discrete):
+        raise UnsuitableEnvError(f"an agent needs Box observations and Discrete actions, got {observation_space}.")
+    context = Context(
+        observation_space=observation_space,
+        action_space=action_space,
+        num_envs=config.env.num_envs,
+        device=choose_device(config.device),
+        seeds=SeedTree(config.seed).child("agent"),
+    )
+    agent: Agent = make_builder(host)("agent", config.agent, context)
+    return agent
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that `--device` names. Raises `UserError` where it is not there."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no CUDA device on this machine; use --device cpu or auto.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def make_policy(config: RunConfig, host: PluginHost, *, agent_state: State | None = None) -> tuple[Policy, EnvFactory]:
+    """Return a policy of the configured agent and the factory of its environments.
+
+    Args:
+        config: complete.
+        host: the loaded plugins.
+        agent_state: what the agent's `state_dict` returned; without it the policy is untrained.
+
+    Raises:
+        CheckpointError: the state does not fit.
+    """
+    torch.set_num_threads(config.threads)
+    host.register_environments()
+    factory = EnvFactory(config, host.registry)
+    env = factory.make(evaluating=True)
+    env.close()
+    small = _with_small_replays(config, host.registry)
+    agent = make_agent(small, host, env.observation_space, env.action_space)
+    if agent_state is not None:
+        try:
+            agent.load_state_dict(agent_state)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"the checkpoint does not fit the run's configuration: {error}") from None
+    return agent.policy(), factory
+
+
+def _with_small_replays(config: RunConfig, registry: Registry) -> RunConfig:
+    """A policy needs no memory: shrink every replay of the agent."""
+    agent = dict(config.agent)
+    for info in describe_options(options_of_component(registry, "agent", agent["name"])):
+        if info.part == "replay" and "capacity" in agent.get(info.name, {}):
+            agent[info.name] = {**agent[info.name], "capacity": 1_000}
+    return changed(config, agent=agent)
+
+
+class _blame:  # noqa: N801 (reads as a statement)
+    """Name the distribution of a plugin's part that raises while it is built."""
+
+    def __init__(self, host: PluginHost, kind: str, name: str) -> None:
+        self._host, self._kind, self._name = host, kind, name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None or isinstance(error, CartpoleDqnError) or not isinstance(error, Exception):
+            return
+        component = self._host.registry.component(self._kind, self._name)
+        raise UserError(
+            f"{self._kind} '{self._name}' of {component.distribution} {component.version} could not be built: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+# A run ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A run ready to start."""
+
+    runner: Runner
+    evaluator: Evaluator
+    config: RunConfig
+
+    def close(self) -> None:
+        """Close what the run opened."""
+        self.evaluator.close()
+
+
+def assemble(
+    config: RunConfig,
+    host: PluginHost,
+    *,
+    folder: RunFolder | None,
+    console: Any,
+    clock: Callable[[], float],
+    plain: bool = False,
+    extra_observers: Sequence[tuple[str, Observer]] = (),
+) -> Assembly:
+    """Build environments, agent, observers and runner.
+
+    Args:
+        config: complete.
+        host: the loaded plugins.
+        folder: where the run is kept; None keeps nothing.
+        console: a `rich.console.Console` for the display and warnings.
+        clock: seconds, monotonic.
+        plain: lines instead of a live display.
+        extra_observers: (name, observer) pairs made elsewhere.
+    """
+    torch.set_num_threads(config.threads)
+    host.register_environments()
+    factory = EnvFactory(config, host.registry)
+    envs = factory.make_vector()
+    try:
+        agent = make_agent(config, host, envs.single_observation_space, envs.single_action_space)
+        where = None if folder is None else str(folder.path)
+        context = ObserverContext(folder=where, console=console, clock=clock, plain=plain)
+        observers = [*make_observers(config, host, context), *extra_observers]
+    except BaseException:
+        envs.close()
+        raise
+    evaluator = Evaluator(
+        functools.partial(factory.make, evaluating=True),
+        seed=config.seed,
+        clock=clock,
+        should_stop=lambda: bool(runner.stop_reason),
+    )
+    runner = Runner(
+        agent=agent,
+        lanes=Lanes(envs, seed=config.seed),
+        schedule=Schedule(
+            steps=config.steps,
+            episodes=config.episodes,
+            evaluate_every=config.evaluation.every,
+            save_every_steps=config.checkpoint.every_steps,
+            save_every_seconds=config.checkpoint.every_seconds,
+        ),
+        hooks=_hooks(config, evaluator, folder, clock),
+        observers=ObserverGroup(observers, warn=lambda text: console.print(text, style="yellow", markup=False)),
+        clock=clock,
+        name=f"{config.agent['name']} on {config.env.id}, {config.obs}",
+        folder=where,
+    )
+    return Assembly(runner, evaluator, config)
+
+
+def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext) -> list[tuple[str, Observer]]:
+    """Return the configured observers; those that write need a folder and are left out without one."""
+    made: list[tuple[str, Observer]] = []
+    for i, table in enumerate(config.observer):
+        name = table["name"]
+        if name == "metrics" and context.folder is None:
+            continue
+        given = {key: value for key, value in table.items() if key != "name"}
+        cls = host.registry.load("observer", name)
+        chosen: Any = check_options(
+            options_of_component(host.registry, "observer", name), given, where=f"observer[{i}]"
+        )
+        with _blame(host, "observer", name):
+            made.append((name, cls(chosen, context)))
+    return made
+
+
+def _hooks(config: RunConfig, evaluator: Evaluator, folder: RunFolder | None, clock: Callable[[], float]) -> Hooks:
+    def evaluate(policy: Policy, step: int) -> Evaluation | None:
+        # The step names the series: a resumed run plays the same episodes as one that was never interrupted.
+        return evaluator.play(policy, episodes=config.evaluation.episodes, stream=Stream.SELECT, series=step, step=step)
+
+    if folder is None:
+        return Hooks(evaluate=evaluate)
+    meta = {"env": config.env.id, "obs": config.obs, "agent": config.agent["name"]}
+
+    def keep_best(policy: Policy, evaluation: Evaluation) -> None:
+        figures = {"step": evaluation.step, "mean": evaluation.mean, "episodes": len(evaluation.returns)}
+        write_state(folder.best, {"policy": policy.state_dict()}, meta={**meta, **figures})
+
+    def save(state: State, replay: State) -> Checkpoint:
+        began = clock()
+        parts = {"run": state, **({"replay": replay} if config.checkpoint.save_replay else {})}
+        nbytes = write_state(folder.checkpoint, parts, meta={**meta, "step": state["step"]})
+        return Checkpoint(state["step"], str(folder.checkpoint), nbytes, clock() - began)
+
+    return Hooks(evaluate=evaluate, keep_best=keep_best, save=save)

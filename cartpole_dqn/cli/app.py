@@ -1,0 +1,76 @@
+"""The root command: global options, and the commands under their names.
+
+Built-in commands come first; a plugin's commands (entry points of `cartpole_dqn.commands`) are listed from metadata
+and imported when called. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cartpole_dqn import __version__
+from cartpole_dqn.cli import benchmark, look, plugins, presets, train
+from cartpole_dqn.cli.plugin_commands import PluginCommand, plugin_command_names
+from cartpole_dqn.cli.session import Session, parse_plugin_switches
+
+
+class _Root(TyperGroup):
+    """Adds the commands of plugins to the built-in ones, which win."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        built_in = super().list_commands(ctx)
+        return [*built_in, *sorted(plugin_command_names(exclude=built_in, blocked=_blocked(ctx)))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        built_in = super().get_command(ctx, cmd_name)
+        if built_in is not None:
+            return built_in
+        names = plugin_command_names(exclude=super().list_commands(ctx), blocked=_blocked(ctx))
+        return PluginCommand(names[cmd_name]) if cmd_name in names else None
+
+
+def _blocked(ctx: Any) -> list[str]:
+    return parse_plugin_switches(ctx.params.get("plugin") or [])
+
+
+app = typer.Typer(
+    cls=_Root,
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Deep Q-learning on Gymnasium environments, from pixels or state, built from wrappers and plugins.",
+    epilog="Start with: cartpole-dqn run --obs pixels",
+)
+_TRAIN, _LOOK, _PARTS = "Train", "Look and measure", "Presets and plugins"
+app.command("run", rich_help_panel=_TRAIN, epilog=train.RUN_EXAMPLES)(train.run)
+app.command("resume", rich_help_panel=_TRAIN, epilog=train.RESUME_EXAMPLES)(train.resume)
+app.command("evaluate", rich_help_panel=_LOOK, epilog=look.EVALUATE_EXAMPLES)(look.evaluate)
+app.command("preview", rich_help_panel=_LOOK, epilog=look.PREVIEW_EXAMPLES)(look.preview)
+app.add_typer(benchmark.app, name="benchmark", rich_help_panel=_LOOK)
+app.add_typer(presets.app, name="presets", rich_help_panel=_PARTS)
+app.add_typer(plugins.app, name="plugins", rich_help_panel=_PARTS)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"cartpole-dqn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_say_version, is_eager=True)
+    ] = False,
+    plugin: Annotated[
+        list[str] | None, typer.Option("-p", metavar="no:NAME", help="Block the plugin NAME. May be repeated.")
+    ] = None,
+    strict_plugins: Annotated[bool, typer.Option("--strict-plugins", help="Fail when any plugin is broken.")] = False,
+) -> None:
+    """Keep what every command needs."""
+    ctx.obj = Session(blocked=parse_plugin_switches(plugin or []), strict=strict_plugins)

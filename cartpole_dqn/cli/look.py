@@ -1,0 +1,99 @@
+"""`evaluate` and `preview`: how good a run's model is, and what an agent sees."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cartpole_dqn.errors import UserError
+
+if TYPE_CHECKING:
+    from cartpole_dqn.cli.session import Session
+    from cartpole_dqn.studies.evaluation import Which
+
+EVALUATE_EXAMPLES = "Examples: cartpole-dqn evaluate runs/NAME   |   cartpole-dqn evaluate runs/NAME --last --json"
+PREVIEW_EXAMPLES = (
+    "Examples: cartpole-dqn preview --obs pixels --out preview.png   |   "
+    "cartpole-dqn preview --env Acrobot-v1 --obs pixels --out acrobot.png"
+)
+
+
+def evaluate(
+    ctx: typer.Context,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
+    episodes: Annotated[int, typer.Option(min=1, help="Greedy episodes to play.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Which report seeds.")] = 0,
+    last: Annotated[bool, typer.Option("--last", help="The last model instead of the best.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Play greedily with a run's best model, on seeds that it never saw."""
+    from cartpole_dqn import api
+    from cartpole_dqn.checkpoint import has_state
+    from cartpole_dqn.run_folder import RunFolder
+    from cartpole_dqn.studies.evaluation import evaluate_run
+
+    session: Session = ctx.obj
+    host = session.host()
+    folder = RunFolder.open(run)
+    config = api.read_config(folder, host)
+    which: Which = "last" if last or not has_state(folder.best) else "best"
+    evaluation = evaluate_run(folder, config, host, episodes=episodes, seed=seed, which=which)
+    figures = {
+        "mean": evaluation.mean,
+        "std": evaluation.std,
+        "min": min(evaluation.returns),
+        "max": max(evaluation.returns),
+        "episodes": episodes,
+        "seed": seed,
+        "model": which,
+    }
+    if as_json:
+        print(json.dumps(figures))
+        return
+    session.out.print(
+        f"{which} model, trained for {evaluation.step:,} steps: {episodes} greedy episodes on report seeds of {seed}",
+        highlight=False,
+    )
+    session.out.print(
+        f"mean {figures['mean']:.1f}   std {figures['std']:.1f}   min {figures['min']:.1f}   max {figures['max']:.1f}",
+        highlight=False,
+    )
+
+
+def preview(
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture to write.")],
+    obs: Annotated[str | None, typer.Option(help="pixels, or native.")] = None,
+    env: Annotated[str | None, typer.Option(help="A Gymnasium id, or module:Id.")] = None,
+    preset: Annotated[str | None, typer.Option(help="A preset's name.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings to lay over the preset.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Which episode.")] = 0,
+    steps: Annotated[int, typer.Option(min=0, help="Random actions to take before looking.")] = 12,
+) -> None:
+    """Draw what the agent sees: each stage of the observation's wrappers as a labelled picture."""
+    from cartpole_dqn import assembly
+    from cartpole_dqn.environments import EnvFactory
+    from cartpole_dqn.views.preview import draw_preview, preview_stages
+
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise UserError(f"--out {out}: expected a picture's name ending in .png, .jpg or .webp.")
+    session: Session = ctx.obj
+    host = session.host()
+    flags = {"obs": obs, "env": {"id": env} if env else None}
+    resolved, _ = assembly.resolve_config(
+        host, preset=preset, config_file=config, flags={k: v for k, v in flags.items() if v}, sets=set_ or []
+    )
+    host.register_environments()
+    factory = EnvFactory(resolved, host.registry)
+    factory.make().close()  # says in words what does not fit, before anything is drawn
+    stages = preview_stages(factory.base, factory.stages, seed=seed, steps=steps)
+    try:
+        draw_preview(stages, out)
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written: {error.strerror or error}.") from None
+    session.err.print(f"{len(stages)} stages of {resolved.env.id}, {resolved.obs}", highlight=False)
+    print(out)

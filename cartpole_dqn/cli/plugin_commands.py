@@ -1,0 +1,125 @@
+"""Commands that plugins bring, from the entry point group `cartpole_dqn.commands`.
+
+* `plugin_command_names`: their names, read from metadata alone.
+* `plugin_command_clashes`: a sentence for each name that a plugin wanted and did not get.
+* `PluginCommand`: a command that is listed without being imported; it is imported when it is called.
+* `load_plugin_command`: the command itself, imported now.
+
+An entry point names a `typer.Typer` or a function with typer's annotations:
+
+    [project.entry-points."cartpole_dqn.commands"]
+    heatmap = "my_plugin.heatmap:app"
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Collection
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from cartpole_dqn.plugin_discovery import (
+    COMMAND_GROUP,
+    GROUP,
+    allowed_names,
+    find_entry_points,
+    import_entry_point,
+    origin,
+    switched_off,
+    unmet_requirement,
+)
+from cartpole_dqn.registry import PluginError, owner_text, reason
+
+if TYPE_CHECKING:
+    Command = TyperCommand | TyperGroup
+
+
+def plugin_command_names(
+    exclude: Collection[str], *, blocked: Collection[str] = (), allowed: Collection[str] | None = None
+) -> dict[str, EntryPoint]:
+    """Return the commands that plugins offer, by name.
+
+    Args:
+        exclude: names that are taken: built-in commands win.
+        blocked: commands to leave out, by their own name, their distribution's, or one of its plugins'.
+        allowed: the only ones to take, named likewise; None: what `CARTPOLE_DQN_PLUGINS` lists, or all.
+
+    The first distribution by name wins among those that offer the same command.
+    """
+    return _choose(exclude, blocked, allowed)[0]
+
+
+def plugin_command_clashes(
+    exclude: Collection[str], *, blocked: Collection[str] = (), allowed: Collection[str] | None = None
+) -> list[str]:
+    """Return a sentence for each command that a plugin offers under a name that is taken."""
+    return _choose(exclude, blocked, allowed)[1]
+
+
+class PluginCommand(TyperCommand):
+    """Stands for a plugin's command in listings and `--help`, and becomes it when it is called."""
+
+    def __init__(self, entry_point: EntryPoint) -> None:
+        owner = owner_text(*origin(entry_point))
+        super().__init__(entry_point.name, help=f"From {owner}.", rich_help_panel="Plugins")
+        self._entry_point = entry_point
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Return the context of the plugin's own command. Raises `PluginError` as `load_plugin_command` does."""
+        return load_plugin_command(self._entry_point).make_context(info_name, args, parent=parent, **extra)
+
+
+def load_plugin_command(entry_point: EntryPoint) -> Command:
+    """Import a plugin's command.
+
+    Raises:
+        PluginError: whatever went wrong, an interpreter's exit included, with the command and its distribution.
+    """
+    owner = owner_text(*origin(entry_point))
+    try:
+        unmet = unmet_requirement(entry_point.dist)
+        if unmet:
+            raise PluginError(unmet)
+        return _as_command(import_entry_point(entry_point), entry_point.name)
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"the command '{entry_point.name}' of {owner} cannot be loaded: {reason(error)}") from error
+
+
+def _choose(
+    exclude: Collection[str], blocked: Collection[str], allowed: Collection[str] | None
+) -> tuple[dict[str, EntryPoint], list[str]]:
+    allowed = allowed_names() if allowed is None else allowed
+    plugins: dict[str, set[str]] = {}
+    for entry in find_entry_points(GROUP)[0]:
+        plugins.setdefault(origin(entry)[0], set()).add(entry.name)
+    chosen: dict[str, EntryPoint] = {}
+    clashes = []
+    for entry in find_entry_points(COMMAND_GROUP)[0]:
+        distribution, version = origin(entry)
+        if switched_off({entry.name, distribution, *plugins.get(distribution, ())}, blocked, allowed):
+            continue
+        if entry.name in exclude or entry.name in chosen:
+            winner = "cartpole-dqn itself" if entry.name in exclude else owner_text(*origin(chosen[entry.name]))
+            clashes.append(
+                f"the command '{entry.name}' of {owner_text(distribution, version)} was left out: {winner} has one."
+            )
+        else:
+            chosen[entry.name] = entry
+    return chosen, clashes
+
+
+def _as_command(found: Any, name: str) -> Command:
+    app = found
+    if not isinstance(found, typer.Typer):
+        if not inspect.isroutine(found) and not isinstance(found, functools.partial):
+            raise PluginError(f"expected a typer.Typer or a function, got a {type(found).__name__}.")
+        app = typer.Typer(add_completion=False)
+        app.command(name)(found)
+    command = typer.main.get_command(app)
+    command.name = name
+    assert isinstance(command, TyperCommand | TyperGroup)
+    return command

@@ -1,0 +1,44 @@
+"""`presets list` and `presets show NAME`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cartpole_dqn.cli.session import Session
+
+app = typer.Typer(no_args_is_help=True, help="Whole configurations under a name.", rich_markup_mode="rich")
+
+
+@app.command("list")
+def list_presets(
+    ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False
+) -> None:
+    """List the presets: what each is, and what it is the default for."""
+    from rich.table import Table
+
+    from cartpole_dqn.presets import parse_preset
+
+    session: Session = ctx.obj
+    registry = session.host().registry
+    presets = [parse_preset(name, registry.load("preset", name)) for name in registry.names("preset")]
+    if as_json:
+        print(json.dumps([{"name": p.name, "summary": p.summary, "applies": list(p.applies)} for p in presets]))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "default for", "summary"):
+        table.add_column(column, no_wrap=column == "name")
+    for preset in presets:
+        defaults = ", ".join(f"{env} --obs {obs}" for env, obs in preset.applies)
+        table.add_row(preset.name, defaults, preset.summary)
+    session.out.print(table)
+
+
+@app.command("show")
+def show_preset(ctx: typer.Context, name: Annotated[str, typer.Argument(help="The preset's name.")]) -> None:
+    """Print a preset's whole TOML; save it, change it, and use it with run --config."""
+    session: Session = ctx.obj
+    print(session.host().registry.load("preset", name), end="")

@@ -1,0 +1,157 @@
+"""`run` and `resume`: train, in order even when a signal ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cartpole_dqn.errors import UserError
+
+if TYPE_CHECKING:
+    from cartpole_dqn.cli.session import Session
+    from cartpole_dqn.interfaces import RunEnded
+    from cartpole_dqn.run_folder import RunFolder
+    from cartpole_dqn.runner import Runner
+
+RUN_EXAMPLES = (
+    "Examples: cartpole-dqn run --obs pixels   |   cartpole-dqn run --preset tutorial-state --seed 1   |   "
+    "cartpole-dqn run --env Acrobot-v1 --obs state --set agent.optimiser.lr=1e-3"
+)
+RESUME_EXAMPLES = "Examples: cartpole-dqn resume runs/NAME   |   cartpole-dqn resume runs/NAME --steps 100000"
+
+_PARTS = "Parts of the agent (see cartpole-dqn plugins list)"
+
+
+def run(
+    ctx: typer.Context,
+    obs: Annotated[str | None, typer.Option(help="pixels, or native: as the environment gives it.")] = None,
+    env: Annotated[str | None, typer.Option(help="A Gymnasium id, or module:Id.")] = None,
+    preset: Annotated[str | None, typer.Option(help="A preset's name; by default env and obs choose one.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings to lay over the preset.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as agent.batch_size=64.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Environment steps of the whole run.")] = None,
+    episodes: Annotated[int | None, typer.Option(help="Episodes of the whole run.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Where every random choice comes from.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder; new, or empty.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    threads: Annotated[int | None, typer.Option(help="torch's threads.")] = None,
+    num_envs: Annotated[int | None, typer.Option(help="Environments side by side.")] = None,
+    vector: Annotated[str | None, typer.Option(help="sync, or async: a process for each environment.")] = None,
+    save_replay: Annotated[
+        bool | None, typer.Option("--save-replay/--no-save-replay", help="Keep the replay in checkpoints.")
+    ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live display.")] = False,
+    observer: Annotated[list[str] | None, typer.Option(metavar="NAME", help="An observer to add.")] = None,
+    agent: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_PARTS)] = None,
+    replay: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_PARTS)] = None,
+    network: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_PARTS)] = None,
+    target_update: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_PARTS)] = None,
+    exploration: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_PARTS)] = None,
+    optimiser: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_PARTS)] = None,
+) -> None:
+    """Train an agent, watch it live, keep a run folder."""
+    if steps is not None and episodes is not None:
+        raise UserError("--steps and --episodes: give one of them.")
+    parts = {
+        "replay": replay,
+        "network": network,
+        "target_update": target_update,
+        "exploration": exploration,
+        "optimiser": optimiser,
+    }
+    agent_table: dict[str, Any] = {key: {"name": name} for key, name in parts.items() if name is not None}
+    flags = {
+        "obs": obs,
+        "steps": steps,
+        "episodes": episodes,
+        "seed": seed,
+        "device": device,
+        "threads": threads,
+        "env": _given(id=env, num_envs=num_envs, vector=vector),
+        "checkpoint": _given(save_replay=save_replay),
+        "agent": {**_given(name=agent), **agent_table},
+    }
+    flags = {key: value for key, value in flags.items() if value not in (None, {})}
+
+    from cartpole_dqn import api, assembly
+    from cartpole_dqn.run_folder import RunFolder
+
+    session: Session = ctx.obj
+    host = session.host()
+    resolved, notes = assembly.resolve_config(
+        host, preset=preset, config_file=config, flags=flags, sets=set_ or [], observers=observer or []
+    )
+    if not resolved.checkpoint.save_replay:
+        notes = [*notes, "the replay is not saved: a resumed run fills it anew, and its course will differ."]
+    api.say_notes(session.err, host, notes)
+    folder = RunFolder.create(out, env_id=resolved.env.id, obs=resolved.obs)
+    ended = api.execute(folder, resolved, host, console=session.err, plain=plain, handle=stopping_on_signals)
+    _say_goodbye(session, folder, ended)
+
+
+def resume(
+    ctx: typer.Context,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
+    steps: Annotated[int | None, typer.Option(help="Environment steps of the whole run, to make it longer.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live display.")] = False,
+) -> None:
+    """Go on with a run from its last checkpoint."""
+    if steps is not None and steps < 1:
+        raise UserError(f"--steps: expected a number from 1, got {steps}.")
+    from cartpole_dqn import api
+    from cartpole_dqn.run_folder import RunFolder
+
+    session: Session = ctx.obj
+    host = session.host()
+    folder = RunFolder.open(run)
+    config = api.extended(api.read_config(folder, host), steps)
+    api.say_notes(session.err, host, [])
+    ended = api.execute(
+        folder, config, host, console=session.err, plain=plain, resuming=True, handle=stopping_on_signals
+    )
+    _say_goodbye(session, folder, ended)
+
+
+@contextlib.contextmanager
+def stopping_on_signals(runner: Runner) -> Iterator[None]:
+    """Inside the block SIGINT, SIGTERM and SIGHUP end the run in order; a second Ctrl-C ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, _: object) -> None:
+        if number == signal.SIGINT and runner.stop_reason:
+            raise KeyboardInterrupt
+        runner.request_stop(signal.Signals(number).name)
+
+    numbers = [s for s in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, s)]
+    before = {name: signal.signal(getattr(signal, name), ask) for name in numbers}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+
+
+def _say_goodbye(session: Session, folder: RunFolder, ended: RunEnded) -> None:
+    path = shlex.quote(str(folder.path))
+    interrupted = ended.reason.startswith("SIG")
+    if interrupted:
+        session.err.print(f"resume with:   cartpole-dqn resume {path}", markup=False, highlight=False)
+    session.err.print(f"evaluate with: cartpole-dqn evaluate {path}", markup=False, highlight=False)
+    print(folder.path)
+    if interrupted:
+        raise typer.Exit(128 + signal.Signals[ended.reason].value)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

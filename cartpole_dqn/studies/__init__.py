@@ -1,0 +1,6 @@
+"""What people measure.
+
+* `evaluation`: a run's model on report seeds.
+* `speed`: presets beside the notebooks' loops.
+* `notebook_loops`: those loops, as plain scripts.
+"""

@@ -1,0 +1,70 @@
+"""How good a run's model is: greedy episodes on report seeds, which neither training nor selecting ever saw."""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import Literal
+
+from cartpole_dqn.assembly import make_policy
+from cartpole_dqn.checkpoint import has_state, read_state
+from cartpole_dqn.config import RunConfig
+from cartpole_dqn.environments import EnvFactory
+from cartpole_dqn.errors import CheckpointError, RunFolderError
+from cartpole_dqn.evaluator import Evaluator
+from cartpole_dqn.interfaces import Evaluation, Policy
+from cartpole_dqn.plugin_manager import PluginHost
+from cartpole_dqn.run_folder import RunFolder
+from cartpole_dqn.seeding import Stream
+
+Which = Literal["best", "last"]
+
+
+def load_policy(folder: RunFolder, config: RunConfig, host: PluginHost, which: Which) -> tuple[Policy, EnvFactory, int]:
+    """Return a run's greedy policy, the factory of its environments, and the step it was trained to.
+
+    Raises:
+        RunFolderError: the run kept no such model.
+        CheckpointError: its file is damaged, or does not fit the configuration.
+    """
+    if which == "best" and has_state(folder.best):
+        meta, parts = read_state(folder.best)
+        policy, factory = make_policy(config, host)
+        _load(policy, parts.get("policy", {}), folder.best)
+        return policy, factory, int(meta.get("step", 0))
+    if not has_state(folder.checkpoint):
+        raise RunFolderError(
+            f"{folder.path} holds no model yet: neither best/ nor checkpoint/. Let the run reach its first evaluation "
+            f"or checkpoint."
+        )
+    meta, parts = read_state(folder.checkpoint, parts={"run"})
+    agent_state = parts["run"].get("agent", {})
+    policy, factory = make_policy(config, host, agent_state=agent_state)
+    return policy, factory, int(meta.get("step", 0))
+
+
+def evaluate_run(
+    folder: RunFolder,
+    config: RunConfig,
+    host: PluginHost,
+    *,
+    episodes: int = 100,
+    seed: int = 0,
+    which: Which = "best",
+) -> Evaluation:
+    """Play `episodes` greedily with a run's model, reset with the report seeds of `seed`."""
+    policy, factory, step = load_policy(folder, config, host, which)
+    evaluator = Evaluator(functools.partial(factory.make, evaluating=True), seed=seed, clock=time.perf_counter)
+    try:
+        evaluation = evaluator.play(policy, episodes=episodes, stream=Stream.REPORT, step=step)
+    finally:
+        evaluator.close()
+    assert evaluation is not None  # nobody asks it to stop
+    return evaluation
+
+
+def _load(policy: Policy, state: dict[str, object], where: object) -> None:
+    try:
+        policy.load_state_dict(state)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{where} does not fit the run's configuration: {error}") from None

@@ -1,0 +1,310 @@
+"""The commands as a user types them; bad input in this process, signals and terminals in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from cartpole_dqn import cli
+from cartpole_dqn.config import parse_toml
+
+QUICK = ["--set", "agent.learning_starts=0", "--set", "agent.batch_size=8", "--plain"]
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Said]:
+    """Run the command line in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["cartpole-dqn", *arguments])
+        code: object = 0
+        try:
+            cli.main()
+        except SystemExit as left:
+            code = left.code or 0
+        assert isinstance(code, int)
+        return Said(code, *capfd.readouterr())
+
+    return call
+
+
+def test_a_run_leaves_its_folder(invoke: Callable[..., Said], tmp_path: Path) -> None:
+    said = invoke("run", "--obs", "state", "--steps", "150", "--out", "r", "--set", "evaluation.every=100", *QUICK)
+    assert said.code == 0, said.err
+    assert said.out == "r\n", "results on stdout, everything else on stderr"
+    assert "evaluate with: cartpole-dqn evaluate r" in said.err
+    files = {p.name for p in (tmp_path / "r").iterdir()}
+    expected = {"config.toml", "metrics.csv", "metrics.jsonl", "curve.png", "checkpoint", "best", "environment.json"}
+    assert expected <= files
+    config = parse_toml((tmp_path / "r" / "config.toml").read_text(), "config")
+    assert config["steps"] == 150
+    assert config["agent"]["replay"]["capacity"] == 50_000
+    environment = json.loads((tmp_path / "r" / "environment.json").read_text())
+    assert environment["threads"] == 1
+    assert environment["plugins"][0]["distribution"] == "cartpole-dqn"
+    assert str(tmp_path) not in (tmp_path / "r" / "environment.json").read_text()
+    assert (tmp_path / "r" / "metrics.csv").read_text().count("\n") >= 3
+
+
+def test_config_repeats_a_run(invoke: Callable[..., Said], tmp_path: Path) -> None:
+    invoke("run", "--obs", "pixels", "--steps", "80", "--seed", "5", "--out", "a", *QUICK)
+    said = invoke("run", "--config", "a/config.toml", "--out", "b", "--plain")
+    assert said.code == 0, said.err
+
+    def columns(name: str) -> list[list[str]]:
+        rows = [line.split(",") for line in (tmp_path / name / "metrics.csv").read_text().splitlines()]
+        timed = [i for i, column in enumerate(rows[0]) if column in ("seconds", "steps_per_second")]
+        return [[cell for i, cell in enumerate(row) if i not in timed] for row in rows]
+
+    assert columns("a") == columns("b")
+    assert len(columns("a")) > 2
+
+
+def test_evaluate_says_one_json_object(invoke: Callable[..., Said]) -> None:
+    invoke("run", "--obs", "state", "--steps", "120", "--out", "r", *QUICK)
+    said = invoke("evaluate", "r", "--episodes", "4", "--seed", "3", "--json")
+    assert said.code == 0, said.err
+    figures = json.loads(said.out)
+    assert set(figures) == {"mean", "std", "min", "max", "episodes", "seed", "model"}
+    assert (figures["episodes"], figures["seed"], figures["model"]) == (4, 3, "best")
+    assert figures["min"] <= figures["mean"] <= figures["max"]
+    assert json.loads(invoke("evaluate", "r", "--episodes", "4", "--seed", "3", "--json").out) == figures
+    last = json.loads(invoke("evaluate", "r", "--episodes", "4", "--json", "--last").out)
+    assert last["model"] == "last"
+    assert "best model" in invoke("evaluate", "r", "--episodes", "2").out
+
+
+def test_a_run_resumed_from_its_folder_ends_like_one_that_was_never_stopped(
+    invoke: Callable[..., Said], tmp_path: Path
+) -> None:
+    common = ["--obs", "state", "--num-envs", "2", "--seed", "2", "--set", "evaluation.every=100", *QUICK]
+    invoke("run", "--steps", "400", "--out", "whole", *common)
+    invoke("run", "--steps", "200", "--out", "halves", *common)
+    said = invoke("resume", "halves", "--steps", "400", "--plain")
+    assert said.code == 0, said.err
+
+    def tensors(name: str) -> bytes:
+        found = next((tmp_path / name / "checkpoint").glob("run-*.safetensors"))
+        return found.read_bytes()
+
+    def episodes(name: str) -> list[Any]:
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
+        return [(r["episode"], r["step"], r["return"]) for r in rows if r["event"] == "episode"]
+
+    assert tensors("whole") == tensors("halves")
+    assert episodes("whole") == episodes("halves")
+    assert parse_toml((tmp_path / "halves" / "config.toml").read_text(), "")["steps"] == 400
+
+
+def test_a_run_without_its_replay_says_what_that_costs(invoke: Callable[..., Said], tmp_path: Path) -> None:
+    said = invoke("run", "--obs", "state", "--steps", "60", "--out", "r", "--no-save-replay", *QUICK)
+    assert "the replay is not saved" in said.err
+    assert not list((tmp_path / "r" / "checkpoint").glob("replay*"))
+    said = invoke("resume", "r", "--steps", "120", "--plain")
+    assert said.code == 0, said.err
+    assert "its course differs" in " ".join(said.err.split()) or "the run's course differs" in said.err
+
+
+@pytest.mark.parametrize("preset", ["tutorial-pixels", "tutorial-state", "tutorial-state-v0"])
+def test_the_tutorials_run_to_their_end(invoke: Callable[..., Said], preset: str) -> None:
+    said = invoke("run", "--preset", preset, "--steps", "150", "--out", "r", "--plain")
+    assert said.code == 0, said.err
+    assert "150 steps" in said.err
+    assert "out of date" not in said.err
+
+
+BAD = {
+    "unknown environment": (["run", "--env", "CartPol-v1", "--obs", "state"], "Did you mean 'CartPole-v1'?"),
+    "unknown preset": (["run", "--preset", "pixles"], "Did you mean 'pixels'?"),
+    "unknown observation": (["run", "--obs", "pixel"], "Known observations: native, pixels"),
+    "unknown replay": (["run", "--replay", "unifrom"], "Did you mean 'uniform'?"),
+    "unknown network": (["run", "--network", "cnov"], "Did you mean 'conv'?"),
+    "unknown observer": (["run", "--observer", "metric"], "Did you mean 'metrics'?"),
+    "unknown option": (["run", "--set", "agent.lr=1"], "Did you mean 'agent.optimiser.lr'?"),
+    "unknown flag": (["run", "--sede", "1"], "--seed"),
+    "unknown command": (["rnu"], "run"),
+    "set without value": (["run", "--set", "agent.lr"], "expected KEY=VALUE"),
+    "wrong type": (["run", "--set", "agent.gamma=high"], "agent.gamma: expected"),
+    "boolean as number": (["run", "--set", "agent.n_step=true"], "agent.n_step: expected"),
+    "not a number": (["run", "--steps", "many"], "--steps"),
+    "out of range": (["run", "--set", "agent.gamma=1.5"], "less than or equal to 1"),
+    "negative seed": (["run", "--seed", "-1"], "seed: expected"),
+    "both budgets": (["run", "--steps", "5", "--episodes", "5"], "give one of them"),
+    "continuous actions": (["run", "--env", "Pendulum-v1", "--obs", "state"], "finite number of actions"),
+    "cannot render": (["run", "--env", "Blackjack-v1", "--obs", "pixels", "--set", "env.kwargs.x=1"], "cannot make"),
+    "no such device": (["run", "--device", "gpu"], "device: expected"),
+    "missing file": (["run", "--config", "nothing.toml"], "cannot read the configuration nothing.toml"),
+    "missing run": (["evaluate", "nothing"], "nothing"),
+    "missing run to resume": (["resume", "nothing"], "nothing"),
+    "foreign folder": (["evaluate", "."], "."),
+    "replay too large": (["run", "--set", "agent.replay.capacity=100000000000"], "capacity"),
+    "network that does not fit": (["run", "--obs", "state", "--network", "conv"], "network conv reads images"),
+    "window wider than the picture": (["run", "--set", "observation.resize.height=4"], "width must be at most"),
+    "image too small": (["run", "--set", "observation.centered-crop.width=6"], "conv"),
+    "preview without a picture": (["preview", "--out", "preview.txt"], "expected a picture's name"),
+    "preview into nowhere": (["preview", "--out", "no/such/folder/x.png"], "cannot be written"),
+    "unknown preset to show": (["presets", "show", "pixles"], "Did you mean 'pixels'?"),
+    "bad plugin switch": (["-p", "foo", "presets", "list"], "expected no:NAME"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_a_sentence(invoke: Callable[..., Said], case: str, tmp_path: Path) -> None:
+    arguments, words = BAD[case]
+    said = invoke(*arguments)
+    assert said.code == 2, said
+    assert words in said.err
+    assert "Traceback" not in said.err
+    assert said.out == ""
+    assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir()), "nothing was started"
+
+
+def test_an_existing_folder_is_not_touched(invoke: Callable[..., Said], tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    said = invoke("run", "--out", "mine")
+    assert said.code == 2
+    assert "mine" in said.err
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_cuda_where_there_is_none(invoke: Callable[..., Said]) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has one")
+    said = invoke("run", "--device", "cuda")
+    assert said.code == 2
+    assert "torch finds no CUDA device" in said.err
+
+
+def test_listings_and_version(invoke: Callable[..., Said]) -> None:
+    assert invoke("--version").out == "cartpole-dqn 0.1.0\n"
+    said = invoke("presets", "list")
+    assert "tutorial-pixels" in said.out
+    assert parse_toml(invoke("presets", "show", "pixels").out, "")["agent"]["name"] == "dqn"
+    assert {p["name"] for p in json.loads(invoke("presets", "list", "--json").out)} >= {"pixels", "state"}
+
+
+def test_preview_draws_a_picture(invoke: Callable[..., Said], tmp_path: Path) -> None:
+    from PIL import Image
+
+    said = invoke("preview", "--obs", "pixels", "--out", "p.png")
+    assert (said.code, said.out) == (0, "p.png\n"), said.err
+    with Image.open(tmp_path / "p.png") as picture:
+        assert min(picture.size) > 300
+        assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 20
+    assert invoke("preview", "--env", "FrozenLake-v1", "--obs", "state", "--out", "f.png").code == 0
+
+
+# Processes of their own -----------------------------------------------------------------------------------------------
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "cartpole_dqn", *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_ends_a_rendering_run_in_order(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    process = subprocess.Popen(
+        command("run", "--obs", "pixels", "--out", str(folder), *QUICK),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    wait_for_rows(folder / "metrics.csv", 3)
+    number = getattr(signal, name)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, err
+    assert out.strip() == str(folder)
+    assert f"resume with:   cartpole-dqn resume {folder}" in err
+    assert "evaluate with:" in err
+    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    assert (folder / "curve.png").exists()
+    assert (folder / "checkpoint" / "state.json").exists()
+
+
+def test_a_live_display_ends_with_ctrl_c_and_gives_the_cursor_back(tmp_path: Path) -> None:
+    pexpect = pytest.importorskip("pexpect")
+    folder = tmp_path / "r"
+    arguments = command("run", "--obs", "state", "--steps", "200000", "--out", str(folder))[1:]
+    child = pexpect.spawn(
+        sys.executable, arguments, dimensions=(30, 100), env={**environment(), "TERM": "xterm-256color"}, timeout=60
+    )
+    child.expect("epsilon")
+    child.expect("steps/s")
+    child.setwinsize(16, 60)
+    time.sleep(0.5)
+    child.sendintr()
+    child.expect("ended by SIGINT")
+    child.expect("resume with")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+    assert (folder / "checkpoint" / "state.json").exists()
+
+
+def test_a_second_ctrl_c_ends_at_once_with_the_cursor_back(tmp_path: Path) -> None:
+    pexpect = pytest.importorskip("pexpect")
+    # An evaluation so long that the run cannot end in order soon.
+    slow = ["--set", "checkpoint.every_seconds=0", "--set", "evaluation.every=0"]
+    child = pexpect.spawn(
+        sys.executable,
+        command("run", "--obs", "state", "--steps", "200000", "--out", str(tmp_path / "r"), *slow)[1:],
+        dimensions=(30, 100),
+        env={**environment(), "TERM": "xterm-256color"},
+        timeout=60,
+    )
+    child.expect("epsilon")
+    child.sendintr()
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+    assert isinstance(child.before, bytes)
+
+
+def test_python_m_and_the_entry_point_agree() -> None:
+    said = subprocess.run(command("--version"), capture_output=True, text=True, check=True)
+    assert said.stdout == "cartpole-dqn 0.1.0\n"
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    script = f"{sys.executable} -m cartpole_dqn presets show pixels | head -n 1"
+    said = subprocess.run(["bash", "-c", f"set -o pipefail; {script}"], capture_output=True, text=True, check=False)
+    assert "Traceback" not in said.stderr
+    assert said.stdout.startswith("summary")
+
+
+def wait_for_rows(path: Path, rows: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if path.exists() and path.read_text().count("\n") > rows:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{path} did not get {rows} rows in time")

@@ -1,0 +1,6 @@
+"""Built-in observers: they hear of a run and change nothing in it.
+
+* `display`: a live panel in the terminal, or plain lines. `tracker` keeps what it shows; `panel`, `braille` and
+  `figures` draw it.
+* `metrics`: `metrics.csv` and `metrics.jsonl` in the run folder.
+"""

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.wrappers import FlattenObservation, FrameStackObservation, GrayscaleObservation
+from PIL import Image
+
+from cartpole_dqn.views.preview import Stage, draw_preview, preview_stages
+from cartpole_dqn.wrappers import CenteredCrop, Channel, FrameDifference, RenderObservation, Resize
+
+Chain = list[tuple[str, Callable[..., Any]]]
+
+PIXELS: Chain = [
+    ("observation[0] (render)", functools.partial(RenderObservation, rows=[160, 320])),
+    ("observation[1] (channel)", functools.partial(Channel, channel=1)),
+    ("observation[2] (resize)", functools.partial(Resize, height=40, interpolation="bilinear")),
+    (
+        "observation[3] (frame-difference)",
+        functools.partial(FrameDifference, gap=3, keep_current=True, encoding="uint8"),
+    ),
+    ("observation[4] (centered-crop)", functools.partial(CenteredCrop, width=80, locator="cart")),
+]
+
+
+def cartpole(render_mode: str | None = "rgb_array") -> gymnasium.Env[Any, Any]:
+    return gymnasium.make("CartPole-v1", render_mode=render_mode)
+
+
+class Quadrants(gymnasium.Env[Any, Any]):
+    """Renders four colours, 3 x 4 pixels, and ends its episode after `length` steps."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+    observation_space = spaces.Discrete(10)
+    action_space = spaces.Discrete(2)
+    render_mode = "rgb_array"
+    COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30))
+
+    def __init__(self, length: int = 100) -> None:
+        self._length, self._now = length, 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[int, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._now = 0
+        return 0, {}
+
+    def step(self, action: Any) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        self._now += 1
+        return min(9, self._now), 1.0, self._now >= self._length, False, {}
+
+    def render(self) -> Any:
+        frame = np.zeros((2 * 3, 2 * 4, 3), dtype=np.uint8)
+        for i, colour in enumerate(self.COLOURS):
+            frame[3 * (i // 2) : 3 * (i // 2) + 3, 4 * (i % 2) : 4 * (i % 2) + 4] = colour
+        return frame
+
+
+@pytest.mark.parametrize("depth", range(1, len(PIXELS) + 1))
+def test_each_stage_is_what_its_wrapper_gives(depth: int) -> None:
+    stages = preview_stages(cartpole, PIXELS, seed=3, steps=6)
+    env = cartpole()
+    for _, wrap in PIXELS[:depth]:
+        env = wrap(env)
+    env.action_space.seed(3)
+    obs, _ = env.reset(seed=3)
+    for _ in range(6):
+        obs, *_ = env.step(env.action_space.sample())
+    assert np.array_equal(stages[depth].obs, obs)
+    assert stages[depth].space == env.observation_space
+    assert stages[depth].name == PIXELS[depth - 1][0]
+    env.close()
+
+
+def test_the_first_stage_is_the_whole_frame_of_the_same_moment() -> None:
+    stages = preview_stages(cartpole, PIXELS, seed=0)
+    assert stages[0].name == "env.render()"
+    assert stages[0].obs.shape == (400, 600, 3)
+    assert np.array_equal(stages[0].obs[160:320], stages[1].obs)
+    assert [stage.obs.shape[:2] for stage in stages[1:]] == [(160, 600), (160, 600), (40, 150), (40, 150), (40, 80)]
+
+
+def test_channels_are_drawn_as_what_they_are() -> None:
+    stages = preview_stages(cartpole, PIXELS, seed=0)
+    assert [panel.kind for panel in stages[1].panels()] == ["colour"]
+    assert [(panel.kind, panel.low, panel.high) for panel in stages[2].panels()] == [("grey", 0, 255)]
+    for stage in stages[4:]:
+        now, change = stage.panels()
+        assert (now.kind, change.kind, change.zero) == ("grey", "difference", 128)
+        assert now.caption == "channel 0"
+        assert change.caption.startswith("channel 1, difference 128 ± ")
+        assert (change.values != 128).any()
+
+
+def test_differences_with_a_sign_are_around_zero() -> None:
+    chain: Chain = [("render", RenderObservation), ("difference", FrameDifference)]
+    panels = preview_stages(cartpole, chain, seed=0)[-1].panels()
+    assert [(panel.kind, panel.zero) for panel in panels] == [("difference", 0.0)] * 3
+    assert panels[0].values.dtype == np.int16
+
+
+def test_a_stack_is_drawn_picture_by_picture() -> None:
+    chain: Chain = [
+        ("render", RenderObservation),
+        ("grey", GrayscaleObservation),
+        ("resize", functools.partial(Resize, height=20)),
+        ("stack", functools.partial(FrameStackObservation, stack_size=4)),
+    ]
+    panels = preview_stages(cartpole, chain, seed=0)[-1].panels()
+    assert [panel.caption for panel in panels] == ["3 before", "2 before", "1 before", "now"]
+    assert all(panel.kind == "grey" and panel.values.shape == (20, 30) for panel in panels)
+
+
+def test_numbers_are_drawn_as_numbers() -> None:
+    native = functools.partial(cartpole, None)
+    (alone,) = preview_stages(native, [], seed=0)
+    assert (alone.name, [panel.kind for panel in alone.panels()]) == ("environment", ["numbers"])
+    stack = ("stack", functools.partial(FrameStackObservation, stack_size=3))
+    stages = preview_stages(native, [stack, ("flat", FlattenObservation)], seed=0)
+    assert [stage.panels()[0].values.shape for stage in stages] == [(4,), (12,), (12,)]
+    assert [stage.panels()[0].kind for stage in stages] == ["numbers"] * 3
+
+
+def test_labels_say_shape_dtype_and_range() -> None:
+    stages = preview_stages(cartpole, PIXELS, seed=0)
+    assert stages[2].label == "observation[1] (channel)\n160 x 600 x 1  uint8  0 .. 255"
+    (tuples,) = preview_stages(lambda: gymnasium.make("Blackjack-v1"), [], seed=0, steps=0)
+    assert tuples.label == "environment\nTuple(Discrete(32), Discrete(11), Discrete(2))"
+    assert tuples.panels() == []
+
+
+def test_an_episode_that_ends_early_is_seen_before_its_end() -> None:
+    seen = ("observed", lambda env: gymnasium.wrappers.TransformObservation(env, lambda obs: obs, None))
+    stages = preview_stages(lambda: Quadrants(length=5), [seen], seed=0, steps=9)
+    assert int(stages[1].obs) == 4
+    assert int(preview_stages(lambda: Quadrants(length=5), [seen], seed=0, steps=3)[1].obs) == 3
+    assert int(preview_stages(lambda: Quadrants(length=1), [seen], seed=0, steps=3)[1].obs) == 0
+
+
+def test_the_same_seed_shows_the_same() -> None:
+    first, second = (preview_stages(cartpole, PIXELS, seed=5) for _ in range(2))
+    other = preview_stages(cartpole, PIXELS, seed=6)
+    assert all(np.array_equal(a.obs, b.obs) for a, b in zip(first, second, strict=True))
+    assert not np.array_equal(first[0].obs, other[0].obs)
+
+
+def test_pixels_are_enlarged_to_squares_of_their_own_colour(tmp_path: Path) -> None:
+    (stage,) = preview_stages(Quadrants, [], seed=0)
+    draw_preview([stage], tmp_path / "preview.png")
+    picture = np.asarray(Image.open(tmp_path / "preview.png").convert("RGB"))
+    side = min(920 // 8, 300 // 6)
+    for colour in Quadrants.COLOURS:
+        rows, columns = np.where((picture == colour).all(axis=2))
+        assert len(rows) == pytest.approx(12 * side**2, rel=0.03)  # the frame's line lies over the edge
+        assert len(rows) >= 0.99 * (np.ptp(rows) + 1) * (np.ptp(columns) + 1)  # one solid block
+
+
+def test_no_difference_is_white(tmp_path: Path) -> None:
+    still = Stage("still", np.full((10, 12), 128, np.uint8), None, shows_now=(False,))
+    moved = Stage("moved", np.where(np.arange(12) < 6, 28, 228).astype(np.uint8)[None].repeat(10, 0), None, (False,))
+    draw_preview([still], tmp_path / "still.png")
+    draw_preview([moved], tmp_path / "moved.png")
+
+    def strong(name: str) -> tuple[int, int]:
+        picture = np.asarray(Image.open(tmp_path / name).convert("RGB")).astype(int)[:, 210:]
+        return int((picture[..., 0] - picture[..., 2] > 100).sum()), int(
+            (picture[..., 2] - picture[..., 0] > 100).sum()
+        )
+
+    assert strong("still.png") == (0, 0)
+    red, blue = strong("moved.png")
+    assert red == pytest.approx(blue, rel=0.05)
+    assert red > 10_000
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
+def test_every_kind_of_stage_is_drawn(tmp_path: Path, ending: str) -> None:
+    stages = [
+        *preview_stages(cartpole, PIXELS, seed=0),
+        Stage("many numbers", np.linspace(-1, 1, 500), None),
+        Stage("not finite", np.array([np.nan, np.inf, 1.0]), None),
+        Stage("words", {"a": 1}, spaces.Dict(a=spaces.Discrete(3))),
+        Stage("scalar", np.array(3), spaces.Discrete(10)),
+        Stage("many channels", np.zeros((20, 30, 40), np.uint8), None),
+        Stage("floats", np.random.default_rng(0).random((20, 30)), spaces.Box(0, 1, (20, 30))),
+    ]
+    out = tmp_path / f"preview.{ending}"
+    draw_preview(stages, out)
+    assert Image.open(out).size[0] == 1148
+    assert [p.name for p in tmp_path.iterdir()] == [out.name]
+
+
+def test_nothing_to_draw_and_nowhere_to_draw_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="got none"):
+        draw_preview([], tmp_path / "x.png")
+    (stage,) = preview_stages(Quadrants, [], seed=0)
+    with pytest.raises(OSError, match="nowhere"):
+        draw_preview([stage], tmp_path / "nowhere" / "x.png")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import torch
 from gymnasium import spaces
 
@@ -294,6 +295,8 @@ def assemble(
             evaluate_every=config.evaluation.every,
             save_every_steps=config.checkpoint.every_steps,
             save_every_seconds=config.checkpoint.every_seconds,
+            solved_at=solved_at(config),
+            stop_when_solved=config.evaluation.until_solved,
         ),
         hooks=_hooks(config, evaluator, folder, clock),
         observers=ObserverGroup(observers, warn=lambda text: console.print(text, style="yellow", markup=False)),
@@ -302,6 +305,23 @@ def assemble(
         folder=where,
     )
     return Assembly(runner, evaluator, config)
+
+
+def solved_at(config: RunConfig) -> float | None:
+    """Return the mean return that counts as solved, None where neither configuration nor environment says.
+
+    Raises:
+        ConfigError: nobody says, and the run is to stop there.
+    """
+    if config.evaluation.solved_at is not None:
+        return config.evaluation.solved_at
+    threshold = gymnasium.spec(config.env.id.split(":")[-1]).reward_threshold
+    if threshold is None and config.evaluation.until_solved:
+        raise ConfigError(
+            f"{config.env.id} has no threshold of its own: say what counts as solved with "
+            f"--set evaluation.solved_at=RETURN."
+        )
+    return None if threshold is None else float(threshold)
 
 
 def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext) -> list[tuple[str, Observer]]:
@@ -326,8 +346,12 @@ def _hooks(config: RunConfig, evaluator: Evaluator, folder: RunFolder | None, cl
         # The step names the series: a resumed run plays the same episodes as one that was never interrupted.
         return evaluator.play(policy, episodes=config.evaluation.episodes, stream=Stream.SELECT, series=step, step=step)
 
+    def confirm(policy: Policy, step: int) -> Evaluation | None:
+        episodes = config.evaluation.confirm_episodes
+        return evaluator.play(policy, episodes=episodes, stream=Stream.CONFIRM, series=step, step=step)
+
     if folder is None:
-        return Hooks(evaluate=evaluate)
+        return Hooks(evaluate=evaluate, confirm=confirm)
     meta = {"env": config.env.id, "obs": config.obs, "agent": config.agent["name"]}
 
     def keep_best(policy: Policy, evaluation: Evaluation) -> None:
@@ -340,4 +364,4 @@ def _hooks(config: RunConfig, evaluator: Evaluator, folder: RunFolder | None, cl
         nbytes = write_state(folder.checkpoint, parts, meta={**meta, "step": state["step"]})
         return Checkpoint(state["step"], str(folder.checkpoint), nbytes, clock() - began)
 
-    return Hooks(evaluate=evaluate, keep_best=keep_best, save=save)
+    return Hooks(evaluate=evaluate, confirm=confirm, keep_best=keep_best, save=save)

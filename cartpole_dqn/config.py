@@ -44,10 +44,20 @@ class EnvConfig:
 
 @options
 class EvaluationConfig:
-    """Greedy episodes during the run; the best model by their mean is kept."""
+    """Greedy episodes during the run; the best model by their mean is kept.
+
+    A model whose mean reaches `solved_at` is confirmed on further episodes of its own.
+    """
 
     every: int = option(default=5_000, ge=0, effect="environment steps between evaluations, 0 for none")
     episodes: int = option(default=10, ge=1, effect="episodes an evaluation plays", typical="10 to 100")
+    until_solved: bool = option(
+        default=False, effect="stop once an evaluation reaches solved_at and its confirmation does too"
+    )
+    solved_at: float | None = option(
+        default=None, effect="the mean return that counts as solved; by default the environment's own threshold"
+    )
+    confirm_episodes: int = option(default=100, ge=1, effect="episodes that confirm a solution")
 
 
 @options

@@ -482,6 +482,8 @@ class RunEnded:
     evaluation_seconds: float
     checkpoint_seconds: float
     folder: str | None = None
+    solved_step: int | None = None
+    """Environment steps when a model was first confirmed to solve the environment."""
 
 
 @dataclass(frozen=True)

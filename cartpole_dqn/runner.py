@@ -38,6 +38,9 @@ class Schedule:
     evaluate_every: int = 0
     save_every_steps: int = 0
     save_every_seconds: float = 0.0
+    solved_at: float | None = None
+    """The mean return that counts as solved, first in an evaluation and then in its confirmation."""
+    stop_when_solved: bool = False
 
 
 @dataclass(kw_only=True)
@@ -46,6 +49,8 @@ class Hooks:
 
     evaluate: Callable[[Policy, int], Evaluation | None] | None = None
     """(policy, step) -> figures, or None if it was broken off."""
+    confirm: Callable[[Policy, int], Evaluation | None] | None = None
+    """Likewise, on episodes that selecting never saw."""
     keep_best: Callable[[Policy, Evaluation], None] | None = None
     save: Callable[[State, State], Checkpoint] | None = None
     """(state, replay state) -> where it was written."""
@@ -134,6 +139,8 @@ class Runner:
         self._metrics: dict[str, float] = {}
         self._evaluated_at = -1
         self._best: Evaluation | None = None
+        self._confirmed: float | None = None  # the best model's mean in its confirmation, once it has one
+        self._solved_step: int | None = None
         self._seconds = {"training": 0.0, "evaluation": 0.0, "checkpoint": 0.0}
         self._saved_at = (-1, 0.0)  # step, and seconds of training
         self._resumed = False
@@ -183,6 +190,8 @@ class Runner:
             "metrics": dict(self._metrics),
             "evaluated_at": self._evaluated_at,
             "best": None if self._best is None else _evaluation_state(self._best),
+            "confirmed": self._confirmed,
+            "solved_step": self._solved_step,
             "seconds": dict(self._seconds),
             "lanes": self._lanes.state_dict(),
             "agent": self._agent.state_dict(),
@@ -205,6 +214,8 @@ class Runner:
         self._evaluated_at = int(state["evaluated_at"])
         best = state["best"]
         self._best = None if best is None else Evaluation(**best)
+        self._confirmed = None if state["confirmed"] is None else float(state["confirmed"])
+        self._solved_step = None if state["solved_step"] is None else int(state["solved_step"])
         self._seconds = {k: float(v) for k, v in state["seconds"].items()}
         self._saved_at = (self._step, self._seconds["training"])
         self._agent.load_state_dict(state["agent"])
@@ -260,24 +271,52 @@ class Runner:
             evaluation_seconds=self._seconds["evaluation"],
             checkpoint_seconds=self._seconds["checkpoint"],
             folder=self._folder,
+            solved_step=self._solved_step,
         )
 
     def _evaluate(self) -> None:
         if self._hooks.evaluate is None:
             return
         policy = self._agent.policy()
-        began = self._clock()
-        evaluation = self._hooks.evaluate(policy, self._step)
-        self._seconds["evaluation"] += self._clock() - began
+        evaluation = self._played(self._hooks.evaluate, policy)
         if evaluation is None:
             return
         self._evaluated_at = self._step
-        if self._best is None or evaluation.mean > self._best.mean:
+        higher = self._best is None or evaluation.mean > self._best.mean
+        confirmation = self._confirm(policy) if self._is_promising(evaluation, higher) else None
+        solved = confirmation is not None and confirmation.mean >= (self._schedule.solved_at or 0.0)
+        # A confirmed model gives way to one that is confirmed to be better, and to no other.
+        if confirmation is not None and solved:
+            better = self._confirmed is None or confirmation.mean > self._confirmed
+        else:
+            better = higher and self._confirmed is None
+        if better:
             evaluation = replace(evaluation, best=True)
             self._best = evaluation
             if self._hooks.keep_best is not None:
                 self._hooks.keep_best(policy, evaluation)
         self._observers.tell("evaluated", evaluation)
+        if confirmation is None:
+            return
+        self._observers.tell("evaluated", replace(confirmation, best=solved and better))
+        if solved:
+            self._solved_step = self._solved_step or self._step
+            self._confirmed = max(confirmation.mean, self._confirmed or 0.0)
+            if self._schedule.stop_when_solved:
+                self.request_stop("solved")
+
+    def _is_promising(self, evaluation: Evaluation, higher: bool) -> bool:
+        reached = self._schedule.solved_at is not None and evaluation.mean >= self._schedule.solved_at
+        return reached and (higher or self._confirmed is None)
+
+    def _confirm(self, policy: Policy) -> Evaluation | None:
+        return None if self._hooks.confirm is None else self._played(self._hooks.confirm, policy)
+
+    def _played(self, play: Callable[[Policy, int], Evaluation | None], policy: Policy) -> Evaluation | None:
+        began = self._clock()
+        evaluation = play(policy, self._step)
+        self._seconds["evaluation"] += self._clock() - began
+        return evaluation
 
     def _save(self) -> None:
         if self._hooks.save is None:

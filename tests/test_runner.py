@@ -147,6 +147,34 @@ def test_the_best_model_is_kept_by_evaluation() -> None:
     assert ended.best.mean == 30.0
 
 
+def watch_confirmations(means: list[float], confirmations: list[float], **schedule: Any) -> tuple[Any, ...]:
+    kept: list[int] = []
+    hooks = Hooks(
+        evaluate=scripted(means),
+        confirm=scripted(confirmations),
+        keep_best=lambda policy, evaluation: kept.append(evaluation.step),
+    )
+    seen = Recorder()
+    ended = make_runner(seen, hooks=hooks, evaluate_every=100, solved_at=80.0, **schedule).run()
+    return ended, kept, [(e.step, e.mean, e.best) for e in seen.of("evaluated")]
+
+
+def test_a_solved_run_stops_once_it_is_confirmed() -> None:
+    # 90 at 200 is not confirmed (60); 80 at 300 is lower but confirmed (85), so this model is the one to keep.
+    ended, kept, told = watch_confirmations([50, 90, 80, 99], [60, 85], steps=900, stop_when_solved=True)
+    assert (ended.reason, ended.progress.step, ended.solved_step) == ("solved", 300, 300)
+    assert kept == [100, 200, 300]
+    assert told == [(100, 50, True), (200, 90, True), (200, 60, False), (300, 80, True), (300, 85, True)]
+
+
+def test_a_confirmed_model_gives_way_only_to_one_confirmed_to_be_better() -> None:
+    # After 82 was confirmed by 85: 81 is not asked again, 90 is confirmed by less, 95 by more.
+    ended, kept, told = watch_confirmations([82, 81, 90, 95], [85, 83, 88], steps=400)
+    assert (ended.reason, ended.progress.step, ended.solved_step) == ("done", 400, 100)
+    assert kept == [100, 400]
+    assert [t for t in told if t[2]] == [(100, 82, True), (100, 85, True), (400, 95, True), (400, 88, True)]
+
+
 def test_evaluating_and_saving_never_change_the_course() -> None:
     evaluator = Evaluator(cartpole, seed=0, clock=Clock())
     hooks = Hooks(

@@ -1,10 +1,11 @@
-"""`benchmark speed`: training speed beside the notebooks' loops."""
+"""`benchmark speed`: training speed beside the notebooks' loops. `benchmark learning`: scores over seeds."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -65,3 +66,70 @@ def speed(
             f"{max(result.ratios):.2f}",
         )
     session.out.print(table)
+
+
+@app.command("learning")
+def learning(
+    ctx: typer.Context,
+    obs: Annotated[str, typer.Option(help="pixels, or native.")] = "pixels",
+    env: Annotated[str, typer.Option(help="A Gymnasium id.")] = "CartPole-v1",
+    preset: Annotated[str | None, typer.Option(metavar="NAME", help="A preset instead of the default one.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Environment steps of each run.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 10,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs side by side; times are worth reading with one only.")] = 1,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the runs are kept; goes on there.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Train many seeds, and print when each was solved and how its models do on seeds that it never saw."""
+    import gymnasium
+    from rich.table import Table
+
+    from cartpole_dqn.studies.learning import run_seeds, summarise
+
+    session: Session = ctx.obj
+    chosen = ["--preset", preset] if preset else ["--obs", obs]
+    arguments = [*chosen, "--env", env, *(["--steps", str(steps)] if steps else [])]
+    for setting in set_ or []:
+        arguments += ["--set", setting]
+    folder = out or Path("benchmarks") / f"learning-{preset or obs}"
+    trials = run_seeds(
+        arguments,
+        range(first_seed, first_seed + seeds),
+        folder,
+        jobs=jobs,
+        said=lambda text: session.err.print(text, highlight=False, markup=False),
+    )
+    known = gymnasium.spec(env).reward_threshold
+    summary = summarise(trials, threshold=float("inf") if known is None else known)
+    if as_json:
+        print(json.dumps({"arguments": arguments, "trials": [asdict(t) for t in trials], "summary": summary}))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("seed", "solved at step", "training s", "with evaluation s", "best", "worst", "last"):
+        table.add_column(column, justify="right")
+    for t in trials:
+        table.add_row(
+            str(t.seed),
+            *("-" if value is None else f"{value:,.0f}" for value in (t.solved_step, t.solved_seconds, t.solved_wall)),
+            f"{t.best:.1f}",
+            f"{t.best_worst:.0f}",
+            f"{t.last:.1f}",
+        )
+    session.out.print(table)
+    session.out.print(_sentence(summary), highlight=False)
+
+
+def _sentence(summary: dict[str, Any]) -> str:
+    text = (
+        f"best/ reaches the threshold on {summary['solved']} of {summary['seeds']} seeds: "
+        f"mean {summary['best_mean']:.1f}, "
+        f"lowest {summary['best_lowest']:.1f}; last model: mean {summary['last_mean']:.1f}, "
+        f"lowest {summary['last_lowest']:.1f}"
+    )
+    for key, unit in (("solved_step", "steps"), ("solved_seconds", "s of training"), ("solved_wall", "s in all")):
+        q = summary[key]
+        if q is not None:
+            text += f"\nsolved after {q['median']:,.0f} {unit} (quartiles {q['lower']:,.0f} to {q['upper']:,.0f})"
+    return text

@@ -49,6 +49,9 @@ def run(
     save_replay: Annotated[
         bool | None, typer.Option("--save-replay/--no-save-replay", help="Keep the replay in checkpoints.")
     ] = None,
+    until_solved: Annotated[
+        bool | None, typer.Option("--until-solved", help="Stop once solved: selected, then confirmed on 100 episodes.")
+    ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live display.")] = False,
     observer: Annotated[list[str] | None, typer.Option(metavar="NAME", help="An observer to add.")] = None,
     agent: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_PARTS)] = None,
@@ -78,6 +81,7 @@ def run(
         "threads": threads,
         "env": _given(id=env, num_envs=num_envs, vector=vector),
         "checkpoint": _given(save_replay=save_replay),
+        "evaluation": _given(until_solved=until_solved),
         "agent": {**_given(name=agent), **agent_table},
     }
     flags = {key: value for key, value in flags.items() if value not in (None, {})}

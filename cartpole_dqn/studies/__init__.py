@@ -1,6 +1,7 @@
 """What people measure.
 
 * `evaluation`: a run's model on report seeds.
+* `learning`: a preset over many seeds.
 * `speed`: presets beside the notebooks' loops.
 * `notebook_loops`: those loops, as plain scripts.
 """

@@ -1,0 +1,30 @@
+"""Gymnasium wrappers that make small pictures of what an environment draws. They need nothing else of this package.
+
+* `RenderObservation`: what the environment draws, uint8 [H, W, 3], or some of its rows and columns.
+* `Channel`: one channel of a picture, [H, W, C] -> [H, W, 1].
+* `Crop`: a fixed part of a picture.
+* `CenteredCrop`: a window that follows what a locator finds: the cart, a colour, the brightest or darkest blob.
+* `Resize`: a picture of another height and width, antialiased (needs torch and torchvision, imported when it is built).
+* `FrameDifference`: a picture less the one some steps before it, with or without the picture itself.
+
+All of them work on [H, W], [H, W, C] and stacks of these, declare their observation space exactly, keep the dtype
+unless they say otherwise, and can be made again from `env.spec`. Wrong arguments raise `TypeError` or `ValueError` in a
+sentence.
+
+>>> import gymnasium
+>>> env = gymnasium.make("CartPole-v1", render_mode="rgb_array")
+>>> env = RenderObservation(env, rows=[160, 320])
+>>> env = CenteredCrop(env, width=320, locator="cart")
+>>> env.observation_space
+Box(0, 255, (160, 320, 3), uint8)
+"""
+
+from __future__ import annotations
+
+from cartpole_dqn.wrappers.channel import Channel
+from cartpole_dqn.wrappers.crop import CenteredCrop, Crop
+from cartpole_dqn.wrappers.difference import FrameDifference
+from cartpole_dqn.wrappers.render import RenderObservation
+from cartpole_dqn.wrappers.resize import Resize
+
+__all__ = ["CenteredCrop", "Channel", "Crop", "FrameDifference", "RenderObservation", "Resize"]

@@ -1,0 +1,53 @@
+"""`Channel`: one channel of a picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+
+from cartpole_dqn.wrappers.checks import plain, whole_number
+from cartpole_dqn.wrappers.image import Image, ImageWrapper, Layout
+
+
+class Channel(ImageWrapper):
+    """Keeps one channel: [H, W, C] -> [H, W, 1], [S, H, W, C] -> [S, H, W, 1]; the dtype stays.
+
+    Of an RGB picture that is a third of the numbers to store, and cheaper than shades of grey. In CartPole, green (1)
+    tells the cart (0), the pole (152) and the background (255) apart.
+
+    Args:
+        env: its observations have channels.
+        channel: which one, from 0.
+
+    Raises:
+        TypeError: `channel` is no whole number.
+        ValueError: there are no channels, or fewer.
+
+    >>> from cartpole_dqn.wrappers.render import RenderObservation
+    >>> env = RenderObservation(gymnasium.make("CartPole-v1", render_mode="rgb_array"))
+    >>> Channel(env, 1).observation_space
+    Box(0, 255, (400, 600, 1), uint8)
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], channel: int) -> None:
+        super().__init__(env, channel=plain(channel))
+        self._channel = whole_number(self.who, "channel", channel, least=0)
+        if not self.layout.channelled:
+            raise ValueError(
+                f"Channel: expected pictures with channels, but they have the shape {self.layout.shape}. Leave it out."
+            )
+        if self._channel >= self.layout.channels:
+            raise ValueError(
+                f"Channel: channel must be from 0 to {self.layout.channels - 1}, since the pictures have "
+                f"{self.layout.channels}, got {self._channel}."
+            )
+        self._one = slice(self._channel, self._channel + 1)
+        out = Layout((*self.layout.shape[:-1], 1), self.layout.stacked, channelled=True)
+        space = self.source
+        self._give(out, space.low[..., self._one], space.high[..., self._one], space.dtype)
+        self.shows_now = (self.shows_now[self._channel],)
+
+    def observation(self, observation: Image) -> Image:
+        """Return the channel of `observation`, as a copy."""
+        return observation[..., self._one].copy()

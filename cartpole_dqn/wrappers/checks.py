@@ -1,0 +1,107 @@
+"""Checks of the wrappers' arguments, each with a sentence that says who, what was expected and what came.
+
+* `whole_number`, `one_of`, `yes_or_no`: plain values.
+* `length`, `span`: a size or a range on an axis of known size, in pixels or as fractions.
+* `plain`: an argument as JSON can hold it, for `env.spec`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+
+def whole_number(who: str, name: str, value: Any, *, least: int) -> int:
+    """Return `value` as an int of at least `least`; booleans are no numbers here."""
+    if not is_whole(value):
+        raise TypeError(f"{who}: {name} must be a whole number, got {came(value)}.")
+    if value < least:
+        raise ValueError(f"{who}: {name} must be at least {least}, got {value}.")
+    return int(value)
+
+
+def yes_or_no(who: str, name: str, value: Any) -> bool:
+    """Return `value` if it is a boolean."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{who}: {name} must be true or false, got {came(value)}.")
+    return bool(value)
+
+
+def one_of(who: str, name: str, value: Any, names: Iterable[str]) -> str:
+    """Return `value` if it is one of `names`."""
+    known = list(names)
+    if not isinstance(value, str):
+        raise TypeError(f"{who}: {name} must be one of {', '.join(known)}, got {came(value)}.")
+    if value not in known:
+        near = difflib.get_close_matches(value, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{who}: {name} must be one of {', '.join(known)}, got {value!r}.{hint}")
+    return value
+
+
+def length(who: str, name: str, value: Any, size: int) -> int:
+    """Return a length in pixels: an int is one already, a float in (0, 1] is a share of `size`."""
+    if is_whole(value):
+        return whole_number(who, name, value, least=1)
+    if not is_fraction_like(value):
+        raise TypeError(f"{who}: {name} must be a whole number of pixels or a fraction such as 0.5, got {came(value)}.")
+    if not 0.0 < value <= 1.0:
+        raise ValueError(
+            f"{who}: {name} as a fraction must lie above 0.0 and not above 1.0, got {value}. "
+            f"Write a whole number (no decimal point) for pixels."
+        )
+    return max(1, round(float(value) * size))
+
+
+def span(who: str, name: str, value: Any, size: int) -> slice:
+    """Return [first, last) in pixels on an axis of `size`; two ints are pixels, two floats are shares of `size`.
+
+    None is the whole axis. At least one pixel remains.
+    """
+    if value is None:
+        return slice(0, size)
+    wanted = f"two whole numbers (pixels, 0 <= first < last <= {size}) or two fractions such as [0.4, 0.8]"
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise TypeError(f"{who}: {name} must be {wanted}, got {came(value)}.")
+    first, last = value
+    if is_whole(first) and is_whole(last):
+        if not 0 <= first < last <= size:
+            raise ValueError(f"{who}: {name} must be {wanted}; the picture has {size}, got {list(value)}.")
+        return slice(int(first), int(last))
+    if is_fraction_like(first) and is_fraction_like(last):
+        if not 0.0 <= first < last <= 1.0:
+            raise ValueError(f"{who}: {name} must be {wanted}, got {list(value)}.")
+        begin, end = round(first * size), round(last * size)
+        if begin >= end:
+            raise ValueError(f"{who}: {name} {list(value)} leaves nothing of {size} pixels; take them further apart.")
+        return slice(begin, end)
+    raise TypeError(f"{who}: {name} must be {wanted}, both of the same kind, got {list(value)}.")
+
+
+def plain(value: Any) -> Any:
+    """Return `value` with tuples as lists and NumPy scalars as Python's, so that a spec can be written as JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple):
+        return [plain(element) for element in value]
+    if isinstance(value, Mapping):
+        return {key: plain(element) for key, element in value.items()}
+    return value
+
+
+def is_whole(value: Any) -> bool:
+    """Whether `value` is an integer and no boolean."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def is_fraction_like(value: Any) -> bool:
+    """Whether `value` is a float."""
+    return isinstance(value, float | np.floating)
+
+
+def came(value: Any) -> str:
+    """Return `value` and its type, for messages."""
+    return f"{value!r} ({type(value).__name__})"

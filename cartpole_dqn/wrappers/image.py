@@ -1,0 +1,148 @@
+"""What the wrappers know of pictures: which axis is which, what values can occur, which channels show the present.
+
+* `Layout`: the axes of an image observation.
+* `ImageWrapper`: the base of the wrappers that turn one picture into another.
+* `wrappers_of`: an environment's wrappers, from the outside in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import RecordConstructorArgs
+from gymnasium.wrappers import FrameStackObservation
+from numpy.typing import NDArray
+
+Image = NDArray[Any]
+Index = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The axes of a picture [H, W] or [H, W, C], or of a stack of them [S, H, W] or [S, H, W, C]."""
+
+    shape: tuple[int, ...]
+    stacked: bool
+    channelled: bool
+
+    @property
+    def rows_axis(self) -> int:
+        """The axis of H."""
+        return 1 if self.stacked else 0
+
+    @property
+    def height(self) -> int:
+        """H, in pixels."""
+        return self.shape[self.rows_axis]
+
+    @property
+    def width(self) -> int:
+        """W, in pixels."""
+        return self.shape[self.rows_axis + 1]
+
+    @property
+    def channels(self) -> int:
+        """C, and 1 where there is no such axis."""
+        return self.shape[-1] if self.channelled else 1
+
+    def window(self, rows: Any, columns: Any) -> Index:
+        """Return the index that takes `rows` and `columns` and everything of the other axes."""
+        return (slice(None),) * self.rows_axis + (rows, columns)
+
+    def resized(self, height: int, width: int) -> Layout:
+        """Return this layout with another H and W."""
+        end = self.shape[self.rows_axis + 2 :]
+        return Layout((*self.shape[: self.rows_axis], height, width, *end), self.stacked, self.channelled)
+
+    def bounds(self, space: spaces.Box) -> tuple[Image, Image]:
+        """Return the least and the greatest value of any pixel, per picture of a stack and channel, H and W being 1."""
+        axes = (self.rows_axis, self.rows_axis + 1)
+        return space.low.min(axis=axes, keepdims=True), space.high.max(axis=axes, keepdims=True)
+
+
+class ImageWrapper(gymnasium.ObservationWrapper[Image, Any, Image], RecordConstructorArgs):
+    """The base of wrappers that turn a picture into another: checks that a picture comes.
+
+    Args:
+        env: its observations are pictures [H, W], [H, W, C], [S, H, W] or [S, H, W, C].
+        **arguments: what a subclass was given, for `env.spec`; plain enough for JSON.
+
+    Raises:
+        TypeError: the observations are no arrays of numbers.
+        ValueError: they have another number of axes than pictures have.
+    """
+
+    shows_now: tuple[bool, ...]
+    """For each channel that comes out, whether it shows the present, rather than a change."""
+    out: Layout
+    """The axes of what comes out; `layout` has those of what comes in."""
+    narrows: bool = False
+    """Whether the picture that comes out is no longer the whole width of what came in."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], **arguments: Any) -> None:
+        RecordConstructorArgs.__init__(self, **arguments)
+        gymnasium.ObservationWrapper.__init__(self, env)
+        self.who = type(self).__name__
+        self.source = _image_space(self.who, env)
+        self.layout = _layout(env, self.source.shape)
+        self.shows_now = _shows_now(env, self.source, self.layout)
+
+    def _give(self, out: Layout, low: Image, high: Image, dtype: Any) -> None:
+        """Declare what comes out: its axes, and bounds that broadcast to its shape."""
+        self.out = out
+        low, high = np.broadcast_to(low, out.shape), np.broadcast_to(high, out.shape)
+        self.observation_space = spaces.Box(low.astype(dtype), high.astype(dtype), dtype=dtype)
+
+
+def wrappers_of(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Wrapper[Any, Any, Any, Any]]:
+    """Yield the wrappers of `env`, from the outside in."""
+    while isinstance(env, gymnasium.Wrapper):
+        yield env
+        env = env.env
+
+
+def _image_space(who: str, env: gymnasium.Env[Any, Any]) -> spaces.Box:
+    space: spaces.Space[Any] = env.observation_space
+    hint = "Put RenderObservation before it to see what the environment draws."
+    if not isinstance(space, spaces.Box):
+        raise TypeError(f"{who}: expected pictures (a Box), but the observations before it are {space}. {hint}")
+    if space.dtype is None or not (np.issubdtype(space.dtype, np.integer) or np.issubdtype(space.dtype, np.floating)):
+        raise TypeError(f"{who}: expected pictures of integers or floats, but they are {space.dtype}. {hint}")
+    if len(space.shape) not in (2, 3, 4) or 0 in space.shape:
+        raise ValueError(
+            f"{who}: expected pictures of shape (H, W), (H, W, C), (S, H, W) or (S, H, W, C), "
+            f"but the observations before it have the shape {space.shape}. {hint}"
+        )
+    return space
+
+
+def _layout(env: gymnasium.Env[Any, Any], shape: tuple[int, ...]) -> Layout:
+    if len(shape) != 3:
+        return Layout(shape, stacked=len(shape) == 4, channelled=len(shape) == 4)
+    # Three axes may be (H, W, C) or (S, H, W). Wrappers that are known tell which.
+    for wrapper in wrappers_of(env):
+        if isinstance(wrapper, FrameStackObservation):
+            return Layout(shape, stacked=True, channelled=False)
+        if isinstance(wrapper, ImageWrapper):
+            if wrapper.out.shape == shape:
+                return wrapper.out
+            break
+    # Else few last ones are taken for channels, and few first ones for a stack.
+    first, second, last = shape
+    stacked = last > 4 and not last < min(first, second) and first < min(second, last)
+    return Layout(shape, stacked=stacked, channelled=not stacked)
+
+
+def _shows_now(env: gymnasium.Env[Any, Any], space: spaces.Box, layout: Layout) -> tuple[bool, ...]:
+    low, _ = layout.bounds(space)
+    unsigned = np.broadcast_to(low, layout.resized(1, 1).shape).reshape(-1, layout.channels).min(axis=0) >= 0
+    told: tuple[bool, ...] = next((w.shows_now for w in wrappers_of(env) if isinstance(w, ImageWrapper)), (True,))
+    if len(told) != layout.channels:
+        # A wrapper of somebody else mixed the channels: what all of them were is known, no more.
+        told = (any(told),) * layout.channels
+    return tuple(bool(now and positive) for now, positive in zip(told, cast(Any, unsigned), strict=True))

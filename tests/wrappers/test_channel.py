@@ -1,0 +1,45 @@
+"""`Channel` keeps one channel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cartpole_dqn.wrappers import Channel, FrameDifference
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 3), (1, 1, 1), (2, 5, 6, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_one_channel(pictures: Any, play: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    for channel in range(shape[-1]):
+        seen = [picture.copy() for picture in play(pictures(shape, dtype), 3)]
+        env = Channel(pictures(shape, dtype), channel)
+        assert env.observation_space.shape == (*shape[:-1], 1)
+        for picture, kept in zip(seen, play(env, 3), strict=True):
+            assert np.array_equal(kept, picture[..., channel : channel + 1])
+            assert kept.base is None
+            assert kept.dtype == dtype
+
+
+def test_the_bounds_of_that_channel(pictures: Any) -> None:
+    both = FrameDifference(pictures((4, 4, 1)), keep_current=True)
+    spaces: list[Any] = [Channel(both, 0).observation_space, Channel(both, 1).observation_space]
+    assert [space.low.min() for space in spaces] == [0, -255]
+
+
+@pytest.mark.parametrize(
+    ("shape", "channel", "error", "words"),
+    [
+        ((5, 6, 3), 3, ValueError, "channel must be from 0 to 2, since the pictures have 3, got 3"),
+        ((5, 6, 3), -1, ValueError, "channel must be at least 0, got -1"),
+        ((5, 6, 3), True, TypeError, r"channel must be a whole number, got True \(bool\)"),
+        ((5, 6, 3), "green", TypeError, r"got 'green' \(str\)"),
+        ((5, 6), 0, ValueError, r"pictures with channels, but they have the shape \(5, 6\)"),
+        ((3, 9, 8), 0, ValueError, "pictures with channels"),
+    ],
+)
+def test_what_is_refused(pictures: Any, shape: Any, channel: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=f"Channel: .*{words}"):
+        Channel(pictures(shape), channel)

@@ -1,0 +1,143 @@
+"""What every wrapper of the package keeps: a spec to be made again from, Gymnasium's checks, docstrings that run."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import FrameStackObservation, GrayscaleObservation
+
+import cartpole_dqn.wrappers
+from cartpole_dqn.wrappers import CenteredCrop, Channel, Crop, FrameDifference, RenderObservation, Resize
+
+Env = Any
+
+
+def render(**arguments: Any) -> Env:
+    env = gymnasium.make("CartPole-v1", render_mode="rgb_array", max_episode_steps=50)
+    return RenderObservation(env, **arguments)
+
+
+def strip() -> Env:
+    return render(rows=[160, 320])
+
+
+def i(value: int) -> Any:
+    """A number as NumPy gives it; a spec must hold Python's."""
+    return np.int64(value)
+
+
+def yes() -> Any:
+    return np.bool_(True)
+
+
+CHAINS: dict[str, Callable[[], Env]] = {
+    "render": render,
+    "render, arrays and tuples": lambda: render(rows=(np.int64(160), np.int64(320)), columns=(np.float64(0.25), 0.75)),
+    "crop": lambda: Crop(render(), rows=(10, 50), columns=(0.5, 1.0)),
+    "centered crop": lambda: CenteredCrop(strip(), width=i(320), locator="cart"),
+    "centered crop, padded": lambda: CenteredCrop(strip(), 0.5, "darkest", 0.5, (10, 90), [0.1, 0.9], "pad"),
+    "centered crop, color": lambda: CenteredCrop(
+        strip(), width=100, locator={"color": (202, 152, np.uint8(101)), "tolerance": 3}
+    ),
+    "centered crop, own": lambda: CenteredCrop(strip(), width=100, locator="cartpole_dqn.wrappers.locators:cart"),
+    "resize": lambda: Resize(strip(), height=i(40), antialias=yes()),
+    "difference": lambda: FrameDifference(strip(), gap=i(2), keep_current=yes(), encoding="uint8"),
+    "channel": lambda: Channel(strip(), i(1)),
+    "the tutorial's": lambda: FrameDifference(Resize(CenteredCrop(strip(), width=320, locator="cart"), height=40)),
+    "the one that learns": lambda: CenteredCrop(
+        FrameDifference(Resize(Channel(strip(), 1), height=40, interpolation="bilinear"), gap=3, keep_current=True),
+        width=80,
+        locator="cart",
+        edges="pad",
+    ),
+    "with gymnasium's": lambda: Resize(FrameStackObservation(GrayscaleObservation(strip()), 4), width=50),
+}
+
+
+def test_every_class_is_here() -> None:
+    used = {type(wrapper).__name__ for build in CHAINS.values() for wrapper in _chain(build())}
+    assert set(cartpole_dqn.wrappers.__all__) <= used
+
+
+def _chain(env: Env) -> list[Env]:
+    return [env, *_chain(env.env)] if isinstance(env, gymnasium.Wrapper) else [env]
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_made_again_from_the_spec_and_its_json(name: str) -> None:
+    env = CHAINS[name]()
+    assert env.spec is not None
+    text = env.spec.to_json()
+    assert EnvSpec.from_json(text) == env.spec
+    expected = _some_observations(env)
+    for spec in (env.spec, EnvSpec.from_json(text)):
+        again = gymnasium.make(spec)
+        assert [type(w) for w in _chain(again)] == [type(w) for w in _chain(env)]
+        assert again.observation_space == env.observation_space
+        assert again.spec == env.spec
+        assert np.array_equal(_some_observations(again), expected)
+
+
+def _some_observations(env: Env) -> Any:
+    observations = [env.reset(seed=7)[0]]
+    for action in (0, 1, 1, 0):
+        observations.append(env.step(action)[0])
+        assert observations[-1] in env.observation_space
+    return np.stack(observations)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_gymnasiums_checks(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # Said of any environment that is wrapped.
+        warnings.filterwarnings("ignore", message=".*different from the unwrapped version.*")
+        check_env(CHAINS[name](), skip_render_check=True)
+
+
+@pytest.mark.parametrize("name", ["the tutorial's", "the one that learns"])
+def test_a_copy_goes_its_own_way(name: str) -> None:
+    env = CHAINS[name]()
+    other = copy.deepcopy(env)
+    first = _some_observations(env)
+    assert np.array_equal(_some_observations(other), first)
+    assert other.unwrapped is not env.unwrapped
+
+
+@pytest.mark.parametrize(
+    "name", [module.name for module in pkgutil.iter_modules(cartpole_dqn.wrappers.__path__, "cartpole_dqn.wrappers.")]
+)
+def test_docstrings_run(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_the_index_runs_and_every_class_has_an_example() -> None:
+    assert doctest.testmod(cartpole_dqn.wrappers).attempted >= 3
+    for name in cartpole_dqn.wrappers.__all__:
+        assert ">>> " in (getattr(cartpole_dqn.wrappers, name).__doc__ or ""), name
+
+
+def test_importing_brings_no_torch_and_no_display() -> None:
+    script = "import sys, cartpole_dqn.wrappers; print(sorted({'torch', 'torchvision', 'pygame'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_only_environments_can_be_wrapped() -> None:
+    builders: list[Any] = [RenderObservation, lambda env: Crop(env, rows=[0, 1]), lambda env: Channel(env, 0)]
+    for build in builders:
+        with pytest.raises(TypeError, match=r"gymnasium\.Env"):
+            build("CartPole-v1")

@@ -1,0 +1,341 @@
+"""`Crop` and `CenteredCrop` against slices written out by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.wrappers import FrameStackObservation, GrayscaleObservation
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cartpole_dqn.wrappers import CenteredCrop, Channel, Crop, FrameDifference, RenderObservation, Resize
+
+DTYPES = st.sampled_from([np.uint8, np.int16, np.float32])
+FRACTION = 0.5
+
+
+def told_fraction(env: gymnasium.Env[Any, Any], picture: Any) -> float | None:
+    """A locator for the tests: says what FRACTION is at the moment."""
+    return FRACTION
+
+
+def say(fraction: Any) -> None:
+    global FRACTION
+    FRACTION = fraction
+
+
+TOLD = "tests_of_crop_locators:told_fraction"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def importable() -> Any:
+    import sys
+    import types
+
+    module = types.ModuleType("tests_of_crop_locators")
+    module.told_fraction = told_fraction  # type: ignore[attr-defined]
+    module.number = 3  # type: ignore[attr-defined]
+    sys.modules[module.__name__] = module
+    yield
+    del sys.modules[module.__name__]
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> tuple[tuple[int, ...], int]:
+    """A picture's shape and the axis of its rows; stacks are such that their axes can be told apart."""
+    kind = draw(st.sampled_from(["hw", "hw1", "hw3", "shw", "shwc"]))
+    if kind == "shw":
+        return (3, draw(st.integers(6, 12)), draw(st.integers(6, 12))), 1
+    height, width = draw(st.integers(1, 12)), draw(st.integers(1, 12))
+    if kind == "shwc":
+        return (draw(st.integers(1, 3)), height, width, draw(st.integers(1, 3))), 1
+    return (height, width, *{"hw": (), "hw1": (1,), "hw3": (3,)}[kind]), 0
+
+
+# Crop -----------------------------------------------------------------------------------------------------------------
+
+
+@given(shapes(), DTYPES, st.data())
+@settings(max_examples=40, deadline=None)
+def test_crop_is_a_slice(pictures: Any, play: Any, case: Any, dtype: Any, data: st.DataObject) -> None:
+    shape, axis = case
+    top, left = data.draw(st.integers(0, shape[axis] - 1)), data.draw(st.integers(0, shape[axis + 1] - 1))
+    rows = [top, data.draw(st.integers(top + 1, shape[axis]))]
+    columns = [left, data.draw(st.integers(left + 1, shape[axis + 1]))]
+    inner = pictures(shape, dtype)
+    seen = [picture.copy() for picture in play(inner)]
+    cropped = play(Crop(pictures(shape, dtype), rows=rows, columns=columns))
+    index = (slice(None),) * axis + (slice(*rows), slice(*columns))
+    for picture, part in zip(seen, cropped, strict=True):
+        assert np.array_equal(part, picture[index])
+        assert part.dtype == dtype
+        assert part.base is None
+
+
+def test_crop_keeps_bounds_pixel_by_pixel(pictures: Any) -> None:
+    low = np.arange(12, dtype=np.int16).reshape(3, 4)
+    env: Any = Crop(pictures((3, 4), np.int16, low, low + 100), rows=[1, 3], columns=[0.0, 0.5])
+    assert np.array_equal(env.observation_space.low, low[1:3, :2])
+    assert np.array_equal(env.observation_space.high, low[1:3, :2] + 100)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({}, ValueError, "Crop: expected rows, columns or both, got neither"),
+        ({"rows": [0, 9]}, ValueError, r"Crop: rows .*the picture has 8, got \[0, 9\]"),
+        ({"columns": [0.2, 2.0]}, ValueError, "Crop: columns"),
+        ({"columns": [1.0, 3]}, TypeError, "both of the same kind"),
+    ],
+)
+def test_crops_that_are_refused(pictures: Any, arguments: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        Crop(pictures((8, 9, 3)), **arguments)
+
+
+def test_observations_that_are_no_pictures_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"have the shape \(4,\).*RenderObservation before"):
+        Crop(gymnasium.make("CartPole-v1"), rows=[0, 1])
+    with pytest.raises(TypeError, match=r"observations before it are Discrete.*RenderObservation before"):
+        CenteredCrop(gymnasium.make("FrozenLake-v1"), width=3)
+
+
+# CenteredCrop against a slow reference --------------------------------------------------------------------------------
+
+
+def window_by_hand(picture: Any, rows: slice, centre: int, width: int, pad: bool) -> Any:
+    """Column by column, for pictures [H, W] or [H, W, C]."""
+    last = picture.shape[1]
+    start = centre - width // 2
+    if not pad:
+        start = max(0, min(start, last - width))
+    columns = []
+    for column in range(start, start + width):
+        inside = 0 <= column < last
+        strip = picture[rows, column] if inside else np.broadcast_to(picture[rows.start, 0], picture[rows, 0].shape)
+        columns.append(strip)
+    return np.stack(columns, axis=1)
+
+
+@given(shapes(), DTYPES, st.booleans(), st.one_of(st.none(), st.floats(-0.5, 1.5)), st.data())
+@settings(max_examples=80, deadline=None)
+def test_windows(
+    pictures: Any, play: Any, case: Any, dtype: Any, pad: bool, fraction: float | None, data: st.DataObject
+) -> None:
+    shape, axis = case
+    height, width = shape[axis : axis + 2]
+    window = data.draw(st.integers(1, width + (5 if pad else 0)))
+    top = data.draw(st.integers(0, height - 1))
+    rows = slice(top, data.draw(st.integers(top + 1, height)))
+    say(fraction)
+    env = CenteredCrop(
+        pictures(shape, dtype), window, TOLD, rows=[rows.start, rows.stop], edges="pad" if pad else "clamp"
+    )
+    centre = width // 2 if fraction is None else int(min(max(fraction, 0.0), 1.0) * width)
+    seen = [picture.copy() for picture in play(pictures(shape, dtype))]
+    for picture, part in zip(seen, play(env), strict=True):
+        if axis:
+            expected = np.stack([window_by_hand(one, rows, centre, window, pad) for one in picture])
+        else:
+            expected = window_by_hand(picture, rows, centre, window, pad)
+        assert np.array_equal(part, expected)
+        assert part.dtype == dtype
+        assert not np.shares_memory(part, picture)
+
+
+def test_height_is_taken_from_the_middle_of_the_rows(pictures: Any) -> None:
+    env = CenteredCrop(pictures((20, 10)), width=0.5, height=4, rows=[4, 18])
+    picture = np.arange(200, dtype=np.uint8).reshape(20, 10)
+    assert np.array_equal(env.observation(picture), picture[9:13, 3:8])
+    half = CenteredCrop(pictures((20, 10)), width=1.0, height=0.5, rows=[4, 18])
+    assert np.array_equal(half.observation(picture), picture[7:14])
+
+
+def test_columns_bound_the_window(pictures: Any) -> None:
+    env = CenteredCrop(pictures((2, 10)), width=3, columns=[4, 10])
+    picture = np.arange(20, dtype=np.uint8).reshape(2, 10)
+    assert np.array_equal(env.observation(picture), picture[:, 6:9])
+    say(0.0)
+    left = CenteredCrop(pictures((2, 10)), width=3, columns=[4, 10], locator=TOLD)
+    assert np.array_equal(left.observation(picture), picture[:, 4:7])
+    say(0.75)  # of the six columns that are left
+    right = CenteredCrop(pictures((2, 10)), width=3, columns=[4, 10], locator=TOLD)
+    assert np.array_equal(right.observation(picture), picture[:, 7:10])
+
+
+def test_pads_with_each_channels_own_corner() -> None:
+    space = spaces.Box(np.array([[[0, -255]]], np.int16).repeat(4, 1), 255, (1, 4, 2), np.int16)
+    env: Any = CenteredCrop(_fixed(space), width=8, edges="pad")
+    picture = np.array([[[250, -3], [10, 20], [11, 21], [12, 22]]], np.int16)
+    padded = env.observation(picture)
+    assert padded[0, :, 0].tolist() == [250, 250, 250, 10, 11, 12, 250, 250]
+    assert padded[0, :, 1].tolist() == [-3, -3, -3, 20, 21, 22, -3, -3]
+    assert env.observation_space.low[0, 0].tolist() == [0, -255]
+
+
+def _fixed(space: spaces.Box) -> gymnasium.Env[Any, Any]:
+    env = gymnasium.Env[Any, Any]()
+    env.observation_space = space
+    env.action_space = spaces.Discrete(2)
+    return env
+
+
+# The cart -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("edges", ["clamp", "pad"])
+def test_the_cart_is_in_the_middle(cartpole: gymnasium.Env[Any, Any], edges: str) -> None:
+    env = CenteredCrop(RenderObservation(cartpole, rows=[290, 300]), width=200, locator="cart", edges=edges)
+    base: Any = cartpole.unwrapped
+    env.reset(seed=0)
+    for x in (-2.4, -1.9, -1.0, -0.37, 0.0, 0.81, 1.3, 2.2, 2.4):
+        base.state = np.array([x, 0.0, 0.0, 0.0])
+        observation = env.step(0)[0]
+        columns = np.flatnonzero((observation[5] == 0).all(axis=-1))
+        place = int(base.state[0] / (2 * base.x_threshold) * 600 + 300)
+        shift = 0
+        if edges == "clamp":
+            shift = min(place - 100, 0) + max(place + 100 - 600, 0)
+        assert abs(columns.mean() - (100 + shift)) <= 1 or abs(place - 300) > 270
+        base.steps_beyond_terminated = None
+
+
+def test_the_cart_of_another_size_and_after_resizing() -> None:
+    from gymnasium.envs.classic_control import CartPoleEnv
+
+    class Wide(CartPoleEnv):
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.screen_width, self.x_threshold = 900, 3.0
+
+    base = Wide(render_mode="rgb_array")
+    small = Resize(RenderObservation(base, rows=[290, 300]), height=10, width=300)
+    env = CenteredCrop(small, width=100, locator="cart")
+    env.reset(seed=0)
+    base.state = np.array([1.2, 0.0, 0.0, 0.0])
+    observation = env.step(0)[0]
+    dark = np.flatnonzero(observation[5].max(axis=-1) < 128)
+    assert abs(dark.mean() - 50) <= 1
+
+
+def test_one_window_for_the_picture_and_its_difference(cartpole: gymnasium.Env[Any, Any]) -> None:
+    strip = Channel(RenderObservation(cartpole, rows=[160, 320]), 1)
+    env = CenteredCrop(FrameDifference(strip, gap=2, keep_current=True), width=240, locator="cart")
+    plain = RenderObservation(gymnasium.make("CartPole-v1", render_mode="rgb_array"), rows=[160, 320])
+    frames = [plain.reset(seed=3)[0][..., 1].astype(np.int16)]
+    env.reset(seed=3)
+    for step in range(6):
+        observation = env.step(step % 2)[0]
+        frames.append(plain.step(step % 2)[0][..., 1].astype(np.int16))
+        x: float = cartpole.unwrapped.state[0]  # type: ignore[attr-defined]
+        start = int(x * 600 / 4.8 + 300) - 120
+        now = frames[-1][:, start : start + 240]
+        before = frames[max(0, len(frames) - 3)][:, start : start + 240]
+        assert np.array_equal(observation[..., 0], now)
+        assert np.array_equal(observation[..., 1], now - before)
+
+
+# Arguments and order --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"width": 10}, ValueError, "width must be at most the picture's 9 columns, got 10. Use edges='pad'"),
+        ({"width": 0}, ValueError, "width must be at least 1, got 0"),
+        ({"width": True}, TypeError, r"width must be a whole number of pixels or a fraction .*got True \(bool\)"),
+        ({"width": 1.5}, ValueError, "width as a fraction must lie above 0.0 and not above 1.0, got 1.5"),
+        ({"width": math.nan}, ValueError, "width as a fraction"),
+        ({"width": "wide"}, TypeError, "width"),
+        ({"width": 3, "height": 9}, ValueError, "height must be at most the picture's 8 rows, got 9"),
+        ({"width": 3, "columns": [0, 2]}, ValueError, "at most the picture's 2 columns"),
+        ({"width": 3, "edges": "wrap"}, ValueError, "edges must be one of clamp, pad, got 'wrap'"),
+        ({"width": 3, "edges": "clamped"}, ValueError, "Did you mean 'clamp'"),
+        ({"width": 3, "edges": 1}, TypeError, "edges"),
+        ({"width": 3, "locator": "cart"}, ValueError, "reads state.* has no x_threshold and no state"),
+        ({"width": 3, "locator": "center"}, ValueError, "Did you mean 'centre'"),
+        ({"width": 3, "locator": told_fraction}, TypeError, "Name a function of your own as 'module:attr'"),
+        ({"width": 3, "locator": "no_such_module:f"}, ValueError, "cannot import the locator"),
+        ({"width": 3, "locator": "math:no_such"}, ValueError, "cannot import the locator"),
+        ({"width": 3, "locator": "tests_of_crop_locators:number"}, TypeError, "must be a callable"),
+    ],
+)
+def test_windows_that_are_refused(pictures: Any, arguments: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=f"CenteredCrop: .*{words}"):
+        CenteredCrop(pictures((8, 9, 3)), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"), [("left", TypeError), (True, TypeError), (math.nan, ValueError), (math.inf, ValueError)]
+)
+def test_what_a_locator_must_not_return(pictures: Any, answer: Any, error: type[Exception]) -> None:
+    env = CenteredCrop(pictures((8, 9, 3)), width=3, locator=TOLD)
+    say(answer)
+    with pytest.raises(error, match=r"locator 'tests_of_crop_locators:told_fraction' must return a .*fraction"):
+        env.reset(seed=0)
+
+
+@pytest.mark.parametrize("locator", ["brightest", "darkest", {"color": [0]}])
+@pytest.mark.parametrize("encoding", ["int16", "uint8"])
+def test_blobs_refuse_a_pure_difference(pictures: Any, locator: Any, encoding: str) -> None:
+    difference = FrameDifference(pictures((8, 9, 1)), encoding=encoding)
+    for env in (difference, Resize(difference, height=4), FrameStackObservation(difference, 2)):
+        with pytest.raises(ValueError, match=r"only differences reach it\. Put CenteredCrop before FrameDifference"):
+            CenteredCrop(env, width=3, locator=locator)
+    for other in ("centre", TOLD):
+        CenteredCrop(difference, width=3, locator=other)
+
+
+def test_a_signed_space_of_somebody_else_is_a_difference(pictures: Any) -> None:
+    with pytest.raises(ValueError, match="only differences"):
+        CenteredCrop(pictures((8, 9, 3), np.float32, -1.0, 1.0), width=3, locator="darkest")
+
+
+SEEN: list[Any] = []
+
+
+def look(env: gymnasium.Env[Any, Any], picture: Any) -> None:
+    SEEN.append(picture.copy())
+
+
+@pytest.mark.parametrize("encoding", ["int16", "uint8"])
+def test_locators_see_the_newest_picture_and_the_present(pictures: Any, encoding: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr("tests_of_crop_locators.told_fraction", look)
+    SEEN.clear()
+    both = FrameDifference(pictures((8, 9, 3)), keep_current=True, encoding=encoding)
+    env = CenteredCrop(FrameStackObservation(both, 2), width=4, locator=TOLD, rows=[2, 6], columns=[1, 9])
+    plain = pictures((8, 9, 3))
+    env.reset(seed=1)
+    assert np.array_equal(SEEN[-1], plain.reset(seed=1)[0][2:6, 1:9])
+    env.step(0)
+    assert np.array_equal(SEEN[-1], plain.step(0)[0][2:6, 1:9])
+    only_change = Channel(both, 4)
+    with pytest.raises(ValueError, match="only differences"):
+        CenteredCrop(only_change, width=4, locator="darkest")
+    env = CenteredCrop(Channel(both, 2), width=4, locator=TOLD)
+    env.reset(seed=1)
+    assert SEEN[-1].shape == (8, 9, 1)
+
+
+def test_the_cart_in_a_picture_that_was_narrowed_is_refused(cartpole: gymnasium.Env[Any, Any]) -> None:
+    whole = RenderObservation(cartpole)
+    with pytest.raises(ValueError, match=r"needs the picture of the whole track, but Crop before it cut columns away"):
+        CenteredCrop(Crop(whole, columns=[100, 500]), width=80, locator="cart")
+    with pytest.raises(ValueError, match="but CenteredCrop before it"):
+        CenteredCrop(CenteredCrop(whole, width=300), width=80, locator="cart")
+    with pytest.raises(ValueError, match="but RenderObservation before it"):
+        CenteredCrop(RenderObservation(cartpole, columns=[0.0, 0.5]), width=80, locator="cart")
+    CenteredCrop(Crop(whole, rows=[100, 200], columns=[0.0, 1.0]), width=80, locator="cart")
+
+
+def test_gymnasiums_wrappers_between(cartpole: gymnasium.Env[Any, Any], play: Callable[..., list[Any]]) -> None:
+    grey = GrayscaleObservation(RenderObservation(cartpole, rows=[160, 320]))
+    env = CenteredCrop(FrameStackObservation(grey, 4), width=320, locator="cart")
+    assert env.observation_space.shape == (4, 160, 320)
+    play(env)

@@ -1,0 +1,224 @@
+"""`Resize` against weights written out by hand. `test_get_screen.py` compares it with Pillow."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.wrappers import FrameStackObservation
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cartpole_dqn.wrappers import FrameDifference, RenderObservation, Resize
+
+DTYPES = [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.float16, np.float32, np.float64]
+
+
+def kernel(interpolation: str, x: float) -> float:
+    """The triangle, or Keys' cubic with a = -1/2."""
+    x = abs(x)
+    if interpolation == "bilinear":
+        return max(0.0, 1.0 - x)
+    if x < 1:
+        return 1.5 * x**3 - 2.5 * x**2 + 1
+    return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
+
+
+def weights(size: int, new: int, interpolation: str) -> Any:
+    """[new, size]: antialiased weights; the kernel is stretched where the picture shrinks."""
+    scale = size / new
+    stretch = max(scale, 1.0)
+    support = (1.0 if interpolation == "bilinear" else 2.0) * stretch
+    table = np.zeros((new, size))
+    for i in range(new):
+        centre = (i + 0.5) * scale
+        for j in range(max(0, int(centre - support + 0.5)), min(size, int(centre + support + 0.5))):
+            table[i, j] = kernel(interpolation, (j + 0.5 - centre) / stretch)
+    return table / table.sum(axis=1, keepdims=True)
+
+
+def resized_by_hand(picture: Any, height: int, width: int, interpolation: str, low: float, high: float) -> list[Any]:
+    """[H, W] -> [height, width] in floats, clamped; integers are rounded at the end.
+
+    Bytes may be computed in bytes throughout, where the processor can: then what comes between the two directions is
+    rounded and clamped too. That is a second answer, in the direction that torchvision takes first.
+    """
+    rows, columns = weights(picture.shape[0], height, interpolation), weights(picture.shape[1], width, interpolation)
+    exact = np.clip(rows @ picture.astype(np.float64) @ columns.T, low, high)
+    if picture.dtype.kind == "f":
+        return [exact]
+    if height > width == 1:  # computed lying
+        between = np.rint(np.clip(rows @ picture, 0, 255)) @ columns.T
+    else:
+        between = rows @ np.rint(np.clip(picture @ columns.T, 0, 255))
+    return [np.rint(exact), np.rint(np.clip(between, low, high))] if picture.dtype == np.uint8 else [np.rint(exact)]
+
+
+@given(
+    st.sampled_from(["hw", "hw1", "hw2", "hw3", "shw", "shwc"]),
+    st.sampled_from(DTYPES),
+    st.sampled_from(["bilinear", "bicubic"]),
+    st.tuples(st.integers(1, 17), st.integers(1, 17), st.integers(1, 20), st.integers(1, 20)),
+)
+@settings(max_examples=120, deadline=None)
+def test_pictures_of_every_shape_and_dtype(
+    pictures: Any, play: Any, kind: str, dtype: Any, interpolation: str, sizes: tuple[int, int, int, int]
+) -> None:
+    height, width, new_height, new_width = sizes
+    if kind == "shw":
+        height, width = height + 6, width + 6
+    shape = {"shw": (3, height, width), "shwc": (2, height, width, 3)}.get(kind, (height, width))
+    shape += (int(kind[2]),) if kind in ("hw1", "hw2", "hw3") else ()
+    inner = pictures(shape, dtype)
+    low, high = float(inner.observation_space.low.min()), float(inner.observation_space.high.max())
+    seen = [picture.copy() for picture in play(inner, 2)]
+    results = play(Resize(pictures(shape, dtype), new_height, new_width, interpolation), 2)
+    for picture, result in zip(seen, results, strict=True):
+        assert result.dtype == dtype
+        assert result.flags.c_contiguous
+        before, after = picture, result
+        if kind not in ("hw", "shw"):  # channels first, so that each plane is a picture
+            before, after = np.moveaxis(picture, -1, 0), np.moveaxis(result, -1, 0)
+        before, after = before.reshape(-1, height, width), after.reshape(-1, new_height, new_width)
+        for one, other in zip(before, after, strict=True):
+            answers = resized_by_hand(one, new_height, new_width, interpolation, low, high)
+            # Bytes are rounded twice, and their weights have but 16 bits.
+            close = 2.0 if dtype is np.uint8 else 1.0
+            if np.dtype(dtype).kind == "f":
+                close = (high - low) * (2e-3 if dtype is np.float16 else 1e-5)
+            assert min(np.abs(other.astype(np.float64) - answer).max() for answer in answers) <= close
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "nearest-exact"])
+def test_nearest_invents_no_values(pictures: Any, interpolation: str) -> None:
+    picture = np.random.default_rng(0).choice(np.array([3, 200], np.uint8), (9, 11, 1))
+    result = Resize(pictures((9, 11, 1)), 4, 5, interpolation).observation(picture)
+    assert set(result.ravel().tolist()) <= {3, 200}
+    assert result.shape == (4, 5, 1)
+
+
+def test_antialias_is_felt(pictures: Any) -> None:
+    stripes = np.tile(np.array([[0, 0, 0, 240]], np.uint8), (4, 8))
+    smooth = Resize(pictures((4, 32)), 1, 8, "bilinear").observation(stripes)
+    rough = Resize(pictures((4, 32)), 1, 8, "bilinear", antialias=False).observation(stripes)
+    assert smooth[0, 1:-1].std() < 1 < smooth.mean()
+    assert (rough == 0).all()
+
+
+def test_one_size_keeps_the_aspect_as_torchvision_does(pictures: Any) -> None:
+    assert Resize(pictures((160, 320, 3)), height=40).observation_space.shape == (40, 80, 3)
+    assert Resize(pictures((160, 320, 3)), width=81).observation_space.shape == (40, 81, 3)
+    assert Resize(pictures((3, 300)), width=10).observation_space.shape == (1, 10)
+
+
+def test_bounds_are_kept_and_overshoot_is_clamped(pictures: Any) -> None:
+    for dtype, low, high in [(np.uint8, 10, 200), (np.int16, -255, 255), (np.float32, 0.0, 1.0)]:
+        env: Any = Resize(pictures((12, 12, 1), dtype, low, high), height=20)
+        assert env.observation_space.low.min() == low
+        assert env.observation_space.high.max() == high
+        step = np.full((12, 12, 1), low, dtype)
+        step[:, 6:] = high
+        result = env.observation(step)
+        assert result.min() == low
+        assert result.max() == high
+        assert result in env.observation_space
+
+
+def test_bounds_differ_by_channel(pictures: Any, play: Callable[..., list[Any]]) -> None:
+    both = FrameDifference(pictures((13, 9, 1)), keep_current=True)
+    env: Any = Resize(both, height=7)
+    assert env.observation_space.low[0, 0].tolist() == [0, -255]
+    assert env.observation_space.high[0, 0].tolist() == [255, 255]
+    play(env)
+
+
+def test_infinite_bounds(pictures: Any) -> None:
+    env: Any = Resize(pictures((8, 8), np.float32, -np.inf, np.inf), height=4)
+    assert env.observation_space.high.max() == np.inf
+    assert env.observation(np.full((8, 8), 3e5, np.float32)) == pytest.approx(3e5)
+
+
+def test_the_same_size_is_a_copy(pictures: Any) -> None:
+    env = Resize(pictures((5, 6, 3)), height=5)
+    picture = np.arange(90, dtype=np.uint8).reshape(5, 6, 3)
+    result = env.observation(picture)
+    assert np.array_equal(result, picture)
+    assert not np.shares_memory(result, picture)
+
+
+def test_arrays_that_torch_does_not_take_as_they_are(pictures: Any) -> None:
+    env = Resize(pictures((8, 6, 3)), height=4)
+    picture = np.random.default_rng(0).integers(0, 256, (8, 6, 3), np.uint8)
+    expected = env.observation(picture)
+    read_only = picture.copy()
+    read_only.flags.writeable = False
+    assert np.array_equal(env.observation(read_only), expected)
+    assert np.array_equal(env.observation(picture[::-1].copy()[::-1]), expected)
+    assert np.array_equal(env.observation(np.asfortranarray(picture)), expected)
+
+
+def test_a_frame_stack_is_resized_picture_by_picture(cartpole: gymnasium.Env[Any, Any]) -> None:
+    strip = RenderObservation(cartpole, rows=[160, 320])
+    stacked = Resize(FrameStackObservation(strip, 3), height=20)
+    assert stacked.observation_space.shape == (3, 20, 75, 3)
+    observation, _ = stacked.reset(seed=0)
+    assert np.abs(observation[-1].astype(int) - Resize(strip, height=20).reset(seed=0)[0]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({}, ValueError, "expected height, width or both, got neither"),
+        ({"height": 0}, ValueError, "height must be at least 1, got 0"),
+        ({"height": 4.0}, TypeError, r"height must be a whole number, got 4.0 \(float\)"),
+        ({"width": True}, TypeError, r"width must be a whole number, got True \(bool\)"),
+        ({"height": 4, "interpolation": "cubic"}, ValueError, "Did you mean 'bicubic'"),
+        ({"height": 4, "interpolation": 3}, TypeError, "interpolation"),
+        ({"height": 4, "antialias": 1}, TypeError, r"antialias must be true or false, got 1 \(int\)"),
+    ],
+)
+def test_sizes_that_are_refused(pictures: Any, arguments: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=f"Resize: {words}" if "mean" not in words else words):
+        Resize(pictures((8, 8)), **arguments)
+
+
+def test_wide_integers_are_refused(pictures: Any) -> None:
+    with pytest.raises(TypeError, match="at most 32 bits or floats, but the pictures are int64"):
+        Resize(pictures((8, 8), np.int64, 0, 9), height=4)
+
+
+BROKEN = """
+from gymnasium import Env, spaces
+from cartpole_dqn.wrappers import Resize
+env = Env()
+env.observation_space, env.action_space = spaces.Box(0, 255, (8, 8), "uint8"), spaces.Discrete(2)
+try:
+    Resize(env, height=4)
+except ImportError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("torchvision", "words"),
+    [
+        ("raise RuntimeError('operator torchvision::nms does not exist')", "that matches torch, but importing them"),
+        ("raise ModuleNotFoundError(name='torchvision')", "pip install torch torchvision"),
+    ],
+)
+def test_a_torchvision_that_does_not_match_is_said_in_words(tmp_path: Path, torchvision: str, words: str) -> None:
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text(torchvision)
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert words in done.stdout, done.stderr
+    assert "torch torchvision" in done.stdout

@@ -5,7 +5,6 @@ The display is drawn from a real run, trained here for some thousand steps; the 
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
+from rich.style import Style
+from rich.terminal_theme import MONOKAI
 
 from cartpole_dqn.assembly import assemble, resolve_config
 from cartpole_dqn.interfaces import Observer
@@ -25,6 +28,7 @@ from cartpole_dqn.plugin_manager import load_plugins
 
 IMAGES = Path(__file__).parent / "images"
 STEPS = 12_400
+BACKGROUND = (24, 26, 31)
 
 
 class Recorder(Observer):
@@ -54,12 +58,52 @@ def draw_display() -> None:
     )
     made.runner.run()
     made.close()
-    console = Console(file=StringIO(), record=True, width=102, height=36, force_terminal=True)
-    console.print(RunPanel(recorder.tracker.snapshot()))
-    svg = console.export_svg(title="cartpole-dqn run --obs pixels")
-    # The fonts that Rich names are fetched from a network; any monospaced font does.
-    svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
-    (IMAGES / "display.svg").write_text(svg, encoding="utf-8")
+    paint(RunPanel(recorder.tracker.snapshot()), IMAGES / "display.png")
+
+
+def paint(renderable: Any, out: Path, *, width: int = 102, height: int = 36, scale: int = 2) -> None:
+    """Draw what a terminal of `width` x `height` cells would show of a Rich renderable."""
+    console = Console(file=StringIO(), width=width, height=height, force_terminal=True, color_system="truecolor")
+    lines = console.render_lines(renderable, pad=False)
+    cell, line = 8 * scale, 17 * scale
+    fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    plain = ImageFont.truetype(str(fonts / "DejaVuSansMono.ttf"), 13 * scale)
+    bold = ImageFont.truetype(str(fonts / "DejaVuSansMono-Bold.ttf"), 13 * scale)
+    margin = 10 * scale
+    picture = Image.new("RGB", (cell * width + 2 * margin, line * len(lines) + 2 * margin), BACKGROUND)
+    draw = ImageDraw.Draw(picture)
+    for row, segments in enumerate(lines):
+        column = 0
+        for segment in segments:
+            style = segment.style or Style()
+            colour = _colour(style)
+            for character in segment.text:
+                corner = (margin + column * cell, margin + row * line)
+                if 0x2800 <= ord(character) <= 0x28FF:
+                    _dots(draw, ord(character) - 0x2800, corner, cell, line, colour)
+                else:
+                    draw.text(corner, character, font=bold if style.bold else plain, fill=colour)
+                column += 1
+    picture.save(out, optimize=True)
+
+
+def _colour(style: Style) -> tuple[int, int, int]:
+    colour = (220, 223, 228)
+    if style.color is not None and not style.color.is_default:
+        colour = tuple(style.color.get_truecolor(MONOKAI))  # type: ignore[assignment]
+    if style.dim:
+        colour = tuple((c + b) // 2 for c, b in zip(colour, BACKGROUND, strict=True))  # type: ignore[assignment]
+    return colour
+
+
+def _dots(draw: Any, bits: int, corner: tuple[int, int], cell: int, line: int, colour: tuple[int, int, int]) -> None:
+    """Draw a braille pattern: no monospaced font at hand has them."""
+    for bit in range(8):
+        if bits >> bit & 1:
+            column, row = (bit // 3, bit % 3) if bit < 6 else (bit - 6, 3)
+            x, y = corner[0] + (column + 0.5) * cell / 2, corner[1] + (row + 0.5) * line / 4
+            radius = cell / 6
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
 
 
 class _StopAt(Observer):

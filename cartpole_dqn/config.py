@@ -20,14 +20,14 @@ from typing import Any, Literal
 import tomli_w
 
 from cartpole_dqn.errors import ConfigError, did_you_mean
-from cartpole_dqn.options import check_options, describe_options, option, options, takes, to_table
+from cartpole_dqn.options import check_options, describe_options, option, options_class, takes, to_table
 
 Table = dict[str, Any]
 OptionsOf = Callable[[str, str], type]
 """(kind, name) -> the options class of that component; raises `UserError` for an unknown name."""
 
 
-@options
+@options_class
 class EnvConfig:
     """The environment."""
 
@@ -42,7 +42,7 @@ class EnvConfig:
     kwargs: dict[str, Any] = option(default_factory=dict, effect="further arguments for the environment")
 
 
-@options
+@options_class
 class EvaluationConfig:
     """Greedy episodes during the run; the best model by their mean is kept.
 
@@ -60,7 +60,7 @@ class EvaluationConfig:
     confirm_episodes: int = option(default=100, ge=1, effect="episodes that confirm a solution")
 
 
-@options
+@options_class
 class CheckpointConfig:
     """When the run's state is written; it always is at the end."""
 
@@ -71,7 +71,7 @@ class CheckpointConfig:
     )
 
 
-@options
+@options_class
 class RunConfig:
     """A whole run."""
 

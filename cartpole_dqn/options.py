@@ -81,9 +81,6 @@ def options_class(cls: type[T]) -> type[T]:
     return cast(type[T], pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_STRICT)(cls))
 
 
-options = options_class
-
-
 @dataclass(frozen=True)
 class OptionInfo:
     """One option as data: `type` and `range` are texts; `part` is the kind of component that it chooses, or ""."""

@@ -20,35 +20,35 @@ from cartpole_dqn.config import (
     to_toml,
 )
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnknownComponentError
-from cartpole_dqn.options import Part, option, options, part
+from cartpole_dqn.options import Part, option, options_class, part
 
 
-@options
+@options_class
 class AgentOptions:
     gamma: float = option(default=0.9, ge=0, le=1, effect="discount")
     replay: Part = part("replay", "ring", capacity=10)
 
 
-@options
+@options_class
 class OtherAgentOptions:
     gamma: float = option(default=0.5, ge=0, le=1, effect="discount")
     first: Part = part("replay", "ring")
     second: Part = part("replay", "tree")
 
 
-@options
+@options_class
 class RingOptions:
     capacity: int = option(default=100, ge=1, effect="slots")
     unique: bool = option(default=False, effect="no transition twice")
 
 
-@options
+@options_class
 class TreeOptions:
     capacity: int = option(default=200, ge=1, effect="slots")
     alpha: float = option(default=0.6, ge=0, effect="how much priorities count")
 
 
-@options
+@options_class
 class NoOptions:
     pass
 

@@ -7,10 +7,10 @@ import pytest
 
 from cartpole_dqn import options as options_module
 from cartpole_dqn.errors import ConfigError
-from cartpole_dqn.options import Part, check_options, describe_options, option, options, part, to_table
+from cartpole_dqn.options import Part, check_options, describe_options, option, options_class, part, to_table
 
 
-@options
+@options_class
 class Example:
     size: int = option(default=3, ge=1, le=10, effect="how large", typical="2 to 5")
     rate: float = option(default=0.5, gt=0, lt=1, effect="how fast")
@@ -21,7 +21,7 @@ class Example:
     replay: Part = part("replay", "uniform", capacity=7)
 
 
-@options
+@options_class
 class Needy:
     must: int = option(effect="needed")
 

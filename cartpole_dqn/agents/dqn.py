@@ -32,11 +32,11 @@ from cartpole_dqn.interfaces import (
     TargetUpdate,
     Transition,
 )
-from cartpole_dqn.options import Part, option, options, part
+from cartpole_dqn.options import Part, option, options_class, part
 from cartpole_dqn.seeding import generator_state, restore_generator
 
 
-@options
+@options_class
 class DqnOptions:
     """Options of the agent `dqn`."""
 

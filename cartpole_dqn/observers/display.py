@@ -37,10 +37,10 @@ from cartpole_dqn.observers.panel import (
     summary_lines,
 )
 from cartpole_dqn.observers.tracker import Tracker
-from cartpole_dqn.options import option, options
+from cartpole_dqn.options import option, options_class
 
 
-@options
+@options_class
 class DisplayOptions:
     """Options of the observer `display`."""
 

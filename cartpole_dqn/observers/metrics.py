@@ -37,7 +37,7 @@ from cartpole_dqn.interfaces import (
     RunStarted,
     State,
 )
-from cartpole_dqn.options import options
+from cartpole_dqn.options import options_class
 
 COLUMNS = (
     "episode",
@@ -56,7 +56,7 @@ COLUMNS = (
 )
 
 
-@options
+@options_class
 class MetricsOptions:
     """Options of the observer `metrics`: it has none."""
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from cartpole_dqn.cli import plugins
 from cartpole_dqn.cli.component_text import example, option_rows
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunError, UnknownComponentError, UserError
-from cartpole_dqn.options import Part, options, part
+from cartpole_dqn.options import Part, options_class, part
 from cartpole_dqn.plugin_manager import PluginHost, load_plugins
 from cartpole_dqn.registry import KINDS, Component, PluginError
 
@@ -35,10 +35,10 @@ def register_components(registry):
 
 ACME_PARTS = '''
 import gymnasium
-from cartpole_dqn import TargetUpdate, option, options
+from cartpole_dqn import TargetUpdate, option, options_class
 
 
-@options
+@options_class
 class AcmeOptions:
     every: int = option(default=7, ge=1, le=900, effect="how seldom [B, A] it moves", typical="7 to 70")
 
@@ -300,7 +300,7 @@ def test_example_commands(kind: str, rows: list[tuple[str, ...]], text: str) -> 
     assert example(Component(kind, "a", "a:A"), rows) == text
 
 
-@options
+@options_class
 class HolderOptions:
     replay: Part = part("replay", "uniform", capacity=5)
 
@@ -330,9 +330,9 @@ def test_check_a_class_in_the_current_folder_that_fails(
     (tmp_path / "forgetful_probe.py").write_text(
         textwrap.dedent(
             """
-            from cartpole_dqn import TargetUpdate, option, options
+            from cartpole_dqn import TargetUpdate, option, options_class
 
-            @options
+            @options_class
             class ForgetfulOptions:
                 every: int = option(default=1, ge=1, effect="nothing")
 

@@ -1,0 +1,54 @@
+"""Checks that every kind with options shares: `SHARED`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from typing import Any
+
+from cartpole_dqn.errors import ConfigError
+from cartpole_dqn.options import check_options, describe_options, fields_of, to_table
+from cartpole_dqn.testing._contract import Subject
+
+
+def check_options_are_declared(part: Subject[Any]) -> None:
+    """`Options` is made by the decorator `options`, frozen, says each field's effect, and survives a TOML table."""
+    cls = part.options_class
+    options = part.options()
+    mute = [info.name for info in describe_options(cls) if not info.effect]
+    assert not mute, f"the options {', '.join(mute)} of {part.name} say no effect: use option(effect=...)."
+    for name in fields_of(cls):
+        try:
+            setattr(options, name, getattr(options, name))
+        except dataclasses.FrozenInstanceError:
+            continue
+        raise AssertionError(
+            f"option {name} can be set after it was checked: decorate {cls.__name__} with @options_class."
+        )
+    again: Any = check_options(cls, to_table(options), where=part.name)
+    assert again == options, f"the options {options!r} came back from their own table as {again!r}."
+
+
+def check_bad_options_are_refused(part: Subject[Any]) -> None:
+    """A boolean, a text, NaN or an infinity in place of a number is a `ConfigError`."""
+    cls = part.options_class
+    for name, field in fields_of(cls).items():
+        for value in (True, "1", math.nan, math.inf) if _is_number(field.annotation) else ():
+            try:
+                check_options(cls, {**part.table, name: value}, where=part.name)
+            except ConfigError:
+                continue
+            raise AssertionError(
+                f"option {name} takes {value!r} for a number: decorate {cls.__name__} with @options_class."
+            )
+
+
+SHARED = (check_options_are_declared, check_bad_options_are_refused)
+
+
+def _is_number(annotation: Any) -> bool:
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    choices = set(typing.get_args(annotation)) if union else {annotation}
+    return choices <= {int, float, type(None)}

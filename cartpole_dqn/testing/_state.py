@@ -1,0 +1,95 @@
+"""States and randomness: comparing, copying as a checkpoint would, and watching the global generators.
+
+* `snapshot`: a copy of a `state_dict`, as it comes back from a checkpoint.
+* `difference`: where two states, results or batches differ first.
+* `global_randomness_untouched`: a block that must not move Python's, NumPy's or torch's global generators.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def snapshot(state: Any, place: str = "state") -> Any:
+    """Return a copy that shares nothing with `state`.
+
+    Raises:
+        AssertionError: it holds something that a checkpoint cannot: see `cartpole_dqn.interfaces.State`.
+    """
+    if isinstance(state, dict):
+        for key in state:
+            assert isinstance(key, str | int), f"{place} has the key {key!r}: expected a string or an integer."
+        return {key: snapshot(value, f"{place}[{key!r}]") for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        copies = [snapshot(value, f"{place}[{i}]") for i, value in enumerate(state)]
+        return copies if isinstance(state, list) else tuple(copies)
+    if isinstance(state, torch.Tensor):
+        return state.detach().clone()
+    if isinstance(state, np.ndarray):
+        assert state.dtype.kind in "biufc", f"{place} is an array of {state.dtype}: expected numbers."
+        return state.copy()
+    assert state is None or isinstance(state, bool | int | float | str | np.generic), (
+        f"{place} is a {type(state).__name__}, which no checkpoint can hold: expected nested dicts and lists of "
+        f"numbers, strings, None, NumPy arrays and tensors."
+    )
+    return state
+
+
+def difference(left: Any, right: Any, place: str = "") -> str:
+    """Return where `left` and `right` first differ in a bit, type or length; "" where they do not. NaN equals NaN."""
+    here = place or "the value"
+    if dataclasses.is_dataclass(left) and type(left) is type(right) and not isinstance(left, type):
+        pairs = ((f.name, getattr(left, f.name), getattr(right, f.name)) for f in dataclasses.fields(left))
+        return _first(difference(a, b, f"{place}.{name}") for name, a, b in pairs)
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        if left.keys() != right.keys():
+            return f"{here} (keys {sorted(map(str, left.keys() ^ right.keys()))})"
+        return _first(difference(left[key], right[key], f"{place}[{key!r}]") for key in left)
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        if len(left) != len(right):
+            return f"{here} (lengths {len(left)} and {len(right)})"
+        return _first(difference(a, b, f"{place}[{i}]") for i, (a, b) in enumerate(zip(left, right, strict=True)))
+    if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
+        left, right = left.detach().cpu().numpy(), right.detach().cpu().numpy()
+    if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
+        nan = np.issubdtype(left.dtype, np.inexact)
+        equal = left.dtype == right.dtype and np.array_equal(left, right, equal_nan=bool(nan))
+        return "" if equal else here
+    if isinstance(left, float) and isinstance(right, float) and math.isnan(left) and math.isnan(right):
+        return ""
+    return "" if type(left) is type(right) and left == right else f"{here} ({left!r} and {right!r})"
+
+
+@contextlib.contextmanager
+def global_randomness_untouched(doing: str) -> Iterator[None]:
+    """Fail if the block moves a global generator."""
+    before = _global_states()
+    yield
+    for name, state in _global_states().items():
+        assert not difference(before[name], state), (
+            f"{doing} moved the global random state of {name}: draw from a generator of context.seeds, or from the one "
+            f"that was handed in."
+        )
+
+
+def _global_states() -> dict[str, Any]:
+    states: dict[str, Any] = {
+        "Python (random)": random.getstate(),
+        "NumPy (np.random)": np.random.get_state(),  # noqa: NPY002  # the very state that no part may touch
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        states["torch.cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _first(found: Iterator[str]) -> str:
+    return next((place for place in found if place), "")

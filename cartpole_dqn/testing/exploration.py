@@ -1,0 +1,193 @@
+"""The contract of `Exploration`: how actions are chosen while training.
+
+* `check_exploration`: every check of the kind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from cartpole_dqn.interfaces import Exploration
+from cartpole_dqn.seeding import SeedTree
+from cartpole_dqn.testing._contract import Contract, Subject
+from cartpole_dqn.testing._options import SHARED
+from cartpole_dqn.testing._spaces import context
+from cartpole_dqn.testing._state import difference, global_randomness_untouched, snapshot
+
+EXPLORATION: Contract[Subject[Exploration]] = Contract("exploration", Subject, SHARED)
+STEPS = (0, 1, 100, 2_000, 50_000, 10_000_000)
+"""From the first step to long after any schedule."""
+
+
+def check_exploration(cls: Callable[..., Exploration], /, **options: object) -> None:
+    """Hold an exploration to its contract.
+
+    Args:
+        cls: built as `cls(options, context)`.
+        **options: values of `cls.Options`.
+
+    Raises:
+        AssertionError: names each check that failed, and what was wrong.
+    """
+    EXPLORATION.hold(cls, **options)
+
+
+class Chooser:
+    """An exploration that is asked again and again, with values and a generator of its own."""
+
+    def __init__(self, part: Subject[Exploration], *, lanes: int = 5, actions: int = 4, seed: int = 0) -> None:
+        self.exploration = part.build(context(num_envs=lanes, actions=actions, seed=seed))
+        self.lanes, self.actions = lanes, actions
+        self.generator = SeedTree(0).torch("explore")
+        self._random = SeedTree(0).torch("values")
+        self.all_allowed = torch.ones(lanes, actions, dtype=torch.bool)
+        self.asked = 0
+
+    def values(self) -> Tensor:
+        """[N, A] random values."""
+        return torch.randn(self.lanes, self.actions, generator=self._random)
+
+    def select(self, step: int, values: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """What it chooses; `values` as the network would give them."""
+        mask = self.all_allowed if mask is None else mask
+        told = (self.values() if values is None else values).masked_fill(~mask, -math.inf)
+        return self.exploration.select(self.telling(told), step, self.generator, mask)
+
+    def telling(self, values: Tensor) -> Callable[[], Tensor]:
+        """What `select` calls for its values; `asked` counts how often."""
+        self.asked = 0
+
+        def q() -> Tensor:
+            self.asked += 1
+            return values
+
+        return q
+
+
+@EXPLORATION.check
+def check_actions(part: Subject[Exploration]) -> None:
+    """`select` gives int64 [N] on the CPU, each from 0 to A - 1, for one lane and for many, at any step."""
+    for lanes, actions in ((1, 2), (5, 4), (16, 3)):
+        chooser = Chooser(part, lanes=lanes, actions=actions)
+        for step in STEPS * 5:
+            chosen = chooser.select(step)
+            assert isinstance(chosen, Tensor), f"select gave a {type(chosen).__name__}: expected a tensor."
+            came, expected = (chosen.dtype, tuple(chosen.shape), chosen.device.type), (torch.int64, (lanes,), "cpu")
+            assert came == expected, f"select for {lanes} lanes: expected {expected}, got {came}."
+            assert bool(((chosen >= 0) & (chosen < actions)).all()), (
+                f"select among {actions} actions gave {chosen.tolist()}."
+            )
+
+
+@EXPLORATION.check
+def check_masks(part: Subject[Exploration]) -> None:
+    """An action that the mask forbids is never chosen, at any step, not even where only one is allowed."""
+    chooser = Chooser(part, lanes=12, actions=5)
+    random = SeedTree(0).torch("masks")
+    for step in STEPS * 30:
+        mask = torch.rand(12, 5, generator=random) < 0.4
+        mask[torch.arange(12), torch.randint(5, (12,), generator=random)] = True
+        chosen = chooser.select(step, mask=mask.clone())
+        assert bool(mask.gather(1, chosen[:, None]).all()), f"at step {step} it chose an action that the mask forbids."
+
+
+@EXPLORATION.check
+def check_values_are_followed(part: Subject[Exploration]) -> None:
+    """In the long run each lane's best action is the one it takes most often."""
+    chooser = Chooser(part, lanes=4, actions=4)
+    best = torch.tensor([2, 0, 3, 1])
+    values = torch.zeros(4, 4).scatter(1, best[:, None], 20.0)
+    taken = torch.zeros(4, 4)
+    for extra in range(200):
+        taken[torch.arange(4), chooser.select(STEPS[-1] + extra, values)] += 1
+    assert bool((taken.argmax(1) == best).all()), (
+        f"after {STEPS[-1]} steps the best actions of four lanes, {best.tolist()}, were taken "
+        f"{taken[torch.arange(4), best].int().tolist()} times in 200."
+    )
+
+
+@EXPLORATION.check
+def check_values_are_asked_once(part: Subject[Exploration]) -> None:
+    """`q` runs the network: it is called once at most in a `select`, and what it returns is left as it is."""
+    chooser = Chooser(part)
+    for step in STEPS * 10:
+        values = chooser.values()
+        before = values.clone()
+        mask = chooser.all_allowed.clone()
+        chooser.exploration.select(chooser.telling(values), step, chooser.generator, mask)
+        assert chooser.asked <= 1, f"q was called {chooser.asked} times in one select: keep what it returned."
+        assert torch.equal(values, before), "select changed the values that q returned."
+        assert bool(mask.all()), "select changed the mask."
+
+
+@EXPLORATION.check
+def check_lanes_explore_apart(part: Subject[Exploration]) -> None:
+    """Random choices are made for each lane on its own, not one for all."""
+    chooser = Chooser(part, lanes=8, actions=4)
+    values = torch.zeros(8, 4)
+    values[:, 1] = 1e-3
+    random = alike = 0
+    for step in STEPS * 20:
+        chosen = chooser.select(step, values)
+        random += bool((chosen != 1).any())
+        alike += bool((chosen != 1).any()) and len(set(chosen.tolist())) == 1
+    assert random < 5 or alike < random, f"in all {random} random choices, 8 lanes with equal values chose the same."
+
+
+@EXPLORATION.check
+def check_epsilon(part: Subject[Exploration]) -> None:
+    """`epsilon` is None, or the share of random actions at that step, in [0, 1]."""
+    chooser = Chooser(part, lanes=50, actions=4)
+    for step in STEPS:
+        epsilon = chooser.exploration.epsilon(step)
+        if epsilon is None:
+            continue
+        fits = isinstance(epsilon, int | float) and 0 <= epsilon <= 1
+        assert fits, f"epsilon({step}) is {epsilon!r}: expected a number in [0, 1], or None."
+        values = torch.zeros(50, 4)
+        values[:, 1] = 1e3
+        others = sum(float((chooser.select(step, values) != 1).float().mean()) for _ in range(60)) / 60
+        # A random action may be any of four, or any but the best.
+        assert 0.75 * epsilon - 0.06 <= others <= epsilon + 0.06, (
+            f"epsilon({step}) is {epsilon:.3g}, but of 3000 actions {others:.3g} were not the best of four."
+        )
+
+
+# Randomness and state -------------------------------------------------------------------------------------------------
+
+
+@EXPLORATION.check
+def check_generator(part: Subject[Exploration]) -> None:
+    """The generator that is handed in is the only source of randomness: equal ones, equal actions."""
+    courses = [_course(Chooser(part, seed=seed)) for seed in (0, 1)]
+    place = difference(courses[0], courses[1], "actions")
+    assert not place, f"equal generators gave different actions: {place}. Draw from `generator` alone."
+
+
+@EXPLORATION.check
+def check_global_randomness(part: Subject[Exploration]) -> None:
+    """The global generators are left alone."""
+    with global_randomness_untouched("the exploration"):
+        _course(Chooser(part))
+
+
+@EXPLORATION.check
+def check_state_round_trip(part: Subject[Exploration]) -> None:
+    """A new exploration that takes over a state goes on exactly as the old one."""
+    for done in (0, 3, 40):
+        old, new = Chooser(part), Chooser(part)
+        for chooser in (old, new):
+            _course(chooser, done)
+        state = snapshot(old.exploration.state_dict())
+        new.exploration = Chooser(part).exploration
+        new.exploration.load_state_dict(state)
+        place = difference(_course(old), _course(new), "actions")
+        assert not place, f"saved after {done} calls and loaded into another, it chose differently: {place}."
+
+
+def _course(chooser: Chooser, calls: int = 60) -> list[list[int]]:
+    return [chooser.select(i * 30).tolist() for i in range(calls)]

@@ -1,0 +1,481 @@
+"""The agent checks: a right agent passes them all, and each way to be wrong is named by its check."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import pydantic
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from cartpole_dqn.interfaces import Agent, Context, Obs, Policy, State, Transition
+from cartpole_dqn.options import Part, option, options_class, part
+from cartpole_dqn.seeding import generator_state, restore_generator
+from cartpole_dqn.testing import check_agent, checks_for, run_checks
+
+
+@options_class
+class PlainOptions:
+    rate: float = option(default=0.2, gt=0, le=1, effect="share of each error that is mended")
+    epsilon: float = option(default=0.3, ge=0, le=1, effect="chance of a random action")
+
+
+class PlainAgent(Agent):
+    """Q-learning in a table of two states, from the last 200 transitions."""
+
+    Options: ClassVar[type] = PlainOptions
+    learn_from = 16
+
+    def __init__(self, options: Any, context: Context) -> None:
+        self.options, self.context = options, context
+        self.actions = int(context.action_space.n)
+        self.table = np.zeros((2, self.actions), np.float32)
+        self.memory = np.zeros((200, 6), np.float64)  # state, action, reward, next state, terminated, truncated
+        self.kept = 0
+        self.updates = 0
+        self.generator = context.seeds.numpy("agent")
+
+    def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        chosen = best(self.table[states(obs)], mask)
+        allowed = np.ones((len(obs), self.actions), np.bool_) if mask is None else mask
+        coins, choices = self.generator.random((2, len(obs)))
+        for env in np.flatnonzero(coins < self.options.epsilon):
+            chosen[env] = np.flatnonzero(allowed[env])[int(choices[env] * allowed[env].sum())]
+        return chosen
+
+    def observe(self, transitions: Sequence[Transition]) -> None:
+        for t in transitions:
+            begin, end = states(np.stack([t.obs, t.next_obs]))
+            self.memory[self.kept % 200] = begin, t.action, t.reward, end, t.terminated, t.truncated
+            self.kept += 1
+
+    def learn(self) -> Mapping[str, float] | None:
+        if self.kept < self.learn_from:
+            return None
+        losses = []
+        for row in self.generator.integers(min(self.kept, 200), size=8):
+            state, action, reward, after, terminated, truncated = self.memory[row]
+            goal = reward + self.share(terminated, truncated) * self.table[int(after)].max()
+            error = goal - self.table[int(state), self.learned(int(action))]
+            self.table[int(state), self.learned(int(action))] += self.options.rate * error
+            losses.append(float(error) ** 2)
+        self.updates += 1
+        return {"loss": sum(losses) / 8}
+
+    def share(self, terminated: float, truncated: float) -> float:
+        return 0.0 if terminated else self.context.gamma
+
+    def learned(self, action: int) -> int:
+        return action
+
+    def policy(self) -> Policy:
+        return PlainPolicy(self.table.copy())
+
+    def status(self) -> Mapping[str, float | str]:
+        return {"epsilon": self.options.epsilon, "updates": self.updates, "mood": "eager"}
+
+    @property
+    def nbytes(self) -> int:
+        return self.memory.nbytes
+
+    def state_dict(self) -> State:
+        return {"table": self.table, "generator": generator_state(self.generator), "updates": self.updates}
+
+    def load_state_dict(self, state: State) -> None:
+        self.table[...] = state["table"]
+        self.updates = state["updates"]
+        restore_generator(self.generator, state["generator"])
+
+    def replay_state_dict(self) -> State:
+        return {"memory": self.memory, "kept": self.kept}
+
+    def load_replay_state_dict(self, state: State) -> None:
+        self.memory[...] = state["memory"]
+        self.kept = state["kept"]
+
+
+class PlainPolicy(Policy):
+    def __init__(self, table: NDArray[np.float32]) -> None:
+        self.table = table
+
+    def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        return best(self.table[states(obs)], mask)
+
+    def q_values(self, obs: Obs) -> NDArray[np.float32] | None:
+        return np.asarray(self.table[states(obs)])
+
+    def state_dict(self) -> State:
+        return {"table": self.table}
+
+    def load_state_dict(self, state: State) -> None:
+        self.table[...] = state["table"]
+
+
+class Reticent(PlainAgent):
+    """Its policy tells no values."""
+
+    def policy(self) -> Policy:
+        class Silent(PlainPolicy):
+            def q_values(self, obs: Obs) -> NDArray[np.float32] | None:
+                return None
+
+        return Silent(self.table.copy())
+
+
+def states(obs: Obs) -> NDArray[np.int64]:
+    return (obs[:, 0] < 0).astype(np.int64)
+
+
+def best(values: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+    chosen: NDArray[np.int64] = (values if mask is None else np.where(mask, values, -np.inf)).argmax(1)
+    return chosen
+
+
+# Broken ones: each in one way -----------------------------------------------------------------------------------------
+
+
+class NoOptions(PlainAgent):
+    Options = str
+
+
+class LaxOptions(PlainAgent):
+    @pydantic.dataclasses.dataclass(frozen=True)
+    class Options:
+        rate: float = option(default=0.2, effect="share of each error that is mended")
+        epsilon: float = option(default=0.3, effect="chance of a random action")
+
+
+class ShortActions(PlainAgent):
+    def act(self, *given: Any) -> Any:
+        return super().act(*given).astype(np.int32)
+
+
+class ListOfActions(PlainAgent):
+    def act(self, *given: Any) -> Any:
+        return Numbers(super().act(*given).tolist())
+
+
+class Numbers(list[int]):
+    def tolist(self) -> list[int]:
+        return list(self)
+
+
+class SpoilsObservations(PlainAgent):
+    def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        chosen = super().act(obs, mask)
+        obs *= 2
+        return chosen
+
+
+class OneActionTooMany(PlainAgent):
+    def act(self, *given: Any) -> Any:
+        return super().act(*given) + 1
+
+
+class IgnoresTheMask(PlainAgent):
+    def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        return super().act(obs)
+
+
+class PolicyIgnoresTheMask(PlainAgent):
+    def policy(self) -> Policy:
+        class Unmasked(PlainPolicy):
+            def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+                return super().act(obs)
+
+        return Unmasked(self.table.copy())
+
+
+class TensorFigures(PlainAgent):
+    def learn(self) -> Any:
+        figures = super().learn()
+        return figures and {name: torch.tensor(value) for name, value in figures.items()}
+
+
+class InfiniteLoss(PlainAgent):
+    def learn(self) -> Mapping[str, float] | None:
+        return super().learn() and {"loss": math.inf}
+
+
+class StatusOfArrays(PlainAgent):
+    def status(self) -> Any:
+        return {"table": self.table}
+
+
+class GrowingBytes(PlainAgent):
+    @property
+    def nbytes(self) -> int:
+        return 48 * self.kept
+
+
+class NeverLearns(PlainAgent):
+    def learn(self) -> None:
+        return None
+
+
+class MixesActions(PlainAgent):
+    def learned(self, action: int) -> int:
+        return (action + 1) % self.actions
+
+
+class TruncationEnds(PlainAgent):
+    def share(self, terminated: float, truncated: float) -> float:
+        return 0.0 if terminated or truncated else self.context.gamma
+
+
+class TerminationGoesOn(PlainAgent):
+    def share(self, terminated: float, truncated: float) -> float:
+        return self.context.gamma
+
+
+class TensorsForTwo(PlainAgent):
+    """A policy that hands on what the device computed where it has as many lanes as the agent."""
+
+    def policy(self) -> Policy:
+        class Raw(PlainPolicy):
+            def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> Any:
+                chosen = super().act(obs, mask)
+                return torch.from_numpy(chosen) if len(obs) == 2 else chosen
+
+        return Raw(self.table.copy())
+
+
+class CannotBreakLanes(PlainAgent):
+    def break_lane(self, env: int) -> None:
+        raise NotImplementedError
+
+
+class RandomPolicy(PlainAgent):
+    def policy(self) -> Policy:
+        class Random(PlainPolicy):
+            def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+                if mask is not None or len(obs) < 7:
+                    return super().act(obs, mask)
+                return np.random.default_rng().integers(self.table.shape[1], size=len(obs))
+
+        return Random(self.table.copy())
+
+
+class WideValues(PlainAgent):
+    def policy(self) -> Policy:
+        class Wide(PlainPolicy):
+            def q_values(self, obs: Obs) -> Any:
+                return self.table[states(obs)].astype(np.float64)
+
+        return Wide(self.table.copy())
+
+
+class PolicyDrawsFromTheAgent(PlainAgent):
+    def policy(self) -> Policy:
+        self.generator.random()
+        return super().policy()
+
+
+class PolicyMovesTheTable(PlainAgent):
+    """Acting greedily decays the agent's own values a little."""
+
+    def policy(self) -> Policy:
+        own = self.table
+
+        class Decaying(PlainPolicy):
+            def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+                own[...] *= 0.999
+                return super().act(obs, mask)
+
+        return Decaying(self.table.copy())
+
+
+class PolicySharesTheTable(PlainAgent):
+    def policy(self) -> Policy:
+        return PlainPolicy(self.table)
+
+
+class PolicyOfTheStart(PlainAgent):
+    def policy(self) -> Policy:
+        return PlainPolicy(np.zeros_like(self.table))
+
+
+class PolicyLoadsNothing(PlainAgent):
+    def policy(self) -> Policy:
+        class Fixed(PlainPolicy):
+            def load_state_dict(self, state: State) -> None:
+                pass
+
+        return Fixed(self.table.copy())
+
+
+class Unseeded(PlainAgent):
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.generator = np.random.default_rng()
+
+
+class OwnSeed(PlainAgent):
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.generator = np.random.default_rng(0)
+
+
+class GlobalRandomness(PlainAgent):
+    """Draws once from NumPy's global generator, to no effect."""
+
+    def learn(self) -> Mapping[str, float] | None:
+        np.random.random()  # noqa: NPY002
+        return super().learn()
+
+
+class GeneratorNotSaved(PlainAgent):
+    def load_state_dict(self, state: State) -> None:
+        super().load_state_dict({**state, "generator": generator_state(self.generator)})
+
+
+class ReplayNotSaved(PlainAgent):
+    def replay_state_dict(self) -> State:
+        return {}
+
+    def load_replay_state_dict(self, state: State) -> None:
+        pass
+
+
+class CountsWithoutState(PlainAgent):
+    """Learns in every second call, of which no state knows."""
+
+    calls = 0
+
+    def learn(self) -> Mapping[str, float] | None:
+        self.calls += 1
+        return super().learn() if self.calls % 2 else None
+
+
+class StateOfObjects(PlainAgent):
+    def state_dict(self) -> State:
+        return {**super().state_dict(), "generator": self.generator}
+
+    def load_state_dict(self, state: State) -> None:
+        super().load_state_dict({**state, "generator": generator_state(state["generator"])})
+
+
+class NeedsItsReplay(PlainAgent):
+    def learn(self) -> Mapping[str, float] | None:
+        if self.updates and self.kept < self.learn_from:
+            raise ValueError("the replay is empty.")
+        return super().learn()
+
+
+class WeightsOfTheReplay(PlainAgent):
+    """Keeps its table with what the replay stores."""
+
+    def state_dict(self) -> State:
+        return {**super().state_dict(), "table": np.zeros_like(self.table)}
+
+    def replay_state_dict(self) -> State:
+        return {**super().replay_state_dict(), "table": self.table}
+
+    def load_replay_state_dict(self, state: State) -> None:
+        super().load_replay_state_dict(state)
+        self.table[...] = state["table"]
+
+
+class SavingForgets(PlainAgent):
+    def state_dict(self) -> State:
+        self.kept = 0
+        return super().state_dict()
+
+
+class WithParts(PlainAgent):
+    """Takes its epsilon from a part."""
+
+    @options_class
+    class Options:
+        rate: float = option(default=0.2, gt=0, le=1, effect="share of each error that is mended")
+        epsilon: float = option(default=0.3, ge=0, le=1, effect="chance of a random action")
+        chance: Part = part("chance", "fair")
+
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.chance = context.build("chance", options.chance)
+
+
+STATES = "check_state_round_trip check_resuming_without_replay check_saving_changes_nothing"
+TABLE = [
+    # (class, the check that names the fault, words of its message, other checks that fail for the same reason)
+    (NoOptions, "check_options_are_declared", "str is no options class", "*"),
+    (LaxOptions, "check_bad_options_are_refused", "option rate takes True", ""),
+    (ShortActions, "check_actions", "got int32 [2]", "check_devices"),
+    (ListOfActions, "check_actions", "expected a NumPy array", "check_devices"),
+    (SpoilsObservations, "check_actions", "act changed the observations", ""),
+    (OneActionTooMany, "check_actions", "among 3 actions gave", "*"),
+    (IgnoresTheMask, "check_masks", "act took an action that the mask forbids", ""),
+    (PolicyIgnoresTheMask, "check_masks", "the policy took an action", ""),
+    (TensorFigures, "check_figures", "no finite float", ""),
+    (InfiniteLoss, "check_figures", "no finite float", ""),
+    (StatusOfArrays, "check_figures", "status() says 'table'", ""),
+    (GrowingBytes, "check_figures", "and became", ""),
+    (NeverLearns, "check_actions", "it never learned", "*"),
+    (MixesActions, "check_learning", "its policy takes", "check_learning_at_ends"),
+    (TruncationEnds, "check_learning_at_ends", "takes [0, 0] in the two states: expected [1, 0]", ""),
+    (TerminationGoesOn, "check_learning_at_ends", "takes [0, 0] in the two states: expected [1, 0]", ""),
+    (TensorsForTwo, "check_devices", "a policy's act on cpu gave a Tensor", ""),
+    (CannotBreakLanes, "check_broken_lanes", "NotImplementedError", ""),
+    (RandomPolicy, "check_policy", "a policy is greedy", ""),
+    (WideValues, "check_policy", "expected float32 [1, 3], got float64 [1, 3]", ""),
+    (PolicyDrawsFromTheAgent, "check_policy_disturbs_nothing", "whose policy acted", ""),
+    (PolicyMovesTheTable, "check_policy_disturbs_nothing", "whose policy acted", ""),
+    (PolicySharesTheTable, "check_policy_is_a_copy", "Give it copies", ""),
+    (PolicyOfTheStart, "check_policy_is_a_copy", "as one made before", "check_learning check_learning_at_ends"),
+    (PolicyLoadsNothing, "check_policy_is_a_copy", "took over another's state", ""),
+    (Unseeded, "check_same_seed", "equal seeds differ", "check_policy_disturbs_nothing check_saving_changes_nothing"),
+    (OwnSeed, "check_other_seed", "use context.seeds", ""),
+    (GlobalRandomness, "check_global_randomness", "NumPy (np.random)", ""),
+    (GeneratorNotSaved, "check_state_round_trip", "went on unlike", ""),
+    (ReplayNotSaved, "check_state_round_trip", "went on unlike", ""),
+    (CountsWithoutState, "check_state_round_trip", "went on unlike", ""),
+    (StateOfObjects, "check_state_round_trip", "no checkpoint can hold", f"{STATES} check_policy_disturbs_nothing"),
+    (NeedsItsReplay, "check_resuming_without_replay", "the replay is empty", ""),
+    (WeightsOfTheReplay, "check_resuming_without_replay", "a resumed agent's policy differs", ""),
+    (SavingForgets, "check_saving_changes_nothing", "an agent that was saved", ""),
+]
+
+
+@pytest.mark.parametrize("cls", [PlainAgent, Reticent])
+@pytest.mark.parametrize("check", checks_for("agent"), ids=lambda check: check.__name__)
+def test_a_right_agent_passes(check: Any, cls: type[Agent]) -> None:
+    check(cls)
+
+
+@pytest.fixture(autouse=True)
+def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table learns at once, or never."""
+    monkeypatch.setattr("cartpole_dqn.testing.agent.PATIENCE", 200)
+    monkeypatch.setattr("cartpole_dqn.testing.agent.BUDGET", 1000)
+
+
+@pytest.mark.parametrize(("cls", "name", "words", "also"), TABLE, ids=lambda value: getattr(value, "__name__", None))
+def test_a_fault_is_named(cls: type[Agent], name: str, words: str, also: str) -> None:
+    failed = {result.name: result.message for result in run_checks("agent", cls) if not result.passed}
+    assert words in failed.get(name, "")
+    assert also == "*" or failed.keys() == {name, *also.split()}
+
+
+def test_every_check_has_a_fault_that_it_names() -> None:
+    assert {name for _, name, *_ in TABLE} == {check.__name__ for check in checks_for("agent")}
+
+
+def test_parts_are_built_by_the_builder_that_is_given() -> None:
+    built = []
+
+    def build(kind: str, table: Mapping[str, Any], context: Context) -> Any:
+        built.append((kind, dict(table), context.seeds.path))
+        return None
+
+    check_agent(WithParts, build, rate=0.1)
+    assert {name for name, *_ in built} == {"chance"}
+    assert built[0] == ("chance", {"name": "fair"}, ("conformance", "chance"))
+    results = run_checks("agent", WithParts, {"rate": 0.1}, builder=build)
+    assert all(result.passed for result in results)
+    with pytest.raises(AssertionError, match="cannot build a chance: it was made without a builder"):
+        check_agent(WithParts)

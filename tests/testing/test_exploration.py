@@ -1,0 +1,226 @@
+"""The exploration checks: right ones pass them all, and each way to be wrong is named by its check."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pydantic
+import pytest
+import torch
+from torch import Tensor
+
+from cartpole_dqn.interfaces import Context, Exploration, State
+from cartpole_dqn.options import option, options_class
+from cartpole_dqn.testing import check_exploration, checks_for, run_checks
+
+
+@options_class
+class PlainOptions:
+    end: float = option(default=0.1, ge=0, le=1, effect="epsilon in the end")
+
+
+class PlainExploration(Exploration):
+    """Random with probability epsilon, which goes from 1 to `end` with the number of calls: that is its state."""
+
+    Options: ClassVar[type] = PlainOptions
+
+    def __init__(self, options: Any, context: Context) -> None:
+        self.end: float = options.end
+        self.calls = 0
+
+    def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
+        epsilon = self.chance(step)
+        self.calls += 1
+        lanes = mask.shape[0]
+        random = torch.rand(lanes, generator=generator) < epsilon
+        picked = torch.multinomial(mask.float(), 1, generator=generator)[:, 0]
+        return torch.where(random, picked, self.best(q()))
+
+    def best(self, values: Tensor) -> Tensor:
+        return values.argmax(1)
+
+    def chance(self, step: int) -> float:
+        return self.end + (1 - self.end) * math.exp(-step / 500 - self.calls / 1e6)
+
+    def epsilon(self, step: int) -> float | None:
+        return self.chance(step)
+
+    def state_dict(self) -> State:
+        return {"calls": self.calls}
+
+    def load_state_dict(self, state: State) -> None:
+        self.calls = state["calls"]
+
+
+class Softmax(PlainExploration):
+    """Boltzmann: no epsilon."""
+
+    def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
+        return torch.multinomial(torch.softmax(q(), 1), 1, generator=generator)[:, 0]
+
+    def epsilon(self, step: int) -> float | None:
+        return None
+
+
+class Greedy(PlainExploration):
+    """For networks whose noise explores."""
+
+    def chance(self, step: int) -> float:
+        return 0.0
+
+
+# Broken ones: each in one way -----------------------------------------------------------------------------------------
+
+
+class NoOptions(PlainExploration):
+    Options = object
+
+
+class LaxOptions(PlainExploration):
+    @pydantic.dataclasses.dataclass(frozen=True)
+    class Options:
+        end: float = option(default=0.1, effect="epsilon in the end")
+
+
+class FloatActions(PlainExploration):
+    def select(self, *given: Any) -> Tensor:
+        return super().select(*given).float()
+
+
+class KeepsTheDimension(PlainExploration):
+    def select(self, *given: Any) -> Tensor:
+        return super().select(*given)[:, None]
+
+
+class CountsFromOne(PlainExploration):
+    def select(self, *given: Any) -> Tensor:
+        return super().select(*given) + 1
+
+
+class IgnoresTheMask(PlainExploration):
+    def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
+        return super().select(q, step, generator, torch.ones_like(mask))
+
+
+class TakesTheWorst(PlainExploration):
+    def best(self, values: Tensor) -> Tensor:
+        return torch.where(values.isinf(), math.inf, values).argmin(1)
+
+
+class FollowsOneLane(PlainExploration):
+    def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
+        chosen = super().select(q, step, generator, mask)
+        first = chosen[0].expand(len(chosen))
+        return torch.where(mask.gather(1, first[:, None])[:, 0], first, chosen)
+
+
+class AsksTwice(PlainExploration):
+    def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
+        q()
+        return super().select(q, step, generator, mask)
+
+
+class SpoilsTheValues(PlainExploration):
+    def best(self, values: Tensor) -> Tensor:
+        chosen = values.argmax(1)
+        values.zero_()
+        return chosen
+
+
+class SpoilsTheMask(PlainExploration):
+    def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
+        chosen = super().select(q, step, generator, mask)
+        mask[:, 0] &= chosen > 0
+        return chosen
+
+
+class ExploresInStep(PlainExploration):
+    """Where lanes explore, they explore alike."""
+
+    def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
+        best = self.best(q())
+        if float(torch.rand((), generator=generator)) > self.chance(step):
+            return best
+        action = torch.randint(mask.shape[1], (), generator=generator)
+        return torch.where(mask[:, action], action, best)
+
+
+class EpsilonInPercent(PlainExploration):
+    def epsilon(self, step: int) -> float | None:
+        return 100 * self.chance(step)
+
+
+class EpsilonOfTheStart(PlainExploration):
+    def epsilon(self, step: int) -> float | None:
+        return 1.0
+
+
+class OwnGenerator(PlainExploration):
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.generator = context.seeds.torch("explore")
+
+    def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
+        return super().select(q, step, self.generator, mask)
+
+
+class GlobalRandomness(PlainExploration):
+    def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
+        return super().select(q, step, torch.default_generator, mask)
+
+
+class ForgetsItsCalls(PlainExploration):
+    """Epsilon depends on the number of calls, which is not saved."""
+
+    def chance(self, step: int) -> float:
+        return float(max(self.end, 0.98**self.calls))
+
+    def state_dict(self) -> State:
+        return {"calls": 0}
+
+
+TABLE = [
+    # (class, the check that names the fault, words of its message, other checks that fail for the same reason)
+    (NoOptions, "check_options_are_declared", "object is no options class", "*"),
+    (LaxOptions, "check_bad_options_are_refused", "option end takes True", ""),
+    (FloatActions, "check_actions", "torch.float32", "*"),
+    (KeepsTheDimension, "check_actions", "(1, 1)", "*"),
+    (CountsFromOne, "check_actions", "among 2 actions gave [2]", "*"),
+    (IgnoresTheMask, "check_masks", "the mask forbids", ""),
+    (TakesTheWorst, "check_values_are_followed", "were taken", "check_epsilon"),
+    (FollowsOneLane, "check_values_are_followed", "were taken", "check_epsilon check_lanes_explore_apart"),
+    (AsksTwice, "check_values_are_asked_once", "called 2 times", ""),
+    (SpoilsTheValues, "check_values_are_asked_once", "changed the values", ""),
+    (SpoilsTheMask, "check_values_are_asked_once", "changed the mask", "*"),
+    (ExploresInStep, "check_lanes_explore_apart", "8 lanes with equal values chose the same", ""),
+    (EpsilonInPercent, "check_epsilon", "expected a number in [0, 1]", ""),
+    (EpsilonOfTheStart, "check_epsilon", "were not the best of four", ""),
+    (OwnGenerator, "check_generator", "Draw from `generator` alone", "check_state_round_trip"),
+    (GlobalRandomness, "check_global_randomness", "state of torch", "check_generator check_state_round_trip"),
+    (ForgetsItsCalls, "check_state_round_trip", "it chose differently", "check_epsilon"),
+]
+
+
+@pytest.mark.parametrize("cls", [PlainExploration, Softmax, Greedy])
+@pytest.mark.parametrize("check", checks_for("exploration"), ids=lambda check: check.__name__)
+def test_a_right_exploration_passes(check: Any, cls: type[Exploration]) -> None:
+    check(cls)
+
+
+@pytest.mark.parametrize(("cls", "name", "words", "also"), TABLE, ids=lambda value: getattr(value, "__name__", None))
+def test_a_fault_is_named(cls: type[Exploration], name: str, words: str, also: str) -> None:
+    failed = {result.name: result.message for result in run_checks("exploration", cls) if not result.passed}
+    assert words in failed.get(name, "")
+    assert also == "*" or failed.keys() == {name, *also.split()}
+
+
+def test_every_check_has_a_fault_that_it_names() -> None:
+    assert {name for _, name, *_ in TABLE} == {check.__name__ for check in checks_for("exploration")}
+
+
+def test_all_at_once() -> None:
+    check_exploration(PlainExploration, end=0.5)
+    with pytest.raises(AssertionError, match="AsksTwice fails 1 of 11 checks"):
+        check_exploration(AsksTwice)

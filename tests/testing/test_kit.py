@@ -1,0 +1,212 @@
+"""The kit itself: what it offers, what a result says, and what it imports."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import random
+import subprocess
+import sys
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cartpole_dqn import testing
+from cartpole_dqn.errors import UserError
+from cartpole_dqn.interfaces import Context
+from cartpole_dqn.options import options_class
+from cartpole_dqn.testing import CheckResult, checks_for, run_checks
+from cartpole_dqn.testing._spaces import UNREADABLE, Stamp, context, random_obs
+from cartpole_dqn.testing._state import difference, global_randomness_untouched, snapshot
+from cartpole_dqn.testing._story import Story
+
+KINDS = ["replay", "network", "target-update", "exploration", "optimiser", "agent", "observer", "wrapper"]
+FOLDER = Path(testing.__file__).parent
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_checks_with_names_and_docs_and_a_function(kind: str) -> None:
+    checks = checks_for(kind)
+    names = [check.__name__ for check in checks]
+    assert len(set(names)) == len(names) >= 7
+    assert all(name.startswith("check_") for name in names)
+    assert all(check.__doc__ for check in checks)
+    assert f"check_{kind.replace('-', '_')}" in testing.__all__
+
+
+def test_kinds_without_checks_are_refused() -> None:
+    with pytest.raises(UserError, match=r"no checks for the kind 'replai'\. Did you mean 'replay'\?"):
+        checks_for("replai")
+    with pytest.raises(UserError, match="no checks for the kind 'preset'"):
+        run_checks("preset", object)
+
+
+def test_the_list_of_checks_is_a_copy() -> None:
+    checks_for("replay").clear()
+    assert checks_for("replay")
+
+
+class Exits:
+    """Leaves the interpreter when it is built."""
+
+    @options_class
+    class Options:
+        """None."""
+
+    def __init__(self, options: Any, context: Context) -> None:
+        sys.exit(3)
+
+
+def test_a_crash_is_a_result_that_says_where() -> None:
+    results = {result.name: result for result in run_checks("replay", Exits)}
+    assert len(results) == len(checks_for("replay"))
+    assert results["check_options_are_declared"] == CheckResult("check_options_are_declared", passed=True)
+    crash = results["check_batch_shapes"]
+    assert not crash.passed
+    assert crash.message.startswith("raised SystemExit: 3 (test_kit.py, line ")
+    assert isinstance(crash.error, SystemExit)
+
+
+def test_it_refuses_to_run_without_asserts() -> None:
+    code = "from cartpole_dqn.testing import checks_for; checks_for('replay')[0](object)"
+    ran = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode != 0
+    assert "run them without -O" in ran.stderr
+
+
+def test_it_imports_neither_pytest_nor_higher_floors() -> None:
+    allowed = {"interfaces", "options", "errors", "seeding", "testing"}
+    for path in FOLDER.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for module in modules:
+                assert module.split(".")[0] not in ("pytest", "_pytest"), path.name
+                if module.startswith("cartpole_dqn"):
+                    assert module.split(".")[1] in allowed, f"{path.name} imports {module}"
+
+
+# What the checks stand on ---------------------------------------------------------------------------------------------
+
+SPACES: list[spaces.Box] = [
+    spaces.Box(-np.inf, np.inf, (4,), np.float32),
+    spaces.Box(0, 255, (6, 5, 3), np.uint8),
+    spaces.Box(-255, 255, (4, 6, 2), np.int16),
+]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 900_000), min_size=1, max_size=8), st.sampled_from(SPACES))
+def test_stamped_observations_carry_their_number(carried: list[int], space: spaces.Box) -> None:
+    obs = Stamp(space).put(np.array(carried))
+    assert all(one in space for one in obs)
+    assert Stamp(space).read(obs).tolist() == carried
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 900_000), st.sampled_from(SPACES), st.data())
+def test_a_stamp_that_was_touched_is_unreadable(number: int, space: spaces.Box, data: st.DataObject) -> None:
+    obs = Stamp(space).put(np.array([number]))
+    place = data.draw(st.integers(0, obs.size - 1))
+    flat = obs.reshape(-1)
+    flat[place] = flat[place] + 1 if flat[place] < 200 else flat[place] - 1
+    assert Stamp(space).read(obs).tolist() == [UNREADABLE]
+
+
+def test_random_observations_are_in_their_space() -> None:
+    mixed: spaces.Box = spaces.Box(np.array([-1.0, -np.inf]), np.array([1.0, np.inf]), dtype=np.float64)
+    for space in [*SPACES, mixed]:
+        obs = random_obs(space, 20, np.random.default_rng(0))
+        assert obs.dtype == space.dtype
+        assert all(one in space for one in obs)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 6), st.integers(0, 99))
+def test_a_story_hangs_together(lanes: int, n_step: int, seed: int) -> None:
+    """Lanes are continuous, observations unlike each other, and outcomes agree with a fold from the end."""
+    where = context(num_envs=lanes, n_step=n_step)
+    story = Story(where, seed)
+    told = [story.round() for _ in range(25)]
+    for env in range(lanes):
+        lane = [transitions[env] for transitions in told]
+        for before, after in itertools.pairwise(lane):
+            if not (before.terminated or before.truncated):
+                assert np.array_equal(before.next_obs, after.obs)
+    starts = [step.number for step in story.steps()]
+    assert len(set(starts)) == len(starts)
+    for step in story.steps():
+        outcome = story.outcome(step.number)
+        steps = [s for s in story.episode(step) if s.number >= step.number][:n_step]
+        over = steps[-1].terminated or steps[-1].truncated
+        assert (outcome is None) == (len(steps) < n_step and not over)
+        if outcome is not None:
+            total = 0.0
+            for s in reversed(steps):
+                total = s.reward + where.gamma * total
+            assert outcome.reward == pytest.approx(total)
+            assert outcome.next_number == steps[-1].next_number
+            assert outcome.discount == (0.0 if steps[-1].terminated else pytest.approx(where.gamma ** len(steps)))
+
+
+def test_stories_reach_every_kind_of_end() -> None:
+    story = Story(context())
+    for _ in range(60):
+        story.round()
+    ends = {(step.terminated, step.truncated) for step in story.steps()}
+    assert ends == {(False, False), (True, False), (False, True), (True, True)}
+
+
+def test_a_snapshot_shares_nothing() -> None:
+    tensor, array = torch.zeros(2), np.zeros(2)
+    state = OrderedDict(a=[tensor, (array, 1, "x", None, np.float32(2))])
+    copy = snapshot(state)
+    tensor += 1
+    array += 1
+    assert not difference(copy, {"a": [torch.zeros(2), (np.zeros(2), 1, "x", None, np.float32(2))]})
+    for bad in (object(), {1.5: 0}, np.array(["x"]), {"a": {1, 2}}):
+        with pytest.raises(AssertionError):
+            snapshot(bad)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "place"),
+    [
+        (float("nan"), float("nan"), ""),
+        ({"a": [1, np.array([np.nan])]}, {"a": [1, np.array([np.nan])]}, ""),
+        ({"a": [1, 2]}, {"a": [1, 3]}, "['a'][1] (2 and 3)"),
+        ({"a": 1}, {"b": 1}, "the value (keys ['a', 'b'])"),
+        ([1], [1, 2], "the value (lengths 1 and 2)"),
+        (1, 1.0, "the value (1 and 1.0)"),
+        (True, 1, "the value (True and 1)"),
+        ({"a": torch.zeros(2)}, {"a": torch.zeros(2, dtype=torch.int64)}, "['a']"),
+        (np.zeros(2), np.zeros(3), "the value"),
+    ],
+)
+def test_differences_are_placed(left: Any, right: Any, place: str) -> None:
+    assert difference(left, right) == place
+
+
+def test_draws_from_global_generators_are_seen() -> None:
+    for draw, name in ((random.random, "Python"), (np.random.random, "NumPy"), (lambda: torch.rand(1), "torch")):
+        said = f"the test moved the global random state of {name}"
+        with pytest.raises(AssertionError, match=said), global_randomness_untouched("the test"):
+            draw()
+    with global_randomness_untouched("the test"):
+        np.random.default_rng(0).random()
+        torch.rand(1, generator=torch.Generator())
+
+
+def test_one_reason_is_said_once() -> None:
+    cls: Any = Exits
+    with pytest.raises(AssertionError) as caught:
+        testing.check_optimiser(cls, nonsense=1)
+    assert str(caught.value).count("unknown option Exits.nonsense") == 1
+    assert "check_attaching, check_parameters_move" in str(caught.value)

@@ -1,0 +1,368 @@
+"""The network checks: three right networks pass them all, and each way to be wrong is named by its check."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+import pydantic
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from cartpole_dqn.errors import UserError
+from cartpole_dqn.interfaces import Batch, Context, Network
+from cartpole_dqn.options import option, options_class
+from cartpole_dqn.seeding import seeded_torch
+from cartpole_dqn.testing import check_network, checks_for, run_checks
+
+
+@options_class
+class PlainOptions:
+    hidden: int = option(default=16, ge=1, effect="units of the hidden layer")
+
+
+class PlainNetwork(Network):
+    """One hidden layer, for anything of up to a hundred numbers."""
+
+    Options: ClassVar[type] = PlainOptions
+
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(context)
+        inputs = math.prod(context.observation_space.shape)
+        if inputs > 100:
+            raise UserError(f"PlainNetwork takes 100 numbers at most, got {inputs}.")
+        self.body = nn.Linear(inputs, getattr(options, "hidden", 16))
+        self.head = nn.Linear(self.body.out_features, self.num_actions)
+
+    def features(self, obs: Tensor) -> Tensor:
+        return torch.tanh(self.body(self.scale(obs).flatten(1)))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        output: Tensor = self.head(self.features(obs))
+        return output
+
+
+class PictureNetwork(Network):
+    """A convolution with BatchNorm, for images; the head begins at 0."""
+
+    Options: ClassVar[type] = PlainOptions
+
+    def __init__(self, options: PlainOptions, context: Context) -> None:
+        super().__init__(context)
+        if len(context.observation_space.shape) != 3:
+            raise UserError("PictureNetwork takes images.")
+        self.convolution = nn.Conv2d(context.observation_space.shape[2], 4, 9, stride=9)
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.LazyLinear(self.num_actions)
+        self.forward(torch.from_numpy(context.observation_space.low[None]))
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        x = self.norm(self.convolution(self.scale(obs).permute(0, 3, 1, 2))).relu()
+        output: Tensor = self.head(x.flatten(1))
+        return output
+
+
+class NoisyDistribution(PlainNetwork):
+    """Returns a distribution over 11 returns for each action, from noisy features."""
+
+    support: Tensor
+    noise: Tensor
+
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.head = nn.Linear(self.body.out_features, self.num_actions * 11)
+        self.sigma = nn.Parameter(torch.full((self.body.out_features,), 0.1))
+        self.register_buffer("support", torch.linspace(-5.0, 5.0, 11))
+        self.register_buffer("noise", torch.zeros(self.body.out_features))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        features = self.features(obs)
+        if self.training:
+            features = features + self.sigma * self.noise
+        logits = self.head(features).unflatten(1, (self.num_actions, 11))
+        return torch.softmax(logits, 2)
+
+    def q_values(self, output: Tensor) -> Tensor:
+        return (output * self.support).sum(2)
+
+    def td_loss(self, output: Tensor, next_output: Tensor, next_actions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        rows = torch.arange(len(batch), device=output.device)
+        places = (batch.rewards[:, None] + batch.discounts[:, None] * self.support).clamp(-5, 5) + 5
+        shares = (1 - (places[:, :, None] - torch.arange(11.0, device=output.device)).abs()).clamp(min=0)
+        goal = (shares * next_output[rows, next_actions][:, :, None]).sum(1)
+        chosen = output[rows, batch.actions]
+        loss = -(goal * chosen.clamp(min=1e-6).log()).sum(1)
+        errors = ((goal - chosen) * self.support).sum(1)
+        return loss, errors.detach()
+
+    def resample_noise(self, generator: torch.Generator) -> None:
+        self.noise.copy_(torch.randn(self.noise.shape, generator=generator))
+
+
+# Broken ones: each in one way -----------------------------------------------------------------------------------------
+
+
+class NoOptions(PlainNetwork):
+    Options = None  # type: ignore[assignment]
+
+
+class LaxOptions(PlainNetwork):
+    @pydantic.dataclasses.dataclass(frozen=True)
+    class Options:
+        hidden: int = option(default=16, effect="units of the hidden layer")
+
+
+class RefusesEverything(PlainNetwork):
+    def __init__(self, options: Any, context: Context) -> None:
+        raise UserError("not today.")
+
+
+class OneValueTooMany(PlainNetwork):
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.head = nn.Linear(self.body.out_features, self.num_actions + 1)
+
+
+class DoubleValues(PlainNetwork):
+    def forward(self, obs: Tensor) -> Tensor:
+        return super().forward(obs).double()
+
+
+class SqueezesSingles(PlainNetwork):
+    def forward(self, obs: Tensor) -> Tensor:
+        return super().forward(obs).squeeze(0)
+
+
+class NormalisesTheBatch(PlainNetwork):
+    """BatchNorm over a batch of one cannot be."""
+
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.norm = nn.BatchNorm1d(self.body.out_features)
+
+    def features(self, obs: Tensor) -> Tensor:
+        features: Tensor = self.norm(super().features(obs))
+        return features
+
+
+class ForgetsToScale(PlainNetwork):
+    def features(self, obs: Tensor) -> Tensor:
+        return torch.relu(self.body(obs.flatten(1).float()))
+
+
+class MeanLoss(PlainNetwork):
+    def td_loss(self, *given: Any) -> tuple[Tensor, Tensor]:
+        loss, errors = super().td_loss(*given)
+        return loss.mean(), errors
+
+
+class AttachedErrors(PlainNetwork):
+    def td_loss(self, *given: Any) -> tuple[Tensor, Tensor]:
+        loss, _ = super().td_loss(*given)
+        return loss, loss
+
+
+class DetachedLoss(PlainNetwork):
+    def td_loss(self, *given: Any) -> tuple[Tensor, Tensor]:
+        loss, errors = super().td_loss(*given)
+        return loss.detach(), errors
+
+
+class UnusedLayer(PlainNetwork):
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.spare = nn.Linear(2, 2)
+
+
+class DetachedBody(PlainNetwork):
+    def features(self, obs: Tensor) -> Tensor:
+        return super().features(obs).detach()
+
+
+class AlwaysBootstraps(PlainNetwork):
+    def td_loss(self, output: Tensor, next_output: Tensor, next_actions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        discounts = torch.full_like(batch.discounts, 0.9)
+        return super().td_loss(output, next_output, next_actions, _with(batch, discounts=discounts))
+
+
+class NeverBootstraps(PlainNetwork):
+    def td_loss(self, output: Tensor, next_output: Tensor, next_actions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        discounts = torch.zeros_like(batch.discounts)
+        return super().td_loss(output, next_output, next_actions, _with(batch, discounts=discounts))
+
+
+class ChoosesForItself(PlainNetwork):
+    def td_loss(self, output: Tensor, next_output: Tensor, next_actions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        return super().td_loss(output, next_output, next_output.argmax(1), batch)
+
+
+class ClimbsTheLoss(PlainNetwork):
+    def td_loss(self, *given: Any) -> tuple[Tensor, Tensor]:
+        loss, errors = super().td_loss(*given)
+        return -loss, errors
+
+
+class TeachesAnotherAction(PlainNetwork):
+    def td_loss(self, output: Tensor, next_output: Tensor, next_actions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        shifted = (batch.actions + 1) % self.num_actions
+        return super().td_loss(output, next_output, next_actions, _with(batch, actions=shifted))
+
+
+class CentresTheBatch(PlainNetwork):
+    def forward(self, obs: Tensor) -> Tensor:
+        output = super().forward(obs)
+        return output - output.mean(0) / 2
+
+
+class RanksLosses(PlainNetwork):
+    def td_loss(self, *given: Any) -> tuple[Tensor, Tensor]:
+        loss, errors = super().td_loss(*given)
+        return loss * torch.linspace(1, 2, len(loss), device=loss.device), errors
+
+
+class SharedWithCopies(PlainNetwork):
+    """A copy keeps the same layer."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SharedWithCopies:
+        clone = self.__class__.__new__(self.__class__)
+        nn.Module.__init__(clone)
+        clone.__dict__.update({key: value for key, value in self.__dict__.items() if key != "_modules"})
+        clone.body, clone.head = self.body, self.head
+        return clone
+
+
+class CountsCalls(PlainNetwork):
+    calls: Tensor
+
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(obs)
+
+
+class LooseTensor(PlainNetwork):
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.factor = torch.tensor(2.0)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        return super().forward(obs) * self.factor
+
+
+class UnseededWeights(PlainNetwork):
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.head.bias.data.fill_(np.random.default_rng().random())
+
+
+class SeedsItself(PlainNetwork):
+    def __init__(self, options: Any, context: Context) -> None:
+        with seeded_torch(0):
+            super().__init__(options, context)
+
+
+class Dropout(PlainNetwork):
+    def features(self, obs: Tensor) -> Tensor:
+        return torch.dropout(super().features(obs), 0.3, self.training)
+
+
+class OwnGenerator(PlainNetwork):
+    """Draws noise in `forward`, from a generator that no state knows."""
+
+    def forward(self, obs: Tensor) -> Tensor:
+        output = super().forward(obs)
+        if self.training:
+            with seeded_torch(self.draws):
+                output = output + 0.1 * torch.randn(self.num_actions, device=output.device)
+        return output
+
+    draws = 0
+
+    def resample_noise(self, generator: torch.Generator) -> None:
+        self.draws += 1
+
+
+class GlobalNoise(NoisyDistribution):
+    def resample_noise(self, generator: torch.Generator) -> None:
+        self.noise.normal_()
+
+
+class ShiftOutsideTheState(PlainNetwork):
+    """What it learned of its inputs is no buffer."""
+
+    shift = 0.0
+
+    def features(self, obs: Tensor) -> Tensor:
+        if self.training:
+            self.shift = 0.9 * self.shift + 0.1 * float(self.scale(obs).mean())
+        return torch.tanh(self.body(self.scale(obs).flatten(1) - self.shift))
+
+
+def _with(batch: Batch, **changes: Tensor) -> Batch:
+    fields = ("obs", "actions", "rewards", "next_obs", "discounts", "weights", "indices")
+    return Batch(**{name: changes.get(name, getattr(batch, name)) for name in fields})
+
+
+TRAINED = "check_target_copy check_state_round_trip"
+TABLE = [
+    # (class, the check that names the fault, words of its message, other checks that fail for the same reason)
+    (NoOptions, "check_options_are_declared", "no class attribute Options", "*"),
+    (LaxOptions, "check_bad_options_are_refused", "takes True for a number", ""),
+    (RefusesEverything, "check_output_shapes", "refused every observation space", "*"),
+    (OneValueTooMany, "check_output_shapes", "expected [2, 4, ...], got [2, 5]", "check_single_observations"),
+    (DoubleValues, "check_output_shapes", "expected float32", "*"),
+    (SqueezesSingles, "check_single_observations", "expected [1, 4, ...], got [4]", "check_loss"),
+    (NormalisesTheBatch, "check_single_observations", "Expected more than 1 value", "check_loss"),
+    (ForgetsToScale, "check_integers_are_scaled", "call self.scale(obs)", ""),
+    (MeanLoss, "check_loss", "expected [1], got []", "check_rows_stay_apart"),
+    (AttachedErrors, "check_loss", "detach it", ""),
+    (DetachedLoss, "check_loss", "no gradients", f"{TRAINED} check_gradients check_loss_teaches"),
+    (UnusedLayer, "check_gradients", "no gradient reached spare.bias, spare.weight", ""),
+    (DetachedBody, "check_gradients", "no gradient reached body.bias, body.weight", ""),
+    (AlwaysBootstraps, "check_terminal_steps", "must not bootstrap", ""),
+    (NeverBootstraps, "check_terminal_steps", "counts for nothing", "check_next_actions"),
+    (ChoosesForItself, "check_next_actions", "whatever next_actions are", ""),
+    (ClimbsTheLoss, "check_loss_teaches", "expected half", ""),
+    (TeachesAnotherAction, "check_loss_teaches", "expected half", ""),
+    (CentresTheBatch, "check_rows_stay_apart", "depends on the others", ""),
+    (RanksLosses, "check_rows_stay_apart", "its place among them", ""),
+    (SharedWithCopies, "check_target_copy", "shares tensors", ""),
+    (CountsCalls, "check_target_copy", "changed its state at ['calls']", ""),
+    (LooseTensor, "check_buffers_are_registered", "factor is a plain attribute", ""),
+    (UnseededWeights, "check_same_seed", "equal seeds differ", ""),
+    (SeedsItself, "check_same_seed", "different seeds are the same", ""),
+    (Dropout, "check_global_randomness", "state of torch", "check_noise check_state_round_trip"),
+    (GlobalNoise, "check_global_randomness", "state of torch", "check_noise check_state_round_trip"),
+    (OwnGenerator, "check_noise", "equal generators", "check_state_round_trip"),
+    (ShiftOutsideTheState, "check_state_round_trip", "state is missing", "check_noise"),
+]
+
+
+@pytest.mark.parametrize("cls", [PlainNetwork, PictureNetwork, NoisyDistribution])
+@pytest.mark.parametrize("check", checks_for("network"), ids=lambda check: check.__name__)
+def test_a_right_network_passes(check: Any, cls: type[Network]) -> None:
+    check(cls)
+
+
+@pytest.mark.parametrize(("cls", "name", "words", "also"), TABLE, ids=lambda value: getattr(value, "__name__", None))
+def test_a_fault_is_named(cls: type[Network], name: str, words: str, also: str) -> None:
+    failed = {result.name: result.message for result in run_checks("network", cls) if not result.passed}
+    assert words in failed.get(name, "")
+    assert also == "*" or failed.keys() == {name, *also.split()}
+
+
+def test_every_check_has_a_fault_that_it_names() -> None:
+    assert {name for _, name, *_ in TABLE} == {check.__name__ for check in checks_for("network")}
+
+
+def test_the_space_can_be_given() -> None:
+    check_network(PlainNetwork, spaces.Box(0, 1, (3, 3), np.float32), hidden=8)
+    with pytest.raises(AssertionError, match="takes 100 numbers at most, got 128"):
+        check_network(PlainNetwork, spaces.Box(0, 1, (128,), np.float32))

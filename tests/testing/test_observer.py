@@ -1,0 +1,246 @@
+"""The observer checks: a right observer passes them all, and each way to be wrong is named by its check."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pydantic
+import pytest
+
+from cartpole_dqn.interfaces import (
+    Checkpoint,
+    Episode,
+    Evaluation,
+    Observer,
+    ObserverContext,
+    Progress,
+    RunEnded,
+    RunFailed,
+    RunStarted,
+    State,
+)
+from cartpole_dqn.options import option, options_class
+from cartpole_dqn.testing import check_observer, checks_for, run_checks
+
+
+@options_class
+class PlainOptions:
+    every: int = option(default=10, ge=1, effect="steps between lines")
+
+
+class PlainObserver(Observer):
+    """Keeps returns, writes a line now and then, counts seconds; a thread of its own runs meanwhile."""
+
+    Options: ClassVar[type] = PlainOptions
+
+    def __init__(self, options: Any, context: ObserverContext) -> None:
+        self.options, self.context = options, context
+        self.returns: list[float] = []
+        self.seconds = 0.0
+        self.last = context.clock()
+        self.over = threading.Event()
+        self.thread: threading.Thread | None = None
+
+    def run_started(self, event: RunStarted) -> None:
+        self.thread = threading.Thread(target=self.over.wait, name="plain observer", daemon=True)
+        self.thread.start()
+
+    def updated(self, event: Progress) -> None:
+        now = self.context.clock()
+        self.seconds, self.last = self.seconds + now - self.last, now
+        if event.step % self.options.every == 0:
+            self.say(f"step {event.step}: loss {event.metrics.get('loss', float('nan')):g}")
+
+    def episode_ended(self, event: Episode) -> None:
+        self.returns.append(event.episode_return)
+        if self.context.folder is not None:
+            with (Path(self.context.folder) / "returns.txt").open("a") as file:
+                print(event.episode_return, file=file)
+
+    def evaluated(self, event: Evaluation) -> None:
+        self.say(f"mean {event.mean:g}")
+
+    def checkpoint_written(self, event: Checkpoint) -> None:
+        self.say(event.path)
+
+    def run_ended(self, event: RunEnded) -> None:
+        self.say("no evaluation" if event.best is None else f"best {event.best.mean:g}")
+        self.stop()
+
+    def run_failed(self, event: RunFailed) -> None:
+        self.say(repr(event.error))
+        self.stop()
+
+    def say(self, text: str) -> None:
+        self.context.console.print(text)
+
+    def stop(self) -> None:
+        self.over.set()
+        assert self.thread is not None
+        self.thread.join()
+
+    def state_dict(self) -> State:
+        return {"returns": list(self.returns), "seconds": self.seconds}
+
+    def load_state_dict(self, state: State) -> None:
+        self.returns, self.seconds = list(state["returns"]), state["seconds"]
+
+
+# Broken ones: each in one way -----------------------------------------------------------------------------------------
+
+
+class NoOptions(PlainObserver):
+    Options = list
+
+
+class LaxOptions(PlainObserver):
+    @pydantic.dataclasses.dataclass(frozen=True)
+    class Options:
+        every: int = option(default=10, effect="steps between lines")
+
+
+class NeedsAFolder(PlainObserver):
+    def __init__(self, options: Any, context: ObserverContext) -> None:
+        super().__init__(options, context)
+        assert context.folder is not None, "no folder."
+
+
+class NeedsMetrics(PlainObserver):
+    def updated(self, event: Progress) -> None:
+        self.say(f"{event.metrics['loss']:g}")
+
+
+class NeedsABestModel(PlainObserver):
+    def run_ended(self, event: RunEnded) -> None:
+        self.stop()
+        assert event.best is not None, "no evaluation."
+
+
+class NeedsEveryEpisode(PlainObserver):
+    """Expects the first episode that it hears of to be number 1, or to follow on a state."""
+
+    def episode_ended(self, event: Episode) -> None:
+        super().episode_ended(event)
+        assert event.episode == len(self.returns), "an episode is missing."
+
+
+class ForgetsToListen(PlainObserver):
+    """Fails where it is resumed: what it loads has another form than what it saves."""
+
+    def load_state_dict(self, state: State) -> None:
+        self.returns, self.seconds = list(state["history"]), state["seconds"]
+
+
+class SpoilsMetrics(PlainObserver):
+    def updated(self, event: Progress) -> None:
+        super().updated(event)
+        event.metrics.clear()  # type: ignore[attr-defined]
+
+
+class SpoilsStatus(PlainObserver):
+    def episode_ended(self, event: Episode) -> None:
+        super().episode_ended(event)
+        event.progress.status["seen"] = 1.0  # type: ignore[index]
+
+
+class Prints(PlainObserver):
+    def evaluated(self, event: Evaluation) -> None:
+        print(f"mean {event.mean:g}")
+
+
+class RunsOnAfterTheEnd(PlainObserver):
+    def run_ended(self, event: RunEnded) -> None:
+        threading.Timer(1.5, self.over.set).start()
+
+
+class RunsOnAfterFailure(PlainObserver):
+    def run_failed(self, event: RunFailed) -> None:
+        threading.Timer(1.5, self.over.set).start()
+
+
+class StopsSoon(PlainObserver):
+    """Its thread takes a moment to end, which is allowed."""
+
+    def stop(self) -> None:
+        threading.Timer(0.05, self.over.set).start()
+
+
+class GlobalRandomness(PlainObserver):
+    def updated(self, event: Progress) -> None:
+        super().updated(event)
+        np.random.random()  # noqa: NPY002
+
+
+class ForgetsReturns(PlainObserver):
+    def load_state_dict(self, state: State) -> None:
+        self.seconds = state["seconds"]
+
+
+class StateOfObjects(PlainObserver):
+    def state_dict(self) -> State:
+        return {**super().state_dict(), "thread": self.thread}
+
+
+class TimesByTheWall(PlainObserver):
+    def __init__(self, options: Any, context: ObserverContext) -> None:
+        super().__init__(options, context)
+        self.begun = time.perf_counter()
+
+    def state_dict(self) -> State:
+        return {**super().state_dict(), "begun": self.begun}
+
+
+TABLE = [
+    # (class, the check that names the fault, words of its message, other checks that fail for the same reason)
+    (NoOptions, "check_options_are_declared", "list is no options class", "*"),
+    (LaxOptions, "check_bad_options_are_refused", "option every takes True", ""),
+    (NeedsAFolder, "check_whole_runs", "no folder", "*"),
+    (NeedsMetrics, "check_whole_runs", "KeyError: 'loss'", "*"),
+    (ForgetsToListen, "check_whole_runs", "KeyError: 'history'", "check_state_round_trip"),
+    (NeedsABestModel, "check_short_runs", "no evaluation", ""),
+    (NeedsEveryEpisode, "check_short_runs", "an episode is missing", ""),
+    (SpoilsMetrics, "check_events_are_left_alone", "metrics", ""),
+    (SpoilsStatus, "check_events_are_left_alone", "status", ""),
+    (Prints, "check_stdout_is_left_alone", "it printed 'mean 80", ""),
+    (RunsOnAfterTheEnd, "check_nothing_runs_on", "after run_ended these threads", ""),
+    (RunsOnAfterFailure, "check_nothing_runs_on", "after run_failed these threads", ""),
+    (GlobalRandomness, "check_global_randomness", "NumPy (np.random)", ""),
+    (ForgetsReturns, "check_state_round_trip", "taken over after 25 steps", ""),
+    (StateOfObjects, "check_state_round_trip", "no checkpoint can hold", "check_whole_runs"),
+    (TimesByTheWall, "check_state_round_trip", "state['begun']", ""),
+]
+
+
+@pytest.mark.parametrize("cls", [PlainObserver, StopsSoon, Observer])
+@pytest.mark.parametrize("check", checks_for("observer"), ids=lambda check: check.__name__)
+def test_a_right_observer_passes(check: Any, cls: type[Observer]) -> None:
+    class Default(Observer):
+        """Hears nothing."""
+
+        Options = PlainOptions
+
+        def __init__(self, options: PlainOptions, context: ObserverContext) -> None:
+            pass
+
+    check(Default if cls is Observer else cls)
+
+
+@pytest.mark.parametrize(("cls", "name", "words", "also"), TABLE, ids=lambda value: getattr(value, "__name__", None))
+def test_a_fault_is_named(cls: type[Observer], name: str, words: str, also: str) -> None:
+    failed = {result.name: result.message for result in run_checks("observer", cls) if not result.passed}
+    assert words in failed.get(name, "")
+    assert also == "*" or failed.keys() == {name, *also.split()}
+
+
+def test_every_check_has_a_fault_that_it_names() -> None:
+    assert {name for _, name, *_ in TABLE} == {check.__name__ for check in checks_for("observer")}
+
+
+def test_all_at_once() -> None:
+    check_observer(PlainObserver, every=1)
+    with pytest.raises(AssertionError, match="Prints fails 1 of 9 checks"):
+        check_observer(Prints)

@@ -1,0 +1,684 @@
+"""The replay checks: small, right replays pass them all, and each way to be wrong is named by its check."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+import pydantic
+import pytest
+import torch
+from torch import Tensor
+
+from cartpole_dqn.interfaces import Batch, Context, ReplayBuffer, State, Transition
+from cartpole_dqn.options import option, options_class
+from cartpole_dqn.seeding import generator_state, restore_generator
+from cartpole_dqn.testing import check_replay, checks_for, run_checks
+
+
+@options_class
+class PlainOptions:
+    capacity: int = option(default=1000, ge=1, effect="transitions kept")
+    alpha: float = option(default=0.0, ge=0, le=1, effect="how much TD errors count; 0 is uniform")
+
+
+class PlainReplay(ReplayBuffer):
+    """One ring for all lanes, both observations with each transition; n steps are walked when they are asked for."""
+
+    Options: ClassVar[type] = PlainOptions
+    eps = 1e-3
+
+    def __init__(self, options: Any, context: Context) -> None:
+        size, space = options.capacity, context.observation_space
+        self.size: int = size
+        self.alpha = getattr(options, "alpha", 0.0)
+        self.context = context
+        self.data: dict[str, np.ndarray[Any, Any]] = {
+            "obs": np.zeros((size, *space.shape), space.dtype),
+            "next_obs": np.zeros((size, *space.shape), space.dtype),
+            "action": np.zeros(size, np.int64),
+            "reward": np.zeros(size, np.float64),
+            "terminated": np.zeros(size, np.bool_),
+            "truncated": np.zeros(size, np.bool_),
+            "serial": np.full(size, -1, np.int64),
+            "following": np.full(size, -1, np.int64),
+            "priority": np.zeros(size, np.float64),
+        }
+        self.count = 0
+        self.largest = 1.0
+        self.last = [-1] * context.num_envs  # serial of each lane's newest transition, while its episode lasts
+        self.generator = context.seeds.numpy("sample")
+        self.cache: dict[int, list[int]] | None = None  # the walk from each transition that can be sampled
+
+    # Storing
+
+    def add(self, transition: Transition) -> None:
+        self.cache = None
+        env = transition.env
+        before = self.last[env]
+        if before >= 0 and self.stored(before):
+            self.data["following"][before % self.size] = self.count
+        self.write(self.count % self.size, transition)
+        self.last[env] = -1 if transition.terminated or transition.truncated else self.count
+        self.count += 1
+
+    def write(self, slot: int, transition: Transition) -> None:
+        fields = transition._asdict()
+        for name in ("obs", "next_obs", "action", "reward", "terminated", "truncated"):
+            self.data[name][slot] = fields[name]
+        self.data["serial"][slot] = self.count
+        self.data["following"][slot] = -1
+        self.data["priority"][slot] = self.largest
+
+    def break_lane(self, env: int) -> None:
+        self.cache = None
+        if self.last[env] >= 0 and self.stored(self.last[env]):
+            self.data["truncated"][self.last[env] % self.size] = True
+        self.last[env] = -1
+
+    def stored(self, serial: int) -> bool:
+        return bool(self.data["serial"][serial % self.size] == serial)
+
+    # Walking
+
+    def walk(self, serial: int) -> list[int] | None:
+        """The slots of the n steps from a transition on, or to its episode's end; None where they are not known."""
+        slots: list[int] = []
+        for _ in range(self.context.n_step):
+            if serial < 0:
+                return None
+            slots.append(serial % self.size)
+            if self.is_over(slots[-1]):
+                break
+            serial = self.data["following"].item(slots[-1])
+        return slots
+
+    def is_over(self, slot: int) -> bool:
+        return bool(self.data["terminated"].item(slot) or self.data["truncated"].item(slot))
+
+    def ready(self) -> list[int]:
+        return list(self.walks())
+
+    def walks(self) -> dict[int, list[int]]:
+        if self.cache is None:
+            walks = {serial: self.walk(serial) for serial in sorted(self.data["serial"].tolist()) if serial >= 0}
+            self.cache = {serial: walk for serial, walk in walks.items() if walk is not None}
+        return self.cache
+
+    # Choosing
+
+    def sample(self, batch_size: int) -> Batch:
+        if not self.ready():
+            raise ValueError("nothing to sample from.")
+        serials, chances = self.choose(batch_size)
+        return self.gather(serials, self.weigh(chances))
+
+    def choose(self, batch_size: int) -> tuple[list[int], np.ndarray[Any, Any]]:
+        ready = self.ready()
+        chances = self.chances(np.array(ready) % self.size)
+        drawn = self.generator.choice(len(ready), size=batch_size, p=chances)
+        return [ready[i] for i in drawn], len(ready) * chances[drawn]
+
+    def chances(self, slots: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        scaled = self.data["priority"][slots] ** self.alpha
+        return np.asarray(scaled / scaled.sum())
+
+    def weigh(self, chances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        weights = chances**-0.5
+        return np.asarray(weights / weights.max())
+
+    def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
+        walks = [self.walks()[serial] for serial in serials]
+        first, last = [w[0] for w in walks], [w[-1] for w in walks]
+        returns = [self.returns(walk) for walk in walks]
+        return Batch(
+            obs=torch.from_numpy(self.data["obs"][first]),
+            actions=torch.from_numpy(self.data["action"][first]),
+            rewards=torch.tensor(returns, dtype=torch.float32),
+            next_obs=torch.from_numpy(self.data["next_obs"][last]),
+            discounts=torch.tensor([self.discount(walk) for walk in walks], dtype=torch.float32),
+            weights=torch.tensor(weights, dtype=torch.float32),
+            indices=torch.tensor(serials),
+        )
+
+    def returns(self, walk: list[int]) -> float:
+        return float(sum(self.context.gamma**i * self.data["reward"].item(slot) for i, slot in enumerate(walk)))
+
+    def discount(self, walk: list[int]) -> float:
+        return 0.0 if self.data["terminated"][walk[-1]] else self.context.gamma ** len(walk)
+
+    def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
+        for serial, error in zip(indices.tolist(), td_errors.tolist(), strict=True):
+            if serial >= 0 and self.stored(serial):
+                priority = self.priority(error)
+                self.data["priority"][serial % self.size] = priority
+                self.largest = max(self.largest, priority)
+
+    def priority(self, error: float) -> float:
+        return abs(error) + self.eps
+
+    def __len__(self) -> int:
+        return len(self.ready())
+
+    @property
+    def capacity(self) -> int:
+        return self.size
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in self.data.values())
+
+    def state_dict(self) -> State:
+        return {
+            "data": dict(self.data),
+            "count": self.count,
+            "largest": self.largest,
+            "last": list(self.last),
+            "generator": generator_state(self.generator),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self.cache = None
+        for name, array in state["data"].items():
+            self.data[name][...] = array
+        self.count, self.largest, self.last = state["count"], state["largest"], list(state["last"])
+        restore_generator(self.generator, state["generator"])
+
+
+# Broken ones: each in one way -----------------------------------------------------------------------------------------
+
+
+class Prioritised(PlainReplay):
+    @options_class
+    class Options(PlainOptions):
+        alpha: float = option(default=0.7, ge=0, le=1, effect="how much TD errors count")
+
+
+class OptionsWithoutDecorator(PlainReplay):
+    @dataclasses.dataclass
+    class Options:
+        capacity: int = 1000
+
+
+class OptionsThatChange(PlainReplay):
+    @pydantic.dataclasses.dataclass(kw_only=True, config={"strict": True, "extra": "forbid", "allow_inf_nan": False})
+    class Options:
+        capacity: int = option(default=1000, ge=1, effect="transitions kept")
+
+
+class OptionsWithoutEffect(PlainReplay):
+    @options_class
+    class Options:
+        capacity: int = 1000
+
+
+class LaxOptions(PlainReplay):
+    @pydantic.dataclasses.dataclass(frozen=True)
+    class Options:
+        capacity: int = option(default=1000, effect="transitions kept")
+
+
+class ShortActions(PlainReplay):
+    def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
+        batch = super().gather(serials, weights)
+        return dataclasses.replace(batch, actions=batch.actions.int())
+
+
+class FloatImages(PlainReplay):
+    def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
+        batch = super().gather(serials, weights)
+        return dataclasses.replace(batch, obs=batch.obs.float())
+
+
+class EmptyIsNoError(PlainReplay):
+    def sample(self, batch_size: int) -> Batch:
+        if not self.ready():
+            return self.gather([], np.ones(0))
+        return super().sample(batch_size)
+
+
+class LosesLastObservation(PlainReplay):
+    """What a vector environment with autoreset hands on: the next episode's first observation, or nothing."""
+
+    def write(self, slot: int, transition: Transition) -> None:
+        over = transition.terminated or transition.truncated
+        super().write(slot, transition._replace(next_obs=transition.obs) if over else transition)
+
+
+class ClippedRewards(PlainReplay):
+    def write(self, slot: int, transition: Transition) -> None:
+        super().write(slot, transition._replace(reward=max(-1.0, min(1.0, transition.reward))))
+
+
+class NextAction(PlainReplay):
+    def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
+        batch = super().gather(serials, weights)
+        return dataclasses.replace(batch, actions=batch.actions.roll(1))
+
+
+class DiscountOfOneStep(PlainReplay):
+    def discount(self, walk: list[int]) -> float:
+        return 0.0 if self.data["terminated"][walk[-1]] else self.context.gamma
+
+
+class TruncationHidesTermination(PlainReplay):
+    def discount(self, walk: list[int]) -> float:
+        ends = self.data["terminated"][walk[-1]] and not self.data["truncated"][walk[-1]]
+        return 0.0 if ends else self.context.gamma ** len(walk)
+
+
+class TruncationEnds(PlainReplay):
+    def discount(self, walk: list[int]) -> float:
+        return 0.0 if self.is_over(walk[-1]) else self.context.gamma ** len(walk)
+
+
+class TruncationCountsAllSteps(PlainReplay):
+    def discount(self, walk: list[int]) -> float:
+        return 0.0 if self.data["terminated"][walk[-1]] else self.context.gamma**self.context.n_step
+
+
+class UndiscountedSum(PlainReplay):
+    def returns(self, walk: list[int]) -> float:
+        return float(self.data["reward"][walk].sum())
+
+
+class OnlyFirstReward(PlainReplay):
+    def returns(self, walk: list[int]) -> float:
+        return float(self.data["reward"][walk[0]])
+
+
+class Impatient(PlainReplay):
+    def walk(self, serial: int) -> list[int] | None:
+        slots: list[int] = []
+        while len(slots) < self.context.n_step and serial >= 0:
+            slots.append(serial % self.size)
+            if self.is_over(slots[-1]):
+                break
+            serial = int(self.data["following"][slots[-1]])
+        return slots
+
+
+class CrossesEpisodes(PlainReplay):
+    """Takes whatever a lane lived through next, over an episode's end."""
+
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.newest = [-1] * context.num_envs
+
+    def add(self, transition: Transition) -> None:
+        self.last[transition.env] = self.newest[transition.env]
+        super().add(transition)
+        self.newest[transition.env] = self.count - 1
+
+    def is_over(self, slot: int) -> bool:
+        return False
+
+
+class MixesLanes(PlainReplay):
+    """Takes whatever was added next, in whichever lane."""
+
+    def add(self, transition: Transition) -> None:
+        self.last[transition.env] = (
+            self.count - 1 if self.count and not self.is_over((self.count - 1) % self.size) else -1
+        )
+        super().add(transition)
+
+
+class DeafToBrokenLanes(PlainReplay):
+    def break_lane(self, env: int) -> None:
+        pass
+
+
+class BreaksEveryLane(PlainReplay):
+    def break_lane(self, env: int) -> None:
+        for lane in range(self.context.num_envs):
+            super().break_lane(lane)
+
+
+class BreakingTerminates(PlainReplay):
+    def break_lane(self, env: int) -> None:
+        if self.last[env] >= 0:
+            self.data["terminated"][self.last[env] % self.size] = True
+        super().break_lane(env)
+
+
+class RingsOutOfStep(PlainReplay):
+    """Next observations lie in a ring that is one shorter."""
+
+    def write(self, slot: int, transition: Transition) -> None:
+        super().write(slot, transition)
+        self.data["next_obs"][self.count % (self.size - 1)] = transition.next_obs
+
+    def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
+        batch = super().gather(serials, weights)
+        last = [int(self.data["serial"][self.walks()[serial][-1]]) % (self.size - 1) for serial in serials]
+        return dataclasses.replace(batch, next_obs=torch.from_numpy(self.data["next_obs"][last]))
+
+
+class KeepsReferences(PlainReplay):
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.given: list[Any] = [None] * self.size
+
+    def write(self, slot: int, transition: Transition) -> None:
+        super().write(slot, transition)
+        self.given[slot] = transition.obs
+
+    def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
+        batch = super().gather(serials, weights)
+        obs = np.stack([self.data["obs"][s % self.size] if g is None else g for s, g in self.pairs(serials)])
+        return dataclasses.replace(batch, obs=torch.from_numpy(obs))
+
+    def pairs(self, serials: list[int]) -> list[tuple[int, Any]]:
+        return [(serial, self.given[serial % self.size]) for serial in serials]
+
+    def load_state_dict(self, state: State) -> None:
+        super().load_state_dict(state)
+        self.given = [None] * self.size
+
+
+class LendsItsMemory(PlainReplay):
+    """A batch's rewards lie in an array that is used again."""
+
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.lent = np.zeros(1, np.float32)
+
+    def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
+        batch = super().gather(serials, weights)
+        self.lent = batch.rewards.numpy()
+        return batch
+
+    def write(self, slot: int, transition: Transition) -> None:
+        super().write(slot, transition)
+        self.lent[0] = transition.reward
+
+
+class GrowingBytes(PlainReplay):
+    @property
+    def nbytes(self) -> int:
+        return super().nbytes * (1 + min(self.count, self.size)) // (1 + self.size)
+
+
+class WideStorage(PlainReplay):
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        for name in ("obs", "next_obs"):
+            self.data[name] = self.data[name].astype(np.float32)
+
+    def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
+        batch = super().gather(serials, weights)
+        dtype = torch.from_numpy(np.zeros(0, self.context.observation_space.dtype)).dtype
+        return dataclasses.replace(batch, obs=batch.obs.to(dtype), next_obs=batch.next_obs.to(dtype))
+
+
+class ForgetsTheOldest(PlainReplay):
+    def ready(self) -> list[int]:
+        found = super().ready()
+        return found[1:] if len(found) > 1 else found
+
+
+class CountsTheIncomplete(PlainReplay):
+    def __len__(self) -> int:
+        return min(self.count, self.size) if self.ready() else 0
+
+
+class CountsEverything(PlainReplay):
+    def __len__(self) -> int:
+        return len(self.ready()) + max(0, self.count - self.size)
+
+
+class FullIsFull(PlainReplay):
+    def add(self, transition: Transition) -> None:
+        if self.count < self.size:
+            super().add(transition)
+
+
+class LaneFirst(PlainReplay):
+    """Chooses a lane and then a transition in it, so that those of short lanes come up more often."""
+
+    def choose(self, batch_size: int) -> tuple[list[int], np.ndarray[Any, Any]]:
+        ready = self.ready()
+        lanes: dict[float, list[int]] = {}
+        for serial in ready:
+            lanes.setdefault(float(self.lane[serial]), []).append(serial)
+        chosen = [lanes[key] for key in self.generator.choice(sorted(lanes), size=batch_size)]
+        return [lane[int(self.generator.integers(len(lane)))] for lane in chosen], np.ones(batch_size)
+
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.lane: dict[int, int] = {}
+
+    def add(self, transition: Transition) -> None:
+        self.lane[self.count] = transition.env
+        super().add(transition)
+
+    def state_dict(self) -> State:
+        return {**super().state_dict(), "lane": dict(self.lane)}
+
+    def load_state_dict(self, state: State) -> None:
+        super().load_state_dict(state)
+        self.lane = dict(state["lane"])
+
+
+class UnscaledWeights(Prioritised):
+    def weigh(self, chances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.asarray(chances**-0.5)
+
+
+class SmallWeights(PlainReplay):
+    def weigh(self, chances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.full(len(chances), 1 / len(chances))
+
+
+class ZeroStaysZero(Prioritised):
+    def priority(self, error: float) -> float:
+        return abs(error)
+
+    def chances(self, slots: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        scaled = self.data["priority"][slots] ** self.alpha
+        return np.asarray(scaled / scaled.sum()) if scaled.any() else np.eye(len(slots))[0]
+
+
+class IndicesArePlaces(PlainReplay):
+    """Names a transition by its place among those that can be sampled now."""
+
+    def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
+        batch = super().gather(serials, weights)
+        newest = self.ready()[-1]
+        return dataclasses.replace(batch, indices=newest - batch.indices)
+
+
+class IndicesOfTheBatch(PlainReplay):
+    def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
+        batch = super().gather(serials, weights)
+        return dataclasses.replace(batch, indices=torch.arange(len(serials)))
+
+
+class SignedPriority(Prioritised):
+    def priority(self, error: float) -> float:
+        return max(error, 0.0) + self.eps
+
+
+class WeighsTheWrongWay(Prioritised):
+    def weigh(self, chances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.asarray(np.sqrt(chances) / np.sqrt(chances.max()))
+
+
+class BelievesStaleIndices(Prioritised):
+    """The update goes to whatever lies in the slot now."""
+
+    def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
+        known = (indices >= 0) & (indices < self.count)
+        now = [int(self.data["serial"][i % self.size]) for i in indices[known].tolist()]
+        super().update_priorities(torch.tensor(now), td_errors[known])
+
+
+class StaleErrorsRaiseTheLargest(Prioritised):
+    def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
+        super().update_priorities(indices, td_errors)
+        known = (indices >= 0) & (indices < self.count)
+        self.largest = max([self.largest, *(self.priority(error) for error in td_errors[known].tolist())])
+
+
+class NegativeIndicesCountFromTheEnd(Prioritised):
+    def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
+        super().update_priorities(torch.where(indices < 0, indices + self.count, indices), td_errors)
+
+
+class Unseeded(PlainReplay):
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.generator = np.random.default_rng()
+
+
+class OwnSeed(PlainReplay):
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self.generator = np.random.default_rng(0)
+
+
+class GlobalRandomness(PlainReplay):
+    def choose(self, batch_size: int) -> tuple[list[int], np.ndarray[Any, Any]]:
+        self.generator = np.random.default_rng(int(torch.randint(1 << 30, ())))
+        return super().choose(batch_size)
+
+
+class GeneratorNotSaved(PlainReplay):
+    def load_state_dict(self, state: State) -> None:
+        super().load_state_dict({**state, "generator": generator_state(self.generator)})
+
+
+class OpenEpisodesNotSaved(PlainReplay):
+    def load_state_dict(self, state: State) -> None:
+        super().load_state_dict({**state, "last": [-1] * len(self.last)})
+
+
+class PrioritiesNotSaved(Prioritised):
+    def load_state_dict(self, state: State) -> None:
+        super().load_state_dict(state)
+        self.data["priority"].fill(1.0)
+
+
+class ForgetsOnlySome(PlainReplay):
+    """Loads nothing where there is nothing to load, and keeps what it had."""
+
+    def load_state_dict(self, state: State) -> None:
+        if state["count"]:
+            super().load_state_dict(state)
+
+
+class StateOfObjects(PlainReplay):
+    def state_dict(self) -> State:
+        return {**super().state_dict(), "numpy": self.generator}
+
+
+class SavingClosesEpisodes(PlainReplay):
+    def state_dict(self) -> State:
+        for env in range(self.context.num_envs):
+            self.break_lane(env)
+        return super().state_dict()
+
+
+N_STEP = "check_n_step_returns check_broken_lanes check_wrap_around"
+ENDS = "check_terminated_steps check_truncated_steps"
+RANDOM = "check_same_seed check_stale_indices check_unknown_indices check_saving_changes_nothing"
+TABLE = [
+    # (class, the check that names the fault, words of its message, other checks that fail for the same reason)
+    (OptionsWithoutDecorator, "check_options_are_declared", "decorate it with @options_class", "*"),
+    (OptionsThatChange, "check_options_are_declared", "capacity can be set", ""),
+    (OptionsWithoutEffect, "check_options_are_declared", "capacity", ""),
+    (LaxOptions, "check_bad_options_are_refused", "takes True for a number", ""),
+    (ShortActions, "check_batch_shapes", "batch.actions", ""),
+    (FloatImages, "check_batch_shapes", "batch.obs", ""),
+    (EmptyIsNoError, "check_sampling_from_nothing", "expected a ValueError", ""),
+    (LosesLastObservation, "check_observations", "end of an episode", f"{N_STEP} check_storage_is_its_own"),
+    (ClippedRewards, "check_actions_and_rewards", "expected the reward", N_STEP),
+    (NextAction, "check_actions_and_rewards", "expected the action", "check_broken_lanes check_wrap_around"),
+    (DiscountOfOneStep, "check_discounts", "0.729, got 0.9", "check_truncated_steps check_broken_lanes"),
+    (TruncationHidesTermination, "check_terminated_steps", "expected 0", "check_broken_lanes"),
+    (TruncationEnds, "check_truncated_steps", "got 0", "check_broken_lanes"),
+    (TruncationCountsAllSteps, "check_truncated_steps", "got 0.729", "check_broken_lanes"),
+    (UndiscountedSum, "check_n_step_returns", "rewards with gamma 0.9", "check_broken_lanes check_wrap_around"),
+    (OnlyFirstReward, "check_n_step_returns", "rewards with gamma 0.9", "check_broken_lanes check_wrap_around"),
+    (Impatient, "check_incomplete_steps_wait", "before its", "check_broken_lanes check_wrap_around"),
+    (
+        CrossesEpisodes,
+        "check_episodes_stay_apart",
+        "different episodes or lanes",
+        f"{N_STEP} {ENDS} check_everything_is_sampled check_state_round_trip",
+    ),
+    (
+        MixesLanes,
+        "check_episodes_stay_apart",
+        "different episodes or lanes",
+        f"{N_STEP} {ENDS} check_discounts check_incomplete_steps_wait",
+    ),
+    (DeafToBrokenLanes, "check_broken_lanes", "where the episode ended", ""),
+    (BreaksEveryLane, "check_broken_lanes", "is not the observation", ""),
+    (BreakingTerminates, "check_broken_lanes", "before a broken lane", ""),
+    (RingsOutOfStep, "check_wrap_around", "is not the observation", ""),
+    (KeepsReferences, "check_storage_is_its_own", "keep a copy", ""),
+    (LendsItsMemory, "check_storage_is_its_own", "batches of copies", ""),
+    (GrowingBytes, "check_memory", "expected", ""),
+    (WideStorage, "check_memory", "expected", ""),
+    (ForgetsTheOldest, "check_everything_is_sampled", "never sampled", ""),
+    (CountsTheIncomplete, "check_length", "different transitions are sampled", ""),
+    (CountsEverything, "check_wrap_around", "above the capacity", "check_length"),
+    (FullIsFull, "check_new_replaces_old", "only the first", "check_stale_indices"),
+    (LaneFirst, "check_even_sampling", "would be even", ""),
+    (UnscaledWeights, "check_weights", "expected (0, 1]", ""),
+    (SmallWeights, "check_weights", "divide by the largest", "check_zero_errors"),
+    (ZeroStaysZero, "check_zero_errors", "never sampled again", ""),
+    (IndicesArePlaces, "check_indices", "changed when a few more were added", ""),
+    (IndicesOfTheBatch, "check_indices", "two different indices", ""),
+    (SignedPriority, "check_priorities", "not its sign", ""),
+    (WeighsTheWrongWay, "check_priorities", "must weigh less", ""),
+    (BelievesStaleIndices, "check_stale_indices", "overwritten transitions", ""),
+    (StaleErrorsRaiseTheLargest, "check_stale_indices", "overwritten transitions", ""),
+    (NegativeIndicesCountFromTheEnd, "check_unknown_indices", "unknown index -1", ""),
+    (Unseeded, "check_same_seed", "equal seeds", RANDOM),
+    (OwnSeed, "check_other_seed", "two seeds", ""),
+    (GlobalRandomness, "check_global_randomness", "state of torch", f"{RANDOM} check_state_round_trip"),
+    (GeneratorNotSaved, "check_state_round_trip", "loaded into another", ""),
+    (OpenEpisodesNotSaved, "check_state_round_trip", "loaded into another", ""),
+    (PrioritiesNotSaved, "check_state_round_trip", "loaded into another", ""),
+    (ForgetsOnlySome, "check_state_round_trip", "a state of 0 transitions", ""),
+    (StateOfObjects, "check_state_round_trip", "no checkpoint can hold", "check_saving_changes_nothing"),
+    (SavingClosesEpisodes, "check_saving_changes_nothing", "state_dict was called", ""),
+]
+
+
+@pytest.mark.parametrize("cls", [PlainReplay, Prioritised])
+@pytest.mark.parametrize("check", checks_for("replay"), ids=lambda check: check.__name__)
+def test_a_right_replay_passes(check: Any, cls: type[ReplayBuffer]) -> None:
+    check(cls)
+
+
+@pytest.mark.parametrize(("cls", "name", "words", "also"), TABLE, ids=lambda value: getattr(value, "__name__", None))
+def test_a_fault_is_named(cls: type[ReplayBuffer], name: str, words: str, also: str) -> None:
+    failed = {result.name: result.message for result in run_checks("replay", cls) if not result.passed}
+    assert words in failed.get(name, "")
+    assert also == "*" or failed.keys() == {name, *also.split()}
+
+
+def test_every_check_has_a_fault_that_it_names() -> None:
+    assert {name for _, name, *_ in TABLE} == {check.__name__ for check in checks_for("replay")}
+
+
+def test_all_failures_are_said_at_once() -> None:
+    with pytest.raises(AssertionError, match=r"Unseeded fails 4 of 31 checks") as caught:
+        check_replay(Unseeded)
+    assert all(name in str(caught.value) for name in RANDOM.split())
+
+
+def test_options_reach_the_part() -> None:
+    check_replay(PlainReplay, capacity=60, alpha=0.5)
+    with pytest.raises(AssertionError, match=r"unknown option PlainReplay\.aplha"):
+        check_replay(PlainReplay, aplha=0.5)
+
+
+def test_a_replay_that_cannot_be_small_is_told_so() -> None:
+    with pytest.raises(AssertionError, match="the capacity is 100000: give the check options"):
+        check_replay(PlainReplay, capacity=100_000)

@@ -1,0 +1,258 @@
+"""The wrapper checks: right wrappers pass them all, and each way to be wrong is named by its check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.utils import RecordConstructorArgs
+
+from cartpole_dqn.testing import check_wrapper, checks_for, run_checks
+
+Env = gymnasium.Env[Any, Any]
+
+
+class Tired(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """CartPole's numbers with their change since the last step: [4] float32 -> [2, 4]."""
+
+    def __init__(self, env: Env, *, scale: float = 1.0) -> None:
+        RecordConstructorArgs.__init__(self, scale=scale)
+        gymnasium.Wrapper.__init__(self, env)
+        if env.observation_space.shape != (4,):
+            raise ValueError(f"Tired takes 4 numbers, got {env.observation_space}.")
+        self.scale = scale
+        self.observation_space = spaces.Box(-np.inf, np.inf, (2, 4), np.float32)
+        self.before = np.zeros(4, np.float32)
+
+    def reset(self, **given: Any) -> Any:
+        obs, info = self.env.reset(**given)
+        self.before = obs
+        return self.show(obs), info
+
+    def step(self, action: Any) -> Any:
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        return self.show(obs), reward, terminated, truncated, info
+
+    def show(self, obs: Any) -> Any:
+        change, self.before = obs - self.before, obs
+        return np.stack([obs, change * np.float32(self.scale)])
+
+
+def make(**options: Any) -> Env:
+    return gymnasium.make("CartPole-v1", **options)
+
+
+# Broken ones: each in one way -----------------------------------------------------------------------------------------
+
+
+class OtherDtype(Tired):
+    def show(self, obs: Any) -> Any:
+        return super().show(obs).astype(np.float64)
+
+
+class OtherShape(Tired):
+    def show(self, obs: Any) -> Any:
+        return super().show(obs)[0]
+
+
+class OutOfBounds(Tired):
+    def __init__(self, env: Env, *, scale: float = 1.0) -> None:
+        super().__init__(env, scale=scale)
+        self.observation_space = spaces.Box(-0.3, 0.3, (2, 4), np.float32)
+
+
+class BadLastObservation(Tired):
+    """Nothing is shown of an episode's end."""
+
+    def step(self, action: Any) -> Any:
+        obs, reward, terminated, *rest = super().step(action)
+        return (None if terminated else obs), reward, terminated, *rest
+
+
+class NeverEnds(Tired):
+    def step(self, action: Any) -> Any:
+        obs, reward, terminated, _, info = super().step(action)
+        if terminated:
+            self.env.reset(seed=0)
+        return obs, reward, False, False, info
+
+
+class ResetWithoutInfo(Tired):
+    def reset(self, **given: Any) -> Any:
+        obs, _ = super().reset(**given)
+        return obs, None
+
+
+class FlagsAreNumbers(Tired):
+    def step(self, action: Any) -> Any:
+        obs, reward, terminated, truncated, info = super().step(action)
+        return obs, reward, int(terminated), int(truncated), info
+
+
+class BoundlessReward(Tired):
+    def step(self, action: Any) -> Any:
+        obs, _, *rest = super().step(action)
+        return obs, float("inf"), *rest
+
+
+class OneArray(Tired):
+    """Gives out the same array again and again."""
+
+    def __init__(self, env: Env) -> None:
+        super().__init__(env)
+        self.shown = np.zeros((2, 4), np.float32)
+
+    def show(self, obs: Any) -> Any:
+        self.shown[...] = super().show(obs)
+        return self.shown
+
+
+class ViewOfItsMemory(Tired):
+    """What it gives out is what it compares with next."""
+
+    def show(self, obs: Any) -> Any:
+        shown = super().show(obs)
+        self.before = shown[0]
+        return shown
+
+
+class SharedByAll(Tired):
+    """What was seen before belongs to the class."""
+
+    seen: list[Any] = [np.zeros(4, np.float32)]  # noqa: RUF012
+
+    def show(self, obs: Any) -> Any:
+        self.before, self.seen[0] = self.seen[0], obs
+        return super().show(obs)
+
+
+class Unseeded(Tired):
+    def show(self, obs: Any) -> Any:
+        return super().show(obs) + np.random.default_rng().random(dtype=np.float32)
+
+
+class RemembersTheLastEpisode(Tired):
+    def reset(self, **given: Any) -> Any:
+        before = self.before
+        obs, info = self.env.reset(**given)
+        self.before = before
+        return self.show(obs), info
+
+
+class CountsSteps(Tired):
+    """A step counter that no reset knows."""
+
+    steps = 0
+
+    def show(self, obs: Any) -> Any:
+        self.steps += 1
+        return super().show(obs) * np.float32(self.steps)
+
+
+class ArgumentsNotRecorded(Tired):
+    def __init__(self, env: Env, *, scale: float = 2.0) -> None:
+        super().__init__(env, scale=scale)
+        self._saved_kwargs = {"scale": 1.0}
+
+
+class NotRecorded(gymnasium.ObservationWrapper[Any, Any, Any]):
+    def observation(self, observation: Any) -> Any:
+        return observation.copy()
+
+
+class ArgumentsThatJsonLacks(Tired):
+    def __init__(self, env: Env, *, scale: float = 1.0) -> None:
+        super().__init__(env, scale=scale)
+        self._saved_kwargs = {"scale": np.float32(scale)}
+
+
+class GlobalRandomness(Tired):
+    def show(self, obs: Any) -> Any:
+        np.random.random()  # noqa: NPY002
+        return super().show(obs)
+
+
+class Bare(gymnasium.Env[Any, Any]):
+    """An environment that gymnasium.make knows nothing of."""
+
+    observation_space = spaces.Box(0, 1, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.left = 3
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.left -= 1
+        return np.ones(1, np.float32), 0.0, self.left == 0, False, {}
+
+
+TABLE = [
+    # (wrapper, the check that names the fault, words of its message, other checks that fail for the same reason)
+    (OtherDtype, "check_observations", "an observation is float64 [2, 4]: the space says float32 [2, 4]", ""),
+    (OtherShape, "check_observations", "an observation is float32 [4]", ""),
+    (OutOfBounds, "check_observations", "outside the space's bounds, -0.3", ""),
+    (BadLastObservation, "check_observations", "an observation is NoneType", ""),
+    (NeverEnds, "check_observations", "no episode ended in 5000 random steps", "*"),
+    (ResetWithoutInfo, "check_steps", "reset gave (ndarray, NoneType)", ""),
+    (FlagsAreNumbers, "check_steps", "step gave 0: expected a boolean", ""),
+    (BoundlessReward, "check_steps", "expected a finite number", ""),
+    (OneArray, "check_observations_are_their_own", "when later ones came", "*"),
+    (ViewOfItsMemory, "check_observations_are_their_own", "was overwritten", ""),
+    (SharedByAll, "check_determinism", "equal seeds and actions differ", "*"),
+    (Unseeded, "check_determinism", "equal seeds and actions differ", "*"),
+    (RemembersTheLastEpisode, "check_reset_forgets", "after another one", ""),
+    (CountsSteps, "check_reset_forgets", "after another one", ""),
+    (ArgumentsNotRecorded, "check_spec", "plays another episode", ""),
+    (NotRecorded, "check_spec", "RecordConstructorArgs", ""),
+    (ArgumentsThatJsonLacks, "check_spec", "float32", ""),
+    (GlobalRandomness, "check_global_randomness", "NumPy (np.random)", ""),
+]
+
+
+@pytest.mark.parametrize("check", checks_for("wrapper"), ids=lambda check: check.__name__)
+def test_right_wrappers_pass(check: Any) -> None:
+    check(make)
+    check(make, max_episode_steps=5)
+    check(lambda: Tired(make()))
+    check(Tired, scale=0.5)
+
+
+@pytest.mark.parametrize(("cls", "name", "words", "also"), TABLE, ids=lambda value: getattr(value, "__name__", None))
+def test_a_fault_is_named(cls: Callable[..., Env], name: str, words: str, also: str) -> None:
+    results = run_checks("wrapper", lambda: cls(make()))
+    failed = {result.name: result.message for result in results if not result.passed}
+    assert words in failed.get(name, "")
+    assert also == "*" or failed.keys() == {name, *also.split()}
+
+
+def test_every_check_has_a_fault_that_it_names() -> None:
+    assert {name for _, name, *_ in TABLE} == {check.__name__ for check in checks_for("wrapper")}
+
+
+def test_an_environment_without_a_spec_is_told_so() -> None:
+    failed = {result.name: result.message for result in run_checks("wrapper", Bare) if not result.passed}
+    assert failed.keys() == {"check_spec"}
+    assert "env.spec is None" in failed["check_spec"]
+
+
+def test_a_class_that_takes_pictures_gets_them() -> None:
+    class Small(gymnasium.wrappers.TransformObservation[Any, Any, Any]):
+        def __init__(self, env: Env) -> None:
+            assert env.observation_space.shape == (400, 600, 3)
+            space = spaces.Box(0, 255, (40, 60, 3), np.uint8)
+            super().__init__(env, lambda picture: picture[::10, ::10].copy(), space)
+
+    failed = {result.name for result in run_checks("wrapper", Small) if not result.passed}
+    assert failed == {"check_spec"}  # a function defined in place is no JSON
+
+
+def test_all_at_once() -> None:
+    check_wrapper(Tired, scale=2.0)
+    with pytest.raises(AssertionError, match="CountsSteps fails 1 of 7 checks"):
+        check_wrapper(CountsSteps)

@@ -297,6 +297,7 @@ def assemble(
             save_every_seconds=config.checkpoint.every_seconds,
             solved_at=solved_at(config),
             stop_when_solved=config.evaluation.until_solved,
+            confirmations=config.evaluation.confirmations,
         ),
         hooks=_hooks(config, evaluator, folder, clock),
         observers=ObserverGroup(observers, warn=lambda text: console.print(text, style="yellow", markup=False)),
@@ -325,19 +326,21 @@ def solved_at(config: RunConfig) -> float | None:
 
 
 def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext) -> list[tuple[str, Observer]]:
-    """Return the configured observers; those that write need a folder and are left out without one."""
+    """Return the configured observers; those that need a folder are left out where there is none."""
     made: list[tuple[str, Observer]] = []
     for i, table in enumerate(config.observer):
         name = table["name"]
-        if name == "metrics" and context.folder is None:
+        cls = host.registry.load("observer", name)
+        if getattr(cls, "needs_folder", False) and context.folder is None:
             continue
         given = {key: value for key, value in table.items() if key != "name"}
-        cls = host.registry.load("observer", name)
         chosen: Any = check_options(
             options_of_component(host.registry, "observer", name), given, where=f"observer[{i}]"
         )
         with _blame(host, "observer", name):
-            made.append((name, cls(chosen, context)))
+            component = host.registry.component("observer", name)
+            owner = "" if component.distribution == "cartpole-dqn" else f" of {component.distribution}"
+            made.append((f"{name}{owner}", cls(chosen, context)))
     return made
 
 

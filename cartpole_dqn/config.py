@@ -57,6 +57,9 @@ class EvaluationConfig:
     solved_at: float | None = option(
         default=None, effect="the mean return that counts as solved; by default the environment's own threshold"
     )
+    confirmations: int = option(
+        default=3, ge=0, effect="how many models that reach solved_at a run confirms before it is content"
+    )
     confirm_episodes: int = option(default=100, ge=1, effect="episodes that confirm a solution")
 
 

@@ -498,6 +498,8 @@ class Observer:
     """Hears of a run and changes nothing in it. Define what you want to hear; one that raises is switched off."""
 
     Options: ClassVar[type]
+    needs_folder: ClassVar[bool] = False
+    """Whether it can only be built where `ObserverContext.folder` is not None; else it is left out there."""
 
     def run_started(self, event: RunStarted) -> None:
         """The run begins or is resumed."""

@@ -6,6 +6,7 @@ to keep the best model and to save. It knows interfaces and events only: no plug
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -41,6 +42,8 @@ class Schedule:
     solved_at: float | None = None
     """The mean return that counts as solved, first in an evaluation and then in its confirmation."""
     stop_when_solved: bool = False
+    """Otherwise the run goes on, and confirms at most `confirmations` models."""
+    confirmations: int = 0
 
 
 @dataclass(kw_only=True)
@@ -141,6 +144,8 @@ class Runner:
         self._best: Evaluation | None = None
         self._confirmed: float | None = None  # the best model's mean in its confirmation, once it has one
         self._solved_step: int | None = None
+        self._confirmations = 0
+        self._challenged = -math.inf  # the highest mean in an evaluation that was then put to the test
         self._seconds = {"training": 0.0, "evaluation": 0.0, "checkpoint": 0.0}
         self._saved_at = (-1, 0.0)  # step, and seconds of training
         self._resumed = False
@@ -192,6 +197,8 @@ class Runner:
             "best": None if self._best is None else _evaluation_state(self._best),
             "confirmed": self._confirmed,
             "solved_step": self._solved_step,
+            "confirmations": self._confirmations,
+            "challenged": self._challenged,
             "seconds": dict(self._seconds),
             "lanes": self._lanes.state_dict(),
             "agent": self._agent.state_dict(),
@@ -216,6 +223,8 @@ class Runner:
         self._best = None if best is None else Evaluation(**best)
         self._confirmed = None if state["confirmed"] is None else float(state["confirmed"])
         self._solved_step = None if state["solved_step"] is None else int(state["solved_step"])
+        self._confirmations = int(state["confirmations"])
+        self._challenged = float(state["challenged"])
         self._seconds = {k: float(v) for k, v in state["seconds"].items()}
         self._saved_at = (self._step, self._seconds["training"])
         self._agent.load_state_dict(state["agent"])
@@ -232,6 +241,9 @@ class Runner:
     # The loop ---------------------------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
+        if self._resumed and self._evaluated_at != self._step and self._crossed(self._schedule.evaluate_every):
+            # The stop that ended the run before broke this evaluation off.
+            self._evaluate()
         while not self._stop_reason and not self._done():
             began = self._clock()
             endings = self._advance()
@@ -281,9 +293,15 @@ class Runner:
         evaluation = self._played(self._hooks.evaluate, policy)
         if evaluation is None:
             return
-        self._evaluated_at = self._step
         higher = self._best is None or evaluation.mean > self._best.mean
-        confirmation = self._confirm(policy) if self._is_promising(evaluation, higher) else None
+        confirmation = None
+        if self._is_promising(evaluation, higher):
+            confirmation = self._confirm(policy)
+            if confirmation is None:
+                return
+            self._confirmations += 1
+            self._challenged = max(self._challenged, evaluation.mean)
+        self._evaluated_at = self._step
         solved = confirmation is not None and confirmation.mean >= (self._schedule.solved_at or 0.0)
         # A confirmed model gives way to one that is confirmed to be better, and to no other.
         if confirmation is not None and solved:
@@ -306,11 +324,17 @@ class Runner:
                 self.request_stop("solved")
 
     def _is_promising(self, evaluation: Evaluation, higher: bool) -> bool:
-        reached = self._schedule.solved_at is not None and evaluation.mean >= self._schedule.solved_at
-        return reached and (higher or self._confirmed is None)
+        """Whether a model is worth the many episodes of a confirmation."""
+        schedule = self._schedule
+        if self._hooks.confirm is None or schedule.solved_at is None or evaluation.mean < schedule.solved_at:
+            return False
+        if not schedule.stop_when_solved and self._confirmations >= schedule.confirmations:
+            return False
+        return self._confirmed is None or (higher and evaluation.mean > self._challenged)
 
     def _confirm(self, policy: Policy) -> Evaluation | None:
-        return None if self._hooks.confirm is None else self._played(self._hooks.confirm, policy)
+        assert self._hooks.confirm is not None
+        return self._played(self._hooks.confirm, policy)
 
     def _played(self, play: Callable[[Policy, int], Evaluation | None], policy: Policy) -> Evaluation | None:
         began = self._clock()

@@ -147,11 +147,11 @@ def test_the_best_model_is_kept_by_evaluation() -> None:
     assert ended.best.mean == 30.0
 
 
-def watch_confirmations(means: list[float], confirmations: list[float], **schedule: Any) -> tuple[Any, ...]:
+def watch_confirmations(means: list[float], confirming: list[float], **schedule: Any) -> tuple[Any, ...]:
     kept: list[int] = []
     hooks = Hooks(
         evaluate=scripted(means),
-        confirm=scripted(confirmations),
+        confirm=scripted(confirming),
         keep_best=lambda policy, evaluation: kept.append(evaluation.step),
     )
     seen = Recorder()
@@ -168,11 +168,40 @@ def test_a_solved_run_stops_once_it_is_confirmed() -> None:
 
 
 def test_a_confirmed_model_gives_way_only_to_one_confirmed_to_be_better() -> None:
-    # After 82 was confirmed by 85: 81 is not asked again, 90 is confirmed by less, 95 by more.
-    ended, kept, told = watch_confirmations([82, 81, 90, 95], [85, 83, 88], steps=400)
-    assert (ended.reason, ended.progress.step, ended.solved_step) == ("done", 400, 100)
-    assert kept == [100, 400]
-    assert [t for t in told if t[2]] == [(100, 82, True), (100, 85, True), (400, 95, True), (400, 88, True)]
+    # After 82 was confirmed by 85: 81 is not asked again, 90 is confirmed by less, so 88 is not asked; 95 by more.
+    ended, kept, told = watch_confirmations([82, 81, 90, 88, 95], [85, 83, 88], steps=500, confirmations=9)
+    assert (ended.reason, ended.progress.step, ended.solved_step) == ("done", 500, 100)
+    assert kept == [100, 500]
+    assert [t for t in told if t[2]] == [(100, 82, True), (100, 85, True), (500, 95, True), (500, 88, True)]
+
+
+def test_a_run_confirms_only_so_many_models() -> None:
+    # Neither attempt succeeds and there is no third: the highest evaluation is kept, as without confirmations.
+    ended, kept, told = watch_confirmations([90, 85, 95, 70], [70, 75], steps=400, confirmations=2)
+    assert ended.solved_step is None
+    assert kept == [100, 300]
+    assert [mean for _, mean, _ in told] == [90, 70, 85, 75, 95, 70]
+    ended, kept, _ = watch_confirmations([90, 95], [], steps=200, confirmations=0)
+    assert kept == [100, 200]
+
+
+def test_an_evaluation_that_a_stop_broke_off_is_made_when_the_run_goes_on() -> None:
+    saved: list[tuple[State, State]] = []
+
+    def save(state: State, replay: State) -> Checkpoint:
+        saved.append((copy.deepcopy(state), copy.deepcopy(replay)))
+        return Checkpoint(state["step"], "", 0, 0.0)
+
+    def broken_off(policy: Policy, step: int) -> None:
+        first.request_stop("SIGINT")
+
+    first = make_runner(hooks=Hooks(evaluate=broken_off, save=save), steps=200, evaluate_every=100)
+    assert first.run().progress.step == 100
+    seen = Recorder()
+    second = make_runner(seen, hooks=Hooks(evaluate=scripted([7.0, 8.0])), steps=200, evaluate_every=100)
+    second.load_state_dict(*saved[-1])
+    second.run()
+    assert [(e.step, e.mean) for e in seen.of("evaluated")] == [(100, 7.0), (200, 8.0)]
 
 
 def test_evaluating_and_saving_never_change_the_course() -> None:

@@ -3,12 +3,14 @@
 * `list`: components and plugins, with what became of each; imports none of them.
 * `show`: one component: its options, its documentation, a command that uses it; or one plugin.
 * `check`: the conformance kit, from the command line.
+* `new`: a project to write a plugin in.
 
 Every command finds the loaded plugins in `ctx.obj.host()`.
 """
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS, names_for, write_project
 from cartpole_dqn.errors import RunError, UnknownComponentError, UserError, did_you_mean
 from cartpole_dqn.registry import KINDS, Component, Registry
 
@@ -99,10 +102,10 @@ def check(
     Registry.require_kind(kind)
     subject, options = _subject(ctx, kind, target), _options(settings or [])
     from cartpole_dqn import testing  # late: it imports torch
+    from cartpole_dqn.assembly import make_builder
 
-    if not testing.checks_for(kind):
-        raise UserError(f"the conformance kit has no checks for the kind '{kind}'.")
-    results = testing.run_checks(kind, subject, options)
+    testing.checks_for(kind)  # says in words which kinds there are checks for
+    results = testing.run_checks(kind, subject, options, builder=make_builder(ctx.obj.host()))
     for result in results:
         line = f"{'passed' if result.passed else 'FAILED'}  {result.name}"
         print(line if result.passed else f"{line}: {result.message}")
@@ -110,6 +113,48 @@ def check(
     if failed:
         raise RunError(f"{len(failed)} of {len(results)} checks of {kind} {target} failed: {', '.join(failed)}.")
     _say(f"All {len(results)} checks of {kind} {target} passed.")
+
+
+@app.command("new")
+def new(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder; new, or empty.")],
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="DIST", help="What pip will install; by default DIR's name.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--kind", metavar="KIND", help=f"One of {', '.join(TEMPLATE_KINDS)}. May be repeated."),
+    ] = None,
+) -> None:
+    """Make a working plugin project: a package with an entry point, tests that use the kit, a README, CI."""
+    kinds = list(dict.fromkeys(kind or ["replay"]))
+    for wanted in kinds:
+        Registry.require_kind(wanted)
+        if wanted not in TEMPLATE_KINDS:
+            raise UserError(
+                f"--kind {wanted}: there is no project for it; expected one of {', '.join(TEMPLATE_KINDS)}."
+            )
+    names = names_for(name or folder.resolve().name)
+    host: PluginHost = ctx.obj.host()
+    for component in host.registry.components():
+        if component.name == names.component and component.kind in kinds:
+            raise UserError(
+                f"the {component.kind} '{component.name}' is {component.owner}'s already: choose another name with "
+                f"--name."
+            )
+    for path in write_project(folder, names, kinds):
+        print(folder / path)
+    chosen = kinds[0]
+    _say(f"\n{names.distribution} brings {', '.join(f'{kind} {names.component}' for kind in kinds)}. Go on with:\n")
+    if folder.resolve() != Path.cwd():
+        _say(f"    cd {shlex.quote(str(folder))}")
+    _say(f"""\
+    pip install -e ".[test]"
+    pytest
+    cartpole-dqn plugins list
+    cartpole-dqn plugins check {chosen} {names.component}
+    cartpole-dqn run --obs state --{chosen} {names.component}""")
 
 
 def find_component(host: PluginHost, name: str) -> Component | PluginRecord:

@@ -76,6 +76,7 @@ class Metrics(Observer):
     """
 
     Options: ClassVar[type] = MetricsOptions
+    needs_folder: ClassVar[bool] = True
 
     def __init__(self, options: MetricsOptions, context: ObserverContext) -> None:
         if context.folder is None:
@@ -87,21 +88,23 @@ class Metrics(Observer):
         self._rate: float | None = None
 
     def run_started(self, event: RunStarted) -> None:
-        """Open the files; a header where the table is new."""
+        """Open the files. Where they are new, the table gets its header and the run its first line."""
         for file in (self._csv, self._jsonl):
             file.open()
         if self._csv.size() == 0:
             self._csv.write(_csv_line(COLUMNS))
-        self._log(
-            "run_started",
-            name=event.name,
-            steps=event.steps,
-            episodes=event.episodes,
-            step=event.step,
-            episode=event.episode,
-            num_envs=event.num_envs,
-            replay_bytes=event.replay_bytes,
-        )
+        # A run that goes on adds nothing here: its files are to be those of one that was never interrupted.
+        if self._jsonl.size() == 0:
+            self._log(
+                "run_started",
+                name=event.name,
+                steps=event.steps,
+                episodes=event.episodes,
+                step=event.step,
+                episode=event.episode,
+                num_envs=event.num_envs,
+                replay_bytes=event.replay_bytes,
+            )
 
     def episode_ended(self, event: Episode) -> None:
         """Write the episode to both files."""

@@ -42,7 +42,7 @@ class TutorialConv(Network):
     online network in train mode always and the target in eval mode; the statistics reach the target as its buffers.
 
     Raises:
-        UserError: observations are no images, or smaller than 29 x 29.
+        UserError: observations are no images, smaller than 29 x 29, or so small that one number a channel is left.
     """
 
     Options = TutorialConvOptions
@@ -52,6 +52,12 @@ class TutorialConv(Network):
         channels, height, width = _image_size(context.observation_space, "tutorial-conv")
         kernels, strides = (5, 5, 5), (2, 2, 2)
         size = _size_after((height, width), kernels, strides, "tutorial-conv")
+        if size == (1, 1):
+            # BatchNorm has no variance to take of one observation with one number a channel, and the agent acts on one.
+            raise UserError(
+                f"network tutorial-conv: images of {height} x {width} leave one number a channel, of which BatchNorm "
+                f"cannot take a variance. Make one side 37 or more."
+            )
         widths = (channels, 16, 32, 32)
         layers: list[nn.Module] = []
         for i in range(3):

@@ -41,7 +41,7 @@ def observations(space: spaces.Box, count: int, seed: int = 0) -> Tensor:
 DIFFERENCE = spaces.Box(-255, 255, (40, 80, 3), np.int16)
 CASES = [
     (TutorialConv, DIFFERENCE, {}),
-    (TutorialConv, box((29, 31)), {}),
+    (TutorialConv, box((29, 37)), {}),
     (TutorialConv, box((4, 40, 80, 1)), {}),
     (Conv, box((40, 80, 2)), {}),
     (Conv, box((40, 80, 2)), {"norm": "layer", "channels_last": False}),
@@ -205,6 +205,7 @@ def test_settings_are_no_part_of_a_checkpoint() -> None:
 @pytest.mark.parametrize(
     ("part", "space", "words"),
     [
+        (TutorialConv, box((36, 29, 3)), "one number a channel.*37 or more"),
         (TutorialConv, box((28, 80, 3)), "images of 28 x 80 are too small.*29 x 29 or more"),
         (Conv, box((40, 19, 3)), "images of 40 x 19 are too small.*20 x 20 or more"),
         (Conv, box((4, 40, 80)), "a stack of grey ones"),
@@ -218,7 +219,7 @@ def test_observations_that_do_not_fit_are_refused_in_words(part: Any, space: spa
 
 
 def test_the_least_sizes_are_just_enough() -> None:
-    assert build(TutorialConv, box((29, 29, 1)))(observations(box((29, 29, 1)), 2)).shape == (2, 2)
+    assert build(TutorialConv, box((29, 37, 1)))(observations(box((29, 37, 1)), 1)).shape == (1, 2)
     assert build(Conv, box((20, 20, 1)))(observations(box((20, 20, 1)), 2)).shape == (2, 2)
 
 

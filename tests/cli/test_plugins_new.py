@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from cartpole_dqn.cli import plugins
+from cartpole_dqn.cli.plugin_project import LONGEST, TEMPLATE_KINDS, ProjectNames, names_for, write_project
+from cartpole_dqn.errors import CartpoleDqnError, UnknownComponentError, UserError
+from cartpole_dqn.plugin_manager import PluginHost, load_plugins
+
+New = Callable[..., Any]
+LONG = "cartpole-dqn-" + "x" * (LONGEST - 13)
+
+
+@pytest.fixture
+def new(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> New:
+    """Run `plugins new` in an empty folder; an error of ours is raised, as it is to the program."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Any:
+        root = typer.Typer()
+        root.add_typer(plugins.app, name="plugins")
+
+        @root.callback()
+        def main(ctx: typer.Context) -> None:
+            ctx.obj = Session()
+
+        result = CliRunner().invoke(root, ["plugins", "new", *arguments])
+        if isinstance(result.exception, CartpoleDqnError):
+            raise result.exception
+        return result
+
+    return run
+
+
+class Session:
+    def host(self) -> PluginHost:
+        return load_plugins(allowed=())
+
+
+def texts(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def registrations(init: str) -> list[list[str]]:
+    """The arguments of each `registry.add`."""
+    calls = [node for node in ast.walk(ast.parse(init)) if isinstance(node, ast.Call)]
+    return [[ast.literal_eval(argument) for argument in call.args] for call in calls]
+
+
+# What is made ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_replay_by_default_named_after_the_folder(new: New, tmp_path: Path) -> None:
+    result = new("projects/My_Replays")
+    made = texts(tmp_path / "projects" / "My_Replays")
+    assert result.stdout.split() == [f"projects/My_Replays/{path}" for path in sorted(made, key=Path)]
+    assert set(made) == {
+        ".github/workflows/tests.yml", ".gitignore", "README.md", "pyproject.toml", "my_replays/__init__.py",
+        "my_replays/py.typed", "my_replays/replay.py", "tests/test_plugin.py", "tests/test_replay.py",
+    }  # fmt: skip
+    project = tomllib.loads(made["pyproject.toml"])
+    assert project["project"]["name"] == "my-replays"
+    assert project["project"]["entry-points"] == {"cartpole_dqn": {"my-replays": "my_replays"}}
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["my_replays"]
+    ((kind, name, target, _),) = registrations(made["my_replays/__init__.py"])
+    assert (kind, name, target) == ("replay", "my-replays", "my_replays.replay:StratifiedReplay")
+
+
+def test_the_next_commands_are_said(new: New) -> None:
+    said = new("a plugin", "--name", "cartpole-dqn-newest", "--kind", "network", "--kind", "target-update").stderr
+    assert "cartpole-dqn-newest brings network newest, target-update newest." in said
+    assert re.findall(r"^    (.+)$", said, re.MULTILINE) == [
+        "cd 'a plugin'",
+        'pip install -e ".[test]"',
+        "pytest",
+        "cartpole-dqn plugins list",
+        "cartpole-dqn plugins check network newest",
+        "cartpole-dqn run --obs state --network newest",
+    ]
+
+
+@pytest.mark.parametrize("there", ["", "empty", "git"])
+def test_an_empty_folder_will_do(new: New, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str) -> None:
+    folder = tmp_path / "newest"
+    if there:
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+    if there == "git":
+        (folder / ".git").mkdir()
+    result = new("." if there else "newest")
+    assert (folder / "newest" / "__init__.py").is_file()
+    assert ("cd newest" in result.stderr) == (not there)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.from_regex(r"(cartpole-dqn-)?[a-z][a-z0-9]{0,6}(-[a-z0-9]{1,6}){0,2}", fullmatch=True)
+    | st.sampled_from(["cartpole-dqn-acme", "acme", "acme-cartpole-dqn-acme", "acmes", LONG]),
+    kinds=st.sets(st.sampled_from(TEMPLATE_KINDS), min_size=1),
+)
+def test_a_copy_differs_from_the_template_by_names_alone(
+    tmp_path_factory: pytest.TempPathFactory, name: str, kinds: set[str]
+) -> None:
+    names, folder = ProjectNames(name), tmp_path_factory.mktemp("project")
+    written = write_project(folder, names, kinds)
+    made = texts(folder)
+    assert sorted(made) == sorted(map(str, written))
+    init = made[f"{names.module}/__init__.py"]
+    added = registrations(init)
+    assert {arguments[0] for arguments in added} == kinds
+    assert {arguments[1] for arguments in added} == {names.component}
+    for _, _, target, _ in added:
+        module, _, cls = target.partition(":")
+        assert f"class {cls}(" in made[f"{module.replace('.', '/')}.py"]
+    for kind in TEMPLATE_KINDS:
+        module = kind.replace("-", "_")
+        chosen = kind in kinds
+        assert (f"tests/test_{module}.py" in made) == chosen
+        assert (f"--{kind} {names.component}" in made["README.md"]) == chosen
+        assert (f"| {kind} | `{names.component}` |" in made["README.md"]) == chosen
+        assert (f"* `{module}." in init) == chosen
+    # Undoing the names gives the template's own text, so nothing else was touched.
+    template = resources.files("cartpole_dqn") / "plugin_template"
+    for path in (f"{names.module}/{kind.replace('-', '_')}.py" for kind in kinds):
+        original = (template / path.replace(names.module, "cartpole_dqn_acme", 1)).read_text()
+        assert made[path] == original.replace("acme", names.component)
+
+
+@pytest.mark.parametrize("name", ["ab", LONG])
+def test_ruff_finds_nothing(tmp_path: Path, name: str) -> None:
+    ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or shutil.which("ruff")
+    if ruff is None:
+        pytest.skip("ruff is not installed")
+    for kinds in [[kind] for kind in TEMPLATE_KINDS] + [list(TEMPLATE_KINDS)]:
+        folder = tmp_path / "-".join(kinds)
+        write_project(folder, ProjectNames(name), kinds)
+        for command in (["check"], ["format", "--check"]):
+            done = subprocess.run([ruff, *command, "--no-cache", "."], cwd=folder, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("my plugin", "no name for a plugin"),
+        ("3d-networks", "no name for a plugin"),
+        ("réplay", "no name for a plugin"),
+        ("-x", "no name for a plugin"),
+        ("a" * (LONGEST + 1), f"{LONGEST} at most"),
+        ("..", "no name for a plugin"),
+        ("cartpole-dqn", "this package's own"),
+        ("Cartpole_DQN", "this package's own"),
+        ("class", "a word of Python's own"),
+        ("match", "a word of Python's own"),
+        ("tests", "the project's tests"),
+        ("json", "a module 'json' can be imported already"),
+        ("numpy", r"numpy \S+ is installed"),
+    ],
+)
+def test_a_bad_or_reserved_name(new: New, tmp_path: Path, name: str, why: str) -> None:
+    with pytest.raises(UserError, match=why) as caught:
+        new("folder", f"--name={name}")
+    assert "--name" in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "folder").exists()
+
+
+def test_a_name_that_another_component_has(new: New, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the replay 'uniform' is cartpole-dqn \S+'s already"):
+        new("cartpole-dqn-uniform")
+    assert not (tmp_path / "cartpole-dqn-uniform").exists()
+    new("cartpole-dqn-uniform", "--kind", "network")
+
+
+def test_the_longest_name_is_taken() -> None:
+    assert names_for(LONG).component == LONG.removeprefix("cartpole-dqn-")
+
+
+def test_kinds_that_there_is_no_project_for(new: New) -> None:
+    with pytest.raises(UserError, match="expected one of replay, network, target-update, exploration"):
+        new("folder", "--kind", "observer")
+    with pytest.raises(UnknownComponentError, match="Did you mean 'network'"):
+        new("folder", "--kind", "networks")
+
+
+def test_a_folder_that_is_not_empty(new: New, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "mine.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for taken in ("there", "file"):
+        with pytest.raises(UserError, match=f"{taken} is there already"):
+            new(taken)
+    assert texts(tmp_path) == {"there/mine.txt": "mine", "file": "mine"}
+
+
+def test_a_folder_that_cannot_be_made(new: New, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write file/inside"):
+        new("file/inside")

@@ -138,6 +138,7 @@ def read_config(folder: RunFolder, host: PluginHost) -> RunConfig:
     except (OSError, UnicodeDecodeError) as error:
         raise RunFolderError(f"cannot read {folder.config}: {error}.") from None
     table: Table = parse_toml(text, str(folder.config))
+    host.expect(folder.plugins())  # a component that is missing here then names the distribution that brought it
     return complete(table, functools.partial(assembly.options_of_component, host.registry))
 
 
@@ -201,7 +202,8 @@ def execute(
             with handle(made.runner):
                 ended = made.runner.run()
         except BaseException as error:
-            folder.write_status("failed", made.runner.step)
+            asked = isinstance(error, KeyboardInterrupt)
+            folder.write_status("interrupted" if asked else "failed", made.runner.step)
             if isinstance(error, CartpoleDqnError):
                 raise type(error)(f"{error}\nThe run's folder: {folder.path}") from error.__cause__
             raise

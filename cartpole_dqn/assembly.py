@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def make_builder(host: PluginHost) -> Build:
         given = {key: value for key, value in table.items() if key != "name"}
         chosen: Any = check_options(options_of_component(host.registry, kind, name), given, where=f"{kind} '{name}'")
         context = dataclasses.replace(context, builder=build)
-        with seeded_torch(context.seeds.integer("init")), _blame(host, kind, name):
+        with seeded_torch(context.seeds.integer("init")), _blaming(host, kind, name):
             return cls(chosen, context)
 
     return build
@@ -212,21 +213,17 @@ def _with_small_replays(config: RunConfig, registry: Registry) -> RunConfig:
     return changed(config, agent=agent)
 
 
-class _blame:  # noqa: N801 (reads as a statement)
-    """Name the distribution of a plugin's part that raises while it is built."""
-
-    def __init__(self, host: PluginHost, kind: str, name: str) -> None:
-        self._host, self._kind, self._name = host, kind, name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is None or isinstance(error, CartpoleDqnError) or not isinstance(error, Exception):
-            return
-        component = self._host.registry.component(self._kind, self._name)
+@contextlib.contextmanager
+def _blaming(host: PluginHost, kind: str, name: str) -> Iterator[None]:
+    """Name the distribution of a part that raises while it is built."""
+    try:
+        yield
+    except CartpoleDqnError:
+        raise
+    except Exception as error:
+        component = host.registry.component(kind, name)
         raise UserError(
-            f"{self._kind} '{self._name}' of {component.distribution} {component.version} could not be built: "
+            f"{kind} '{name}' of {component.distribution} {component.version} could not be built: "
             f"{type(error).__name__}: {error}"
         ) from error
 
@@ -299,7 +296,7 @@ def assemble(
             stop_when_solved=config.evaluation.until_solved,
             confirmations=config.evaluation.confirmations,
         ),
-        hooks=_hooks(config, evaluator, folder, clock),
+        hooks=_hooks(config, evaluator, folder, clock, used_components(config, host.registry)),
         observers=ObserverGroup(observers, warn=lambda text: console.print(text, style="yellow", markup=False)),
         clock=clock,
         name=f"{config.agent['name']} on {config.env.id}, {config.obs}",
@@ -337,14 +334,36 @@ def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext
         chosen: Any = check_options(
             options_of_component(host.registry, "observer", name), given, where=f"observer[{i}]"
         )
-        with _blame(host, "observer", name):
+        with _blaming(host, "observer", name):
             component = host.registry.component("observer", name)
             owner = "" if component.distribution == "cartpole-dqn" else f" of {component.distribution}"
             made.append((f"{name}{owner}", cls(chosen, context)))
     return made
 
 
-def _hooks(config: RunConfig, evaluator: Evaluator, folder: RunFolder | None, clock: Callable[[], float]) -> Hooks:
+def used_components(config: RunConfig, registry: Registry) -> dict[str, str]:
+    """Return each component that a configuration names, with the distribution and version that it comes from."""
+    used = [("wrapper", str(entry["wrapper"])) for entry in config.observation]
+    used += [("observer", str(entry["name"])) for entry in config.observer]
+
+    def walk(kind: str, table: Mapping[str, Any]) -> None:
+        used.append((kind, str(table["name"])))
+        for info in describe_options(options_of_component(registry, kind, str(table["name"]))):
+            if info.part:
+                walk(info.part, table[info.name])
+
+    walk("agent", config.agent)
+    found = [registry.component(kind, name) for kind, name in dict.fromkeys(used)]
+    return {f"{c.kind}/{c.name}": f"{c.distribution} {c.version}" for c in found}
+
+
+def _hooks(
+    config: RunConfig,
+    evaluator: Evaluator,
+    folder: RunFolder | None,
+    clock: Callable[[], float],
+    components: Mapping[str, str],
+) -> Hooks:
     def evaluate(policy: Policy, step: int) -> Evaluation | None:
         # The step names the series: a resumed run plays the same episodes as one that was never interrupted.
         return evaluator.play(policy, episodes=config.evaluation.episodes, stream=Stream.SELECT, series=step, step=step)
@@ -355,7 +374,7 @@ def _hooks(config: RunConfig, evaluator: Evaluator, folder: RunFolder | None, cl
 
     if folder is None:
         return Hooks(evaluate=evaluate, confirm=confirm)
-    meta = {"env": config.env.id, "obs": config.obs, "agent": config.agent["name"]}
+    meta = {"env": config.env.id, "obs": config.obs, "components": dict(components)}
 
     def keep_best(policy: Policy, evaluation: Evaluation) -> None:
         figures = {"step": evaluation.step, "mean": evaluation.mean, "episodes": len(evaluation.returns)}

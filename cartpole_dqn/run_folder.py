@@ -163,6 +163,14 @@ class RunFolder:
         """Write `config.toml`. Raises `RunError`."""
         write_text_atomic(self.config, text)
 
+    def plugins(self) -> list[dict[str, Any]]:
+        """Return the plugins that `environment.json` names with what they brought, but malformed ones."""
+        try:
+            described = json.loads(self.environment.read_text(encoding="utf-8"))["plugins"]
+            return [plugin for plugin in described if _is_plugin(plugin)]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return []
+
     def write_environment(self, description: Mapping[str, Any]) -> None:
         """Write `environment.json`. Raises `RunError`."""
         write_text_atomic(self.environment, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
@@ -248,13 +256,26 @@ def describe_environment(*, plugins: Iterable[Mapping[str, Any]], threads: int, 
         "threads": threads,
         "versions": {name: version for name in _DISTRIBUTIONS if (version := _version(name)) is not None},
         "plugins": [
-            {key: str(plugin[key]) for key in ("name", "distribution", "version", "state") if key in plugin}
+            {
+                **{key: str(plugin[key]) for key in ("name", "distribution", "version", "state") if key in plugin},
+                "components": [str(component) for component in plugin.get("components", ())],
+            }
             for plugin in plugins
         ],
     }
 
 
 # Names and what is there ----------------------------------------------------------------------------------------------
+
+
+def _is_plugin(plugin: Any) -> bool:
+    return (
+        isinstance(plugin, dict)
+        and isinstance(plugin.get("distribution"), str)
+        and isinstance(plugin.get("version"), str)
+        and isinstance(plugin.get("components"), list)
+        and all(isinstance(component, str) for component in plugin["components"])
+    )
 
 
 def _name(text: str, otherwise: str) -> str:

@@ -291,7 +291,8 @@ def test_the_environment_is_described_without_names_of_people_or_places() -> Non
     }
     found = describe_environment(plugins=[plugin], threads=2, device="cpu")
     assert found == json.loads(json.dumps(found))
-    assert found["plugins"] == [{"name": "nice", "distribution": "nice-plugin", "version": "1.2", "state": "failed"}]
+    kept = {"name": "nice", "distribution": "nice-plugin", "version": "1.2", "state": "failed", "components": []}
+    assert found["plugins"] == [kept]
     assert found["threads"] == 2
     assert found["device"] == "cpu"
     assert found["cpu_count"] == os.cpu_count()
@@ -313,3 +314,15 @@ def test_the_environment_is_described_without_names_of_people_or_places() -> Non
 def test_a_run_folder_needs_no_torch() -> None:
     code = "import sys, cartpole_dqn.run_folder; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_plugins_are_read_back_and_what_is_malformed_is_left_out(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "r", env_id="CartPole-v1", obs="native")
+    assert folder.plugins() == []
+    good = {"name": "nice", "distribution": "nice-plugin", "version": "1.2", "components": ["replay/nice"]}
+    bad = [3, {}, {**good, "components": "replay/nice"}, {**good, "components": [1]}, {**good, "version": None}]
+    folder.write_environment({"plugins": [*bad, good]})
+    assert folder.plugins() == [good]
+    for text in ("", "[", "[]", '{"plugins": 3}', "[" * 100_000):
+        folder.environment.write_text(text)
+        assert folder.plugins() == []

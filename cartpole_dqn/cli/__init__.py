@@ -4,7 +4,9 @@
 * `session`: what the commands share.
 * `train`: `run` and `resume`.
 * `look`: `evaluate` and `preview`.
+* `benchmark`: measurements.
 * `presets`, `plugins`: listings.
+* `plugin_project`: a new plugin's files. `plugin_commands`: commands that plugins bring.
 """
 
 from __future__ import annotations

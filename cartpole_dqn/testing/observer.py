@@ -92,7 +92,7 @@ def stages(part: ObserverSubject) -> Iterator[list[Stage]]:
         (Path(place) / "live").mkdir()
         (Path(place) / "plain").mkdir()
         kept = [Stage(Path(place) / "live", plain=False), Stage(Path(place) / "plain")]
-        yield kept if part.cls.needs_folder else [*kept, Stage(None, plain=False), Stage(None)]
+        yield kept if getattr(part.cls, "needs_folder", False) else [*kept, Stage(None, plain=False), Stage(None)]
 
 
 @OBSERVER.check

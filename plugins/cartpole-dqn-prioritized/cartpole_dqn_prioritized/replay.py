@@ -1,0 +1,221 @@
+"""`PrioritizedReplay`: the replay `prioritized`; `PrioritizedOptions`: its options.
+
+Proportional prioritised experience replay (Schaul et al. 2016, arXiv 1511.05952, algorithm 1).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cartpole_dqn import (
+    Batch,
+    Context,
+    ReplayBuffer,
+    RunError,
+    State,
+    Transition,
+    TransitionRing,
+    UserError,
+    generator_state,
+    option,
+    options_class,
+    require_memory,
+    restore_generator,
+)
+from cartpole_dqn_prioritized.sum_tree import SumTree
+
+
+@options_class
+class PrioritizedOptions:
+    """Options of `PrioritizedReplay`."""
+
+    capacity: int = option(
+        default=10_000,
+        ge=1,
+        effect="slots for observations, over all lanes; an episode's last observation takes one too",
+        typical="10000 for state, 50000 for pixels",
+    )
+    alpha: float = option(
+        default=0.6, ge=0, le=1, effect="how much the TD error counts: 0 samples uniformly", typical="0.5 to 0.7"
+    )
+    beta_start: float = option(
+        default=0.4, ge=0, le=1, effect="how much weights make up for uneven sampling, at first", typical="0.4 to 0.6"
+    )
+    beta_steps: int = option(
+        default=50_000, ge=1, effect="batches over which beta goes from beta_start to 1", typical="the run's updates"
+    )
+    eps: float = option(
+        default=1e-6, ge=1e-12, le=1, effect="what every TD error has added, so that 0 is sampled too", typical="1e-6"
+    )
+
+
+class PrioritizedReplay(ReplayBuffer):
+    """Samples transition i with the probability P(i) = p_i / sum_k p_k, where p = (|delta| + eps)^alpha.
+
+    A new transition has the largest p told so far (1 before any was): it is learned from soon, whatever its error is.
+    A batch of K is drawn one from each K-th part of all priorities laid end to end.
+
+    Weights are (N P(i))^-beta, divided by the largest in the batch: N and the sum cancel out, which leaves
+    (p_i / min p)^-beta. The batch's largest, not the whole buffer's: that is the weight of the transition of least
+    priority, which may not be drawn for long, and dividing by it would shrink every update until then. Beta rises
+    evenly with each batch, from `beta_start` to 1.
+
+    Takes gamma, n_step, num_envs and the device from its context, and the generator `sample` from its seeds.
+
+    Raises:
+        UserError: the capacity is too small for the lanes and n_step, or takes more memory than is left.
+    """
+
+    Options: ClassVar[type] = PrioritizedOptions
+
+    def __init__(self, options: PrioritizedOptions, context: Context) -> None:
+        self._options = options
+        self.ring = _make_ring(options.capacity, context)
+        self._priorities = SumTree(self.ring.capacity)
+        self._largest = 1.0
+        self._batches = 0
+        self._generator = context.seeds.numpy("sample")
+
+    @property
+    def beta(self) -> float:
+        """The exponent of the next batch's weights."""
+        start = self._options.beta_start
+        return start + (1.0 - start) * min(1.0, self._batches / self._options.beta_steps)
+
+    def add(self, transition: Transition) -> None:
+        """See `ReplayBuffer` and `TransitionRing.append`."""
+        added, removed = self.ring.append(transition)
+        self._follow(added, removed)
+
+    def break_lane(self, env: int) -> None:
+        """See `ReplayBuffer`."""
+        added, removed = self.ring.break_lane(env)
+        self._follow(added, removed)
+
+    def sample(self, batch_size: int) -> Batch:
+        """Choose `batch_size` transitions; one may come twice. Raises `ValueError` while there are none."""
+        if not len(self.ring):
+            raise ValueError("replay prioritized holds no complete transition: store some before learning.")
+        parts = np.arange(batch_size) + self._generator.random(batch_size)
+        slots = self._priorities.find(parts * (self._priorities.total / batch_size))
+        priorities = self._priorities.values[slots]
+        weights = (priorities / priorities.min()) ** -self.beta
+        self._batches += 1
+        batch = self.ring.gather(self.ring.indices_in(slots))
+        tensor = torch.from_numpy(weights.astype(np.float32)).to(self.ring.device)
+        return dataclasses.replace(batch, weights=tensor)
+
+    def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
+        """See `ReplayBuffer`.
+
+        Raises:
+            ValueError: not as many TD errors as indices.
+            RunError: a TD error is not finite. Nothing was changed then.
+        """
+        # As float32, as networks have them: no power or sum of such numbers leaves the range of float64.
+        errors = td_errors.detach().to("cpu", torch.float32).numpy().astype(np.float64)
+        if errors.shape != tuple(indices.shape):
+            raise ValueError(
+                f"replay prioritized expected a TD error for each index, got {list(errors.shape)} TD errors for "
+                f"{list(indices.shape)} indices."
+            )
+        _require_finite(errors)
+        known = self.ring.valid(indices)
+        if not known.any():
+            return
+        priorities = (np.abs(errors[known]) + self._options.eps) ** self._options.alpha
+        self._priorities.set(self.ring.slots_of(indices)[known], priorities)
+        self._largest = max(self._largest, float(priorities.max()))
+
+    def _follow(self, added: Sequence[int], removed: Sequence[int]) -> None:
+        """Give slots that hold a new transition the largest priority, and those that hold none now nothing."""
+        if added:
+            self._priorities.set(added, self._largest)
+        if removed:
+            self._priorities.set(removed, 0.0)
+
+    def __len__(self) -> int:
+        return len(self.ring)
+
+    @property
+    def capacity(self) -> int:
+        """See `ReplayBuffer`."""
+        return self.ring.capacity
+
+    @property
+    def nbytes(self) -> int:
+        """See `ReplayBuffer`."""
+        return self.ring.nbytes + self._priorities.nbytes
+
+    def state_dict(self) -> State:
+        """`ring` is large; `priorities` [capacity] float64 has 0 where a slot holds no transition."""
+        return {
+            "ring": self.ring.state_dict(),
+            "priorities": self._priorities.values,
+            "largest": self._largest,
+            "batches": self._batches,
+            "generator": generator_state(self._generator),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Take over what `state_dict` returned; raises `ValueError` where it does not fit."""
+        priorities = np.asarray(state["priorities"])
+        largest, batches = float(state["largest"]), int(state["batches"])
+        if priorities.shape != (self.capacity,) or priorities.dtype != np.float64:
+            raise ValueError(
+                f"replay prioritized expected saved priorities float64 [{self.capacity}], got {priorities.dtype} "
+                f"{list(priorities.shape)}. Build it as it was when the state was saved."
+            )
+        if not (0 < largest < math.inf and batches >= 0 and _all_finite(priorities) and priorities.min() >= 0):
+            raise ValueError("replay prioritized: the saved priorities are out of range; the state is damaged.")
+        self.ring.load_state_dict(state["ring"])
+        slots = np.arange(self.capacity)
+        if not np.array_equal(priorities > 0, self.ring.indices_in(slots) >= 0):
+            raise ValueError("replay prioritized: the saved priorities are of other transitions; the state is damaged.")
+        self._priorities.set(slots, priorities)
+        self._largest, self._batches = largest, batches
+        restore_generator(self._generator, state["generator"])
+
+
+def _make_ring(capacity: int, context: Context) -> TransitionRing:
+    space = context.observation_space
+    try:
+        needed = TransitionRing.bytes_needed(
+            observation_space=space, capacity=capacity, num_envs=context.num_envs, n_step=context.n_step
+        )
+    except ValueError as error:
+        raise UserError(f"replay prioritized: {error}") from None
+    require_memory(
+        needed + SumTree.bytes_needed(capacity),
+        who=f"replay prioritized with {capacity} slots of {space.dtype} {list(space.shape)}",
+        mend="Set a smaller capacity, or make observations smaller (uint8, fewer pixels).",
+    )
+    return TransitionRing(
+        observation_space=space,
+        capacity=capacity,
+        gamma=context.gamma,
+        num_envs=context.num_envs,
+        n_step=context.n_step,
+        device=context.device,
+    )
+
+
+def _require_finite(errors: NDArray[np.float64]) -> None:
+    if not _all_finite(errors):
+        bad = errors[~np.isfinite(errors)]
+        raise RunError(
+            f"replay prioritized: {len(bad)} of {errors.size} TD errors are not finite, the first is {bad[0]}: "
+            f"rewards or observations may not be finite, or the learning rate is too high."
+        )
+
+
+def _all_finite(array: NDArray[np.float64]) -> bool:
+    return bool(np.isfinite(array).all())

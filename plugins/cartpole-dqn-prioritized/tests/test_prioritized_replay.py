@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from cartpole_dqn_prioritized.replay import PrioritizedReplay
+from gymnasium import spaces
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cartpole_dqn import Batch, Context, ReplayBuffer, RunError, SeedTree, Transition, UserError
+
+CONTEXT = Context(
+    observation_space=spaces.Box(-1000, 1000, (2,), np.float32), action_space=spaces.Discrete(2), gamma=0.9
+)
+
+
+def make(*, seed: int = 0, num_envs: int = 1, n_step: int = 1, **options: Any) -> PrioritizedReplay:
+    context = dataclasses.replace(CONTEXT, seeds=SeedTree(seed), num_envs=num_envs, n_step=n_step)
+    return PrioritizedReplay(PrioritizedReplay.Options(**{"capacity": 100, **options}), context)
+
+
+def fill(replay: ReplayBuffer, steps: int, *, start: int = 0, lane: int = 0, end: bool = False) -> None:
+    """Steps of one episode; an observation is [lane, time]."""
+    for time in range(start, start + steps):
+        obs, next_obs = (np.array([lane, time + i], np.float32) for i in range(2))
+        replay.add(Transition(obs, 0, 1.0, next_obs, end and time == start + steps - 1, False, lane))
+
+
+def tell(replay: PrioritizedReplay, errors: dict[int, float]) -> None:
+    """Tell the TD error of the transitions that begin at some times; the numbers of the only lane are its times."""
+    indices = torch.tensor(list(errors))
+    replay.update_priorities(indices, torch.tensor(list(errors.values())))
+
+
+def same(a: Batch, b: Batch) -> bool:
+    return all(torch.equal(getattr(a, field.name), getattr(b, field.name)) for field in dataclasses.fields(Batch))
+
+
+def probabilities(errors: dict[int, float], alpha: float, eps: float) -> dict[int, float]:
+    """P(i) as the paper has it (equation 1, proportional variant)."""
+    priorities = {i: (abs(error) + eps) ** alpha for i, error in errors.items()}
+    return {i: priority / sum(priorities.values()) for i, priority in priorities.items()}
+
+
+# What is sampled ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
+def test_transitions_are_sampled_in_proportion(alpha: float) -> None:
+    replay = make(alpha=alpha, eps=0.01)
+    fill(replay, 40)
+    errors = {time: (-1) ** time * time / 10 for time in range(40)}
+    tell(replay, errors)
+    seen = np.zeros(40)
+    for _ in range(1500):
+        seen += np.bincount(replay.sample(20).indices.numpy(), minlength=40)
+    expected = np.array(list(probabilities(errors, alpha, 0.01).values())) * 30_000
+    # Chi-square with 39 degrees of freedom: above 72 once in a thousand; a stratified sample stays well below.
+    assert ((seen - expected) ** 2 / expected).sum() < 72
+
+
+def test_a_batch_has_one_from_each_part() -> None:
+    replay = make(alpha=1.0, eps=1e-12)
+    fill(replay, 30)
+    tell(replay, {time: 1.0 for time in range(30)})
+    for _ in range(50):
+        assert sorted(replay.sample(30).indices.tolist()) == list(range(30))
+        assert [index // 10 for index in replay.sample(3).indices.tolist()] == [0, 1, 2]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=30),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.integers(1, 40),
+)
+def test_weights_are_the_papers(told: list[float], alpha: float, beta: float, size: int) -> None:
+    replay = make(alpha=alpha, beta_start=beta, beta_steps=10**9, eps=1e-3)
+    fill(replay, len(told))
+    errors = dict(enumerate(told))
+    tell(replay, errors)
+    chance = probabilities(errors, alpha, 1e-3)
+    batch = replay.sample(size)
+    weights = [(len(told) * chance[index]) ** -beta for index in batch.indices.tolist()]
+    assert batch.weights.tolist() == pytest.approx([weight / max(weights) for weight in weights], rel=1e-5)
+    assert batch.weights.dtype == torch.float32
+
+
+def test_beta_rises_with_every_batch_up_to_one() -> None:
+    replay = make(beta_start=0.5, beta_steps=4)
+    fill(replay, 5)
+    betas = []
+    for _ in range(6):
+        betas.append(replay.beta)
+        replay.sample(2)
+    assert betas == [0.5, 0.625, 0.75, 0.875, 1.0, 1.0]
+
+
+def test_uniform_where_alpha_is_nothing() -> None:
+    replay = make(alpha=0.0)
+    fill(replay, 20)
+    tell(replay, {0: 100.0, 1: 0.0})
+    assert replay.sample(64).weights.tolist() == [1.0] * 64
+
+
+# What is remembered ---------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["add", "end", "break", "tell", "sample"]), st.integers(0, 2), st.integers(1, 9))
+    )
+)
+def test_priorities_are_those_of_a_slow_table(course: list[tuple[str, int, int]]) -> None:
+    replay = make(capacity=36, num_envs=3, n_step=2, alpha=0.7, eps=0.01)
+    table: dict[int, float] = {}  # index -> priority, as told or as new ones get it
+    largest, times = 1.0, [0, 0, 0]
+    for action, lane, count in course:
+        if action in ("add", "end"):
+            fill(replay, count, start=times[lane], lane=lane, end=action == "end")
+            times[lane] += count + 100 * (action == "end")
+        elif action == "break":
+            replay.break_lane(lane)
+            times[lane] += 100
+        elif len(replay):
+            batch = replay.sample(count)
+            if action == "tell":
+                errors = (batch.indices % 13).double() * (-1.0) ** count
+                replay.update_priorities(batch.indices, errors)
+                for index, error in zip(batch.indices.tolist(), errors.tolist(), strict=True):
+                    table[index] = (abs(error) + 0.01) ** 0.7
+                    largest = max(largest, table[index])
+        held = replay.ring.index_at(np.arange(len(replay))).tolist()
+        table = {index: table.get(index, largest) for index in held}
+        slots = replay.ring.slots_of(np.array(held, np.int64)).tolist()
+        expected = np.zeros(replay.capacity)
+        expected[slots] = [table[index] for index in held]
+        priorities = replay.state_dict()["priorities"]
+        assert np.allclose(priorities, expected, rtol=1e-12, atol=0)
+
+
+def test_new_transitions_get_the_largest_priority_so_far() -> None:
+    replay = make(alpha=1.0, eps=1e-6, beta_start=0.0)
+    fill(replay, 3)
+    tell(replay, {0: 0.5, 1: 7.0, 2: 0.5})
+    tell(replay, {1: 0.25})
+    fill(replay, 1, start=3)
+    assert replay.state_dict()["priorities"][:4].tolist() == pytest.approx([0.5, 0.25, 0.5, 7.0], rel=1e-5)
+
+
+def test_errors_of_overwritten_and_unknown_transitions_are_dropped() -> None:
+    replay, other = make(capacity=20), make(capacity=20)
+    for each in (replay, other):
+        fill(each, 5)
+    early = replay.sample(5)
+    other.sample(5)
+    for each in (replay, other):
+        fill(each, 40, start=5)
+    replay.update_priorities(early.indices, torch.full((5,), 1e6))
+    replay.update_priorities(torch.tensor([-1, 10**12, 10**6]), torch.full((3,), 1e6))
+    for _ in range(5):
+        assert same(replay.sample(8), other.sample(8))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300])
+def test_errors_that_are_not_finite_are_refused_and_change_nothing(value: float) -> None:
+    replay = make()
+    fill(replay, 10)
+    before = replay.state_dict()["priorities"].copy()
+    errors = torch.tensor([1.0, value, 2.0], dtype=torch.float64)
+    with pytest.raises(RunError, match="replay prioritized: 1 of 3 TD errors are not finite, the first is"):
+        replay.update_priorities(torch.tensor([0, 1, 2]), errors)
+    assert np.array_equal(replay.state_dict()["priorities"], before)
+
+
+def test_as_many_errors_as_indices_are_wanted() -> None:
+    replay = make()
+    fill(replay, 10)
+    with pytest.raises(ValueError, match=r"got \[1\] TD errors for \[2\] indices"):
+        replay.update_priorities(torch.tensor([0, 1]), torch.tensor([1.0]))
+
+
+def test_the_context_decides_gamma_and_steps() -> None:
+    replay = make(n_step=3)
+    fill(replay, 2)
+    assert len(replay) == 0
+    fill(replay, 8, start=2)
+    batch = replay.sample(5)
+    assert batch.rewards.tolist() == pytest.approx([1 + 0.9 + 0.81] * 5)
+    assert batch.discounts.tolist() == pytest.approx([0.9**3] * 5)
+    assert torch.equal(batch.next_obs[:, 1] - batch.obs[:, 1], torch.full((5,), 3.0))
+
+
+# State and options ----------------------------------------------------------------------------------------------------
+
+
+def live(replay: PrioritizedReplay, steps: int, start: int) -> list[Batch]:
+    batches = []
+    for time in range(start, start + steps):
+        fill(replay, 1, start=time)
+        batches.append(replay.sample(7))
+        replay.update_priorities(batches[-1].indices, torch.sin(batches[-1].obs[:, 1]))
+    return batches
+
+
+@pytest.mark.parametrize("steps", [1, 60, 250])
+def test_a_restored_replay_goes_on_with_the_same_bits(steps: int) -> None:
+    replay, other = make(beta_steps=300), make(beta_steps=300, seed=5)
+    live(replay, steps, 0)
+    live(other, 20, 1000)
+    other.load_state_dict(copy.deepcopy(replay.state_dict()))
+    assert other.beta == replay.beta
+    for a, b in zip(live(replay, 60, steps), live(other, 60, steps), strict=True):
+        assert same(a, b)
+
+
+def test_a_state_that_does_not_fit_is_refused() -> None:
+    replay = make()
+    live(replay, 30, 0)
+    state = replay.state_dict()
+    priorities = state["priorities"]
+    bad: list[tuple[str, Any, str]] = [
+        ("priorities", priorities[:50], r"expected saved priorities float64 \[100\], got float64 \[50\]"),
+        ("priorities", priorities.astype(np.float32), r"got float32 \[100\]"),
+        ("priorities", np.where(priorities > 0, np.nan, 0), "damaged"),
+        ("priorities", -priorities, "damaged"),
+        ("priorities", np.roll(priorities, 1), "of other transitions"),
+        ("largest", math.nan, "damaged"),
+        ("batches", -1, "damaged"),
+    ]
+    for key, value, message in bad:
+        with pytest.raises(ValueError, match=message):
+            make().load_state_dict({**state, key: value})
+    make().load_state_dict(state)
+
+
+def test_sizes() -> None:
+    replay = make(capacity=101, num_envs=2)
+    assert replay.capacity == 100
+    assert replay.nbytes > replay.ring.nbytes + 800
+    with pytest.raises(ValueError, match="holds no complete transition"):
+        replay.sample(1)
+
+
+def test_a_capacity_that_is_too_small_or_too_large_is_refused() -> None:
+    with pytest.raises(UserError, match=r"replay prioritized: .* at least 28"):
+        make(capacity=20, num_envs=4, n_step=5)
+    with pytest.raises(UserError, match=r"with 1000000000000 slots of float32 \[2\] would take .*smaller capacity"):
+        make(capacity=10**12)

@@ -26,7 +26,7 @@ RUN_EXAMPLES = (
 )
 RESUME_EXAMPLES = "Examples: cartpole-dqn resume runs/NAME   |   cartpole-dqn resume runs/NAME --steps 100000"
 
-_PARTS = "Parts of the agent (see cartpole-dqn plugins list)"
+_PARTS = "Parts of the agent (see cartpole-dqn plugins list --all)"
 
 
 def run(

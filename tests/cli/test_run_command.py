@@ -177,6 +177,35 @@ def test_bad_input_gets_a_sentence(invoke: Callable[..., Said], case: str, tmp_p
     assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir()), "nothing was started"
 
 
+def test_a_run_that_fails_says_why_and_where_it_is(invoke: Callable[..., Said], tmp_path: Path) -> None:
+    said = invoke("run", "--obs", "state", "--steps", "3000", "--out", "r", "--set", "agent.optimiser.lr=1e30", *QUICK)
+    assert said.code == 1
+    assert "the run failed at step" in said.err
+    assert "the loss became" in said.err
+    assert "The run's folder: r" in said.err
+    assert "Traceback" not in said.err
+    assert json.loads((tmp_path / "r" / "status.json").read_text())["state"] == "failed"
+
+
+def test_until_solved_stops_early(invoke: Callable[..., Said], tmp_path: Path) -> None:
+    easy = [
+        "--set",
+        "evaluation.every=100",
+        "--set",
+        "evaluation.solved_at=9",
+        "--set",
+        "evaluation.confirm_episodes=3",
+    ]
+    said = invoke("run", "--obs", "state", "--steps", "3000", "--out", "r", "--until-solved", *easy, *QUICK)
+    assert said.code == 0, said.err
+    rows = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
+    assert [(r["step"], r["stream"]) for r in rows if r["event"] == "evaluation"] == [(100, "select"), (100, "confirm")]
+    assert rows[-1]["reason"] == "solved"
+    said = invoke("run", "--env", "Blackjack-v1", "--obs", "state", "--until-solved")
+    assert said.code == 2
+    assert "evaluation.solved_at" in said.err
+
+
 def test_an_existing_folder_is_not_touched(invoke: Callable[..., Said], tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")

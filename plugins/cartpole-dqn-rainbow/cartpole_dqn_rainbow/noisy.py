@@ -1,0 +1,31 @@
+"""Exploration by the network itself: noise on its last weights, as large as learning leaves it.
+
+* `NoisyOptions`, `Noisy`: the network "noisy".
+"""
+
+from __future__ import annotations
+
+from cartpole_dqn import Context, option, options_class
+from cartpole_dqn_rainbow.network import SIGMA_EFFECT, SIGMA_TYPICAL, RainbowNetwork
+from cartpole_dqn_rainbow.trunk import TrunkOptions
+
+
+@options_class
+class NoisyOptions(TrunkOptions):
+    """Options of `Noisy`."""
+
+    dueling: bool = option(default=False, effect="two streams: the state's value, and the advantages of actions")
+    sigma: float = option(default=0.5, ge=0, effect=SIGMA_EFFECT, typical=SIGMA_TYPICAL)
+
+
+class Noisy(RainbowNetwork):
+    """Noisy layers in the head (Fortunato et al. 2018, arXiv 1706.10295), to be used with the exploration "greedy".
+
+    New noise is drawn before each act and each update: one draw for all lanes, and one for the whole batch. The target
+    network is in evaluation mode and values by the mean weights, where the paper draws noise for it too.
+    """
+
+    Options = NoisyOptions
+
+    def __init__(self, options: NoisyOptions, context: Context) -> None:
+        super().__init__(options, context, who="noisy", outputs=None, dueling=options.dueling, sigma=options.sigma)

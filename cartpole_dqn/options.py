@@ -25,7 +25,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast, dataclass_transform, get_type_hints
 
@@ -137,7 +137,7 @@ def check_options(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
         # JSON mode is strict about numbers and booleans but takes a list for a tuple, as TOML needs.
         return TypeAdapter(cls).validate_json(json.dumps(dict(table), default=_refuse))
     except ValidationError as error:
-        raise ConfigError(" ".join(_explain(where, cls, e) for e in error.errors())) from None
+        raise ConfigError(_explain(where, cls, error.errors())) from None
     except _NotPlainError as error:
         raise ConfigError(f"{where}: {error}") from None
 
@@ -200,16 +200,36 @@ def _dotted(where: str, key: object) -> str:
     return f"{where}.{key}" if where else str(key)
 
 
-def _explain(where: str, cls: type, error: Any) -> str:
-    place = where
-    for step in error["loc"]:
-        place = f"{place}[{step}]" if isinstance(step, int) else _dotted(place, step)
-    value = error.get("input")
-    came = "nothing" if error["type"] == "missing" else f"{value!r} ({type(value).__name__})"
-    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    if error["type"] == "missing":
-        message = "a value"
-    top = fields_of(cls).get(str(error["loc"][0])) if error["loc"] else None
+def _explain(where: str, cls: type, errors: Sequence[Any]) -> str:
+    """Return a sentence for each place that is wrong; what a union would have taken is one sentence."""
+    places: dict[str, list[Any]] = {}
+    for error in errors:
+        places.setdefault(_place(where, cls, error["loc"]), []).append(error)
+    return " ".join(_sentence(place, cls, wrong) for place, wrong in places.items())
+
+
+def _place(where: str, cls: type | None, steps: Sequence[str | int]) -> str:
+    """Return the dotted place of an error; steps that name the member of a union say nothing to a reader."""
+    place, section = where, cls
+    for step in steps:
+        if isinstance(step, int):
+            place = f"{place}[{step}]"
+        elif section is not None and step in fields_of(section):
+            place = _dotted(place, step)
+            inner = fields_of(section)[step].annotation
+            section = inner if isinstance(inner, type) and hasattr(inner, "__pydantic_fields__") else None
+    return place
+
+
+def _sentence(place: str, cls: type, errors: Sequence[Any]) -> str:
+    first = errors[0]
+    value = first.get("input")
+    if first["type"] == "missing":
+        message, came = "a value", "nothing"
+    else:
+        texts = (str(e["msg"]).removeprefix("Value error, ").removeprefix("Input should be ") for e in errors)
+        message, came = " or ".join(dict.fromkeys(texts)), f"{value!r} ({type(value).__name__})"
+    top = fields_of(cls).get(str(first["loc"][0])) if first["loc"] else None
     hint = f" {top.description[0].upper()}{top.description[1:]}." if top is not None and top.description else ""
     return f"{place}: expected {message}, got {came}.{hint}"
 

@@ -18,6 +18,7 @@ class Example:
     flag: bool = option(default=False, effect="whether")
     sizes: tuple[int, ...] = option(default=(1, 2), effect="how large each")
     limit: float | None = option(default=None, effect="at most")
+    width: int | list[int] = option(default=4, effect="how wide, or how wide each")
     replay: Part = part("replay", "uniform", capacity=7)
 
 
@@ -53,6 +54,7 @@ def test_defaults_and_values() -> None:
         ({"flag": 1}, ["x.flag", "boolean"]),
         ({"sizes": 3}, ["x.sizes"]),
         ({"sizes": [1, "two"]}, ["x.sizes[1]", "integer"]),
+        ({"width": "wide"}, ["x.width: expected a valid integer or a valid array, got 'wide'"]),
         ({"szie": 3}, ["unknown option x.szie", "Did you mean 'size'?"]),
         ({"zzz": 3}, ["unknown option x.zzz", "Known: flag, kind"]),
         ({"size": object()}, ["x: ", "object", "configuration cannot hold"]),

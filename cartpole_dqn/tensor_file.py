@@ -8,7 +8,8 @@
 The format is eight bytes with the length of a JSON header (little endian), the header, and the tensors' bytes. Both
 directions are spelled out here, and held to the `safetensors` package by tests: the checksum is taken of the very bytes
 that are written and of the very bytes that become tensors, so what was checked is what is loaded, and a replay of
-hundreds of megabytes is never in memory twice. A checksum is BLAKE2b with 32 bytes, as `b2sum -l 256` prints it.
+hundreds of megabytes is never in memory twice. The package itself takes two to three times a file's size in memory, or
+opens the file by its name again after it was checked. A checksum is BLAKE2b with 32 bytes, as `b2sum -l 256` prints it.
 """
 
 from __future__ import annotations

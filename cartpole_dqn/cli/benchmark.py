@@ -26,12 +26,9 @@ def speed(
     preset: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this preset. May be repeated.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Pairs of timings.")] = 3,
     threads: Annotated[int, typer.Option(min=1, help="torch's threads, on both sides.")] = 1,
-    steps: Annotated[int | None, typer.Option(min=200, help="Steps a timing takes, instead of the usual.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Time presets and the notebooks' plain loops in turn, and print steps per second and their ratio."""
-    from dataclasses import replace
-
     from rich.table import Table
 
     from cartpole_dqn.errors import UserError, did_you_mean
@@ -42,8 +39,6 @@ def speed(
         if name not in known:
             raise UserError(f"--preset {name}: no such comparison.{did_you_mean(name, known)}")
     chosen = [known[name] for name in preset or known]
-    if steps is not None:
-        chosen = [replace(c, steps=steps) for c in chosen]
     session: Session = ctx.obj
     results = measure_speed(
         chosen, repeats=repeats, threads=threads, said=lambda text: session.err.print(text, highlight=False)
@@ -53,12 +48,12 @@ def speed(
         return
     table = Table(box=None, pad_edge=False)
     for column in ("preset", "steps", "threads", "notebook steps/s", "preset steps/s", "ratio", "lowest", "highest"):
-        table.add_column(column, justify="left" if column == "preset" else "right")
+        table.add_column(column, justify="left" if column == "preset" else "right", no_wrap=column == "preset")
     for result in results:
         middle = (sorted(result.notebook)[len(result.notebook) // 2], sorted(result.preset)[len(result.preset) // 2])
         table.add_row(
             result.comparison.preset,
-            f"{result.comparison.steps:,}",
+            f"{result.comparison.preset_steps:,}",
             str(result.threads),
             *(f"{value:,.0f}" for value in middle),
             f"{result.ratio:.2f}",

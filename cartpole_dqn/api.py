@@ -205,7 +205,9 @@ def execute(
             asked = isinstance(error, KeyboardInterrupt)
             folder.write_status("interrupted" if asked else "failed", made.runner.step)
             if isinstance(error, CartpoleDqnError):
-                raise type(error)(f"{error}\nThe run's folder: {folder.path}") from error.__cause__
+                owner = host.owner_of_failure(error)
+                blame = "" if owner is None else f" It was raised in code of the plugin {owner}."
+                raise type(error)(f"{error}{blame}\nThe run's folder: {folder.path}") from error.__cause__
             raise
         finally:
             made.close()

@@ -153,7 +153,20 @@ class PluginHost:
         for component in self.registry.components():
             if component.target is cls or (isinstance(component.target, str) and _imported(component.target) is cls):
                 return component.distribution
-        parts = str(cls.__module__).split(".")
+        return self._owner_of_module(str(cls.__module__))
+
+    def owner_of_failure(self, error: BaseException) -> str | None:
+        """Return the plugin's distribution in whose code `error`, or what caused it, was raised; None where in none."""
+        found = None
+        trace = (error.__cause__ or error).__traceback__
+        while trace is not None:
+            owner = self._owner_of_module(str(trace.tb_frame.f_globals.get("__name__", "")))
+            found = owner if owner not in (None, DISTRIBUTION) else found
+            trace = trace.tb_next
+        return found
+
+    def _owner_of_module(self, module: str) -> str | None:
+        parts = module.split(".")
         for length in range(len(parts), 0, -1):
             owners = self._packages.get(".".join(parts[:length]))
             if owners:

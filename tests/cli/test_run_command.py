@@ -187,6 +187,33 @@ def test_a_run_that_fails_says_why_and_where_it_is(invoke: Callable[..., Said], 
     assert json.loads((tmp_path / "r" / "status.json").read_text())["state"] == "failed"
 
 
+def test_a_plugin_that_fails_while_running_is_named(
+    invoke: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "site"
+    (place / "acme-1.0.dist-info").mkdir(parents=True)
+    (place / "acme-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (place / "acme-1.0.dist-info" / "entry_points.txt").write_text("[cartpole_dqn]\nacme = acme_parts\n")
+    (place / "acme_parts.py").write_text(
+        "from cartpole_dqn import Exploration, hookimpl, options_class\n"
+        "@options_class\n"
+        "class Options: pass\n"
+        "class Tired(Exploration):\n"
+        "    Options = Options\n"
+        "    def __init__(self, options, context): pass\n"
+        "    def select(self, q, step, generator, mask):\n"
+        "        return q().argmax(1) if step < 30 else [][1]\n"
+        "@hookimpl\n"
+        "def register_components(registry): registry.add('exploration', 'tired', 'acme_parts:Tired')\n"
+    )
+    monkeypatch.syspath_prepend(place)
+    said = invoke("run", "--obs", "state", "--exploration", "tired", "--steps", "90", "--out", "r", *QUICK)
+    assert said.code == 1
+    assert "the run failed at step 30: IndexError" in said.err
+    assert "It was raised in code of the plugin acme." in said.err
+    assert "acme" in (tmp_path / "r" / "environment.json").read_text()
+
+
 def test_until_solved_stops_early(invoke: Callable[..., Said], tmp_path: Path) -> None:
     easy = [
         "--set",

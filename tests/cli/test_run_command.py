@@ -191,10 +191,10 @@ def test_a_plugin_that_fails_while_running_is_named(
     invoke: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "site"
-    (place / "acme-1.0.dist-info").mkdir(parents=True)
-    (place / "acme-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-    (place / "acme-1.0.dist-info" / "entry_points.txt").write_text("[cartpole_dqn]\nacme = acme_parts\n")
-    (place / "acme_parts.py").write_text(
+    (place / "tired-1.0.dist-info").mkdir(parents=True)
+    (place / "tired-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tired\nVersion: 1.0\n")
+    (place / "tired-1.0.dist-info" / "entry_points.txt").write_text("[cartpole_dqn]\ntired = tired_parts\n")
+    (place / "tired_parts.py").write_text(
         "from cartpole_dqn import Exploration, hookimpl, options_class\n"
         "@options_class\n"
         "class Options: pass\n"
@@ -204,14 +204,15 @@ def test_a_plugin_that_fails_while_running_is_named(
         "    def select(self, q, step, generator, mask):\n"
         "        return q().argmax(1) if step < 30 else [][1]\n"
         "@hookimpl\n"
-        "def register_components(registry): registry.add('exploration', 'tired', 'acme_parts:Tired')\n"
+        "def register_components(registry): registry.add('exploration', 'tired', 'tired_parts:Tired')\n"
     )
     monkeypatch.syspath_prepend(place)
     said = invoke("run", "--obs", "state", "--exploration", "tired", "--steps", "90", "--out", "r", *QUICK)
+    sys.modules.pop("tired_parts")
     assert said.code == 1
     assert "the run failed at step 30: IndexError" in said.err
-    assert "It was raised in code of the plugin acme." in said.err
-    assert "acme" in (tmp_path / "r" / "environment.json").read_text()
+    assert "It was raised in code of the plugin tired." in said.err
+    assert "exploration/tired" in (tmp_path / "r" / "environment.json").read_text()
 
 
 def test_until_solved_stops_early(invoke: Callable[..., Said], tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import torch
 from gymnasium import spaces
 
 from cartpole_dqn.checkpoint import write_state
+from cartpole_dqn.components.memory import keep_freed_memory
 from cartpole_dqn.config import RunConfig, Table, complete, default_layer, merge_layers, parse_set, read_toml
 from cartpole_dqn.environments import EnvFactory, complete_observation
 from cartpole_dqn.errors import CartpoleDqnError, CheckpointError, ConfigError, UnsuitableEnvError, UserError
@@ -190,6 +191,7 @@ def make_policy(config: RunConfig, host: PluginHost, *, agent_state: State | Non
         CheckpointError: the state does not fit.
     """
     torch.set_num_threads(config.threads)
+    keep_freed_memory()
     host.register_environments()
     factory = EnvFactory(config, host.registry)
     env = factory.make(evaluating=True)
@@ -266,6 +268,7 @@ def assemble(
         extra_observers: (name, observer) pairs made elsewhere.
     """
     torch.set_num_threads(config.threads)
+    keep_freed_memory()
     host.register_environments()
     factory = EnvFactory(config, host.registry)
     envs = factory.make_vector()

@@ -48,7 +48,9 @@ def weights(state: Any) -> list[torch.Tensor]:
         ({"obs": "native"}, "state"),
         ({"obs": "state"}, "state"),
         ({"obs": "state", "env": {"id": "CartPole-v0"}}, "state"),
-        ({"obs": "state", "env": {"id": "Acrobot-v1"}}, "any-state"),
+        ({"obs": "state", "env": {"id": "Acrobot-v1"}}, "acrobot"),
+        ({"obs": "state", "env": {"id": "LunarLander-v3"}}, "lunar-lander"),
+        ({"obs": "state", "env": {"id": "MountainCar-v0"}}, "any-state"),
         ({"obs": "pixels", "env": {"id": "Acrobot-v1"}}, "any-pixels"),
     ],
 )

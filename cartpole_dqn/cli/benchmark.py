@@ -1,4 +1,9 @@
-"""`benchmark speed`: training speed beside the notebooks' loops. `benchmark learning`: scores over seeds."""
+"""`benchmark`: measurements that print tables.
+
+* `speed`: training speed beside the notebooks' loops.
+* `learning`: scores over seeds.
+* `ablation`: a default without each of its choices.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +86,7 @@ def learning(
     import gymnasium
     from rich.table import Table
 
-    from cartpole_dqn.studies.learning import run_seeds, summarise
+    from cartpole_dqn.studies.learning import machine_line, run_seeds, summarise
 
     session: Session = ctx.obj
     chosen = ["--preset", preset] if preset else ["--obs", obs]
@@ -98,8 +103,10 @@ def learning(
     )
     known = gymnasium.spec(env).reward_threshold
     summary = summarise(trials, threshold=float("inf") if known is None else known)
+    machine = machine_line(folder / f"seed-{first_seed}")
     if as_json:
-        print(json.dumps({"arguments": arguments, "trials": [asdict(t) for t in trials], "summary": summary}))
+        figures = {"arguments": arguments, "machine": machine, "jobs": jobs}
+        print(json.dumps({**figures, "trials": [asdict(t) for t in trials], "summary": summary}))
         return
     table = Table(box=None, pad_edge=False)
     for column in ("seed", "solved at step", "training s", "with evaluation s", "best", "worst", "last"):
@@ -114,6 +121,71 @@ def learning(
         )
     session.out.print(table)
     session.out.print(_sentence(summary), highlight=False)
+    session.out.print(f"{machine}; {jobs} run{'' if jobs == 1 else 's'} at a time", highlight=False)
+
+
+@app.command("ablation")
+def ablation(
+    ctx: typer.Context,
+    obs: Annotated[str, typer.Option(help="pixels, or native: whose default.")] = "pixels",
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="CHOICE", help="Only without this choice. May be repeated.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Environment steps of each run.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 5,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the runs are kept; goes on there.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Train a default for CartPole without each of its choices, over the same seeds."""
+    from rich.table import Table
+
+    from cartpole_dqn.errors import UserError, did_you_mean
+    from cartpole_dqn.studies.ablation import CHOICES, DEFAULT, run_ablation
+    from cartpole_dqn.studies.learning import machine_line, summarise
+
+    obs = {"state": "native"}.get(obs, obs)
+    if obs not in CHOICES:
+        raise UserError(f"--obs {obs}: expected pixels or native.{did_you_mean(obs, CHOICES)}")
+    known = {choice.name: choice for choice in (DEFAULT, *CHOICES[obs])}
+    for name in without or []:
+        if name not in known:
+            raise UserError(f"--without {name}: no such choice.{did_you_mean(name, known)}")
+    chosen = [known[name] for name in without or known]
+    session: Session = ctx.obj
+    folder = out or Path("benchmarks") / f"ablation-{obs}"
+    results = run_ablation(
+        obs,
+        range(first_seed, first_seed + seeds),
+        folder,
+        choices=chosen,
+        steps=steps,
+        jobs=jobs,
+        said=lambda text: session.err.print(text, highlight=False, markup=False),
+    )
+    if as_json:
+        print(json.dumps({name: [asdict(t) for t in trials] for name, trials in results.items()}))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("without", "instead", "solved", "median step", "best: mean", "last: mean", "last: lowest"):
+        table.add_column(column, justify="left" if column in ("without", "instead") else "right")
+    for choice in chosen:
+        trials = results[choice.name]
+        summary = summarise(trials, threshold=475.0)
+        at = summary["solved_step"]
+        table.add_row(
+            choice.name,
+            choice.instead,
+            f"{sum(t.solved_step is not None for t in trials)} of {len(trials)}",
+            "-" if at is None else f"{at['median']:,.0f}",
+            f"{summary['best_mean']:.0f}",
+            f"{summary['last_mean']:.0f}",
+            f"{summary['last_lowest']:.0f}",
+        )
+    session.out.print(table)
+    machine = machine_line(folder / chosen[0].name / f"seed-{first_seed}")
+    session.out.print(f"{machine}; {jobs} run{'' if jobs == 1 else 's'} at a time", highlight=False)
 
 
 def _sentence(summary: dict[str, Any]) -> str:

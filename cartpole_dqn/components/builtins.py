@@ -82,6 +82,8 @@ _PRESETS = (
     ("tutorial-state-v0", "the PyTorch DQN tutorial from the state on CartPole-v0 without its time limit"),
     ("pixels", "CartPole from the screen: one window around the cart now, over the frame and its difference"),
     ("state", "CartPole from its four numbers"),
+    ("acrobot", "Acrobot from its six numbers"),
+    ("lunar-lander", "LunarLander from its eight numbers"),
     ("any-pixels", "a start for any environment that renders: four grey frames of 84 x 84"),
     ("any-state", "a start for any environment with discrete actions, as it gives its observations"),
 )

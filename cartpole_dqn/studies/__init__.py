@@ -2,6 +2,7 @@
 
 * `evaluation`: a run's model on report seeds.
 * `learning`: a preset over many seeds.
+* `ablation`: a default without each of its choices.
 * `speed`: presets beside the notebooks' loops.
 * `notebook_loops`: those loops, as plain scripts.
 """

@@ -2,7 +2,7 @@
 
 `run_seeds` trains seed after seed, several processes side by side where asked, and goes on where it was stopped: seeds
 that are done are left alone, those that were interrupted are resumed. `Trial` is what is known of one seed,
-`summarise` the figures over all of them.
+`summarise` the figures over all of them, `machine_line` what they were made with.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cartpole_dqn.checkpoint import has_state
-from cartpole_dqn.errors import RunError
+from cartpole_dqn.errors import RunError, UserError
 from cartpole_dqn.run_folder import run_state, write_text_atomic
 
 EPISODES = 100
@@ -52,6 +52,7 @@ def run_seeds(
     out: Path,
     *,
     jobs: int = 1,
+    episodes: int = EPISODES,
     said: Callable[[str], None] = lambda text: None,
 ) -> list[Trial]:
     """Train every seed into `out/seed-K` and report it.
@@ -61,21 +62,24 @@ def run_seeds(
         seeds: the runs' seeds.
         out: a folder for all of them.
         jobs: processes side by side. Times are only worth reading with one.
+        episodes: report episodes that each model plays.
         said: hears of each seed as it starts and ends.
 
     Raises:
         RunError: a run failed; its folder says why.
+        UserError: the folder holds runs with other settings.
     """
     out.mkdir(parents=True, exist_ok=True)
+    _claim(out / "arguments.json", arguments)
 
     def one(seed: int) -> Trial:
         folder = out / f"seed-{seed}"
         _train(arguments, seed, folder, said)
-        report = _report(folder)
+        report = _report(folder, episodes)
         trial = _trial(seed, folder, report)
         said(
             f"seed {seed}: solved at {trial.solved_step or 'no'} steps, best {trial.best:.1f}, last {trial.last:.1f} "
-            f"over {EPISODES} report episodes"
+            f"over {episodes} report episodes"
         )
         return trial
 
@@ -99,6 +103,27 @@ def summarise(trials: Sequence[Trial], threshold: float) -> dict[str, Any]:
     }
 
 
+def machine_line(folder: Path) -> str:
+    """Return processor, versions and threads of a run, as its `environment.json` has them."""
+    made_with = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    versions = made_with["versions"]
+    named = ", ".join(f"{name} {versions[name]}" for name in ("torch", "gymnasium") if name in versions)
+    return (
+        f"{made_with['cpu']}, {made_with['cpu_count']} processors, {made_with['python']}, {named}, "
+        f"{made_with['threads']} torch thread{'' if made_with['threads'] == 1 else 's'}, {made_with['device']}"
+    )
+
+
+def _claim(path: Path, arguments: Sequence[str]) -> None:
+    """Write down what the runs beside `path` are made with; refuse where that was something else before."""
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != list(arguments):
+        raise UserError(
+            f"{path.parent} holds runs with other settings: {path.read_text(encoding='utf-8').strip()}, now "
+            f"{json.dumps(list(arguments))}. Give another folder with --out."
+        )
+    write_text_atomic(path, json.dumps(list(arguments)) + "\n")
+
+
 def _train(arguments: Sequence[str], seed: int, folder: Path, said: Callable[[str], None]) -> None:
     state = run_state(folder).state if (folder / "config.toml").exists() else None
     if state == "done":
@@ -112,13 +137,14 @@ def _train(arguments: Sequence[str], seed: int, folder: Path, said: Callable[[st
     _call(command)
 
 
-def _report(folder: Path) -> dict[str, Any]:
+def _report(folder: Path, episodes: int) -> dict[str, Any]:
     """Return the evaluations of the best and the last model, made once and kept in `report.json`."""
     path = folder / "report.json"
     if path.exists():
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return kept
-    command = ["evaluate", str(folder), "--episodes", str(EPISODES), "--seed", str(REPORT_SEED), "--json"]
+        if all(kept[which]["episodes"] == episodes for which in ("best", "last")):
+            return kept
+    command = ["evaluate", str(folder), "--episodes", str(episodes), "--seed", str(REPORT_SEED), "--json"]
     last = json.loads(_call([*command, "--last"]))
     best = json.loads(_call(command)) if has_state(folder / "best") else last
     write_text_atomic(path, json.dumps({"best": best, "last": last}, indent=2) + "\n")

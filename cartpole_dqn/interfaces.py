@@ -216,11 +216,11 @@ class Network(nn.Module, abc.ABC):
         Returns:
             (loss [B] with gradients, td_errors [B] without).
         """
-        chosen = self.q_values(output).gather(1, batch.actions[:, None])[:, 0]
-        next_values = self.q_values(next_output).gather(1, next_actions[:, None])[:, 0]
-        target = (batch.rewards + batch.discounts * next_values).detach()
+        chosen = self.q_values(output).gather(1, batch.actions.unsqueeze(1)).squeeze(1)
+        next_values = self.q_values(next_output).gather(1, next_actions.unsqueeze(1)).squeeze(1)
+        target = torch.addcmul(batch.rewards, batch.discounts, next_values).detach()
         loss = nn.functional.smooth_l1_loss(chosen, target, reduction="none")
-        return loss, (target - chosen).detach()
+        return loss, target - chosen.detach()
 
     def resample_noise(self, generator: torch.Generator) -> None:
         """Draw new noise, where the network has any: called before each act and each update."""

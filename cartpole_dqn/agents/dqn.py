@@ -35,6 +35,9 @@ from cartpole_dqn.interfaces import (
 from cartpole_dqn.options import Part, option, options_class, part
 from cartpole_dqn.seeding import generator_state, restore_generator
 
+_LOOK_EVERY = 10
+"""Updates between two looks at the mean action value, which for a small network takes a fair part of an update."""
+
 
 @options_class
 class DqnOptions:
@@ -96,6 +99,7 @@ class DqnAgent(Agent):
         self._episodes = 0
         self._episodes_ended = 0  # of those, not yet told to the target update
         self._steps_waiting = 0  # environment steps since the last round of updates
+        self._q_mean = 0.0  # of the batch last looked at
 
     def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
         """See `Agent.act`."""
@@ -145,7 +149,9 @@ class DqnAgent(Agent):
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._clip()
-        figures = {"loss": loss.item(), "q_mean": online.q_values(output.detach()).mean().item()}
+        if self._updates % _LOOK_EVERY == 0:
+            self._q_mean = online.q_values(output.detach()).mean().item()
+        figures = {"loss": loss.item(), "q_mean": self._q_mean}
         if not math.isfinite(figures["loss"]):
             raise RunError(
                 f"the loss became {figures['loss']} at update {self._updates + 1}: rewards or observations may not be "
@@ -219,6 +225,7 @@ class DqnAgent(Agent):
             "updates": self._updates,
             "episodes": self._episodes,
             "steps_waiting": self._steps_waiting,
+            "q_mean": self._q_mean,
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -234,6 +241,7 @@ class DqnAgent(Agent):
         self._updates = int(state["updates"])
         self._episodes = int(state["episodes"])
         self._steps_waiting = int(state["steps_waiting"])
+        self._q_mean = float(state["q_mean"])
 
     def replay_state_dict(self) -> State:
         """See `Agent.replay_state_dict`."""

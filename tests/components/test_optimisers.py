@@ -213,3 +213,29 @@ def test_bad_options_are_refused(part: Any, table: dict[str, Any]) -> None:
 
 def test_betas_as_toml_gives_them() -> None:
     assert check_options(Adam.Options, {"betas": [0.8, 0.9]}, where="x").betas == (0.8, 0.9)
+
+
+@pytest.mark.parametrize("amsgrad", [False, True])
+@pytest.mark.parametrize("part", [Adam, AdamW])
+def test_steps_are_those_of_torch_to_the_bit(part: Any, amsgrad: bool) -> None:
+    """Also where a gradient is missing now and then, and under a schedule."""
+    options = part.Options(lr=0.01, amsgrad=amsgrad, final_lr=0.001, decay_updates=15)
+    network, other = (nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2)) for _ in range(2))
+    other.load_state_dict(network.state_dict())
+    ours = part(options, STATE)
+    ours.attach(list(network.parameters()))
+    theirs = ours.make(list(other.parameters()))
+    generator = torch.Generator().manual_seed(0)
+    for update in range(25):
+        x = torch.randn(7, 3, generator=generator)
+        for net in (network, other):
+            net.zero_grad()
+            net(x).square().mean().backward()
+            if update in (6, 7, 12):
+                net[2].bias.grad = None
+        theirs.param_groups[0]["lr"] = ours.lr
+        ours.step()
+        theirs.step()
+        assert equal(network, other), update
+    assert ours.state_dict()["moments"].keys() == theirs.state_dict()["state"].keys()
+    assert float(ours.state_dict()["moments"][0]["step"]) == 25

@@ -1,10 +1,14 @@
 """Make the documentation's pictures: `python docs/make_images.py` writes them into docs/images.
 
-The display is drawn from a real run, trained here for some thousand steps; the previews by the command of that name.
+The display is drawn from a real run, trained here for some thousand steps; the previews by the command of that name,
+those of `wrap-your-env.md` by that page's own files and commands (which need the extras box2d and atari).
+`--previews` leaves the run out.
 """
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -26,7 +30,8 @@ from cartpole_dqn.observers.tracker import Tracker
 from cartpole_dqn.options import changed
 from cartpole_dqn.plugin_manager import load_plugins
 
-IMAGES = Path(__file__).parent / "images"
+DOCS = Path(__file__).parent
+IMAGES = DOCS / "images"
 STEPS = 12_400
 BACKGROUND = (24, 26, 31)
 
@@ -122,13 +127,31 @@ def draw_previews() -> None:
         "preview-pixels": ["--obs", "pixels"],
     }.items():
         with tempfile.TemporaryDirectory() as folder:
-            picture = Path(folder) / "preview.png"
-            command = [sys.executable, "-m", "cartpole_dqn", "preview", *arguments, "--out", str(picture)]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            (IMAGES / f"{name}.png").write_bytes(picture.read_bytes())
+            preview(f"{name}.png", [*arguments, "--out", "preview.png"], Path(folder))
+
+
+def draw_previews_of(page: Path) -> None:
+    """Draw the previews that a page shows, by its own files and commands."""
+    text = page.read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in re.findall(r"^`([\w.-]+)`\n\n```\w+\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+            (Path(folder) / name).write_text(content)
+        for name in re.findall(r"\(images/preview-([\w-]+)\.png\)", text):
+            command = re.search(rf"^ {{4}}cartpole-dqn preview (.* --out {name}\.png)$", text, re.MULTILINE)
+            assert command is not None, f"{page} shows {name}.png, but no command that makes it"
+            preview(f"preview-{name}.png", shlex.split(command[1]), Path(folder))
+
+
+def preview(image: str, arguments: list[str], folder: Path) -> None:
+    """Run the command in `folder` and keep the picture that it names last."""
+    command = [sys.executable, "-m", "cartpole_dqn", "preview", *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+    (IMAGES / image).write_bytes((folder / arguments[-1]).read_bytes())
 
 
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
     draw_previews()
-    draw_display()
+    draw_previews_of(DOCS / "wrap-your-env.md")
+    if "--previews" not in sys.argv[1:]:
+        draw_display()

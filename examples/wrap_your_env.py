@@ -6,10 +6,11 @@ from cartpole_dqn.wrappers import CenteredCrop, FrameDifference, RenderObservati
 
 env = gymnasium.make("MountainCar-v0", render_mode="rgb_array")
 env = RenderObservation(env, rows=[0.25, 1.0])  # the lower three quarters of what it draws
-env = CenteredCrop(env, width=0.5, locator="darkest")  # a window that follows the car
-env = Resize(env, height=48)
 env = FrameDifference(env, gap=2, keep_current=True, encoding="uint8")  # the frame, and what changed in it
+env = CenteredCrop(env, width=0.5, locator="darkest")  # one window for both, which follows the car
+env = Resize(env, height=48)
 
+env.action_space.seed(0)
 obs, _ = env.reset(seed=0)
 for _ in range(20):
     obs, *_ = env.step(env.action_space.sample())

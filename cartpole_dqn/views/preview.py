@@ -2,20 +2,15 @@
 
 * `preview_stages`: plays a few random steps and returns what each wrapper made of that moment.
 * `Stage`, `Panel`: one stage, and the pictures that it consists of.
-* `draw_preview`: stages -> a picture, pixels enlarged without smoothing, differences around white.
 
-matplotlib is imported when it is first drawn.
+`views.preview_drawing` makes one picture of them.
 """
 
 from __future__ import annotations
 
 import copy
-import io
-import re
-import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import gymnasium
@@ -24,14 +19,12 @@ from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation
 from numpy.typing import NDArray
 
-from cartpole_dqn.files import replace_file
 from cartpole_dqn.wrappers import RenderObservation
 from cartpole_dqn.wrappers.image import ImageWrapper, wrappers_of
 
 Env = gymnasium.Env[Any, Any]
 Kind = Literal["colour", "grey", "difference", "numbers"]
 
-_MOST_PANELS = 8
 _ATTEMPTS = 20
 
 
@@ -64,6 +57,8 @@ class Stage:
     """Whether the first axis counts pictures."""
     pictorial: bool = True
     """Whether the observation is a picture, or several; else its numbers are drawn."""
+    kept: tuple[slice, slice] | None = None
+    """The rows and columns that the next stage keeps of it, where that one cuts."""
 
     @property
     def label(self) -> str:
@@ -138,33 +133,6 @@ def preview_stages(
     return found.stages
 
 
-def draw_preview(stages: Sequence[Stage], out: Path | str) -> None:
-    """Draw the stages below each other into the picture `out`, whose ending says its format; whole or not at all.
-
-    Raises:
-        ValueError: no stage, or an ending that cannot be written.
-        OSError: the picture cannot be written.
-    """
-    if not stages:
-        raise ValueError("draw_preview: expected one stage or more, got none.")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows = [_Row(stage) for stage in stages]
-    width = _MARGIN * 2 + _LABEL + _PICTURES
-    height = _MARGIN + sum(row.height + _GAP for row in rows)
-    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
-    canvas = FigureCanvasAgg(figure)
-    top = _MARGIN
-    for i, row in enumerate(rows):
-        row.draw(figure, i, top, width, height, last=i == len(rows) - 1)
-        top += row.height + _GAP
-    path = Path(out)
-    picture = io.BytesIO()
-    canvas.print_figure(picture, format=path.suffix.lstrip(".").lower() or "png", facecolor="white")
-    replace_file(path, picture.getvalue())
-
-
 # Looking --------------------------------------------------------------------------------------------------------------
 
 
@@ -200,6 +168,11 @@ class _Recorder(gymnasium.ObservationWrapper[Any, Any, Any]):
         stacked = len(shape) == 4 or (len(shape) == 3 and any(isinstance(w, FrameStackObservation) for w in inside))
         return Stage(self._name, self._obs, self.env.observation_space, shows_now, stacked, pictorial)
 
+    @property
+    def kept(self) -> tuple[slice, slice] | None:
+        """What the wrapper below kept of the last picture that it was given, where it cuts."""
+        return self.env.window if isinstance(self.env, ImageWrapper | RenderObservation) else None
+
 
 def _look(
     base: Callable[[], Env], chain: Sequence[tuple[str, Callable[[Env], Env]]], seed: int, steps: int
@@ -227,6 +200,10 @@ def _look(
         stages = [recorder.stage() for recorder in recorders]
         if frame:
             stages.insert(0, Stage("env.render()", np.array(inner.render()), None))
+        kept = [recorder.kept for recorder in recorders[0 if frame else 1 :]]
+        if frame and kept and not isinstance(recorders[0].env, RenderObservation):
+            kept[0] = None  # It cuts something else than the frame.
+        stages[:-1] = [replace(stage, kept=part) for stage, part in zip(stages[:-1], kept, strict=True)]
         return taken, _Found(stages, ended)
     finally:
         env.close()
@@ -241,114 +218,3 @@ def _action(env: Env, info: dict[str, Any]) -> Any:
 
 def _ago(steps: int) -> str:
     return "now" if steps == 0 else f"{steps} before"
-
-
-# Drawing --------------------------------------------------------------------------------------------------------------
-
-_DPI = 100
-_MARGIN, _GAP, _LABEL, _PICTURES = 24, 28, 180, 920  # pixels
-_CAPTION, _TALLEST, _SPACE, _TICKS = 20, 300, 12, 110
-_INK, _FAINT, _BLUE, _RED = "#24292f", "#8b949e", "#1f5fa8", "#b3261e"
-
-
-class _Row:
-    """A stage's label and its pictures side by side, measured before anything is drawn."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        panels = stage.panels()
-        self._panels, self._more = panels[:_MOST_PANELS], max(0, len(panels) - _MOST_PANELS)
-        share = (_PICTURES - _SPACE * (len(self._panels) - 1)) // max(1, len(self._panels))
-        self._sizes = [self._size(panel, share) for panel in self._panels]
-        tallest = max((size[1] for size in self._sizes), default=0)
-        self._captioned = any(panel.caption for panel in self._panels)
-        self.height = max(tallest + (_CAPTION if self._captioned else 0), 112)
-
-    def draw(self, figure: Any, number: int, top: float, width: float, height: float, *, last: bool) -> None:
-        """Draw this row at `top` pixels from the upper edge of a figure of `width` x `height` pixels."""
-        self._draw_label(figure, number, top, width, height, last=last)
-        left: float = _MARGIN + _LABEL
-        drop = _CAPTION if self._captioned else 0
-        for panel, (w, h) in zip(self._panels, self._sizes, strict=True):
-            before = _TICKS if panel.kind == "numbers" else 0
-            place = ((left + before) / width, 1 - (top + drop + h) / height, (w - before) / width, h / height)
-            _draw_panel(figure.add_axes(place), panel)
-            caption = textwrap.shorten(panel.caption, max(12, w // 6), placeholder=" ...")
-            figure.text(left / width, 1 - (top + 2) / height, caption, va="top", color=_INK, size=8)
-            left += max(w, 90) + _SPACE
-        if not self._panels:
-            text = "\n".join(textwrap.wrap(repr(self._stage.obs), 120)[:5])
-            figure.text(left / width, 1 - top / height, text, va="top", color=_INK, size=9, family="monospace")
-
-    def _draw_label(self, figure: Any, number: int, top: float, width: float, height: float, *, last: bool) -> None:
-        name, _, facts = self._stage.label.partition("\n")
-        place = re.fullmatch(r"observation\[\d+\] \((.+)\)", name)
-        title = textwrap.shorten(f"{number}  {place[1] if place else name}", 22, placeholder="...")
-        lines = [line for part in facts.split("  ") for line in textwrap.wrap(part, 26)]
-        lines = lines[:4]
-        if any(panel.kind == "difference" for panel in self._panels):
-            lines.append("red: more, blue: less")
-        if self._more:
-            lines.append(f"and {self._more} more pictures")
-        x, y = _MARGIN / width, 1 - top / height
-        figure.text(x, y, title, va="top", color=_INK, size=11, weight="bold")
-        figure.text(x, y - 22 / height, "\n".join(lines), va="top", color=_INK, size=9, linespacing=1.5)
-        if last:
-            y -= (26 + 19 * len(lines)) / height
-            figure.text(x, y, "what the agent sees", va="top", color=_RED, size=9, weight="bold")
-
-    @staticmethod
-    def _size(panel: Panel, share: int) -> tuple[int, int]:
-        """Return the width and height in pixels: a whole multiple of the picture's, or a part of it."""
-        if panel.kind == "numbers":
-            return share, min(200, 16 + 22 * len(panel.values)) if len(panel.values) <= 16 else 120
-        rows, columns = panel.values.shape[:2]
-        zoom = min(share / columns, _TALLEST / rows)
-        zoom = float(int(zoom)) if zoom >= 1 else zoom
-        return max(1, round(columns * zoom)), max(1, round(rows * zoom))
-
-
-def _draw_panel(axes: Any, panel: Panel) -> None:
-    for spine in axes.spines.values():
-        spine.set_color(_FAINT)
-        spine.set_linewidth(0.6)
-    if panel.kind == "numbers":
-        _draw_numbers(axes, panel.values)
-        return
-    axes.set_xticks([])
-    axes.set_yticks([])
-    from matplotlib.colors import LinearSegmentedColormap
-
-    # Enlarged pixels stay squares; a picture that must shrink is averaged, or lines would vanish.
-    shrinks = panel.values.shape[1] > axes.get_window_extent().width + 0.5
-    look: dict[str, Any] = {"interpolation": "antialiased" if shrinks else "nearest", "aspect": "auto"}
-    if panel.kind == "colour":
-        axes.imshow(panel.values, **look)
-    elif panel.kind == "grey":
-        axes.imshow(panel.values, cmap="gray", vmin=panel.low, vmax=max(panel.high, panel.low + 1e-9), **look)
-    else:
-        difference = panel.values.astype(np.float64) - panel.zero
-        most = max(float(np.abs(difference).max()), 1e-9)
-        colours = LinearSegmentedColormap.from_list("difference", [_BLUE, "#ffffff", _RED], N=257)
-        axes.imshow(difference, cmap=colours, vmin=-most, vmax=most, **look)
-
-
-def _draw_numbers(axes: Any, values: NDArray[Any]) -> None:
-    """Draw a vector as bars, each with its value; many as columns without."""
-    decimals = 0 if values.dtype.kind in "biu" else 4
-    values = values.astype(np.float64)
-    finite = np.where(np.isfinite(values), values, 0.0)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=_INK, labelsize=8, length=0)
-    if len(values) > 16:
-        axes.bar(np.arange(len(values)), finite, color=_BLUE, width=1.0)
-        return
-    places = np.arange(len(values))
-    axes.barh(places, finite, color=_BLUE, height=0.6)
-    axes.axvline(0, color=_FAINT, linewidth=0.8)
-    axes.set_yticks(places, [f"[{i}]  {value:+.{decimals}f}" for i, value in enumerate(values)], family="monospace")
-    axes.tick_params(axis="y", pad=6)
-    axes.set_xticks([])
-    axes.invert_yaxis()
-    most = max(float(np.abs(finite).max()), 1e-9)
-    axes.set_xlim(-1.1 * most, 1.1 * most)

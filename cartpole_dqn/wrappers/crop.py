@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -15,7 +16,7 @@ import numpy as np
 
 from cartpole_dqn.wrappers.checks import came, is_fraction_like, is_whole, length, one_of, plain, span
 from cartpole_dqn.wrappers.image import Image, ImageWrapper, wrappers_of
-from cartpole_dqn.wrappers.locators import find_locator
+from cartpole_dqn.wrappers.locators import FOLLOW, find_locator
 
 Range = Sequence[int] | Sequence[float] | None
 EDGES = ("clamp", "pad")
@@ -48,6 +49,7 @@ class Crop(ImageWrapper):
         self._part = self.layout.window(kept_rows, kept_columns)
         out = self.layout.resized(kept_rows.stop - kept_rows.start, kept_columns.stop - kept_columns.start)
         self.narrows = out.width < self.layout.width
+        self.window = (kept_rows, kept_columns)
         self._give(out, self.source.low[self._part], self.source.high[self._part], self.source.dtype)
 
     def observation(self, observation: Image) -> Image:
@@ -60,7 +62,8 @@ class CenteredCrop(ImageWrapper):
 
     One window, placed by the present state, is laid over all channels and all pictures of a stack: after a
     `FrameDifference` that keeps the picture, both stay in register and motion of the centre remains visible. The dtype
-    stays. A locator tells a fraction f of the picture's width; the window's columns begin at int(f W) - width // 2.
+    stays. A locator tells a fraction f of the picture's width; the window's columns begin at int(f W) - width // 2,
+    and its rows likewise where they follow. Along an axis that does not follow, the window is in the middle.
 
     Args:
         env: its observations are pictures.
@@ -69,19 +72,23 @@ class CenteredCrop(ImageWrapper):
             "cart": the cart of CartPole, from `state[0]` and `x_threshold` of the unwrapped environment, in the picture
             of the whole track; "centre": the middle; "brightest", "darkest": the blob of such pixels;
             {"color": [r, g, b], "tolerance": t}: the blob of pixels that differ from the colour by at most t in each
-            channel (0 by default); "module:attr": a callable (env, picture) -> fraction of the picture's width, or None
-            for the middle. Blobs and callables see the part that `rows` and `columns` leave, the newest of a stack, and
-            of channels those that show the present, if any do: [H, W] or [H, W, C].
-        height: rows of the window, in the middle of what `rows` leaves: an int or a float likewise. None: all of it.
+            channel (0 by default); "module:attr": a callable (env, picture) -> fraction of the picture's width (of its
+            height to follow "rows", a pair of both to follow "both"). Blobs and callables see the part that `rows` and
+            `columns` leave, the newest of a stack, and of channels those that show the present, if any do: [H, W] or
+            [H, W, C]. Where no blob is, or a callable returns None, the window is in the middle, whatever came before:
+            the same picture always gives the same window.
+        height: rows of the window: an int or a float likewise. None: all that `rows` leaves.
         rows: [first, last) cut out beforehand: two ints in pixels or two floats in 0..1.
         columns: the same for columns.
         edges: "clamp": the window stops at the picture's edge; "pad": it goes on, and what lies beyond has the value of
             the picture's top left pixel, per channel: the background, in most drawings.
+        follow: what moves with the centre: "columns" (the window goes left and right), "rows" (up and down), "both".
 
     Raises:
         TypeError: an argument of the wrong kind.
-        ValueError: a window larger than the picture (with "pad": only in height), an unknown locator, a blob where only
-            differences are seen, "cart" without a cart or on a picture whose columns were cut already.
+        ValueError: a window larger than the picture (with "pad": only along an axis that does not follow), rows that
+            follow without a height, an unknown locator, a blob where only differences are seen, "cart" without a cart,
+            on a picture whose columns were cut already, or for rows.
 
     >>> from cartpole_dqn.wrappers.render import RenderObservation
     >>> env = RenderObservation(gymnasium.make("CartPole-v1", render_mode="rgb_array"), rows=[160, 320])
@@ -98,6 +105,7 @@ class CenteredCrop(ImageWrapper):
         rows: Range = None,
         columns: Range = None,
         edges: str = "clamp",
+        follow: str = "columns",
     ) -> None:
         super().__init__(
             env,
@@ -107,87 +115,73 @@ class CenteredCrop(ImageWrapper):
             rows=plain(rows),
             columns=plain(columns),
             edges=edges,
+            follow=follow,
         )
-        self._pads = one_of(self.who, "edges", edges, EDGES) == "pad"
-        self._strip = span(self.who, "rows", rows, self.layout.height)
-        self._columns = span(self.who, "columns", columns, self.layout.width)
-        self._rows = self._window_rows(height)
-        self._width = self._window_width(width)
+        pads = one_of(self.who, "edges", edges, EDGES) == "pad"
+        self._follow = one_of(self.who, "follow", follow, FOLLOW)
+        across, down = self._follow != "rows", self._follow != "columns"
+        if down and height is None:
+            raise ValueError(f"CenteredCrop: to follow {follow!r} it needs a height: how many rows the window has.")
+        left = span(self.who, "rows", rows, self.layout.height), span(self.who, "columns", columns, self.layout.width)
+        self._rows = _Side.of("height", 1.0 if height is None else height, left[0], down, down and pads)
+        self._columns = _Side.of("width", width, left[1], across, across and pads)
         visible = sum(self.shows_now) or len(self.shows_now)
-        self._locator = find_locator(self.who, locator, env, visible)
+        self._locator = find_locator(self.who, locator, env, visible, self._follow)
         self._check_order()
-        self.narrows = self._width != self.layout.width
-        out = self.layout.resized(self._rows.stop - self._rows.start, self._width)
+        self.narrows = self._columns.length != self.layout.width or self._columns.pads
+        out = self.layout.resized(self._rows.length, self._columns.length)
         self._give(out, *self.layout.bounds(self.source), self.source.dtype)
 
     def observation(self, observation: Image) -> Image:
         """Return the window of `observation`, as a copy."""
-        start = self._centre(observation) - self._width // 2
-        if self._pads:
-            return self._padded(observation, start)
-        start = min(max(start, self._columns.start), self._columns.stop - self._width)
-        return observation[self.layout.window(self._rows, slice(start, start + self._width))].copy()
-
-    def _padded(self, observation: Image, start: int) -> Image:
-        first, last = self._columns.start, self._columns.stop
-        window = self.layout.window
+        x, y = self._centre(observation)
+        self.window = rows, columns = self._rows.window(y), self._columns.window(x)
+        seen_rows, seen_columns = self._rows.inside(rows), self._columns.inside(columns)
+        if (seen_rows, seen_columns) == (rows, columns):
+            return observation[self.layout.window(rows, columns)].copy()
         padded = np.empty(self.out.shape, observation.dtype)
-        padded[...] = observation[window(slice(self._strip.start, self._strip.start + 1), slice(first, first + 1))]
-        begin, end = max(start, first), min(start + self._width, last)
-        if begin < end:
-            covered = window(slice(None), slice(begin - start, end - start))
-            padded[covered] = observation[window(self._rows, slice(begin, end))]
+        top, left = self._rows.first, self._columns.first
+        padded[...] = observation[self.layout.window(slice(top, top + 1), slice(left, left + 1))]
+        covered = self.layout.window(_shifted(seen_rows, rows.start), _shifted(seen_columns, columns.start))
+        padded[covered] = observation[self.layout.window(seen_rows, seen_columns)]
         return padded
 
-    def _centre(self, observation: Image) -> int:
-        """Return the column of `observation` at which the window's centre is."""
-        first: int = self._columns.start
-        last: int = self._columns.stop
+    def _centre(self, observation: Image) -> tuple[int | None, int | None]:
+        """Return the column and the row of `observation` at which the window's centre is; None is the middle."""
         looks = self._locator.looks
         found = self._locator.find(self.env, self._picture(observation) if looks else observation)
         if found is None:
-            return (first + last) // 2
-        fraction = min(max(self._checked(found), 0.0), 1.0)
-        if looks:
-            return first + int(fraction * (last - first))
-        return int(fraction * self.layout.width)
+            return None, None
+        if not looks:  # It knows of the whole picture.
+            return int(_within(self._checked(found)) * self.layout.width), None
+        if self._follow == "columns":
+            return self._columns.at(self._checked(found)), None
+        if self._follow == "rows":
+            return None, self._rows.at(self._checked(found))
+        if not isinstance(found, list | tuple | np.ndarray) or len(found) != 2:
+            raise TypeError(
+                f"CenteredCrop: the locator {self._locator.name} must return two fractions, of the picture's width and "
+                f"of its height, or None, to follow 'both', got {came(found)}."
+            )
+        return self._columns.at(self._checked(found[0])), self._rows.at(self._checked(found[1]))
 
     def _checked(self, fraction: Any) -> float:
         who = f"CenteredCrop: the locator {self._locator.name}"
+        size = "height" if self._follow == "rows" else "width"
         if not (is_fraction_like(fraction) or is_whole(fraction)):
-            raise TypeError(f"{who} must return a fraction of the picture's width or None, got {came(fraction)}.")
+            raise TypeError(f"{who} must return a fraction of the picture's {size} or None, got {came(fraction)}.")
         if not math.isfinite(fraction):
-            raise ValueError(f"{who} must return a finite fraction of the picture's width, got {fraction}.")
+            raise ValueError(f"{who} must return a finite fraction of the picture's {size}, got {fraction}.")
         return float(fraction)
 
     def _picture(self, observation: Image) -> Image:
         """Return what a locator looks at: the newest picture, the part that is left, the channels that show the now."""
-        seen = observation[self.layout.window(self._strip, self._columns)]
+        seen = observation[self.layout.window(self._rows.left, self._columns.left)]
         if self.layout.stacked:
             seen = seen[-1]
         if self.layout.channelled and any(self.shows_now) and not all(self.shows_now):
             seen = seen[..., list(self.shows_now)]
         return seen
-
-    def _window_rows(self, height: int | float | None) -> slice:
-        if height is None:
-            return self._strip
-        available = self._strip.stop - self._strip.start
-        wanted = length(self.who, "height", height, available)
-        if wanted > available:
-            raise ValueError(f"CenteredCrop: height must be at most the picture's {available} rows, got {wanted}.")
-        start = self._strip.start + (available - wanted) // 2
-        return slice(start, start + wanted)
-
-    def _window_width(self, width: int | float) -> int:
-        available = self._columns.stop - self._columns.start
-        wanted = length(self.who, "width", width, available)
-        if wanted > available and not self._pads:
-            raise ValueError(
-                f"CenteredCrop: width must be at most the picture's {available} columns, got {wanted}. "
-                f"Use edges='pad' for a wider window."
-            )
-        return wanted
 
     def _check_order(self) -> None:
         if self._locator.needs_present and not any(self.shows_now):
@@ -204,3 +198,59 @@ class CenteredCrop(ImageWrapper):
                     f"{type(wrapper).__name__} before it cut columns away. Put CenteredCrop before it, or give "
                     f"CenteredCrop the columns."
                 )
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The window along one axis of the picture, which has `first` to `last` left to cut from."""
+
+    first: int
+    last: int
+    length: int
+    follows: bool
+    pads: bool
+
+    @classmethod
+    def of(cls, name: str, wanted: int | float, left: slice, follows: bool, pads: bool) -> _Side:
+        """Return the window of a `wanted` length; raise `TypeError` or `ValueError` where it is none or too long."""
+        available = left.stop - left.start
+        pixels = length("CenteredCrop", name, wanted, available)
+        if pixels > available and not pads:
+            unit = "columns" if name == "width" else "rows"
+            mend = " Use edges='pad' for a wider window." if follows else ""
+            raise ValueError(
+                f"CenteredCrop: {name} must be at most the picture's {available} {unit}, got {pixels}.{mend}"
+            )
+        return cls(left.start, left.stop, pixels, follows, pads)
+
+    @property
+    def left(self) -> slice:
+        """What there is to cut from."""
+        return slice(self.first, self.last)
+
+    def at(self, fraction: float) -> int:
+        """Return the pixel at a fraction of what is left."""
+        return self.first + int(_within(fraction) * (self.last - self.first))
+
+    def window(self, centre: int | None) -> slice:
+        """Return the window around a pixel; around the middle for None or where it does not follow."""
+        if not self.follows:
+            start = self.first + (self.last - self.first - self.length) // 2
+        else:
+            start = ((self.first + self.last) // 2 if centre is None else centre) - self.length // 2
+            if not self.pads:
+                start = min(max(start, self.first), self.last - self.length)
+        return slice(start, start + self.length)
+
+    def inside(self, window: slice) -> slice:
+        """Return the part of a window that lies in the picture; an empty one where none does."""
+        begin = min(max(window.start, self.first), self.last)
+        return slice(begin, max(begin, min(window.stop, self.last)))
+
+
+def _within(fraction: float) -> float:
+    return min(max(fraction, 0.0), 1.0)
+
+
+def _shifted(part: slice, origin: int) -> slice:
+    return slice(part.start - origin, part.stop - origin)

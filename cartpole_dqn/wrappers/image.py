@@ -83,6 +83,8 @@ class ImageWrapper(gymnasium.ObservationWrapper[Image, Any, Image], RecordConstr
     """The axes of what comes out; `layout` has those of what comes in."""
     narrows: bool = False
     """Whether the picture that comes out is no longer the whole width of what came in."""
+    window: tuple[slice, slice] | None = None
+    """Where it cuts: the rows and columns that were kept of the last picture; beyond the picture where padded."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], **arguments: Any) -> None:
         RecordConstructorArgs.__init__(self, **arguments)

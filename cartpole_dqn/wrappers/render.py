@@ -14,15 +14,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.error import Error as GymnasiumError
 from gymnasium.utils import RecordConstructorArgs
-from numpy.typing import NDArray
 
 from cartpole_dqn.wrappers.checks import plain, span
+from cartpole_dqn.wrappers.frames import Frame, as_colours, kind_of, mend, remedy
 from cartpole_dqn.wrappers.image import ImageWrapper, wrappers_of
 from cartpole_dqn.wrappers.probe import changes_rendering, sample_frame
 from cartpole_dqn.wrappers.surface import drawing_of, read
-
-Frame = NDArray[np.uint8]
 
 
 class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordConstructorArgs):
@@ -32,6 +31,9 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
     LunarLander), the drawing is read directly: the same bytes several times faster, see
     `cartpole_dqn.wrappers.surface`. Elsewhere, and where a wrapper in between has a say in rendering, `env.render()` is
     called, once per observation. Either way, draw in one thread at a time: pygame's polygons share memory.
+
+    Frames of one channel, [H, W] or [H, W, 1], become grey: three equal channels. Of four, the last (opacity) is left
+    off. What NumPy takes for an array of bytes will do as one.
 
     The frame's size is found without touching the environment: a copy of it, or a second one made from its spec, is
     reset with a fixed seed and rendered. Where neither can be made, the environment itself is rendered; if it cannot be
@@ -47,8 +49,8 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
         columns: the same for columns.
 
     Raises:
-        ValueError: another render mode; rows or columns outside the frame; a picture wrapper comes before; frames of
-            another kind or of varying size.
+        ValueError: another render mode; rows or columns outside the frame; a picture wrapper comes before; rendering
+            fails; frames of another kind or of varying size.
         TypeError: rows or columns are not two numbers of one kind.
 
     >>> env = gymnasium.make("CartPole-v1", render_mode="rgb_array")
@@ -70,17 +72,14 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
         gymnasium.ObservationWrapper.__init__(self, env)
         _require_frames(env)
         prepare_display()
-        frame = sample_frame(env)
-        if not _is_frame(frame):
-            raise ValueError(
-                f"RenderObservation: expected {env}.render() to give frames uint8 [H, W, 3], got {_kind(frame)}."
-            )
+        frame = _first_frame(env)
         self._shape = frame.shape
         self._rows = span("RenderObservation", "rows", rows, frame.shape[0])
         self._columns = span("RenderObservation", "columns", columns, frame.shape[1])
         kept = frame[self._rows, self._columns].shape
         self.observation_space = spaces.Box(0, 255, kept, np.uint8)
         self.narrows = kept[1] < frame.shape[1]
+        self.window = (self._rows, self._columns)
         self._base = env.unwrapped
         self._direct = not any(changes_rendering(wrapper) for wrapper in wrappers_of(env))
 
@@ -94,11 +93,14 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
             width, height = drawn.get_size()
             if (height, width, 3) == self._shape:
                 return read(drawn, self._rows, self._columns)
-        elif _is_frame(drawn) and drawn.shape == self._shape:
-            return np.array(drawn[self._rows, self._columns], order="C")
+        else:
+            frame = as_colours(drawn)
+            if frame is not None and frame.shape == self._shape:
+                return np.array(frame[self._rows, self._columns], order="C")
         raise ValueError(
             f"RenderObservation: expected frames uint8 {list(self._shape)} from {self.env}, as when it was wrapped, "
-            f"got {_kind(drawn)}. Wrap it after its size is set, and keep the size."
+            f"got {kind_of(drawn)}. Wrap it after its size is set, and keep the size. Or "
+            f"{mend('the frame cut or padded to one size')}"
         )
 
 
@@ -131,13 +133,21 @@ def _require_frames(env: gymnasium.Env[Any, Any]) -> None:
     )
 
 
-def _is_frame(frame: Any) -> bool:
-    return isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
-
-
-def _kind(drawn: Any) -> str:
-    if isinstance(drawn, np.ndarray):
-        return f"{drawn.dtype} {list(drawn.shape)}"
-    if hasattr(drawn, "get_size"):
-        return f"uint8 {[*reversed(drawn.get_size()), 3]}"
-    return type(drawn).__name__
+def _first_frame(env: gymnasium.Env[Any, Any]) -> Frame:
+    """Return a frame such as `env` will draw, as colours."""
+    try:
+        drawn = sample_frame(env)
+    except (GymnasiumError, ImportError):  # They say what is missing.
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"RenderObservation: {env} cannot be rendered: {type(error).__name__}: {error}. Call its render() after "
+            f"reset() alone to see why."
+        ) from error
+    frame = as_colours(drawn)
+    if frame is None:
+        raise ValueError(
+            f"RenderObservation: expected {env}.render() to give frames uint8 [H, W, 3], [H, W, 4] or [H, W], "
+            f"got {kind_of(drawn)}. To mend that, {mend(remedy(drawn))}"
+        )
+    return frame

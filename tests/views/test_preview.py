@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -10,10 +9,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.wrappers import FlattenObservation, FrameStackObservation, GrayscaleObservation
-from PIL import Image
 
-from cartpole_dqn.views.preview import Stage, draw_preview, preview_stages
-from cartpole_dqn.wrappers import CenteredCrop, Channel, FrameDifference, RenderObservation, Resize
+from cartpole_dqn.views.preview import preview_stages
+from cartpole_dqn.wrappers import CenteredCrop, Channel, Crop, FrameDifference, RenderObservation, Resize
 
 Chain = list[tuple[str, Callable[..., Any]]]
 
@@ -149,55 +147,30 @@ def test_the_same_seed_shows_the_same() -> None:
     assert not np.array_equal(first[0].obs, other[0].obs)
 
 
-def test_pixels_are_enlarged_to_squares_of_their_own_colour(tmp_path: Path) -> None:
-    (stage,) = preview_stages(Quadrants, [], seed=0)
-    draw_preview([stage], tmp_path / "preview.png")
-    picture = np.asarray(Image.open(tmp_path / "preview.png").convert("RGB"))
-    side = min(920 // 8, 300 // 6)
-    for colour in Quadrants.COLOURS:
-        rows, columns = np.where((picture == colour).all(axis=2))
-        assert len(rows) == pytest.approx(12 * side**2, rel=0.03)  # the frame's line lies over the edge
-        assert len(rows) >= 0.99 * (np.ptp(rows) + 1) * (np.ptp(columns) + 1)  # one solid block
+def test_stages_know_what_the_next_one_keeps() -> None:
+    stages = preview_stages(cartpole, PIXELS, seed=0)
+    whole = (slice(0, 40), slice(0, 150))
+    assert stages[0].kept == (slice(160, 320), slice(0, 600))
+    assert [stage.kept for stage in stages[1:4]] == [None, None, None]
+    assert stages[4].kept is not None
+    rows, columns = stages[4].kept
+    assert rows == whole[0]
+    assert np.array_equal(stages[4].obs[rows, columns], stages[5].obs)
+    assert stages[5].kept is None
+    shown: Chain = [
+        ("crop", functools.partial(Crop, rows=[2, 4], columns=[0.5, 1.0])),
+        ("window", functools.partial(CenteredCrop, width=9, edges="pad")),
+    ]
+    frame, render, cut, padded = preview_stages(Quadrants, [("render", RenderObservation), *shown], seed=0, steps=2)
+    assert (frame.kept, render.kept) == ((slice(0, 6), slice(0, 8)), (slice(2, 4), slice(4, 8)))
+    assert (cut.kept, padded.kept) == ((slice(0, 2), slice(-2, 7)), None)
 
 
-def test_no_difference_is_white(tmp_path: Path) -> None:
-    still = Stage("still", np.full((10, 12), 128, np.uint8), None, shows_now=(False,))
-    moved = Stage("moved", np.where(np.arange(12) < 6, 28, 228).astype(np.uint8)[None].repeat(10, 0), None, (False,))
-    draw_preview([still], tmp_path / "still.png")
-    draw_preview([moved], tmp_path / "moved.png")
-
-    def strong(name: str) -> tuple[int, int]:
-        picture = np.asarray(Image.open(tmp_path / name).convert("RGB")).astype(int)[:, 210:]
-        return int((picture[..., 0] - picture[..., 2] > 100).sum()), int(
-            (picture[..., 2] - picture[..., 0] > 100).sum()
+def test_a_cut_of_the_environments_own_pictures_is_none_of_the_frame() -> None:
+    def pictures() -> Any:
+        return gymnasium.wrappers.TransformObservation(
+            Quadrants(), lambda obs: np.full((20, 30), obs, np.uint8), spaces.Box(0, 255, (20, 30), np.uint8)
         )
 
-    assert strong("still.png") == (0, 0)
-    red, blue = strong("moved.png")
-    assert red == pytest.approx(blue, rel=0.05)
-    assert red > 10_000
-
-
-@pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
-def test_every_kind_of_stage_is_drawn(tmp_path: Path, ending: str) -> None:
-    stages = [
-        *preview_stages(cartpole, PIXELS, seed=0),
-        Stage("many numbers", np.linspace(-1, 1, 500), None),
-        Stage("not finite", np.array([np.nan, np.inf, 1.0]), None),
-        Stage("words", {"a": 1}, spaces.Dict(a=spaces.Discrete(3))),
-        Stage("scalar", np.array(3), spaces.Discrete(10)),
-        Stage("many channels", np.zeros((20, 30, 40), np.uint8), None),
-        Stage("floats", np.random.default_rng(0).random((20, 30)), spaces.Box(0, 1, (20, 30))),
-    ]
-    out = tmp_path / f"preview.{ending}"
-    draw_preview(stages, out)
-    assert Image.open(out).size[0] == 1148
-    assert [p.name for p in tmp_path.iterdir()] == [out.name]
-
-
-def test_nothing_to_draw_and_nowhere_to_draw_it(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="got none"):
-        draw_preview([], tmp_path / "x.png")
-    (stage,) = preview_stages(Quadrants, [], seed=0)
-    with pytest.raises(OSError, match="nowhere"):
-        draw_preview([stage], tmp_path / "nowhere" / "x.png")
+    frame, cut = preview_stages(pictures, [("crop", functools.partial(Crop, rows=[2, 9]))], seed=0, steps=2)
+    assert (frame.name, frame.kept, cut.obs.shape) == ("env.render()", None, (7, 30))

@@ -52,6 +52,9 @@ CHAINS: dict[str, Callable[[], Env]] = {
     "centered crop, color": lambda: CenteredCrop(
         strip(), width=100, locator={"color": (202, 152, np.uint8(101)), "tolerance": 3}
     ),
+    "centered crop, in the plane": lambda: CenteredCrop(
+        strip(), 200, "darkest", i(120), edges="pad", follow="both", columns=[0.1, 0.9]
+    ),
     "centered crop, own": lambda: CenteredCrop(strip(), width=100, locator="cartpole_dqn.wrappers.locators:cart"),
     "resize": lambda: Resize(strip(), height=i(40), antialias=yes()),
     "difference": lambda: FrameDifference(strip(), gap=i(2), keep_current=yes(), encoding="uint8"),

@@ -15,12 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartpole_dqn.wrappers import CenteredCrop, Channel, Crop, FrameDifference, RenderObservation, Resize
+from cartpole_dqn.wrappers.locators import FOLLOW
 
 DTYPES = st.sampled_from([np.uint8, np.int16, np.float32])
-FRACTION = 0.5
+PLACES = st.floats(-0.5, 1.5)
+FRACTION: Any = 0.5
 
 
-def told_fraction(env: gymnasium.Env[Any, Any], picture: Any) -> float | None:
+def told_fraction(env: gymnasium.Env[Any, Any], picture: Any) -> Any:
     """A locator for the tests: says what FRACTION is at the moment."""
     return FRACTION
 
@@ -109,44 +111,67 @@ def test_observations_that_are_no_pictures_are_refused() -> None:
 # CenteredCrop against a slow reference --------------------------------------------------------------------------------
 
 
-def window_by_hand(picture: Any, rows: slice, centre: int, width: int, pad: bool) -> Any:
-    """Column by column, for pictures [H, W] or [H, W, C]."""
-    last = picture.shape[1]
-    start = centre - width // 2
-    if not pad:
-        start = max(0, min(start, last - width))
-    columns = []
-    for column in range(start, start + width):
-        inside = 0 <= column < last
-        strip = picture[rows, column] if inside else np.broadcast_to(picture[rows.start, 0], picture[rows, 0].shape)
-        columns.append(strip)
-    return np.stack(columns, axis=1)
+def window_by_hand(picture: Any, rows: slice, top: int, left: int, height: int, width: int) -> Any:
+    """Pixel by pixel, for pictures [H, W] or [H, W, C] of which `rows` and all columns are left."""
+    window = np.empty((height, width, *picture.shape[2:]), picture.dtype)
+    for i in range(height):
+        for j in range(width):
+            row, column = top + i, left + j
+            inside = rows.start <= row < rows.stop and 0 <= column < picture.shape[1]
+            window[i, j] = picture[row, column] if inside else picture[rows.start, 0]
+    return window
 
 
-@given(shapes(), DTYPES, st.booleans(), st.one_of(st.none(), st.floats(-0.5, 1.5)), st.data())
-@settings(max_examples=80, deadline=None)
+def start_by_hand(first: int, last: int, length: int, fraction: float | None, pad: bool) -> int:
+    """Where a window that follows begins, of what is left from `first` to `last`."""
+    middle = (first + last) // 2
+    centre = middle if fraction is None else first + int(min(max(fraction, 0.0), 1.0) * (last - first))
+    start = centre - length // 2
+    return start if pad else max(first, min(start, last - length))
+
+
+@given(
+    shapes(), DTYPES, st.booleans(), st.one_of(st.none(), st.tuples(PLACES, PLACES)), st.sampled_from(FOLLOW), st.data()
+)
+@settings(max_examples=120, deadline=None)
 def test_windows(
-    pictures: Any, play: Any, case: Any, dtype: Any, pad: bool, fraction: float | None, data: st.DataObject
+    pictures: Any,
+    play: Any,
+    case: Any,
+    dtype: Any,
+    pad: bool,
+    place: tuple[float, float] | None,
+    follow: str,
+    data: st.DataObject,
 ) -> None:
     shape, axis = case
-    height, width = shape[axis : axis + 2]
-    window = data.draw(st.integers(1, width + (5 if pad else 0)))
-    top = data.draw(st.integers(0, height - 1))
-    rows = slice(top, data.draw(st.integers(top + 1, height)))
-    say(fraction)
+    rows_before, columns_before = shape[axis : axis + 2]
+    top = data.draw(st.integers(0, rows_before - 1))
+    rows = slice(top, data.draw(st.integers(top + 1, rows_before)))
+    across, down = follow != "rows", follow != "columns"
+    width = data.draw(st.integers(1, columns_before + (5 if pad and across else 0)))
+    height = data.draw(st.integers(1, rows.stop - rows.start + (5 if pad and down else 0)))
+    x, y = place or (None, None)
+    say(None if place is None else {"columns": x, "rows": y, "both": place}[follow])
     env = CenteredCrop(
-        pictures(shape, dtype), window, TOLD, rows=[rows.start, rows.stop], edges="pad" if pad else "clamp"
+        pictures(shape, dtype),
+        width,
+        TOLD,
+        height,
+        [rows.start, rows.stop],
+        edges="pad" if pad else "clamp",
+        follow=follow,
     )
-    centre = width // 2 if fraction is None else int(min(max(fraction, 0.0), 1.0) * width)
+    left = start_by_hand(0, columns_before, width, x, pad) if across else (columns_before - width) // 2
+    upper = start_by_hand(top, rows.stop, height, y, pad) if down else top + (rows.stop - top - height) // 2
     seen = [picture.copy() for picture in play(pictures(shape, dtype))]
     for picture, part in zip(seen, play(env), strict=True):
-        if axis:
-            expected = np.stack([window_by_hand(one, rows, centre, window, pad) for one in picture])
-        else:
-            expected = window_by_hand(picture, rows, centre, window, pad)
-        assert np.array_equal(part, expected)
+        stack = picture if axis else [picture]
+        expected = np.stack([window_by_hand(one, rows, upper, left, height, width) for one in stack])
+        assert np.array_equal(part, expected if axis else expected[0])
         assert part.dtype == dtype
         assert not np.shares_memory(part, picture)
+        assert env.window == (slice(upper, upper + height), slice(left, left + width))
 
 
 def test_height_is_taken_from_the_middle_of_the_rows(pictures: Any) -> None:
@@ -258,6 +283,11 @@ def test_one_window_for_the_picture_and_its_difference(cartpole: gymnasium.Env[A
         ({"width": 3, "edges": "wrap"}, ValueError, "edges must be one of clamp, pad, got 'wrap'"),
         ({"width": 3, "edges": "clamped"}, ValueError, "Did you mean 'clamp'"),
         ({"width": 3, "edges": 1}, TypeError, "edges"),
+        ({"width": 3, "follow": "row"}, ValueError, "follow must be one of columns, rows, both, got 'row'.*'rows'"),
+        ({"width": 3, "follow": "both"}, ValueError, "to follow 'both' it needs a height"),
+        ({"width": 10, "height": 3, "follow": "rows", "edges": "pad"}, ValueError, "at most the picture's 9 columns"),
+        ({"width": 3, "height": 9, "follow": "rows"}, ValueError, "picture's 8 rows, got 9. Use edges='pad'"),
+        ({"width": 3, "height": 3, "follow": "both", "locator": "cart"}, ValueError, "follow 'columns'"),
         ({"width": 3, "locator": "cart"}, ValueError, "reads state.* has no x_threshold and no state"),
         ({"width": 3, "locator": "center"}, ValueError, "Did you mean 'centre'"),
         ({"width": 3, "locator": told_fraction}, TypeError, "Name a function of your own as 'module:attr'"),
@@ -279,6 +309,25 @@ def test_what_a_locator_must_not_return(pictures: Any, answer: Any, error: type[
     say(answer)
     with pytest.raises(error, match=r"locator 'tests_of_crop_locators:told_fraction' must return a .*fraction"):
         env.reset(seed=0)
+
+
+@pytest.mark.parametrize("answer", [0.5, "ab", (0.5,), (0.5, 0.5, 0.5), (0.5, "top"), (0.5, None)])
+def test_what_a_locator_must_not_return_for_both(pictures: Any, answer: Any) -> None:
+    env = CenteredCrop(pictures((8, 9, 3)), width=3, height=3, locator=TOLD, follow="both")
+    say(answer)
+    with pytest.raises(TypeError, match=r"locator 'tests_of_crop_locators:told_fraction' must return .*fraction"):
+        env.reset(seed=0)
+    say(np.array([0.5, 0.5]))
+    env.reset(seed=0)
+
+
+def test_a_window_that_nothing_is_found_for_is_in_the_middle_whatever_came_before(pictures: Any) -> None:
+    env = CenteredCrop(pictures((8, 9, 3)), width=3, locator={"color": [1, 2, 3]})
+    seen, nothing = np.zeros((8, 9, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)
+    seen[2:4, 0:2] = (1, 2, 3)
+    assert np.array_equal(env.observation(seen), seen[:, 0:3])
+    assert np.array_equal(env.observation(nothing), nothing[:, 3:6])
+    assert env.window == (slice(0, 8), slice(3, 6))
 
 
 @pytest.mark.parametrize("locator", ["brightest", "darkest", {"color": [0]}])
@@ -331,6 +380,8 @@ def test_the_cart_in_a_picture_that_was_narrowed_is_refused(cartpole: gymnasium.
         CenteredCrop(CenteredCrop(whole, width=300), width=80, locator="cart")
     with pytest.raises(ValueError, match="but RenderObservation before it"):
         CenteredCrop(RenderObservation(cartpole, columns=[0.0, 0.5]), width=80, locator="cart")
+    with pytest.raises(ValueError, match="but CenteredCrop before it"):
+        CenteredCrop(CenteredCrop(whole, width=600, edges="pad"), width=80, locator="cart")
     CenteredCrop(Crop(whole, rows=[100, 200], columns=[0.0, 1.0]), width=80, locator="cart")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import gymnasium
@@ -11,47 +12,86 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartpole_dqn.wrappers import CenteredCrop, Channel, RenderObservation
-from cartpole_dqn.wrappers.locators import brightest, colour, darkest, find_locator
+from cartpole_dqn.wrappers.locators import FOLLOW, brightest, colour, darkest, find_locator
 
 
-def blob_by_hand(mask: Any) -> float | None:
-    """The heaviest run of columns above the least count, its mean column; pixel by pixel."""
-    height, width = mask.shape
-    counts = [sum(bool(mask[y, x]) for y in range(height)) for x in range(width)]
-    weights = [count - min(counts) for count in counts]
+def run_by_hand(counts: list[int]) -> list[int]:
+    """The heaviest run of places above the least count."""
     runs: list[list[int]] = []
-    for x in range(width):
-        if weights[x] > 0:
-            if x > 0 and weights[x - 1] > 0:
-                runs[-1].append(x)
+    for place, count in enumerate(counts):
+        if count > min(counts):
+            if place > 0 and counts[place - 1] > min(counts):
+                runs[-1].append(place)
             else:
-                runs.append([x])
-    if not runs:
+                runs.append([place])
+    return max(runs, key=lambda run: sum(counts[place] - min(counts) for place in run), default=[])
+
+
+def centre_by_hand(counts: list[int]) -> float | None:
+    """The mean place of the heaviest run, as a fraction."""
+    run = run_by_hand(counts)
+    weights = [counts[place] - min(counts) for place in run]
+    if not run:
         return None
-    best = max(runs, key=lambda run: sum(weights[x] for x in run))
-    return float(sum(weights[x] * (x + 0.5) for x in best) / sum(weights[x] for x in best) / width)
+    return sum(w * (place + 0.5) for w, place in zip(weights, run, strict=True)) / sum(weights) / len(counts)
+
+
+def blob_by_hand(mask: Any, follow: str = "columns") -> Any:
+    """Pixel by pixel."""
+    height, width = mask.shape
+    columns = [sum(bool(mask[y, x]) for y in range(height)) for x in range(width)]
+    rows = [sum(bool(mask[y, x]) for x in range(width)) for y in range(height)]
+    if follow == "rows":
+        return centre_by_hand([0 if count == width else count for count in rows])
+    across = centre_by_hand(columns)
+    if follow == "columns" or across is None:
+        return across
+    run = run_by_hand(columns)
+    here = [0 if rows[y] == width else sum(bool(mask[y, x]) for x in run) for y in range(height)]
+    down = centre_by_hand(here)
+    return across, 0.5 if down is None else down
 
 
 ENV: Any = None
 
 
-@given(st.integers(1, 8), st.integers(1, 20), st.integers(0, 2**32), st.sampled_from([np.uint8, np.float32, np.int16]))
-@settings(max_examples=80, deadline=None)
-def test_blobs(height: int, width: int, seed: int, dtype: Any) -> None:
+@given(
+    st.integers(1, 8),
+    st.integers(1, 20),
+    st.integers(0, 2**32),
+    st.sampled_from([np.uint8, np.float32, np.int16]),
+    st.sampled_from(FOLLOW),
+)
+@settings(max_examples=120, deadline=None)
+def test_blobs(height: int, width: int, seed: int, dtype: Any, follow: str) -> None:
     picture = np.random.default_rng(seed).integers(0, 4, (height, width, 2)).astype(dtype) * dtype(20)
     light = picture.astype(float).sum(axis=-1)
     edge = (light.max() - light.min()) / 10
-    for find, mask in [
-        (darkest, light < light.min() + edge),
-        (brightest, light > light.max() - edge),
-        (colour((20.0, 40.0), 20.0), (abs(picture.astype(float) - [20, 40]) <= 20).all(axis=-1)),
-    ]:
-        found, expected = find(ENV, picture), blob_by_hand(mask)
+    cases: list[tuple[Any, Any]] = [
+        (functools.partial(darkest, follow=follow), light < light.min() + edge),
+        (functools.partial(brightest, follow=follow), light > light.max() - edge),
+        (colour((20.0, 40.0), 20.0, follow), (abs(picture.astype(float) - [20, 40]) <= 20).all(axis=-1)),
+    ]
+    for find, mask in cases:
+        found, expected = find(ENV, picture), blob_by_hand(mask, follow)
         assert (found is None) == (expected is None)
-        assert found is None or abs(found - expected) < 1e-6  # type: ignore[operator]
+        assert found is None or np.allclose(found, expected, rtol=0, atol=1e-6)
     one = picture[..., 0]
-    assert darkest(ENV, one) == darkest(ENV, picture[..., :1])
-    assert colour((20.0,), 0.0)(ENV, one) == blob_by_hand(one == 20)
+    assert darkest(ENV, one, follow) == darkest(ENV, picture[..., :1], follow)
+    assert colour((20.0,), 0.0, follow)(ENV, one) == blob_by_hand(one == 20, follow)
+
+
+def test_an_agent_in_the_plane_is_found_above_the_ground() -> None:
+    picture = np.full((60, 90, 3), 255, np.uint8)
+    picture[50:] = 20  # the ground, in every column
+    picture[11:17, 70:80] = 20
+    place = darkest(ENV, picture, "both")
+    assert place == pytest.approx((75 / 90, 14 / 60))
+    assert darkest(ENV, picture) == pytest.approx(75 / 90)
+    assert darkest(ENV, picture, "rows") == pytest.approx(14 / 60)
+    picture[:50, 70:80] = 20
+    assert darkest(ENV, picture, "both") == pytest.approx((75 / 90, 25 / 60))
+    assert darkest(ENV, picture[:50], "both") == pytest.approx((75 / 90, 0.5)), "as high as the picture"
 
 
 def test_the_cart_is_the_darkest_blob_and_the_track_does_not_disturb(cartpole: gymnasium.Env[Any, Any]) -> None:
@@ -61,11 +101,11 @@ def test_the_cart_is_the_darkest_blob_and_the_track_does_not_disturb(cartpole: g
     for x in (-1.7, -0.4, 0.0, 0.9, 1.6):
         base.state = np.array([x, 0.0, 0.05, 0.0])
         place = x / 4.8 + 0.5
-        found = darkest(cartpole, strip.observation(None))
+        found: Any = darkest(cartpole, strip.observation(None))
         assert found is not None
         assert abs(found - place) * 600 < 2
     base.state = np.array([1.0, 0.0, 0.0, 0.0])
-    pole = colour((202.0, 152.0, 101.0), 0.0)(cartpole, strip.observation(None))
+    pole: Any = colour((202.0, 152.0, 101.0), 0.0)(cartpole, strip.observation(None))
     assert pole is not None
     assert abs(pole - (1.0 / 4.8 + 0.5)) * 600 < 2
 

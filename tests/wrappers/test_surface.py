@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pygame
 import pytest
 from gymnasium.envs.classic_control import AcrobotEnv, CartPoleEnv, MountainCarEnv, PendulumEnv
 from gymnasium.envs.toy_text import FrozenLakeEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,21 +45,52 @@ def assert_same_episode(fast: gymnasium.Env[Any, Any], plain: gymnasium.Env[Any,
             assert observation.tobytes() == np.asarray(plain.render()).tobytes()
 
 
+def drawn(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
+    return gymnasium.make(env_id, render_mode="rgb_array", **kwargs)
+
+
 @pytest.mark.parametrize("env_id", DRAWN_BY_PYGAME)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_bytes_of_random_episodes(env_id: str, seed: int) -> None:
-    plain = gymnasium.make(env_id, render_mode="rgb_array")
-    fast = RenderObservation(gymnasium.make(env_id, render_mode="rgb_array"))
+@given(st.integers(0, 2**32), st.integers(3, 30))
+@settings(max_examples=4, deadline=None)
+def test_bytes_of_random_episodes(env_id: str, seed: int, length: int) -> None:
+    plain, fast = drawn(env_id, max_episode_steps=length), drawn(env_id, max_episode_steps=length)
     assert drawing_of(type(plain.unwrapped).render) is not None
-    assert_same_episode(fast, plain, seed, 60)
+    assert_same_episode(RenderObservation(fast), plain, seed, 35)
 
 
 def test_bytes_of_lunar_lander_whose_drawing_ages_its_sparks() -> None:
     pytest.importorskip("Box2D", reason="needs the box2d extra")
-    plain = gymnasium.make("LunarLander-v3", render_mode="rgb_array")
-    fast = RenderObservation(gymnasium.make("LunarLander-v3", render_mode="rgb_array"))
+    plain = drawn("LunarLander-v3")
     assert drawing_of(type(plain.unwrapped).render) is not None
-    assert_same_episode(fast, plain, 0, 120)
+    for seed in (0, 1):  # Both crash within these steps and begin anew.
+        assert_same_episode(RenderObservation(drawn("LunarLander-v3")), plain, seed, 110)
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_bytes_in_other_processes(context: str) -> None:
+    if context not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"processes are not started by {context} here")
+    env_id = "LunarLander-v3" if importlib.util.find_spec("Box2D") else "Acrobot-v1"
+    lanes = AsyncVectorEnv(
+        [lambda: RenderObservation(drawn(env_id), rows=[100, 300])] * 2,
+        autoreset_mode=AutoresetMode.DISABLED,
+        context=context,
+    )
+    plain = [drawn(env_id) for _ in range(2)]
+    try:
+        lanes.reset(seed=[3, 4])
+        for i, env in enumerate(plain):
+            env.reset(seed=3 + i)
+            env.render()
+        lanes.action_space.seed(0)
+        for _ in range(20):  # Too few for an episode's end.
+            actions = lanes.action_space.sample()
+            observations = lanes.step(actions)[0]
+            for observation, action, env in zip(observations, actions, plain, strict=True):
+                env.step(action)
+                assert observation.tobytes() == np.asarray(env.render())[100:300].tobytes()
+    finally:
+        lanes.close()
 
 
 def test_several_alive_and_one_closed() -> None:
@@ -135,6 +168,22 @@ class Larger(CartPoleEnv):
         self.screen_width, self.screen_height = 701, 333
 
 
+class SmallAcrobot(AcrobotEnv):
+    SCREEN_DIM = 123
+
+
+class FlatMountain(MountainCarEnv):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.screen_width, self.screen_height = 321, 97
+
+
+class LargePendulum(PendulumEnv):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.screen_dim = 611
+
+
 def decorated(render: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def darker(self: Any) -> Any:
         return render(self) // 2
@@ -157,11 +206,32 @@ class Decorated(CartPoleEnv):
         (DrawsMore, True),
         (Hilly, True),
         (Larger, True),
+        (SmallAcrobot, True),
+        (FlatMountain, True),
+        (LargePendulum, True),
     ],
 )
 def test_subclasses_that_draw_differently(cls: Any, fast: bool) -> None:
     assert (drawing_of(cls.render) is not None) == fast
     assert_same_episode(RenderObservation(cls(render_mode="rgb_array")), cls(render_mode="rgb_array"), 3, 60)
+
+
+def test_several_sizes_and_drawings_alive_at_once() -> None:
+    classes = [CartPoleEnv, Larger, DrawsMore, Mirrored, SmallAcrobot, Larger]
+    fast = [RenderObservation(cls(render_mode="rgb_array")) for cls in classes]
+    plain = [cls(render_mode="rgb_array") for cls in classes]
+    for i in range(len(classes)):
+        fast[i].reset(seed=i)
+        plain[i].reset(seed=i)
+    order = np.random.default_rng(0).integers(0, len(classes), 60)
+    for i in order:
+        observation, _, ended, *_ = fast[i].step(int(i) % 2)
+        plain[i].step(int(i) % 2)
+        assert observation.tobytes() == np.asarray(plain[i].render()).tobytes()
+        if ended:
+            fast[i].reset()
+            plain[i].reset()
+    assert set(order.tolist()) == set(range(len(classes)))
 
 
 def test_rendering_redefined_on_the_instance_or_the_class(monkeypatch: pytest.MonkeyPatch) -> None:

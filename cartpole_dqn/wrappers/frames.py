@@ -1,0 +1,66 @@
+"""What environments call a frame, and what it takes to be one here: bytes of red, green and blue.
+
+* `as_colours`: a frame as uint8 [H, W, 3], where it can be seen as one.
+* `kind_of`, `remedy`, `mend`: words for what came, what should have come, and how to get there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Frame = NDArray[np.uint8]
+
+
+def as_colours(drawn: Any) -> Frame | None:
+    """Return what was drawn as red, green and blue, without copying; None where it is no frame of bytes."""
+    if not isinstance(drawn, np.ndarray):
+        drawn = _as_array(drawn)
+    if drawn is None or drawn.dtype != np.uint8 or drawn.ndim not in (2, 3) or 0 in drawn.shape:
+        return None
+    channels = 1 if drawn.ndim == 2 else drawn.shape[2]
+    if channels in (3, 4):
+        frame: Frame = drawn[..., :3]
+        return frame
+    return np.broadcast_to(drawn.reshape(*drawn.shape[:2], 1), (*drawn.shape[:2], 3)) if channels == 1 else None
+
+
+def kind_of(drawn: Any) -> str:
+    """Return dtype and shape of what was drawn, or its type."""
+    if hasattr(drawn, "get_size"):
+        return f"uint8 {[*reversed(drawn.get_size()), 3]}"
+    array = _as_array(drawn)
+    return type(drawn).__name__ if array is None else f"{array.dtype} {list(array.shape)}"
+
+
+def remedy(drawn: Any) -> str:
+    """Say what `render` should rather have returned."""
+    if drawn is None:
+        return "a frame"
+    if isinstance(drawn, list | tuple):
+        return "the last frame of the list, as an array"
+    array = _as_array(drawn)
+    if array is None or array.ndim not in (2, 3):
+        return "such an array"
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] > 4:
+        return "np.moveaxis(frame, 0, -1)"
+    if array.dtype.kind in "bf":
+        return "(255 * frame).astype(np.uint8), where its values go from 0 to 1"
+    return "frame.astype(np.uint8), where its values go from 0 to 255"
+
+
+def mend(returned: str) -> str:
+    """Say how to make an environment's frames something else."""
+    return f"put a gymnasium.Wrapper of yours around it whose render() returns {returned}."
+
+
+def _as_array(drawn: Any) -> NDArray[Any] | None:
+    """Return the array in what another library drew; None for lists and whatever else is none."""
+    if not (hasattr(drawn, "__array__") or hasattr(drawn, "__array_interface__")):
+        return None
+    try:
+        return np.asarray(drawn)
+    except Exception:  # A tensor on a device, say, refuses in its library's own way.
+        return None

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from cartpole_dqn.views.preview import Stage
+from cartpole_dqn.views.preview_drawing import _marks, draw_preview
+
+COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30))
+
+
+def quadrants() -> Any:
+    """Four colours, 3 x 4 pixels each."""
+    frame = np.zeros((2 * 3, 2 * 4, 3), dtype=np.uint8)
+    for i, colour in enumerate(COLOURS):
+        frame[3 * (i // 2) : 3 * (i // 2) + 3, 4 * (i % 2) : 4 * (i % 2) + 4] = colour
+    return frame
+
+
+def picture_of(path: Path) -> Any:
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def test_pixels_are_enlarged_to_squares_of_their_own_colour(tmp_path: Path) -> None:
+    draw_preview([Stage("quadrants", quadrants(), None)], tmp_path / "preview.png")
+    picture = np.asarray(Image.open(tmp_path / "preview.png").convert("RGB"))
+    side = min(920 // 8, 300 // 6)
+    for colour in COLOURS:
+        rows, columns = np.where((picture == colour).all(axis=2))
+        assert len(rows) == pytest.approx(12 * side**2, rel=0.03)  # the frame's line lies over the edge
+        assert len(rows) >= 0.99 * (np.ptp(rows) + 1) * (np.ptp(columns) + 1)  # one solid block
+
+
+def test_no_difference_is_white(tmp_path: Path) -> None:
+    still = Stage("still", np.full((10, 12), 128, np.uint8), None, shows_now=(False,))
+    moved = Stage("moved", np.where(np.arange(12) < 6, 28, 228).astype(np.uint8)[None].repeat(10, 0), None, (False,))
+    draw_preview([still], tmp_path / "still.png")
+    draw_preview([moved], tmp_path / "moved.png")
+
+    def strong(name: str) -> tuple[int, int]:
+        picture = np.asarray(Image.open(tmp_path / name).convert("RGB")).astype(int)[:, 210:]
+        return int((picture[..., 0] - picture[..., 2] > 100).sum()), int(
+            (picture[..., 2] - picture[..., 0] > 100).sum()
+        )
+
+    assert strong("still.png") == (0, 0)
+    red, blue = strong("moved.png")
+    assert red == pytest.approx(blue, rel=0.05)
+    assert red > 10_000
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
+def test_every_kind_of_stage_is_drawn(tmp_path: Path, ending: str) -> None:
+    stages = [
+        Stage("kept", quadrants(), None, kept=(slice(1, 5), slice(-2, 4))),
+        Stage("a frame and its difference", np.zeros((40, 150, 2), np.uint8), None, (True, False)),
+        Stage("a stack", np.zeros((4, 20, 30), np.uint8), None, stacked=True),
+        Stage("many numbers", np.linspace(-1, 1, 500), None),
+        Stage("not finite", np.array([np.nan, np.inf, 1.0]), None),
+        Stage("words", {"a": 1}, spaces.Dict(a=spaces.Discrete(3))),
+        Stage("scalar", np.array(3), spaces.Discrete(10)),
+        Stage("many channels", np.zeros((20, 30, 40), np.uint8), None),
+        Stage("floats", np.random.default_rng(0).random((20, 30)), spaces.Box(0, 1, (20, 30))),
+    ]
+    out = tmp_path / f"preview.{ending}"
+    draw_preview(stages, out)
+    assert Image.open(out).size[0] == 1178
+    assert [p.name for p in tmp_path.iterdir()] == [out.name]
+
+
+def test_nothing_to_draw_and_nowhere_to_draw_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="got none"):
+        draw_preview([], tmp_path / "x.png")
+    stage = Stage("quadrants", quadrants(), None)
+    with pytest.raises(OSError, match="nowhere"):
+        draw_preview([stage], tmp_path / "nowhere" / "x.png")
+
+
+def test_what_is_kept_is_outlined_and_said(tmp_path: Path) -> None:
+    grey = np.full((6, 8, 3), 90, np.uint8)
+    places = {"part": (slice(2, 5), slice(4, 8)), "all": (slice(0, 6), slice(0, 8)), "none": None}
+    for name, kept in places.items():
+        draw_preview([Stage("grey", grey, None, kept=kept)], tmp_path / f"{name}.png")
+    plain = picture_of(tmp_path / "none.png")
+    assert np.array_equal(picture_of(tmp_path / "all.png"), plain), "nothing is cut"
+    part = picture_of(tmp_path / "part.png")
+    side = min(920 // 8, 300 // 6)
+    rows, columns = np.nonzero((part[24:324, 204:604] != plain[24:324, 204:604]).any(axis=2))
+    assert np.ptp(rows) == pytest.approx(3 * side, abs=4)
+    assert (rows.min(), columns.min()) == (pytest.approx(2 * side, abs=3), pytest.approx(4 * side, abs=3))
+    inside = part[24 + 3 * side : 24 + 4 * side, 204 + 5 * side : 204 + 7 * side]
+    assert (inside == 90).all(), "a line, and no filling"
+    assert (part[:, :200] != plain[:, :200]).any(), "the label says what the line is"
+
+
+@given(st.integers(1, 5000), st.integers(1, 920), st.integers(5, 100))
+def test_the_rulers_numbers_are_round_and_apart(count: int, pixels: int, apart: int) -> None:
+    marks = list(_marks(count, pixels, apart))
+    assert marks[0] == 0
+    assert marks[-1] <= count
+    step = marks[1] if len(marks) > 1 else count + 1
+    assert all(later - earlier == step for earlier, later in itertools.pairwise(marks))
+    if len(marks) > 1:
+        assert str(step).rstrip("0") in ("1", "2", "5")
+        assert step * pixels >= apart * count
+    assert len(marks) > 1 or pixels < 2.6 * apart or count < 3, "there is room for a second number"
+
+
+def test_rows_and_columns_are_numbered_where_they_are(tmp_path: Path) -> None:
+    draw_preview([Stage("quadrants", quadrants(), None)], tmp_path / "preview.png")
+    picture = picture_of(tmp_path / "preview.png")
+    side = min(920 // 8, 300 // 6)
+    below = (picture[24 + 6 * side + 6 : 24 + 6 * side + 20, 204 : 204 + 8 * side + 8] < 200).all(axis=2).any(axis=0)
+    beside = (picture[20 : 24 + 6 * side + 8, 204 + 8 * side + 6 : 204 + 8 * side + 20] < 200).all(axis=2).any(axis=1)
+    for at, numbers in ((below, (2, 4, 6, 8)), (beside, range(1, 6))):
+        offset = 4 if at is beside else 0
+        for number in numbers:
+            assert at[offset + number * side - 5 : offset + number * side + 6].any(), number
+            assert not at[offset + number * side + side // 2 - 5 : offset + number * side + side // 2 + 6].any(), number

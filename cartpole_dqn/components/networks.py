@@ -104,8 +104,9 @@ class ConvOptions:
         "the observation space for integers and 1 for floats",
         typical="[], [255, 127]",
     )
-    norm: Literal["none", "layer"] = option(
-        default="none", effect="layer normalisation before each ReLU (Ba et al. 2016)"
+    norm: Literal["none", "layer", "hidden"] = option(
+        default="none",
+        effect="layer normalisation before each ReLU (Ba et al. 2016), or before the hidden layer's alone",
     )
     channels_last: bool = option(
         default=True,
@@ -156,7 +157,8 @@ class Conv(Network):
         self.convolutions = nn.Sequential(*layers)
         if self.channels_last:
             self.convolutions.to(memory_format=torch.channels_last)
-        dense = _dense([before * math.prod(size), options.hidden], options.norm, nn.ReLU)
+        dense_norm = "none" if options.norm == "none" else "layer"
+        dense = _dense([before * math.prod(size), options.hidden], dense_norm, nn.ReLU)
         self.head = nn.Sequential(*dense, nn.Linear(options.hidden, self.num_actions))
 
     def forward(self, obs: Tensor) -> Tensor:
@@ -203,18 +205,21 @@ class Mlp(Network):
         dense = _dense(widths, options.norm, {"relu": nn.ReLU, "tanh": nn.Tanh}[options.activation])
         self.layers = nn.Sequential(*dense, nn.Linear(widths[-1], self.num_actions))
         self._activation = {"relu": torch.relu, "tanh": torch.tanh}[options.activation]
-        self._plain = [m for m in self.layers if isinstance(m, nn.Linear)] if options.norm == "none" else None
+        self._linear = [m for m in self.layers if isinstance(m, nn.Linear)]
+        self._norms = [m for m in self.layers if isinstance(m, nn.LayerNorm)]
 
     def forward(self, obs: Tensor) -> Tensor:
         """[B, ...] -> [B, A]."""
         x = self.scale(obs).reshape(obs.shape[0], -1)
-        if self._plain is None:
-            output: Tensor = self.layers(x)
-            return output
-        # The same without the calls of modules, which take as long as the arithmetic of one observation.
-        for linear in self._plain[:-1]:
-            x = self._activation(nn.functional.linear(x, linear.weight, linear.bias))
-        return nn.functional.linear(x, self._plain[-1].weight, self._plain[-1].bias)
+        # As `self.layers` does, without the calls of modules: they take as long as the arithmetic of one observation.
+        functional, hidden = nn.functional, self._linear[:-1]
+        for k, linear in enumerate(hidden):
+            x = functional.linear(x, linear.weight, linear.bias)
+            if self._norms:
+                norm = self._norms[k]
+                x = functional.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+            x = self._activation(x)
+        return functional.linear(x, self._linear[-1].weight, self._linear[-1].bias)
 
 
 def _dense(widths: Sequence[int], norm: str, activation: type[nn.Module]) -> list[nn.Module]:

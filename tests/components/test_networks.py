@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -259,3 +260,14 @@ def test_options_as_toml_gives_them() -> None:
     options = check_options(Conv.Options, table, where="agent.network")
     network = Conv(options, dataclasses.replace(context(box((40, 80, 2)))))
     assert network(observations(box((40, 80, 2)), 2)).shape == (2, 2)
+
+
+@pytest.mark.parametrize("norm", ["none", "layer"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_an_mlp_computes_its_layers(norm: str, activation: str) -> None:
+    network = build(Mlp, box((3,), np.float32), hidden=[5, 4], norm=norm, activation=activation)
+    obs = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    for net in (network, copy.deepcopy(network)):
+        with torch.no_grad():
+            net.layers[0].weight.mul_(2)
+        assert torch.equal(net(obs), net.layers(obs))

@@ -106,7 +106,7 @@ class ConvOptions:
     )
     norm: Literal["none", "layer", "hidden"] = option(
         default="none",
-        effect="layer normalisation before each ReLU (Ba et al. 2016), or before the hidden layer's alone",
+        effect="layer normalisation before each ReLU (Ba et al. 2016), or the hidden layer's alone",
     )
     channels_last: bool = option(
         default=True,

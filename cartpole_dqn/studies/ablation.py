@@ -51,7 +51,7 @@ CHOICES: Mapping[str, tuple[Choice, ...]] = {
         Choice("n-step", "one-step returns", ("agent.n_step=1",)),
         Choice("soft-target", "the target is copied every 100 updates", (_HARD, "agent.policy='online'")),
         Choice("lr-decay", "the learning rate stays at 1e-3", (_NO_DECAY,)),
-        Choice("every-second-step", "an update at every step", ("agent.train_every=1",)),
+        Choice("every-step", "an update at every second step", ("agent.train_every=2",)),
     ),
     "native": (
         Choice("averaged-policy", "the online network is evaluated and kept", ("agent.policy='online'",)),
@@ -59,6 +59,7 @@ CHOICES: Mapping[str, tuple[Choice, ...]] = {
         Choice("n-step", "one-step returns", ("agent.n_step=1",)),
         Choice("soft-target", "the target is copied every 100 updates", (_HARD, "agent.policy='online'")),
         Choice("lr-decay", "the learning rate stays at 1e-3", (_NO_DECAY,)),
+        Choice("layer-norm", "no layer normalisation", ("agent.network.norm='none'",)),
     ),
 }
 """By what is observed."""

@@ -37,7 +37,7 @@ _CROP_FIRST = (
     "{wrapper='resize', height=40, interpolation='bilinear'}, "
     "{wrapper='frame-difference', gap=3, keep_current=true, encoding='uint8'}]"
 )
-_NO_DECAY = "agent.optimiser={name='adam', lr=1e-3, eps=1e-5}"
+_NO_DECAY = "agent.optimiser.final_lr=1e-3"
 _HARD = "agent.target_update={name='hard', every=100, unit='updates'}"
 
 CHOICES: Mapping[str, tuple[Choice, ...]] = {

@@ -45,12 +45,11 @@ CHOICES: Mapping[str, tuple[Choice, ...]] = {
         Choice("one-window", "each frame is cropped at its own cart, before the difference", (_CROP_FIRST,)),
         Choice("current-frame", "the difference alone", ("observation.frame-difference.keep_current=false",)),
         Choice("gap-3", "the difference with the frame one step earlier", ("observation.frame-difference.gap=1",)),
-        Choice("pad", "the window is clamped to the screen", ("observation.centered-crop.edges='clamp'",)),
+        Choice("clamp", "the window is padded at the screen's edges", ("observation.centered-crop.edges='pad'",)),
         Choice("averaged-policy", "the online network is evaluated and kept", ("agent.policy='online'",)),
         Choice("double", "the target network chooses and values", ("agent.double=false",)),
         Choice("n-step", "one-step returns", ("agent.n_step=1",)),
         Choice("soft-target", "the target is copied every 100 updates", (_HARD, "agent.policy='online'")),
-        Choice("lr-decay", "the learning rate stays at 1e-3", (_NO_DECAY,)),
         Choice("every-step", "an update at every second step", ("agent.train_every=2",)),
     ),
     "native": (

@@ -1,20 +1,21 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from cartpole_dqn.errors import RunFolderError
 from cartpole_dqn.interfaces import Episode, Evaluation, ObserverContext, Progress, RunStarted
 from cartpole_dqn.observers.metrics import Metrics, MetricsOptions
-from cartpole_dqn.views.curves import RunHistory, draw_curves, read_metrics, running_mean
+from cartpole_dqn.views.chart import Chart
+from cartpole_dqn.views.curves import RunHistory, draw_curves, read_metrics
+from cartpole_dqn.views.overlay import draw_groups
 
 
 def record(folder: Path, episodes: int = 130, *, evaluations: bool = True) -> Path:
@@ -33,64 +34,6 @@ def record(folder: Path, episodes: int = 130, *, evaluations: bool = True) -> Pa
     return folder
 
 
-def test_history_is_what_was_recorded(tmp_path: Path) -> None:
-    history = read_metrics(record(tmp_path / "run-1"))
-    assert (history.name, history.title) == ("run-1", "dqn on CartPole-v1, pixels")
-    assert history.returns.tolist() == list(range(1, 131))
-    assert history.lengths.tolist() == history.episode.tolist() == history.returns.tolist()
-    assert history.step.tolist() == np.cumsum(range(1, 131)).tolist()
-    assert history.seconds[-1] == pytest.approx(history.step[-1] / 60)
-    assert np.isnan(history.loss[:3]).all()
-    assert history.loss[3] == 0.125
-    assert history.epsilon[24] == 0.5
-    assert history.evaluation_step.tolist() == [820, 3240, 7260]
-    assert history.evaluation_mean.tolist() == [40, 80, 120]
-    assert history.evaluation_std.tolist() == [5, 5, 5]
-    assert history.best_step == 3240
-
-
-def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
-    folder = record(tmp_path, 12)
-    whole = (folder / "metrics.jsonl").read_bytes()
-    for cut in (1, 2, 40):
-        (folder / "metrics.jsonl").write_bytes(whole[:-cut])
-        assert len(read_metrics(folder).returns) == 11
-    (folder / "metrics.jsonl").write_bytes(whole + b'{"event":"something new"}\n{"no": 1}\n')
-    assert len(read_metrics(folder).returns) == 12
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        (b"not JSON", "line 3: expected a JSON object, got b'not JSON'"),
-        (b"[1, 2]", "line 3: expected a JSON object"),
-        (b"\xff\xfe", "line 3: expected a JSON object"),
-        (b'{"event":"episode","step":"many"}', "is not what the observer 'metrics' writes"),
-        (b'{"event":"evaluation","step":1}', "is not what the observer 'metrics' writes: KeyError: 'returns'"),
-    ],
-)
-def test_a_damaged_line_is_named(tmp_path: Path, line: bytes, words: str) -> None:
-    folder = record(tmp_path, 6)
-    lines = (folder / "metrics.jsonl").read_bytes().split(b"\n")
-    lines[2] = line
-    (folder / "metrics.jsonl").write_bytes(b"\n".join(lines))
-    with pytest.raises(RunFolderError, match=r"metrics\.jsonl") as caught:
-        read_metrics(folder)
-    assert words in str(caught.value)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match=r"metrics\.jsonl is missing"):
-        read_metrics(tmp_path / "nowhere")
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(-1e6, 1e6), max_size=60), st.integers(1, 30))
-def test_running_mean_equals_the_slow_reference(values: list[float], window: int) -> None:
-    slow = [sum(values[i : i + window]) / window for i in range(len(values) - window + 1)]
-    assert running_mean(values, window).tolist() == pytest.approx(slow, abs=1e-6)
-
-
 def pixels(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB"))
 
@@ -100,7 +43,7 @@ def test_the_picture_is_drawn_in_its_style(tmp_path: Path, style: str, paper: tu
     history = read_metrics(record(tmp_path / "run"))
     draw_curves(history, tmp_path / "curve.png", title="A title", style=style)  # type: ignore[arg-type]
     picture = pixels(tmp_path / "curve.png")
-    assert picture.shape == (864, 1200, 3)
+    assert picture.shape == (912, 1200, 3)
     assert tuple(picture[-1, 0]) == paper
     line = {"light": (0x1F, 0x5F, 0xA8), "dark": (0x74, 0xB2, 0xF2)}[style]
     assert (np.abs(picture.astype(int) - line).max(axis=2) < 12).sum() > 500  # the mean's line
@@ -122,8 +65,94 @@ def test_short_runs_are_drawn_too(tmp_path: Path, episodes: int) -> None:
     assert pixels(tmp_path / "curve.png").std() > 1
 
 
+def words_in(path: Path) -> list[str]:
+    """The texts of an SVG picture: what it draws as outlines is beside them as comments."""
+    return re.findall(r"<!-- (.*?) -->", path.read_text())
+
+
+def test_everything_is_labelled_with_its_unit(tmp_path: Path) -> None:
+    history = read_metrics(record(tmp_path / "run"))
+    draw_curves(history, tmp_path / "curve.svg", title="A title with $x^2$")
+    words = words_in(tmp_path / "curve.svg")
+    for text in (
+        "A title with $x^2$",
+        "return = episode duration [steps]",
+        "loss, and mean",
+        "epsilon",
+        "environment steps",
+        "training episode",
+        "mean of the last 100",
+        "evaluation: mean ± std of 2 greedy episodes",
+        "kept as best/: 80.0 at step 3,240",
+    ):
+        assert text in words, words
+    for x, label in {"episodes": "episodes", "time": "training time, without evaluation [min]"}.items():
+        draw_curves(history, tmp_path / "curve.svg", x=x)  # type: ignore[arg-type]
+        assert label in words_in(tmp_path / "curve.svg")
+    assert "dqn on CartPole-v1, pixels" in words_in(tmp_path / "curve.svg"), "the run's own title"
+
+
+def test_panels_without_data_are_left_out_and_durations_come_where_they_are_no_returns(tmp_path: Path) -> None:
+    steps = np.arange(1.0, 50)
+    history = RunHistory("x", episode=steps, step=steps * 9, returns=-steps, lengths=steps, loss=np.full(49, np.nan))
+    draw_curves(history, tmp_path / "curve.svg")
+    words = words_in(tmp_path / "curve.svg")
+    assert "return of an episode" in words
+    assert "duration [steps]" in words
+    assert "mean of the last 20" in words
+    assert not {"loss", "epsilon"} & set(words)
+    draw_curves(RunHistory("empty"), tmp_path / "curve.svg")
+    assert "no episode has ended" in words_in(tmp_path / "curve.svg")
+
+
+def test_confirmations_are_told_from_evaluations(tmp_path: Path, write_run: Callable[..., Path]) -> None:
+    folder = write_run(
+        "r",
+        returns=range(8),
+        evaluations={200: [10, 12], 400: [20, 22, 24]},
+        confirmations={400: ([19.0] * 5, True)},
+        best=[400],
+    )
+    draw_curves(read_metrics(folder), tmp_path / "curve.svg")
+    words = words_in(tmp_path / "curve.svg")
+    assert "evaluation: mean ± std of 2 to 3 greedy episodes" in words
+    assert "confirmation: mean of 5 further episodes" in words
+    assert "kept as best/: 19.0 at step 400" in words
+
+
+def test_the_legend_hides_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is in it, it ends above the first panel and below the title, and within the picture."""
+    drawn: list[Chart] = []
+    save = Chart.save
+
+    def saving(chart: Chart, out: Path) -> None:
+        save(chart, out)
+        drawn.append(chart)
+
+    monkeypatch.setattr(Chart, "save", saving)
+    history = read_metrics(record(tmp_path / "run"))
+    draw_curves(history, tmp_path / "one.png")
+    draw_groups({"a long label " * 20 + str(i): [history] for i in range(25)}, tmp_path / "many.png", title="T")
+    draw_groups({"short": [history]}, tmp_path / "few.png", title="T")
+    for chart in drawn:
+        first = chart.panels[0]
+        figure = first.figure
+        legend, panel = first.get_legend().get_window_extent(), first.get_window_extent()
+        assert legend.y0 >= panel.y1 - 1
+        assert legend.y1 <= figure._suptitle.get_window_extent().y0 + 1
+        assert legend.x1 <= figure.bbox.x1
+        assert panel.height > 150, "there is room left for the curves"
+    assert len(drawn) == 3
+
+
 def test_several_runs_and_odd_names(tmp_path: Path) -> None:
-    runs = [read_metrics(record(tmp_path / name)) for name in ("{0}", "$x_{", "_hidden")]
+    names = ["{0}", "$x_{$", "_hidden", "a" * 100]
+    runs = [read_metrics(record(tmp_path / name)) for name in names]
+    draw_curves([*runs, runs[0]], tmp_path / "curve.svg")
+    words = words_in(tmp_path / "curve.svg")
+    for label in ("{0} (1 run)", "$x_{$ (1 run)", "_hidden (1 run)", "{0} (2) (1 run)"):
+        assert label in words, words
+    assert any(word.startswith("aaaa") and "..." in word for word in words)
     draw_curves(runs, tmp_path / "curve.jpg")
     assert Image.open(tmp_path / "curve.jpg").format == "JPEG"
 

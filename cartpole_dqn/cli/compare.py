@@ -1,0 +1,122 @@
+"""`compare`: runs and groups of runs beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from cartpole_dqn.cli.run_argument import GroupByOption, RunsArgument, group_keys, one_of, read_records
+from cartpole_dqn.errors import UserError
+
+if TYPE_CHECKING:
+    from cartpole_dqn.cli.session import Session
+    from cartpole_dqn.studies.comparison import Comparison, Score, Scores
+    from cartpole_dqn.studies.grouping import Record
+
+COMPARE_EXAMPLES = (
+    "Examples: cartpole-dqn compare runs/   |   "
+    "cartpole-dqn compare a/ b/ --group-by agent.replay --episodes 100   |   "
+    "cartpole-dqn compare runs/ --out comparison.md"
+)
+
+_FORMATS = ("table", "markdown", "json")
+_BY_SUFFIX = {".md": "markdown", ".json": "json"}
+
+
+def compare(
+    ctx: typer.Context,
+    runs: RunsArgument,
+    group_by: GroupByOption = None,
+    episodes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Play this many with both models of every run on report seeds; by default nothing."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Which report seeds.")] = 0,
+    score: Annotated[
+        str, typer.Option(metavar="best|last", help="Whose scores the probability of improvement is about.")
+    ] = "best",
+    format_: Annotated[
+        str | None, typer.Option("--format", metavar="table|markdown|json", help="By default as --out ends, or table.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of printing.")] = None,
+) -> None:
+    """Compare runs and groups of runs: scores with intervals over seeds, steps and time to solved, improvements."""
+    from cartpole_dqn.studies.comparison import compare as compare_groups
+    from cartpole_dqn.studies.comparison import kept_scores
+    from cartpole_dqn.studies.grouping import group_records
+
+    one_of("--score", score, ("best", "last"))
+    form = one_of("--format", format_ or _BY_SUFFIX.get(out.suffix.lower() if out else "", "table"), _FORMATS)
+    records = read_records(ctx.obj, runs)
+    groups = group_records(records, group_keys(group_by))
+    scores, source = kept_scores(records)
+    if episodes is not None:
+        scores, source = _play(ctx.obj, records, episodes, seed), "played"
+    comparison = compare_groups(groups, scores, source, score=cast("Score", score))
+    if out is None:
+        _show(ctx.obj, comparison, form)
+        return
+    from cartpole_dqn.files import reason, replace_file
+
+    try:
+        replace_file(out, _text(comparison, form).encode())
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written: {reason(error)}.") from None
+    print(out)
+
+
+def _play(session: Session, records: Sequence[Record], episodes: int, seed: int) -> dict[Path, Scores]:
+    """Return what the models of every run reach on report seeds; a run that kept no model has no scores."""
+    from cartpole_dqn import api
+    from cartpole_dqn.checkpoint import has_state
+    from cartpole_dqn.run_folder import RunFolder
+    from cartpole_dqn.studies.comparison import Scores
+    from cartpole_dqn.studies.evaluation import evaluate_run
+
+    host = session.host()
+    played = {}
+    for i, record in enumerate(records, start=1):
+        folder = RunFolder(record.path)
+        means: dict[str, float] = {}
+        for which, place in (("last", folder.checkpoint), ("best", folder.best)):
+            if has_state(place):
+                session.err.print(
+                    f"{record.name}, {which} model ({i} of {len(records)})", highlight=False, markup=False
+                )
+                config = api.read_config(folder, host)
+                found = evaluate_run(
+                    folder, config, host, episodes=episodes, seed=seed, which="best" if which == "best" else "last"
+                )
+                means[which] = found.mean
+        best, last = means.get("best", means.get("last")), means.get("last")
+        played[record.path] = Scores(best, last, episodes if means else 0, episodes if "last" in means else 0)
+    return played
+
+
+def _text(comparison: Comparison, form: str) -> str:
+    from cartpole_dqn.views.comparison_tables import comparison_json, comparison_tables, explanations
+    from cartpole_dqn.views.text_table import as_markdown, as_text
+
+    if form == "json":
+        return comparison_json(comparison)
+    tables, said = comparison_tables(comparison), explanations(comparison)
+    if form == "markdown":
+        return as_markdown(tables, said)
+    return "\n".join([*(f"{table.title}\n{as_text(table)}" for table in tables), *said]) + "\n"
+
+
+def _show(session: Session, comparison: Comparison, form: str) -> None:
+    from cartpole_dqn.views.comparison_tables import comparison_tables, explanations
+    from cartpole_dqn.views.text_table import as_rich
+
+    if form != "table" or not session.out.is_terminal:
+        print(_text(comparison, form), end="")
+        return
+    for table in comparison_tables(comparison):
+        session.out.print(as_rich(table))
+        session.out.print()
+    for text in explanations(comparison):
+        session.out.print(text, style="dim", markup=False, highlight=False)

@@ -1,0 +1,78 @@
+"""`plot`: a run's curves as a picture, or groups of runs over each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from cartpole_dqn.cli.run_argument import GroupByOption, RunsArgument, group_keys, one_of, read_records
+from cartpole_dqn.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cartpole_dqn.studies.grouping import Group, Record
+    from cartpole_dqn.views.chart import Style, XAxis
+
+PLOT_EXAMPLES = (
+    "Examples: cartpole-dqn plot latest   |   cartpole-dqn plot runs/a runs/b --out both.png   |   "
+    "cartpole-dqn plot sweep/ --out sweep.svg --group-by lr --x time"
+)
+
+
+def plot(
+    ctx: typer.Context,
+    runs: RunsArgument,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The picture, .png or .svg; by default one run's own curve.png.")
+    ] = None,
+    group_by: GroupByOption = None,
+    x: Annotated[str, typer.Option(metavar="steps|episodes|time", help="What the curves run over.")] = "steps",
+    theme: Annotated[
+        str, typer.Option(metavar="light|dark|both", help="For which page; both adds a second picture, FILE-dark.")
+    ] = "light",
+    title: Annotated[str | None, typer.Option(help="What stands above it.")] = None,
+) -> None:
+    """Draw returns, evaluations, loss and epsilon: of one run, or the median and quartiles of groups of runs."""
+    from cartpole_dqn.studies.grouping import group_records
+    from cartpole_dqn.views.chart import check_picture
+
+    axis = cast("XAxis", one_of("--x", x, ("steps", "episodes", "time")))
+    styles = ("light", "dark") if one_of("--theme", theme, ("light", "dark", "both")) == "both" else (theme,)
+    if out is not None:
+        check_picture(out)
+    records = read_records(ctx.obj, runs)
+    groups = group_records(records, group_keys(group_by))
+    if out is None and len(records) > 1:
+        raise UserError(f"--out is missing: the picture of {len(records)} runs belongs to none of their folders.")
+    target = out or records[0].path / "curve.png"
+    for style in styles:
+        picture = target.with_name(f"{target.stem}-dark{target.suffix}") if style != styles[0] else target
+        try:
+            _draw(groups, records, picture, cast("Style", style), axis, title)
+        except OSError as error:
+            raise UserError(f"{picture} cannot be written: {error.strerror or error}.") from None
+        print(picture)
+
+
+def _draw(
+    groups: Sequence[Group], records: Sequence[Record], out: Path, style: Style, axis: XAxis, title: str | None
+) -> None:
+    from cartpole_dqn.views.curves import draw_curves
+    from cartpole_dqn.views.overlay import draw_groups
+
+    if len(records) == 1:
+        draw_curves(records[0].history, out, title=title or records[0].title, style=style, x=axis)
+        return
+    histories = {group.label: [record.history for record in group.records] for group in groups}
+    draw_groups(histories, out, title=title or _common_title(records), style=style, x=axis)
+
+
+def _common_title(records: Sequence[Record]) -> str:
+    """Return what all runs have in common: "dqn on CartPole-v1, pixels"."""
+    shared = [{str(record.settings.get(key)) for record in records} for key in ("agent.name", "env.id", "obs")]
+    agent, env, obs = (values.pop() if len(values) == 1 else "" for values in shared)
+    start = " on ".join(part for part in (agent, env) if part)
+    return ", ".join(part for part in (start, obs) if part) or f"{len(records)} runs"

@@ -1,0 +1,103 @@
+"""`runs`: what runs there are, and how they stand."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cartpole_dqn.errors import UserError
+
+if TYPE_CHECKING:
+    from cartpole_dqn.cli.session import Session
+    from cartpole_dqn.run_listing import RunSummary
+
+RUNS_EXAMPLES = (
+    "Examples: cartpole-dqn runs   |   cartpole-dqn runs benchmarks/learning-pixels   |   cartpole-dqn runs --json"
+)
+
+_COLUMNS = ("run", "env", "obs", "preset", "state", "seed", "steps", "best", "solved at", "age")
+_WORDS = 5
+_DROPPABLE = ("solved at", "preset", "obs", "env")
+"""What a narrow terminal does not show, in this order; names that `run` chose say two of them."""
+_STYLES = {"running": "green", "failed": "red", "killed": "red", "broken": "red", "interrupted": "yellow"}
+_AGES = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def runs(
+    ctx: typer.Context,
+    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Where to look; by default runs/.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
+) -> None:
+    """List runs, those started or resumed last first: what they are, how far they came, how good they became."""
+    from cartpole_dqn.run_listing import list_runs
+    from cartpole_dqn.run_lookup import ROOT
+    from cartpole_dqn.views.text_table import TextTable, as_rich, as_text, fitted, to_json
+
+    session: Session = ctx.obj
+    place = folder or ROOT
+    found = [] if folder is None and not place.exists() else list_runs(place)
+    now = time.time()
+    if as_json:
+        print(to_json([_as_table(run, now) for run in found]), end="")
+        return
+    if not found:
+        session.err.print(_nothing(place), markup=False, highlight=False)
+        return
+    table = TextTable("", _COLUMNS, tuple(_row(run, now) for run in found), _WORDS)
+    if session.out.is_terminal:
+        made = as_rich(fitted(table, session.out.width, _DROPPABLE))
+        for i, run in enumerate(found):
+            made.rows[i].style = _STYLES.get(run.state, "")
+        session.out.print(made)
+    else:
+        print(as_text(table), end="")
+    for run in found:
+        if run.problem:
+            session.err.print(run.problem, style="yellow", markup=False, highlight=False)
+
+
+def _row(run: RunSummary, now: float) -> tuple[str, ...]:
+    from cartpole_dqn.observers.figures import NOTHING, number, one_line
+    from cartpole_dqn.views.text_table import score
+
+    words = (run.name, run.env, run.obs, run.preset, run.state)
+    short = run.steps is not None and run.step < run.steps
+    return (
+        *(one_line(word) if word else NOTHING for word in words),
+        number(run.seed),
+        f"{run.step:,} of {run.steps:,}" if short else number(None if run.state == "broken" else run.step),
+        score(run.best),
+        number(run.solved_step),
+        NOTHING if run.started is None else _age(now - run.started),
+    )
+
+
+def _as_table(run: RunSummary, now: float) -> dict[str, Any]:
+    table = dataclasses.asdict(run)
+    if run.started is not None:
+        table["started"] = datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds")
+        table["age_seconds"] = round(now - run.started)
+    return table
+
+
+def _age(seconds: float) -> str:
+    """Return how long ago: "45 s", "3 h", "12 d"; a clock that was set back makes it 0 s."""
+    return next((f"{int(seconds // unit)} {name}" for unit, name in _AGES if seconds >= unit), "0 s")
+
+
+def _nothing(place: Path) -> str:
+    """Return what to say where no run is: which folders in it hold some."""
+    from cartpole_dqn.run_lookup import runs_in
+
+    try:
+        below = sorted(path for path in place.iterdir() if path.is_dir() and runs_in(path)) if place.exists() else []
+    except OSError as error:
+        raise UserError(f"{place} cannot be read: {error.strerror or error}.") from None
+    if below:
+        return f"There is no run in {place}, but in {', '.join(str(path) for path in below[:8])}."
+    return f"There is no run in {place}. `cartpole-dqn run` makes one in runs/."

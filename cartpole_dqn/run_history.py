@@ -1,0 +1,230 @@
+"""A run's history, read from the `metrics.jsonl` in its folder.
+
+* `read_metrics`: a run folder -> `RunHistory`.
+* `RunHistory`: episodes, evaluations and confirmations as arrays, and when the run was solved.
+* `running_mean`: the mean over a window of values, as in the notebooks; `trailing_mean`: that from the first value on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cartpole_dqn.errors import RunFolderError
+
+Floats = NDArray[np.float64]
+Returns = tuple[tuple[float, ...], ...]
+
+
+def _nothing() -> Floats:
+    return np.empty(0)
+
+
+@dataclass(frozen=True)
+class RunHistory:
+    """What a run's metrics tell. Arrays are [E] over episodes or [V] over evaluations; what is unknown is NaN."""
+
+    name: str
+    """The folder's name, for legends."""
+    title: str = ""
+    """What was trained on what."""
+    episode: Floats = field(default_factory=_nothing)
+    step: Floats = field(default_factory=_nothing)
+    """[E] environment steps at each episode's end."""
+    seconds: Floats = field(default_factory=_nothing)
+    """[E] training seconds."""
+    returns: Floats = field(default_factory=_nothing)
+    lengths: Floats = field(default_factory=_nothing)
+    epsilon: Floats = field(default_factory=_nothing)
+    loss: Floats = field(default_factory=_nothing)
+    evaluation_step: Floats = field(default_factory=_nothing)
+    """[V] of the evaluations that select `best/`."""
+    evaluation_returns: Returns = ()
+    """V evaluations, each with its episodes' returns."""
+    evaluation_seconds: Floats = field(default_factory=_nothing)
+    """[V] what each of them took, without training."""
+    confirmation_step: Floats = field(default_factory=_nothing)
+    """[C] of evaluations on further episodes, of models that reached the threshold."""
+    confirmation_returns: Returns = ()
+    """C confirmations, each with its episodes' returns."""
+    confirmation_seconds: Floats = field(default_factory=_nothing)
+    """[C]"""
+    best_step: int | None = None
+    """Where the model in `best/` was evaluated."""
+    solved_step: int | None = None
+    """Where a model was first confirmed."""
+    end: tuple[float, float] | None = None
+    """Environment steps and training seconds at the end, of a run that ended in order."""
+
+    @property
+    def evaluation_mean(self) -> Floats:
+        """[V] mean returns."""
+        return _over_episodes(np.mean, self.evaluation_returns)
+
+    @property
+    def evaluation_std(self) -> Floats:
+        """[V] standard deviations over episodes."""
+        return _over_episodes(np.std, self.evaluation_returns)
+
+    @property
+    def confirmation_mean(self) -> Floats:
+        """[C] mean returns."""
+        return _over_episodes(np.mean, self.confirmation_returns)
+
+    @property
+    def last_returns(self) -> tuple[float, ...]:
+        """The returns of the last evaluation; empty where none was made."""
+        return self.evaluation_returns[-1] if self.evaluation_returns else ()
+
+    @property
+    def best_returns(self) -> tuple[float, ...]:
+        """The returns of the model in `best/`: in its confirmation where it has one, else when it was selected."""
+        for steps, returns in (
+            (self.confirmation_step, self.confirmation_returns),
+            (self.evaluation_step, self.evaluation_returns),
+        ):
+            for step, found in zip(reversed(steps), reversed(returns), strict=True):
+                if step == self.best_step:
+                    return found
+        return ()
+
+    @property
+    def best_has_confirmation(self) -> bool:
+        """Whether `best_returns` are of a confirmation, passed or not."""
+        return self.best_step is not None and self.best_step in self.confirmation_step
+
+    def seconds_at(self, step: float) -> float:
+        """Return the training seconds at an environment step, between episodes' ends in proportion; NaN if unknown."""
+        steps, seconds = [0.0, *self.step], [0.0, *self.seconds]
+        if self.end is not None:
+            steps, seconds = [*steps, self.end[0]], [*seconds, self.end[1]]
+        if len(steps) == 1:
+            return float("nan")
+        if step > steps[-1]:  # the run goes on: at the speed that it had
+            return float(seconds[-1] * step / steps[-1])
+        return float(np.interp(step, steps, seconds))
+
+    def evaluating_until(self, step: float) -> float:
+        """Return the seconds that evaluations and confirmations up to an environment step took."""
+        evaluations = np.sum(self.evaluation_seconds[self.evaluation_step <= step])
+        return float(evaluations) + float(np.sum(self.confirmation_seconds[self.confirmation_step <= step]))
+
+
+def read_metrics(folder: Path | str) -> RunHistory:
+    """Return the history of the run in `folder`, from its `metrics.jsonl`.
+
+    A last line that was torn by a crash is left out; events and fields that are not known are, too.
+
+    Raises:
+        RunFolderError: the file is missing, or another line is damaged.
+    """
+    path = Path(folder) / "metrics.jsonl"
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise RunFolderError(f"{path} is missing: the run kept no metrics, or has not begun.") from None
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}.") from error
+    lines = data.split(b"\n")[:-1]  # what comes after the last newline is nothing, or torn
+    events = [_parse(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
+    try:
+        return _history(Path(folder).resolve().name, events)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RunFolderError(
+            f"{path} is not what the observer 'metrics' writes: {type(error).__name__}: {error}."
+        ) from error
+
+
+def running_mean(values: Sequence[float] | Floats, window: int) -> Floats:
+    """Return the means of each `window` values in a row: [n] -> [n - window + 1], empty where there are too few."""
+    array = np.asarray(values, dtype=np.float64)
+    if len(array) < window:
+        return np.empty(0)
+    means: Floats = np.lib.stride_tricks.sliding_window_view(array, window).mean(axis=1)
+    return means
+
+
+def trailing_mean(values: Sequence[float] | Floats, window: int) -> Floats:
+    """Return the mean of each value and those before it, `window` in all, fewer at the start: [n] -> [n].
+
+    What is NaN is left out; a mean of nothing is NaN.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if not len(array):
+        return np.empty(0)
+    known = np.concatenate([np.zeros(window - 1, dtype=np.bool_), ~np.isnan(array)])
+    filled = np.concatenate([np.zeros(window - 1), np.nan_to_num(array, nan=0.0, posinf=np.inf, neginf=-np.inf)])
+    windows = np.lib.stride_tricks.sliding_window_view
+    counts = windows(known, window).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        means: Floats = windows(filled, window).sum(axis=1) / np.where(counts, counts, np.nan)
+    return means
+
+
+def _over_episodes(figure: Any, returns: Returns) -> Floats:
+    return np.array([figure(found) if found else np.nan for found in returns], dtype=np.float64)
+
+
+def _parse(line: bytes, path: Path, number: int) -> Mapping[str, Any]:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        event = None
+    if not isinstance(event, dict):
+        raise RunFolderError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}.")
+    return event
+
+
+def _history(name: str, events: Sequence[Mapping[str, Any]]) -> RunHistory:
+    episodes = [event for event in events if event.get("event") == "episode"]
+    played = [event for event in events if event.get("event") == "evaluation"]
+    evaluations = [event for event in played if event.get("stream") != "confirm"]
+    confirmations = [event for event in played if event.get("stream") == "confirm"]
+    started = [event for event in events if event.get("event") == "run_started"]
+    ended = [event for event in events if event.get("event") == "run_ended"]
+    best = [int(event["step"]) for event in played if event.get("best")]
+    solved = [int(event["step"]) for event in confirmations if event.get("best")]
+    return RunHistory(
+        name=name,
+        title=str(started[-1].get("name") or "") if started else "",
+        episode=_column(episodes, "episode"),
+        step=_column(episodes, "step"),
+        seconds=_column(episodes, "seconds"),
+        returns=_column(episodes, "return"),
+        lengths=_column(episodes, "length"),
+        epsilon=_column([_table(event, "status") for event in episodes], "epsilon"),
+        loss=_column([_table(event, "metrics") for event in episodes], "loss"),
+        evaluation_step=_column(evaluations, "step"),
+        evaluation_returns=_returns(evaluations),
+        evaluation_seconds=_column(evaluations, "seconds"),
+        confirmation_step=_column(confirmations, "step"),
+        confirmation_returns=_returns(confirmations),
+        confirmation_seconds=_column(confirmations, "seconds"),
+        best_step=best[-1] if best else None,
+        # The first that is confirmed is always kept, so it is marked as best.
+        solved_step=solved[0] if solved else None,
+        end=(_number(ended[-1]["step"]), _number(ended[-1].get("seconds"))) if ended else None,
+    )
+
+
+def _column(events: Sequence[Mapping[str, Any]], key: str) -> Floats:
+    return np.array([_number(event.get(key)) for event in events], dtype=np.float64)
+
+
+def _returns(events: Sequence[Mapping[str, Any]]) -> Returns:
+    return tuple(tuple(_number(value) for value in event["returns"]) for event in events)
+
+
+def _table(event: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    table = event.get(key)
+    return table if isinstance(table, Mapping) else {}
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)

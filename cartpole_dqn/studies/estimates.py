@@ -1,0 +1,107 @@
+"""Figures over a few seeds, with intervals that say how little a few seeds tell.
+
+* `interquartile_mean`: the mean of the middle half of the scores.
+* `probability_of_improvement`: the chance that a run of one kind scores higher than one of another.
+* `bootstrap_means`, `bootstrap_improvements`: these, over and over on runs drawn again with replacement.
+* `interval`: what lies between the percentiles of such a list.
+* `median_of_reached`: the median of times, where some were never reached.
+
+Scores come in strata, one array a task (an environment): runs are drawn again within each, never across. The estimates
+and intervals are those of Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice", 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Strata = Sequence[Floats]
+"""Scores [R_t] of the runs on each task t."""
+
+_CELLS = 4_000_000
+"""Numbers that are held at once while drawing again."""
+
+
+def interquartile_mean(strata: Strata) -> float:
+    """Return the mean of all scores without the lowest and the highest quarter (whole runs, rounded down)."""
+    return float(_middle_means(np.concatenate(strata)[None])[0])
+
+
+def probability_of_improvement(xs: Strata, ys: Strata) -> float:
+    """Return the chance that a run of `xs` scores higher than one of `ys`, equal scores counting half.
+
+    Over all pairs of runs on a task, and then the mean over tasks; `xs` and `ys` have the same tasks in the same order.
+    """
+    return float(np.mean([_higher(x, y).mean() for x, y in zip(xs, ys, strict=True)]))
+
+
+def bootstrap_means(strata: Strata, generator: np.random.Generator, resamples: int) -> Floats:
+    """Return the interquartile mean of `resamples` draws of as many runs with replacement: [resamples]."""
+    drawn = []
+    for count in _chunks(resamples, sum(map(len, strata))):
+        samples = [scores[_draw(generator, count, len(scores))] for scores in strata]
+        drawn.append(_middle_means(np.concatenate(samples, axis=1)))
+    return np.concatenate(drawn)
+
+
+def bootstrap_improvements(xs: Strata, ys: Strata, generator: np.random.Generator, resamples: int) -> Floats:
+    """Return the probability of improvement of `resamples` draws of as many runs with replacement: [resamples]."""
+    drawn = []
+    for count in _chunks(resamples, sum(map(len, [*xs, *ys]))):
+        chances = []
+        for x, y in zip(xs, ys, strict=True):
+            # How often each run was drawn says as much as the draw itself, and needs no list of all pairs.
+            often_x = _frequencies(_draw(generator, count, len(x)), len(x))
+            often_y = _frequencies(_draw(generator, count, len(y)), len(y))
+            chances.append(((often_x @ _higher(x, y)) * often_y).sum(axis=1) / (len(x) * len(y)))
+        drawn.append(np.mean(chances, axis=0))
+    return np.concatenate(drawn)
+
+
+def interval(values: Floats, confidence: float) -> tuple[float, float]:
+    """Return the percentiles that leave out as much on either side: 2.5 and 97.5 for a confidence of 0.95."""
+    outside = (1 - confidence) / 2
+    low, high = np.quantile(values, [outside, 1 - outside])
+    return float(low), float(high)
+
+
+def median_of_reached(times: Sequence[float | None]) -> float | None:
+    """Return the median of times, where None is later than any; None where the median itself was not reached."""
+    ordered = sorted(float("inf") if time is None else time for time in times)
+    if not ordered:
+        return None
+    median = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    return median if np.isfinite(median) else None
+
+
+def _middle_means(scores: Floats) -> Floats:
+    """Return the mean of the middle half of each row: [B, n] -> [B]."""
+    cut = scores.shape[1] // 4
+    ordered = np.sort(scores, axis=1)
+    means: Floats = ordered[:, cut : scores.shape[1] - cut].mean(axis=1)
+    return means
+
+
+def _higher(x: Floats, y: Floats) -> Floats:
+    """Return for each pair of runs 1 where x is higher, 0.5 where they are equal, else 0: [R_x, R_y]."""
+    pairs: Floats = (x[:, None] > y[None]) + 0.5 * (x[:, None] == y[None])
+    return pairs
+
+
+def _draw(generator: np.random.Generator, count: int, runs: int) -> NDArray[np.int64]:
+    return generator.integers(0, runs, size=(count, runs))
+
+
+def _frequencies(drawn: NDArray[np.int64], runs: int) -> Floats:
+    """Return how often each run is in each row: [B, n] -> [B, runs]."""
+    rows = np.arange(len(drawn))[:, None] * runs
+    counts = np.bincount((rows + drawn).ravel(), minlength=len(drawn) * runs)
+    return counts.reshape(len(drawn), runs).astype(np.float64)
+
+
+def _chunks(resamples: int, runs: int) -> list[int]:
+    size = max(1, _CELLS // max(1, runs))
+    return [min(size, resamples - done) for done in range(0, resamples, size)]

@@ -1,0 +1,123 @@
+"""`compare`, typed: written runs for figures that are known, real short runs for models that are played."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WriteRun = Callable[..., Path]
+LR = "agent.optimiser.lr=0.01"
+
+
+@pytest.fixture
+def runs(write_run: WriteRun, tmp_path: Path) -> Path:
+    for seed in range(3):
+        confirmations = {200: ([480.0 + seed], True)} if seed else {}
+        evaluations = {200: [490.0], 300: [300.0 + seed]}
+        write_run(f"runs/a{seed}", seed=seed, evaluations=evaluations, confirmations=confirmations, best=[200])
+        write_run(f"runs/b{seed}", seed=seed, sets=[LR], evaluations={300: [20.0 + seed]}, best=[300])
+    return tmp_path / "runs"
+
+
+@pytest.fixture(scope="session")
+def real_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two real runs of some hundred steps, with models."""
+    from cartpole_dqn import train
+
+    root = tmp_path_factory.mktemp("real")
+    for seed in range(2):
+        settings = {"evaluation": {"every": 100, "episodes": 2}, "agent": {"learning_starts": 0, "batch_size": 8}}
+        train(obs="state", steps=200, seed=seed, out=root / f"r{seed}", settings=settings, plain=True)
+    return root
+
+
+def test_a_table_of_text(call: Callable[..., Any], runs: Path) -> None:
+    said = call("compare", "runs")
+    assert (said.code, said.err) == (0, ""), said.err
+    lines = said.out.splitlines()
+    assert lines[0] == "Groups"
+    assert lines[2].startswith("lr=0.001     3  484.3 [481.0, 490.0]  301.0 [300.0, 302.0]  2 of 3")
+    assert lines[3].startswith("lr=0.01      3     21.0 [20.0, 22.0]     21.0 [20.0, 22.0]  0 of 3")
+    assert ["lr=0.001", "lr=0.01", "1.00", "[1.00,", "1.00]"] in [line.split() for line in lines]
+    assert "in the evaluations made during training" in said.out
+    assert "fewer than 5 runs" in said.out
+
+
+def test_forms_and_where_they_go(call: Callable[..., Any], runs: Path) -> None:
+    markdown = call("compare", "runs", "--format", "markdown").out
+    assert "| lr=0.001 | 3 | 484.3 [481.0, 490.0] |" in markdown
+    table = json.loads(call("compare", "runs", "--format", "json", "--score", "last").out)
+    assert (table["score"], [group["runs"] for group in table["groups"]]) == ("last", [3, 3])
+    assert call("compare", "runs", "--out", "x.md").out == "x.md\n"
+    assert Path("x.md").read_text() == markdown
+    call("compare", "runs", "--out", "x.json", "--score", "last")
+    assert json.loads(Path("x.json").read_text()) == table
+    call("compare", "runs", "--out", "x.txt")
+    assert Path("x.txt").read_text() == call("compare", "runs").out
+    call("compare", "runs", "--out", "x.json", "--format", "markdown")
+    assert Path("x.json").read_text() == markdown, "what is asked for comes before the suffix"
+
+
+def test_groups_as_asked(call: Callable[..., Any], runs: Path) -> None:
+    table = json.loads(call("compare", "a0", "b1", "--group-by", "run", "--format", "json").out)
+    assert [group["label"] for group in table["groups"]] == ["a0", "b1"]
+    table = json.loads(call("compare", "runs", "--group-by", "all", "--format", "json").out)
+    assert [group["runs"] for group in table["groups"]] == [6]
+
+
+def test_models_are_played_on_report_seeds(call: Callable[..., Any], real_runs: Path) -> None:
+    arguments = ["compare", real_runs, "--format", "json"]
+    kept = json.loads(call(*arguments).out)
+    assert (kept["source"], [run["last_episodes"] for run in kept["runs"]]) == ("metrics", [2, 2])
+    said = call(*arguments, "--episodes", "4", "--seed", "3")
+    assert said.code == 0, said.err
+    assert "r1, best model (2 of 2)" in said.err
+    played = json.loads(said.out)
+    assert played["source"] == "played"
+    for run in played["runs"]:
+        for which, flag in (("best", []), ("last", ["--last"])):
+            alone = call("evaluate", run["path"], "--episodes", "4", "--seed", "3", "--json", *flag)
+            assert run[which] == json.loads(alone.out)["mean"]
+    assert {run["best_episodes"] for run in played["runs"]} == {4}
+    assert not list(real_runs.glob("*/report.json")), "playing writes nothing"
+
+
+def test_a_real_run_is_found_listed_and_drawn(call: Callable[..., Any], real_runs: Path) -> None:
+    listed = json.loads(call("runs", real_runs, "--json").out)
+    assert [(run["name"], run["state"], run["step"]) for run in listed] == [("r1", "done", 200), ("r0", "done", 200)]
+    assert listed[0]["best"] > 0
+    before = (real_runs / "r0" / "curve.png").read_bytes()
+    said = call("plot", real_runs / "r0", "--out", "again.png")
+    assert said.code == 0, said.err
+    assert Path("again.png").read_bytes() == before, "the picture that the run left"
+
+
+def test_a_run_without_models_has_no_score(call: Callable[..., Any], runs: Path) -> None:
+    table = json.loads(call("compare", "a0", "--episodes", "2", "--format", "json").out)
+    assert (table["runs"][0]["best"], table["runs"][0]["last"]) == (None, None)
+    assert any("Never evaluated" in note for note in table["notes"])
+
+
+BAD = {
+    "no such run": (["zz"], "'zz' is no run"),
+    "ambiguous": (["a"], "begins the names of 3 runs"),
+    "unknown format": (["runs", "--format", "html"], "--format html: expected table, markdown or json."),
+    "unknown score": (["runs", "--score", "bset"], "--score bset: expected best or last. Did you mean 'best'?"),
+    "unknown key": (["runs", "--group-by", "lrr"], "Did you mean 'lr'?"),
+    "nowhere": (["runs", "--out", "no/such.md"], "--out no/such.md: cannot be written: No such file"),
+    "no episodes": (["runs", "--episodes", "0"], "--episodes"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_a_sentence(call: Callable[..., Any], runs: Path, case: str) -> None:
+    arguments, words = BAD[case]
+    said = call("compare", *arguments)
+    assert said.code == 2, said
+    assert words in said.err
+    assert "Traceback" not in said.err
+    assert said.out == ""

@@ -1,0 +1,92 @@
+"""`plot`, typed: which picture goes where, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+WriteRun = Callable[..., Path]
+LR = "agent.optimiser.lr=0.01"
+
+
+@pytest.fixture
+def runs(write_run: WriteRun, tmp_path: Path) -> Path:
+    for seed in range(2):
+        write_run(f"runs/a{seed}", seed=seed, returns=range(30), evaluations={1000: [3, 5]}, best=[1000])
+    write_run("runs/b0", sets=[LR], returns=range(20))
+    return tmp_path / "runs"
+
+
+def words_in(path: Path) -> list[str]:
+    return re.findall(r"<!-- (.*?) -->", path.read_text())
+
+
+def test_one_run_has_its_own_curve(call: Callable[..., Any], runs: Path) -> None:
+    said = call("plot", "a0")
+    assert (said.code, said.out) == (0, "runs/a0/curve.png\n"), said.err
+    assert Image.open(runs / "a0" / "curve.png").format == "PNG"
+    said = call("plot", "b", "--out", "b.svg", "--x", "episodes", "--title", "Mine")
+    assert said.out == "b.svg\n"
+    assert {"Mine", "episodes"} <= set(words_in(Path("b.svg")))
+    assert "dqn on CartPole-v1, native, preset state, seed 0" not in words_in(Path("b.svg"))
+
+
+def test_both_themes_are_two_pictures(call: Callable[..., Any], runs: Path) -> None:
+    said = call("plot", "a0", "a1", "--out", "x.png", "--theme", "both")
+    assert said.out == "x.png\nx-dark.png\n", said.err
+    corners = [Image.open(name).convert("RGB").getpixel((0, 0)) for name in ("x.png", "x-dark.png")]
+    assert corners == [(255, 255, 255), (0x15, 0x19, 0x1E)]
+
+
+def test_groups_by_default_and_as_asked(call: Callable[..., Any], runs: Path) -> None:
+    call("plot", "runs", "--out", "x.svg")
+    assert {"lr=0.001 (2 runs)", "lr=0.01 (1 run)", "dqn on CartPole-v1, native"} <= set(words_in(Path("x.svg")))
+    call("plot", "b0", "a0", "--out", "x.svg", "--group-by", "run")
+    assert {"b0 (1 run)", "a0 (1 run)"} <= set(words_in(Path("x.svg")))
+    call("plot", "runs", "--out", "x.svg", "--group-by", "env,obs", "--group-by", "n_step")
+    assert "env=CartPole-v1, obs=native, n_step=3 (3 runs)" in words_in(Path("x.svg"))
+
+
+def test_a_broken_run_in_a_folder_is_left_out_but_not_when_it_is_named(call: Callable[..., Any], runs: Path) -> None:
+    (runs / "b0" / "metrics.jsonl").write_text("x\n")
+    said = call("plot", "runs", "--out", "x.svg")
+    assert said.code == 0
+    assert "left out: runs/b0/metrics.jsonl, line 1: expected a JSON object" in said.err
+    said = call("plot", "a0", "b0", "--out", "x.svg")
+    assert said.code == 2
+    assert said.err.startswith("cartpole-dqn: runs/b0/metrics.jsonl, line 1")
+    for run in ("a0", "a1"):
+        (runs / run / "config.toml").write_text("= x")
+    said = call("plot", "runs", "--out", "x.svg")
+    assert said.code == 2
+    assert said.err.endswith("cartpole-dqn: none of the 3 runs there can be read.\n")
+
+
+BAD = {
+    "no such run": (["zz", "--out", "x.png"], "'zz' is no run"),
+    "several runs without a place": (["a0", "a1"], "--out is missing: the picture of 2 runs"),
+    "no picture": (["a0", "--out", "x.txt"], "x.txt: expected a picture's name, ending in .png, .svg"),
+    "no suffix": (["a0", "--out", "x"], "x: expected a picture's name"),
+    "nowhere": (["a0", "--out", "no/such/x.png"], "no/such/x.png cannot be written: No such file"),
+    "unknown axis": (["a0", "--x", "step"], "--x step: expected steps, episodes or time. Did you mean 'steps'?"),
+    "unknown theme": (["a0", "--theme", "solarized"], "--theme solarized: expected light, dark or both."),
+    "unknown key": (["runs", "--out", "x.png", "--group-by", "lrr"], "--group-by lrr: no run has such a key"),
+    "no run at all": ([], "Missing argument 'RUN"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_a_sentence(call: Callable[..., Any], runs: Path, case: str) -> None:
+    arguments, words = BAD[case]
+    said = call("plot", *arguments)
+    assert said.code == 2, said
+    assert words in said.err
+    assert "Traceback" not in said.err
+    assert said.out == ""
+    assert not [path for path in Path().iterdir() if path.name != "runs"]
+    assert not (runs / "a0" / "curve.png").exists()

@@ -1,0 +1,125 @@
+"""`runs`, typed: as text, on a terminal, as JSON, and with folders that are broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pexpect = pytest.importorskip("pexpect")
+
+WriteRun = Callable[..., Path]
+
+
+@pytest.fixture
+def some_runs(write_run: WriteRun, tmp_path: Path) -> Path:
+    now = time.time()
+    for age, name in ((7_300, "CartPole-v1-native-20251121-150801"), (40, "new"), (90_000, "old")):
+        best = [200] if name != "old" else []
+        folder = write_run(f"runs/{name}", seed=age, sets=["steps=700"], evaluations={200: [31.25]}, best=best)
+        os.utime(folder / "config.toml", (now - age, now - age))
+    (tmp_path / "runs" / "broken").mkdir()
+    (tmp_path / "runs" / "broken" / "config.toml").write_text("x = [")
+    os.utime(tmp_path / "runs" / "broken" / "config.toml", (1e9, 1e9))
+    return tmp_path
+
+
+def test_runs_are_listed_as_text_where_there_is_no_terminal(call: Callable[..., Any], some_runs: Path) -> None:
+    said = call("runs")
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert lines[0].split("  ")[0] == "run"
+    cells = [line.split() for line in lines[1:]]
+    assert [row[0] for row in cells] == ["new", "CartPole-v1-native-20251121-150801", "old", "broken"]
+    assert cells[0][1:] == ["CartPole-v1", "native", "state", "done", "40", "300", "of", "700", "31.2", "-", "40", "s"]
+    assert " ".join(cells[1][-2:]) == "2 h"
+    assert " ".join(cells[2][-4:]) == "- - 1 d"
+    assert cells[3][:5] == ["broken", "-", "-", "-", "broken"]
+    assert "runs/broken/config.toml is not valid TOML" in said.err
+    assert "Traceback" not in said.err
+    assert len({line.index("CartPole-v1  native") for line in lines[1:4]}) == 1, "aligned"
+
+
+def test_runs_as_json(call: Callable[..., Any], some_runs: Path) -> None:
+    listed = json.loads(call("runs", some_runs / "runs", "--json").out)
+    assert [run["name"] for run in listed] == ["new", "CartPole-v1-native-20251121-150801", "old", "broken"]
+    first = listed[0]
+    assert (first["env"], first["obs"], first["preset"], first["seed"]) == ("CartPole-v1", "native", "state", 40)
+    assert (first["step"], first["steps"], first["best"], first["best_step"]) == (300, 700, 31.25, 200)
+    assert 39 <= first["age_seconds"] <= 60
+    assert first["started"].endswith("+00:00")
+    assert Path(first["path"]) == some_runs / "runs" / "new"
+    assert listed[3]["state"] == "broken"
+    assert "not valid TOML" in listed[3]["problem"]
+
+
+def test_where_no_run_is(call: Callable[..., Any], write_run: WriteRun, tmp_path: Path) -> None:
+    said = call("runs")
+    assert (said.code, said.out) == (0, "")
+    assert said.err == "There is no run in runs. `cartpole-dqn run` makes one in runs/.\n"
+    assert call("runs", "--json").out == "[]\n"
+    write_run("benchmarks/pixels/seed-0")
+    said = call("runs", "benchmarks")
+    assert (said.code, said.err) == (0, "There is no run in benchmarks, but in benchmarks/pixels.\n")
+    assert call("runs", "benchmarks/pixels").out.splitlines()[1].startswith("seed-0 ")
+    for wrong in ("nowhere", "benchmarks/pixels/seed-0/config.toml"):
+        said = call("runs", wrong)
+        assert said.code == 2
+        assert said.err.startswith(f"cartpole-dqn: the runs in {wrong} cannot be listed: ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_runs_on_a_terminal_keep_their_rows(some_runs: Path) -> None:
+    """A narrow terminal loses columns, not the rows' shape; NO_COLOR is heard."""
+
+    def shown(width: int, **environment: str) -> str:
+        child = pexpect.spawn(
+            sys.executable,
+            ["-m", "cartpole_dqn", "runs"],
+            cwd=some_runs,
+            env={**os.environ, "TERM": "xterm-256color", **environment},
+            dimensions=(40, width),
+            encoding="utf-8",
+            timeout=60,
+        )
+        text = str(child.read())
+        child.close()
+        assert child.exitstatus == 0
+        return text
+
+    wide = shown(140, NO_COLOR="1")
+    assert "solved at" in wide
+    assert "\x1b[3" not in wide, "bold is no colour"
+    narrow = shown(80)
+    assert "solved at" not in narrow
+    assert "preset" not in narrow
+    row = next(line for line in narrow.splitlines() if "20251121-150801" in line)
+    assert "CartPole-v1-native-20251121-150801" in row
+    assert "2 h" in row
+    assert "\x1b[31m" in narrow, "what is broken is red"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (["runs"], ["torch", "gymnasium", "matplotlib", "pygame"]),
+        (["plot", "new"], ["torch", "gymnasium"]),
+        (["compare", "new", "old"], ["torch", "gymnasium", "matplotlib"]),
+    ],
+)
+def test_looking_imports_nothing_heavy(some_runs: Path, arguments: list[str], absent: list[str]) -> None:
+    code = (
+        "import sys; from cartpole_dqn.cli import main\n"
+        f"try: main()\nfinally: print([m for m in {absent!r} if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=some_runs, check=True)
+    assert said.stdout.splitlines()[-1] == "[]"
+    assert len(said.stdout.splitlines()) >= 2, "and it did its work"

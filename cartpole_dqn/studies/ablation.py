@@ -37,7 +37,6 @@ _CROP_FIRST = (
     "{wrapper='resize', height=40, interpolation='bilinear'}, "
     "{wrapper='frame-difference', gap=3, keep_current=true, encoding='uint8'}]"
 )
-_NO_DECAY = "agent.optimiser.final_lr=1e-3"
 _HARD = "agent.target_update={name='hard', every=100, unit='updates'}"
 
 CHOICES: Mapping[str, tuple[Choice, ...]] = {
@@ -50,6 +49,7 @@ CHOICES: Mapping[str, tuple[Choice, ...]] = {
         Choice("double", "the target network chooses and values", ("agent.double=false",)),
         Choice("n-step", "one-step returns", ("agent.n_step=1",)),
         Choice("soft-target", "the target is copied every 100 updates", (_HARD, "agent.policy='online'")),
+        Choice("lr-decay", "the learning rate stays at 5e-4", ("agent.optimiser.final_lr=5e-4",)),
         Choice("every-step", "an update at every second step", ("agent.train_every=2",)),
     ),
     "native": (
@@ -57,7 +57,7 @@ CHOICES: Mapping[str, tuple[Choice, ...]] = {
         Choice("double", "the target network chooses and values", ("agent.double=false",)),
         Choice("n-step", "one-step returns", ("agent.n_step=1",)),
         Choice("soft-target", "the target is copied every 100 updates", (_HARD, "agent.policy='online'")),
-        Choice("lr-decay", "the learning rate stays at 1e-3", (_NO_DECAY,)),
+        Choice("lr-decay", "the learning rate stays at 1e-3", ("agent.optimiser.final_lr=1e-3",)),
         Choice("layer-norm", "no layer normalisation", ("agent.network.norm='none'",)),
     ),
 }

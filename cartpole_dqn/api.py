@@ -20,13 +20,16 @@ import numpy as np
 from rich.console import Console
 
 from cartpole_dqn import assembly
-from cartpole_dqn.checkpoint import has_state, read_state
+from cartpole_dqn.checkpoint import has_state, read_state, require_origin, taking_over
 from cartpole_dqn.config import RunConfig, Table, complete, parse_toml, to_toml
-from cartpole_dqn.errors import CartpoleDqnError, CheckpointError, RunFolderError, UserError
+from cartpole_dqn.errors import CartpoleDqnError, RunFolderError, UserError
+from cartpole_dqn.initial_weights import InitialWeights, find_initial_weights
 from cartpole_dqn.interfaces import Evaluation, Obs, Policy, RunEnded
-from cartpole_dqn.options import changed
+from cartpole_dqn.options import changed, to_table
 from cartpole_dqn.plugin_manager import PluginHost, load_plugins
 from cartpole_dqn.run_folder import RunFolder, describe_environment
+from cartpole_dqn.run_listing import run_title as title_of
+from cartpole_dqn.run_lookup import find_run
 from cartpole_dqn.runner import Runner
 from cartpole_dqn.studies.evaluation import Which, evaluate_run, load_policy
 from cartpole_dqn.views.curves import draw_curves, read_metrics
@@ -80,16 +83,17 @@ def train(
     resolved, notes = assembly.resolve_config(
         host, preset=preset, config_file=None if config is None else Path(config), flags=flags, observers=observers
     )
+    resolved, initial = find_initial_weights(resolved, host, beside=None if config is None else Path(config).parent)
     say_notes(console, host, notes)
     folder = RunFolder.create(None if out is None else Path(out), env_id=resolved.env.id, obs=resolved.obs)
-    execute(folder, resolved, host, console=console, plain=plain)
+    execute(folder, resolved, host, console=console, plain=plain, initial=initial)
     return Run(folder, resolved, host)
 
 
 def load(path: str | Path) -> Run:
-    """Open a run folder. Raises `UserError` where there is none."""
+    """Open a run: its folder, the beginning of its name under `runs/`, or "latest". Raises `UserError` for none."""
     host = load_plugins()
-    folder = RunFolder.open(Path(path))
+    folder = find_run(path)
     return Run(folder, read_config(folder, host), host)
 
 
@@ -110,13 +114,24 @@ class Run:
         """Play greedily on report seeds, with the best model or the last."""
         return evaluate_run(self.folder, self.config, self.host, episodes=episodes, seed=seed, which=which)
 
-    def act(self, obs: Obs) -> int:
-        """Return the best model's action for one observation, as the run's wrappers give it."""
-        return int(self._policy.act(np.asarray(obs)[None])[0])
+    def act(self, obs: Obs, mask: Sequence[bool] | None = None) -> int:
+        """Return the best model's action for one observation, as the run's wrappers give it.
+
+        Args:
+            obs: one observation.
+            mask: [A], True where an action is allowed, as `info["action_mask"]` says; None where all are.
+        """
+        policy, first_action = self._policy
+        allowed = None if mask is None else np.asarray(mask, dtype=np.bool_)[None]
+        return int(policy.act(np.asarray(obs)[None], allowed)[0]) + first_action
 
     @functools.cached_property
-    def _policy(self) -> Policy:
-        return load_policy(self.folder, self.config, self.host, "best")[0]
+    def _policy(self) -> tuple[Policy, int]:
+        """The best model, and the number of the environment's first action."""
+        policy, factory = load_policy(self.folder, self.config, self.host, "best")[:2]
+        env = factory.make(evaluating=True)
+        env.close()
+        return policy, int(getattr(env.action_space, "start", 0))
 
     def plot(self, out: str | Path | None = None) -> Path:
         """Draw the run's curves and return the picture's path: by default its own `curve.png`."""
@@ -151,8 +166,7 @@ def extended(config: RunConfig, steps: int | None) -> RunConfig:
 
 def run_title(config: RunConfig) -> str:
     """Return what stands above a run's pictures."""
-    preset = f", preset {config.preset}" if config.preset else ""
-    return f"{config.agent['name']} on {config.env.id}, {config.obs}{preset}, seed {config.seed}"
+    return title_of(to_table(config))
 
 
 def say_notes(console: Console, host: PluginHost, notes: Sequence[str]) -> None:
@@ -174,9 +188,12 @@ def execute(
     console: Console,
     plain: bool = False,
     resuming: bool = False,
+    initial: InitialWeights | None = None,
     handle: Handle = _unhandled,
 ) -> RunEnded:
     """Run to the end in `folder`, and leave its curve and state there.
+
+    A new run starts from the weights `initial`, which `find_initial_weights` gave with its configuration.
 
     Raises:
         UserError: the configuration and the environment, or the checkpoint, do not fit.
@@ -186,17 +203,24 @@ def execute(
         try:
             made = assembly.assemble(config, host, folder=folder, console=console, clock=time.perf_counter, plain=plain)
             if resuming:
-                _restore(made.runner, folder, console)
+                _restore(made, folder, console)
+            elif initial is not None:
+                initial.give(made.agent)
+                initial.keep(folder)
+            elif config.init.run:
+                raise UserError("init.run is set, and nobody looked up the weights: call find_initial_weights first.")
         except CartpoleDqnError:
             if not resuming:
                 folder.discard_if_empty()
             raise
         folder.write_config(to_toml(config))
-        folder.write_environment(
-            describe_environment(
-                plugins=host.describe(), threads=config.threads, device=str(assembly.choose_device(config.device))
-            )
+        description = describe_environment(
+            plugins=host.describe(), threads=config.threads, device=str(assembly.choose_device(config.device))
         )
+        if resuming and (changes := folder.differences(description)):
+            text = f"since this run began: {', '.join(changes)}. From here on its course may be another."
+            console.print(text, style="yellow", markup=False, highlight=False)
+        folder.write_environment(description)
         folder.write_status("running", made.runner.step)
         try:
             with handle(made.runner):
@@ -216,19 +240,20 @@ def execute(
         return ended
 
 
-def _restore(runner: Runner, folder: RunFolder, console: Console) -> None:
+def _restore(made: assembly.Assembly, folder: RunFolder, console: Console) -> None:
     if not has_state(folder.checkpoint):
         console.print("no checkpoint was written yet: starting from the beginning.", style="yellow")
+        if made.config.init.run:
+            InitialWeights.kept(folder.path).give(made.agent)
         folder.clear_metrics()
         return
-    _, parts = read_state(folder.checkpoint, optional={"replay"})
+    meta, parts = read_state(folder.checkpoint, optional={"replay"})
+    require_origin(folder.checkpoint, meta, env=made.config.env.id, obs=made.config.obs)
     replay = parts.get("replay")
     if replay is None:
         console.print("the replay was not saved: it fills anew, and the run's course differs.", style="yellow")
-    try:
-        lost = runner.load_state_dict(parts["run"], replay)
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
-        raise CheckpointError(f"{folder.checkpoint} does not fit the run's configuration: {error}") from error
+    with taking_over(folder.checkpoint):
+        lost = made.runner.load_state_dict(parts["run"], replay)
     if lost:
         console.print(
             "the environment is not deterministic: its episodes under way could not be restored, and new ones begin.",

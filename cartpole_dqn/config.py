@@ -1,9 +1,11 @@
 """A run's configuration: its sections, and how layers of tables become one.
 
-* `RunConfig`, with `EnvConfig`, `EvaluationConfig`, `CheckpointConfig`: everything that a run depends on.
+* `RunConfig`, with `EnvConfig`, `InitConfig`, `EvaluationConfig`, `CheckpointConfig`: everything that a run depends on.
 * `merge_layers`: defaults < preset < file < flags < `--set`, with parts renamed knowingly.
 * `parse_set`: `agent.replay.capacity=5000` -> a change to a table.
 * `complete`: a merged table -> a checked `RunConfig`, each part's options included.
+* `require_sections`: refuse a table that cannot be a layer.
+* `with_step_timeout`: what `resume --step-timeout` changes.
 * `to_toml`, `read_toml`: files.
 
 Nothing here knows the registry: what a part of some kind and name declares is asked of a function that is handed in.
@@ -20,7 +22,7 @@ from typing import Any, Literal
 import tomli_w
 
 from cartpole_dqn.errors import ConfigError, did_you_mean
-from cartpole_dqn.options import check_options, describe_options, option, options_class, takes, to_table
+from cartpole_dqn.options import changed, check_options, describe_options, option, options_class, takes, to_table
 
 Table = dict[str, Any]
 OptionsOf = Callable[[str, str], type]
@@ -39,6 +41,12 @@ class EnvConfig:
     )
     num_envs: int = option(default=1, ge=1, le=1024, effect="environments side by side", typical="1 to 8")
     vector: Literal["sync", "async"] = option(default="sync", effect="run them in this process, or each in its own")
+    step_timeout: float = option(
+        default=0.0,
+        ge=0,
+        effect="seconds that a step or a reset may take where vector is async, 0 for no bound",
+        typical="10 to 60",
+    )
     kwargs: dict[str, Any] = option(default_factory=dict, effect="further arguments for the environment")
 
 
@@ -75,6 +83,16 @@ class CheckpointConfig:
 
 
 @options_class
+class InitConfig:
+    """The weights that a run starts from, where it is another run's; `step` and `weights` are filled in."""
+
+    run: str = option(default="", effect="the run whose weights this one starts from, empty for random weights")
+    which: Literal["best", "last"] = option(default="best", effect="that run's best model, or its last")
+    step: int = option(default=0, ge=0, effect="environment steps that these weights were trained for")
+    weights: str = option(default="", effect="their checksum, which must be the same when the run is repeated")
+
+
+@options_class
 class RunConfig:
     """A whole run."""
 
@@ -88,6 +106,7 @@ class RunConfig:
     env: EnvConfig = option(default_factory=EnvConfig, effect="the environment")
     observation: list[dict[str, Any]] = option(default_factory=list, effect="wrappers, in order")
     agent: dict[str, Any] = option(default_factory=lambda: {"name": "dqn"}, effect="the agent and its parts")
+    init: InitConfig = option(default_factory=InitConfig, effect="weights of another run to start from")
     evaluation: EvaluationConfig = option(default_factory=EvaluationConfig, effect="greedy episodes")
     checkpoint: CheckpointConfig = option(default_factory=CheckpointConfig, effect="saved state")
     observer: list[dict[str, Any]] = option(
@@ -118,10 +137,8 @@ def merge_layers(layers: Sequence[Table], options_of: OptionsOf) -> tuple[Table,
             if key == "agent":
                 below = merged.get("agent", {"name": "dqn"})
                 merged["agent"] = _merge_part("agent", "agent", below, value, options_of, notes)
-            elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-                merged[key] = {**merged[key], **copy.deepcopy(dict(value))}
             else:
-                merged[key] = copy.deepcopy(value)
+                merged[key] = _merge_plain(merged.get(key), value)
     return merged, notes
 
 
@@ -134,6 +151,7 @@ def complete(table: Table, options_of: OptionsOf) -> RunConfig:
     config = check_options(RunConfig, table, where="")
     if isinstance(config.env.time_limit, int) and config.env.time_limit < 1:
         raise ConfigError(f'env.time_limit: expected "env", "none" or a number from 1, got {config.env.time_limit}.')
+    _check_step_timeout(config.env)
     if config.steps is None and config.episodes is None:
         raise ConfigError("a run needs an end: give steps or episodes.")
     if not config.obs:
@@ -144,6 +162,28 @@ def complete(table: Table, options_of: OptionsOf) -> RunConfig:
         fill_part("observer", entry, options_of, where=f"observer[{i}]") for i, entry in enumerate(config.observer)
     ]
     return check_options(RunConfig, filled, where="")
+
+
+def require_sections(table: Table, source: str) -> None:
+    """Raise a `ConfigError` naming `source` where something that layers are chosen or merged by is of another kind."""
+    kinds = {"preset": str, "obs": str, "env": Mapping, "agent": Mapping, "observation": list, "observer": list}
+    found = [(key, table[key], kind) for key, kind in kinds.items() if key in table]
+    if isinstance(table.get("env"), Mapping) and "id" in table["env"]:
+        found.append(("env.id", table["env"]["id"], str))
+    for key in ("observation", "observer"):
+        if isinstance(table.get(key), list):
+            found += [(f"{key}[{i}]", entry, Mapping) for i, entry in enumerate(table[key])]
+    words = {str: "a text", Mapping: "a table", list: "a list of tables"}
+    for place, value, kind in found:
+        if not isinstance(value, kind):
+            raise ConfigError(f"{source}: {place}: expected {words[kind]}, got {repr(value)[:200]}.")
+
+
+def with_step_timeout(config: RunConfig, seconds: float) -> RunConfig:
+    """Return the configuration with another `env.step_timeout`. Raises `ConfigError` where it cannot be kept."""
+    changed_env = check_options(EnvConfig, {**to_table(config.env), "step_timeout": seconds}, where="env")
+    _check_step_timeout(changed_env)
+    return changed(config, env=changed_env)
 
 
 def fill_part(kind: str, table: Mapping[str, Any], options_of: OptionsOf, *, where: str) -> Table:
@@ -202,6 +242,21 @@ def parse_toml(text: str, source: str) -> Table:
 def to_toml(config: RunConfig) -> str:
     """Return the complete configuration as TOML; `run --config` repeats the run from it."""
     return tomli_w.dumps(to_table(config))
+
+
+def _check_step_timeout(env: EnvConfig) -> None:
+    if env.step_timeout and env.vector != "async":
+        raise ConfigError(
+            f'env.step_timeout: expected env.vector = "async" (run --vector async) beside a bound of '
+            f"{env.step_timeout:g} seconds, got '{env.vector}': a step in the run's own process cannot be stopped."
+        )
+
+
+def _merge_plain(below: Any, above: Any) -> Any:
+    """Lay one value over another: tables key by key, those inside them too; anything else replaces what is below."""
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+        return copy.deepcopy(above)
+    return {**below, **{key: _merge_plain(below.get(key), value) for key, value in above.items()}}
 
 
 def _merge_part(

@@ -2,27 +2,33 @@
 
 * `EnvFactory`: makes one environment with its observation wrappers, or a vector of them.
 * `complete_observation`: the list of wrappers with every default filled in.
+* `frame_stack`: how many frames the observations that come out consist of.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
 from gymnasium import spaces
 from gymnasium.error import DependencyNotInstalled
 from gymnasium.error import Error as GymnasiumError
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import FrameStackObservation
 
 from cartpole_dqn.config import RunConfig, Table
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, did_you_mean
+from cartpole_dqn.guard import Guard
 from cartpole_dqn.interfaces import require_discrete
-from cartpole_dqn.registry import Registry
+from cartpole_dqn.registry import Registry, reason
+from cartpole_dqn.workers import WorkerEnvs
+from cartpole_dqn.wrappers.numeric import NumericObservation, is_numeric, unreadable_parts
 
 Env = gymnasium.Env[Any, Any]
 WrapperStage = tuple[str, Callable[[Env], Env]]
@@ -62,13 +68,10 @@ class EnvFactory:
         elif isinstance(limit, int):
             kwargs["max_episode_steps"] = limit
         env = _make(env_config.id, kwargs)
-        if self._renders and "rgb_array" not in env.metadata.get("render_modes", []):
-            modes = ", ".join(map(str, env.metadata.get("render_modes", []))) or "none"
+        modes = env.metadata.get("render_modes") or []
+        if self._renders and "rgb_array" not in modes:
             env.close()
-            raise UnsuitableEnvError(
-                f"{env_config.id} cannot be seen: it has no render mode rgb_array (its modes: {modes}). "
-                f"Use --obs native, which takes its own observations."
-            )
+            raise _cannot_be_seen(env_config.id, modes)
         if evaluating and (env.spec is None or env.spec.max_episode_steps is None):
             limit = env_config.time_limit if isinstance(env_config.time_limit, int) else NO_LIMIT_IN_EVALUATION
             env = gymnasium.wrappers.TimeLimit(env, limit)
@@ -78,25 +81,35 @@ class EnvFactory:
         """Return one environment with its observation wrappers; its observations are arrays of one shape.
 
         Raises:
-            UnsuitableEnvError: see `base`; or its actions are not discrete, or its observations vary in shape.
+            UnsuitableEnvError: see `base`; or its actions are not discrete, or its observations vary in shape or are
+                no numbers.
             ConfigError: a wrapper does not fit.
         """
         env = self.base(evaluating=evaluating)
         try:
             for place, wrap in self.stages:
                 env = _wrapped(env, place, wrap)
-            require_discrete(env.action_space, self._config.env.id)
-            return _as_box(env, self._config.env.id)
+            _require_discrete(env, self._config.env.id)
+            return _as_numbers(env, self._config.env.id)
         except BaseException:
             env.close()
             raise
 
     def make_vector(self) -> VectorEnv[Any, Any, Any]:
-        """Return the environments to train in, `AutoresetMode.DISABLED`."""
-        n = self._config.env.num_envs
-        if self._config.env.vector == "sync" or n == 1:
-            return SyncVectorEnv([self.make] * n, autoreset_mode=AutoresetMode.DISABLED)
-        return AsyncVectorEnv([self.make] * n, autoreset_mode=AutoresetMode.DISABLED)
+        """Return the environments to train in, guarded, `AutoresetMode.DISABLED`.
+
+        Raises:
+            UnsuitableEnvError, ConfigError: see `make`.
+            EnvError: a process of its own could not make its environment.
+        """
+        config = self._config.env
+        if config.vector == "async":
+            return WorkerEnvs([self.make] * config.num_envs, step_timeout=config.step_timeout)
+        makes = [functools.partial(self._make_guarded, lane) for lane in range(config.num_envs)]
+        return SyncVectorEnv(makes, autoreset_mode=AutoresetMode.DISABLED)
+
+    def _make_guarded(self, lane: int) -> Env:
+        return Guard(self.make(), lane)
 
 
 def wrapper_stages(observation: list[Table], registry: Registry) -> list[WrapperStage]:
@@ -126,11 +139,21 @@ def complete_observation(observation: list[Table], registry: Registry) -> list[T
     return completed
 
 
+def frame_stack(observation: list[Table], registry: Registry, space: spaces.Box) -> int:
+    """Return how many frames observations in `space` hold, of which each step brings a new last one; 1 for no stack."""
+    if not observation:
+        return 1
+    _, cls, kwargs = _resolve(len(observation) - 1, observation[-1], registry)
+    size = kwargs.get("stack_size")
+    stacks = isinstance(cls, type) and issubclass(cls, FrameStackObservation) and isinstance(size, int)
+    return size if stacks and len(space.shape) > 1 and space.shape[0] == size else 1
+
+
 def _resolve(i: int, entry: Any, registry: Registry) -> tuple[str, Callable[..., Env], Table]:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("wrapper"), str):
         raise ConfigError(f'observation[{i}]: expected a table with the name of a wrapper ("wrapper"), got {entry!r}.')
     place = f"observation[{i}] ({entry['wrapper']})"
-    cls = registry.load("wrapper", entry["wrapper"])
+    cls = _named(entry["wrapper"]) if ":" in entry["wrapper"] else registry.load("wrapper", entry["wrapper"])
     kwargs = {key: value for key, value in entry.items() if key != "wrapper"}
     parameters = _parameters(cls)
     for key in kwargs:
@@ -142,6 +165,24 @@ def _resolve(i: int, entry: Any, registry: Registry) -> tuple[str, Callable[...,
     return place, cls, kwargs
 
 
+def _named(name: str) -> Callable[..., Env]:
+    """Return the wrapper that "module:Class" names."""
+    module, _, attribute = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for step in attribute.split("."):
+            found = getattr(found, step)
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f'wrapper "{name}" cannot be loaded: {reason(error).rstrip(".")}. Expected "module:Class" of a module that '
+            f"can be imported: one that is installed, or in a folder of PYTHONPATH."
+        ) from error
+    if not callable(found):
+        raise ConfigError(f'wrapper "{name}": expected a class or a function, got a {type(found).__name__}.')
+    wrapper: Callable[..., Env] = found
+    return wrapper
+
+
 def _parameters(cls: Callable[..., Env]) -> dict[str, inspect.Parameter]:
     """Return the constructor's parameters behind the environment."""
     named = list(inspect.signature(cls).parameters.values())[1:]
@@ -150,11 +191,16 @@ def _parameters(cls: Callable[..., Env]) -> dict[str, inspect.Parameter]:
 
 def _wrapped(env: Env, place: str, wrap: Callable[[Env], Env]) -> Env:
     try:
-        return wrap(env)
+        wrapped: Any = wrap(env)
     except CartpoleDqnError:
         raise
     except (ValueError, TypeError, AssertionError, AttributeError, ImportError, GymnasiumError) as error:
-        raise ConfigError(f"{place}: {error}") from error
+        raise ConfigError(f"{place}: {str(error) or reason(error)}") from error
+    except Exception as error:
+        raise ConfigError(f"{place}: {reason(error)}") from error
+    if not isinstance(wrapped, gymnasium.Env):
+        raise ConfigError(f"{place}: expected it to return a gymnasium.Env, got a {type(wrapped).__name__}.")
+    return wrapped
 
 
 def _make(env_id: str, kwargs: dict[str, Any]) -> Env:
@@ -163,11 +209,13 @@ def _make(env_id: str, kwargs: dict[str, Any]) -> Env:
             # Old versions are chosen on purpose here, and render modes are checked in words afterwards.
             warnings.filterwarnings("ignore", message=".*is out of date.*")
             warnings.filterwarnings("ignore", message=".*is not in the possible render_modes.*")
-            return gymnasium.make(env_id, **kwargs)
+            return gymnasium.make(_imported(env_id), **kwargs)
     except DependencyNotInstalled as error:
-        raise UnsuitableEnvError(f"{env_id} needs a package that is not installed: {error}") from None
+        mend = _extra("box2d") if "box2d" in str(error).lower() else ""
+        raise UnsuitableEnvError(f"{env_id} needs a package that is not installed: {error}{mend}") from None
     except ModuleNotFoundError as error:
-        raise UnsuitableEnvError(f"cannot import what registers {env_id}: {error}.") from None
+        mend = _extra("atari") if error.name == "ale_py" else ""
+        raise UnsuitableEnvError(f"cannot import what registers {env_id}: {error}.{mend}") from None
     except GymnasiumError as error:
         known = "" if ":" in env_id else did_you_mean(env_id, gymnasium.registry)
         known = known if "Did you mean" in known else " `gymnasium.pprint_registry()` lists the known ones."
@@ -176,17 +224,60 @@ def _make(env_id: str, kwargs: dict[str, Any]) -> Env:
     except UserError:
         raise
     except Exception as error:
+        if isinstance(error, TypeError) and "unexpected keyword argument 'render_mode'" in str(error):
+            raise _cannot_be_seen(env_id, []) from None
         raise UnsuitableEnvError(f"cannot make the environment {env_id}: {type(error).__name__}: {error}") from error
 
 
-def _as_box(env: Env, env_id: str) -> Env:
-    """Flatten discrete, tuple and dict observations; refuse those whose shape varies."""
+def _imported(env_id: str) -> str:
+    """Return the id as `gymnasium.make` takes it: Atari games are registered by importing ale_py."""
+    if env_id.startswith(("ALE/", "ale_py:")):
+        ale_py = importlib.import_module("ale_py")
+        # Else each game greets on stderr, in the midst of a display.
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+        return f"ale_py:{env_id.removeprefix('ale_py:')}"
+    return env_id
+
+
+def _extra(name: str) -> str:
+    return f" The extra {name} brings it: pip install 'cartpole-dqn[{name}]'"
+
+
+def _cannot_be_seen(env_id: str, modes: Sequence[Any]) -> UnsuitableEnvError:
+    offered = ", ".join(map(str, modes)) or "none"
+    return UnsuitableEnvError(
+        f"{env_id} cannot be seen: it has no render mode rgb_array (its modes: {offered}). Use --obs native, which "
+        f"takes its own observations."
+    )
+
+
+def _require_discrete(env: Env, env_id: str) -> None:
+    try:
+        require_discrete(env.action_space, env_id)
+    except UnsuitableEnvError as error:
+        if "continuous" in inspect.signature(type(env.unwrapped).__init__).parameters:
+            raise UnsuitableEnvError(
+                f"{error} This environment has discrete actions too: --set env.kwargs.continuous=false"
+            ) from None
+        raise
+
+
+def _as_numbers(env: Env, env_id: str) -> Env:
+    """Make arrays of one shape and dtype of what is no such array; refuse what varies in shape or is no number."""
     space = env.observation_space
-    if isinstance(space, spaces.Box):
+    if is_numeric(space):
         return env
-    if not space.is_np_flattenable:
-        raise UnsuitableEnvError(
-            f"{env_id} observes {space}, whose shape varies from step to step: deep Q-learning here needs arrays of "
-            f"one shape. Wrap it to make a fixed-size observation of it (--obs pixels does, where it renders)."
-        )
-    return gymnasium.wrappers.FlattenObservation(env)
+    unreadable = unreadable_parts(space)
+    if not unreadable:
+        return NumericObservation(env)
+    parts = space.spaces.items() if isinstance(space, spaces.Dict) else ()
+    readable = ", ".join(f'"{key}"' for key, part in parts if not unreadable_parts(part))
+    if readable:
+        entry = f'{{wrapper = "gymnasium.wrappers:FilterObservation", filter_keys = [{readable}]}}'
+        mend = f"Keep what is left with --set 'observation=[{entry}]'"
+    else:
+        mend = 'Make such arrays in a wrapper of your own, named as wrapper = "module:Class" in [[observation]]'
+    raise UnsuitableEnvError(
+        f"{env_id} observes what deep Q-learning here cannot read: {', '.join(unreadable)}; it needs numbers in arrays "
+        f"of one shape. {mend}, or look at the picture with --obs pixels, where it renders."
+    )

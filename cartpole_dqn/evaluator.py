@@ -14,6 +14,7 @@ import gymnasium
 import numpy as np
 
 from cartpole_dqn.interfaces import Evaluation, Policy
+from cartpole_dqn.lanes import allowed_actions
 from cartpole_dqn.seeding import Stream, episode_seed
 
 _MAX_LANES = 10
@@ -111,7 +112,4 @@ class Evaluator:
 
 def _allowed(info: dict[str, Any], num_actions: int) -> Any:
     mask = info.get("action_mask")
-    if mask is None:
-        return np.ones(num_actions, dtype=np.bool_)
-    allowed = np.asarray(mask, dtype=np.bool_)
-    return allowed if allowed.any() else np.ones(num_actions, dtype=np.bool_)
+    return np.ones(num_actions, dtype=np.bool_) if mask is None else allowed_actions(mask, num_actions)

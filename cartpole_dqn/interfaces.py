@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -25,7 +26,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cartpole_dqn.errors import UnsuitableEnvError
+from cartpole_dqn.errors import UnsuitableEnvError, UserError
 from cartpole_dqn.seeding import SeedTree
 
 Obs = NDArray[Any]
@@ -46,6 +47,8 @@ class Transition(NamedTuple):
     terminated: bool
     truncated: bool
     env: int = 0
+    next_mask: NDArray[np.bool_] | None = None
+    """[A], True where an action is allowed at `next_obs`; None where the environments do not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class Batch:
     """[B] float32: the share of each loss; 1 where sampling is uniform."""
     indices: Tensor
     """[B] int64: names the transitions for `ReplayBuffer.update_priorities`."""
+    next_mask: Tensor | None = None
+    """[B, A] bool: the actions allowed at `next_obs`; None where the replay keeps no masks."""
 
     def __len__(self) -> int:
         return int(self.actions.shape[0])
@@ -96,6 +101,8 @@ class Context:
     gamma: float = 0.99
     """Discount per step, for replays that sum rewards over n steps."""
     n_step: int = 1
+    frame_stack: int = 1
+    """Frames along an observation's first axis, where each step drops the first and brings a new last one; else 1."""
     builder: Build | None = None
 
     def build(self, kind: str, table: Mapping[str, Any], *, name: str = "", **changes: Any) -> Any:
@@ -105,10 +112,13 @@ class Context:
             kind: "replay", "network", "target-update", "exploration", "optimiser".
             table: its "name" and its options.
             name: the branch of randomness that the part gets; by default its kind. Two parts of a kind need two names.
-            **changes: fields of `Context` that differ for this part.
+            **changes: fields of `Context` that differ for this part; with another `observation_space`, `frame_stack`
+                is 1 unless it is given too.
         """
         if self.builder is None:
             raise TypeError(f"this context cannot build a {kind}: it was made without a builder.")
+        if "observation_space" in changes:
+            changes.setdefault("frame_stack", 1)  # what was said of the frames was said of other observations
         context = dataclasses.replace(self, seeds=self.seeds.child(name or kind), **changes)
         return self.builder(kind, table, context)
 
@@ -358,6 +368,18 @@ class Agent(abc.ABC):
     def policy(self) -> Policy:
         """Return a greedy actor with a copy of the current weights."""
 
+    def start_from(self, policy: State) -> None:
+        """Begin with the weights of another run, before the first act: `policy` is its `Policy.state_dict()`.
+
+        Raises:
+            UserError: this agent cannot.
+            ValueError: they do not fit.
+        """
+        raise UserError(
+            f"agent {type(self).__name__} cannot start from the weights of another run: it defines no start_from. "
+            f"Leave out --init-from, or take an agent that does, such as dqn."
+        )
+
     def status(self) -> Mapping[str, float | str]:
         """Figures for the display: `epsilon`, `lr`, `replay_size`, `replay_capacity`, `updates`, and its own."""
         return {}
@@ -548,8 +570,18 @@ def require_discrete(space: spaces.Space[Any], env_id: str) -> spaces.Discrete:
     """Return `space` if it is `Discrete`, else raise an `UnsuitableEnvError` that says what would work."""
     if isinstance(space, spaces.Discrete):
         return space
+    own = 'an action wrapper of your own, named as wrapper = "module:Class" in an entry of [[observation]]'
+    if isinstance(space, spaces.Box):
+        mend = (
+            'Offer a few fixed actions with wrapper = "gymnasium.wrappers:DiscretizeAction" and bins = 5 in an entry '
+            "of [[observation]], or use a policy-gradient method."
+        )
+    elif isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
+        each = space.nvec if isinstance(space, spaces.MultiDiscrete) else np.full(space.shape, 2)
+        mend = f"Number its {math.prod(each.reshape(-1).tolist()):,} combinations in {own}."
+    else:
+        mend = f"Offer a few fixed actions in {own}."
     raise UnsuitableEnvError(
         f"{env_id} has the action space {space}, but deep Q-learning compares a finite number of actions: it needs "
-        f"Discrete. For continuous actions use a policy-gradient method, or wrap the environment with "
-        f"gymnasium.wrappers.TransformAction to offer a few fixed actions."
+        f"Discrete. {mend}"
     )

@@ -177,11 +177,16 @@ class DqnAgent(Agent):
 
     @torch.no_grad()
     def _look_ahead(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the target network's output [B, A, ...] at the next observations and the actions [B] to read there."""
+        """Return the target network's output [B, A, ...] at the next observations and the actions [B] to read there.
+
+        What a mask forbids is not chosen.
+        """
         self._target.resample_noise(self._noise_generator)
         next_output = self._target(batch.next_obs)
         chooser = self._online.q_values(self._online(batch.next_obs)) if self._options.double else None
         values = self._target.q_values(next_output) if chooser is None else chooser
+        if batch.next_mask is not None:
+            values = values.masked_fill(~batch.next_mask, -math.inf)
         return next_output, values.argmax(1)
 
     def break_lane(self, env: int) -> None:
@@ -192,6 +197,11 @@ class DqnAgent(Agent):
         """See `Agent.policy`."""
         source = self._target if self._options.policy == "target" else self._online
         return GreedyPolicy(frozen_copy(source), self._device)
+
+    def start_from(self, policy: State) -> None:
+        """See `Agent.start_from`: the online and the target network get its weights."""
+        load_weights(self._online, policy["network"])
+        load_weights(self._target, policy["network"])
 
     def status(self) -> Mapping[str, float | str]:
         """See `Agent.status`."""

@@ -3,6 +3,7 @@
 * `speed`: training speed beside the notebooks' loops.
 * `learning`: scores over seeds.
 * `ablation`: a default without each of its choices.
+* `vector`: steps a second of environments side by side.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ def learning(
         jobs=jobs,
         said=lambda text: session.err.print(text, highlight=False, markup=False),
     )
-    known = gymnasium.spec(env).reward_threshold
+    spec = gymnasium.registry.get(env.split(":")[-1])  # one that a module registers is known in its runs alone
+    known = None if spec is None else spec.reward_threshold
     summary = summarise(trials, threshold=float("inf") if known is None else known)
     machine = machine_line(folder / f"seed-{first_seed}")
     if as_json:
@@ -186,6 +188,49 @@ def ablation(
     session.out.print(table)
     machine = machine_line(folder / chosen[0].name / f"seed-{first_seed}")
     session.out.print(f"{machine}; {jobs} run{'' if jobs == 1 else 's'} at a time", highlight=False)
+
+
+@app.command("vector")
+def vector(
+    ctx: typer.Context,
+    env: Annotated[str, typer.Option(help="A Gymnasium id.")] = "CartPole-v1",
+    obs: Annotated[
+        list[str] | None, typer.Option(metavar="OBS", help="state or pixels; both by default. May be repeated.")
+    ] = None,
+    num_envs: Annotated[
+        list[int] | None,
+        typer.Option(min=1, metavar="N", help="How many side by side; 1, 2, 4 and 8 by default. May be repeated."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.05, help="How long each timing takes.")] = 1.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Timings of each.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Time environments side by side, in this process and each in its own, and print a Markdown table."""
+    from cartpole_dqn.assembly import resolve_config
+    from cartpole_dqn.environments import EnvFactory
+    from cartpole_dqn.run_folder import describe_environment
+    from cartpole_dqn.studies.vector import COUNTS, OBSERVATIONS, as_markdown, measure_vector
+
+    session: Session = ctx.obj
+    host = session.host()
+    host.register_environments()
+    chosen = list(dict.fromkeys(obs or OBSERVATIONS))
+    for kind in chosen:
+        config, _ = resolve_config(host, flags={"obs": kind, "env": {"id": env}, "steps": 1})
+        EnvFactory(config, host.registry).make().close()  # says in words what does not fit, before anything is timed
+    results = measure_vector(
+        env,
+        observations=chosen,
+        counts=list(dict.fromkeys(num_envs or COUNTS)),
+        seconds=seconds,
+        repeats=repeats,
+        said=lambda text: session.err.print(text, highlight=False, markup=False),
+    )
+    machine = describe_environment(plugins=[], threads=1, device="cpu")
+    if as_json:
+        print(json.dumps({"env": env, "machine": machine, "rates": [asdict(rates) for rates in results]}))
+        return
+    print(as_markdown(env, results, machine))
 
 
 def _sentence(summary: dict[str, Any]) -> str:

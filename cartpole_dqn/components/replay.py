@@ -31,7 +31,7 @@ class UniformOptions:
 class UniformReplay(ReplayBuffer):
     """Samples uniformly from a `TransitionRing`; weights are 1.
 
-    Takes gamma, n_step, num_envs and the device from its context, and the generator `sample` from its seeds.
+    Takes gamma, n_step, num_envs, frame_stack and the device from its context, the generator `sample` from its seeds.
 
     Raises:
         ConfigError: the capacity is too small for the lanes and n_step.
@@ -44,7 +44,11 @@ class UniformReplay(ReplayBuffer):
         space, capacity = context.observation_space, options.capacity
         try:
             needed = TransitionRing.bytes_needed(
-                observation_space=space, capacity=capacity, num_envs=context.num_envs, n_step=context.n_step
+                observation_space=space,
+                capacity=capacity,
+                num_envs=context.num_envs,
+                n_step=context.n_step,
+                frame_stack=context.frame_stack,
             )
         except ValueError as error:
             raise ConfigError(f"replay uniform: {error}") from None
@@ -63,6 +67,7 @@ class UniformReplay(ReplayBuffer):
             num_envs=context.num_envs,
             n_step=context.n_step,
             device=context.device,
+            frame_stack=context.frame_stack,
         )
         self._replacement = options.replacement
         self._generator = context.seeds.numpy("sample")

@@ -8,6 +8,8 @@ the next slot holds the observation that followed. An episode's last observation
 was done. A lane's slots are numbered without end: number k lies at place k modulo the lane's length, so that a number
 names a transition for good, even when its slot was overwritten since.
 
+Where observations are stacks of frames, a slot holds one frame, so that each is stored once too: see `ring_frames`.
+
 A transition is *valid*, and may be sampled, once its n-step return is known: n steps on, or at its episode's end. A
 lane's transitions become valid, and are overwritten, in their order, so that a queue per lane knows how many there are
 and finds the one of a given rank at once.
@@ -25,7 +27,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cartpole_dqn.components.ring_layout import check_state, layout
+from cartpole_dqn.components.ring_frames import Frames
+from cartpole_dqn.components.ring_layout import FORBIDDEN, check_mask, check_obs, check_state, layout
+from cartpole_dqn.components.ring_order import Order
 from cartpole_dqn.interfaces import Batch, Obs, State, Transition
 
 Indices = NDArray[np.int64] | Tensor
@@ -51,13 +55,18 @@ class TransitionRing:
     `Changes.removed`, choose slots, `indices_in(slots)` for `gather`; when errors come back, keep those that are
     `valid` and look up their `slots_of`.
 
+    Action masks are kept from the first transition on that carries one; that takes A more bytes for every slot at once.
+
     Args:
         observation_space: one lane's; its dtype is what is stored.
-        capacity: slots in all, shared evenly by the lanes; each lane needs `n_step` + 2 or more.
+        capacity: slots in all, shared evenly by the lanes; each lane needs `n_step` + 2 * `frame_stack` or more.
         gamma: discount per step, in [0, 1].
         num_envs: lanes, 1 or more.
         n_step: steps summed into a return, 1 or more.
         device: where batches go. Storage stays in main memory.
+        frame_stack: S, where observations are S frames along their first axis, each step drops the first of them and
+            brings a new last one (`gymnasium.wrappers.FrameStackObservation`): each frame is then stored once. An
+            episode's first observation takes S slots.
 
     Raises:
         ValueError: an argument out of range, or a dtype that torch does not have.
@@ -72,13 +81,15 @@ class TransitionRing:
         num_envs: int = 1,
         n_step: int = 1,
         device: torch.device | str = "cpu",
+        frame_stack: int = 1,
     ) -> None:
         if not (math.isfinite(gamma) and 0 <= gamma <= 1):
             raise ValueError(f"TransitionRing expected a gamma in [0, 1], got {gamma!r}.")
-        forms = layout(observation_space, capacity, num_envs, n_step)
+        forms = layout(observation_space, capacity, num_envs, n_step, frame_stack)
         self.num_envs = num_envs
         self.n_step = n_step
         self.gamma = float(gamma)
+        self.frame_stack = frame_stack
         self.device = torch.device(device)
         self._length = capacity // num_envs
         self._shape = tuple(observation_space.shape)
@@ -88,9 +99,10 @@ class TransitionRing:
         # Zeros cost nothing until they are written: the system hands out pages as they are touched.
         self._arrays: dict[str, NDArray[Any]] = {name: np.zeros(*form) for name, form in forms.items()}
         self._obs, self._actions = self._arrays["obs"], self._arrays["actions"]
+        self._frames = Frames(self._obs, frame_stack, self._length)
         self._rewards, self._discounts = self._arrays["rewards"], self._arrays["discounts"]
         self._next_slots, self._stamps = self._arrays["next_slots"], self._arrays["stamps"]
-        self._queue = self._arrays["queue"]
+        self._order = Order(self._arrays["queue"], num_envs)
         self._clear()
 
     def _clear(self) -> None:
@@ -99,19 +111,27 @@ class TransitionRing:
         self._numbers = [0] * lanes  # the number that each lane's next slot gets
         self._open = [False] * lanes  # whether a lane's newest observation still waits for its action
         self._pending: list[list[float]] = [[] for _ in range(lanes)]  # rewards of transitions not yet valid
-        self._starts = [0] * lanes  # where each lane's queue begins in its part of `_queue`
-        self._counts = [0] * lanes
-        self._total = 0
+        self._order.clear()
+        self._arrays.pop(FORBIDDEN, None)
+        self._forbidden: NDArray[np.bool_] | None = None
 
     @classmethod
-    def bytes_needed(cls, *, observation_space: spaces.Box, capacity: int, num_envs: int = 1, n_step: int = 1) -> int:
-        """Return the bytes that a ring of these arguments would take, without allocating them."""
-        forms = layout(observation_space, capacity, num_envs, n_step)
+    def bytes_needed(
+        cls,
+        *,
+        observation_space: spaces.Box,
+        capacity: int,
+        num_envs: int = 1,
+        n_step: int = 1,
+        frame_stack: int = 1,
+    ) -> int:
+        """Return the bytes that a ring of these arguments would take, without allocating them; masks come on top."""
+        forms = layout(observation_space, capacity, num_envs, n_step, frame_stack)
         return sum(math.prod(shape) * dtype.itemsize for shape, dtype in forms.values())
 
     def __len__(self) -> int:
         """The number of valid transitions."""
-        return self._total
+        return len(self._order)
 
     @property
     def capacity(self) -> int:
@@ -129,31 +149,37 @@ class TransitionRing:
         """Store the next step of a lane; return which slots became valid and which were overwritten.
 
         Raises:
-            ValueError: a shape, dtype or lane that does not fit, a reward that is not finite, or an `obs` that is not
-                the lane's last `next_obs` although its episode went on. Nothing was stored then.
+            ValueError: a shape, dtype or lane that does not fit, a reward that is not finite, an `obs` that is not the
+                lane's last `next_obs` although its episode went on, or frames that do not move on by one. Nothing was
+                stored then.
         """
-        obs, action, reward, next_obs, terminated, truncated, env = transition
+        obs, action, reward, next_obs, terminated, truncated, env, next_mask = transition
         self._check_lane(env)
-        self._check_obs(obs, "obs")
-        self._check_obs(next_obs, "next_obs")
+        check_obs(obs, "obs", self._shape, self._dtype)
+        check_obs(next_obs, "next_obs", self._shape, self._dtype)
         action, reward = operator.index(action), float(reward)
         if not math.isfinite(reward):
             raise ValueError(f"TransitionRing expected a finite reward, got {reward} in lane {env}.")
+        if self.frame_stack > 1 and not self._frames.follows(obs, next_obs):
+            raise ValueError(
+                f"TransitionRing: next_obs of lane {env} does not begin with the last {self.frame_stack - 1} frames of "
+                f"obs. Build the ring with frame_stack=1 where observations are no rolling stacks."
+            )
+        if next_mask is not None:
+            check_mask(next_mask, self._forbidden)
         changes = Changes([], [])
         if self._open[env]:
-            number = self._numbers[env] - 1
-            slot = self._slot(env, number)
-            # Bytes, so that NaN equals itself.
-            if obs.tobytes() != self._obs[slot].tobytes():
+            if not self._frames.holds(self._slot(env, self._numbers[env] - 1), obs):
                 raise ValueError(
                     f"TransitionRing: obs of lane {env} is not its last next_obs, although its episode went on. Pass "
                     f"terminated or truncated at an episode's end, or call break_lane({env}) where it was cut."
                 )
         else:
-            number = self._claim(env, obs, changes)
-            slot = self._slot(env, number)
-        self._actions[slot] = action
-        self._claim(env, next_obs, changes)
+            for piece in self._frames.first(obs):
+                self._claim(env, piece, changes)
+        number = self._numbers[env] - 1
+        self._actions[self._slot(env, number)] = action
+        self._claim(env, self._frames.last(next_obs), changes, next_mask)
         pending = self._pending[env]
         pending.append(reward)
         self._open[env] = not (terminated or truncated)
@@ -176,20 +202,23 @@ class TransitionRing:
             self._end_episode(env, False, changes)
         return changes
 
-    def _claim(self, env: int, obs: Obs, changes: Changes) -> int:
-        """Write `obs` into the lane's next slot and return its number; whatever was there is gone."""
+    def _claim(self, env: int, piece: Obs, changes: Changes, mask: NDArray[np.bool_] | None = None) -> None:
+        """Write an observation, or its frame, into the lane's next slot; whatever needed what was there is gone."""
         number = self._numbers[env]
         slot = self._slot(env, number)
-        if self._stamps.item(slot) >= 0:
-            self._stamps[slot] = -1
-            # A lane's transitions became valid in the order of their slots: the one overwritten heads its queue.
-            self._starts[env] = (self._starts[env] + 1) % self._length
-            self._counts[env] -= 1
-            self._total -= 1
-            changes.removed.append(slot)
-        self._obs[slot] = obs
+        # The frame that is overwritten here is the first of the observation whose slot is frame_stack - 1 further on.
+        oldest = slot if self.frame_stack == 1 else self._slot(env, number + self.frame_stack - 1)
+        if self._stamps.item(oldest) >= 0:
+            self._stamps[oldest] = -1
+            # A lane's transitions became valid in the order of their slots: the one overwritten is its oldest.
+            self._order.drop(env)
+            changes.removed.append(oldest)
+        self._obs[slot] = piece
+        if mask is not None and self._forbidden is None:
+            self._keep_masks(len(mask))
+        if self._forbidden is not None:
+            self._forbidden[slot] = False if mask is None else ~mask
         self._numbers[env] = number + 1
-        return number
 
     def _end_episode(self, env: int, terminated: bool, changes: Changes) -> None:
         """Complete all that waits in the lane: the newest slot holds the episode's last observation."""
@@ -208,9 +237,7 @@ class TransitionRing:
         self._next_slots[slot] = self._slot(env, number + len(rewards))
         index = number * self.num_envs + env
         self._stamps[slot] = index
-        self._queue[env * self._length + (self._starts[env] + self._counts[env]) % self._length] = index
-        self._counts[env] += 1
-        self._total += 1
+        self._order.push(env, index)
         if slot in changes.removed:
             changes.removed.remove(slot)
         changes.added.append(slot)
@@ -223,18 +250,7 @@ class TransitionRing:
         Raises:
             IndexError: a rank outside 0 to `len(ring)` - 1.
         """
-        ranks = np.asarray(ranks, np.int64)
-        if (ranks.view(np.uint64) >= self._total).any():  # as unsigned numbers, negative ones are large
-            raise IndexError(f"TransitionRing expected ranks from 0 to {self._total - 1}, got {ranks.tolist()}.")
-        if self.num_envs == 1:
-            found: NDArray[np.int64] = self._queue.take((ranks + self._starts[0]) % self._length)
-            return found
-        counts = np.asarray(self._counts)
-        ends = counts.cumsum()
-        lanes = ends.searchsorted(ranks, side="right")
-        places = ranks + (np.asarray(self._starts) - ends + counts)[lanes]
-        found = self._queue.take(lanes * self._length + places % self._length)
-        return found
+        return self._order.index_at(ranks)
 
     def valid(self, indices: Indices) -> NDArray[np.bool_]:
         """Say of each of the `indices` [K] whether its transition is complete and still stored."""
@@ -269,14 +285,17 @@ class TransitionRing:
                 f"TransitionRing.gather: {np.count_nonzero(~known)} of {len(numbers)} indices name no complete "
                 f"transition that is still stored. Choose among the valid ones: index_at(ranks), or ask valid(indices)."
             )
+        next_slots = self._next_slots.take(slots)
+        forbidden = self._forbidden
         return Batch(
             obs=self._observations(slots),
             actions=self._tensor(self._actions.take(slots)),
             rewards=self._tensor(self._rewards.take(slots)),
-            next_obs=self._observations(self._next_slots.take(slots)),
+            next_obs=self._observations(next_slots),
             discounts=self._tensor(self._discounts.take(slots)),
             weights=torch.ones(len(slots), device=self.device),
             indices=self._tensor(numbers.copy()),
+            next_mask=None if forbidden is None else self._tensor(~forbidden.take(next_slots, axis=0)),
         )
 
     def _known(self, numbers: NDArray[np.int64], slots: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -284,7 +303,7 @@ class TransitionRing:
         return known
 
     def _observations(self, slots: NDArray[np.int64]) -> Tensor:
-        rows = self._obs.take(slots, axis=0)
+        rows = self._frames.gather(slots)
         return self._tensor(rows.astype(np.float32) if self._dtype == np.float64 else rows)
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
@@ -300,10 +319,9 @@ class TransitionRing:
         if not 0 <= env < self.num_envs:
             raise ValueError(f"TransitionRing has lanes 0 to {self.num_envs - 1}, got a transition of lane {env}.")
 
-    def _check_obs(self, obs: Obs, name: str) -> None:
-        if not isinstance(obs, np.ndarray) or obs.shape != self._shape or obs.dtype != self._dtype:
-            came = f"{obs.dtype} {list(obs.shape)}" if isinstance(obs, np.ndarray) else type(obs).__name__
-            raise ValueError(f"TransitionRing expected {name} {self._dtype} {list(self._shape)}, got {came}.")
+    def _keep_masks(self, actions: int) -> None:
+        self._forbidden = np.zeros((self.capacity, actions), np.bool_)
+        self._arrays[FORBIDDEN] = self._forbidden
 
     # State ------------------------------------------------------------------------------------------------------------
 
@@ -315,6 +333,7 @@ class TransitionRing:
             "capacity": self.capacity,
             "n_step": self.n_step,
             "gamma": self.gamma,
+            "frame_stack": self.frame_stack,
             "numbers": list(self._numbers),
             "open": list(self._open),
             "pending": [list(rewards) for rewards in self._pending],
@@ -327,20 +346,19 @@ class TransitionRing:
         Raises:
             ValueError: the state is of a ring of another kind or size, or does not hold together. Nothing changed then.
         """
-        own = {name: getattr(self, name) for name in ("num_envs", "capacity", "n_step", "gamma")}
+        own = {name: getattr(self, name) for name in ("num_envs", "capacity", "n_step", "gamma", "frame_stack")}
         arrays = check_state(state, own, self._arrays)
         most = max(state["numbers"])
         self._clear()
+        if FORBIDDEN in arrays:
+            self._keep_masks(arrays[FORBIDDEN].shape[2])
         self._numbers = [int(number) for number in state["numbers"]]
         self._open = [bool(flag) for flag in state["open"]]
         self._pending = [[float(reward) for reward in rewards] for rewards in state["pending"]]
         for name, array in arrays.items():
             self._by_lane(name, most)[...] = array
         for env, stamps in enumerate(arrays["stamps"]):
-            queue = np.sort(stamps[stamps >= 0])
-            self._queue[env * self._length :][: len(queue)] = queue
-            self._counts[env] = len(queue)
-        self._total = sum(self._counts)
+            self._order.fill(env, np.sort(stamps[stamps >= 0]))
 
     def _by_lane(self, name: str, most: int) -> NDArray[Any]:
         """View the array `name` as [lane, the first slots, ...]: as many slots as `most` numbers fill."""

@@ -181,7 +181,8 @@ def check_rows_stay_apart(part: NetworkSubject) -> None:
         trial.network.eval()
         batch = trial.batch(6)
         order = torch.tensor([3, 0, 5, 1, 4, 2], device=batch.obs.device)
-        moved = Batch(*(getattr(batch, f.name)[order] for f in dataclasses.fields(batch)))
+        values = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+        moved = Batch(**{name: value[order] for name, value in values.items() if value is not None})
         with torch.no_grad():
             output = trial.network(batch.obs)
             pairs = [(output[order], trial.network(moved.obs)), (output[2:3], trial.network(batch.obs[2:3]))]

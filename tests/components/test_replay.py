@@ -33,7 +33,8 @@ def fill(replay: ReplayBuffer, steps: int, *, lane: int = 0, start: int = 0) -> 
 
 
 def same(a: Batch, b: Batch) -> bool:
-    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in Batch.__dataclass_fields__)
+    pairs = [(getattr(a, name), getattr(b, name)) for name in Batch.__dataclass_fields__]
+    return all(one is other if one is None or other is None else torch.equal(one, other) for one, other in pairs)
 
 
 @pytest.mark.parametrize("replacement", [True, False])

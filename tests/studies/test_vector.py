@@ -71,5 +71,6 @@ def test_bad_input_gets_a_sentence(call: Callable[..., Any], arguments: list[str
 
 
 def test_a_timing_that_fails_says_why() -> None:
-    with pytest.raises(RunError, match=r"timing `CartPol-v1 state sync .*` failed:(.|\n)*Did you mean 'CartPole-v1'"):
-        measure_vector("CartPol-v1", observations=["state"], counts=[1], seconds=0.05, repeats=1)
+    with pytest.raises(RunError, match=r"timing `CartPole-v1 state sync .*` failed:") as caught:
+        measure_vector(observations=["state"], counts=[], repeats=1)
+    assert "expected at least one argument" in str(caught.value)

@@ -189,7 +189,11 @@ def _make_ring(capacity: int, context: Context) -> TransitionRing:
     space = context.observation_space
     try:
         needed = TransitionRing.bytes_needed(
-            observation_space=space, capacity=capacity, num_envs=context.num_envs, n_step=context.n_step
+            observation_space=space,
+            capacity=capacity,
+            num_envs=context.num_envs,
+            n_step=context.n_step,
+            frame_stack=context.frame_stack,
         )
     except ValueError as error:
         raise UserError(f"replay prioritized: {error}") from None
@@ -205,6 +209,7 @@ def _make_ring(capacity: int, context: Context) -> TransitionRing:
         num_envs=context.num_envs,
         n_step=context.n_step,
         device=context.device,
+        frame_stack=context.frame_stack,
     )
 
 

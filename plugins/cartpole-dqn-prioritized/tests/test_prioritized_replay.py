@@ -39,7 +39,8 @@ def tell(replay: PrioritizedReplay, errors: dict[int, float]) -> None:
 
 
 def same(a: Batch, b: Batch) -> bool:
-    return all(torch.equal(getattr(a, field.name), getattr(b, field.name)) for field in dataclasses.fields(Batch))
+    pairs = [(getattr(a, field.name), getattr(b, field.name)) for field in dataclasses.fields(Batch)]
+    return all(one is other if one is None or other is None else torch.equal(one, other) for one, other in pairs)
 
 
 def probabilities(errors: dict[int, float], alpha: float, eps: float) -> dict[int, float]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,22 @@ import gymnasium
 import torch
 from gymnasium import spaces
 
-from cartpole_dqn.checkpoint import write_state
-from cartpole_dqn.components.memory import keep_freed_memory
-from cartpole_dqn.config import RunConfig, Table, complete, default_layer, merge_layers, parse_set, read_toml
-from cartpole_dqn.environments import EnvFactory, complete_observation
-from cartpole_dqn.errors import CartpoleDqnError, CheckpointError, ConfigError, UnsuitableEnvError, UserError
+from cartpole_dqn.checkpoint import taking_over, write_state
+from cartpole_dqn.components.memory import available_bytes, keep_freed_memory, require_memory
+from cartpole_dqn.config import (
+    RunConfig,
+    Table,
+    complete,
+    default_layer,
+    merge_layers,
+    parse_set,
+    read_toml,
+    require_sections,
+)
+from cartpole_dqn.environments import EnvFactory, complete_observation, frame_stack
+from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError
 from cartpole_dqn.evaluator import Evaluator
+from cartpole_dqn.guard import Guard
 from cartpole_dqn.interfaces import (
     Agent,
     Build,
@@ -38,12 +49,13 @@ from cartpole_dqn.interfaces import (
     State,
 )
 from cartpole_dqn.lanes import Lanes
+from cartpole_dqn.observer_group import ObserverGroup
 from cartpole_dqn.options import changed, check_options, describe_options
 from cartpole_dqn.plugin_manager import PluginHost, load_plugins
 from cartpole_dqn.presets import Preset, choose_preset, parse_preset
 from cartpole_dqn.registry import Registry
 from cartpole_dqn.run_folder import RunFolder
-from cartpole_dqn.runner import Hooks, ObserverGroup, Runner, Schedule
+from cartpole_dqn.runner import Hooks, Runner, Schedule
 from cartpole_dqn.seeding import SeedTree, Stream, seeded_torch
 
 DEFAULT_ENV = "CartPole-v1"
@@ -72,6 +84,7 @@ def resolve_config(
     """
     flags = _normalised(flags or {})
     from_file = _normalised(read_toml(config_file)) if config_file is not None else {}
+    require_sections(from_file, str(config_file))
     # What `presets show` prints may come back as a file: these two describe a preset, not a run.
     from_file = {key: value for key, value in from_file.items() if key not in ("summary", "applies")}
     chosen = _choose(host.registry, preset, from_file, flags)
@@ -80,7 +93,7 @@ def resolve_config(
     merged, notes = merge_layers(below, options_of)
     # A set key may rename a part, so it is a layer like the others; list entries are changed in place.
     watching = merged.get("observer", [])
-    present = {entry.get("name") for entry in watching}
+    present = [entry.get("name") for entry in watching]
     watching = [*watching, *({"name": name} for name in dict.fromkeys(observers) if name not in present)]
     top: Table = {"observation": merged.get("observation", []), "observer": watching}
     for text in sets:
@@ -167,8 +180,17 @@ def make_agent(config: RunConfig, host: PluginHost, observation_space: Any, acti
         num_envs=config.env.num_envs,
         device=choose_device(config.device),
         seeds=SeedTree(config.seed).child("agent"),
+        frame_stack=frame_stack(config.observation, host.registry, observation_space),
     )
+    # Asked before: each replay looks at what is left, and what one only reserves still looks free to the next.
+    available = available_bytes()
     agent: Agent = make_builder(host)("agent", config.agent, context)
+    require_memory(
+        agent.nbytes,
+        who=f"agent {config.agent['name']}, with all its replays,",
+        mend="Set smaller capacities, or make observations smaller (uint8, fewer pixels).",
+        available=available,
+    )
     return agent
 
 
@@ -199,10 +221,8 @@ def make_policy(config: RunConfig, host: PluginHost, *, agent_state: State | Non
     small = _with_small_replays(config, host.registry)
     agent = make_agent(small, host, env.observation_space, env.action_space)
     if agent_state is not None:
-        try:
+        with taking_over("the checkpoint"):
             agent.load_state_dict(agent_state)
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"the checkpoint does not fit the run's configuration: {error}") from None
     return agent.policy(), factory
 
 
@@ -240,6 +260,7 @@ class Assembly:
     runner: Runner
     evaluator: Evaluator
     config: RunConfig
+    agent: Agent
 
     def close(self) -> None:
         """Close what the run opened."""
@@ -280,8 +301,9 @@ def assemble(
     except BaseException:
         envs.close()
         raise
+    made = itertools.count()
     evaluator = Evaluator(
-        functools.partial(factory.make, evaluating=True),
+        lambda: Guard(factory.make(evaluating=True), next(made)),
         seed=config.seed,
         clock=clock,
         should_stop=lambda: bool(runner.stop_reason),
@@ -305,7 +327,7 @@ def assemble(
         name=f"{config.agent['name']} on {config.env.id}, {config.obs}",
         folder=where,
     )
-    return Assembly(runner, evaluator, config)
+    return Assembly(runner, evaluator, config, agent)
 
 
 def solved_at(config: RunConfig) -> float | None:
@@ -346,7 +368,8 @@ def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext
 
 def used_components(config: RunConfig, registry: Registry) -> dict[str, str]:
     """Return each component that a configuration names, with the distribution and version that it comes from."""
-    used = [("wrapper", str(entry["wrapper"])) for entry in config.observation]
+    # Wrappers named "module:Class" are nobody's component.
+    used = [("wrapper", str(entry["wrapper"])) for entry in config.observation if ":" not in entry["wrapper"]]
     used += [("observer", str(entry["name"])) for entry in config.observer]
 
     def walk(kind: str, table: Mapping[str, Any]) -> None:

@@ -3,6 +3,8 @@
 * `write_state`: named states -> the folder; what was there before stays whole until the new one is.
 * `read_state`: the folder -> the states, every byte of them verified.
 * `has_state`: whether anything was ever written there.
+* `require_origin`: refuse a state that was written for another environment.
+* `taking_over`: a block in which states are taken over; whatever that raises is a `CheckpointError`.
 * `pack`, `unpack`: one state as JSON and tensors (`cartpole_dqn.state_tree`).
 
 The folder holds `state.json` and one `<part>-<number>.safetensors` a part. `state.json` names the other files with
@@ -27,13 +29,23 @@ from typing import Any
 
 from torch import Tensor
 
-from cartpole_dqn.errors import CheckpointError, RunError
+from cartpole_dqn.errors import CartpoleDqnError, CheckpointError, RunError
 from cartpole_dqn.files import open_regular, reason, replace_file, sync_folder
 from cartpole_dqn.interfaces import State
 from cartpole_dqn.state_tree import pack, unpack
 from cartpole_dqn.tensor_file import new_checksum, read_tensors, write_tensors
 
-__all__ = ["SCHEMA", "STATE_FILE", "has_state", "pack", "read_state", "unpack", "write_state"]
+__all__ = [
+    "SCHEMA",
+    "STATE_FILE",
+    "has_state",
+    "pack",
+    "read_state",
+    "require_origin",
+    "taking_over",
+    "unpack",
+    "write_state",
+]
 
 SCHEMA = 1
 """The version of the layout; another one is refused in words."""
@@ -108,6 +120,30 @@ def read_state(
             for name in sorted(missing - set(optional)):
                 raise CheckpointError(f"{folder / wanted[name].file} is missing. {_RESTORE}")
             return index.meta, {name: _read_part(folder, name, wanted[name], file) for name, file in files.items()}
+
+
+def require_origin(folder: Path, meta: Mapping[str, Any], **expected: str) -> None:
+    """Raise a `CheckpointError` where `meta` says something else than `expected`, such as env="CartPole-v1"."""
+    for name, wanted in expected.items():
+        said = meta.get(name)
+        if said != wanted:
+            was = repr(said)[:100] if said is not None else "nothing"
+            raise CheckpointError(
+                f"{folder} says of its {name}: {was}; the run's configuration says {wanted!r}. It belongs to another "
+                f"run: put the right one there, or start the run again."
+            )
+
+
+@contextlib.contextmanager
+def taking_over(what: object) -> Iterator[None]:
+    """Say of whatever is raised inside that the state in `what` does not fit: its parts may raise anything."""
+    try:
+        yield
+    except CartpoleDqnError:
+        raise
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        raise CheckpointError(f"{what} does not fit the run's configuration: {text}") from error
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,13 @@ class CartpoleDqnError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        """Return the message; what a terminal would take for more than text (from a stranger's file) is spelled out."""
+        text = super().__str__()
+        if text.isprintable():
+            return text
+        return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)
+
 
 class UserError(CartpoleDqnError):
     """The input was wrong; nothing was started."""

@@ -16,9 +16,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-from cartpole_dqn.errors import RunError
+from cartpole_dqn.guard import EnvError, EnvTimeoutError
 from cartpole_dqn.interfaces import Obs, State, Transition
 from cartpole_dqn.seeding import Stream, episode_seed
+from cartpole_dqn.workers import WorkerEnvs
 
 
 @dataclass(frozen=True)
@@ -85,20 +86,23 @@ class Lanes:
             One transition a lane, and the episodes that ended. Those lanes must be begun anew before the next step.
 
         Raises:
-            RunError: an environment gave a reward that is not finite.
+            EnvError: an environment broke its contract; the message says which, in which episode, at which step.
         """
         obs = self.obs
-        next_obs, rewards, terminated, truncated, infos = self._envs.step(actions + self._first_action)
-        if not np.isfinite(rewards).all():
-            raise RunError(f"the environment gave the rewards {rewards.tolist()}, which are not all finite.")
-        self._hear_masks(infos)
+        try:
+            next_obs, rewards, terminated, truncated, infos = self._envs.step(actions + self._first_action)
+        except EnvError as fault:
+            fault.where = f"episode seed {self._seeds[fault.env]}, step {len(self._actions[fault.env]) + 1}"
+            raise
+        self._hear_masks(infos, np.ones(len(self), dtype=np.bool_))
         self.obs = next_obs
+        mask = self.mask
         transitions, endings = [], []
         for env in range(len(self)):
             action, reward = int(actions[env]), float(rewards[env])
-            transition = Transition(
-                obs[env], action, reward, next_obs[env], bool(terminated[env]), bool(truncated[env]), env
-            )
+            flags = bool(terminated[env]), bool(truncated[env])
+            allowed = None if mask is None else mask[env]
+            transition = Transition(obs[env], action, reward, next_obs[env], *flags, env, allowed)
             transitions.append(transition)
             self._actions[env].append(action)
             self._returns[env] += reward
@@ -134,62 +138,108 @@ class Lanes:
         self._episodes = [int(e) for e in state["episodes"]]
         self._seeds = [int(s) for s in state["seeds"]]
         histories = [[int(a) for a in actions] for actions in state["actions"]]
-        self._replay_actions(histories)
+        lost = self._restore_episodes(histories)
         saved = state["obs"]
-        lost = [
+        lost |= {
             env
             for env in range(len(self))
             if saved.shape != self.obs.shape or not np.array_equal(saved[env], self.obs[env], equal_nan=True)
-        ]
+        }
         self._actions = histories
         self._returns = [float(r) for r in state["returns"]]
         if lost:
-            self.begin(lost)
-        return lost
+            self.begin(sorted(lost))
+        return sorted(lost)
 
-    def close(self) -> None:
-        """Close the environments."""
-        self._envs.close()
+    def hurry(self) -> None:
+        """Hear that the run is to end: a process of an environment gets a bound. Signal handlers may call it."""
+        if isinstance(self._envs, WorkerEnvs):
+            self._envs.hurry()
 
-    def _replay_actions(self, histories: Sequence[Sequence[int]]) -> None:
-        """Bring every lane to the end of its history. All lanes step together, so that shorter ones start later.
+    def close(self, *, at_once: bool = False) -> None:
+        """Close the environments; `at_once` leaves processes of their own next to no time."""
+        self._envs.close(**({"at_once": True} if at_once else {}))
 
-        Before its start a lane's environment is reset at every step: what happens there is thrown away.
+    def _restore_episodes(self, histories: Sequence[Sequence[int]]) -> set[int]:
+        """Bring every lane to the end of its history; return those whose episode took another course."""
+        lost: set[int] = set()
+        while True:
+            try:
+                return lost | self._replay_actions([[] if env in lost else h for env, h in enumerate(histories)])
+            except EnvError as fault:
+                # Where an episode took another course, an action that was allowed then may raise now.
+                if fault.env in lost or isinstance(fault, EnvTimeoutError):
+                    raise
+                lost.add(fault.env)
+
+    def _replay_actions(self, histories: Sequence[Sequence[int]]) -> set[int]:
+        """Take the actions again, and return the lanes whose episode ended with one of them.
+
+        All lanes step together, so that shorter histories start later. Before its start, and after its episode's end, a
+        lane's environment is reset at every step: what happens there is thrown away.
         """
         longest = max(len(h) for h in histories)
+        starts = [longest - len(h) for h in histories]
+        ended: set[int] = set()
         self._reset(range(len(self)))
         for t in range(longest):
-            waiting = [env for env, h in enumerate(histories) if longest - len(h) >= t and t > 0]
-            if waiting:
-                self._reset(waiting)
-            actions = [h[t - (longest - len(h))] if t >= longest - len(h) else 0 for h in histories]
-            self.obs, *_, infos = self._envs.step(np.asarray(actions, dtype=np.int64) + self._first_action)
-            self._hear_masks(infos)
+            idle = [env for env, start in enumerate(starts) if t > 0 and (t <= start or env in ended)]
+            if idle:
+                self._reset(idle)
+            actions = [
+                h[t - start] if t >= start and env not in ended else int(self._mask[env].argmax())
+                for env, (h, start) in enumerate(zip(histories, starts, strict=True))
+            ]
+            try:
+                self.obs, _, terminated, truncated, infos = self._envs.step(
+                    np.asarray(actions, dtype=np.int64) + self._first_action
+                )
+            except EnvError as fault:
+                fault.where = f"episode seed {self._seeds[fault.env]}, while its actions were taken again"
+                raise
+            self._hear_masks(infos, np.ones(len(self), dtype=np.bool_))
+            ended |= {int(env) for env in np.flatnonzero(terminated | truncated) if t >= starts[env]}
         unmoved = [env for env, h in enumerate(histories) if not h]
         if longest and unmoved:
             self._reset(unmoved)
+        return ended
 
     def _reset(self, envs: Sequence[int]) -> None:
         which = np.zeros(len(self), dtype=np.bool_)
         which[list(envs)] = True
         # Vector environments take a list of seeds, though the base class does not say so.
         seeds: Any = list(self._seeds)
-        self.obs, infos = self._envs.reset(seed=seeds, options={"reset_mask": which})
-        self._mask[which] = True
-        self._hear_masks(infos)
+        try:
+            self.obs, infos = self._envs.reset(seed=seeds, options={"reset_mask": which})
+        except EnvError as fault:
+            fault.where = f"episode seed {self._seeds[fault.env]}, at its reset"
+            raise
+        self._hear_masks(infos, which)
 
-    def _hear_masks(self, infos: dict[str, Any]) -> None:
+    def _hear_masks(self, infos: dict[str, Any], which: NDArray[np.bool_]) -> None:
+        """Take over what the lanes `which` [N] tell; one that tells nothing, or allows nothing, may do everything."""
         masks = infos.get("action_mask")
-        if masks is None:
+        self._masked = self._masked or masks is not None
+        if not self._masked:
             return
-        self._masked = True
-        told = infos.get("_action_mask", np.ones(len(self), dtype=np.bool_))
         fresh = self._mask.copy()  # transitions and agents may hold the old one
-        for env in np.flatnonzero(told):
-            allowed = np.asarray(masks[env], dtype=np.bool_)
-            if allowed.shape != (self._num_actions,):
-                raise RunError(
-                    f"the environment gave an action_mask of shape {allowed.shape}, expected ({self._num_actions},)."
-                )
-            fresh[env] = allowed if allowed.any() else True
+        fresh[which] = True
+        if masks is not None:
+            for env in np.flatnonzero(infos.get("_action_mask", which)):
+                fresh[env] = allowed_actions(masks[env], self._num_actions, env=int(env))
         self._mask = fresh
+
+
+def allowed_actions(mask: Any, num_actions: int, *, env: int = 0) -> NDArray[np.bool_]:
+    """Return `info["action_mask"]` as [A] bool, all True where it allows nothing.
+
+    Raises:
+        EnvError: it is not one number for each action.
+    """
+    try:
+        allowed = np.asarray(mask, dtype=np.bool_)
+    except (TypeError, ValueError):
+        allowed = np.empty(0, dtype=np.bool_)
+    if allowed.shape != (num_actions,):
+        raise EnvError(env, f"gave the action_mask {mask!r}, expected one number for each of {num_actions} actions.")
+    return allowed if allowed.any() else np.ones_like(allowed)

@@ -40,6 +40,9 @@ _DISTRIBUTIONS = (
     "pluggy",
     "rich",
     "safetensors",
+    "ale-py",
+    "box2d",
+    "minigrid",
 )
 
 
@@ -171,6 +174,18 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return []
 
+    def differences(self, description: Mapping[str, Any]) -> list[str]:
+        """Return what was otherwise when `environment.json` was written: "torch 2.14.0 is now 2.15.0", ...
+
+        Only what can change a run's numbers counts; what either does not say is left out.
+        """
+        try:
+            before = _made_with(json.loads(self.environment.read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError):
+            return []
+        now = _made_with(description)
+        return [f"{name} {was} is now {now[name]}" for name, was in before.items() if now.get(name, was) != was]
+
     def write_environment(self, description: Mapping[str, Any]) -> None:
         """Write `environment.json`. Raises `RunError`."""
         write_text_atomic(self.environment, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
@@ -266,6 +281,16 @@ def describe_environment(*, plugins: Iterable[Mapping[str, Any]], threads: int, 
 
 
 # Names and what is there ----------------------------------------------------------------------------------------------
+
+
+def _made_with(description: Any) -> dict[str, str]:
+    """Return what a run's numbers depend on, by name; what is missing or no text is left out."""
+    table = description if isinstance(description, dict) else {}
+    versions, plugins = table.get("versions"), table.get("plugins")
+    found = {name: table.get(name) for name in ("python", "platform", "cpu", "device")}
+    found |= versions if isinstance(versions, dict) else {}
+    found |= {p["distribution"]: p["version"] for p in (plugins if isinstance(plugins, list) else []) if _is_plugin(p)}
+    return {name: text[:100] for name, text in found.items() if isinstance(text, str) and text.isprintable()}
 
 
 def _is_plugin(plugin: Any) -> bool:

@@ -7,17 +7,17 @@ to keep the best model and to save. It knows interfaces and events only: no plug
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
-from cartpole_dqn.errors import CartpoleDqnError, RunError
+from cartpole_dqn.components.memory import require_memory
+from cartpole_dqn.errors import RunError
+from cartpole_dqn.guard import EnvTimeoutError
 from cartpole_dqn.interfaces import (
     Agent,
     Checkpoint,
     Episode,
     Evaluation,
-    Observer,
     Policy,
     Progress,
     RunEnded,
@@ -26,6 +26,8 @@ from cartpole_dqn.interfaces import (
     State,
 )
 from cartpole_dqn.lanes import Ending, Lanes
+from cartpole_dqn.observer_group import ObserverGroup, said_by
+from cartpole_dqn.state_tree import bytes_of, find_not_finite
 
 Clock = Callable[[], float]
 
@@ -57,50 +59,6 @@ class Hooks:
     keep_best: Callable[[Policy, Evaluation], None] | None = None
     save: Callable[[State, State], Checkpoint] | None = None
     """(state, replay state) -> where it was written."""
-
-
-class ObserverGroup:
-    """Tells every observer; one that raises is named and switched off, and the run goes on.
-
-    Args:
-        observers: (name, observer) pairs; the name says whose fault it is.
-        warn: takes a sentence for the user.
-    """
-
-    def __init__(self, observers: Sequence[tuple[str, Observer]], warn: Callable[[str], None]) -> None:
-        self._observers = list(observers)
-        self._warn = warn
-
-    def tell(self, method: str, event: Any) -> None:
-        """Call `method` of every observer with `event`."""
-        for entry in list(self._observers):
-            try:
-                getattr(entry[1], method)(event)
-            except Exception as error:
-                self._observers.remove(entry)
-                self._warn(f"observer {entry[0]} failed in {method} and is switched off: {_text(error)}")
-
-    def state_dict(self) -> State:
-        """Return the observers' states by name."""
-        states: State = {}
-        for entry in list(self._observers):
-            try:
-                states[entry[0]] = entry[1].state_dict()
-            except Exception as error:
-                self._observers.remove(entry)
-                self._warn(f"observer {entry[0]} failed in state_dict and is switched off: {_text(error)}")
-        return states
-
-    def load_state_dict(self, state: State) -> None:
-        """Give every observer the state saved under its name, where there is one."""
-        for entry in list(self._observers):
-            if entry[0] not in state:
-                continue
-            try:
-                entry[1].load_state_dict(state[entry[0]])
-            except Exception as error:
-                self._observers.remove(entry)
-                self._warn(f"observer {entry[0]} could not go on from its state and is switched off: {_text(error)}")
 
 
 class Runner:
@@ -162,8 +120,9 @@ class Runner:
         return self._stop_reason
 
     def request_stop(self, reason: str) -> None:
-        """End the run in order after the step under way. May be called from a signal handler."""
+        """End the run in order after the step under way, which gets a bound. May be called from a signal handler."""
         self._stop_reason = self._stop_reason or reason
+        self._lanes.hurry()
 
     def run(self) -> RunEnded:
         """Run to the end.
@@ -173,17 +132,14 @@ class Runner:
         """
         self._observers.tell("run_started", self._started())
         try:
-            if not self._resumed:
-                self._lanes.start()
-            self._loop()
-            ended = self._finish()
+            ended = self._run()
         except BaseException as error:
             self._observers.tell("run_failed", RunFailed(self._step, error))
+            self._close_lanes(at_once=not isinstance(error, Exception))
             if not isinstance(error, Exception):
                 raise
-            raise _as_run_error(error, self._step) from error
-        finally:
-            self._lanes.close()
+            raise self._as_run_error(error) from error
+        self._close_lanes()
         self._observers.tell("run_ended", ended)
         return ended
 
@@ -215,6 +171,13 @@ class Runner:
         Returns:
             The lanes whose episode could not be restored.
         """
+        try:
+            return self._load(state, replay)
+        except BaseException:
+            self._close_lanes(at_once=True)
+            raise
+
+    def _load(self, state: State, replay: State | None) -> list[int]:
         self._step = int(state["step"])
         self._episode = int(state["episode"])
         self._metrics = {str(k): float(v) for k, v in state["metrics"].items()}
@@ -229,6 +192,11 @@ class Runner:
         self._saved_at = (self._step, self._seconds["training"])
         self._agent.load_state_dict(state["agent"])
         if replay is not None:
+            require_memory(
+                bytes_of(replay),
+                who="the saved replay, which is copied into the agent's,",
+                mend="Close other programs, or resume on a machine with more memory.",
+            )
             self._agent.load_replay_state_dict(replay)
         lost = self._lanes.load_state_dict(state["lanes"])
         if replay is not None:
@@ -239,6 +207,19 @@ class Runner:
         return lost
 
     # The loop ---------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> RunEnded:
+        try:
+            if not self._resumed:
+                self._lanes.start()
+            self._loop()
+        except EnvTimeoutError as silence:
+            if not self._stop_reason:
+                raise
+            # Asked to end, and the step under way does not: half a step is nothing that a checkpoint could hold.
+            self._observers.warn(f"{silence} {self._said_of_checkpoint()}")
+            return self._ended()
+        return self._finish()
 
     def _loop(self) -> None:
         if self._resumed and self._evaluated_at != self._step and self._crossed(self._schedule.evaluate_every):
@@ -268,6 +249,9 @@ class Runner:
         figures = self._agent.learn()
         if figures is not None:
             self._metrics = dict(figures)
+            for name, value in figures.items():
+                if name.endswith("loss") and not math.isfinite(value):
+                    raise RunError(f"the agent's {name} became {value}.")
         self._step += len(transitions)
         return endings
 
@@ -276,6 +260,9 @@ class Runner:
             self._evaluate()
         if self._saved_at[0] != self._step:
             self._save()
+        return self._ended()
+
+    def _ended(self) -> RunEnded:
         return RunEnded(
             reason=self._stop_reason or "done",
             progress=self._progress(),
@@ -312,6 +299,7 @@ class Runner:
             evaluation = replace(evaluation, best=True)
             self._best = evaluation
             if self._hooks.keep_best is not None:
+                _require_finite("policy", policy.state_dict())
                 self._hooks.keep_best(policy, evaluation)
         self._observers.tell("evaluated", evaluation)
         if confirmation is None:
@@ -338,7 +326,10 @@ class Runner:
 
     def _played(self, play: Callable[[Policy, int], Evaluation | None], policy: Policy) -> Evaluation | None:
         began = self._clock()
-        evaluation = play(policy, self._step)
+        try:
+            evaluation = play(policy, self._step)
+        except Exception as error:
+            raise RunError(f"in an evaluation: {said_by(error)}").with_traceback(error.__traceback__) from error
         self._seconds["evaluation"] += self._clock() - began
         return evaluation
 
@@ -346,7 +337,9 @@ class Runner:
         if self._hooks.save is None:
             return
         began = self._clock()
-        checkpoint = self._hooks.save(self.state_dict(), self._agent.replay_state_dict())
+        state = self.state_dict()
+        _require_finite("agent", state["agent"])
+        checkpoint = self._hooks.save(state, self._agent.replay_state_dict())
         self._seconds["checkpoint"] += self._clock() - began
         self._saved_at = (self._step, self._seconds["training"])
         self._observers.tell("checkpoint_written", checkpoint)
@@ -365,6 +358,24 @@ class Runner:
     def _done(self) -> bool:
         steps, episodes = self._schedule.steps, self._schedule.episodes
         return (steps is not None and self._step >= steps) or (episodes is not None and self._episode >= episodes)
+
+    # Ends -------------------------------------------------------------------------------------------------------------
+
+    def _as_run_error(self, error: Exception) -> RunError:
+        text = said_by(error).rstrip(".")
+        return RunError(f"the run failed at step {self._step}: {text}. {self._said_of_checkpoint()}".rstrip())
+
+    def _said_of_checkpoint(self) -> str:
+        if self._hooks.save is None:
+            return ""
+        step = self._saved_at[0]
+        return "No checkpoint was written yet." if step < 0 else f"The last checkpoint is of step {step}."
+
+    def _close_lanes(self, *, at_once: bool = False) -> None:
+        try:
+            self._lanes.close(at_once=at_once)
+        except Exception as error:
+            self._observers.warn(f"the environments could not be closed: {said_by(error)}")
 
     # Events -----------------------------------------------------------------------------------------------------------
 
@@ -409,11 +420,11 @@ def _evaluation_state(evaluation: Evaluation) -> State:
     }
 
 
-def _as_run_error(error: Exception, step: int) -> RunError:
-    if isinstance(error, CartpoleDqnError):
-        return RunError(f"the run failed at step {step}: {error}")
-    return RunError(f"the run failed at step {step}: {_text(error)}")
-
-
-def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _require_finite(what: str, state: State) -> None:
+    """Refuse to put weights over the last sound ones that could never be loaded again."""
+    place = find_not_finite(state)
+    if place is not None:
+        raise RunError(
+            f"the {what}'s {place} holds numbers that are not finite, so it was not saved: the learning rate may be "
+            f"too high."
+        )

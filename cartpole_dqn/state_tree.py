@@ -2,6 +2,7 @@
 
 * `pack`: a state -> (tree, tensors).
 * `unpack`: (tree, tensors) -> the state.
+* `find_not_finite`: the place of a tensor that holds NaN or an infinity. `bytes_of`: what arrays and tensors take.
 * `State`: nested dicts (string or integer keys), lists and tuples of strings, numbers, booleans, None, NumPy arrays
   and scalars, and tensors.
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,31 @@ def unpack(tree: Any, tensors: dict[str, Tensor]) -> State:
     if unpacker.tensors:
         raise CheckpointError(f"no place in the tree names the tensor {min(unpacker.tensors)[:100]!r}.")
     return state
+
+
+def find_not_finite(state: State) -> str | None:
+    """Return the place of the first tensor in `state` that holds NaN or an infinity; arrays and numbers may."""
+    for place, value in _leaves(state):
+        if isinstance(value, Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            return _place(place)
+    return None
+
+
+def bytes_of(state: State) -> int:
+    """Return the bytes of the arrays and tensors in `state`."""
+    return sum(value.nbytes for _, value in _leaves(state) if isinstance(value, Tensor | np.ndarray))
+
+
+def _leaves(state: State) -> Iterator[tuple[Place, Any]]:
+    waiting: list[tuple[Place, Any]] = [((), state)]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [((*place, key), item) for key, item in value.items()]
+        elif isinstance(value, list | tuple):
+            waiting += [((*place, i), item) for i, item in enumerate(value)]
+        else:
+            yield place, value
 
 
 class _Packer:

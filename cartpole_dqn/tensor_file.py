@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cartpole_dqn.components.memory import available_bytes, format_bytes
 from cartpole_dqn.errors import CheckpointError
 from cartpole_dqn.files import create_file, reason, write_all
 
@@ -136,6 +137,12 @@ def _read(file: FileIO, path: Path, size: int, checksum: str) -> dict[str, Tenso
         )
     if status.st_size != size or not stat.S_ISREG(status.st_mode):
         raise CheckpointError(f"{path} has {status.st_size:,} bytes where {size:,} were written. {_RESTORE}")
+    available = available_bytes()
+    if available is not None and size > available:
+        raise CheckpointError(
+            f"{path} would take {format_bytes(size)} of memory, but {format_bytes(available)} are left. Close other "
+            f"programs, or load it on a machine with more memory."
+        )
     digest.update(start)
     length = int.from_bytes(start[:8], "little")
     if not 0 < length <= min(size - 8, _MAX_HEADER):

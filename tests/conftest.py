@@ -1,10 +1,109 @@
 """For every test: one torch thread, in this process and in those that it starts.
 
 What is tested is small, and two threads wait for each other longer than they work; plugins' tests say the same.
+
+Fixtures for tests of what looks at runs: `write_run` makes a run's folder, `call` types a command.
 """
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+class Said(NamedTuple):
+    """What a command left: its exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Said]:
+    """Run the command line in this process, in the test's own folder."""
+    from cartpole_dqn import cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def typed(*arguments: str | Path) -> Said:
+        monkeypatch.setattr(sys, "argv", ["cartpole-dqn", *map(str, arguments)])
+        capfd.readouterr()
+        code: object = 0
+        try:
+            cli.main()
+        except SystemExit as left:
+            code = left.code or 0
+        assert isinstance(code, int)
+        return Said(code, *capfd.readouterr())
+
+    return typed
+
+
+@functools.cache
+def _resolved(sets: tuple[str, ...], env: str, seed: int) -> str:
+    from cartpole_dqn.assembly import resolve_config
+    from cartpole_dqn.config import to_toml
+    from cartpole_dqn.plugin_manager import load_plugins
+
+    flags = {"obs": "native", "seed": seed, "env": {"id": env}}
+    config, _ = resolve_config(load_plugins(allowed=()), flags=flags, sets=sets)
+    return to_toml(config)
+
+
+@pytest.fixture
+def write_run(tmp_path: Path) -> Callable[..., Path]:
+    """Make a run's folder: the configuration as `run` writes it, the metrics by their observer, no model."""
+    from cartpole_dqn.interfaces import Episode, Evaluation, ObserverContext, Progress, RunEnded, RunStarted
+    from cartpole_dqn.observers.metrics import Metrics, MetricsOptions
+    from cartpole_dqn.run_folder import RunFolder
+
+    def written(
+        name: str,
+        *,
+        seed: int = 0,
+        env: str = "CartPole-v1",
+        sets: Sequence[str] = (),
+        returns: Sequence[float] = (10.0, 20.0, 30.0),
+        length: int = 100,
+        evaluations: Mapping[int, Sequence[float]] | None = None,
+        confirmations: Mapping[int, tuple[Sequence[float], bool]] | None = None,
+        best: Sequence[int] = (),
+        ended: bool = True,
+    ) -> Path:
+        """Each episode takes `length` steps and a second a hundred steps; `best` are the steps of kept models."""
+        folder = RunFolder(tmp_path / name, fresh=True)
+        folder.path.mkdir(parents=True)
+        folder.write_config(_resolved(tuple(sets), env, seed))
+        metrics = Metrics(MetricsOptions(), ObserverContext(folder=str(folder.path), console=None, clock=lambda: 0.0))
+        metrics.run_started(RunStarted(f"dqn on {env}", str(folder.path), None, None, 0, 0, 1))
+        events: list[tuple[int, int, Any]] = []
+        progress = Progress(0, 0, 0.0, {}, {})
+        for k, value in enumerate(returns, start=1):
+            step = k * length
+            learned = {"loss": 1.0 / k} if k > 1 else {}
+            progress = Progress(step, k, step / 100, learned, {"epsilon": max(0.1, 1 - k / 50)})
+            events.append((step, 0, Episode(k, step, 0, k, float(value), length, True, progress)))
+        for step, found in (evaluations or {}).items():
+            told = Evaluation(step, tuple(map(float, found)), (1,) * len(found), "select", 2.0, best=step in best)
+            events.append((step, 1, told))
+        for step, (found, passed) in (confirmations or {}).items():
+            told = Evaluation(step, tuple(map(float, found)), (1,) * len(found), "confirm", 3.0, best=passed)
+            events.append((step, 2, told))
+        for _, _, event in sorted(events, key=lambda entry: entry[:2]):
+            (metrics.episode_ended if isinstance(event, Episode) else metrics.evaluated)(event)
+        if ended:
+            metrics.run_ended(RunEnded("done", progress, None, 0.0, 0.0))
+            folder.write_status("done", progress.step)
+        return folder.path
+
+    return written

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import json
 import os
 import resource
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,12 @@ from cartpole_dqn import checkpoint
 from cartpole_dqn.checkpoint import STATE_FILE, has_state, read_state, write_state
 from cartpole_dqn.errors import CheckpointError, RunError
 from cartpole_dqn.files import open_regular
+
+_spec = importlib.util.spec_from_file_location("small_disk", Path(__file__).parent / "soak" / "small_disk.py")
+assert _spec is not None
+assert _spec.loader is not None
+small_disk = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(small_disk)
 
 PARTS: dict[str, dict[str, Any]] = {
     "run": {"step": 7, "weights": {"w": torch.arange(6.0).reshape(2, 3)}, "pcg": np.random.PCG64(1).state},
@@ -62,6 +69,7 @@ def in_child(work: Callable[[], None]) -> int:
         try:
             work()
         except BaseException:
+            traceback.print_exc()
             os._exit(1)
         os._exit(0)
     status = os.waitpid(child, 0)[1]
@@ -363,43 +371,112 @@ def test_files_that_may_not_grow_keep_the_old_state_and_nothing_else(folder: Pat
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A filesystem of one megabyte."""
+def on_small_disk(tmp_path: Path) -> Callable[[Callable[[Path], None]], None]:
+    """Do something with the folder of a filesystem of one megabyte, in a fork."""
     place = tmp_path / "disk"
     place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    if os.geteuid() != 0 or shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a filesystem can be mounted only by root, where the system allows it")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+
+    def allowed() -> None:
+        try:
+            small_disk.enter(place, 1)
+        except OSError as error:
+            (tmp_path / "refused").write_text(str(error))
+
+    assert in_child(allowed) == 0
+    if (tmp_path / "refused").exists():
+        pytest.skip(f"this system lets nobody mount a small filesystem: {(tmp_path / 'refused').read_text()}")
+
+    def run(work: Callable[[Path], None]) -> None:
+        def child() -> None:
+            small_disk.enter(place, 1)
+            work(place)
+
+        assert in_child(child) == 0
+
+    return run
 
 
-def test_a_full_filesystem_keeps_the_old_state(small_disk: Path) -> None:
-    folder = small_disk / "checkpoint"
+OnSmallDisk = Callable[[Callable[[Path], None]], None]
+
+
+def test_a_full_filesystem_keeps_the_old_state(on_small_disk: OnSmallDisk) -> None:
+    def work(disk: Path) -> None:
+        folder = disk / "checkpoint"
+        write_step(folder, 1)
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        with pytest.raises(RunError, match=r"No space left on device\. The one before it is kept"):
+            write_state(folder, {"run": {"x": np.ones(200_000)}}, meta={})
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        (disk / "filler").write_bytes(bytes((os.statvfs(disk).f_bavail - 2) * 4096))
+        with pytest.raises(RunError, match="No space left on device"):
+            write_step(folder, 2)
+        assert step_of(folder) == 1
+        (disk / "filler").unlink()
+        write_step(folder, 3)
+        assert step_of(folder) == 3
+        with pytest.raises(RunError, match=r"None was written before"):
+            write_state(disk / "other", {"run": {"x": np.ones(200_000)}}, meta={})
+        assert not (disk / "other").exists()
+
+    on_small_disk(work)
+
+
+def test_a_disk_that_fills_at_any_page_keeps_a_whole_state(on_small_disk: OnSmallDisk) -> None:
+    def work(disk: Path) -> None:
+        folder = disk / "checkpoint"
+        outcomes = set()
+        for pages in range(12):
+            shutil.rmtree(folder, ignore_errors=True)
+            (disk / "filler").unlink(missing_ok=True)
+            write_step(folder, 1)
+            (disk / "filler").write_bytes(bytes((os.statvfs(disk).f_bavail - pages) * 4096))
+            try:
+                write_step(folder, 2)
+                outcomes.add("written")
+                assert step_of(folder) == 2
+            except RunError:
+                outcomes.add("refused")
+                assert step_of(folder) == 1
+                assert names(folder) == named(folder)
+        assert outcomes == {"written", "refused"}
+
+    on_small_disk(work)
+
+
+def test_a_read_only_filesystem_keeps_the_old_state(on_small_disk: OnSmallDisk) -> None:
+    def work(disk: Path) -> None:
+        folder = disk / "checkpoint"
+        write_step(folder, 1)
+        small_disk.make_read_only(disk)
+        with pytest.raises(RunError, match=r"Read-only file system\. The one before it is kept"):
+            write_step(folder, 2)
+        assert step_of(folder) == 1
+
+    on_small_disk(work)
+
+
+def test_a_kill_at_any_byte_keeps_a_whole_state(folder: Path) -> None:
+    """The system itself kills the process with the byte that would make a file longer than allowed."""
     write_step(folder, 1)
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(RunError, match=r"No space left on device\. The one before it is kept"):
-        write_state(folder, {"run": {"x": np.ones(200_000)}}, meta={})
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    (small_disk / "filler").write_bytes(bytes((os.statvfs(small_disk).f_bavail - 2) * 4096))
-    with pytest.raises(RunError, match="No space left on device"):
-        write_step(folder, 2)
-    assert step_of(folder) == 1
-    (small_disk / "filler").unlink()
-    write_step(folder, 3)
-    assert step_of(folder) == 3
-    with pytest.raises(RunError, match=r"None was written before"):
-        write_state(small_disk / "other", {"run": {"x": np.ones(200_000)}}, meta={})
-    assert not (small_disk / "other").exists()
+    longest = max(path.stat().st_size for path in folder.iterdir())
+    # Every file of the second state has the length of the first one's, or nearly.
+    killed = 0
+    for limit in [*range(0, longest, 173), *range(longest - 3, longest + 2)]:
 
+        def work(limit: int = limit) -> None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            write_step(folder, 2)
 
-def test_a_read_only_filesystem_keeps_the_old_state(small_disk: Path) -> None:
-    folder = small_disk / "checkpoint"
-    write_step(folder, 1)
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(RunError, match=r"Read-only file system\. The one before it is kept"):
-        write_step(folder, 2)
-    assert step_of(folder) == 1
+        ended = in_child(work)
+        assert ended in (0, signal.SIGXFSZ)
+        killed += ended != 0
+        assert step_of(folder) in ((1,) if ended else (2,))
+        write_step(folder, 1)
+        assert names(folder) == named(folder)
+    assert killed > 20
+    assert ended == 0, "the last limit is none"
 
 
 def test_a_folder_without_permission_keeps_the_old_state() -> None:

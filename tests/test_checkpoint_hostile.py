@@ -20,7 +20,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cartpole_dqn.checkpoint import SCHEMA, STATE_FILE, read_state, write_state
+from cartpole_dqn.checkpoint import SCHEMA, STATE_FILE, read_state, require_origin, taking_over, write_state
 from cartpole_dqn.errors import CheckpointError, RunError
 
 PARTS: dict[str, dict[str, Any]] = {
@@ -311,3 +311,42 @@ def test_no_descriptor_is_left_open(sound: Path) -> None:
             with pytest.raises(CheckpointError):
                 read_state(folder)
         assert count() == before
+
+
+def test_a_state_of_another_run_is_told(tmp_path: Path) -> None:
+    meta = {"env": "CartPole-v1", "obs": "pixels", "shape": (1, 2)}
+    require_origin(tmp_path, meta, env="CartPole-v1", obs="pixels")
+    with pytest.raises(
+        CheckpointError, match="says of its env: 'CartPole-v1'; the run's configuration says 'Acrobot-v1'"
+    ):
+        require_origin(tmp_path, meta, env="Acrobot-v1", obs="pixels")
+    with pytest.raises(CheckpointError, match="says of its env: nothing; the run's"):
+        require_origin(tmp_path, {"obs": "pixels"}, env="Acrobot-v1", obs="pixels")
+    with pytest.raises(CheckpointError) as caught:
+        require_origin(tmp_path, {"env": "\x1b[2J" * 1000}, env="Acrobot-v1")
+    assert len(str(caught.value)) < 500
+    assert str(caught.value).isprintable()
+
+
+def test_whatever_a_part_raises_is_a_state_that_does_not_fit(tmp_path: Path) -> None:
+    for error in (
+        KeyError("x"),
+        OverflowError("too\nlarge"),
+        RuntimeError("a" * 9000),
+        AssertionError(),
+        ZeroDivisionError(),
+    ):
+        with (
+            pytest.raises(
+                CheckpointError, match=f"x does not fit the run's configuration: {type(error).__name__}"
+            ) as caught,
+            taking_over(tmp_path / "x"),
+        ):
+            raise error
+        assert caught.value.__cause__ is error
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 900
+    with pytest.raises(RunError, match="as it is"), taking_over(tmp_path):
+        raise RunError("as it is")
+    with pytest.raises(KeyboardInterrupt), taking_over(tmp_path):
+        raise KeyboardInterrupt

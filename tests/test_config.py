@@ -18,6 +18,7 @@ from cartpole_dqn.config import (
     parse_toml,
     read_toml,
     to_toml,
+    with_step_timeout,
 )
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnknownComponentError
 from cartpole_dqn.options import Part, option, options_class, part
@@ -78,7 +79,9 @@ def test_higher_layers_win_and_sections_merge() -> None:
         {"steps": 10, "env": {"id": "A-v0", "num_envs": 2}, "observation": [{"wrapper": "x"}]},
         {"env": {"num_envs": 3}, "observation": []},
     )
-    assert table["env"] == {"id": "A-v0", "num_envs": 3, "time_limit": "env", "vector": "sync", "kwargs": {}}
+    assert table["env"] == {
+        "id": "A-v0", "num_envs": 3, "time_limit": "env", "vector": "sync", "step_timeout": 0.0, "kwargs": {}
+    }  # fmt: skip
     assert table["observation"] == []
     assert notes == []
 
@@ -125,6 +128,9 @@ def test_completing_what_is_complete_changes_nothing() -> None:
         ({"steps": 5, "sedd": 1}, "unknown option sedd. Did you mean 'seed'?"),
         ({"steps": 5, "env": {"idd": "x"}}, "unknown option env.idd. Did you mean 'id'?"),
         ({"steps": 5, "env": {"time_limit": 0}}, "env.time_limit"),
+        ({"steps": 5, "env": {"step_timeout": 5}}, 'env.step_timeout: expected env.vector = "async"'),
+        ({"steps": 5, "env": {"step_timeout": -1, "vector": "async"}}, "env.step_timeout: expected"),
+        ({"steps": 5, "env": {"step_timeout": True, "vector": "async"}}, "env.step_timeout: expected"),
         ({"steps": 5, "agent": {"gama": 0.5}}, "unknown option agent.gama. Did you mean 'gamma'?"),
         ({"steps": 5, "agent": {"capacity": 5}}, "Did you mean 'agent.replay.capacity'?"),
         ({"steps": 5, "agent": {"replay": {"capacity": 0}}}, "agent.replay.capacity: expected"),
@@ -141,6 +147,20 @@ def test_what_does_not_hold_together_gets_a_sentence(table: dict[str, Any], word
     with pytest.raises(CartpoleDqnError) as caught:
         complete(merged(table)[0], options_of)
     assert words in str(caught.value)
+
+
+def test_the_bound_of_a_step_can_be_changed_where_there_are_processes() -> None:
+    config = complete(merged({"steps": 5, "env": {"vector": "async", "step_timeout": 3}})[0], options_of)
+    assert config.env.step_timeout == 3.0
+    assert with_step_timeout(config, 7.5).env.step_timeout == 7.5
+    assert with_step_timeout(config, 0.0) == complete(merged({"steps": 5, "env": {"vector": "async"}})[0], options_of)
+    for seconds in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match=r"step_timeout"):
+            with_step_timeout(config, seconds)
+    together = complete(merged({"steps": 5})[0], options_of)
+    assert with_step_timeout(together, 0.0) == together
+    with pytest.raises(ConfigError, match="a step in the run's own process cannot be stopped"):
+        with_step_timeout(together, 3.0)
 
 
 def test_set_changes_tables_lists_and_strings() -> None:

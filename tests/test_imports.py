@@ -14,12 +14,21 @@ PACKAGE = Path(__file__).parents[1] / "cartpole_dqn"
 # From the roof to the ground. A module may import its own row and lower rows.
 ROWS = [
     ["cli", "__main__"],
-    ["api"],
+    ["api", "initial_weights"],
     ["views"],
     ["studies"],
     ["assembly", "environments"],
-    ["runner", "lanes", "evaluator"],
-    ["checkpoint", "run_folder", "folder_lock", "state_tree", "tensor_file"],
+    ["runner", "observer_group", "lanes", "workers", "guard", "evaluator"],
+    [
+        "checkpoint",
+        "run_folder",
+        "run_lookup",
+        "run_listing",
+        "run_history",
+        "folder_lock",
+        "state_tree",
+        "tensor_file",
+    ],
     ["agents"],
     ["observers"],
     ["components"],
@@ -77,7 +86,7 @@ def test_wrappers_stand_alone() -> None:
 
 
 def test_runner_knows_no_display_no_files_and_no_plugins() -> None:
-    for name in ("runner.py", "lanes.py"):
+    for name in ("runner.py", "observer_group.py", "lanes.py", "workers.py"):
         text = (PACKAGE / name).read_text()
         for word in ("import pluggy", "import rich", "from rich", "pathlib", "open("):
             assert word not in text, f"{name} mentions {word}"

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Sequence
+import multiprocessing
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -11,15 +18,18 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from cartpole_dqn import builtin_builder
+from cartpole_dqn import builtin_builder, workers
 from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions
-from cartpole_dqn.errors import RunError
+from cartpole_dqn.errors import RunError, UserError
 from cartpole_dqn.evaluator import Evaluator
+from cartpole_dqn.guard import EnvTimeoutError
 from cartpole_dqn.interfaces import Checkpoint, Context, Evaluation, Observer, Policy, State, Transition
 from cartpole_dqn.lanes import Lanes
+from cartpole_dqn.observer_group import ObserverGroup
 from cartpole_dqn.options import check_options
-from cartpole_dqn.runner import Hooks, ObserverGroup, Runner, Schedule
+from cartpole_dqn.runner import Hooks, Runner, Schedule
 from cartpole_dqn.seeding import SeedTree, Stream, seeded_torch
+from cartpole_dqn.workers import WorkerEnvs
 
 BUILD = builtin_builder()
 EVENTS = ["run_started", "updated", "episode_ended", "evaluated", "checkpoint_written", "run_ended", "run_failed"]
@@ -310,6 +320,219 @@ def test_a_failing_part_ends_the_run_and_says_at_which_step() -> None:
         runner.run()
     assert [type(e.error) for e in seen.of("run_failed")] == [KeyError]
     assert seen.of("run_ended") == []
+
+
+def saving(saved: list[int]) -> Callable[[State, State], Checkpoint]:
+    def save(state: State, replay: State) -> Checkpoint:
+        saved.append(state["step"])
+        return Checkpoint(state["step"], "", 0, 0.0)
+
+    return save
+
+
+class Failing(DqnAgent):
+    """Raises once it has observed 50 steps."""
+
+    def observe(self, transitions: Sequence[Transition]) -> None:
+        super().observe(transitions)
+        if self._steps == 50:
+            raise KeyError("lost")
+
+
+@pytest.mark.parametrize(
+    ("hooks", "schedule", "words"),
+    [
+        (
+            Hooks(save=saving([])),
+            {"save_every_steps": 20},
+            r"step 49: KeyError: 'lost'\. The last checkpoint is of step 40\.$",
+        ),
+        (Hooks(save=saving([])), {}, r"step 49: KeyError: 'lost'\. No checkpoint was written yet\.$"),
+        (Hooks(), {}, r"step 49: KeyError: 'lost'\.$"),
+    ],
+)
+def test_a_failed_run_says_of_which_step_its_last_checkpoint_is(hooks: Hooks, schedule: Any, words: str) -> None:
+    agent = make_agent(0, 1)
+    agent.__class__ = Failing
+    with pytest.raises(RunError, match=words):
+        make_runner(agent=agent, hooks=hooks, steps=100, **schedule).run()
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), np.float32("-inf")])
+@pytest.mark.parametrize("name", ["loss", "controller_loss"])
+def test_a_loss_that_is_not_finite_ends_the_run(name: str, loss: float) -> None:
+    class Diverging(DqnAgent):
+        def learn(self) -> Any:
+            return {"q_mean": float("nan"), name: loss if self._steps == 30 else 1.0}
+
+    agent = make_agent(0, 1)
+    agent.__class__ = Diverging
+    saved: list[int] = []
+    with pytest.raises(RunError, match=f"failed at step 29: the agent's {name} became -?(nan|inf)"):
+        make_runner(agent=agent, hooks=Hooks(save=saving(saved)), steps=100, save_every_steps=10).run()
+    assert saved == [10, 20]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_could_not_be_loaded_again_never_replace_sound_ones(value: float) -> None:
+    class Spoiled(DqnAgent):
+        """Its weights go bad with an update, and its loss is not asked any more before the next checkpoint."""
+
+        def learn(self) -> Any:
+            figures = super().learn()
+            if self._steps == 40:
+                next(self._online.parameters()).data[0] = value
+            return figures
+
+    agent = make_agent(0, 1)
+    agent.__class__ = Spoiled
+    saved: list[int] = []
+    kept: list[int] = []
+    with pytest.raises(
+        RunError, match=r"step 40: the agent's state\['online'\]\['[\w.]+'\] holds numbers that are not"
+    ):
+        make_runner(agent=agent, hooks=Hooks(save=saving(saved)), steps=100, save_every_steps=10).run()
+    assert saved == [10, 20, 30]
+
+    agent = make_agent(0, 1)
+    agent.__class__ = Spoiled
+    hooks = Hooks(evaluate=scripted([1.0, 2.0]), keep_best=lambda policy, evaluation: kept.append(evaluation.step))
+    with pytest.raises(RunError, match=r"step 40: the policy's state\['network'\]"):
+        make_runner(agent=agent, hooks=hooks, steps=100, evaluate_every=20).run()
+    assert kept == [20]
+
+
+def test_what_fails_in_an_evaluation_is_said_to_be_there() -> None:
+    def evaluate(policy: Policy, step: int) -> Evaluation:
+        raise OSError("no display")
+
+    seen = Recorder()
+    with pytest.raises(RunError, match="the run failed at step 20: in an evaluation: OSError: no display"):
+        make_runner(seen, hooks=Hooks(evaluate=evaluate), steps=50, evaluate_every=20).run()
+    assert len(seen.of("run_failed")) == 1
+
+
+class Asleep(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Its 30th step never ends, and leaves a mark."""
+
+    steps = 0
+
+    def __init__(self, mark: Path) -> None:
+        super().__init__(cartpole())
+        self.mark = mark
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        if self.steps == 30:
+            self.mark.touch()
+            time.sleep(600)
+        return super().step(action)
+
+
+def make_sleepy_runner(
+    mark: Path, *observers: Observer, warnings: list[str], saved: list[int], step_timeout: float = 0
+) -> Runner:
+    envs = WorkerEnvs([lambda: Asleep(mark)] * 2, step_timeout=step_timeout)
+    return Runner(
+        agent=make_agent(0, 2),
+        lanes=Lanes(envs, seed=0),
+        schedule=Schedule(steps=1000, save_every_steps=20),
+        hooks=Hooks(save=saving(saved)),
+        observers=ObserverGroup([(f"o{i}", o) for i, o in enumerate(observers)], warnings.append),
+        clock=Clock(),
+    )
+
+
+def once_asleep(mark: Path, act: Callable[[], None]) -> None:
+    """Do something soon after the environment fell asleep."""
+
+    def wait() -> None:
+        while not mark.exists():
+            time.sleep(0.02)
+        time.sleep(0.3)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def test_a_hanging_environment_ends_the_run_after_its_time(tmp_path: Path) -> None:
+    seen, warnings, saved = Recorder(), [], []  # type: ignore[var-annotated]
+    runner = make_sleepy_runner(tmp_path / "m", seen, warnings=warnings, saved=saved, step_timeout=2)
+    words = (
+        r"the run failed at step 58: environment 0 \(episode seed \d+, step \d+\) did not answer within 2 seconds\. "
+        r"The last checkpoint is of step 40\."
+    )
+    with pytest.raises(RunError, match=words):
+        runner.run()
+    assert [type(e.error) for e in seen.of("run_failed")] == [EnvTimeoutError]
+    assert saved == [20, 40]
+    assert multiprocessing.active_children() == []
+
+
+def test_a_stop_request_does_not_wait_for_a_hanging_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(workers, "GRACE", 0.5)
+    seen, warnings, saved = Recorder(), [], []  # type: ignore[var-annotated]
+    runner = make_sleepy_runner(tmp_path / "m", seen, warnings=warnings, saved=saved)
+    once_asleep(tmp_path / "m", lambda: runner.request_stop("SIGTERM"))
+    ended = runner.run()
+    assert (ended.reason, ended.progress.step) == ("SIGTERM", 58)
+    assert saved == [20, 40], "half a step was taken, which is no state to save"
+    assert re.search(
+        r"environment 0 \(.*\) did not answer within 0\.5 seconds\. The last checkpoint is of step 40\.", *warnings
+    )
+    assert seen.events[-1] == ("run_ended", ended)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_second_ctrl_c_leaves_no_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(workers, "GRACE", 600)
+    warnings, saved = [], []  # type: ignore[var-annotated]
+    runner = make_sleepy_runner(tmp_path / "m", warnings=warnings, saved=saved)
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    once_asleep(tmp_path / "m", lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            runner.run()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert multiprocessing.active_children() == []
+
+
+def test_environments_that_do_not_close_do_not_fail_a_finished_run() -> None:
+    class Clinging(gymnasium.Wrapper[Any, Any, Any, Any]):
+        def close(self) -> None:
+            raise OSError("busy")
+
+    warnings: list[str] = []
+    runner = make_runner(steps=20, warnings=warnings)
+    runner._lanes._envs.envs[0] = Clinging(cartpole())  # type: ignore[attr-defined]
+    assert runner.run().reason == "done"
+    assert warnings == ["the environments could not be closed: OSError: busy"]
+
+
+def test_a_state_that_does_not_fit_leaves_no_environments_behind(tmp_path: Path) -> None:
+    warnings, saved = [], []  # type: ignore[var-annotated]
+    runner = make_sleepy_runner(tmp_path / "m", warnings=warnings, saved=saved)
+    with pytest.raises(KeyError):
+        runner.load_state_dict({"step": 3}, None)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_saved_replay_that_memory_cannot_take_twice_is_refused_with_the_figure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runner = make_runner(steps=60)
+    runner.run()
+    state, replay = copy.deepcopy(runner.state_dict()), copy.deepcopy(runner._agent.replay_state_dict())
+    resumed = make_runner(steps=90)
+    monkeypatch.setattr("cartpole_dqn.components.memory.available_bytes", lambda: 1000)
+    words = (
+        r"the saved replay, which is copied into the agent's, would take \d\.\d KiB of memory, but 1000 bytes are left"
+    )
+    with pytest.raises(UserError, match=words):
+        resumed.load_state_dict(state, replay)
 
 
 def test_seconds_are_said_apart() -> None:

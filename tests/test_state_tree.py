@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cartpole_dqn.errors import CheckpointError
-from cartpole_dqn.state_tree import MAX_DEPTH, pack, unpack
+from cartpole_dqn.state_tree import MAX_DEPTH, bytes_of, find_not_finite, pack, unpack
 from cartpole_dqn.tensor_file import CODES
 
 Point = namedtuple("Point", "x")
@@ -225,3 +225,20 @@ def test_an_array_of_a_dtype_that_numpy_lacks_is_refused() -> None:
     tree = {"x": {"$array": "x", "dtype": "BF16", "shape": [2]}}
     with pytest.raises(CheckpointError, match="NumPy lacks"):
         unpack(tree, {"x": torch.zeros(2, dtype=torch.bfloat16)})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_tensor_that_is_not_finite_is_found_wherever_it_is(value: float, dtype: torch.dtype) -> None:
+    sound = {"w": torch.ones(3, dtype=dtype), "n": torch.arange(3), "deep": [{"b": (torch.zeros(0), math.nan)}]}
+    assert find_not_finite(sound) is None
+    assert find_not_finite({**sound, "array": np.array([value]), "number": value}) is None
+    bad = torch.ones(2, 2, dtype=dtype)
+    bad[1, 0] = value
+    assert find_not_finite({**sound, "more": {0: [bad]}}) == "state['more'][0][0]"
+
+
+def test_the_bytes_of_a_state_are_those_of_its_arrays_and_tensors() -> None:
+    assert bytes_of({}) == 0
+    state = {"a": np.zeros((2, 3), np.int16), "b": [torch.zeros(5), {"c": np.float64(1)}], "d": "text", "e": 7}
+    assert bytes_of(state) == 12 + 20

@@ -10,42 +10,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from cartpole_dqn import cli
 from cartpole_dqn.config import parse_toml
+
+Invoke = Callable[..., Any]
 
 QUICK = ["--set", "agent.learning_starts=0", "--set", "agent.batch_size=8", "--plain"]
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def invoke(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Said]:
-    """Run the command line in this process, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["cartpole-dqn", *arguments])
-        code: object = 0
-        try:
-            cli.main()
-        except SystemExit as left:
-            code = left.code or 0
-        assert isinstance(code, int)
-        return Said(code, *capfd.readouterr())
-
-    return call
-
-
-def test_a_run_leaves_its_folder(invoke: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_run_leaves_its_folder(invoke: Invoke, tmp_path: Path) -> None:
     said = invoke("run", "--obs", "state", "--steps", "150", "--out", "r", "--set", "evaluation.every=100", *QUICK)
     assert said.code == 0, said.err
     assert said.out == "r\n", "results on stdout, everything else on stderr"
@@ -63,7 +39,7 @@ def test_a_run_leaves_its_folder(invoke: Callable[..., Said], tmp_path: Path) ->
     assert (tmp_path / "r" / "metrics.csv").read_text().count("\n") >= 3
 
 
-def test_config_repeats_a_run(invoke: Callable[..., Said], tmp_path: Path) -> None:
+def test_config_repeats_a_run(invoke: Invoke, tmp_path: Path) -> None:
     invoke("run", "--obs", "pixels", "--steps", "80", "--seed", "5", "--out", "a", *QUICK)
     said = invoke("run", "--config", "a/config.toml", "--out", "b", "--plain")
     assert said.code == 0, said.err
@@ -77,7 +53,7 @@ def test_config_repeats_a_run(invoke: Callable[..., Said], tmp_path: Path) -> No
     assert len(columns("a")) > 2
 
 
-def test_evaluate_says_one_json_object(invoke: Callable[..., Said]) -> None:
+def test_evaluate_says_one_json_object(invoke: Invoke) -> None:
     invoke("run", "--obs", "state", "--steps", "120", "--out", "r", *QUICK)
     said = invoke("evaluate", "r", "--episodes", "4", "--seed", "3", "--json")
     assert said.code == 0, said.err
@@ -91,9 +67,7 @@ def test_evaluate_says_one_json_object(invoke: Callable[..., Said]) -> None:
     assert "best model" in invoke("evaluate", "r", "--episodes", "2").out
 
 
-def test_a_run_resumed_from_its_folder_ends_like_one_that_was_never_stopped(
-    invoke: Callable[..., Said], tmp_path: Path
-) -> None:
+def test_a_run_resumed_from_its_folder_ends_like_one_that_was_never_stopped(invoke: Invoke, tmp_path: Path) -> None:
     common = ["--obs", "state", "--num-envs", "2", "--seed", "2", "--set", "evaluation.every=100", *QUICK]
     invoke("run", "--steps", "400", "--out", "whole", *common)
     invoke("run", "--steps", "200", "--out", "halves", *common)
@@ -114,7 +88,7 @@ def test_a_run_resumed_from_its_folder_ends_like_one_that_was_never_stopped(
     assert parse_toml((tmp_path / "halves" / "config.toml").read_text(), "")["steps"] == 400
 
 
-def test_a_run_without_its_replay_says_what_that_costs(invoke: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_run_without_its_replay_says_what_that_costs(invoke: Invoke, tmp_path: Path) -> None:
     said = invoke("run", "--obs", "state", "--steps", "60", "--out", "r", "--no-save-replay", *QUICK)
     assert "the replay is not saved" in said.err
     assert not list((tmp_path / "r" / "checkpoint").glob("replay*"))
@@ -124,7 +98,7 @@ def test_a_run_without_its_replay_says_what_that_costs(invoke: Callable[..., Sai
 
 
 @pytest.mark.parametrize("preset", ["tutorial-pixels", "tutorial-state", "tutorial-state-v0"])
-def test_the_tutorials_run_to_their_end(invoke: Callable[..., Said], preset: str) -> None:
+def test_the_tutorials_run_to_their_end(invoke: Invoke, preset: str) -> None:
     said = invoke("run", "--preset", preset, "--steps", "150", "--out", "r", "--plain")
     assert said.code == 0, said.err
     assert "150 steps" in said.err
@@ -167,7 +141,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_gets_a_sentence(invoke: Callable[..., Said], case: str, tmp_path: Path) -> None:
+def test_bad_input_gets_a_sentence(invoke: Invoke, case: str, tmp_path: Path) -> None:
     arguments, words = BAD[case]
     said = invoke(*arguments)
     assert said.code == 2, said
@@ -177,7 +151,7 @@ def test_bad_input_gets_a_sentence(invoke: Callable[..., Said], case: str, tmp_p
     assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir()), "nothing was started"
 
 
-def test_a_run_that_fails_says_why_and_where_it_is(invoke: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_run_that_fails_says_why_and_where_it_is(invoke: Invoke, tmp_path: Path) -> None:
     said = invoke("run", "--obs", "state", "--steps", "3000", "--out", "r", "--set", "agent.optimiser.lr=1e30", *QUICK)
     assert said.code == 1
     assert "the run failed at step" in said.err
@@ -188,7 +162,7 @@ def test_a_run_that_fails_says_why_and_where_it_is(invoke: Callable[..., Said], 
 
 
 def test_a_plugin_that_fails_while_running_is_named(
-    invoke: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "site"
     (place / "tired-1.0.dist-info").mkdir(parents=True)
@@ -215,7 +189,7 @@ def test_a_plugin_that_fails_while_running_is_named(
     assert "exploration/tired" in (tmp_path / "r" / "environment.json").read_text()
 
 
-def test_until_solved_stops_early(invoke: Callable[..., Said], tmp_path: Path) -> None:
+def test_until_solved_stops_early(invoke: Invoke, tmp_path: Path) -> None:
     easy = [
         "--set",
         "evaluation.every=100",
@@ -234,7 +208,7 @@ def test_until_solved_stops_early(invoke: Callable[..., Said], tmp_path: Path) -
     assert "evaluation.solved_at" in said.err
 
 
-def test_an_existing_folder_is_not_touched(invoke: Callable[..., Said], tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_touched(invoke: Invoke, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     said = invoke("run", "--out", "mine")
@@ -243,7 +217,7 @@ def test_an_existing_folder_is_not_touched(invoke: Callable[..., Said], tmp_path
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
-def test_cuda_where_there_is_none(invoke: Callable[..., Said]) -> None:
+def test_cuda_where_there_is_none(invoke: Invoke) -> None:
     import torch
 
     if torch.cuda.is_available():
@@ -253,7 +227,7 @@ def test_cuda_where_there_is_none(invoke: Callable[..., Said]) -> None:
     assert "torch finds no CUDA device" in said.err
 
 
-def test_listings_and_version(invoke: Callable[..., Said]) -> None:
+def test_listings_and_version(invoke: Invoke) -> None:
     assert invoke("--version").out == "cartpole-dqn 0.1.0\n"
     said = invoke("presets", "list")
     assert "tutorial-pixels" in said.out
@@ -261,7 +235,7 @@ def test_listings_and_version(invoke: Callable[..., Said]) -> None:
     assert {p["name"] for p in json.loads(invoke("presets", "list", "--json").out)} >= {"pixels", "state"}
 
 
-def test_preview_draws_a_picture(invoke: Callable[..., Said], tmp_path: Path) -> None:
+def test_preview_draws_a_picture(invoke: Invoke, tmp_path: Path) -> None:
     from PIL import Image
 
     said = invoke("preview", "--obs", "pixels", "--out", "p.png")

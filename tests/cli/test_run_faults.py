@@ -1,0 +1,269 @@
+"""Environments that fail in every way, from the command line: the run stops with a sentence, and can be resumed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cartpole_dqn.checkpoint import read_state
+
+_spec = importlib.util.spec_from_file_location("processes", Path(__file__).parents[1] / "soak" / "processes.py")
+assert _spec is not None
+assert _spec.loader is not None
+processes = importlib.util.module_from_spec(_spec)
+sys.modules["processes"] = processes
+_spec.loader.exec_module(processes)
+
+Invoke = Callable[..., Any]
+
+FAULTY = '''
+"""CartPole that goes wrong at its 120th step, unless a file named `mended` stands beside this module."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.classic_control import CartPoleEnv
+
+
+class Faulty(CartPoleEnv):
+    steps = 0
+
+    def __init__(self, fault, **given):
+        super().__init__(**given)
+        self.fault = fault
+
+    def step(self, action):
+        obs, reward, *rest = super().step(action)
+        self.steps += 1
+        if self.steps != 120 or Path(__file__).with_name("mended").exists():
+            return obs, reward, *rest
+        if self.fault == "raise":
+            raise ZeroDivisionError("of all things")
+        if self.fault == "hang":
+            Path(__file__).with_name("hangs").touch()
+            while True:
+                time.sleep(0.05)
+        if self.fault == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        obs = {"nan": obs * np.nan, "dtype": obs.astype(np.float64)}.get(self.fault, obs)
+        return obs, reward, *rest
+
+
+gymnasium.register("Faulty-v0", Faulty, max_episode_steps=500)
+'''
+
+
+@pytest.fixture(autouse=True)
+def _faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    import gymnasium
+
+    (tmp_path / "faulty_envs.py").write_text(FAULTY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    yield
+    sys.modules.pop("faulty_envs", None)
+    gymnasium.registry.pop("Faulty-v0", None)
+
+
+def arguments(fault: str, *more: str, steps: int = 300, out: str = "r") -> list[str]:
+    settings = [f'env.kwargs.fault="{fault}"', "evaluation.every=0", "checkpoint.every_steps=50"]
+    settings += ["agent.learning_starts=0", "agent.batch_size=8"]
+    chosen = ["--env", "faulty_envs:Faulty-v0", "--obs", "state", "--steps", str(steps), "--out", out, "--plain"]
+    return ["run", *chosen, *(word for setting in settings for word in ("--set", setting)), *more]
+
+
+def state_of(folder: Path) -> Any:
+    _, parts = read_state(folder / "checkpoint")
+    return parts["run"]["agent"]["online"], parts["replay"]["ring"]["arrays"]
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, tuple):
+        return all(same(x, y) for x, y in zip(a, b, strict=True))
+    return bool(np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True))
+
+
+SENTENCES = {
+    "raise": r"raised ZeroDivisionError: of all things \(faulty_envs\.py, line \d+\)\.",
+    "nan": r"gave an observation in which 4 of 4 numbers are not finite; the first is nan at \[0\]\.",
+    "dtype": r"gave the observation float64 \[4\], expected an array float32 \[4\]\.",
+    "hang": r"did not answer within 3 seconds\.",
+    "die": r"is gone: its process was ended by SIGKILL\.",
+}
+REFERENCES: dict[str, Any] = {}
+"""By number of environments: what a run ends with that nothing ever stopped."""
+APART = ["--vector", "async", "--num-envs", "2"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "more"),
+    [("raise", []), ("nan", []), ("dtype", APART), ("hang", [*APART, "--step-timeout", "3"]), ("die", APART)],
+    ids=lambda value: value if isinstance(value, str) else "async" * bool(value),
+)
+def test_a_fault_stops_the_run_and_mended_it_goes_on(
+    fault: str, more: list[str], invoke: Invoke, tmp_path: Path
+) -> None:
+    said = invoke(*arguments(fault, *more))
+    assert said.code == 1, said.err
+    # With two environments the 120th step of each is among the run's steps 239 and 240.
+    step, last = (238, 200) if more else (119, 100)
+    place = rf"environment 0 \(episode seed \d+, step \d+\) {SENTENCES[fault]}"
+    words = rf"cartpole-dqn: the run failed at step {step}: {place}.* The last checkpoint is of step {last}\."
+    assert re.search(words, said.err), said.err
+    assert said.err.rstrip().endswith("The run's folder: r\nresume with: cartpole-dqn resume r")
+    assert "Traceback" not in said.err
+    assert said.out == ""
+    assert json.loads((tmp_path / "r" / "status.json").read_text()) == {"state": "failed", "step": step}
+    rows = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["event"] == "run_failed"
+
+    (tmp_path / "mended").touch()
+    resumed = invoke("resume", "r", "--plain")
+    assert resumed.code == 0, resumed.err
+    envs = "2" if more else "1"
+    if envs not in REFERENCES:
+        assert invoke(*arguments("none", "--num-envs", envs, out="whole")).code == 0
+        REFERENCES[envs] = state_of(tmp_path / "whole")
+    assert same(state_of(tmp_path / "r"), REFERENCES[envs])
+
+
+def test_a_bound_needs_processes_of_their_own(invoke: Invoke, tmp_path: Path) -> None:
+    said = invoke(*arguments("none", "--step-timeout", "5"))
+    assert said.code == 2
+    assert 'env.step_timeout: expected env.vector = "async" (run --vector async)' in said.err
+    assert not (tmp_path / "r").exists()
+
+
+def test_resume_can_change_the_bound(invoke: Invoke, tmp_path: Path) -> None:
+    assert invoke(*arguments("none", *APART, "--step-timeout", "30", steps=60)).code == 0
+    assert "step_timeout = 30.0" in (tmp_path / "r" / "config.toml").read_text()
+    assert invoke("resume", "r", "--steps", "80", "--step-timeout", "60", "--plain").code == 0
+    assert "step_timeout = 60.0" in (tmp_path / "r" / "config.toml").read_text()
+    said = invoke("resume", "r", "--step-timeout", "-1")
+    assert said.code == 2
+    assert "step_timeout" in said.err
+
+
+# Signals --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Start a run with workers in a process of its own; what is left of it at the end is killed."""
+    started: list[Any] = []
+
+    def launch(fault: str, *more: str) -> Any:
+        given = arguments(fault, "--vector", "async", "--num-envs", "2", *more, steps=10**6)
+        started.append(processes.launch(given, folder=tmp_path, path=[str(tmp_path)]))
+        return started[-1]
+
+    yield launch
+    for run in started:
+        if run.process.exitcode is None:
+            run.send("SIGKILL", to_group=True)
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not come in time"
+        time.sleep(0.02)
+
+
+def wait_for_end(pids: list[int]) -> None:
+    deadline = time.monotonic() + 10
+    while any(map(processes.is_alive, pids)):
+        assert time.monotonic() < deadline, "a worker lingers"
+        time.sleep(0.02)
+
+
+def test_a_worker_killed_from_outside_stops_the_run(start: Callable[..., Any], tmp_path: Path) -> None:
+    run = start("none")
+    wait_for(tmp_path / "r" / "checkpoint" / "state.json")
+    os.kill(processes.workers_of(run.pid)[1], signal.SIGKILL)
+    assert run.wait(60) == 1
+    said = run.err.read_text()
+    assert re.search(r"environment 1 \(.*\) is gone: its process was ended by SIGKILL\. The last checkpoint is", said)
+    assert run.out.read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_to_the_whole_group_ends_a_run_with_workers_in_order(
+    name: str, start: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = start("none")
+    wait_for(tmp_path / "r" / "checkpoint" / "state.json")
+    workers = processes.workers_of(run.pid)
+    assert len(workers) == 2
+    run.send(name, to_group=True)
+    assert run.wait(60) == 128 + getattr(signal, name)
+    assert not any(map(processes.is_alive, workers))
+    assert "Traceback" not in run.err.read_text()
+    assert run.out.read_text() == "r\n"
+    step = json.loads((tmp_path / "r" / "status.json").read_text())["step"]
+    assert read_state(tmp_path / "r" / "checkpoint", parts=["run"])[0]["step"] == step
+
+
+def test_a_run_that_hangs_ends_within_a_bound_when_it_is_asked_to(start: Callable[..., Any], tmp_path: Path) -> None:
+    run = start("hang")
+    wait_for(tmp_path / "hangs")
+    workers = processes.workers_of(run.pid)
+    run.send("SIGTERM")
+    assert run.wait(60) == 128 + signal.SIGTERM
+    said = run.err.read_text()
+    assert re.search(
+        r"environment 0 \(.*\) did not answer within 5 seconds\. The last checkpoint is of step 200\.", said
+    )
+    assert "resume with:   cartpole-dqn resume r" in said
+    assert not any(map(processes.is_alive, workers))
+    assert json.loads((tmp_path / "r" / "status.json").read_text())["state"] == "interrupted"
+
+
+def test_a_second_ctrl_c_ends_a_run_that_hangs_at_once(start: Callable[..., Any], tmp_path: Path) -> None:
+    run = start("hang")
+    wait_for(tmp_path / "hangs")
+    workers = processes.workers_of(run.pid)
+    run.send("SIGINT", to_group=True)
+    time.sleep(0.5)
+    run.send("SIGINT", to_group=True)
+    assert run.wait(60) == 130
+    assert "did not answer" not in run.err.read_text(), "it waited for its grace"
+    assert "Traceback" not in run.err.read_text()
+    wait_for_end(workers)
+
+
+def test_a_killed_run_leaves_no_worker_and_its_lock_does_not_block_its_resume(
+    start: Callable[..., Any], invoke: Invoke, tmp_path: Path
+) -> None:
+    run = start("none")
+    wait_for(tmp_path / "r" / "checkpoint" / "state.json")
+    workers = processes.workers_of(run.pid)
+    said = invoke("resume", "r")
+    assert (said.code, said.out) == (2, "")
+    assert f"another run (process {run.pid}) is at work in r. Wait until it ends" in said.err
+    said = invoke(*arguments("none"))
+    assert said.code == 2
+    assert "r holds a run already. Go on with it by `cartpole-dqn resume r`" in said.err
+    run.send("SIGKILL")
+    assert run.wait(60) == -signal.SIGKILL
+    wait_for_end(workers)
+    step = read_state(tmp_path / "r" / "checkpoint", parts=["run"])[0]["step"]
+    said = invoke("resume", "r", "--steps", str(step + 100), "--plain")
+    assert said.code == 0, said.err

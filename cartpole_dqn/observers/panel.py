@@ -193,7 +193,8 @@ def _extras(metrics: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[F
 
 
 def _spread(evaluation: Evaluation, sign: str) -> str:
-    return f"{evaluation.mean:.1f} {sign} {evaluation.std:.1f}"
+    decimals = 1 if max(abs(evaluation.mean), evaluation.std) >= 1 else 3  # where rewards are small, so are returns
+    return f"{evaluation.mean:.{decimals}f} {sign} {evaluation.std:.{decimals}f}"
 
 
 # Lines ----------------------------------------------------------------------------------------------------------------
@@ -273,7 +274,7 @@ def _evaluations(snapshot: Snapshot, width: int, sign: str) -> Text | None:
         words = [
             f"evaluation {here} at step {last.step:,}   best {there} at step {best.step:,}",
             f"evaluation {here}   best {there}",
-            f"eval {here}  best {best.mean:.1f}",
+            f"eval {here}  best {there.partition(' ')[0]}",
             f"eval {here}",
         ]
     return _labelled(_first_that_fits(words, width))

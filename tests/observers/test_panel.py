@@ -169,6 +169,13 @@ def test_events_in_words(events: Any) -> None:
     assert describe_checkpoint(events.checkpoint()) == "checkpoint at step 500: 34 MB, 0.4 s"
 
 
+def test_small_returns_keep_their_digits(events: Any) -> None:
+    assert describe_evaluation(events.evaluation(returns=(0.01, 0.406))).startswith(
+        "evaluation at step 500: mean 0.208 ± 0.198 over 2 episodes"
+    )
+    assert "mean -2.5 ± 0.5" in describe_evaluation(events.evaluation(returns=(-3.0, -2.0)))
+
+
 @pytest.mark.parametrize(
     ("reason", "words"), [("done", "done: "), ("solved", "solved: "), ("SIGINT", "ended by SIGINT: ")]
 )

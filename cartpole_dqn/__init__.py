@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from cartpole_dqn.interfaces import TargetUpdate as TargetUpdate
     from cartpole_dqn.interfaces import Transition as Transition
     from cartpole_dqn.options import Part as Part
+    from cartpole_dqn.options import check_options as check_options
     from cartpole_dqn.options import option as option
     from cartpole_dqn.options import options_class as options_class
     from cartpole_dqn.options import part as part
@@ -82,7 +83,7 @@ _HOMES = {
         "TargetUpdate",
         "Transition",
     ),
-    "options": ("Part", "option", "options_class", "part"),
+    "options": ("Part", "check_options", "option", "options_class", "part"),
     "registry": ("Registry",),
     "seeding": ("SeedTree", "generator_state", "restore_generator"),
 }

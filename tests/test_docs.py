@@ -183,7 +183,7 @@ def test_commands_are_found_and_judged() -> None:
     assert sum(len(list(command_lines(read(page)))) for page in PAGES) > 30
     assert why_refused("cartpole-dqn -p no:x plugins new DIR --kind replay # so") == ""
     assert why_refused("cartpole-dqn --version") == ""
-    for wrong in ("runs", "run --ob state", "plugins lists", "plugins show", "run extra", "-q run"):
+    for wrong in ("rums", "run --ob state", "plugins lists", "plugins show", "run extra", "-q run"):
         assert why_refused(f"cartpole-dqn {wrong}"), wrong
 
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cartpole_dqn.errors import UserError
+from cartpole_dqn.cli.run_argument import RunArgument
+from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunError, UserError
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
     from cartpole_dqn.studies.evaluation import Which
 
-EVALUATE_EXAMPLES = "Examples: cartpole-dqn evaluate runs/NAME   |   cartpole-dqn evaluate runs/NAME --last --json"
+EVALUATE_EXAMPLES = "Examples: cartpole-dqn evaluate latest   |   cartpole-dqn evaluate runs/NAME --last --json"
 PREVIEW_EXAMPLES = (
-    "Examples: cartpole-dqn preview --obs pixels --out preview.png   |   "
-    "cartpole-dqn preview --env Acrobot-v1 --obs pixels --out acrobot.png"
+    "Examples: cartpole-dqn preview --env Acrobot-v1   |   "
+    "cartpole-dqn preview --obs pixels --set observation.resize.height=60 --out finer.png"
 )
 
 
 def evaluate(
     ctx: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
+    run: RunArgument,
     episodes: Annotated[int, typer.Option(min=1, help="Greedy episodes to play.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Which report seeds.")] = 0,
     last: Annotated[bool, typer.Option("--last", help="The last model instead of the best.")] = False,
@@ -32,12 +34,12 @@ def evaluate(
     """Play greedily with a run's best model, on seeds that it never saw."""
     from cartpole_dqn import api
     from cartpole_dqn.checkpoint import has_state
-    from cartpole_dqn.run_folder import RunFolder
+    from cartpole_dqn.run_lookup import find_run
     from cartpole_dqn.studies.evaluation import evaluate_run
 
     session: Session = ctx.obj
     host = session.host()
-    folder = RunFolder.open(run)
+    folder = find_run(run)
     config = api.read_config(folder, host)
     which: Which = "last" if last or not has_state(folder.best) else "best"
     evaluation = evaluate_run(folder, config, host, episodes=episodes, seed=seed, which=which)
@@ -65,7 +67,7 @@ def evaluate(
 
 def preview(
     ctx: typer.Context,
-    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture to write.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture to write.")] = Path("preview.png"),
     obs: Annotated[str | None, typer.Option(help="pixels, or native.")] = None,
     env: Annotated[str | None, typer.Option(help="A Gymnasium id, or module:Id.")] = None,
     preset: Annotated[str | None, typer.Option(help="A preset's name.")] = None,
@@ -77,7 +79,8 @@ def preview(
     """Draw what the agent sees: each stage of the observation's wrappers as a labelled picture."""
     from cartpole_dqn import assembly
     from cartpole_dqn.environments import EnvFactory
-    from cartpole_dqn.views.preview import draw_preview, preview_stages
+    from cartpole_dqn.views.preview import preview_stages
+    from cartpole_dqn.views.preview_drawing import draw_preview
 
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise UserError(f"--out {out}: expected a picture's name ending in .png, .jpg or .webp.")
@@ -89,11 +92,32 @@ def preview(
     )
     host.register_environments()
     factory = EnvFactory(resolved, host.registry)
-    factory.make().close()  # says in words what does not fit, before anything is drawn
-    stages = preview_stages(factory.base, factory.stages, seed=seed, steps=steps)
+    # Not `factory.make()`: what cannot be learned, such as continuous actions, can be seen all the same.
+    chain = [(place, _saying(place, wrap)) for place, wrap in factory.stages]
+    try:
+        stages = preview_stages(factory.base, chain, seed=seed, steps=steps)
+    except CartpoleDqnError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise RunError(f"{resolved.env.id} failed within {steps} random steps of seed {seed}: {what}") from error
     try:
         draw_preview(stages, out)
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written: {error.strerror or error}.") from None
     session.err.print(f"{len(stages)} stages of {resolved.env.id}, {resolved.obs}", highlight=False)
     print(out)
+
+
+def _saying(place: str, wrap: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return `wrap`, a refusal of which says where in the configuration it stands."""
+
+    def wrapped(env: Any) -> Any:
+        try:
+            return wrap(env)
+        except CartpoleDqnError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"{place}: {error}") from error
+
+    return wrapped

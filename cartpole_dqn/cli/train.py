@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cartpole_dqn.errors import UserError
+from cartpole_dqn.cli.run_argument import RunArgument, complete
+from cartpole_dqn.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
@@ -24,7 +25,7 @@ RUN_EXAMPLES = (
     "Examples: cartpole-dqn run --obs pixels   |   cartpole-dqn run --preset tutorial-state --seed 1   |   "
     "cartpole-dqn run --env Acrobot-v1 --obs state --set agent.optimiser.lr=1e-3"
 )
-RESUME_EXAMPLES = "Examples: cartpole-dqn resume runs/NAME   |   cartpole-dqn resume runs/NAME --steps 100000"
+RESUME_EXAMPLES = "Examples: cartpole-dqn resume latest   |   cartpole-dqn resume runs/NAME --steps 100000"
 
 _PARTS = "Parts of the agent (see cartpole-dqn plugins list --all)"
 
@@ -46,12 +47,21 @@ def run(
     threads: Annotated[int | None, typer.Option(help="torch's threads.")] = None,
     num_envs: Annotated[int | None, typer.Option(help="Environments side by side.")] = None,
     vector: Annotated[str | None, typer.Option(help="sync, or async: a process for each environment.")] = None,
+    step_timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Bound of a step with --vector async; 0 for none."),
+    ] = None,
     save_replay: Annotated[
         bool | None, typer.Option("--save-replay/--no-save-replay", help="Keep the replay in checkpoints.")
     ] = None,
     until_solved: Annotated[
         bool | None, typer.Option("--until-solved", help="Stop once solved: selected, then confirmed on 100 episodes.")
     ] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Start from the best weights of another run.", autocompletion=complete),
+    ] = None,
+    init_last: Annotated[bool, typer.Option("--init-last", help="From its last weights instead.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live display.")] = False,
     observer: Annotated[list[str] | None, typer.Option(metavar="NAME", help="An observer to add.")] = None,
     agent: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_PARTS)] = None,
@@ -64,6 +74,8 @@ def run(
     """Train an agent, watch it live, keep a run folder."""
     if steps is not None and episodes is not None:
         raise UserError("--steps and --episodes: give one of them.")
+    if init_last and init_from is None:
+        raise UserError("--init-last: say of which run with --init-from RUN.")
     parts = {
         "replay": replay,
         "network": network,
@@ -79,14 +91,16 @@ def run(
         "seed": seed,
         "device": device,
         "threads": threads,
-        "env": _given(id=env, num_envs=num_envs, vector=vector),
+        "env": _given(id=env, num_envs=num_envs, vector=vector, step_timeout=step_timeout),
         "checkpoint": _given(save_replay=save_replay),
         "evaluation": _given(until_solved=until_solved),
         "agent": {**_given(name=agent), **agent_table},
+        "init": _init(init_from, init_last),
     }
     flags = {key: value for key, value in flags.items() if value not in (None, {})}
 
     from cartpole_dqn import api, assembly
+    from cartpole_dqn.initial_weights import find_initial_weights
     from cartpole_dqn.run_folder import RunFolder
 
     session: Session = ctx.obj
@@ -94,34 +108,48 @@ def run(
     resolved, notes = assembly.resolve_config(
         host, preset=preset, config_file=config, flags=flags, sets=set_ or [], observers=observer or []
     )
+    resolved, initial = find_initial_weights(resolved, host, beside=None if config is None else config.parent)
+    if initial is not None:
+        notes = [*notes, f"starting from {initial.label}."]
     if not resolved.checkpoint.save_replay:
         notes = [*notes, "the replay is not saved: a resumed run fills it anew, and its course will differ."]
     api.say_notes(session.err, host, notes)
     folder = RunFolder.create(out, env_id=resolved.env.id, obs=resolved.obs)
-    ended = api.execute(folder, resolved, host, console=session.err, plain=plain, handle=stopping_on_signals)
+    with _saying_how_to_go_on(folder):
+        ended = api.execute(
+            folder, resolved, host, console=session.err, plain=plain, initial=initial, handle=stopping_on_signals
+        )
     _say_goodbye(session, folder, ended)
 
 
 def resume(
     ctx: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
+    run: RunArgument,
     steps: Annotated[int | None, typer.Option(help="Environment steps of the whole run, to make it longer.")] = None,
+    step_timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Another bound of a step, where the run has --vector async; 0 for none."),
+    ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live display.")] = False,
 ) -> None:
     """Go on with a run from its last checkpoint."""
     if steps is not None and steps < 1:
         raise UserError(f"--steps: expected a number from 1, got {steps}.")
     from cartpole_dqn import api
-    from cartpole_dqn.run_folder import RunFolder
+    from cartpole_dqn.config import with_step_timeout
+    from cartpole_dqn.run_lookup import find_run
 
     session: Session = ctx.obj
     host = session.host()
-    folder = RunFolder.open(run)
+    folder = find_run(run)
     config = api.extended(api.read_config(folder, host), steps)
+    if step_timeout is not None:
+        config = with_step_timeout(config, step_timeout)
     api.say_notes(session.err, host, [])
-    ended = api.execute(
-        folder, config, host, console=session.err, plain=plain, resuming=True, handle=stopping_on_signals
-    )
+    with _saying_how_to_go_on(folder):
+        ended = api.execute(
+            folder, config, host, console=session.err, plain=plain, resuming=True, handle=stopping_on_signals
+        )
     _say_goodbye(session, folder, ended)
 
 
@@ -146,6 +174,18 @@ def stopping_on_signals(runner: Runner) -> Iterator[None]:
             signal.signal(getattr(signal, name), handler)
 
 
+@contextlib.contextmanager
+def _saying_how_to_go_on(folder: RunFolder) -> Iterator[None]:
+    """Add the command that goes on with it to the message of a run that failed."""
+    try:
+        yield
+    except RunError as error:
+        if not folder.config.exists():
+            raise
+        path = shlex.quote(str(folder.path))
+        raise RunError(f"{error}\nresume with: cartpole-dqn resume {path}") from error.__cause__
+
+
 def _say_goodbye(session: Session, folder: RunFolder, ended: RunEnded) -> None:
     path = shlex.quote(str(folder.path))
     interrupted = ended.reason.startswith("SIG")
@@ -155,6 +195,11 @@ def _say_goodbye(session: Session, folder: RunFolder, ended: RunEnded) -> None:
     print(folder.path)
     if interrupted:
         raise typer.Exit(128 + signal.Signals[ended.reason].value)
+
+
+def _init(run: str | None, last: bool) -> dict[str, Any]:
+    """Return the section of `--init-from`: all of it, or what a file says of other weights would stay."""
+    return {} if run is None else {"run": run, "which": "last" if last else "best", "step": 0, "weights": ""}
 
 
 def _given(**values: Any) -> dict[str, Any]:

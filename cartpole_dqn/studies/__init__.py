@@ -1,6 +1,7 @@
 """What people measure.
 
 * `evaluation`: a run's model on report seeds.
+* `grouping`: which runs belong together. `comparison`: runs and groups beside each other. `estimates`: their figures.
 * `learning`: a preset over many seeds.
 * `ablation`: a default without each of its choices.
 * `speed`: presets beside the notebooks' loops.

@@ -7,10 +7,10 @@ import time
 from typing import Literal
 
 from cartpole_dqn.assembly import make_policy
-from cartpole_dqn.checkpoint import has_state, read_state
+from cartpole_dqn.checkpoint import has_state, read_state, require_origin, taking_over
 from cartpole_dqn.config import RunConfig
 from cartpole_dqn.environments import EnvFactory
-from cartpole_dqn.errors import CheckpointError, RunFolderError
+from cartpole_dqn.errors import RunFolderError
 from cartpole_dqn.evaluator import Evaluator
 from cartpole_dqn.interfaces import Evaluation, Policy
 from cartpole_dqn.plugin_manager import PluginHost
@@ -29,18 +29,22 @@ def load_policy(folder: RunFolder, config: RunConfig, host: PluginHost, which: W
     """
     if which == "best" and has_state(folder.best):
         meta, parts = read_state(folder.best)
+        require_origin(folder.best, meta, env=config.env.id, obs=config.obs)
         policy, factory = make_policy(config, host)
-        _load(policy, parts.get("policy", {}), folder.best)
-        return policy, factory, int(meta.get("step", 0))
+        with taking_over(folder.best):
+            policy.load_state_dict(parts["policy"])
+            return policy, factory, int(meta["step"])
     if not has_state(folder.checkpoint):
         raise RunFolderError(
             f"{folder.path} holds no model yet: neither best/ nor checkpoint/. Let the run reach its first evaluation "
             f"or checkpoint."
         )
     meta, parts = read_state(folder.checkpoint, parts={"run"})
-    agent_state = parts["run"].get("agent", {})
+    require_origin(folder.checkpoint, meta, env=config.env.id, obs=config.obs)
+    with taking_over(folder.checkpoint):
+        agent_state, step = parts["run"]["agent"], int(meta["step"])
     policy, factory = make_policy(config, host, agent_state=agent_state)
-    return policy, factory, int(meta.get("step", 0))
+    return policy, factory, step
 
 
 def evaluate_run(
@@ -61,10 +65,3 @@ def evaluate_run(
         evaluator.close()
     assert evaluation is not None  # nobody asks it to stop
     return evaluation
-
-
-def _load(policy: Policy, state: dict[str, object], where: object) -> None:
-    try:
-        policy.load_state_dict(state)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{where} does not fit the run's configuration: {error}") from None

@@ -1,5 +1,6 @@
 """What people look at.
 
-* `curves`: a run's history from its metrics, drawn as a picture.
+* `curves`: a run's history, drawn as a picture. `overlay`: groups of runs over each other. `chart`: what both share.
+* `comparison_tables`: a comparison as tables and JSON. `text_table`: tables for a terminal, a pipe, a page.
 * `preview`: what an agent sees, stage by stage.
 """

@@ -1,6 +1,7 @@
 """What an agent sees: every stage of an observation's wrappers, at the same moment, as labelled pictures.
 
 * `preview_stages`: plays a few random steps and returns what each wrapper made of that moment.
+* `stage_of`: an environment and what it observed -> one stage.
 * `Stage`, `Panel`: one stage, and the pictures that it consists of.
 
 `views.preview_drawing` makes one picture of them.
@@ -133,6 +134,17 @@ def preview_stages(
     return found.stages
 
 
+def stage_of(env: Env, obs: Any, name: str = "") -> Stage:
+    """Return what `env` observes as a stage: its wrappers tell what the axes and channels are."""
+    inside = list(wrappers_of(env))
+    shape = np.shape(obs)
+    made = any(isinstance(w, ImageWrapper | RenderObservation) for w in inside)
+    pictorial = made or (len(shape) in (2, 3, 4) and min(shape[:2]) >= 8)
+    shows_now = next((w.shows_now for w in inside if isinstance(w, ImageWrapper)), ())
+    stacked = len(shape) == 4 or (len(shape) == 3 and any(isinstance(w, FrameStackObservation) for w in inside))
+    return Stage(name, obs, env.observation_space, shows_now, stacked, pictorial)
+
+
 # Looking --------------------------------------------------------------------------------------------------------------
 
 
@@ -160,13 +172,7 @@ class _Recorder(gymnasium.ObservationWrapper[Any, Any, Any]):
 
     def stage(self) -> Stage:
         """Return the last observation as a stage."""
-        inside = list(wrappers_of(self.env))
-        shape = np.shape(self._obs)
-        made = any(isinstance(w, ImageWrapper | RenderObservation) for w in inside)
-        pictorial = made or (len(shape) in (2, 3, 4) and min(shape[:2]) >= 8)
-        shows_now = next((w.shows_now for w in inside if isinstance(w, ImageWrapper)), ())
-        stacked = len(shape) == 4 or (len(shape) == 3 and any(isinstance(w, FrameStackObservation) for w in inside))
-        return Stage(self._name, self._obs, self.env.observation_space, shows_now, stacked, pictorial)
+        return stage_of(self.env, self._obs, self._name)
 
     @property
     def kept(self) -> tuple[slice, slice] | None:

@@ -1,0 +1,66 @@
+"""`doctor`: what is installed, whether it works, and what to do where it does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cartpole_dqn.errors import RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from cartpole_dqn.cli.session import Session
+    from cartpole_dqn.studies.doctor_checks import Finding
+
+DOCTOR_EXAMPLES = "Examples: cartpole-dqn doctor   |   cartpole-dqn doctor --json > report.json"
+
+_STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
+
+
+def doctor(
+    ctx: typer.Context,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object for a bug report: no user, host or home folder in it.")
+    ] = False,
+) -> None:
+    """Look at what is installed, train for a second, and say what is wrong; exit with 1 where something is."""
+    from cartpole_dqn.run_lookup import ROOT
+    from cartpole_dqn.studies.doctor import as_json as written
+    from cartpole_dqn.studies.doctor import examine
+
+    session: Session = ctx.obj
+    with session.err.status("looking"):
+        findings = examine(ROOT, blocked=session.blocked, stream=session.err)
+    if as_json:
+        print(written(findings), end="")
+    else:
+        _print(session.out, findings)
+    problems = sum(finding.verdict == "problem" for finding in findings)
+    if problems:
+        raise RunError(f"{problems} {'problem was' if problems == 1 else 'problems were'} found.")
+    warnings = sum(finding.verdict == "warning" for finding in findings)
+    said = f"No problem was found, and {warnings} to look at." if warnings else "No problem was found."
+    session.err.print(said, markup=False, highlight=False)
+
+
+def _print(console: Console, findings: Sequence[Finding]) -> None:
+    """Print a row a finding, its advice below it: folded to a terminal's width, else a line each."""
+    if not console.is_terminal:
+        for finding in findings:
+            print(f"{finding.verdict:9}{finding.name:17}{finding.said}")
+            if finding.advice:
+                print(f"{'':26}{finding.advice}")
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for finding in findings:
+        table.add_row(Text(finding.verdict, style=_STYLES[finding.verdict]), finding.name, Text(finding.said))
+        if finding.advice:
+            table.add_row("", "", Text(finding.advice, style="bold"))
+    console.print(table, highlight=False)

@@ -1,0 +1,170 @@
+"""What is installed here and whether it works, said in verdicts; it must itself work where much of it does not.
+
+* `examine`: every finding.
+* `as_json`: findings for a bug report, without names of users, hosts or folders of theirs.
+* `probe`: what another process (`doctor_probe`) finds out: importing torch may fail, hang or kill who imports it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import getpass
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cartpole_dqn import __version__
+from cartpole_dqn.studies import doctor_checks as checks
+from cartpole_dqn.studies.doctor_checks import Finding
+
+VARIABLES = (
+    "CARTPOLE_DQN_PLUGINS",
+    "SDL_VIDEODRIVER",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "CUDA_VISIBLE_DEVICES",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "TERM",
+)
+"""Environment variables that a bug report tells."""
+
+_VERDICTS = ("ok", "warning", "problem")
+_PATIENCE = 300.0
+"""Seconds until the other process is given up."""
+_PACKAGE = Path(__file__).parents[2]
+_JUDGES: Mapping[str, Callable[[str, Mapping[str, Any]], Finding]] = {
+    "torch": checks.judge_torch,
+    "torchvision": checks.judge_torchvision,
+    "display": checks.judge_display,
+    "plugins": checks.judge_plugins,
+    "run from state": checks.judge_run,
+    "run from pixels": checks.judge_run,
+}
+
+
+def examine(runs: Path, *, blocked: Sequence[str] = (), stream: Any = None) -> list[Finding]:
+    """Look at everything.
+
+    Args:
+        runs: where run folders go.
+        blocked: plugins to leave out.
+        stream: the console on which runs show themselves, a `rich.console.Console`; None leaves it out.
+
+    Returns:
+        The findings; nothing is raised for what is broken.
+    """
+    here: list[tuple[str, Callable[[], Finding]]] = [
+        ("python", checks.check_python),
+        ("packages", checks.check_packages),
+        ("processors", checks.check_processors),
+        ("memory", checks.check_memory),
+        ("disk", functools.partial(checks.check_disk, runs)),
+    ]
+    if stream is not None:
+        here.append(("terminal", functools.partial(checks.check_terminal, stream)))
+    answers = probe(blocked)
+    for name, judge in _JUDGES.items():
+        if name in answers:
+            here.append((name, functools.partial(judge, name, answers[name])))
+        else:
+            here.append((name, functools.partial(Finding, name, "warning", "not looked at: the process had ended")))
+    return [_guarded(name, check) for name, check in here]
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """Return the findings as JSON for a bug report; users', hosts' and home folders' names are taken out."""
+    worst = max((_VERDICTS.index(finding.verdict) for finding in findings), default=0)
+    table = {
+        "cartpole_dqn": __version__,
+        "verdict": _VERDICTS[worst],
+        "findings": [
+            {
+                "name": finding.name,
+                "verdict": finding.verdict,
+                "said": finding.said,
+                "advice": finding.advice,
+                "data": dict(finding.data),
+            }
+            for finding in findings
+        ],
+        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+    }
+    return json.dumps(_anonymous(table), indent=2, ensure_ascii=False) + "\n"
+
+
+def probe(blocked: Sequence[str] = (), *, patience: float = _PATIENCE) -> dict[str, dict[str, Any]]:
+    """Return what `doctor_probe` answers, stage by stage: "found", or "error" in words, also where it died of one."""
+    command = [sys.executable, "-m", "cartpole_dqn.studies.doctor_probe", *blocked]
+    # At the end, so that what shadows an installed package here does so there too.
+    paths = [path for path in (os.environ.get("PYTHONPATH"), str(_PACKAGE)) if path]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    output: Any = b""
+    try:
+        ended = subprocess.run(
+            command, capture_output=True, timeout=patience, check=False, stdin=subprocess.DEVNULL, env=environ
+        )
+        output, how = ended.stdout, _how_it_ended(ended.returncode, ended.stderr)
+    except subprocess.TimeoutExpired as silence:
+        output, how = silence.stdout or b"", f"no answer within {patience:.0f} seconds"
+    except OSError as error:
+        how = f"no other process can be started: {error.strerror or error}"
+    answers: dict[str, dict[str, Any]] = {}
+    for line in output.decode(errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            answer = json.loads(line)
+            answers[answer["stage"]] = answer
+    unanswered = [name for name, answer in answers.items() if answer.keys() == {"stage"}]
+    for name in unanswered or ([] if answers else ["torch"]):
+        answers[name] = {"stage": name, "error": how}
+    return answers
+
+
+# Helpers -------------------------------------------------------------------------------------------------------------
+
+
+def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except Exception as error:
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return Finding(name, "problem", f"looking at it failed: {text}", "Report a bug with this line.")
+
+
+def _how_it_ended(code: int, stderr: bytes) -> str:
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"the process was ended by {signal.Signals(-code).name}"
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    return f"the process ended with code {code}: {lines[-1] if lines else 'it said nothing'}"
+
+
+def _anonymous(value: Any) -> Any:
+    """Take the home folder, the user and the host out of every text in `value`."""
+    if isinstance(value, Mapping):
+        return {key: _anonymous(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_anonymous(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    for secret, stands_for in _secrets():
+        value = re.sub(rf"(?<![\w-]){re.escape(secret)}(?![\w-])", stands_for, value)
+    return value
+
+
+def _secrets() -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    with contextlib.suppress(RuntimeError):
+        found.append((str(Path.home()), "~"))
+    with contextlib.suppress(Exception):  # Which exception it is where there is no such user depends on the system.
+        found.append((getpass.getuser(), "USER"))
+    found += [(name, "HOST") for name in {platform.node(), platform.node().partition(".")[0]}]
+    return [(secret, word) for secret, word in found if len(secret) > 1]

@@ -1,0 +1,156 @@
+"""What `doctor` finds out in a process of its own, which may die of it: `python -m cartpole_dqn.studies.doctor_probe`.
+
+Each stage is announced on standard output and then answered, a JSON object a line: `{"stage": NAME}`, then
+`{"stage": NAME, "found": {...}}` or `{"stage": NAME, "error": TEXT}`. A line that is missing says where it ended.
+
+* `STAGES`: by name, in order.
+* `main`: runs them. Arguments are the names of plugins to leave out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+Found = dict[str, Any]
+
+STATE_STEPS, PIXEL_STEPS = 400, 60
+"""Environment steps of the short runs: a second or less of a machine that does nothing else."""
+
+
+def main() -> None:
+    """Run every stage; one that fails does not keep the others from running."""
+    # What libraries print must not come between the answers.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    for name, stage in STAGES.items():
+        print(json.dumps({"stage": name}), file=answers, flush=True)
+        answer: Found = {"stage": name}
+        try:
+            answer["found"] = stage()
+        except (Exception, SystemExit) as error:
+            text = " ".join(str(error).split())
+            answer["error"] = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def look_at_torch() -> Found:
+    """Import torch; say what it computes on and with how many threads."""
+    import torch
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        cuda = torch.cuda.is_available()
+        devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else []
+    value = float((torch.ones(8, 8) @ torch.ones(8, 8)).sum())
+    if value != 512.0:
+        raise RuntimeError(f"a product of matrices of ones sums up to {value}, expected 512")
+    return {
+        "version": torch.__version__,
+        "built for CUDA": torch.version.cuda,
+        "devices": devices,
+        "threads": torch.get_num_threads(),
+        "warnings": [" ".join(str(warning.message).split()) for warning in said],
+    }
+
+
+def look_at_torchvision() -> Found:
+    """Import torchvision and resize a picture with it."""
+    import torch
+    import torchvision
+    from torchvision.transforms.v2.functional import resize
+
+    small = resize(torch.zeros(3, 8, 8, dtype=torch.uint8), [4, 4], antialias=True)
+    return {"version": torchvision.__version__, "torch": torch.__version__, "shape": list(small.shape)}
+
+
+def look_at_display() -> Found:
+    """Draw a frame as runs do, and say which driver of SDL would open a window."""
+    from cartpole_dqn.wrappers.render import prepare_display
+
+    prepare_display()
+    import gymnasium
+    import numpy as np
+    import pygame
+
+    env = gymnasium.make("CartPole-v1", render_mode="rgb_array")
+    env.reset(seed=0)
+    colours = len(np.unique(np.asarray(env.render()).reshape(-1, 3), axis=0))
+    driver, error = "", ""
+    try:
+        pygame.display.init()
+        driver = pygame.display.get_driver()
+    except pygame.error as failure:
+        error = str(failure)
+    env.close()
+    return {"colours": colours, "driver": driver, "window": error}
+
+
+def look_at_plugins() -> Found:
+    """Load the plugins and let them register their environments."""
+    from cartpole_dqn.plugin_manager import load_plugins
+
+    host = load_plugins(blocked=sys.argv[1:])
+    host.register_environments()
+    return {"plugins": host.describe(), "warnings": host.warnings()}
+
+
+def run_from_state() -> Found:
+    """Train some steps from the state."""
+    return _run("native", STATE_STEPS, {"agent.learning_starts": 64})
+
+
+def run_from_pixels() -> Found:
+    """Train some steps from the screen."""
+    return _run("pixels", PIXEL_STEPS, {"agent.learning_starts": 32})
+
+
+def _run(obs: str, steps: int, settings: Mapping[str, Any]) -> Found:
+    """Train in a temporary folder, by the built-in parts alone, and read back what was written."""
+    from rich.console import Console
+
+    from cartpole_dqn.assembly import assemble, resolve_config
+    from cartpole_dqn.checkpoint import read_state
+    from cartpole_dqn.plugin_manager import load_plugins
+    from cartpole_dqn.run_folder import RunFolder
+
+    host = load_plugins(allowed=())
+    sets = [f"{key}={value}" for key, value in settings.items()]
+    flags = {"obs": obs, "steps": steps, "evaluation": {"every": 0}, "observer": [{"name": "metrics"}]}
+    config, _ = resolve_config(host, flags=flags, sets=sets)
+    with tempfile.TemporaryDirectory() as place:
+        folder = RunFolder.create(Path(place) / "run", env_id=config.env.id, obs=obs)
+        with folder.lock():
+            made = assemble(config, host, folder=folder, console=Console(stderr=True), clock=time.perf_counter)
+            try:
+                ended = made.runner.run()
+            finally:
+                made.close()
+        _, parts = read_state(folder.checkpoint, parts=["run"])
+    updates = int(parts["run"]["agent"]["updates"])
+    loss = float(ended.progress.metrics.get("loss", math.nan))
+    if updates == 0 or not math.isfinite(loss):
+        raise RuntimeError(f"{steps} steps led to {updates} updates and a loss of {loss}")
+    seconds = max(ended.progress.seconds, 1e-9)
+    return {"steps": ended.progress.step, "updates": updates, "seconds": seconds}
+
+
+STAGES: Mapping[str, Callable[[], Found]] = {
+    "torch": look_at_torch,
+    "torchvision": look_at_torchvision,
+    "display": look_at_display,
+    "plugins": look_at_plugins,
+    "run from state": run_from_state,
+    "run from pixels": run_from_pixels,
+}
+
+if __name__ == "__main__":
+    main()

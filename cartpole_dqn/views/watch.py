@@ -1,0 +1,299 @@
+"""A run's model at play, live in a window.
+
+* `watch_run`: plays greedy episodes in real time until the window is closed.
+* `require_display`: says in words that there is no display to open a window on.
+* `Window`: the window and what was pressed in it.
+* `Pace`: how fast it plays.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cartpole_dqn.config import RunConfig
+from cartpole_dqn.errors import UserError
+from cartpole_dqn.plugin_manager import PluginHost
+from cartpole_dqn.run_folder import RunFolder
+from cartpole_dqn.studies.evaluation import Which
+from cartpole_dqn.views.playback import Playback
+from cartpole_dqn.views.scene import Scene, draw_scene
+
+KEYS = "space: pause, n: next step, arrows: speed, q: quit"
+
+_TICK = 0.02
+"""Seconds between two looks at the keyboard."""
+_HOLD = 0.7
+"""Seconds for which an episode's last picture stands."""
+_REFRESH = 1 / 60
+"""Seconds between two pictures at most: what plays faster is shown in part."""
+_SLOWEST, _FASTEST = 1 / 16, 64.0
+_UNSEEN = ("dummy", "offscreen")
+"""Drivers of SDL that show nothing; unless it was told to, it takes them where no other works."""
+
+
+def watch_run(
+    folder: RunFolder,
+    config: RunConfig,
+    host: PluginHost,
+    *,
+    episodes: int | None = None,
+    seed: int = 0,
+    which: Which = "best",
+    side_by_side: bool = True,
+    speed: float = 1.0,
+    max_steps: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    wait: Callable[[float], None] = time.sleep,
+) -> tuple[float, ...]:
+    """Play greedily with a run's model in a window, as fast as the environment says that it goes.
+
+    Args:
+        folder: the run's folder.
+        config: the run's configuration.
+        host: the loaded plugins.
+        episodes: how many; None plays until the window is closed.
+        seed: which report seeds; the same as for `evaluate`.
+        which: the best model, or the last.
+        side_by_side: whether what the agent sees, its values and its action stand beside the environment's picture.
+        speed: how many times as fast as in reality.
+        max_steps: where each episode is cut off; None for the environment's own limit.
+        clock: seconds, monotonic.
+        wait: sleeps for some seconds.
+
+    Returns:
+        The returns of the episodes that were played to their end.
+
+    Raises:
+        UserError: there is no display, the run has no model, or its environment draws nothing.
+        RunError: the environment failed.
+    """
+    require_display(folder.path.name)
+    _reach_display(folder.path.name)
+    returns: list[float] = []
+    with Playback(folder, config, host, which=which, seed=seed, max_steps=max_steps) as playback:
+        show = _Show(playback, Pace(playback.fps, speed, clock), wait, side_by_side)
+        try:
+            for number in itertools.count(1) if episodes is None else range(1, episodes + 1):
+                for scene in playback.episode(number):
+                    if not show.play(scene):
+                        return tuple(returns)
+                returns.append(scene.total)
+        finally:
+            show.close()
+    return tuple(returns)
+
+
+def require_display(
+    run: str, *, environ: Mapping[str, str] = os.environ, platform: str = sys.platform, why: str = ""
+) -> None:
+    """Raise a `UserError` where no window can be opened: Linux without a display, unless SDL was told of a driver.
+
+    Args:
+        run: the run's name, for the command that makes a file instead.
+        environ: environment variables.
+        platform: as `sys.platform`.
+        why: what is known to be wrong; by default it is found out.
+    """
+    headless = platform.startswith("linux") and not (environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
+    if not why and headless and not environ.get("SDL_VIDEODRIVER"):
+        why = "neither DISPLAY nor WAYLAND_DISPLAY is set"
+    if why:
+        raise UserError(
+            f"no window can be opened here: {why}. `cartpole-dqn record {run} --out {run}.gif` makes a file of the "
+            f"same picture; over ssh, -X or -Y may bring a display."
+        )
+
+
+def _reach_display(run: str) -> None:
+    """Raise a `UserError` where SDL has no screen to open a window on."""
+    import pygame
+
+    try:
+        pygame.display.init()
+    except pygame.error as error:
+        require_display(run, why=str(error))
+    driver = pygame.display.get_driver()
+    if driver in _UNSEEN and not os.environ.get("SDL_VIDEODRIVER"):
+        require_display(run, why=f"SDL reaches no screen, only its driver {driver}")
+
+
+@dataclass
+class Pace:
+    """When the next scene is due."""
+
+    fps: float
+    """Scenes a second at a speed of 1."""
+    speed: float
+    clock: Callable[[], float]
+    paused: bool = False
+    steps: int = 0
+    """Scenes that are let through although it is paused."""
+    due: float = 0.0
+
+    def wait_for(self, scenes: float = 1.0) -> None:
+        """Hear that a scene is shown: the next one is due `scenes` scenes later."""
+        now = self.clock()
+        # Who is late by more than some scenes does not catch up: a pause, or a slow machine.
+        began = self.due if now - self.due < 4 / (self.fps * self.speed) + 0.1 else now
+        self.due = began + scenes / (self.fps * self.speed)
+
+    def left(self) -> float:
+        """Return the seconds until the next scene is due: 0 once it is."""
+        if self.paused:
+            return 0.0 if self.steps else _TICK
+        return max(0.0, self.due - self.clock())
+
+    def passed(self) -> None:
+        """Hear that a scene that was due is taken."""
+        self.steps = max(0, self.steps - 1)
+
+    def change(self, faster: bool) -> None:
+        """Double or halve the speed, between 1/16 and 64."""
+        self.speed = min(max(self.speed * (2.0 if faster else 0.5), _SLOWEST), _FASTEST)
+        self.due = self.clock()
+
+    @property
+    def label(self) -> str:
+        """The speed in words: "2x", "1/4x, paused"."""
+        text = f"{self.speed:g}x" if self.speed >= 1 else f"1/{1 / self.speed:g}x"
+        return f"{text}, paused" if self.paused else text
+
+
+class Window:
+    """A window of pygame's; `size` is its content's width and height in pixels, made smaller where the screen is.
+
+    Raises:
+        OSError: no window can be opened.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        import pygame
+
+        self._pygame = pygame
+        try:
+            pygame.display.init()
+            screens = pygame.display.get_desktop_sizes()
+            share = min([1.0, *(0.9 * screen[i] / size[i] for screen in screens[:1] for i in (0, 1) if screen[i] > 0)])
+            pygame.display.set_mode((round(size[0] * share), round(size[1] * share)), pygame.RESIZABLE)
+        except pygame.error as error:
+            raise OSError(str(error)) from None
+
+    def show(self, picture: NDArray[np.uint8], title: str) -> None:
+        """Show a picture [H, W, 3], as large as the window, its proportions kept."""
+        pygame = self._pygame
+        surface = pygame.display.get_surface()
+        if surface is None:
+            return
+        height, width = picture.shape[:2]
+        image = pygame.image.frombuffer(np.ascontiguousarray(picture), (width, height), "RGB")
+        share = min(surface.get_width() / width, surface.get_height() / height)
+        if share != 1:
+            image = pygame.transform.smoothscale(image, (max(1, int(width * share)), max(1, int(height * share))))
+        surface.fill((255, 255, 255))
+        surface.blit(image, ((surface.get_width() - image.get_width()) // 2, 0))
+        pygame.display.flip()
+        pygame.display.set_caption(title)
+
+    def pressed(self) -> list[str]:
+        """Return what happened since the last call: "quit", "pause", "faster", "slower", "step", "resized"."""
+        pygame = self._pygame
+        keys = {
+            pygame.K_SPACE: "pause",
+            pygame.K_UP: "faster",
+            pygame.K_RIGHT: "faster",
+            pygame.K_DOWN: "slower",
+            pygame.K_LEFT: "slower",
+            pygame.K_n: "step",
+            pygame.K_q: "quit",
+            pygame.K_ESCAPE: "quit",
+        }
+        found = []
+        for event in pygame.event.get():
+            if event.type in (pygame.QUIT, pygame.WINDOWCLOSE):
+                found.append("quit")
+            elif event.type == pygame.KEYDOWN and event.key in keys:
+                found.append(keys[event.key])
+            elif event.type in (pygame.WINDOWRESIZED, pygame.WINDOWEXPOSED):
+                found.append("resized")
+        return found
+
+    def close(self) -> None:
+        """Close the window."""
+        self._pygame.display.quit()
+
+
+class _Show:
+    """Shows scenes in a window when they are due, and does what is pressed."""
+
+    def __init__(self, playback: Playback, pace: Pace, wait: Callable[[float], None], side_by_side: bool) -> None:
+        self._playback = playback
+        self._pace = pace
+        self._wait = wait
+        self._side_by_side = side_by_side
+        self._window: Window | None = None
+        self._shown_at = -1.0
+        self._last: tuple[NDArray[np.uint8], Scene] | None = None
+
+    def play(self, scene: Scene) -> bool:
+        """Show `scene` and stay until the next one is due; return False once the window is closed."""
+        pace = self._pace
+        now = pace.clock()
+        if now - self._shown_at >= _REFRESH or scene.ending or pace.paused or self._last is None:
+            picture = draw_scene(scene) if self._side_by_side else scene.frame
+            self._last = (picture, scene)
+            self._show()
+            self._shown_at = now
+        pace.wait_for(1 + _HOLD * pace.fps if scene.ending else 1)
+        while True:
+            if not self._obey():
+                return False
+            left = pace.left()
+            if left <= 0:
+                pace.passed()
+                return True
+            self._wait(min(left, _TICK))
+
+    def close(self) -> None:
+        """Close the window, if one was opened."""
+        if self._window is not None:
+            self._window.close()
+
+    def _obey(self) -> bool:
+        pace = self._pace
+        pressed = [] if self._window is None else self._window.pressed()
+        for word in pressed:
+            if word == "quit":
+                return False
+            if word == "pause":
+                pace.paused, pace.steps, pace.due = not pace.paused, 0, pace.clock()
+            elif word in ("faster", "slower"):
+                pace.change(word == "faster")
+            elif word == "step":
+                pace.paused, pace.steps = True, 1
+        if pressed:
+            self._show()
+        return True
+
+    def _show(self) -> None:
+        assert self._last is not None
+        picture, scene = self._last
+        if self._window is None:
+            self._window = self._open(picture)
+        title = f"{self._playback.name}: episode {scene.episode}, step {scene.step}, {self._pace.label}"
+        self._window.show(picture, title)
+
+    def _open(self, picture: NDArray[np.uint8]) -> Window:
+        # Only now: an environment that is made and closed again takes pygame's display with it.
+        try:
+            return Window((picture.shape[1], picture.shape[0]))
+        except OSError as error:
+            require_display(self._playback.name, why=str(error))
+            raise

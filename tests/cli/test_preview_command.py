@@ -1,0 +1,104 @@
+"""`cartpole-dqn preview` from the command line: any environment that can be seen, and sentences for the others."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import pytest
+from PIL import Image
+
+TOY = """
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+
+class Toy(gymnasium.Env):
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 30}
+    action_space = spaces.Box(-1, 1, (2,))
+    observation_space = spaces.Box(-1, 1, (2,))
+
+    def __init__(self, late="ok", render_mode=None):
+        self.late, self.render_mode, self.now = late, render_mode, 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.now = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.now += 1
+        return np.zeros(2, np.float32), 0.0, False, False, {}
+
+    def render(self):
+        frame = np.full((31, 17, 3), 200, np.uint8)
+        frame[5:9, self.now : self.now + 4] = 0
+        if self.now > 4 and self.late == "fails":
+            raise OSError("the projector is gone")
+        return frame[:20] if self.now > 4 and self.late == "shrinks" else frame
+
+
+def to_the_left(env, picture):
+    assert env.unwrapped.now >= 0 and picture.ndim == 3
+    return 0.0
+
+
+gymnasium.register("Toy-v0", Toy)
+"""
+CHAIN = """
+[[observation]]
+wrapper = "render"
+
+[[observation]]
+wrapper = "centered-crop"
+width = 9
+locator = "LOCATOR"
+"""
+
+
+@pytest.fixture
+def preview(call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
+    """Type `preview` in a folder with a package of somebody else, `toy_world`."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "toy_world.py").write_text(TOY)
+    monkeypatch.delitem(sys.modules, "toy_world", raising=False)
+    monkeypatch.setattr("gymnasium.envs.registration.registry", dict(gymnasium.registry))
+    return functools.partial(call, "preview")
+
+
+def test_an_environment_alone_is_enough(preview: Callable[..., Any], tmp_path: Path) -> None:
+    said = preview("--env", "toy_world:Toy-v0")
+    assert (said.code, said.out) == (0, "preview.png\n"), "whatever its actions are"
+    assert "stages of toy_world:Toy-v0, pixels" in said.err
+    with Image.open(tmp_path / "preview.png") as picture:
+        assert picture.size[0] > 300
+
+
+def test_a_locator_of_ones_own(preview: Callable[..., Any], tmp_path: Path) -> None:
+    for locator, code in {"toy_world:to_the_left": 0, "toy_world:to_the_right": 2, "cart": 2}.items():
+        (tmp_path / "chain.toml").write_text(CHAIN.replace("LOCATOR", locator))
+        said = preview("--env", "toy_world:Toy-v0", "--config", "chain.toml")
+        assert said.code == code, said.err
+        assert code == 0 or said.err.startswith("cartpole-dqn: observation[1] (centered-crop): CenteredCrop: "), (
+            said.err
+        )
+
+
+@pytest.mark.parametrize(
+    ("late", "words"),
+    [("fails", "OSError: the projector is gone"), ("shrinks", r"ValueError: .* got uint8 [20, 17, 3]")],
+)
+def test_an_environment_that_fails_on_the_way(preview: Callable[..., Any], late: str, words: str) -> None:
+    kind = f'env.kwargs.late="{late}"'
+    said = preview("--env", "toy_world:Toy-v0", "--set", kind, "--seed", "7")
+    assert said.code == 1
+    begin, _, end = words.partition(".*")
+    assert f"toy_world:Toy-v0 failed within 12 random steps of seed 7: {begin}" in said.err
+    assert end in said.err
+    assert "Traceback" not in said.err
+    assert preview("--env", "toy_world:Toy-v0", "--set", kind, "--steps", "4").code == 0

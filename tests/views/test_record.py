@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from cartpole_dqn.api import Run
+from cartpole_dqn.errors import RunError, UserError
+from cartpole_dqn.views.playback import Playback
+from cartpole_dqn.views.record import Recording, record_run
+from cartpole_dqn.views.scene import draw_scene
+
+Trained = Callable[..., Run]
+
+
+def record(run: Run, out: Path, **options: Any) -> Recording:
+    return record_run(run.folder, run.config, run.host, out, **options)
+
+
+def test_a_recording_is_the_episodes_picture_by_picture(trained: Trained, tmp_path: Path) -> None:
+    run = trained()
+    heard: list[tuple[int, int]] = []
+    made = record(run, tmp_path / "x.gif", episodes=2, seed=3, told=lambda *at: heard.append(at))
+    assert made.returns == tuple(run.evaluate(episodes=2, seed=3).returns)
+    assert made.lengths == tuple(int(value) for value in made.returns)
+    assert made.fps == 50
+    # An episode has one moment more than steps, and its last one stands for 0.7 s.
+    assert made.frames == sum(made.lengths) + 2 * 35
+    assert heard == [(k, step) for k in (1, 2) for step in range(made.lengths[k - 1] + 1)]
+    assert made.nbytes == (tmp_path / "x.gif").stat().st_size
+    with Playback(run.folder, run.config, run.host, seed=3) as playback:
+        shown = [draw_scene(scene) for number in (1, 2) for scene in playback.episode(number)]
+    with Image.open(made.path) as image:
+        frames = list(np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image))
+    assert len(frames) == len(shown)
+    assert all((ours == theirs).all() for ours, theirs in zip(shown, frames, strict=True))
+
+
+def test_the_environments_picture_alone(trained: Trained, tmp_path: Path) -> None:
+    made = record(trained(), tmp_path / "x.gif", side_by_side=False, fps=10, max_steps=4)
+    assert (made.lengths, made.fps, made.frames) == ((4,), 10, 5 + 6)
+    with Image.open(made.path) as image:
+        assert image.size == (600, 400)
+
+
+def test_what_is_faster_than_a_gif_can_be_is_slowed_down_to_it(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Playback, "fps", 60.0)
+    assert record(trained(), tmp_path / "x.gif", max_steps=2).fps == 50
+    pytest.importorskip("av")
+    assert record(trained(), tmp_path / "x.mp4", max_steps=2).fps == 60
+
+
+def test_what_cannot_be_written_leaves_nothing(trained: Trained, tmp_path: Path) -> None:
+    for name, words in (("x.png", "ending in .gif or .mp4"), ("no/x.gif", "cannot be written: No such file")):
+        with pytest.raises(UserError, match=words):
+            record(trained(), tmp_path / name, max_steps=2)
+
+    def fail(*_: int) -> None:
+        raise RunError("enough")
+
+    with pytest.raises(RunError, match="enough"):
+        record(trained(), tmp_path / "x.gif", max_steps=2, told=fail)
+    assert not list(tmp_path.iterdir())

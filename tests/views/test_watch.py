@@ -1,0 +1,180 @@
+"""The window, under SDL's dummy driver: keys are pressed by posting events, time is a list of waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pygame
+import pytest
+
+from cartpole_dqn.api import Run
+from cartpole_dqn.errors import UserError
+from cartpole_dqn.views.watch import Pace, Window, require_display, watch_run
+
+Trained = Callable[..., Run]
+
+
+class Time:
+    """A clock that goes on by waiting, and presses keys at given seconds."""
+
+    def __init__(self, presses: dict[float, Any] | None = None) -> None:
+        self.now = 0.0
+        self.presses = dict(sorted((presses or {}).items()))
+        self.captions: list[tuple[float, str]] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        assert 0 < seconds <= 0.02
+        self.now += seconds
+        if pygame.display.get_init():
+            self.captions.append((self.now, pygame.display.get_caption()[0]))
+        while self.presses and self.now >= next(iter(self.presses)):
+            event = self.presses.pop(next(iter(self.presses)))
+            pygame.event.post(event if isinstance(event, pygame.event.Event) else press(event))
+        assert self.now < 120, "nobody closed the window"
+
+    def caption(self, at: float) -> str:
+        return next(text for now, text in self.captions if now >= at)
+
+
+def in_the_window() -> Any:
+    surface = pygame.display.get_surface()
+    assert surface is not None
+    return pygame.surfarray.array3d(surface).transpose(1, 0, 2)
+
+
+def press(key: int) -> pygame.event.Event:
+    return pygame.event.Event(pygame.KEYDOWN, key=key)
+
+
+@pytest.fixture(autouse=True)
+def _dummy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    yield
+    pygame.quit()
+
+
+def watch(run: Run, time: Time, **options: Any) -> tuple[float, ...]:
+    return watch_run(run.folder, run.config, run.host, clock=time.clock, wait=time.wait, **options)
+
+
+def test_it_plays_in_real_time_and_ends_with_its_episodes(trained: Trained) -> None:
+    time = Time()
+    returns = watch(trained(), time, episodes=2, seed=3)
+    assert returns == tuple(trained().evaluate(episodes=2, seed=3).returns)
+    # 50 steps a second, and each last picture stands for 0.7 s more.
+    assert abs(time.now - (sum(returns) + 2) / 50 - 2 * 0.7) < 0.1
+    assert not pygame.display.get_init()
+
+
+@pytest.mark.parametrize(
+    "leave", [pygame.K_q, pygame.K_ESCAPE, pygame.event.Event(pygame.QUIT), pygame.event.Event(pygame.WINDOWCLOSE)]
+)
+def test_the_window_can_be_left_at_any_time(trained: Trained, leave: Any) -> None:
+    time = Time({2.0: leave})
+    returns = watch(trained(), time)
+    assert 2.0 <= time.now < 2.1
+    assert returns == tuple(trained().evaluate(episodes=len(returns)).returns)
+    assert not pygame.display.get_init()
+
+
+def test_space_pauses_and_goes_on(trained: Trained) -> None:
+    time = Time({0.1: pygame.K_SPACE, 5.0: pygame.K_SPACE, 5.2: pygame.K_q})
+    watch(trained(), time, max_steps=200)
+    assert "1x, paused" in time.caption(0.2)
+    assert time.caption(0.2) == time.caption(4.9)
+    assert "paused" not in time.caption(5.1)
+    assert time.caption(5.1) != time.caption(4.9)
+
+
+def test_n_takes_one_step_at_a_time(trained: Trained) -> None:
+    time = Time({0.001: pygame.K_n, 1.0: pygame.K_n, 2.0: pygame.K_n, 3.0: pygame.K_q})
+    watch(trained(), time)
+    steps = [time.caption(at).partition(", step ")[2] for at in (0.5, 1.5, 2.5)]
+    assert steps == ["1, 1x, paused", "2, 1x, paused", "3, 1x, paused"]
+
+
+def test_arrows_change_the_speed(trained: Trained) -> None:
+    keys = [pygame.K_UP, pygame.K_RIGHT, pygame.K_DOWN, pygame.K_LEFT, pygame.K_LEFT, pygame.K_DOWN]
+    time = Time({0.1 * (i + 1): key for i, key in enumerate(keys)} | {0.8: pygame.K_q})
+    watch(trained(), time)
+    said = [time.caption(0.1 * (i + 1) + 0.05).rpartition(", ")[2] for i in range(6)]
+    assert said == ["2x", "4x", "2x", "1x", "1/2x", "1/4x"]
+
+
+def test_a_speed_scales_time(trained: Trained) -> None:
+    slow, fast = Time(), Time()
+    watch(trained(), slow, episodes=1, max_steps=8, speed=0.5)
+    watch(trained(), fast, episodes=1, max_steps=8, speed=2.0)
+    assert slow.now == pytest.approx(4 * fast.now, abs=0.05)
+
+
+def test_the_window_shows_the_picture_and_keeps_its_proportions(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    window = Window((90, 60))
+    window.show(picture, "a title")
+    shown = in_the_window()
+    assert (shown == picture).all()
+    assert pygame.display.get_caption()[0] == "a title"
+    pygame.display.set_mode((270, 120))
+    window.show(np.zeros((60, 90, 3), np.uint8), "larger")
+    shown = in_the_window()
+    assert (shown[:, 45:225] == 0).all()
+    assert (shown[:, :45] == 255).all()
+    assert (shown[:, 225:] == 255).all()
+    window.close()
+    monkeypatch.setattr(pygame.display, "get_desktop_sizes", lambda: [(100, 1000)])
+    window = Window((200, 100))
+    assert pygame.display.get_window_size() == (90, 45)
+    window.close()
+
+
+def test_who_is_late_does_not_hurry_to_catch_up() -> None:
+    time = Time()
+    pace = Pace(50, 1.0, time.clock)
+    pace.wait_for()
+    assert pace.left() == pytest.approx(0.02)
+    time.now = 0.03  # a little late: the next one is due when it would have been
+    pace.wait_for()
+    assert pace.left() == pytest.approx(0.01)
+    time.now = 9.0
+    pace.wait_for()
+    assert pace.left() == pytest.approx(0.02)
+    for _ in range(20):
+        pace.change(faster=True)
+    assert pace.label == "64x"
+    for _ in range(20):
+        pace.change(faster=False)
+    assert pace.label == "1/16x"
+
+
+def test_without_a_display_it_says_so_and_offers_a_recording() -> None:
+    for environ in ({}, {"DISPLAY": ""}, {"SDL_VIDEODRIVER": ""}):
+        with pytest.raises(UserError, match=r"neither DISPLAY nor WAYLAND_DISPLAY is set.*cartpole-dqn record mine"):
+            require_display("mine", environ=environ, platform="linux")
+    for environ in ({"DISPLAY": ":0"}, {"WAYLAND_DISPLAY": "w"}, {"SDL_VIDEODRIVER": "kmsdrm"}):
+        require_display("mine", environ=environ, platform="linux")
+    for platform in ("darwin", "win32"):
+        require_display("mine", environ={}, platform=platform)
+
+
+def test_a_display_that_does_not_answer_is_said_too(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    pygame.quit()
+    monkeypatch.setenv("SDL_VIDEODRIVER", "nonesuch")
+    with pytest.raises(UserError, match=r"no window can be opened here: .*nonesuch.*cartpole-dqn record"):
+        watch(trained(), Time())
+
+
+def test_a_driver_that_nobody_sees_is_no_display(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    pygame.quit()
+    run = trained()
+    monkeypatch.delenv("SDL_VIDEODRIVER")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", ":4711")
+    monkeypatch.setattr(pygame.display, "get_driver", lambda: "offscreen")  # what SDL takes where nothing answers
+    with pytest.raises(UserError, match="SDL reaches no screen, only its driver offscreen"):
+        watch(run, Time())

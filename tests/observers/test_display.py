@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from cartpole_dqn.interfaces import ObserverContext, RunFailed
+from cartpole_dqn.observer_group import ObserverGroup
 from cartpole_dqn.observers.display import Display, DisplayOptions, is_live
 from cartpole_dqn.options import check_options
-from cartpole_dqn.observer_group import ObserverGroup
 
 
 class Terminal:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from cartpole_dqn.errors import CheckpointError, RunFolderError
 from cartpole_dqn.interfaces import ObserverContext, RunFailed
-from cartpole_dqn.observers.metrics import COLUMNS, Metrics, MetricsOptions
 from cartpole_dqn.observer_group import ObserverGroup
+from cartpole_dqn.observers.metrics import COLUMNS, Metrics, MetricsOptions
 
 
 def make(folder: Path) -> Metrics:

@@ -49,7 +49,6 @@ CHOICES: Mapping[str, tuple[Choice, ...]] = {
         Choice("double", "the target network chooses and values", ("agent.double=false",)),
         Choice("n-step", "one-step returns", ("agent.n_step=1",)),
         Choice("soft-target", "the target is copied every 100 updates", (_HARD, "agent.policy='online'")),
-        Choice("lr-decay", "the learning rate stays at 5e-4", ("agent.optimiser.final_lr=5e-4",)),
         Choice("every-step", "an update at every second step", ("agent.train_every=2",)),
     ),
     "native": (

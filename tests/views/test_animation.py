@@ -52,7 +52,7 @@ def films(draw: st.DrawFn) -> list[Picture]:
         picture = picture.copy()
         top, left = draw(st.integers(0, height)), draw(st.integers(0, width))
         part = picture[top : top + 7, left : left + 9]
-        part[...] = few_colours(rng, *part.shape[:2], draw(st.integers(1, 200)))
+        part[...] = few_colours(rng, part.shape[0], part.shape[1], draw(st.integers(1, 200)))
         pictures.append(picture)
     return pictures
 

@@ -4,6 +4,7 @@ import enum
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.wrappers import RescaleObservation
@@ -60,4 +61,4 @@ def test_known_environments_have_names(env_id: str) -> None:
     assert not any(name.startswith("action") for name in action_names(env))
     assert len(number_names(env)) == env.observation_space.shape[0]  # type: ignore[index]
     if env.observation_space.is_bounded():  # type: ignore[attr-defined]
-        assert number_names(RescaleObservation(env, -0.5, 0.5)) == ()
+        assert number_names(RescaleObservation(env, np.float32(-0.5), np.float32(0.5))) == ()

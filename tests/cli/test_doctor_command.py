@@ -1,0 +1,63 @@
+"""`doctor`, typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def _no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other plugins that may be installed are nothing to these tests."""
+    monkeypatch.setenv("CARTPOLE_DQN_PLUGINS", "")
+
+
+def test_a_machine_that_works_has_no_problem(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    said = call("doctor", "--json")
+    table = json.loads(said.out)
+    found = {finding["name"]: finding for finding in table["findings"]}
+    assert said.code == 0, said
+    assert table["verdict"] != "problem"
+    assert list(found) == [
+        "python", "packages", "processors", "memory", "disk", "terminal",
+        "torch", "torchvision", "display", "plugins", "run from state", "run from pixels",
+    ]  # fmt: skip
+    for name in ("run from state", "run from pixels"):
+        assert found[name]["data"]["steps"] > 0
+        assert found[name]["data"]["updates"] > 0
+    assert found["torch"]["data"]["version"]
+    assert table["environment"]["SDL_VIDEODRIVER"] == "dummy"
+    for secret in (str(Path.home()) + os.sep, platform.node(), str(Path.cwd())):
+        assert secret not in said.out
+    assert "No problem was found" in said.err
+    assert not list(Path().iterdir())
+
+
+def test_a_mismatched_torchvision_is_found_and_its_mend_said(
+    call: Call, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp("fake")
+    (folder / "torchvision").mkdir()
+    (folder / "torchvision" / "__init__.py").write_text(
+        "raise RuntimeError('operator torchvision::nms does not exist')"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
+    said = call("doctor")
+    assert said.code == 1
+    lines = said.out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("problem  torchvision "))
+    assert lines[at].endswith("RuntimeError: operator torchvision::nms does not exist")
+    assert "pip install --force-reinstall torch torchvision" in lines[at + 1]
+    verdicts = {line[9:26].strip(): line[:9].strip() for line in lines if line[:9].strip()}
+    assert verdicts["torch"] == verdicts["run from state"] == "ok"
+    assert verdicts["run from pixels"] == "problem"
+    assert said.err.endswith("cartpole-dqn: 2 problems were found.\n")

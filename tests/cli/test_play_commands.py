@@ -1,0 +1,128 @@
+"""`record` and `watch`, typed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from cartpole_dqn.api import train
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = {"evaluation": {"every": 0}, "observer": []}
+    return train(obs="state", steps=40, out=tmp_path_factory.mktemp("a") / "run", settings=settings, plain=True).path
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained, tmp_path / "runs" / "mine")
+    return tmp_path / "runs"
+
+
+def test_record_writes_into_the_runs_folder_unless_told_otherwise(call: Call, runs: Path) -> None:
+    said = call("record", "latest", "--max-steps", "5")
+    assert (said.code, said.out) == (0, "runs/mine/record.gif\n"), said.err
+    assert said.err.splitlines()[0] == "episode 1: return 5, 5 steps"
+    assert said.err.splitlines()[1].startswith("40 pictures at 50 a second, ")
+    with Image.open(runs / "mine" / "record.gif") as image:
+        assert image.size == (600 + 328, 430)
+    said = call("record", "mi", "--out", "x.gif", "--no-side-by-side", "--episodes", 2, "--fps", 10, "--max-steps", 3)
+    assert said.out == "x.gif\n"
+    assert "episode 2: return 3, 3 steps\n20 pictures at 10 a second" in said.err
+    with Image.open("x.gif") as image:
+        assert image.size == (600, 400)
+
+
+def test_record_makes_a_film(call: Call, runs: Path) -> None:
+    pytest.importorskip("av")
+    said = call("record", "mine", "--out", "x.mp4", "--max-steps", "3")
+    assert said.code == 0, said.err
+    assert Path("x.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+BAD = {
+    "no such run": (["nobody"], "'nobody' is no run"),
+    "no animation": (["mine", "--out", "x.png"], "x.png: expected an animation's name, ending in .gif or .mp4."),
+    "nowhere": (["mine", "--out", "no/x.gif"], "no/x.gif cannot be written: No such file"),
+    "too fast": (["mine", "--fps", "60"], "60 pictures a second: expected a number above 0, up to 50"),
+    "too slow": (["mine", "--fps", "0"], "0 pictures a second: expected a number above 0"),
+    "no episode": (["mine", "--episodes", "0"], "Invalid value for '--episodes'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_a_sentence(call: Call, runs: Path, case: str) -> None:
+    arguments, words = BAD[case]
+    said = call("record", *arguments)
+    assert said.code == 2, said
+    assert words in " ".join(said.err.split())
+    assert "Traceback" not in said.err
+    assert said.out == ""
+    assert [path.name for path in Path().iterdir()] == ["runs"]
+    assert not (runs / "mine" / "record.gif").exists()
+
+
+def test_a_run_without_a_model_or_a_picture_is_refused(call: Call, runs: Path) -> None:
+    shutil.rmtree(runs / "mine" / "checkpoint")
+    said = call("record", "mine")
+    assert said.code == 2
+    assert "holds no model yet" in said.err
+
+
+def test_watch_without_a_display_offers_record(call: Call, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    said = call("watch", "mine")
+    assert said.code == 2
+    assert "no window can be opened here: neither DISPLAY nor WAYLAND_DISPLAY is set" in said.err
+    assert "`cartpole-dqn record mine --out mine.gif`" in said.err
+
+
+def test_watch_plays_and_says_what_came_of_it(call: Call, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    said = call("watch", "mine", "--episodes", 2, "--max-steps", 4, "--speed", 8)
+    assert said.code == 0, said.err
+    assert said.out == "episode 1: return 4\nepisode 2: return 4\n"
+    assert said.err == "space: pause, n: next step, arrows: speed, q: quit\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(("command", "number"), [("record", signal.SIGTERM), ("watch", signal.SIGINT)])
+def test_a_signal_ends_it_in_order(runs: Path, command: str, number: signal.Signals) -> None:
+    options = ["--out", "x.gif", "--episodes", "100000"] if command == "record" else []
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cartpole_dqn", command, "mine", *options],
+        cwd=runs.parent,
+        env={**os.environ, "SDL_VIDEODRIVER": "dummy", "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    if command == "record":
+        deadline = time.monotonic() + 120
+        while not (runs.parent / ".x.new.gif").exists() and process.poll() is None:
+            assert time.monotonic() < deadline, "nothing was recorded"
+            time.sleep(0.05)
+    else:
+        assert process.stderr.readline().startswith("space: pause")
+        time.sleep(1.0)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in err
+    assert [path.name for path in runs.parent.iterdir()] == ["runs"]

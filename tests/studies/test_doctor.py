@@ -1,0 +1,213 @@
+"""Verdicts: from what was found, and from another process that may die of looking."""
+
+from __future__ import annotations
+
+import getpass
+import io
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from cartpole_dqn.studies import doctor_checks as checks
+from cartpole_dqn.studies.doctor import as_json, examine, probe
+from cartpole_dqn.studies.doctor_checks import Finding
+
+
+def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, **modules: str) -> None:
+    """Put packages with this source before the installed ones, for other processes."""
+    for name, source in modules.items():
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text(source)
+    before = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), before])))
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, **metadata: str) -> None:
+    """Let distributions of these names and metadata seem installed."""
+    for name, text in metadata.items():
+        place = folder / f"{name.replace('-', '_')}-0.dist-info"
+        place.mkdir()
+        (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\n{text}")
+    monkeypatch.syspath_prepend(folder)
+
+
+# Another process ------------------------------------------------------------------------------------------------------
+
+
+def test_a_torch_that_cannot_be_imported_is_a_problem_and_the_rest_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(tmp_path, monkeypatch, torch="raise ImportError('libfoo.so: cannot open')")
+    answers = probe()
+    assert answers["torch"]["error"] == "ImportError: libfoo.so: cannot open"
+    assert answers["display"]["found"]["colours"] > 1
+    assert "error" in answers["run from state"]
+    finding = checks.judge_torch("torch", answers["torch"])
+    assert (finding.verdict, "pair from one index" in finding.advice) == ("problem", True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(
+    ("source", "error", "advice"),
+    [
+        (
+            "import os; os.kill(os.getpid(), 4)",
+            "the process was ended by SIGILL",
+            "instructions that the processor lac",
+        ),
+        ("import os; os.kill(os.getpid(), 9)", "the process was ended by SIGKILL", "for want of memory"),
+        ("import os; os.write(2, b'a\\nbad\\n'); os._exit(3)", "the process ended with code 3: bad", "pair from one"),
+        ("import time; time.sleep(600)", "no answer within 2 seconds", "pair from one index"),
+    ],
+)
+def test_whatever_kills_or_hangs_the_other_process_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, error: str, advice: str
+) -> None:
+    fake(tmp_path, monkeypatch, torch=source)
+    answers = probe(patience=2 if "sleep" in source else 100)
+    assert answers.keys() == {"torch"}
+    assert answers["torch"]["error"] == error
+    assert advice in checks.judge_torch("torch", answers["torch"]).advice
+
+
+def test_what_was_not_reached_is_no_problem_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(tmp_path, monkeypatch, torch="import os; os._exit(1)")
+    found = {finding.name: finding for finding in examine(tmp_path)}
+    assert found["torch"].verdict == "problem"
+    for name in ("torchvision", "display", "plugins", "run from state", "run from pixels"):
+        assert (found[name].verdict, found[name].said) == ("warning", "not looked at: the process had ended")
+    assert "terminal" not in found
+
+
+def test_another_python_that_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert probe()["torch"]["error"] == "no other process can be started: No such file or directory"
+
+
+def test_a_check_that_raises_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(tmp_path, monkeypatch, torch="import os; os._exit(1)")
+
+    def fails() -> Finding:
+        raise ZeroDivisionError("so it\nis")
+
+    monkeypatch.setattr(checks, "check_memory", fails)
+    found = {finding.name: finding for finding in examine(tmp_path)}
+    assert found["memory"].verdict == "problem"
+    assert found["memory"].said == "looking at it failed: ZeroDivisionError: so it is"
+
+
+# Verdicts -------------------------------------------------------------------------------------------------------------
+
+
+def test_torch_and_torchvision_must_be_a_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def judged(version: str, torch: str) -> Finding:
+        return checks.judge_torchvision("torchvision", {"found": {"version": version, "torch": torch}})
+
+    install(tmp_path, monkeypatch, torchvision="Version: 0.30.0\nRequires-Dist: torch==2.15.0\n")
+    assert judged("0.30.0", "2.15.0").verdict == "ok"
+    assert judged("0.30.0+cpu", "2.15.0+cpu").verdict == "ok"
+    other = judged("0.30.0", "2.14.0")
+    assert other.verdict == "problem"
+    assert other.said == "0.30.0 needs torch==2.15.0, and torch 2.14.0 is installed"
+    assert "pip install --force-reinstall torch torchvision" in other.advice
+    device = judged("0.30.0", "2.15.0+cpu")
+    assert (device.verdict, "builds for different devices" in device.said) == ("warning", True)
+    failed = checks.judge_torchvision(
+        "torchvision", {"error": "RuntimeError: operator torchvision::nms does not exist"}
+    )
+    assert failed.verdict == "problem"
+    assert "0.30.0 beside torch" in failed.said
+    assert "pair" in failed.advice
+
+
+def test_packages_are_held_to_what_is_required(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need = "Version: 9\nRequires-Dist: rich>=999\nRequires-Dist: numpy>=1\nRequires-Dist: typer<0.1; extra == 'x'\n"
+    install(tmp_path, monkeypatch, **{"cartpole-dqn": need})
+    finding = checks.check_packages()
+    assert finding.verdict == "problem"
+    assert finding.said.startswith("rich ")
+    assert " does not satisfy rich>=999. Here: " in finding.said
+    assert finding.data["versions"]["rich"] in finding.said
+
+
+def test_two_pygames_in_one_folder_are_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch, **{"pygame": "Version: 2.6.1\n", "pygame-ce": "Version: 2.5.8\n"})
+    finding = checks.check_packages()
+    assert finding.verdict == "problem"
+    assert "pygame and pygame-ce are both installed" in finding.said
+    assert "pip uninstall -y pygame pygame-ce" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("left", "verdict"), [(8 << 30, "ok"), (1 << 30, "warning"), (1 << 28, "problem"), (None, "ok")]
+)
+def test_memory_is_judged_by_what_is_left(monkeypatch: pytest.MonkeyPatch, left: int | None, verdict: str) -> None:
+    monkeypatch.setattr(checks, "available_bytes", lambda: left)
+    assert checks.check_memory().verdict == verdict
+
+
+def test_disk_is_judged_where_runs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checks.check_disk(tmp_path / "not" / "yet").verdict == "ok"
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    refused = checks.check_disk(tmp_path / "file")
+    assert (refused.verdict, refused.advice) == ("problem", "Choose another place with --out.")
+    assert "cannot be written to: Not a directory" in refused.said
+    for free, verdict in ((1 << 30, "warning"), (1 << 20, "problem")):
+        monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: type("Usage", (), {"free": free}))
+        assert checks.check_disk(tmp_path).verdict == verdict
+
+
+def test_terminals_are_judged_by_what_they_can_show() -> None:
+    def judged(width: int, encoding: str = "utf-8") -> Finding:
+        file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        return checks.check_terminal(Console(file=file, force_terminal=True, width=width, height=30))
+
+    assert judged(120).verdict == "ok"
+    assert judged(60).verdict == "warning"
+    assert "PYTHONIOENCODING" in judged(120, "latin-1").advice
+    piped = checks.check_terminal(Console(file=io.StringIO()))
+    assert (piped.verdict, "a line every few seconds" in piped.said) == ("ok", True)
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict", "words"),
+    [
+        ({"colours": 32, "driver": "x11", "window": ""}, "ok", "SDL's driver x11"),
+        ({"colours": 32, "driver": "dummy", "window": ""}, "ok", "`watch` has no window"),
+        ({"colours": 32, "driver": "", "window": "x11 not available"}, "warning", "no window can be opened"),
+        ({"colours": 1, "driver": "x11", "window": ""}, "problem", "pictures come out empty"),
+    ],
+)
+def test_displays_are_judged_by_what_comes_out(found: dict[str, Any], verdict: str, words: str) -> None:
+    finding = checks.judge_display("display", {"found": found})
+    assert (finding.verdict, words in finding.said) == (verdict, True)
+
+
+def test_broken_plugins_are_warned_of() -> None:
+    mine = {"name": "acme", "distribution": "acme", "version": "1", "state": "failed", "error": "no", "components": []}
+    own = {**mine, "distribution": "cartpole-dqn", "state": "loaded"}
+    answer = {"found": {"plugins": [own, mine], "warnings": ["plugin 'acme' of acme 1 failed: no"]}}
+    finding = checks.judge_plugins("plugins", answer)
+    assert finding.verdict == "warning"
+    assert finding.said == "acme 1 failed; plugin 'acme' of acme 1 failed: no"
+    assert checks.judge_plugins("plugins", {"found": {"plugins": [own], "warnings": []}}).verdict == "ok"
+
+
+def test_a_report_names_no_user_host_or_home() -> None:
+    user, home, host = getpass.getuser(), str(Path.home()), platform.node()
+    said = f"{home}/lib/torch.so of {user}@{host}: {home}x {user}s"
+    finding = Finding("torch", "problem", said, f"ask {user}", {"list": [f"{home}/x", 3], "inner": {"host": host}})
+    table = json.loads(as_json([finding]))
+    (told,) = table["findings"]
+    assert told["said"] == f"~/lib/torch.so of USER@HOST: {home}x {user}s"
+    assert told["advice"] == "ask USER"
+    assert told["data"] == {"list": ["~/x", 3], "inner": {"host": "HOST"}}
+    assert table["verdict"] == "problem"
+    assert json.loads(as_json([]))["verdict"] == "ok"

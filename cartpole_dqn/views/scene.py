@@ -83,7 +83,7 @@ def draw_scene(scene: Scene) -> Picture:
 
 _PAPER, _INK, _FAINT, _LINE = (255, 255, 255), (36, 41, 47), (110, 118, 129), (208, 215, 222)
 _BLUE, _RED, _PALE = (31, 95, 168), (179, 38, 30), (168, 197, 230)
-_SIDE, _MARGIN, _NARROWEST, _LOWEST = 300, 14, 320, 330  # pixels
+_SIDE, _MARGIN, _NARROWEST, _LOWEST = 300, 14, 320, 430  # pixels
 _HEAD, _FOOT, _ROW, _CAPTION, _GAP = 28, 30, 18, 16, 6
 _MOST_PANELS, _MOST_ROWS = 8, 18
 _CHART = 90

@@ -77,6 +77,7 @@ def draw_courses(courses: Mapping[str, Sequence[Course]], out: Path, *, style: S
     for axes, (name, its) in zip(panels, courses.items(), strict=True):
         _draw_visits(axes, name, its, colours)
     panels[0].set_ylabel("visits an episode")
+    panels[0].set_ylim(0, 1.12 * panels[0].get_ylim()[1])  # of them all; the legends take some room
     picture = io.BytesIO()
     canvas.print_figure(picture, format="png", facecolor=colours.paper)
     out.write_bytes(picture.getvalue())
@@ -89,10 +90,10 @@ def _draw_returns(axes: Any, courses: Mapping[str, Sequence[Course]], colours: _
         low, high = np.quantile(returns, [0.25, 0.75], axis=0)
         axes.fill_between(episodes, low, high, color=colour, alpha=0.18, linewidth=0)
         axes.plot(episodes, returns.mean(axis=0), color=colour, linewidth=1.8, label=name)
-    for value, words in ((OPTIMUM, "optimum 0.208"), (NO_DETOUR, "left at once 0.01")):
+    for value, words, beside in ((OPTIMUM, "optimum 0.208", 4), (NO_DETOUR, "left at once 0.01", 13)):
         axes.axhline(value, color=colours.faint, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(
-            words, (1, value), xycoords=("axes fraction", "data"), xytext=(-4, 4), textcoords="offset points",
+            words, (1, value), xycoords=("axes fraction", "data"), xytext=(-4, beside), textcoords="offset points",
             ha="right", fontsize=9, color=colours.faint,
         )  # fmt: skip
     seeds = {len(its) for its in courses.values()}
@@ -115,7 +116,6 @@ def _draw_visits(axes: Any, name: str, its: Sequence[Course], colours: _Colours)
         curve = _smooth(visits[:, state])
         axes.plot(_episodes(len(curve)), curve, color=colour, linewidth=1.8, label=f"s{state + 1}")
     axes.set_title(name, color=colours.ink, fontsize=11, loc="left")
-    axes.set_ylim(bottom=0)
     legend = axes.legend(loc="upper left", fontsize=8, frameon=False, ncols=2, handlelength=1.2, columnspacing=1.0)
     for text in legend.get_texts():
         text.set_color(colours.ink)
@@ -129,8 +129,8 @@ def _smooth(values: Any) -> Any:
 
 
 def _episodes(points: int) -> Any:
-    """The episode at the end of each point's first window."""
-    return (np.arange(points) + 1) * WINDOW
+    """The episode in the middle of each point's windows."""
+    return (np.arange(points) + SMOOTHED / 2) * WINDOW
 
 
 def _spread(colours: Sequence[str], count: int) -> list[str]:

@@ -22,6 +22,7 @@ from rich.console import Console
 from cartpole_dqn import assembly
 from cartpole_dqn.checkpoint import has_state, read_state, require_origin, taking_over
 from cartpole_dqn.config import RunConfig, Table, complete, parse_toml, to_toml
+from cartpole_dqn.environments import EnvFactory
 from cartpole_dqn.errors import CartpoleDqnError, RunFolderError, UserError
 from cartpole_dqn.initial_weights import InitialWeights, find_initial_weights
 from cartpole_dqn.interfaces import Evaluation, Obs, Policy, RunEnded
@@ -121,17 +122,23 @@ class Run:
             obs: one observation.
             mask: [A], True where an action is allowed, as `info["action_mask"]` says; None where all are.
         """
-        policy, first_action = self._policy
         allowed = None if mask is None else np.asarray(mask, dtype=np.bool_)[None]
-        return int(policy.act(np.asarray(obs)[None], allowed)[0]) + first_action
+        return int(self._policy.act(np.asarray(obs)[None], allowed)[0]) + self._first_action
+
+    @property
+    def _policy(self) -> Policy:
+        return self._loaded[0]
 
     @functools.cached_property
-    def _policy(self) -> tuple[Policy, int]:
-        """The best model, and the number of the environment's first action."""
-        policy, factory = load_policy(self.folder, self.config, self.host, "best")[:2]
-        env = factory.make(evaluating=True)
+    def _first_action(self) -> int:
+        """The number of the environment's first action."""
+        env = self._loaded[1].make(evaluating=True)
         env.close()
-        return policy, int(getattr(env.action_space, "start", 0))
+        return int(getattr(env.action_space, "start", 0))
+
+    @functools.cached_property
+    def _loaded(self) -> tuple[Policy, EnvFactory, int]:
+        return load_policy(self.folder, self.config, self.host, "best")
 
     def plot(self, out: str | Path | None = None) -> Path:
         """Draw the run's curves and return the picture's path: by default its own `curve.png`."""

@@ -227,6 +227,29 @@ def test_levels_take_any_replay(replay: str) -> None:
     assert agent.nbytes > 2 * 500 * 6
 
 
+# How it plays ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_policy_pursues_goals_of_its_own() -> None:
+    """The detour and back, in two lanes: at s3, right on the way to s6 and left on the way home."""
+    falling = {"name": "linear", "start": 1.0, "end": 0.1, "steps": 1500}
+    agent = make(
+        TabularHdqnAgent, controller_exploration=falling, meta_exploration={**falling, "steps": 6000}, decay=0.5
+    )
+    play(agent, 9_000)
+    policy = agent.policy()
+    policy.reset(np.ones(2, dtype=np.bool_))
+    policy.act(ROWS[[1, 5]])  # the second lane has s6, and sets out for s1
+    assert policy.goals_at(ROWS[[2, 4]]).tolist()[1] == 0
+    policy.act(ROWS[[2, 4]])
+    policy.act(ROWS[[2, 3]])
+    assert policy.act(ROWS[[2, 2]]).tolist() == [RIGHT, LEFT]
+    policy.reset(np.array([False, True]))  # another episode begins there
+    assert policy.act(ROWS[[2, 2]]).tolist() == [RIGHT, RIGHT]
+    # Another number of lanes is another beginning.
+    assert policy.act(ROWS[[2]]).tolist() == [RIGHT]
+
+
 # What is shown --------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from cartpole_dqn import Run, UserError, load, train
@@ -68,21 +67,6 @@ def test_a_stop_in_the_midst_of_an_option_is_not_seen(tmp_path: Path) -> None:
     for stop in (33, 36):
         parts = run("hdqn-tabular", tmp_path / str(stop), stop).resume(60, plain=True)
         assert course(parts) == course(whole)
-
-
-def test_a_trained_policy_pursues_goals_of_its_own(tmp_path: Path) -> None:
-    """h-DQN with tables is right after 8,000 steps: the detour and back, which no policy without memory can tell."""
-    done = run("hdqn-tabular", tmp_path / "run", 8_000)
-    assert done.evaluate(500, which="last").mean > 0.15
-    rows = np.eye(6, dtype=np.float32)
-    policy = load(done.path)._policy  # that of `Run.act`
-    policy.reset(np.ones(1, dtype=np.bool_))
-    assert policy.act(rows[[5]]).tolist()[0] in (0, 1)
-    # From s6 it goes for s1; on the way there, at s3, left. A new episode at s3 begins with the way to s6, right.
-    policy.act(rows[[4]])
-    assert policy.act(rows[[2]]).tolist() == [0]
-    policy.reset(np.ones(1, dtype=np.bool_))
-    assert policy.act(rows[[2]]).tolist() == [1]
 
 
 def test_landmarks_on_another_environment(tmp_path: Path) -> None:

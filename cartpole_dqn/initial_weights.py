@@ -109,7 +109,7 @@ def find_initial_weights(
             f"{weights.checksum}). To start from these, say so: --init-from {config.init.run}"
         )
     _require_fit(weights, _origin(config, host))
-    named = changed(config.init, run=weights.run, step=weights.step, weights=weights.checksum)
+    named = changed(config.init, run=weights.run, which=weights.which, step=weights.step, weights=weights.checksum)
     return changed(config, init=named), weights
 
 
@@ -124,12 +124,12 @@ def _of_run(config: RunConfig, host: PluginHost) -> InitialWeights:
     try:
         folder = find_run(config.init.run)
         theirs = _config_of(folder, host)
-        policy, _, step = load_policy(folder, theirs, host, config.init.which)
+        # A run that was never evaluated has no best model.
+        which = config.init.which if has_state(folder.best) else "last"
+        policy, _, step = load_policy(folder, theirs, host, which)
     except RunFolderError as error:
         raise ConfigError(f"init.run: {error} Name the folder of the run with --init-from.") from None
-    return InitialWeights(
-        folder.path.resolve().name, config.init.which, step, _origin(theirs, host), policy.state_dict()
-    )
+    return InitialWeights(folder.path.resolve().name, which, step, _origin(theirs, host), policy.state_dict())
 
 
 def _config_of(folder: RunFolder, host: PluginHost) -> RunConfig:

@@ -4,10 +4,12 @@
 * `session`: what the commands share.
 * `train`: `run` and `resume`.
 * `look`: `evaluate` and `preview`.
+* `play`: `watch` and `record`.
 * `runs`, `plot`, `compare`: what runs there are, their curves, and runs beside each other.
 * `run_argument`: how every command is told which run.
 * `benchmark`: measurements.
 * `presets`, `plugins`: listings.
+* `doctor`: what is wrong, and what to do.
 * `plugin_project`: a new plugin's files. `plugin_commands`: commands that plugins bring.
 """
 

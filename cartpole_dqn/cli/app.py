@@ -45,7 +45,7 @@ app = typer.Typer(
     help="Deep Q-learning on Gymnasium environments, from pixels or state, built from wrappers and plugins.",
     epilog="Start with: cartpole-dqn run --obs pixels",
 )
-_TRAIN, _LOOK, _PARTS = "Train", "Look and measure", "Presets and plugins"
+_TRAIN, _LOOK, _PARTS, _HELP = "Train", "Look and measure", "Presets and plugins", "When something is wrong"
 app.command("run", rich_help_panel=_TRAIN, epilog=train.RUN_EXAMPLES)(train.run)
 app.command("resume", rich_help_panel=_TRAIN, epilog=train.RESUME_EXAMPLES)(train.resume)
 app.command("evaluate", rich_help_panel=_LOOK, epilog=look.EVALUATE_EXAMPLES)(look.evaluate)
@@ -58,7 +58,7 @@ app.command("compare", rich_help_panel=_LOOK, epilog=compare.COMPARE_EXAMPLES)(c
 app.add_typer(benchmark.app, name="benchmark", rich_help_panel=_LOOK)
 app.add_typer(presets.app, name="presets", rich_help_panel=_PARTS)
 app.add_typer(plugins.app, name="plugins", rich_help_panel=_PARTS)
-app.command("doctor", rich_help_panel=_PARTS, epilog=doctor.DOCTOR_EXAMPLES)(doctor.doctor)
+app.command("doctor", rich_help_panel=_HELP, epilog=doctor.DOCTOR_EXAMPLES)(doctor.doctor)
 
 
 def _say_version(wanted: bool) -> None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 RUN_EXAMPLES = (
     "Examples: cartpole-dqn run --obs pixels   |   cartpole-dqn run --preset tutorial-state --seed 1   |   "
-    "cartpole-dqn run --env Acrobot-v1 --obs state --set agent.optimiser.lr=1e-3"
+    "cartpole-dqn run --env Acrobot-v1 --obs state --set agent.optimiser.lr=1e-3   |   "
+    "cartpole-dqn run --config runs/NAME/config.toml --init-from runs/NAME"
 )
 RESUME_EXAMPLES = "Examples: cartpole-dqn resume latest   |   cartpole-dqn resume runs/NAME --steps 100000"
 

@@ -4,6 +4,7 @@
 * `grouping`: which runs belong together. `comparison`: runs and groups beside each other. `estimates`: their figures.
 * `learning`: a preset over many seeds.
 * `ablation`: a default without each of its choices.
+* `doctor`: whether what is installed works; `doctor_checks`, `doctor_probe`: thing by thing.
 * `speed`: presets beside the notebooks' loops.
 * `notebook_loops`: those loops, as plain scripts.
 """

@@ -120,5 +120,5 @@ def test_goals_that_do_not_fit_are_said_before_the_run(tmp_path: Path) -> None:
 def test_the_detour_is_learned(preset: str, seed: int, tmp_path: Path) -> None:
     settings = {"observer": [{"name": "metrics"}]}
     done = train(preset=preset, seed=seed, settings=settings, plain=True, out=tmp_path / "run")
-    assert done.evaluate(5_000, seed=seed, which="best").mean >= 0.19
-    assert done.evaluate(5_000, seed=seed, which="last").mean >= 0.19
+    assert done.evaluate(5_000, which="best").mean >= 0.19
+    assert done.evaluate(5_000, which="last").mean >= 0.19

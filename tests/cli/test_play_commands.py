@@ -123,6 +123,7 @@ def test_a_signal_ends_it_in_order(runs: Path, command: str, number: signal.Sign
         time.sleep(1.0)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
+    # Python itself dies of an interrupt that met it while it ran the source of an import; a shell sees 130 either way.
+    assert process.returncode in ((130, -2) if number == signal.SIGINT else (143,))
     assert "Traceback" not in err
     assert [path.name for path in runs.parent.iterdir()] == ["runs"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -107,8 +108,8 @@ def require_display(
         why = "neither DISPLAY nor WAYLAND_DISPLAY is set"
     if why:
         raise UserError(
-            f"no window can be opened here: {why}. `cartpole-dqn record {run} --out {run}.gif` makes a file of the "
-            f"same picture; over ssh, -X or -Y may bring a display."
+            f"no window can be opened here: {why}. `cartpole-dqn record {shlex.quote(run)}` makes a GIF of the same "
+            f"picture; over ssh, -X or -Y may bring a display."
         )
 
 

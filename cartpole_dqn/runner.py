@@ -199,9 +199,8 @@ class Runner:
             )
             self._agent.load_replay_state_dict(replay)
         lost = self._lanes.load_state_dict(state["lanes"])
-        if replay is not None:
-            for env in lost:
-                self._agent.break_lane(env)
+        for env in lost:
+            self._agent.break_lane(env)
         self._observers.load_state_dict(state["observers"])
         self._resumed = True
         return lost

@@ -252,6 +252,53 @@ def test_a_resumed_run_ends_with_the_same_bits(num_envs: int, at: int) -> None:
     assert second_half.of("run_started")[0].step == first_step
 
 
+class Jittering(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Observes something else each time, whatever its seed."""
+
+    count = 0
+
+    def step(self, action: Any) -> Any:
+        Jittering.count += 1
+        obs, *rest = self.env.step(action)
+        return (obs + np.float32(1e-3 * Jittering.count), *rest)
+
+
+class Broken(DqnAgent):
+    """Remembers whose episodes were broken off."""
+
+    lanes: list[int]
+
+    def break_lane(self, env: int) -> None:
+        self.lanes = [*getattr(self, "lanes", []), env]
+        super().break_lane(env)
+
+
+@pytest.mark.parametrize("with_replay", [True, False])
+def test_an_agent_hears_which_episodes_were_lost(with_replay: bool) -> None:
+    """Also where the replay was not saved: an agent may keep more of an episode than its replay does."""
+
+    def made(steps: int) -> tuple[Runner, Broken]:
+        agent = make_agent(0, 2)
+        agent.__class__ = Broken
+        assert isinstance(agent, Broken)
+        envs = SyncVectorEnv([lambda: Jittering(cartpole())] * 2, autoreset_mode=AutoresetMode.DISABLED)
+        observers = ObserverGroup([], [].append)
+        schedule = Schedule(steps=steps)
+        lanes = Lanes(envs, seed=0)
+        hooks = Hooks()
+        return Runner(
+            agent=agent, lanes=lanes, schedule=schedule, hooks=hooks, observers=observers, clock=Clock()
+        ), agent
+
+    first, agent = made(10)
+    first.run()
+    resumed, other = made(20)
+    replay = copy.deepcopy(agent.replay_state_dict()) if with_replay else None
+    assert resumed.load_state_dict(copy.deepcopy(first.state_dict()), replay) == [0, 1]
+    assert other.lanes == [0, 1]
+    resumed.run()
+
+
 def test_checkpoints_come_by_steps_by_time_and_at_the_end() -> None:
     def save(state: State, replay: State) -> Checkpoint:
         return Checkpoint(state["step"], "", 0, 0.0)

@@ -34,6 +34,7 @@ def evaluate(
     """Play greedily with a run's best model, on seeds that it never saw."""
     from cartpole_dqn import api
     from cartpole_dqn.checkpoint import has_state
+    from cartpole_dqn.observers.figures import number
     from cartpole_dqn.run_lookup import find_run
     from cartpole_dqn.studies.evaluation import evaluate_run
 
@@ -60,7 +61,7 @@ def evaluate(
         highlight=False,
     )
     session.out.print(
-        f"mean {figures['mean']:.1f}   std {figures['std']:.1f}   min {figures['min']:.1f}   max {figures['max']:.1f}",
+        "   ".join(f"{name} {number(figures[name])}" for name in ("mean", "std", "min", "max")),
         highlight=False,
     )
 

@@ -125,6 +125,10 @@ class Run:
         allowed = None if mask is None else np.asarray(mask, dtype=np.bool_)[None]
         return int(self._policy.act(np.asarray(obs)[None], allowed)[0]) + self._first_action
 
+    def begin_episode(self) -> None:
+        """Hear that `act` is to begin an episode: a policy with goals of its own, such as h-DQN's, sets new ones."""
+        self._policy.reset(np.ones(1, dtype=np.bool_))
+
     @property
     def _policy(self) -> Policy:
         return self._loaded[0]

@@ -21,8 +21,8 @@ Invoke = Callable[..., Any]
 QUICK = ["--set", "agent.learning_starts=0", "--set", "agent.batch_size=8", "--plain"]
 
 
-def test_a_run_leaves_its_folder(invoke: Invoke, tmp_path: Path) -> None:
-    said = invoke("run", "--obs", "state", "--steps", "150", "--out", "r", "--set", "evaluation.every=100", *QUICK)
+def test_a_run_leaves_its_folder(call: Invoke, tmp_path: Path) -> None:
+    said = call("run", "--obs", "state", "--steps", "150", "--out", "r", "--set", "evaluation.every=100", *QUICK)
     assert said.code == 0, said.err
     assert said.out == "r\n", "results on stdout, everything else on stderr"
     assert "evaluate with: cartpole-dqn evaluate r" in said.err
@@ -39,9 +39,9 @@ def test_a_run_leaves_its_folder(invoke: Invoke, tmp_path: Path) -> None:
     assert (tmp_path / "r" / "metrics.csv").read_text().count("\n") >= 3
 
 
-def test_config_repeats_a_run(invoke: Invoke, tmp_path: Path) -> None:
-    invoke("run", "--obs", "pixels", "--steps", "80", "--seed", "5", "--out", "a", *QUICK)
-    said = invoke("run", "--config", "a/config.toml", "--out", "b", "--plain")
+def test_config_repeats_a_run(call: Invoke, tmp_path: Path) -> None:
+    call("run", "--obs", "pixels", "--steps", "80", "--seed", "5", "--out", "a", *QUICK)
+    said = call("run", "--config", "a/config.toml", "--out", "b", "--plain")
     assert said.code == 0, said.err
 
     def columns(name: str) -> list[list[str]]:
@@ -53,25 +53,25 @@ def test_config_repeats_a_run(invoke: Invoke, tmp_path: Path) -> None:
     assert len(columns("a")) > 2
 
 
-def test_evaluate_says_one_json_object(invoke: Invoke) -> None:
-    invoke("run", "--obs", "state", "--steps", "120", "--out", "r", *QUICK)
-    said = invoke("evaluate", "r", "--episodes", "4", "--seed", "3", "--json")
+def test_evaluate_says_one_json_object(call: Invoke) -> None:
+    call("run", "--obs", "state", "--steps", "120", "--out", "r", *QUICK)
+    said = call("evaluate", "r", "--episodes", "4", "--seed", "3", "--json")
     assert said.code == 0, said.err
     figures = json.loads(said.out)
     assert set(figures) == {"mean", "std", "min", "max", "episodes", "seed", "model"}
     assert (figures["episodes"], figures["seed"], figures["model"]) == (4, 3, "best")
     assert figures["min"] <= figures["mean"] <= figures["max"]
-    assert json.loads(invoke("evaluate", "r", "--episodes", "4", "--seed", "3", "--json").out) == figures
-    last = json.loads(invoke("evaluate", "r", "--episodes", "4", "--json", "--last").out)
+    assert json.loads(call("evaluate", "r", "--episodes", "4", "--seed", "3", "--json").out) == figures
+    last = json.loads(call("evaluate", "r", "--episodes", "4", "--json", "--last").out)
     assert last["model"] == "last"
-    assert "best model" in invoke("evaluate", "r", "--episodes", "2").out
+    assert "best model" in call("evaluate", "r", "--episodes", "2").out
 
 
-def test_a_run_resumed_from_its_folder_ends_like_one_that_was_never_stopped(invoke: Invoke, tmp_path: Path) -> None:
+def test_a_run_resumed_from_its_folder_ends_like_one_that_was_never_stopped(call: Invoke, tmp_path: Path) -> None:
     common = ["--obs", "state", "--num-envs", "2", "--seed", "2", "--set", "evaluation.every=100", *QUICK]
-    invoke("run", "--steps", "400", "--out", "whole", *common)
-    invoke("run", "--steps", "200", "--out", "halves", *common)
-    said = invoke("resume", "halves", "--steps", "400", "--plain")
+    call("run", "--steps", "400", "--out", "whole", *common)
+    call("run", "--steps", "200", "--out", "halves", *common)
+    said = call("resume", "halves", "--steps", "400", "--plain")
     assert said.code == 0, said.err
 
     def tensors(name: str) -> bytes:
@@ -88,18 +88,18 @@ def test_a_run_resumed_from_its_folder_ends_like_one_that_was_never_stopped(invo
     assert parse_toml((tmp_path / "halves" / "config.toml").read_text(), "")["steps"] == 400
 
 
-def test_a_run_without_its_replay_says_what_that_costs(invoke: Invoke, tmp_path: Path) -> None:
-    said = invoke("run", "--obs", "state", "--steps", "60", "--out", "r", "--no-save-replay", *QUICK)
+def test_a_run_without_its_replay_says_what_that_costs(call: Invoke, tmp_path: Path) -> None:
+    said = call("run", "--obs", "state", "--steps", "60", "--out", "r", "--no-save-replay", *QUICK)
     assert "the replay is not saved" in said.err
     assert not list((tmp_path / "r" / "checkpoint").glob("replay*"))
-    said = invoke("resume", "r", "--steps", "120", "--plain")
+    said = call("resume", "r", "--steps", "120", "--plain")
     assert said.code == 0, said.err
     assert "its course differs" in " ".join(said.err.split()) or "the run's course differs" in said.err
 
 
 @pytest.mark.parametrize("preset", ["tutorial-pixels", "tutorial-state", "tutorial-state-v0"])
-def test_the_tutorials_run_to_their_end(invoke: Invoke, preset: str) -> None:
-    said = invoke("run", "--preset", preset, "--steps", "150", "--out", "r", "--plain")
+def test_the_tutorials_run_to_their_end(call: Invoke, preset: str) -> None:
+    said = call("run", "--preset", preset, "--steps", "150", "--out", "r", "--plain")
     assert said.code == 0, said.err
     assert "150 steps" in said.err
     assert "out of date" not in said.err
@@ -141,9 +141,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_gets_a_sentence(invoke: Invoke, case: str, tmp_path: Path) -> None:
+def test_bad_input_gets_a_sentence(call: Invoke, case: str, tmp_path: Path) -> None:
     arguments, words = BAD[case]
-    said = invoke(*arguments)
+    said = call(*arguments)
     assert said.code == 2, said
     assert words in said.err
     assert "Traceback" not in said.err
@@ -151,8 +151,8 @@ def test_bad_input_gets_a_sentence(invoke: Invoke, case: str, tmp_path: Path) ->
     assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir()), "nothing was started"
 
 
-def test_a_run_that_fails_says_why_and_where_it_is(invoke: Invoke, tmp_path: Path) -> None:
-    said = invoke("run", "--obs", "state", "--steps", "3000", "--out", "r", "--set", "agent.optimiser.lr=1e30", *QUICK)
+def test_a_run_that_fails_says_why_and_where_it_is(call: Invoke, tmp_path: Path) -> None:
+    said = call("run", "--obs", "state", "--steps", "3000", "--out", "r", "--set", "agent.optimiser.lr=1e30", *QUICK)
     assert said.code == 1
     assert "the run failed at step" in said.err
     assert "the loss became" in said.err
@@ -162,7 +162,7 @@ def test_a_run_that_fails_says_why_and_where_it_is(invoke: Invoke, tmp_path: Pat
 
 
 def test_a_plugin_that_fails_while_running_is_named(
-    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "site"
     (place / "tired-1.0.dist-info").mkdir(parents=True)
@@ -181,7 +181,7 @@ def test_a_plugin_that_fails_while_running_is_named(
         "def register_components(registry): registry.add('exploration', 'tired', 'tired_parts:Tired')\n"
     )
     monkeypatch.syspath_prepend(place)
-    said = invoke("run", "--obs", "state", "--exploration", "tired", "--steps", "90", "--out", "r", *QUICK)
+    said = call("run", "--obs", "state", "--exploration", "tired", "--steps", "90", "--out", "r", *QUICK)
     sys.modules.pop("tired_parts")
     assert said.code == 1
     assert "the run failed at step 30: IndexError" in said.err
@@ -189,7 +189,7 @@ def test_a_plugin_that_fails_while_running_is_named(
     assert "exploration/tired" in (tmp_path / "r" / "environment.json").read_text()
 
 
-def test_until_solved_stops_early(invoke: Invoke, tmp_path: Path) -> None:
+def test_until_solved_stops_early(call: Invoke, tmp_path: Path) -> None:
     easy = [
         "--set",
         "evaluation.every=100",
@@ -198,52 +198,52 @@ def test_until_solved_stops_early(invoke: Invoke, tmp_path: Path) -> None:
         "--set",
         "evaluation.confirm_episodes=3",
     ]
-    said = invoke("run", "--obs", "state", "--steps", "3000", "--out", "r", "--until-solved", *easy, *QUICK)
+    said = call("run", "--obs", "state", "--steps", "3000", "--out", "r", "--until-solved", *easy, *QUICK)
     assert said.code == 0, said.err
     rows = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
     assert [(r["step"], r["stream"]) for r in rows if r["event"] == "evaluation"] == [(100, "select"), (100, "confirm")]
     assert rows[-1]["reason"] == "solved"
-    said = invoke("run", "--env", "Blackjack-v1", "--obs", "state", "--until-solved")
+    said = call("run", "--env", "Blackjack-v1", "--obs", "state", "--until-solved")
     assert said.code == 2
     assert "evaluation.solved_at" in said.err
 
 
-def test_an_existing_folder_is_not_touched(invoke: Invoke, tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_touched(call: Invoke, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    said = invoke("run", "--out", "mine")
+    said = call("run", "--out", "mine")
     assert said.code == 2
     assert "mine" in said.err
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
-def test_cuda_where_there_is_none(invoke: Invoke) -> None:
+def test_cuda_where_there_is_none(call: Invoke) -> None:
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("this machine has one")
-    said = invoke("run", "--device", "cuda")
+    said = call("run", "--device", "cuda")
     assert said.code == 2
     assert "torch finds no CUDA device" in said.err
 
 
-def test_listings_and_version(invoke: Invoke) -> None:
-    assert invoke("--version").out == "cartpole-dqn 0.1.0\n"
-    said = invoke("presets", "list")
+def test_listings_and_version(call: Invoke) -> None:
+    assert call("--version").out == "cartpole-dqn 0.1.0\n"
+    said = call("presets", "list")
     assert "tutorial-pixels" in said.out
-    assert parse_toml(invoke("presets", "show", "pixels").out, "")["agent"]["name"] == "dqn"
-    assert {p["name"] for p in json.loads(invoke("presets", "list", "--json").out)} >= {"pixels", "state"}
+    assert parse_toml(call("presets", "show", "pixels").out, "")["agent"]["name"] == "dqn"
+    assert {p["name"] for p in json.loads(call("presets", "list", "--json").out)} >= {"pixels", "state"}
 
 
-def test_preview_draws_a_picture(invoke: Invoke, tmp_path: Path) -> None:
+def test_preview_draws_a_picture(call: Invoke, tmp_path: Path) -> None:
     from PIL import Image
 
-    said = invoke("preview", "--obs", "pixels", "--out", "p.png")
+    said = call("preview", "--obs", "pixels", "--out", "p.png")
     assert (said.code, said.out) == (0, "p.png\n"), said.err
     with Image.open(tmp_path / "p.png") as picture:
         assert min(picture.size) > 300
         assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 20
-    assert invoke("preview", "--env", "FrozenLake-v1", "--obs", "state", "--out", "f.png").code == 0
+    assert call("preview", "--env", "FrozenLake-v1", "--obs", "state", "--out", "f.png").code == 0
 
 
 # Processes of their own -----------------------------------------------------------------------------------------------

@@ -117,10 +117,8 @@ APART = ["--vector", "async", "--num-envs", "2"]
     [("raise", []), ("nan", []), ("dtype", APART), ("hang", [*APART, "--step-timeout", "3"]), ("die", APART)],
     ids=lambda value: value if isinstance(value, str) else "async" * bool(value),
 )
-def test_a_fault_stops_the_run_and_mended_it_goes_on(
-    fault: str, more: list[str], invoke: Invoke, tmp_path: Path
-) -> None:
-    said = invoke(*arguments(fault, *more))
+def test_a_fault_stops_the_run_and_mended_it_goes_on(fault: str, more: list[str], call: Invoke, tmp_path: Path) -> None:
+    said = call(*arguments(fault, *more))
     assert said.code == 1, said.err
     # With two environments the 120th step of each is among the run's steps 239 and 240.
     step, last = (238, 200) if more else (119, 100)
@@ -135,28 +133,28 @@ def test_a_fault_stops_the_run_and_mended_it_goes_on(
     assert rows[-1]["event"] == "run_failed"
 
     (tmp_path / "mended").touch()
-    resumed = invoke("resume", "r", "--plain")
+    resumed = call("resume", "r", "--plain")
     assert resumed.code == 0, resumed.err
     envs = "2" if more else "1"
     if envs not in REFERENCES:
-        assert invoke(*arguments("none", "--num-envs", envs, out="whole")).code == 0
+        assert call(*arguments("none", "--num-envs", envs, out="whole")).code == 0
         REFERENCES[envs] = state_of(tmp_path / "whole")
     assert same(state_of(tmp_path / "r"), REFERENCES[envs])
 
 
-def test_a_bound_needs_processes_of_their_own(invoke: Invoke, tmp_path: Path) -> None:
-    said = invoke(*arguments("none", "--step-timeout", "5"))
+def test_a_bound_needs_processes_of_their_own(call: Invoke, tmp_path: Path) -> None:
+    said = call(*arguments("none", "--step-timeout", "5"))
     assert said.code == 2
     assert 'env.step_timeout: expected env.vector = "async" (run --vector async)' in said.err
     assert not (tmp_path / "r").exists()
 
 
-def test_resume_can_change_the_bound(invoke: Invoke, tmp_path: Path) -> None:
-    assert invoke(*arguments("none", *APART, "--step-timeout", "30", steps=60)).code == 0
+def test_resume_can_change_the_bound(call: Invoke, tmp_path: Path) -> None:
+    assert call(*arguments("none", *APART, "--step-timeout", "30", steps=60)).code == 0
     assert "step_timeout = 30.0" in (tmp_path / "r" / "config.toml").read_text()
-    assert invoke("resume", "r", "--steps", "80", "--step-timeout", "60", "--plain").code == 0
+    assert call("resume", "r", "--steps", "80", "--step-timeout", "60", "--plain").code == 0
     assert "step_timeout = 60.0" in (tmp_path / "r" / "config.toml").read_text()
-    said = invoke("resume", "r", "--step-timeout", "-1")
+    said = call("resume", "r", "--step-timeout", "-1")
     assert said.code == 2
     assert "step_timeout" in said.err
 
@@ -250,20 +248,20 @@ def test_a_second_ctrl_c_ends_a_run_that_hangs_at_once(start: Callable[..., Any]
 
 
 def test_a_killed_run_leaves_no_worker_and_its_lock_does_not_block_its_resume(
-    start: Callable[..., Any], invoke: Invoke, tmp_path: Path
+    start: Callable[..., Any], call: Invoke, tmp_path: Path
 ) -> None:
     run = start("none")
     wait_for(tmp_path / "r" / "checkpoint" / "state.json")
     workers = processes.workers_of(run.pid)
-    said = invoke("resume", "r")
+    said = call("resume", "r")
     assert (said.code, said.out) == (2, "")
     assert f"another run (process {run.pid}) is at work in r. Wait until it ends" in said.err
-    said = invoke(*arguments("none"))
+    said = call(*arguments("none"))
     assert said.code == 2
     assert "r holds a run already. Go on with it by `cartpole-dqn resume r`" in said.err
     run.send("SIGKILL")
     assert run.wait(60) == -signal.SIGKILL
     wait_for_end(workers)
     step = read_state(tmp_path / "r" / "checkpoint", parts=["run"])[0]["step"]
-    said = invoke("resume", "r", "--steps", str(step + 100), "--plain")
+    said = call("resume", "r", "--steps", str(step + 100), "--plain")
     assert said.code == 0, said.err

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cartpole_dqn.agents.mirror import columns_of, half_mirrored
 from cartpole_dqn.errors import RunError
 from cartpole_dqn.interfaces import (
     Agent,
@@ -62,6 +63,11 @@ class DqnOptions:
         default="online",
         effect="whose weights act in evaluation and are kept: a soft target is an average over updates",
     )
+    mirror: bool = option(
+        default=False,
+        effect="learn every second transition as in a mirror, images from right to left and actions in reverse: for "
+        "environments that look and move the same there, such as CartPole and Acrobot",
+    )
     network: Part = part("network", "mlp")
     replay: Part = part("replay", "uniform")
     target_update: Part = part("target-update", "soft")
@@ -82,6 +88,7 @@ class DqnAgent(Agent):
         self._options = options
         self._device = context.device
         self._num_actions = int(context.action_space.n)
+        self._columns = columns_of(context.observation_space) if options.mirror else None
         self._all_allowed = torch.ones(context.num_envs, self._num_actions, dtype=torch.bool)
         self._online: Network = context.build("network", options.network).to(context.device)
         self._target = frozen_copy(self._online)
@@ -141,6 +148,8 @@ class DqnAgent(Agent):
     def _update(self) -> dict[str, float]:
         online = self._online
         batch = self._replay.sample(self._options.batch_size)
+        if self._columns is not None:
+            batch = half_mirrored(batch, self._num_actions, self._columns)
         online.resample_noise(self._noise_generator)
         output = online(batch.obs)
         next_output, next_actions = self._look_ahead(batch)

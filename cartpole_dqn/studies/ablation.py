@@ -33,9 +33,9 @@ DEFAULT = Choice("default", "nothing is taken away", ())
 
 _CROP_FIRST = (
     "observation=[{wrapper='render', rows=[160, 320]}, {wrapper='channel', channel=1}, "
-    "{wrapper='centered-crop', width=320, locator='cart', edges='clamp'}, "
+    "{wrapper='centered-crop', width=320, locator='cart', edges='pad'}, "
     "{wrapper='resize', height=40, interpolation='bilinear'}, "
-    "{wrapper='frame-difference', gap=3, keep_current=true, encoding='uint8'}]"
+    "{wrapper='frame-difference', gap=4, keep_current=true, encoding='uint8'}]"
 )
 _HARD = "agent.target_update={name='hard', every=100, unit='updates'}"
 
@@ -43,8 +43,10 @@ CHOICES: Mapping[str, tuple[Choice, ...]] = {
     "pixels": (
         Choice("one-window", "each frame is cropped at its own cart, before the difference", (_CROP_FIRST,)),
         Choice("current-frame", "the difference alone", ("observation.frame-difference.keep_current=false",)),
-        Choice("gap-3", "the difference with the frame one step earlier", ("observation.frame-difference.gap=1",)),
-        Choice("clamp", "the window is padded at the screen's edges", ("observation.centered-crop.edges='pad'",)),
+        Choice("gap-4", "the difference with the frame three steps earlier", ("observation.frame-difference.gap=3",)),
+        Choice("pad", "the window stops at the screen's edges", ("observation.centered-crop.edges='clamp'",)),
+        Choice("mirror", "nothing is learned in a mirror", ("agent.mirror=false",)),
+        Choice("far-sight", "a discount of 0.99", ("agent.gamma=0.99",)),
         Choice("averaged-policy", "the online network is evaluated and kept", ("agent.policy='online'",)),
         Choice("double", "the target network chooses and values", ("agent.double=false",)),
         Choice("n-step", "one-step returns", ("agent.n_step=1",)),

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from cartpole_dqn.agents.mirror import columns_of, half_mirrored
+from cartpole_dqn.assembly import resolve_config
+from cartpole_dqn.environments import EnvFactory
+from cartpole_dqn.errors import UserError
+from cartpole_dqn.interfaces import Batch
+from cartpole_dqn.plugin_manager import load_plugins
+
+
+def batch(shape: tuple[int, ...], size: int = 5, actions: int = 3, masked: bool = True) -> Batch:
+    g = torch.Generator().manual_seed(0)
+    return Batch(
+        obs=torch.randint(0, 256, (size, *shape), generator=g, dtype=torch.uint8),
+        actions=torch.randint(0, actions, (size,), generator=g),
+        rewards=torch.rand(size, generator=g),
+        next_obs=torch.randint(0, 256, (size, *shape), generator=g, dtype=torch.uint8),
+        discounts=torch.rand(size, generator=g),
+        weights=torch.rand(size, generator=g),
+        indices=torch.arange(size),
+        next_mask=torch.rand(size, actions, generator=g) < 0.5 if masked else None,
+    )
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (4, 6, 2), (3, 4, 6, 1)])
+@pytest.mark.parametrize("masked", [True, False])
+def test_every_second_transition_is_seen_in_a_mirror(shape: tuple[int, ...], masked: bool) -> None:
+    given = batch(shape, masked=masked)
+    before = {k: None if v is None else v.clone() for k, v in ((k, getattr(given, k)) for k in given.__slots__)}
+    got = half_mirrored(given, 3, columns_of(spaces.Box(0, 255, shape, np.uint8)))
+    for i in range(len(given)):
+        for name in ("obs", "next_obs"):
+            wanted = getattr(given, name)[i].numpy()
+            if i % 2:
+                wanted = wanted[:, ::-1] if len(shape) < 4 else wanted[:, :, ::-1]
+            assert np.array_equal(getattr(got, name)[i].numpy(), wanted), (name, i)
+        assert int(got.actions[i]) == (2 - int(given.actions[i]) if i % 2 else int(given.actions[i]))
+        if given.next_mask is None or got.next_mask is None:
+            assert got.next_mask is given.next_mask
+        else:
+            wanted = given.next_mask[i].flip(0) if i % 2 else given.next_mask[i]
+            assert torch.equal(got.next_mask[i], wanted)
+    for name in ("rewards", "discounts", "weights", "indices"):
+        assert getattr(got, name) is getattr(given, name)
+    for name, value in before.items():
+        assert value is None or torch.equal(value, getattr(given, name)), f"{name} of the given batch was changed"
+
+
+def test_numbers_have_no_mirror() -> None:
+    with pytest.raises(UserError, match=r"agent.mirror: expected images .* but observations are \[4\]"):
+        columns_of(spaces.Box(-1, 1, (4,), np.float32))
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1"])
+def test_what_the_presets_show_is_the_same_in_a_mirror(env_id: str) -> None:
+    """From the mirrored state, with mirrored actions, the pictures are each other's mirror.
+
+    But for rounding, and for a column: a window of an even width lies to the left of the column that holds its centre.
+    """
+    host = load_plugins(allowed=())
+    config, _ = resolve_config(host, flags={"obs": "pixels", "env": {"id": env_id}})
+    if not config.agent["mirror"]:
+        pytest.skip("the preset does not learn in a mirror")
+    envs = [EnvFactory(config, host.registry).make(evaluating=True) for _ in range(2)]
+    rng = np.random.default_rng(0)
+    apart, moved = [], []
+    for episode in range(3):
+        for env in envs:
+            env.reset(seed=episode)
+        state = np.asarray(envs[0].unwrapped.state, dtype=np.float64)  # type: ignore[attr-defined]
+        envs[0].unwrapped.state, envs[1].unwrapped.state = state.copy(), -state  # type: ignore[attr-defined]
+        last: Any = None
+        for _ in range(12):
+            action = int(rng.integers(last_action(envs[0]) + 1))
+            (seen, *rest), (mirrored, *_) = (
+                env.step(a) for env, a in zip(envs, (action, last_action(envs[0]) - action), strict=True)
+            )
+            flipped = np.flip(mirrored, 1).astype(int)
+            apart.append(min(np.abs(seen - np.roll(flipped, by, 1)).mean() for by in (-1, 0, 1)))
+            if last is not None:
+                moved.append(np.abs(seen.astype(int) - last.astype(int)).mean())
+            last = seen
+            if rest[1]:
+                break
+    for env in envs:
+        env.close()
+    assert np.mean(apart) < 0.5 * np.mean(moved), "a mirror would show something else"
+
+
+def last_action(env: gymnasium.Env[Any, Any]) -> int:
+    space = env.action_space
+    assert isinstance(space, spaces.Discrete)
+    return int(space.n) - 1

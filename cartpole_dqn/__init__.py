@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from cartpole_dqn.api import load as load
     from cartpole_dqn.api import train as train
     from cartpole_dqn.assembly import builtin_builder as builtin_builder
+    from cartpole_dqn.assembly import builtin_collection as builtin_collection
+    from cartpole_dqn.collection import Collected as Collected
+    from cartpole_dqn.collection import Collector as Collector
+    from cartpole_dqn.collection import CollectorContext as CollectorContext
+    from cartpole_dqn.collection import Ending as Ending
+    from cartpole_dqn.collection import Fragment as Fragment
     from cartpole_dqn.components.exploration import EpsilonGreedy as EpsilonGreedy
     from cartpole_dqn.components.memory import require_memory as require_memory
     from cartpole_dqn.components.ring import TransitionRing as TransitionRing
@@ -47,15 +53,21 @@ if TYPE_CHECKING:
     from cartpole_dqn.options import options_class as options_class
     from cartpole_dqn.options import part as part
     from cartpole_dqn.registry import Registry as Registry
+    from cartpole_dqn.rollout import Rollout as Rollout
     from cartpole_dqn.seeding import SeedTree as SeedTree
     from cartpole_dqn.seeding import generator_state as generator_state
     from cartpole_dqn.seeding import restore_generator as restore_generator
+    from cartpole_dqn.sweep_engine import SweepEngine as SweepEngine
+    from cartpole_dqn.sweep_engine import SweepEngineContext as SweepEngineContext
+    from cartpole_dqn.sweep_engine import Trial as Trial
+    from cartpole_dqn.sweep_engine import TrialEnd as TrialEnd
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "api": ("Run", "load", "train"),
-    "assembly": ("builtin_builder",),
+    "assembly": ("builtin_builder", "builtin_collection"),
+    "collection": ("Collected", "Collector", "CollectorContext", "Ending", "Fragment"),
     "components.exploration": ("EpsilonGreedy",),
     "components.memory": ("require_memory",),
     "components.ring": ("TransitionRing",),
@@ -85,7 +97,9 @@ _HOMES = {
     ),
     "options": ("Part", "check_options", "option", "options_class", "part"),
     "registry": ("Registry",),
+    "rollout": ("Rollout",),
     "seeding": ("SeedTree", "generator_state", "restore_generator"),
+    "sweep_engine": ("SweepEngine", "SweepEngineContext", "Trial", "TrialEnd"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -4,6 +4,7 @@
 * `assemble`: a configuration -> `Assembly`, the runner with everything it needs.
 * `make_policy`: a configuration -> an untrained policy that weights can be loaded into.
 * `make_builder`, `builtin_builder`: what `Context.build` calls.
+* `make_collector`: a configuration -> what steps its environments. `builtin_collection`: a small one, for tests.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ import torch
 from gymnasium import spaces
 
 from cartpole_dqn.checkpoint import taking_over, write_state
+from cartpole_dqn.collection import Collector, CollectorContext
 from cartpole_dqn.components.memory import available_bytes, keep_freed_memory, require_memory
 from cartpole_dqn.config import (
     RunConfig,
@@ -32,6 +35,7 @@ from cartpole_dqn.config import (
     parse_set,
     read_toml,
     require_sections,
+    to_toml,
 )
 from cartpole_dqn.environments import EnvFactory, complete_observation, frame_stack
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError
@@ -48,7 +52,6 @@ from cartpole_dqn.interfaces import (
     Policy,
     State,
 )
-from cartpole_dqn.lanes import Lanes
 from cartpole_dqn.observer_group import ObserverGroup
 from cartpole_dqn.options import changed, check_options, describe_options
 from cartpole_dqn.plugin_manager import PluginHost, load_plugins
@@ -194,6 +197,78 @@ def make_agent(config: RunConfig, host: PluginHost, observation_space: Any, acti
     return agent
 
 
+def make_collector(
+    config: RunConfig,
+    host: PluginHost,
+    factory: EnvFactory,
+    *,
+    clock: Callable[[], float],
+    warn: Callable[[str], None],
+) -> Collector:
+    """Return the configured collector, which may have opened environments or processes: close it.
+
+    Raises:
+        UserError: the agent needs lockstep and this collector has none, or it does not fit the configuration.
+    """
+    name, agent = config.collector["name"], config.agent["name"]
+    cls = host.registry.load("collector", name)
+    if getattr(host.registry.load("agent", agent), "needs_lockstep", False) and not getattr(cls, "lockstep", False):
+        raise UserError(
+            f"agent {agent} must choose every action itself, and collector {name} lets copies of its policy act: use "
+            f"--collector lockstep, or another agent."
+        )
+    given = {key: value for key, value in config.collector.items() if key != "name"}
+    chosen: Any = check_options(options_of_component(host.registry, "collector", name), given, where="collector")
+    context = CollectorContext(
+        config=to_toml(config),
+        num_envs=config.env.num_envs,
+        make_env=factory.make,
+        make_envs=factory.make_vector,
+        seed=config.seed,
+        clock=clock,
+        warn=warn,
+    )
+    with _blaming(host, "collector", name):
+        collector: Collector = cls(chosen, context)
+    return collector
+
+
+def builtin_collection(
+    num_envs: int = 2, seed: int = 0, warn: Callable[[str], None] = lambda text: None
+) -> tuple[CollectorContext, Agent]:
+    """Return what a collector is told, and an agent to collect for, for tests of collectors: built-in parts alone.
+
+    CartPole from its four numbers, episodes of at most 40 steps; updates of a few transitions by a small network.
+    """
+    host = load_plugins(allowed=())
+    flags: Table = {
+        "obs": "native",
+        "seed": seed,
+        "env": {"num_envs": num_envs, "time_limit": 40},
+        "agent": {
+            "learning_starts": 50,
+            "batch_size": 8,
+            "train_every": 4,
+            "network": {"hidden": [8]},
+            "replay": {"capacity": 2_000},
+        },
+    }
+    config, _ = resolve_config(host, preset="state", flags=flags)
+    factory = EnvFactory(config, host.registry)
+    env = factory.make()
+    env.close()
+    context = CollectorContext(
+        config=to_toml(config),
+        num_envs=num_envs,
+        make_env=factory.make,
+        make_envs=factory.make_vector,
+        seed=seed,
+        clock=time.monotonic,
+        warn=warn,
+    )
+    return context, make_agent(config, host, env.observation_space, env.action_space)
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device that `--device` names. Raises `UserError` where it is not there."""
     if name == "cuda" and not torch.cuda.is_available():
@@ -261,6 +336,7 @@ class Assembly:
     evaluator: Evaluator
     config: RunConfig
     agent: Agent
+    collector: Collector
 
     def close(self) -> None:
         """Close what the run opened."""
@@ -277,7 +353,7 @@ def assemble(
     plain: bool = False,
     extra_observers: Sequence[tuple[str, Observer]] = (),
 ) -> Assembly:
-    """Build environments, agent, observers and runner.
+    """Build collector, agent, observers and runner.
 
     Args:
         config: complete.
@@ -292,14 +368,15 @@ def assemble(
     keep_freed_memory()
     host.register_environments()
     factory = EnvFactory(config, host.registry)
-    envs = factory.make_vector()
+    warn = functools.partial(console.print, style="yellow", markup=False)
+    collector = make_collector(config, host, factory, clock=clock, warn=warn)
     try:
-        agent = make_agent(config, host, envs.single_observation_space, envs.single_action_space)
+        agent = make_agent(config, host, collector.observation_space, collector.action_space)
         where = None if folder is None else str(folder.path)
         context = ObserverContext(folder=where, console=console, clock=clock, plain=plain)
         observers = [*make_observers(config, host, context), *extra_observers]
     except BaseException:
-        envs.close()
+        collector.close(at_once=True)
         raise
     made = itertools.count()
     evaluator = Evaluator(
@@ -310,7 +387,7 @@ def assemble(
     )
     runner = Runner(
         agent=agent,
-        lanes=Lanes(envs, seed=config.seed),
+        collector=collector,
         schedule=Schedule(
             steps=config.steps,
             episodes=config.episodes,
@@ -322,12 +399,13 @@ def assemble(
             confirmations=config.evaluation.confirmations,
         ),
         hooks=_hooks(config, evaluator, folder, clock, used_components(config, host.registry)),
-        observers=ObserverGroup(observers, warn=lambda text: console.print(text, style="yellow", markup=False)),
+        observers=ObserverGroup(observers, warn=warn),
         clock=clock,
+        num_envs=config.env.num_envs,
         name=f"{config.agent['name']} on {config.env.id}, {config.obs}",
         folder=where,
     )
-    return Assembly(runner, evaluator, config, agent)
+    return Assembly(runner, evaluator, config, agent, collector)
 
 
 def solved_at(config: RunConfig) -> float | None:
@@ -379,6 +457,7 @@ def used_components(config: RunConfig, registry: Registry) -> dict[str, str]:
                 walk(info.part, table[info.name])
 
     walk("agent", config.agent)
+    walk("collector", config.collector)
     found = [registry.component(kind, name) for kind, name in dict.fromkeys(used)]
     return {f"{c.kind}/{c.name}": f"{c.distribution} {c.version}" for c in found}
 

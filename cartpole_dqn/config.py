@@ -28,6 +28,9 @@ Table = dict[str, Any]
 OptionsOf = Callable[[str, str], type]
 """(kind, name) -> the options class of that component; raises `UserError` for an unknown name."""
 
+_PARTS = {"agent": "dqn", "collector": "lockstep"}
+"""The parts that a run itself has: each one's kind, which is its key, and the name that it has by default."""
+
 
 @options_class
 class EnvConfig:
@@ -106,6 +109,9 @@ class RunConfig:
     env: EnvConfig = option(default_factory=EnvConfig, effect="the environment")
     observation: list[dict[str, Any]] = option(default_factory=list, effect="wrappers, in order")
     agent: dict[str, Any] = option(default_factory=lambda: {"name": "dqn"}, effect="the agent and its parts")
+    collector: dict[str, Any] = option(
+        default_factory=lambda: {"name": "lockstep"}, effect="what steps the environments"
+    )
     init: InitConfig = option(default_factory=InitConfig, effect="weights of another run to start from")
     evaluation: EvaluationConfig = option(default_factory=EvaluationConfig, effect="greedy episodes")
     checkpoint: CheckpointConfig = option(default_factory=CheckpointConfig, effect="saved state")
@@ -115,7 +121,7 @@ class RunConfig:
 
 
 def default_layer() -> Table:
-    """Return the lowest layer: every default outside the agent."""
+    """Return the lowest layer: every default outside the agent and the collector."""
     return to_table(RunConfig())
 
 
@@ -134,9 +140,9 @@ def merge_layers(layers: Sequence[Table], options_of: OptionsOf) -> tuple[Table,
     notes: list[str] = []
     for layer in layers:
         for key, value in layer.items():
-            if key == "agent":
-                below = merged.get("agent", {"name": "dqn"})
-                merged["agent"] = _merge_part("agent", "agent", below, value, options_of, notes)
+            if key in _PARTS:
+                below = merged.get(key, {"name": _PARTS[key]})
+                merged[key] = _merge_part(key, key, below, value, options_of, notes)
             else:
                 merged[key] = _merge_plain(merged.get(key), value)
     return merged, notes
@@ -158,6 +164,7 @@ def complete(table: Table, options_of: OptionsOf) -> RunConfig:
         raise ConfigError("obs: expected pixels or native, got nothing.")
     filled = to_table(config)
     filled["agent"] = fill_part("agent", config.agent, options_of, where="agent")
+    filled["collector"] = fill_part("collector", config.collector, options_of, where="collector")
     filled["observer"] = [
         fill_part("observer", entry, options_of, where=f"observer[{i}]") for i, entry in enumerate(config.observer)
     ]
@@ -166,7 +173,8 @@ def complete(table: Table, options_of: OptionsOf) -> RunConfig:
 
 def require_sections(table: Table, source: str) -> None:
     """Raise a `ConfigError` naming `source` where something that layers are chosen or merged by is of another kind."""
-    kinds = {"preset": str, "obs": str, "env": Mapping, "agent": Mapping, "observation": list, "observer": list}
+    kinds = {"preset": str, "obs": str, "env": Mapping, "observation": list, "observer": list}
+    kinds |= dict.fromkeys(_PARTS, Mapping)
     found = [(key, table[key], kind) for key, kind in kinds.items() if key in table]
     if isinstance(table.get("env"), Mapping) and "id" in table["env"]:
         found.append(("env.id", table["env"]["id"], str))

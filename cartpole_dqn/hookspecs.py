@@ -26,6 +26,7 @@ PROJECT = "cartpole_dqn"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""The decorator of a plugin's hooks."""
 
 
 @hookspec

@@ -49,6 +49,8 @@ class Transition(NamedTuple):
     env: int = 0
     next_mask: NDArray[np.bool_] | None = None
     """[A], True where an action is allowed at `next_obs`; None where the environments do not tell."""
+    priority: float | None = None
+    """The absolute TD error that whoever made the step found (Horgan et al. 2018); None where nobody did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,7 @@ class Network(nn.Module, abc.ABC):
     def td_loss(self, output: Tensor, next_output: Tensor, next_actions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Compare what was predicted with one step of lookahead: Huber loss of the TD error (Mnih et al. 2015).
 
-        delta = r + discount * Q'(s', a') - Q(s, a), loss = delta^2 / 2 where |delta| <= 1, else |delta| - 1/2.
+        delta = r + discount * Q'(s', a') - Q(s, a), loss = delta^2 / 2 where abs(delta) <= 1, else abs(delta) - 1/2.
 
         Args:
             output: [B, A, ...] of the online network at `batch.obs`, with gradients.
@@ -348,6 +350,8 @@ class Agent(abc.ABC):
     """Acts, observes what came of it, and learns."""
 
     Options: ClassVar[type]
+    needs_lockstep: ClassVar[bool] = False
+    """Whether it must choose every action itself, one step of all lanes after the other: see `Collector.lockstep`."""
 
     @abc.abstractmethod
     def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
@@ -355,14 +359,18 @@ class Agent(abc.ABC):
 
     @abc.abstractmethod
     def observe(self, transitions: Sequence[Transition]) -> None:
-        """Hear the step of every lane, in the order of lanes."""
+        """Hear steps, in each lane in the order in which they were made.
+
+        In lockstep these are one of every lane, in the order of lanes, for the last `act`. Other collectors hand over
+        any number of any lanes, whose actions somebody else chose.
+        """
 
     @abc.abstractmethod
     def learn(self) -> Mapping[str, float] | None:
-        """Learn as much as is due after that step; return figures such as `loss`, `q_mean`; None if none was."""
+        """Learn as much as is due after those steps; return figures such as `loss`, `q_mean`; None if none was."""
 
     def break_lane(self, env: int) -> None:
-        """Hear that the lane's episode could not be continued after a resume: a new one begins."""
+        """Hear that the lane's episode will not be continued, after a resume or a loss: a new one begins."""
 
     @abc.abstractmethod
     def policy(self) -> Policy:

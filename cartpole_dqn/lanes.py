@@ -9,28 +9,17 @@ were.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
+from cartpole_dqn.collection import Ending
 from cartpole_dqn.guard import EnvError, EnvTimeoutError
 from cartpole_dqn.interfaces import Obs, State, Transition
 from cartpole_dqn.seeding import Stream, episode_seed
 from cartpole_dqn.workers import WorkerEnvs
-
-
-@dataclass(frozen=True)
-class Ending:
-    """An episode that ended in `env`."""
-
-    env: int
-    seed: int
-    episode_return: float
-    length: int
-    terminated: bool
 
 
 class Lanes:
@@ -39,14 +28,16 @@ class Lanes:
     Args:
         envs: a vector environment with `AutoresetMode.DISABLED` and `Discrete` actions.
         seed: the run's seed.
+        first: the number of the first lane among all of the run, where these are some of them: for seeds alone.
     """
 
-    def __init__(self, envs: VectorEnv[Any, Any, Any], *, seed: int) -> None:
+    def __init__(self, envs: VectorEnv[Any, Any, Any], *, seed: int, first: int = 0) -> None:
         mode = envs.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.DISABLED:
             raise ValueError(f"Lanes needs a vector environment with AutoresetMode.DISABLED, got {mode}.")
         self._envs = envs
         self._seed = seed
+        self._first = first
         n = envs.num_envs
         self._episodes = [0] * n  # begun so far in each lane
         self._seeds = [0] * n
@@ -73,7 +64,7 @@ class Lanes:
     def begin(self, envs: Sequence[int]) -> None:
         """Begin a new episode in these lanes."""
         for env in envs:
-            self._seeds[env] = episode_seed(Stream.TRAIN, self._seed, env, self._episodes[env])
+            self._seeds[env] = episode_seed(Stream.TRAIN, self._seed, self._first + env, self._episodes[env])
             self._episodes[env] += 1
             self._actions[env] = []
             self._returns[env] = 0.0

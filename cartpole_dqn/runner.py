@@ -1,15 +1,16 @@
 """The loop over environment steps.
 
-`Runner` steps the lanes, lets the agent observe and learn, tells observers, and calls what it was given to evaluate,
-to keep the best model and to save. It knows interfaces and events only: no plugin host, no display, no files.
+`Runner` lets a collector bring steps and the agent observe and learn, tells observers, and calls what it was given to
+evaluate, to keep the best model and to save. It knows interfaces and events only: no plugin host, no display, no files.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from cartpole_dqn.collection import Collector, Ending
 from cartpole_dqn.components.memory import require_memory
 from cartpole_dqn.errors import RunError
 from cartpole_dqn.guard import EnvTimeoutError
@@ -25,7 +26,6 @@ from cartpole_dqn.interfaces import (
     RunStarted,
     State,
 )
-from cartpole_dqn.lanes import Ending, Lanes
 from cartpole_dqn.observer_group import ObserverGroup, said_by
 from cartpole_dqn.state_tree import bytes_of, find_not_finite
 
@@ -62,15 +62,16 @@ class Hooks:
 
 
 class Runner:
-    """Runs an agent in its lanes until the schedule's end, a stop request or an exception.
+    """Lets an agent learn from what a collector brings until the schedule's end, a stop request or an exception.
 
     Args:
         agent: acts, observes, learns.
-        lanes: the environments.
+        collector: steps the environments.
         schedule: when the run ends, and when it is evaluated and saved.
         hooks: what evaluates, keeps the best model and saves.
         observers: who is told.
         clock: seconds, monotonic.
+        num_envs: lanes, for observers.
         name: what is trained on what, for observers.
         folder: where the run is kept, for observers.
     """
@@ -79,24 +80,28 @@ class Runner:
         self,
         *,
         agent: Agent,
-        lanes: Lanes,
+        collector: Collector,
         schedule: Schedule,
         hooks: Hooks,
         observers: ObserverGroup,
         clock: Clock,
+        num_envs: int = 1,
         name: str = "",
         folder: str | None = None,
     ) -> None:
         self._agent = agent
-        self._lanes = lanes
+        self._collector = collector
         self._schedule = schedule
         self._hooks = hooks
         self._observers = observers
         self._clock = clock
+        self._num_envs = num_envs
         self._name = name
         self._folder = folder
         self._step = 0
         self._episode = 0
+        self._collected = num_envs  # steps of the last collection
+        self._figures: Mapping[str, float | str] = {}
         self._metrics: dict[str, float] = {}
         self._evaluated_at = -1
         self._best: Evaluation | None = None
@@ -122,7 +127,7 @@ class Runner:
     def request_stop(self, reason: str) -> None:
         """End the run in order after the step under way, which gets a bound. May be called from a signal handler."""
         self._stop_reason = self._stop_reason or reason
-        self._lanes.hurry()
+        self._collector.hurry()
 
     def run(self) -> RunEnded:
         """Run to the end.
@@ -135,11 +140,11 @@ class Runner:
             ended = self._run()
         except BaseException as error:
             self._observers.tell("run_failed", RunFailed(self._step, error))
-            self._close_lanes(at_once=not isinstance(error, Exception))
+            self._close_collector(at_once=not isinstance(error, Exception))
             if not isinstance(error, Exception):
                 raise
             raise self._as_run_error(error) from error
-        self._close_lanes()
+        self._close_collector()
         self._observers.tell("run_ended", ended)
         return ended
 
@@ -147,6 +152,7 @@ class Runner:
         """The run's state without what replays store. Taking it changes nothing."""
         return {
             "step": self._step,
+            "collected": self._collected,
             "episode": self._episode,
             "metrics": dict(self._metrics),
             "evaluated_at": self._evaluated_at,
@@ -156,7 +162,7 @@ class Runner:
             "confirmations": self._confirmations,
             "challenged": self._challenged,
             "seconds": dict(self._seconds),
-            "lanes": self._lanes.state_dict(),
+            "lanes": self._collector.state_dict(),
             "agent": self._agent.state_dict(),
             "observers": self._observers.state_dict(),
         }
@@ -174,11 +180,12 @@ class Runner:
         try:
             return self._load(state, replay)
         except BaseException:
-            self._close_lanes(at_once=True)
+            self._close_collector(at_once=True)
             raise
 
     def _load(self, state: State, replay: State | None) -> list[int]:
         self._step = int(state["step"])
+        self._collected = int(state.get("collected", self._num_envs))
         self._episode = int(state["episode"])
         self._metrics = {str(k): float(v) for k, v in state["metrics"].items()}
         self._evaluated_at = int(state["evaluated_at"])
@@ -198,7 +205,7 @@ class Runner:
                 mend="Close other programs, or resume on a machine with more memory.",
             )
             self._agent.load_replay_state_dict(replay)
-        lost = self._lanes.load_state_dict(state["lanes"])
+        lost = self._collector.load_state_dict(state["lanes"])
         for env in lost:
             self._agent.break_lane(env)
         self._observers.load_state_dict(state["observers"])
@@ -210,7 +217,7 @@ class Runner:
     def _run(self) -> RunEnded:
         try:
             if not self._resumed:
-                self._lanes.start()
+                self._collector.start()
             self._loop()
         except EnvTimeoutError as silence:
             if not self._stop_reason:
@@ -234,25 +241,30 @@ class Runner:
                 self._tell_ending(ending, progress)
             if endings:
                 began = self._clock()
-                self._lanes.begin([ending.env for ending in endings])
+                self._collector.begin([ending.env for ending in endings])
                 self._seconds["training"] += self._clock() - began
             if self._crossed(self._schedule.evaluate_every):
                 self._evaluate()
             if self._save_is_due():
                 self._save()
 
-    def _advance(self) -> list[Ending]:
-        actions = self._agent.act(self._lanes.obs, self._lanes.mask)
-        transitions, endings = self._lanes.step(actions)
-        self._agent.observe(transitions)
+    def _advance(self) -> Sequence[Ending]:
+        collected = self._collector.collect(self._agent)
+        self._collected = len(collected.transitions)
+        self._figures = collected.figures
+        for env in collected.broken:
+            self._agent.break_lane(env)
+        if not collected.transitions:
+            return ()
+        self._agent.observe(collected.transitions)
         figures = self._agent.learn()
         if figures is not None:
             self._metrics = dict(figures)
             for name, value in figures.items():
                 if name.endswith("loss") and not math.isfinite(value):
                     raise RunError(f"the agent's {name} became {value}.")
-        self._step += len(transitions)
-        return endings
+        self._step += self._collected
+        return collected.endings
 
     def _finish(self) -> RunEnded:
         if not self._stop_reason and self._schedule.evaluate_every and self._evaluated_at != self._step:
@@ -351,8 +363,8 @@ class Runner:
         return by_time or self._crossed(self._schedule.save_every_steps)
 
     def _crossed(self, every: int) -> bool:
-        """Whether the last step of the lanes reached a multiple of `every`."""
-        return every > 0 and self._step // every > (self._step - len(self._lanes)) // every
+        """Whether the last collection reached a multiple of `every`."""
+        return every > 0 and self._step // every > (self._step - self._collected) // every
 
     def _done(self) -> bool:
         steps, episodes = self._schedule.steps, self._schedule.episodes
@@ -370,9 +382,9 @@ class Runner:
         step = self._saved_at[0]
         return "No checkpoint was written yet." if step < 0 else f"The last checkpoint is of step {step}."
 
-    def _close_lanes(self, *, at_once: bool = False) -> None:
+    def _close_collector(self, *, at_once: bool = False) -> None:
         try:
-            self._lanes.close(at_once=at_once)
+            self._collector.close(at_once=at_once)
         except Exception as error:
             self._observers.warn(f"the environments could not be closed: {said_by(error)}")
 
@@ -386,12 +398,14 @@ class Runner:
             episodes=self._schedule.episodes,
             step=self._step,
             episode=self._episode,
-            num_envs=len(self._lanes),
+            num_envs=self._num_envs,
             replay_bytes=self._agent.nbytes,
         )
 
     def _progress(self) -> Progress:
-        return Progress(self._step, self._episode, self._seconds["training"], self._metrics, self._agent.status())
+        status = self._agent.status()
+        status = {**status, **self._figures} if self._figures else status
+        return Progress(self._step, self._episode, self._seconds["training"], self._metrics, status)
 
     def _tell_ending(self, ending: Ending, progress: Progress) -> None:
         self._episode += 1

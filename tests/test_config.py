@@ -59,6 +59,7 @@ KNOWN: dict[tuple[str, str], type] = {
     ("agent", "other"): OtherAgentOptions,
     ("replay", "ring"): RingOptions,
     ("replay", "tree"): TreeOptions,
+    ("collector", "lockstep"): NoOptions,
     ("observer", "display"): NoOptions,
     ("observer", "metrics"): NoOptions,
 }

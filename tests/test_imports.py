@@ -17,8 +17,8 @@ ROWS = [
     ["api", "initial_weights"],
     ["views"],
     ["studies"],
-    ["assembly", "environments"],
-    ["runner", "observer_group", "lanes", "workers", "guard", "evaluator"],
+    ["assembly", "environments", "rollout"],
+    ["runner", "observer_group", "lockstep", "lanes", "workers", "guard", "evaluator"],
     [
         "checkpoint",
         "run_folder",
@@ -36,7 +36,7 @@ ROWS = [
     ["wrappers"],
     ["testing"],
     ["config", "options", "presets"],
-    ["interfaces"],
+    ["interfaces", "collection", "sweep_engine"],
     ["seeding", "errors", "files"],
 ]
 ROW_OF = {name: row for row, names in enumerate(ROWS) for name in names}
@@ -86,7 +86,7 @@ def test_wrappers_stand_alone() -> None:
 
 
 def test_runner_knows_no_display_no_files_and_no_plugins() -> None:
-    for name in ("runner.py", "observer_group.py", "lanes.py", "workers.py"):
+    for name in ("runner.py", "observer_group.py", "lockstep.py", "lanes.py", "workers.py"):
         text = (PACKAGE / name).read_text()
         for word in ("import pluggy", "import rich", "from rich", "pathlib", "open("):
             assert word not in text, f"{name} mentions {word}"

@@ -111,7 +111,7 @@ def test_both_networks_get_the_weights_and_nothing_else_changes(here: Path) -> N
     assert config.init.weights == initial.checksum
     assert initial.label == "the weights of first (last, trained for 40 steps)"
     fresh.close()
-    fresh.runner._close_lanes()
+    fresh.collector.close()
 
 
 def test_best_is_what_evaluation_kept(here: Path) -> None:

@@ -187,7 +187,7 @@ def try_many(sound: Path, config: RunConfig, seeds: range) -> None:
             was_refused = refused(lambda broken=broken: policy.load_state_dict(broken["policy"]), sound, seed)
         count += was_refused
     if made is not None:
-        made.runner._lanes.close()
+        made.collector.close()
     assert 0.4 * len(seeds) < count < 0.99 * len(seeds), f"{count} of {len(seeds)} were refused"
 
 

@@ -20,11 +20,12 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from cartpole_dqn import builtin_builder, workers
 from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions
+from cartpole_dqn.collection import Collected, CollectorContext
 from cartpole_dqn.errors import RunError, UserError
 from cartpole_dqn.evaluator import Evaluator
 from cartpole_dqn.guard import EnvTimeoutError
 from cartpole_dqn.interfaces import Checkpoint, Context, Evaluation, Observer, Policy, State, Transition
-from cartpole_dqn.lanes import Lanes
+from cartpole_dqn.lockstep import Lockstep, LockstepOptions
 from cartpole_dqn.observer_group import ObserverGroup
 from cartpole_dqn.options import check_options
 from cartpole_dqn.runner import Hooks, Runner, Schedule
@@ -83,6 +84,19 @@ def make_agent(seed: int, num_envs: int) -> DqnAgent:
         return DqnAgent(check_options(DqnOptions, table, where=""), context)
 
 
+def lockstep(envs: Any, seed: int = 0) -> Lockstep:
+    context = CollectorContext(
+        config="",
+        num_envs=envs.num_envs,
+        make_env=cartpole,
+        make_envs=lambda: envs,
+        seed=seed,
+        clock=Clock(),
+        warn=print,
+    )
+    return Lockstep(LockstepOptions(), context)
+
+
 def make_runner(
     *observers: Observer,
     seed: int = 0,
@@ -90,13 +104,15 @@ def make_runner(
     hooks: Hooks | None = None,
     warnings: list[str] | None = None,
     agent: Any = None,
+    collector: Any = None,
     **schedule: Any,
 ) -> Runner:
-    lanes = Lanes(SyncVectorEnv([cartpole] * num_envs, autoreset_mode=AutoresetMode.DISABLED), seed=seed)
+    envs = SyncVectorEnv([cartpole] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
     warn = (warnings if warnings is not None else []).append
     return Runner(
         agent=agent or make_agent(seed, num_envs),
-        lanes=lanes,
+        collector=collector or lockstep(envs, seed),
+        num_envs=num_envs,
         schedule=Schedule(**schedule),
         hooks=hooks or Hooks(),
         observers=ObserverGroup([(f"o{i}", o) for i, o in enumerate(observers)], warn),
@@ -284,10 +300,9 @@ def test_an_agent_hears_which_episodes_were_lost(with_replay: bool) -> None:
         envs = SyncVectorEnv([lambda: Jittering(cartpole())] * 2, autoreset_mode=AutoresetMode.DISABLED)
         observers = ObserverGroup([], [].append)
         schedule = Schedule(steps=steps)
-        lanes = Lanes(envs, seed=0)
-        hooks = Hooks()
+        collector, hooks = lockstep(envs), Hooks()
         return Runner(
-            agent=agent, lanes=lanes, schedule=schedule, hooks=hooks, observers=observers, clock=Clock()
+            agent=agent, collector=collector, schedule=schedule, hooks=hooks, observers=observers, clock=Clock()
         ), agent
 
     first, agent = made(10)
@@ -482,7 +497,7 @@ def make_sleepy_runner(
     envs = WorkerEnvs([lambda: Asleep(mark)] * 2, step_timeout=step_timeout)
     return Runner(
         agent=make_agent(0, 2),
-        lanes=Lanes(envs, seed=0),
+        collector=lockstep(envs),
         schedule=Schedule(steps=1000, save_every_steps=20),
         hooks=Hooks(save=saving(saved)),
         observers=ObserverGroup([(f"o{i}", o) for i, o in enumerate(observers)], warnings.append),
@@ -554,7 +569,7 @@ def test_environments_that_do_not_close_do_not_fail_a_finished_run() -> None:
 
     warnings: list[str] = []
     runner = make_runner(steps=20, warnings=warnings)
-    runner._lanes._envs.envs[0] = Clinging(cartpole())  # type: ignore[attr-defined]
+    runner._collector._envs.envs[0] = Clinging(cartpole())  # type: ignore[attr-defined]
     assert runner.run().reason == "done"
     assert warnings == ["the environments could not be closed: OSError: busy"]
 
@@ -589,3 +604,103 @@ def test_seconds_are_said_apart() -> None:
     assert ended.evaluation_seconds == 2.0
     assert ended.checkpoint_seconds == 3.0
     assert 60 <= ended.progress.seconds <= 80
+
+
+class Bursts(Lockstep):
+    """Brings seven steps of every lane at once; sometimes nothing; now and then a lane breaks."""
+
+    count = 0
+    broken: Sequence[int] = ()
+
+    def collect(self, agent: Any) -> Collected:
+        self.count += 1
+        if self.count % 5 == 0:
+            return Collected(figures={"waiting": "yes"})
+        brought = []
+        for _ in range(7):
+            brought.append(super().collect(agent))
+            if brought[-1].endings:
+                self.lanes.begin([ending.env for ending in brought[-1].endings])
+        if self.count == 4:
+            self.broken = [1]
+            self.lanes.begin([1])
+            return Collected([s for c in brought for s in c.transitions], broken=())
+        broken, self.broken = self.broken, ()
+        return Collected(
+            [step for c in brought for step in c.transitions],
+            [ending for c in brought for ending in c.endings],
+            broken,
+            {"waiting": "no", "epsilon": 0.25},
+        )
+
+    def begin(self, envs: Sequence[int]) -> None:
+        pass
+
+
+def make_bursts(num_envs: int = 2) -> Bursts:
+    envs = SyncVectorEnv([cartpole] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+    made = lockstep(envs)
+    made.__class__ = Bursts
+    assert isinstance(made, Bursts)
+    return made
+
+
+def test_a_collector_may_bring_any_number_of_steps_and_none() -> None:
+    seen = Recorder()
+    saved: list[int] = []
+    agent = make_agent(0, 2)
+    agent.__class__ = Broken
+    assert isinstance(agent, Broken)
+    evaluated: list[int] = []
+
+    def evaluate(policy: Policy, step: int) -> Evaluation:
+        evaluated.append(step)
+        return Evaluation(step, (1.0,), (1,), "select", 0.0)
+
+    runner = make_runner(
+        seen,
+        num_envs=2,
+        agent=agent,
+        collector=make_bursts(),
+        hooks=Hooks(evaluate=evaluate, save=saving(saved)),
+        steps=140,
+        evaluate_every=30,
+        save_every_steps=50,
+    )
+    runner.run()
+    steps = [p.step for p in seen.of("updated")]
+    assert steps == [14, 28, 42, 56, 56, 70, 84, 98, 112, 112, 126, 140]
+    assert saved == [56, 112, 140], "the first collection at or behind each multiple"
+    assert evaluated == [42, 70, 98, 126, 140], "once each, also where nothing was collected next"
+    assert agent.lanes == [1]
+    told = [p.status for p in seen.of("updated")]
+    assert [status.get("waiting") for status in told[3:6]] == [None, "yes", "no"]
+    assert told[0]["epsilon"] == 0.25, "what the collector tells stands in place of what the agent tells"
+    assert told[-1]["updates"] > 100
+
+
+def test_a_resumed_run_knows_how_many_steps_the_last_collection_brought() -> None:
+    def made(evaluate: Any, steps: int) -> Runner:
+        hooks = Hooks(evaluate=evaluate)
+        return make_runner(num_envs=2, collector=make_bursts(), hooks=hooks, steps=steps, evaluate_every=40)
+
+    first = made(lambda policy, step: first.request_stop("SIGINT"), 140)
+    assert first.run().progress.step == 42
+    state = copy.deepcopy(first.state_dict())
+    assert state["collected"] == 14
+    evaluated: list[int] = []
+
+    def evaluate(policy: Policy, step: int) -> Evaluation:
+        evaluated.append(step)
+        return Evaluation(step, (1.0,), (1,), "select", 0.0)
+
+    resumed = made(evaluate, 60)
+    resumed.load_state_dict(state, copy.deepcopy(first._agent.replay_state_dict()))
+    resumed.run()
+    assert evaluated[0] == 42
+    # As checkpoints were before there were collectors.
+    del state["collected"]
+    older = made(evaluate, 60)
+    older.load_state_dict(state, None)
+    assert older._collected == 2
+    older._close_collector()

@@ -101,7 +101,7 @@ class DqnAgent(Agent):
         self._explore_generator = context.seeds.torch("explore")
         self._noise_generator = context.seeds.torch("noise")
         self._learn_from = max(options.learning_starts, options.batch_size)
-        self._steps = 0  # actions taken, over all lanes
+        self._steps = 0  # steps observed, over all lanes
         self._updates = 0
         self._episodes = 0
         self._episodes_ended = 0  # of those, not yet told to the target update
@@ -119,7 +119,6 @@ class DqnAgent(Agent):
             return values if mask is None else values.masked_fill(~allowed, -math.inf)
 
         actions = self._exploration.select(q, self._steps, self._explore_generator, allowed)
-        self._steps += len(obs)
         chosen: NDArray[np.int64] = actions.numpy()
         return chosen
 
@@ -128,6 +127,7 @@ class DqnAgent(Agent):
         for transition in transitions:
             self._replay.add(transition)
             self._episodes_ended += transition.terminated or transition.truncated
+        self._steps += len(transitions)
         self._steps_waiting += len(transitions)
 
     def learn(self) -> Mapping[str, float] | None:

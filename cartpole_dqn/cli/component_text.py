@@ -26,6 +26,7 @@ _FLAGS = {
     "optimiser": "--optimiser",
     "agent": "--agent",
     "observer": "--observer",
+    "collector": "--collector",
     "preset": "--preset",
 }
 _FIELDS = {kind: kind.replace("-", "_") for kind in ("replay", "network", "target-update", "exploration", "optimiser")}
@@ -70,9 +71,10 @@ def example(component: Component, rows: list[tuple[str, ...]]) -> str:
     if component.kind not in _FLAGS:
         return f"cartpole-dqn run --set {component.kind}.name={component.name}"
     command = f"cartpole-dqn run {_FLAGS[component.kind]} {component.name}"
-    place = "agent" if component.kind == "agent" else f"agent.{_FIELDS.get(component.kind, '')}"
+    own = component.kind in ("agent", "collector")
+    place = component.kind if own else f"agent.{_FIELDS.get(component.kind, '')}"
     plain = [row for row in rows if re.fullmatch(r"-?[\d.e-]+", row[2])]
-    if plain and component.kind in ("agent", *_FIELDS):
+    if plain and (own or component.kind in _FIELDS):
         command += f" --set {place}.{plain[0][0]}={plain[0][2]}"
     return command
 

@@ -31,7 +31,7 @@ _OWN = "cartpole-dqn"
 _KIND_HELP = f"One of {', '.join(KINDS)}."
 
 
-@app.command("list")
+@app.command("list", epilog="Examples: cartpole-dqn plugins list   |   cartpole-dqn plugins list --all --kind replay")
 def list_plugins(
     ctx: typer.Context,
     every: Annotated[bool, typer.Option("--all", help="Show the built-in components too.")] = False,
@@ -65,7 +65,10 @@ def list_plugins(
         _say("The built-in components are left out; --all shows them.")
 
 
-@app.command("show")
+@app.command(
+    "show",
+    epilog="Examples: cartpole-dqn plugins show replay/uniform   |   cartpole-dqn plugins show network/conv",
+)
 def show(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME|KIND/NAME", help="A component, or a plugin.")],
@@ -85,7 +88,11 @@ def show(
             print_table(*block)
 
 
-@app.command("check")
+@app.command(
+    "check",
+    epilog="Examples: cartpole-dqn plugins check replay uniform   |   "
+    "cartpole-dqn plugins check exploration linear --set steps=100",
+)
 def check(
     ctx: typer.Context,
     kind: Annotated[str, typer.Argument(metavar="KIND", help=_KIND_HELP)],
@@ -102,10 +109,11 @@ def check(
     Registry.require_kind(kind)
     subject, options = _subject(ctx, kind, target), _options(settings or [])
     from cartpole_dqn import testing  # late: it imports torch
-    from cartpole_dqn.assembly import make_builder
+    from cartpole_dqn.assembly import builtin_collection, make_builder
 
     testing.checks_for(kind)  # says in words which kinds there are checks for
-    results = testing.run_checks(kind, subject, options, builder=make_builder(ctx.obj.host()))
+    builder = make_builder(ctx.obj.host())
+    results = testing.run_checks(kind, subject, options, builder=builder, surroundings=builtin_collection)
     for result in results:
         line = f"{'passed' if result.passed else 'FAILED'}  {result.name}"
         print(line if result.passed else f"{line}: {result.message}")
@@ -115,7 +123,11 @@ def check(
     _say(f"All {len(results)} checks of {kind} {target} passed.")
 
 
-@app.command("new")
+@app.command(
+    "new",
+    epilog="Examples: cartpole-dqn plugins new my-replay   |   "
+    "cartpole-dqn plugins new my-parts --kind network --kind exploration",
+)
 def new(
     ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder; new, or empty.")],

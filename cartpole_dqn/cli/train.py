@@ -71,6 +71,10 @@ def run(
     target_update: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_PARTS)] = None,
     exploration: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_PARTS)] = None,
     optimiser: Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_PARTS)] = None,
+    collector: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", rich_help_panel=_PARTS, help="What steps the environments; not the agent's."),
+    ] = None,
 ) -> None:
     """Train an agent, watch it live, keep a run folder."""
     if steps is not None and episodes is not None:
@@ -96,6 +100,7 @@ def run(
         "checkpoint": _given(save_replay=save_replay),
         "evaluation": _given(until_solved=until_solved),
         "agent": {**_given(name=agent), **agent_table},
+        "collector": _given(name=collector),
         "init": _init(init_from, init_last),
     }
     flags = {key: value for key, value in flags.items() if value not in (None, {})}

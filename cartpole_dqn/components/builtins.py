@@ -73,7 +73,14 @@ _AGENTS = (("dqn", "cartpole_dqn.agents.dqn:DqnAgent", "deep Q-learning with a t
 
 _OBSERVERS = (
     ("display", "cartpole_dqn.observers.display:Display", "a live panel in the terminal, or plain lines"),
+    ("notebook", "cartpole_dqn.observers.notebook:Notebook", "the same below a notebook's cell, drawn over and over"),
     ("metrics", "cartpole_dqn.observers.metrics:Metrics", "metrics.csv and metrics.jsonl in the run folder"),
+)
+
+_SWEEP_ENGINES = (("local", "cartpole_dqn.studies.local_engine:LocalEngine", "trials on this machine, a process each"),)
+
+_COLLECTORS = (
+    ("lockstep", "cartpole_dqn.lockstep:Lockstep", "steps all environments together, in the run's own process"),
 )
 
 _PRESETS = (
@@ -100,6 +107,8 @@ _CLASSES = {
     "optimiser": _OPTIMISERS,
     "agent": _AGENTS,
     "observer": _OBSERVERS,
+    "collector": _COLLECTORS,
+    "sweep-engine": _SWEEP_ENGINES,
 }
 
 

@@ -153,7 +153,7 @@ class TransitionRing:
                 lane's last `next_obs` although its episode went on, or frames that do not move on by one. Nothing was
                 stored then.
         """
-        obs, action, reward, next_obs, terminated, truncated, env, next_mask = transition
+        obs, action, reward, next_obs, terminated, truncated, env, next_mask, _ = transition
         self._check_lane(env)
         check_obs(obs, "obs", self._shape, self._dtype)
         check_obs(next_obs, "next_obs", self._shape, self._dtype)

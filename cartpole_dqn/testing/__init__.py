@@ -1,23 +1,25 @@
 """The conformance kit: proves that a part keeps the contracts of `cartpole_dqn.interfaces`.
 
-A plugin's test calls one function with its class and the options that it wants tried:
+A plugin's test calls one function with its class and the options that it wants tried::
 
     from cartpole_dqn.testing import check_replay
 
     def test_contract():
         check_replay(NewestReplay, share=0.5)
 
-or, for a test a contract, lets pytest name each:
+or, for a test a contract, lets pytest name each::
 
     @pytest.mark.parametrize("check", checks_for("replay"), ids=lambda check: check.__name__)
     def test_contract(check):
         check(NewestReplay, share=0.5)
 
 An agent also takes what builds its parts, `check_agent(MyAgent, cartpole_dqn.builtin_builder())`, and a network may be
-given the only space that it is made for, `check_network(MyNetwork, Box(0, 255, (84, 84, 4), np.uint8))`.
+given the only space that it is made for, `check_network(MyNetwork, Box(0, 255, (84, 84, 4), np.uint8))`. A collector is
+checked in surroundings, `check_collector(MyCollector, cartpole_dqn.builtin_collection)`.
 
 * `check_replay`, `check_network`, `check_target_update`, `check_exploration`, `check_optimiser`, `check_agent`,
-  `check_observer`, `check_wrapper`: every check of a kind; one `AssertionError` names all that failed.
+  `check_observer`, `check_collector`, `check_sweep_engine`, `check_wrapper`: every check of a kind; one
+  `AssertionError` names all that failed.
 * `checks_for`: a kind's checks as functions, each named after what it holds a part to.
 * `run_checks`: runs them and returns a `CheckResult` each, for commands.
 
@@ -34,23 +36,27 @@ from cartpole_dqn.errors import UserError, did_you_mean
 from cartpole_dqn.interfaces import Build
 from cartpole_dqn.testing._contract import Check, CheckResult, Contract
 from cartpole_dqn.testing.agent import AGENT, check_agent
+from cartpole_dqn.testing.collector import COLLECTOR, Surroundings, check_collector
 from cartpole_dqn.testing.exploration import EXPLORATION, check_exploration
 from cartpole_dqn.testing.network import NETWORK, check_network
 from cartpole_dqn.testing.observer import OBSERVER, check_observer
 from cartpole_dqn.testing.optimiser import OPTIMISER, check_optimiser
 from cartpole_dqn.testing.replay import check_replay
 from cartpole_dqn.testing.replay_sampling import REPLAY  # with the checks of both halves
+from cartpole_dqn.testing.sweep_engine import SWEEP_ENGINE, check_sweep_engine
 from cartpole_dqn.testing.target_update import TARGET_UPDATE, check_target_update
 from cartpole_dqn.testing.wrapper import WRAPPER, check_wrapper
 
 __all__ = [
     "CheckResult",
     "check_agent",
+    "check_collector",
     "check_exploration",
     "check_network",
     "check_observer",
     "check_optimiser",
     "check_replay",
+    "check_sweep_engine",
     "check_target_update",
     "check_wrapper",
     "checks_for",
@@ -59,7 +65,18 @@ __all__ = [
 
 _CONTRACTS: dict[str, Contract[Any]] = {
     contract.kind: contract
-    for contract in (REPLAY, NETWORK, TARGET_UPDATE, EXPLORATION, OPTIMISER, AGENT, OBSERVER, WRAPPER)
+    for contract in (
+        REPLAY,
+        NETWORK,
+        TARGET_UPDATE,
+        EXPLORATION,
+        OPTIMISER,
+        AGENT,
+        OBSERVER,
+        COLLECTOR,
+        SWEEP_ENGINE,
+        WRAPPER,
+    )
 }
 
 
@@ -73,7 +90,12 @@ def checks_for(kind: str) -> list[Check]:
 
 
 def run_checks(
-    kind: str, cls: Any, table: Mapping[str, Any] | None = None, *, builder: Build | None = None
+    kind: str,
+    cls: Any,
+    table: Mapping[str, Any] | None = None,
+    *,
+    builder: Build | None = None,
+    surroundings: Surroundings | None = None,
 ) -> list[CheckResult]:
     """Run every check of a kind, whatever the others say.
 
@@ -82,12 +104,14 @@ def run_checks(
         cls: the class; for a wrapper also a factory of wrapped environments.
         table: values of `cls.Options` (for a wrapper, arguments besides the environment).
         builder: builds an agent's parts.
+        surroundings: makes what a collector is told, and an agent.
 
     Raises:
         UserError: the kit has no checks for that kind.
     """
     contract = _contract(kind)
-    given = (cls, builder) if kind == "agent" else (cls,)
+    beside: dict[str, Any] = {"agent": builder, "collector": surroundings}
+    given = (cls, beside[kind]) if kind in beside else (cls,)
     return contract.run(*given, **(table or {}))
 
 

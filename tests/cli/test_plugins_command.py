@@ -166,7 +166,7 @@ def test_list_all_and_kind_choose_rows(install: Callable[..., None], invoke: Inv
     both = rows(invoke("list", "--all", "--kind", "target-update").stdout)[1:]
     assert [row[0] for row in both] == ["acme", "hard", "linear", "soft"]
     everything = invoke("list", "--all")
-    assert {row[1] for row in rows(everything.stdout)[1:]} >= set(KINDS) - {"collector", "sweep-engine"}
+    assert {row[1] for row in rows(everything.stdout)[1:]} >= set(KINDS)
     assert everything.stderr == ""
     nothing = invoke("list", "--kind", "replay")
     assert nothing.stdout == ""
@@ -293,7 +293,8 @@ def test_show_a_component_that_cannot_be_loaded(install: Callable[..., None], in
         ("agent", [("gamma", "float", "0.99")], "cartpole-dqn run --agent a --set agent.gamma=0.99"),
         ("observer", [("every", "int", "1")], "cartpole-dqn run --observer a"),
         ("sweep-engine", [], "cartpole-dqn sweep --engine a"),
-        ("collector", [], "cartpole-dqn run --set collector.name=a"),
+        ("collector", [], "cartpole-dqn run --collector a"),
+        ("collector", [("every", "int", "1")], "cartpole-dqn run --collector a --set collector.every=1"),
     ],
 )
 def test_example_commands(kind: str, rows: list[tuple[str, ...]], text: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -80,6 +80,8 @@ class HierarchicalAgent(Agent):
 
     `_heard` holds what came of the steps of the environments until `learn`.
     """
+
+    needs_lockstep: ClassVar[bool] = True  # a lane's goal is set where it acts, and read where it observes
 
     def __init__(self, options: HierarchyOptions, context: Context) -> None:
         self._context = context

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -61,6 +62,7 @@ class PrioritizedReplay(ReplayBuffer):
     """Samples transition i with the probability P(i) = p_i / sum_k p_k, where p = (|delta| + eps)^alpha.
 
     A new transition has the largest p told so far (1 before any was): it is learned from soon, whatever its error is.
+    One that brings a priority of its own, the |delta| that whoever collected it found, has that (Horgan et al. 2018).
     A batch of K is drawn one from each K-th part of all priorities laid end to end.
 
     Weights are (N P(i))^-beta, divided by the largest in the batch: N and the sum cancel out, which leaves
@@ -80,6 +82,7 @@ class PrioritizedReplay(ReplayBuffer):
         self._options = options
         self.ring = _make_ring(options.capacity, context)
         self._priorities = SumTree(self.ring.capacity)
+        self._told: list[deque[float | None]] = [deque() for _ in range(context.num_envs)]
         self._largest = 1.0
         self._batches = 0
         self._generator = context.seeds.numpy("sample")
@@ -91,14 +94,19 @@ class PrioritizedReplay(ReplayBuffer):
         return start + (1.0 - start) * min(1.0, self._batches / self._options.beta_steps)
 
     def add(self, transition: Transition) -> None:
-        """See `ReplayBuffer` and `TransitionRing.append`."""
+        """See `ReplayBuffer` and `TransitionRing.append`. Raises `RunError` where its priority is not finite."""
+        error = transition.priority
+        if error is not None:
+            _require_finite(np.array([error]))
         added, removed = self.ring.append(transition)
-        self._follow(added, removed)
+        # A lane's transitions become valid in the order in which they were added: n steps later, or at its end.
+        self._told[transition.env].append(error)
+        self._follow(transition.env, added, removed)
 
     def break_lane(self, env: int) -> None:
         """See `ReplayBuffer`."""
         added, removed = self.ring.break_lane(env)
-        self._follow(added, removed)
+        self._follow(env, added, removed)
 
     def sample(self, batch_size: int) -> Batch:
         """Choose `batch_size` transitions; one may come twice. Raises `ValueError` while there are none."""
@@ -131,14 +139,23 @@ class PrioritizedReplay(ReplayBuffer):
         known = self.ring.valid(indices)
         if not known.any():
             return
-        priorities = (np.abs(errors[known]) + self._options.eps) ** self._options.alpha
-        self._priorities.set(self.ring.slots_of(indices)[known], priorities)
+        self._prioritise(self.ring.slots_of(indices)[known], errors[known])
+
+    def _prioritise(self, slots: NDArray[np.int64], errors: NDArray[np.float64]) -> None:
+        priorities = (np.abs(errors) + self._options.eps) ** self._options.alpha
+        self._priorities.set(slots, priorities)
         self._largest = max(self._largest, float(priorities.max()))
 
-    def _follow(self, added: Sequence[int], removed: Sequence[int]) -> None:
-        """Give slots that hold a new transition the largest priority, and those that hold none now nothing."""
-        if added:
-            self._priorities.set(added, self._largest)
+    def _follow(self, env: int, added: Sequence[int], removed: Sequence[int]) -> None:
+        """Give slots that hold a new transition its own or the largest priority, those that hold none now nothing."""
+        told = [self._told[env].popleft() for _ in added]
+        plain = [slot for slot, error in zip(added, told, strict=True) if error is None]
+        if plain:
+            self._priorities.set(plain, self._largest)
+        if len(plain) < len(added):
+            known = [(slot, error) for slot, error in zip(added, told, strict=True) if error is not None]
+            slots, errors = zip(*known, strict=True)
+            self._prioritise(np.array(slots, dtype=np.int64), np.array(errors, dtype=np.float64))
         if removed:
             self._priorities.set(removed, 0.0)
 
@@ -156,8 +173,13 @@ class PrioritizedReplay(ReplayBuffer):
         return self.ring.nbytes + self._priorities.nbytes
 
     def state_dict(self) -> State:
-        """`ring` is large; `priorities` [capacity] float64 has 0 where a slot holds no transition."""
+        """`ring` is large; `priorities` [capacity] float64 has 0 where a slot holds no transition.
+
+        `told`, where there is any, are each lane's TD errors that came with steps which are not complete yet.
+        """
+        some = any(error is not None for lane in self._told for error in lane)
         return {
+            **({"told": [list(lane) for lane in self._told]} if some else {}),
             "ring": self.ring.state_dict(),
             "priorities": self._priorities.values,
             "largest": self._largest,
@@ -176,13 +198,27 @@ class PrioritizedReplay(ReplayBuffer):
             )
         if not (0 < largest < math.inf and batches >= 0 and _all_finite(priorities) and priorities.min() >= 0):
             raise ValueError("replay prioritized: the saved priorities are out of range; the state is damaged.")
+        told = _checked_told(state)
         self.ring.load_state_dict(state["ring"])
         slots = np.arange(self.capacity)
         if not np.array_equal(priorities > 0, self.ring.indices_in(slots) >= 0):
             raise ValueError("replay prioritized: the saved priorities are of other transitions; the state is damaged.")
         self._priorities.set(slots, priorities)
+        self._told = [deque(lane) for lane in told]
         self._largest, self._batches = largest, batches
         restore_generator(self._generator, state["generator"])
+
+
+def _checked_told(state: State) -> list[list[float | None]]:
+    """Return the TD errors that came with each lane's steps not complete yet; None for each that had none."""
+    waiting = [len(rewards) for rewards in state["ring"]["pending"]]
+    if "told" not in state:
+        return [[None] * count for count in waiting]
+    told = [[None if error is None else float(error) for error in lane] for lane in state["told"]]
+    known = np.array([error for lane in told for error in lane if error is not None])
+    if [len(lane) for lane in told] != waiting or not _all_finite(known):
+        raise ValueError("replay prioritized: the saved TD errors are not those of the steps; the state is damaged.")
+    return told
 
 
 def _make_ring(capacity: int, context: Context) -> TransitionRing:

@@ -256,3 +256,60 @@ def test_a_capacity_that_is_too_small_or_too_large_is_refused() -> None:
         make(capacity=20, num_envs=4, n_step=5)
     with pytest.raises(UserError, match=r"with 1000000000000 slots of float32 \[2\] would take .*smaller capacity"):
         make(capacity=10**12)
+
+
+# Priorities that come with transitions --------------------------------------------------------------------------------
+
+
+def priorities(replay: PrioritizedReplay) -> dict[int, float]:
+    """The priority of each valid transition of the only lane, by its time."""
+    values = replay._priorities.values
+    return {int(index): float(value) for index, value in zip(replay.ring._stamps, values, strict=True) if index >= 0}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.none() | st.floats(0, 100, width=32), min_size=1, max_size=40), st.integers(1, 4), st.booleans())
+def test_a_transition_that_brings_its_error_has_that_and_any_other_the_largest(
+    errors: list[float | None], n_step: int, end: bool
+) -> None:
+    replay = make(n_step=n_step, alpha=0.5, eps=0.01, capacity=200)
+    expected: dict[int, float] = {}
+    largest, last = 1.0, len(errors) - 1
+    for time, error in enumerate(errors):
+        obs, next_obs = (np.array([0, time + i], np.float32) for i in range(2))
+        replay.add(Transition(obs, 0, 1.0, next_obs, end and time == last, False, 0, None, error))
+        # What this step completed: the one n steps ago, and at an end all that wait.
+        first = max(0, time - n_step + 1)
+        done = range(first, time + 1) if end and time == last else range(first, first + (time >= n_step - 1))
+        told = {index: (errors[index] + 0.01) ** 0.5 for index in done if errors[index] is not None}  # type: ignore[operator]
+        expected |= {index: largest for index in done} | told
+        largest = max([largest, *told.values()])
+    assert priorities(replay) == pytest.approx(expected)
+
+
+def test_errors_of_steps_under_way_are_saved() -> None:
+    replay, plain = make(n_step=3), make(n_step=3)
+    for time in range(5):
+        obs, next_obs = (np.array([0, time + i], np.float32) for i in range(2))
+        replay.add(Transition(obs, 0, 1.0, next_obs, False, False, 0, None, float(time)))
+        plain.add(Transition(obs, 0, 1.0, next_obs, False, False))
+    assert replay.state_dict()["told"] == [[3.0, 4.0]]
+    assert "told" not in plain.state_dict(), "a replay that never hears of errors saves what it always did"
+    again = make(n_step=3)
+    again.load_state_dict(copy.deepcopy(replay.state_dict()))
+    for one in (replay, again):
+        one.break_lane(0)
+    assert priorities(again) == priorities(replay)
+    assert priorities(replay)[4] == pytest.approx((4.0 + 1e-6) ** 0.6)
+    broken = copy.deepcopy(plain.state_dict())
+    broken["told"] = [[1.0]]
+    with pytest.raises(ValueError, match="the state is damaged"):
+        make(n_step=3).load_state_dict(broken)
+
+
+def test_an_error_that_is_not_finite_is_refused() -> None:
+    replay = make()
+    obs = np.zeros(2, np.float32)
+    with pytest.raises(RunError, match="1 of 1 TD errors are not finite, the first is nan"):
+        replay.add(Transition(obs, 0, 1.0, obs, False, False, 0, None, math.nan))
+    assert len(replay) == 0

@@ -1,0 +1,348 @@
+"""`sweep`: many settings, many seeds, several runs at once."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError
+
+if TYPE_CHECKING:
+    from cartpole_dqn.cli.session import Session
+    from cartpole_dqn.config import RunConfig
+    from cartpole_dqn.plugin_manager import PluginHost
+    from cartpole_dqn.studies.sweep import Sweep, SweepView
+    from cartpole_dqn.studies.sweep_plan import SweepPlan
+    from cartpole_dqn.sweep_engine import SweepEngine, SweepEngineContext
+
+SWEEP_EXAMPLES = (
+    "Examples: cartpole-dqn sweep --obs state --seeds 10   |   "
+    "cartpole-dqn sweep --obs state --grid agent.optimiser.lr=1e-3,5e-4 --grid agent.n_step=1,3 --out lr   |   "
+    "cartpole-dqn sweep --obs state --random 20 --space ranges.toml   |   cartpole-dqn sweep --resume lr"
+)
+
+_SEEDS = 5
+_BASE, _WHAT, _HOW = "What every trial has", "Settings and seeds", "How they run"
+
+
+def sweep(
+    ctx: typer.Context,
+    obs: Annotated[
+        str | None, typer.Option(help="pixels, or native: as the environment gives it.", rich_help_panel=_BASE)
+    ] = None,
+    env: Annotated[str | None, typer.Option(help="A Gymnasium id, or module:Id.", rich_help_panel=_BASE)] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="A preset's name; by default env and obs choose one.", rich_help_panel=_BASE)
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="Settings to lay over the preset.", rich_help_panel=_BASE),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="One setting, such as agent.batch_size=64.", rich_help_panel=_BASE
+        ),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Environment steps of each run.", rich_help_panel=_BASE)] = None,
+    episodes: Annotated[int | None, typer.Option(help="Episodes of each run.", rich_help_panel=_BASE)] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_BASE)] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help=f"Seeds of every setting; {_SEEDS} by default.", rich_help_panel=_WHAT)
+    ] = None,
+    first_seed: Annotated[
+        int | None, typer.Option(min=0, help="The first of them; 0 by default.", rich_help_panel=_WHAT)
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=A,B,...", help="Values to try. Repeated, every combination is tried.", rich_help_panel=_WHAT
+        ),
+    ] = None,
+    random: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Draw N settings from --space.", rich_help_panel=_WHAT)
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(metavar="optuna", help="Search --space, guided by the best models.", rich_help_panel=_WHAT),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Settings that --search tries.", rich_help_panel=_WHAT)
+    ] = None,
+    space: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="Ranges to draw from, or to search in.", rich_help_panel=_WHAT),
+    ] = None,
+    sweep_seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Where --random and --search draw from; 0 by default.", rich_help_panel=_WHAT),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The sweep's folder; one that was begun goes on.", rich_help_panel=_HOW),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Go on with the sweep there, as it is.", rich_help_panel=_HOW)
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Go on with trials that failed, too.", rich_help_panel=_HOW)
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Trials at once; by default one a core.", rich_help_panel=_HOW)
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What runs them; local by default.", rich_help_panel=_HOW)
+    ] = None,
+    engine_set: Annotated[
+        list[str] | None,
+        typer.Option("--engine-set", metavar="KEY=VALUE", help="One option of the engine.", rich_help_panel=_HOW),
+    ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live table.", rich_help_panel=_HOW)] = (
+        False
+    ),
+) -> None:
+    """Train seeds times settings, each an ordinary run folder, and compare them."""
+    asked = {
+        "--obs": obs,
+        "--env": env,
+        "--preset": preset,
+        "--config": config,
+        "--set": set_,
+        "--steps": steps,
+        "--episodes": episodes,
+        "--device": device,
+        "--seeds": seeds,
+        "--first-seed": first_seed,
+        "--grid": grid,
+        "--random": random,
+        "--search": search,
+        "--trials": trials,
+        "--space": space,
+        "--sweep-seed": sweep_seed,
+        "--out": out,
+    }
+    asked = {name: value for name, value in asked.items() if value not in (None, [])}
+    if resume is not None and asked:
+        raise UserError(f"--resume {resume} goes on with what is there: leave out {', '.join(asked)}.")
+    _require_sense(asked)
+
+    from cartpole_dqn import folder_lock
+    from cartpole_dqn.run_folder import RunFolder
+    from cartpole_dqn.studies.sweep_plan import BASE, FILE, SweepPlan
+
+    session: Session = ctx.obj
+    plan = SweepPlan.read(resume) if resume is not None else _plan(asked)
+    plan = _with_engine(plan, engine, engine_set or [], jobs)
+    begun = resume if resume is not None else out if out is not None and (out / FILE).is_file() else None
+    if begun is not None:
+        folder = RunFolder(begun)
+    else:
+        name = env or preset or (config.stem if config is not None else "CartPole-v1")
+        folder = RunFolder.create(out, env_id=name, obs=obs or "sweep", root=Path("sweeps"))
+    base = None if plan.config is None else config or folder.path / BASE
+    try:
+        with folder_lock.hold(folder.path), _asked_to_stop() as stop:
+            _run(session, folder.path, plan, base=base, retry_failed=retry_failed, plain=plain, stop=stop)
+    except CartpoleDqnError:
+        folder.discard_if_empty()
+        raise
+
+
+def _require_sense(asked: dict[str, Any]) -> None:
+    """Refuse options that contradict each other, or that nothing uses."""
+    given = [name for name in ("--grid", "--random", "--search") if name in asked]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)}: give one of them.")
+    if "--steps" in asked and "--episodes" in asked:
+        raise UserError("--steps and --episodes: give one of them.")
+    needs = {"--random": ["--space"], "--search": ["--space", "--trials"]}
+    for name, others in needs.items():
+        for other in others if name in asked else ():
+            if other not in asked:
+                raise UserError(f"{name} needs {other}.")
+    used = {"--space": ("--random", "--search"), "--sweep-seed": ("--random", "--search"), "--trials": ("--search",)}
+    for name, users in used.items():
+        if name in asked and not any(user in asked for user in users):
+            raise UserError(f"{name} is for {' and '.join(users)}, which is not given.")
+    if asked.get("--search", "optuna") != "optuna":
+        raise UserError(f"--search {asked['--search']}: expected optuna.")
+    for text in asked.get("--set", []):
+        if text.partition("=")[0].strip() == "seed":
+            raise UserError(f"--set {text}: a sweep takes its seeds from --seeds and --first-seed.")
+
+
+def _plan(asked: dict[str, Any]) -> SweepPlan:
+    from cartpole_dqn.studies.sweep_plan import SweepPlan, read_text
+    from cartpole_dqn.studies.sweep_space import parse_grid, read_space
+
+    flags = {name: asked.get(f"--{name}") for name in ("obs", "steps", "episodes", "device")}
+    flags["env"] = {"id": asked["--env"]} if "--env" in asked else None
+    first = asked.get("--first-seed", 0)
+    return SweepPlan(
+        seeds=tuple(range(first, first + asked.get("--seeds", _SEEDS))),
+        preset=asked.get("--preset"),
+        config=read_text(asked["--config"]) if "--config" in asked else None,
+        flags={key: value for key, value in flags.items() if value is not None},
+        sets=tuple(asked.get("--set", [])),
+        grid=parse_grid(asked.get("--grid", [])),
+        space=read_space(asked["--space"]) if "--space" in asked else {},
+        draws=asked.get("--random", 0),
+        searches=asked.get("--trials", 0),
+        seed=asked.get("--sweep-seed", 0),
+    )
+
+
+def _with_engine(plan: SweepPlan, name: str | None, settings: Sequence[str], jobs: int | None) -> SweepPlan:
+    """Return the plan with the engine that was asked for; what was not asked stays as it was."""
+    import dataclasses
+
+    from cartpole_dqn.config import parse_set
+
+    table = dict(plan.engine_options) if name in (None, plan.engine) else {}
+    for text in settings:
+        parse_set(text, table)
+    return dataclasses.replace(
+        plan, engine=name or plan.engine, engine_options=table, jobs=plan.jobs if jobs is None else jobs
+    )
+
+
+def _run(
+    session: Session,
+    folder: Path,
+    plan: SweepPlan,
+    *,
+    base: Path | None,
+    retry_failed: bool,
+    plain: bool,
+    stop: _Stop,
+) -> None:
+    from cartpole_dqn import api
+    from cartpole_dqn.studies.sweep import Sweep
+    from cartpole_dqn.sweep_engine import SweepEngineContext
+    from cartpole_dqn.views.sweep_table import watching
+
+    host = session.host()
+    api.say_notes(session.err, host, [])
+    context = SweepEngineContext(
+        folder=folder.resolve(),
+        jobs=plan.jobs,
+        say=lambda text: session.err.print(text, markup=False, highlight=False),
+    )
+    made = Sweep(
+        folder.resolve(),
+        plan,
+        host,
+        base=base,
+        retry_failed=retry_failed,
+        prepare=lambda config: _with_initial_weights(config, host),
+        warn=lambda text: session.err.print(text, style="yellow", markup=False, highlight=False),
+    )
+    engine = _make_engine(host, plan, context)
+    hint = f"go on with: cartpole-dqn sweep --resume {shlex.quote(str(folder))}"
+    try:
+        with _blaming(host, plan.engine), watching(session.err, time.monotonic, plain=plain) as watch:
+            view = made.run(engine, watch=watch, should_stop=lambda: bool(stop.reason))
+    except KeyboardInterrupt:
+        session.err.print(hint, markup=False, highlight=False)
+        raise
+    except RunError as error:
+        raise RunError(f"{error}\n{hint}") from error.__cause__
+    _finish(session, folder, made, view, stop, hint)
+
+
+def _with_initial_weights(config: RunConfig, host: PluginHost) -> RunConfig:
+    """Return the configuration with the very weights that it starts from, if any, wherever a trial runs from."""
+    from cartpole_dqn.initial_weights import find_initial_weights
+    from cartpole_dqn.options import changed
+    from cartpole_dqn.run_lookup import find_run
+
+    if not config.init.run:
+        return config
+    found = find_run(config.init.run).path.resolve()
+    named, _ = find_initial_weights(config, host)
+    return changed(named, init=changed(named.init, run=str(found)))
+
+
+def _finish(session: Session, folder: Path, made: Sweep, view: SweepView, stop: _Stop, hint: str) -> None:
+    """Say what became of the trials and leave with the right code."""
+    failed = [f"{trial.name}: {trial.error}" for trial in view.trials if trial.state == "failed"]
+    left = view.total - view.count("done") - view.count("failed")
+    for text in failed:
+        session.err.print(f"failed: {text}", style="red", markup=False, highlight=False)
+    if left:
+        session.err.print(f"{left} of {view.total} trials are left; {hint}", markup=False, highlight=False)
+        if stop.reason:
+            raise typer.Exit(128 + signal.Signals[stop.reason].value)
+        raise RunError(f"{left} trials did not come to their end.")
+    from cartpole_dqn.views.sweep_results import MARKDOWN, print_results, sweep_comparison, write_results
+
+    comparison = sweep_comparison(made.done_folders(), failed)
+    if comparison is not None:
+        write_results(folder, comparison)
+        print_results(session.out, comparison)
+        session.err.print(f"written to {folder / MARKDOWN}", markup=False, highlight=False)
+    if failed:
+        raise RunError(
+            f"{len(failed)} of {view.total} trials failed. Try them again with: cartpole-dqn sweep --resume "
+            f"{shlex.quote(str(folder))} --retry-failed"
+        )
+
+
+def _make_engine(host: PluginHost, plan: SweepPlan, context: SweepEngineContext) -> SweepEngine:
+    from cartpole_dqn.assembly import options_of_component
+    from cartpole_dqn.options import check_options
+
+    cls = host.registry.load("sweep-engine", plan.engine)
+    declared = options_of_component(host.registry, "sweep-engine", plan.engine)
+    options: Any = check_options(declared, plan.engine_options, where=f"sweep-engine '{plan.engine}'")
+    with _blaming(host, plan.engine):
+        made: SweepEngine = cls(options, context)
+    return made
+
+
+@contextlib.contextmanager
+def _blaming(host: PluginHost, name: str) -> Iterator[None]:
+    """Name the engine, and who brought it, where something else than a sentence is raised."""
+    try:
+        yield
+    except CartpoleDqnError:
+        raise
+    except Exception as error:
+        owner = host.registry.component("sweep-engine", name).owner
+        raise RunError(f"the sweep engine '{name}' of {owner} failed: {type(error).__name__}: {error}") from error
+
+
+class _Stop:
+    """The name of the first signal that came; "" before."""
+
+    reason = ""
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[_Stop]:
+    """Inside the block SIGINT, SIGTERM and SIGHUP ask the sweep to end in order; a second Ctrl-C ends it at once."""
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, _: object) -> None:
+        if number == signal.SIGINT and stop.reason:
+            raise KeyboardInterrupt
+        stop.reason = stop.reason or signal.Signals(number).name
+
+    numbers = [getattr(signal, s) for s in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, s)]
+    before = {number: signal.signal(number, ask) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

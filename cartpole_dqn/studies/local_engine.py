@@ -1,0 +1,171 @@
+"""`LocalEngine`: a sweep's trials on this machine, each in a process of its own.
+
+* `LocalEngine`: the sweep engine `local`; `LocalOptions`: its options.
+* `usable_cores`: how many cores this process may use.
+
+A trial is `cartpole-dqn run`, or `resume`, in a session of its own, so that a Ctrl-C in the terminal reaches the sweep
+alone, which decides what becomes of its trials. The processes end with the sweep's, however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from cartpole_dqn.files import reason
+from cartpole_dqn.options import option, options_class
+from cartpole_dqn.sweep_engine import SweepEngine, SweepEngineContext, Trial, TrialEnd
+
+_SAID = 4_000
+"""Bytes of a trial's log in which its last words are looked for."""
+_SLICE = 0.5
+"""Seconds between two looks at the clock while a bound runs."""
+
+
+@options_class
+class LocalOptions:
+    """Options of the sweep engine `local`."""
+
+    stop_seconds: float = option(
+        default=60.0, gt=0, effect="time for trials to end in order before they are killed", typical="30 to 300"
+    )
+
+
+class LocalEngine(SweepEngine):
+    """Runs as many trials at once as this process has cores, or as `--jobs` says; each computes with one thread.
+
+    `local/NAME.log` in the sweep's folder holds what a trial said, over all its sessions.
+    """
+
+    Options: ClassVar[type] = LocalOptions
+    options: LocalOptions
+
+    def __init__(self, options: LocalOptions, context: SweepEngineContext) -> None:
+        super().__init__(options, context)
+        self._folder = context.folder / "local"
+        self._slots = context.jobs or usable_cores()
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._unstarted: list[TrialEnd] = []
+        self._stop_at: float | None = None
+        self._killed: set[str] = set()
+
+    @property
+    def slots(self) -> int:
+        """As `--jobs` says, or the cores of this process."""
+        return self._slots
+
+    def start(self, trial: Trial) -> None:
+        """Start the trial's process."""
+        config, log = self._folder / f"{trial.name}.toml", self._log(trial.name)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            trial.folder.parent.mkdir(parents=True, exist_ok=True)
+            config.write_text(trial.config, encoding="utf-8")
+            arguments = [str(self.options.stop_seconds), *trial.arguments(config)]
+            with log.open("ab") as said:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "cartpole_dqn.studies.trial_process", *arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=said,
+                    start_new_session=True,
+                    env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+                )
+        except OSError as error:
+            self._unstarted.append(TrialEnd(trial.name, "failed", f"it could not be started: {reason(error)}."))
+            return
+        self._running[trial.name] = process
+        threading.Thread(target=self._await, args=(trial.name, process), daemon=True).start()
+
+    def wait(self, timeout: float) -> list[TrialEnd]:
+        """Return the trials that ended; those whose time to end in order is over are killed meanwhile."""
+        found, self._unstarted = self._unstarted, []
+        until = time.monotonic() + timeout
+        while self._running:
+            left = 0.0 if found else max(0.0, until - time.monotonic())
+            name = self._next(min(left, _SLICE))
+            if name is not None:
+                found.append(self._end(name))
+            elif left <= _SLICE:
+                break
+            self._kill_late()
+        return found
+
+    def stop(self) -> None:
+        """Send every process a SIGTERM: the run ends in order and writes its checkpoint."""
+        if self._stop_at is None:
+            self._stop_at = time.monotonic() + self.options.stop_seconds
+        for process in self._running.values():
+            process.terminate()
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        for name, process in self._running.items():
+            self._kill(name)
+            process.wait()
+            _let_go(process)
+        self._running.clear()
+
+    def _await(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        self._ended.put(name)
+
+    def _next(self, timeout: float) -> str | None:
+        with contextlib.suppress(queue.Empty):
+            return self._ended.get(timeout=timeout) if timeout > 0 else self._ended.get_nowait()
+        return None
+
+    def _end(self, name: str) -> TrialEnd:
+        process = self._running.pop(name)
+        _let_go(process)
+        if name in self._killed:
+            self._killed.discard(name)
+            late = f"it did not end within {self.options.stop_seconds:g} seconds and was killed"
+            return TrialEnd(name, "interrupted", f"{late}: it goes on from its last checkpoint.")
+        return TrialEnd.of_process(name, process.returncode, self._last_said(name))
+
+    def _kill_late(self) -> None:
+        if self._stop_at is not None and time.monotonic() > self._stop_at:
+            for name in set(self._running) - self._killed:
+                self._killed.add(name)
+                self._kill(name)
+
+    def _kill(self, name: str) -> None:
+        process = self._running[name]
+        if process.poll() is None:
+            # The session is the trial's own: what its environments started goes with it.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if hasattr(os, "killpg"):
+                    os.killpg(process.pid, signal.SIGKILL)
+                else:
+                    process.kill()
+
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    def _last_said(self, name: str) -> str:
+        try:
+            return self._log(name).read_bytes()[-_SAID:].decode(errors="replace")
+        except OSError:
+            return ""
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()

@@ -1,0 +1,363 @@
+"""The sweep itself: which trials there are, which runs next, what became of each.
+
+* `Sweep`: opened in a folder with a plan; `run` drives an engine until all trials ended, or it is asked to stop.
+* `SweepView`, `TrialView`: how things stand, for a table.
+
+The folder holds `sweep.toml` (the plan), `trials.json` (what became of each trial, replaced whole at every change) and
+`trials/NAME/`, ordinary run folders. That a trial is done is believed of its run folder alone, so that a sweep which
+was killed knows at its next start what its trials reached.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from cartpole_dqn import folder_lock
+from cartpole_dqn.config import RunConfig
+from cartpole_dqn.errors import RunFolderError, UserError
+from cartpole_dqn.plugin_manager import PluginHost
+from cartpole_dqn.run_folder import run_state, write_text_atomic
+from cartpole_dqn.run_listing import summarise_run
+from cartpole_dqn.studies.sweep_plan import (
+    FILE,
+    Planned,
+    SweepPlan,
+    check_setting,
+    corner_settings,
+    labels_of,
+    plan_trials,
+)
+from cartpole_dqn.studies.sweep_progress import ProgressReader, TrialProgress
+from cartpole_dqn.studies.sweep_search import Search
+from cartpole_dqn.studies.sweep_space import Setting
+from cartpole_dqn.sweep_engine import SweepEngine
+
+State = Literal["waiting", "running", "done", "failed", "interrupted"]
+
+_RECORD = "trials.json"
+_LOOK = 0.5
+"""Seconds between two looks at how far the trials are."""
+
+
+@dataclass(frozen=True)
+class TrialView:
+    """How a trial stands."""
+
+    name: str
+    state: State
+    error: str
+    progress: TrialProgress
+    steps: int | None
+    """The run's total, where steps bound it."""
+    episodes: int | None
+    seconds: float
+    """How long it ran, over all sessions of the sweep."""
+    place: str
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """How a sweep stands."""
+
+    trials: tuple[TrialView, ...]
+    total: int
+    """Trials in all, those of settings that a search has not chosen yet included."""
+    stopping: bool = False
+
+    def count(self, state: State) -> int:
+        """Return how many trials are in a state; those that are not known yet are waiting."""
+        unknown = self.total - len(self.trials) if state == "waiting" else 0
+        return sum(trial.state == state for trial in self.trials) + unknown
+
+
+@dataclass
+class _Entry:
+    """A trial and what became of it."""
+
+    planned: Planned
+    setting: int
+    state: State = "waiting"
+    error: str = ""
+    seconds: float = 0.0
+    began: float | None = None
+    """When it was started in this session."""
+    progress: TrialProgress = field(default_factory=TrialProgress)
+    reader: ProgressReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reader = ProgressReader(self.planned.trial.folder)
+
+    @property
+    def name(self) -> str:
+        return self.planned.trial.name
+
+    @property
+    def path(self) -> Path:
+        return self.planned.trial.folder
+
+
+class Sweep:
+    """A sweep in its folder. Use it inside `folder_lock.hold(folder)`; nothing is written before `run`.
+
+    Args:
+        folder: the sweep's; new, empty, or that of a sweep with the same plan.
+        plan: what it is to do.
+        host: the loaded plugins.
+        base: the file with `plan.config`, for messages.
+        retry_failed: whether trials that failed are tried again.
+        prepare: completes each setting's configuration with what only the machine knows.
+        warn: hears sentences for the user.
+        clock: seconds, monotonic.
+        sleep: waits for some seconds.
+
+    Raises:
+        UserError: a setting does not hold together, or the folder holds something else or a sweep with another plan.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        plan: SweepPlan,
+        host: PluginHost,
+        *,
+        base: Path | None = None,
+        retry_failed: bool = False,
+        prepare: Callable[[RunConfig], RunConfig] = lambda config: config,
+        warn: Callable[[str], None] = lambda text: None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.folder = folder
+        self.plan = plan
+        self._host, self._base, self._prepare = host, base, prepare
+        self._clock, self._sleep = clock, sleep
+        self._entries: list[_Entry] = []
+        self._asked: list[dict[str, Any]] = []
+        self._told: set[int] = set()
+        self._search = Search(plan.space, plan.seed) if plan.searches else None
+        self._stopping = False
+        self._require_same()
+        self._check(warn)
+        self._recall(retry_failed)
+
+    def run(
+        self,
+        engine: SweepEngine,
+        *,
+        watch: Callable[[SweepView], None] = lambda view: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> SweepView:
+        """Run what is left of the sweep and return how it stands in the end.
+
+        Args:
+            engine: new; it is closed in the end, also after an exception.
+            watch: is shown how things stand, about twice a second.
+            should_stop: asked as often; from the first True on nothing is started, and what runs ends in order.
+        """
+        try:
+            self.plan.write(self.folder)
+            self._keep()
+            while True:
+                if should_stop() and not self._stopping:
+                    self._stopping = True
+                    engine.stop()
+                if not self._stopping:
+                    self._start(engine)
+                watch(self.view(engine))
+                if not self._running() and (self._stopping or not self._waiting()):
+                    break
+                if not self._running():
+                    self._sleep(_LOOK)  # for a process of an earlier session, which holds the folder of what is left
+                    continue
+                for end in engine.wait(_LOOK):
+                    self._ended(end.name, end.state, end.error)
+        finally:
+            engine.close()
+            for entry in self._running():
+                self._ended(entry.name, "interrupted", "")
+        view = self.view(None)
+        watch(view)
+        return view
+
+    def view(self, engine: SweepEngine | None) -> SweepView:
+        """Return how things stand."""
+        total = self.plan.searches * len(self.plan.seeds) if self._search else len(self._entries)
+        return SweepView(tuple(self._view(entry, engine) for entry in self._entries), total, self._stopping)
+
+    def done_folders(self) -> list[Path]:
+        """Return the run folders of the trials that are done, in the order of the plan."""
+        return [entry.path for entry in self._entries if entry.state == "done"]
+
+    # Before ---------------------------------------------------------------------------------------------------------
+
+    def _require_same(self) -> None:
+        if (self.folder / FILE).is_file():
+            found = SweepPlan.read(self.folder).differences(self.plan)
+            if found:
+                raise UserError(
+                    f"{self.folder} holds a sweep with other settings. {'; '.join(found)}. Go on with it as it is by "
+                    f"`cartpole-dqn sweep --resume {self.folder}`, or choose another folder with --out."
+                )
+        elif others := [path.name for path in self.folder.iterdir() if path.name != folder_lock.NAME]:
+            raise RunFolderError(
+                f"{self.folder} is not empty, and no sweep is in it ({sorted(others)[0]}). Choose a folder that is new "
+                f"or empty with --out."
+            )
+
+    def _check(self, warn: Callable[[str], None]) -> None:
+        """Plan every trial that is known, and build each setting once; for a search the corners of its space."""
+        settings = self.plan.settings()
+        labels = labels_of(self.plan, settings)
+        planned: list[list[Planned]] = []
+        notes: dict[str, None] = {}
+        corners = corner_settings(self.plan.space) if self._search else []
+        for i, setting in enumerate([*settings, *corners]):
+            label = labels[i] if i < len(labels) else ", ".join(setting.sets)
+            trials, config, said = self._planned(setting, label)
+            notes.update(dict.fromkeys(said))
+            check_setting(config, label, self._host)
+            planned += [trials] if i < len(labels) else []
+        for text in notes:
+            warn(text)
+        # A seed of every setting first: what is cut short has compared all of them.
+        self._entries = [_Entry(trials[k], i) for k in range(len(self.plan.seeds)) for i, trials in enumerate(planned)]
+
+    def _planned(self, setting: Setting, label: str) -> tuple[list[Planned], RunConfig, list[str]]:
+        return plan_trials(self.plan, setting, label, self._host, self.folder, base=self._base, prepare=self._prepare)
+
+    def _recall(self, retry_failed: bool) -> None:
+        """Take over what an earlier session left."""
+        kept = self._read()
+        for params in kept.get("settings", []) if self._search else []:
+            self._search_on(dict(params), new=False)
+        before = {str(entry["name"]): entry for entry in kept.get("trials", [])}
+        for entry in self._entries:
+            told = before.get(entry.name, {})
+            entry.seconds = float(told.get("seconds", 0.0))
+            state = run_state(entry.path).state
+            if state == "done":
+                entry.state = "done"
+            elif told.get("state") == "failed" and not retry_failed:
+                entry.state, entry.error = "failed", str(told.get("error", ""))
+            elif (entry.path / "config.toml").is_file():
+                entry.state = "interrupted"
+            if entry.state != "waiting":
+                entry.progress = entry.reader.read()
+        self._tell()
+
+    # A round --------------------------------------------------------------------------------------------------------
+
+    def _running(self) -> list[_Entry]:
+        return [entry for entry in self._entries if entry.state == "running"]
+
+    def _waiting(self) -> list[_Entry]:
+        """Return what is to be started, or will be; a search that has settings left to ask has always some."""
+        waiting = [e for e in self._entries if e.state in ("waiting", "interrupted") and e.began is None]
+        if not waiting and self._search and len(self._asked) < self.plan.searches:
+            return self._search_on(None, new=True)
+        return waiting
+
+    def _start(self, engine: SweepEngine) -> None:
+        """Start what there is room for, but in no folder in which a process of an earlier session still ends."""
+        running, slots = len(self._running()), engine.slots
+        while running < slots:
+            entry = next((entry for entry in self._waiting() if not folder_lock.is_held(entry.path)), None)
+            if entry is None:
+                return
+            entry.state, entry.error, entry.began = "running", "", self._clock()
+            self._keep()
+            engine.start(entry.planned.trial)
+            running += 1
+
+    def _ended(self, name: str, state: State, error: str) -> None:
+        entry = next((entry for entry in self._running() if entry.name == name), None)
+        if entry is None:
+            raise RuntimeError(f"it told of the end of a trial {name!r}, which does not run.")
+        entry.seconds += self._clock() - (entry.began or 0.0)
+        found = run_state(entry.path).state
+        if state == "done" and found != "done":
+            state, error = "failed", f"it is said to be done, but its folder {entry.path} says {found}."
+        entry.state, entry.error, entry.progress = state, error, entry.reader.read()
+        self._keep()
+        self._tell()
+
+    # A search -------------------------------------------------------------------------------------------------------
+
+    def _search_on(self, params: dict[str, Any] | None, *, new: bool) -> list[_Entry]:
+        """Add the trials of the search's next setting: `params`, or what it asks for."""
+        assert self._search is not None
+        if params is None:
+            params = self._search.ask()
+        else:
+            self._search.take_back(params)
+        number = len(self._asked)
+        self._asked.append(params)
+        setting = self._search.setting(params)
+        label = labels_of(self.plan, [setting])[0].partition(",")[2]
+        label = f"{number:0{len(str(self.plan.searches - 1))}},{label}"
+        trials, _, _ = self._planned(setting, label)
+        entries = [_Entry(planned, number) for planned in trials]
+        self._entries += entries
+        if new:
+            self._keep()
+        return entries
+
+    def _tell(self) -> None:
+        """Tell the search what each setting reached whose trials have all ended."""
+        if self._search is None:
+            return
+        for number in range(len(self._asked)):
+            entries = [entry for entry in self._entries if entry.setting == number]
+            if number in self._told or not all(entry.state in ("done", "failed") for entry in entries):
+                continue
+            self._told.add(number)
+            best = [summarise_run(entry.path).best for entry in entries if entry.state == "done"]
+            scores = [score for score in best if score is not None]
+            self._search.tell(number, sum(scores) / len(scores) if len(scores) == len(entries) else None)
+
+    # The record -----------------------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        trials = [
+            {
+                "name": entry.name,
+                "setting": entry.planned.label,
+                "seed": entry.planned.seed,
+                "state": entry.state,
+                "error": entry.error,
+                "seconds": round(entry.seconds, 3),
+            }
+            for entry in self._entries
+        ]
+        table = {"trials": trials, **({"settings": self._asked} if self._search else {})}
+        write_text_atomic(self.folder / _RECORD, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+
+    def _read(self) -> dict[str, Any]:
+        path = self.folder / _RECORD
+        try:
+            table = json.loads(path.read_text(encoding="utf-8"))
+            assert isinstance(table, dict)
+            return table
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, AssertionError, RecursionError) as error:
+            raise RunFolderError(f"{path} is not what a sweep writes: {error}.") from None
+
+    def _view(self, entry: _Entry, engine: SweepEngine | None) -> TrialView:
+        if entry.state == "running":
+            entry.progress = entry.reader.read()
+        return TrialView(
+            name=entry.name,
+            state=entry.state,
+            error=entry.error,
+            progress=entry.progress,
+            steps=entry.planned.steps,
+            episodes=entry.planned.episodes,
+            seconds=entry.seconds + (self._clock() - (entry.began or 0.0) if entry.state == "running" else 0.0),
+            place=engine.place(entry.name) if engine is not None and entry.state == "running" else "",
+        )

@@ -1,0 +1,271 @@
+"""What a sweep is to do, and the file that repeats it.
+
+* `SweepPlan`: everything that was asked for; `write` and `read` keep it in a sweep's folder as `sweep.toml`.
+* `Planned`: one trial with what the sweep knows of it.
+* `plan_trials`: a setting and the seeds -> checked trials.
+* `check_setting`: builds a setting's environment and agent once, so that what does not fit is said before any trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from cartpole_dqn import __version__, assembly
+from cartpole_dqn.config import RunConfig, Table, parse_toml, read_toml, to_toml
+from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunFolderError, UserError
+from cartpole_dqn.files import reason
+from cartpole_dqn.options import changed
+from cartpole_dqn.plugin_manager import PluginHost
+from cartpole_dqn.run_folder import write_text_atomic
+from cartpole_dqn.seeding import SeedTree
+from cartpole_dqn.studies.sweep_space import (
+    Choice,
+    Setting,
+    Space,
+    draw,
+    grid_settings,
+    read_space_table,
+    setting_labels,
+    space_table,
+)
+from cartpole_dqn.sweep_engine import Trial
+
+FILE = "sweep.toml"
+BASE = "base.toml"
+"""The copy of what `--config` named."""
+TRIALS = "trials"
+"""The folder of the run folders."""
+
+_PATIENCE = 100
+"""Draws for each setting that is still missing: a small space has no more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepPlan:
+    """What a sweep is to do. Two plans that are equal but for the engine give the same trials."""
+
+    seeds: tuple[int, ...]
+    preset: str | None = None
+    config: str | None = None
+    """The text of the file under the flags."""
+    flags: Table = field(default_factory=dict)
+    """Settings that named options of the command line gave, as `resolve_config` takes them."""
+    sets: tuple[str, ...] = ()
+    grid: Mapping[str, list[str]] = field(default_factory=dict)
+    space: Space = field(default_factory=dict)
+    draws: int = 0
+    """Settings to draw from `space`."""
+    searches: int = 0
+    """Settings to search in `space`."""
+    seed: int = 0
+    """Where draws and searches come from."""
+    engine: str = "local"
+    engine_options: Table = field(default_factory=dict)
+    jobs: int | None = None
+
+    def settings(self) -> list[Setting]:
+        """Return the settings that are known before any trial: none for a search.
+
+        Raises:
+            UserError: the space holds fewer different settings than are to be drawn.
+        """
+        if self.searches:
+            return []
+        if not self.draws:
+            return grid_settings(self.grid)
+        generator = SeedTree(self.seed).child("sweep").numpy("draws")
+        drawn: dict[tuple[str, ...], Setting] = {}
+        for _ in range(_PATIENCE * self.draws):
+            setting = draw(self.space, generator)
+            drawn.setdefault(tuple(setting.values.values()), setting)
+            if len(drawn) == self.draws:
+                return list(drawn.values())
+        raise UserError(f"--random {self.draws}: the space holds no more than {len(drawn)} different settings.")
+
+    def table(self) -> Table:
+        """Return the plan as TOML has it."""
+        base = {"preset": self.preset, "config": None if self.config is None else BASE, "set": list(self.sets)}
+        settings: Table = {}
+        if self.draws or self.searches:
+            method, number = ("search", self.searches) if self.searches else ("random", self.draws)
+            settings = {"method": method, "number": number, "seed": self.seed, "space": space_table(self.space)}
+        elif self.grid:
+            settings = {"method": "grid", "grid": {key: list(values) for key, values in self.grid.items()}}
+        return {
+            "cartpole_dqn": __version__,
+            "seeds": list(self.seeds),
+            "base": {**{k: v for k, v in base.items() if v not in (None, [])}, "flags": self.flags},
+            "settings": settings,
+            "engine": {
+                "name": self.engine,
+                **({} if self.jobs is None else {"jobs": self.jobs}),
+                "options": self.engine_options,
+            },
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write `sweep.toml` and the base configuration. Raises `RunError`."""
+        if self.config is not None:
+            write_text_atomic(folder / BASE, self.config)
+        write_text_atomic(folder / FILE, tomli_w.dumps(self.table()))
+
+    @classmethod
+    def read(cls, folder: Path) -> SweepPlan:
+        """Return the plan in a sweep's folder. Raises `UserError` where there is none, or it cannot be used."""
+        path = folder / FILE
+        if not path.is_file():
+            raise RunFolderError(f"{folder} is not the folder of a sweep: it holds no {FILE}.")
+        table = read_toml(path)
+        try:
+            return cls._of_table(folder, table)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"{path} is not what a sweep writes: {type(error).__name__}: {error}.") from None
+
+    @classmethod
+    def _of_table(cls, folder: Path, table: Table) -> SweepPlan:
+        base, settings, engine = table["base"], table["settings"], table["engine"]
+        method = settings.get("method", "grid")
+        number = int(settings.get("number", 0))
+        return cls(
+            seeds=tuple(int(seed) for seed in table["seeds"]),
+            preset=base.get("preset"),
+            config=read_text(folder / BASE) if "config" in base else None,
+            flags=dict(base["flags"]),
+            sets=tuple(map(str, base.get("set", []))),
+            grid={key: list(map(str, values)) for key, values in settings.get("grid", {}).items()},
+            space=read_space_table(str(folder / FILE), settings.get("space", {})),
+            draws=number if method == "random" else 0,
+            searches=number if method == "search" else 0,
+            seed=int(settings.get("seed", 0)),
+            engine=str(engine["name"]),
+            engine_options=dict(engine.get("options", {})),
+            jobs=engine.get("jobs"),
+        )
+
+    def differences(self, other: SweepPlan) -> list[str]:
+        """Return what `other` does otherwise: "seeds: [0, 1], now [0]", ...; engines do not count."""
+        found = []
+        for name, mine, its in _pairs(self._compared(), other._compared()):
+            if mine != its:
+                found.append(f"{name}: {_shown(mine)}, now {_shown(its)}")
+        return found
+
+    def _compared(self) -> Table:
+        table = replace(self, config=None).table()
+        base = {f"base.{key}": value for key, value in table["base"].items()}
+        text = None if self.config is None else parse_toml(self.config, BASE)
+        return {"seeds": table["seeds"], **base, "base.config": text, **table["settings"]}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A trial, and what its sweep knows of it."""
+
+    trial: Trial
+    label: str
+    """Its setting's."""
+    seed: int
+    steps: int | None
+    episodes: int | None
+
+
+def plan_trials(
+    plan: SweepPlan,
+    setting: Setting,
+    label: str,
+    host: PluginHost,
+    folder: Path,
+    *,
+    base: Path | None,
+    prepare: Callable[[RunConfig], RunConfig] = lambda config: config,
+) -> tuple[list[Planned], RunConfig, list[str]]:
+    """Return the trials of a setting, a seed each; its configuration; and sentences for the user.
+
+    Args:
+        plan: the sweep's.
+        setting: what this one sets.
+        label: its name among the others.
+        host: the loaded plugins.
+        folder: the sweep's.
+        base: the file with `plan.config`, for messages.
+        prepare: completes the configuration with what only the machine knows.
+
+    Raises:
+        UserError: something in the configuration does not hold together.
+    """
+    try:
+        config, notes = assembly.resolve_config(
+            host,
+            preset=plan.preset,
+            config_file=base,
+            flags=plan.flags,
+            sets=[*plan.sets, *setting.sets],
+            observers=["metrics"],
+        )
+        config = prepare(config)
+    except CartpoleDqnError as error:
+        raise type(error)(f"{_where(label)}{error}") from None
+    planned = []
+    for seed in plan.seeds:
+        name = ",".join(part for part in (label, f"seed={seed}") if part)
+        trial = Trial(name=name, config=to_toml(changed(config, seed=seed)), folder=folder / TRIALS / name)
+        planned.append(Planned(trial, label, seed, config.steps, config.episodes))
+    return planned, config, notes
+
+
+def check_setting(config: RunConfig, label: str, host: PluginHost) -> None:
+    """Build a setting's environment and agent once. Raises `UserError` where they do not fit."""
+    try:
+        assembly.make_policy(config, host)
+    except CartpoleDqnError as error:
+        raise type(error)(f"{_where(label)}{error}") from None
+
+
+def corner_settings(space: Space) -> list[Setting]:
+    """Return settings that together hold every choice and both ends of every range, the others at their first."""
+    ends = {key: _ends(entry) for key, entry in space.items()}
+    first = {key: values[0] for key, values in ends.items()}
+    every = [Setting({**first, key: value}) for key, values in ends.items() for value in values]
+    return list({tuple(setting.values.values()): setting for setting in every}.values())
+
+
+def labels_of(plan: SweepPlan, settings: list[Setting]) -> list[str]:
+    """Return a label for each of the plan's settings; those drawn or searched have their number before it."""
+    if not (plan.draws or plan.searches):
+        return setting_labels(settings)
+    width = len(str(max(plan.draws, plan.searches) - 1))
+    return [f"{i:0{width}},{setting_labels([setting])[0]}" for i, setting in enumerate(settings)]
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text. Raises `ConfigError` where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {reason(error)}.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"cannot read the configuration {path}: it is not UTF-8 text.") from None
+
+
+def _ends(entry: Any) -> list[str]:
+    if isinstance(entry, Choice):
+        return list(entry.values)
+    return [str(int(value)) if entry.int else repr(value) for value in (entry.low, entry.high)]
+
+
+def _where(label: str) -> str:
+    return f"setting {label}: " if label else ""
+
+
+def _pairs(mine: Table, its: Table) -> list[tuple[str, Any, Any]]:
+    return [(name, mine.get(name), its.get(name)) for name in dict.fromkeys([*mine, *its])]
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value in (None, [], {}) else str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,95 @@
+"""Searching settings one after another, each chosen by what those before it reached: the extra `optuna`.
+
+* `Search`: asks for settings and hears what they reached; `require_optuna` says in words that it is missing.
+
+The sampler is the tree-structured Parzen estimator of optuna (Bergstra et al. 2011). Every setting gets a sampler of
+its own, seeded by its number: what is asked depends on the seed and on what is known by then, not on when the sweep was
+stopped and went on.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from cartpole_dqn.errors import UserError
+from cartpole_dqn.seeding import SeedTree
+from cartpole_dqn.studies.sweep_space import Choice, Setting, Space, rounded
+
+Params = dict[str, Any]
+"""Values by key, unrounded; of a choice its TOML text."""
+
+
+class Search:
+    """A search for the setting with the highest score.
+
+    Args:
+        space: where to search.
+        seed: where every random choice comes from.
+
+    Raises:
+        UserError: optuna is missing.
+    """
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._optuna = require_optuna()
+        self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
+        self._space = space
+        self._seeds = SeedTree(seed).child("search")
+        self._distributions = {key: self._distribution(key) for key in space}
+        self._study = self._optuna.create_study(direction="maximize", sampler=self._sampler(0))
+        self._count = 0
+
+    def ask(self) -> Params:
+        """Return the next setting to try; its number is how many were asked or taken back before."""
+        self._study.sampler = self._sampler(self._count)
+        self._count += 1
+        return dict(self._study.ask(fixed_distributions=self._distributions).params)
+
+    def take_back(self, params: Params) -> None:
+        """Hear of a setting that was asked in an earlier session, in the order of asking."""
+        trial = self._optuna.trial.create_trial(
+            params=params, distributions=self._distributions, state=self._optuna.trial.TrialState.RUNNING
+        )
+        self._study.add_trial(trial)
+        self._count += 1
+
+    def tell(self, number: int, score: float | None) -> None:
+        """Hear what setting `number` reached; None where a trial of it failed."""
+        states = self._optuna.trial.TrialState
+        if score is None:
+            self._study.tell(number, state=states.FAIL)
+        else:
+            self._study.tell(number, score, state=states.COMPLETE)
+
+    def setting(self, params: Mapping[str, Any]) -> Setting:
+        """Return values as a setting; numbers have four significant digits."""
+        values = {}
+        for key, value in params.items():
+            entry = self._space[key]
+            values[key] = str(value) if isinstance(entry, Choice) else rounded(entry, float(value))
+        return Setting(values)
+
+    def _sampler(self, number: int) -> Any:
+        seed = self._seeds.integer(str(number)) & 0x7FFFFFFF
+        # With the liar, settings under way count as bad ones, so that those asked meanwhile lie elsewhere.
+        return self._optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+
+    def _distribution(self, key: str) -> Any:
+        entry, kinds = self._space[key], self._optuna.distributions
+        if isinstance(entry, Choice):
+            return kinds.CategoricalDistribution(entry.values)
+        if entry.int:
+            return kinds.IntDistribution(int(entry.low), int(entry.high), log=entry.log)
+        return kinds.FloatDistribution(entry.low, entry.high, log=entry.log)
+
+
+def require_optuna() -> Any:
+    """Return the module `optuna`. Raises `UserError` where it is not installed."""
+    try:
+        return importlib.import_module("optuna")
+    except ImportError as error:
+        raise UserError(
+            f"--search optuna needs optuna, which cannot be imported ({error}): pip install 'cartpole-dqn[optuna]'"
+        ) from None

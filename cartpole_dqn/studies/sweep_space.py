@@ -1,0 +1,304 @@
+"""Which settings a sweep tries.
+
+* `Setting`: values for some dotted keys, each as TOML text; none for the plain settings.
+* `parse_grid`, `grid_settings`: `--grid KEY=A,B` -> every combination.
+* `read_space`, `Range`, `Choice`, `draw`: a file of ranges, and draws from it; `read_space_table` and `space_table`
+  for a table within another file.
+* `setting_labels`: names that tell settings apart, fit for folders.
+* `as_toml`: a value as TOML text on one line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cartpole_dqn.config import parse_set, read_toml
+from cartpole_dqn.errors import ConfigError, UserError, did_you_mean
+
+_DIGITS = 4
+"""Significant digits of what is drawn: enough for any search, and short enough for a name."""
+_LONGEST = 120
+"""Characters of a label; a folder's name may have 255 bytes."""
+_OWN_KEYS = {
+    "seed": "--seeds",
+    "steps": "--steps",
+    "episodes": "--episodes",
+}
+"""Keys that a sweep has an option for, so that every trial of a comparison has the same."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a setting sets: dotted keys as for `--set`, and values as TOML text."""
+
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sets(self) -> list[str]:
+        """Its `--set` arguments."""
+        return [f"{key}={text}" for key, text in self.values.items()]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both included."""
+
+    low: float
+    high: float
+    log: bool = False
+    """Whether each factor is as likely as another: between 1 and 10 as often as between 10 and 100."""
+    int: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some values, as TOML text."""
+
+    values: tuple[str, ...]
+
+
+Space = Mapping[str, Range | Choice]
+"""By dotted key."""
+
+
+# Grids ----------------------------------------------------------------------------------------------------------------
+
+
+def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Return the values of each key in `--grid KEY=A,B,...` arguments, as TOML text.
+
+    A comma inside brackets, braces or quotes belongs to a value.
+
+    Raises:
+        UserError: no `=`, no values, a value or a key that comes twice.
+    """
+    grid: dict[str, list[str]] = {}
+    for text in texts:
+        key, separator, rest = text.partition("=")
+        key = key.strip()
+        values = [value.strip() for value in _split(rest)]
+        if not separator or not key or not all(values):
+            raise UserError(f"--grid {text}: expected KEY=A,B,... such as agent.optimiser.lr=1e-3,5e-4.")
+        _refuse_own(key, f"--grid {text}")
+        if key in grid:
+            raise UserError(f"--grid {key} comes twice: give all its values in one, {key}=A,B,...")
+        twice = [value for i, value in enumerate(values) if _value(value) in map(_value, values[:i])]
+        if twice:
+            raise UserError(f"--grid {text}: {twice[0]} comes twice.")
+        grid[key] = values
+    return grid
+
+
+def grid_settings(grid: Mapping[str, Sequence[str]]) -> list[Setting]:
+    """Return every combination of the grid's values, the last key's changing fastest; one setting where it is empty."""
+    return [Setting(dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())]
+
+
+def _split(text: str) -> list[str]:
+    """Split at the commas that stand in no brackets, braces or quotes."""
+    parts, depth, quote = [""], 0, ""
+    for sign in text:
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "\"'":
+            quote = sign
+        depth += (sign in "[{") - (sign in "]}") if not quote else 0
+        if sign == "," and depth == 0 and not quote:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return parts
+
+
+# Ranges ---------------------------------------------------------------------------------------------------------------
+
+
+def read_space(path: Path) -> dict[str, Range | Choice]:
+    """Return what a TOML file of ranges says, by dotted key.
+
+    A table is a range, `{low = 1e-4, high = 1e-2, log = true}` or with `int = true`, or a choice,
+    `{values = [32, 64]}`. Keys may be quoted (`"agent.batch_size"`) or tables within tables.
+
+    Raises:
+        ConfigError: it cannot be read, is empty, or something in it is no range; with its place.
+    """
+    space = read_space_table(str(path), read_toml(path))
+    if not space:
+        raise ConfigError(f'{path} says no ranges: expected some such as "agent.optimiser.lr" = {{low = 1e-4, ...}}.')
+    return space
+
+
+def read_space_table(source: str, table: Mapping[str, Any]) -> dict[str, Range | Choice]:
+    """Return the ranges in a table from `source`. Raises `ConfigError`, with the place."""
+    space = {key: _entry(f"{source}: {key}", entry) for key, entry in _tables(source, table)}
+    for key in space:
+        _refuse_own(key, f"{source}: {key}")
+    return space
+
+
+def space_table(space: Space) -> dict[str, Any]:
+    """Return ranges as TOML has them; `read_space_table` reads them again."""
+    table: dict[str, Any] = {}
+    for key, entry in space.items():
+        if isinstance(entry, Choice):
+            table[key] = {"values": [_value(text) for text in entry.values]}
+        else:
+            number = int if entry.int else float
+            table[key] = {"low": number(entry.low), "high": number(entry.high), "log": entry.log, "int": entry.int}
+    return table
+
+
+def draw(space: Space, generator: np.random.Generator) -> Setting:
+    """Return a setting drawn from `space`, each key by itself; numbers have four significant digits."""
+    return Setting({key: _drawn(entry, generator) for key, entry in space.items()})
+
+
+def rounded(entry: Range, value: float) -> str:
+    """Return a number from a range as TOML text: an integer, or four significant digits, within the range."""
+    if entry.int:
+        return str(round(value))
+    return as_toml(float(min(max(float(f"{value:.{_DIGITS}g}"), entry.low), entry.high)))
+
+
+def as_toml(value: Any) -> str:
+    """Return a value as TOML text on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_quoted(str(k))} = {as_toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(as_toml, value)) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    return _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    # A text is quoted as in JSON, where only the delete character may stand as it is.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _tables(source: str, table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Mapping[str, Any]]]:
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for key, value in table.items():
+        place = f"{prefix}{key}"
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{source}: {place}: expected a table with low and high, or with values; got {value!r}.")
+        inner = any(isinstance(entry, Mapping) for entry in value.values())
+        found += _tables(source, value, f"{place}.") if inner else [(place, value)]
+    return found
+
+
+def _entry(where: str, table: Mapping[str, Any]) -> Range | Choice:
+    known = ("low", "high", "log", "int", "values")
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key '{key}'.{did_you_mean(key, known)}")
+    if "values" in table:
+        values = table["values"]
+        if len(table) > 1 or not isinstance(values, list) or not values:
+            raise ConfigError(f"{where}: expected values = [A, B, ...] and nothing beside it.")
+        return Choice(tuple(as_toml(value) for value in values))
+    low, high = table.get("low"), table.get("high")
+    log, whole = table.get("log", False), table.get("int", False)
+    if not isinstance(log, bool) or not isinstance(whole, bool):
+        raise ConfigError(f"{where}: log and int are true or false.")
+    for value in (low, high):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ConfigError(f"{where}: expected numbers low and high, or values; got low {low!r} and high {high!r}.")
+        if whole and value != int(value):
+            raise ConfigError(f"{where}: int = true needs whole numbers, got {value!r}.")
+    assert isinstance(low, int | float) and isinstance(high, int | float)  # noqa: PT018
+    if low >= high:
+        raise ConfigError(f"{where}: expected low below high, got {low!r} and {high!r}.")
+    if log and low <= 0:
+        raise ConfigError(f"{where}: log = true needs a low above 0, got {low!r}.")
+    return Range(float(low), float(high), log, whole)
+
+
+def _drawn(entry: Range | Choice, generator: np.random.Generator) -> str:
+    if isinstance(entry, Choice):
+        return entry.values[int(generator.integers(len(entry.values)))]
+    # A whole number stands for the half below and above it, so that the ends are as likely as the rest.
+    margin = 0.5 if entry.int else 0.0
+    low, high = entry.low - margin, entry.high + margin
+    value = math.exp(generator.uniform(math.log(low), math.log(high))) if entry.log else generator.uniform(low, high)
+    return rounded(entry, min(max(value, entry.low), entry.high))
+
+
+# Names ----------------------------------------------------------------------------------------------------------------
+
+
+def setting_labels(settings: Sequence[Setting]) -> list[str]:
+    """Return a label for each setting, all different: "lr=0.001,batch_size=64"; "" for one that sets nothing.
+
+    They consist of letters, digits and `._+=,-` alone.
+    """
+    keys = list(dict.fromkeys(key for setting in settings for key in setting.values))
+    short = {key: _short(key, keys) for key in keys}
+    labels = []
+    for setting in settings:
+        label = ",".join(f"{short[key]}={_word(text)}" for key, text in setting.values.items())
+        if len(label) > _LONGEST:
+            label = f"{label[: _LONGEST - 10]}-{_digest(setting)}"
+        labels.append(label)
+    # Lower case: some file systems take names that differ in nothing else for the same.
+    lower = [label.lower() for label in labels]
+    return [
+        label if lower.count(same) == 1 else f"{label},{_digest(setting)}" if setting.values else label
+        for label, same, setting in zip(labels, lower, settings, strict=True)
+    ]
+
+
+def _short(key: str, others: Sequence[str]) -> str:
+    """Return as much of a key's end as tells it from the others, in signs that a folder's name may have."""
+    steps = _subject(key)
+    for n in range(1, len(steps) + 1):
+        if not any(other != key and _subject(other)[-n:] == steps[-n:] for other in others):
+            break
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", ".".join(steps[-n:]))
+
+
+def _subject(key: str) -> list[str]:
+    """Return the steps of a key; where it is a part's name, those of the part."""
+    steps = key.split(".")
+    return steps[:-1] if len(steps) > 1 and steps[-1] in ("name", "id", "wrapper") else steps
+
+
+def _word(text: str) -> str:
+    """Return a value in signs that a folder's name may have."""
+    value = _value(text)
+    if isinstance(value, Mapping):
+        value = value.get("name", value.get("wrapper", as_toml(value)))
+    if isinstance(value, float) and len(repr(value)) > 9:
+        value = f"{value:.{_DIGITS}g}"
+    if isinstance(value, int | float):
+        return as_toml(value)  # with its sign
+    written = value if isinstance(value, str) else as_toml(value)
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", written).strip("-") or "empty"
+
+
+def _digest(setting: Setting) -> str:
+    return hashlib.blake2b(json.dumps(sorted(setting.values.items())).encode(), digest_size=4).hexdigest()
+
+
+def _value(text: str) -> Any:
+    """Return what `--set` makes of a value's text."""
+    table: dict[str, Any] = {}
+    parse_set(f"value={text}", table)
+    return table["value"]
+
+
+def _refuse_own(key: str, where: str) -> None:
+    if key in _OWN_KEYS:
+        raise UserError(f"{where}: {key} is the same for all settings of a sweep: give it by {_OWN_KEYS[key]}.")

@@ -1,0 +1,203 @@
+"""How a sweep looks while it goes on.
+
+* `LiveSweep`: a table that is drawn over and over; `PlainSweep`: lines instead, of what begins and ends.
+* `sweep_table`: a `SweepView` and a size -> what is drawn, never higher than the terminal.
+* `watching`: the one of the two that suits a console.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+from rich.cells import cell_len
+from rich.console import Console, Group, JustifyMethod, OverflowMethod, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from cartpole_dqn.observers.display import is_live
+from cartpole_dqn.observers.figures import NOTHING, duration, one_line
+from cartpole_dqn.studies.sweep import SweepView, TrialView
+from cartpole_dqn.views.text_table import score
+
+_STATES = ("running", "failed", "interrupted", "done", "waiting")
+"""Who is shown first where there is no room for all."""
+_STYLES = {"running": "bold", "failed": "red", "interrupted": "yellow", "done": "green", "waiting": "dim"}
+_BAR, _GAP, _NARROWEST = 10, 2, 20
+_PLAIN_EVERY = 30.0
+"""Seconds between two lines that say how far all are."""
+
+
+def sweep_table(view: SweepView, seconds: float, *, width: int, height: int, ascii_only: bool = False) -> Group:
+    """Return a table of trials with a line below it that counts them.
+
+    Args:
+        view: how the sweep stands.
+        seconds: since when this session goes on.
+        width: of the terminal; where it is narrow, columns are left out.
+        height: lines that may be taken, the last of which stays empty.
+        ascii_only: whether the terminal takes nothing else.
+    """
+    room = max(1, height - 3)  # the headings, the line below, and an empty one for the cursor
+    trials = _chosen(view.trials, room)
+    if len(trials) < view.total and len(trials) == room:
+        trials = _chosen(view.trials, max(1, room - 1))
+    overflow: OverflowMethod = "crop" if ascii_only else "ellipsis"
+    columns, room = _columns(trials, width)
+    table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
+    for name in ("trial", "state", *columns):
+        justify: JustifyMethod = "right" if name in ("last", "best", "time") else "left"
+        table.add_column(name, no_wrap=True, justify=justify, overflow="crop")
+    for trial in trials:
+        label = Text(one_line(trial.name))
+        label.truncate(room, overflow=overflow)
+        table.add_row(label, Text(trial.state, style=_STYLES[trial.state]), *(_cell(trial, name) for name in columns))
+    lines: list[RenderableType] = [table]
+    if len(trials) < view.total:
+        lines.append(_line(_rest(view, trials), overflow))
+    lines.append(_line(f"{_counts(view)}   {duration(seconds)}{'   stopping' if view.stopping else ''}", overflow))
+    return Group(*lines)
+
+
+class LiveSweep:
+    """Draws a sweep's table over itself on a terminal."""
+
+    def __init__(self, console: Console, live: Live, clock: Callable[[], float]) -> None:
+        self._console, self._live, self._clock = console, live, clock
+        self._began = clock()
+
+    def __call__(self, view: SweepView) -> None:
+        """Draw how things stand."""
+        table = sweep_table(
+            view,
+            self._clock() - self._began,
+            width=self._console.width,
+            height=self._console.height,
+            ascii_only=self._console.options.ascii_only,
+        )
+        self._live.update(table, refresh=True)
+
+
+class PlainSweep:
+    """Prints a line for each trial that begins or ends, and now and then how far all are."""
+
+    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
+        self._console, self._clock = console, clock
+        self._states: dict[str, str] = {}
+        self._next = clock() + _PLAIN_EVERY
+        self._first = True
+
+    def __call__(self, view: SweepView) -> None:
+        """Print what changed."""
+        for trial in view.trials:
+            if self._states.get(trial.name, "waiting") != trial.state and (trial.state == "running" or not self._first):
+                self._say(_told(trial))
+            self._states[trial.name] = trial.state
+        if self._first:
+            self._say(_counts(view))
+        elif self._clock() >= self._next:
+            running = [f"{trial.name} {_steps(trial)}" for trial in view.trials if trial.state == "running"]
+            self._say("; ".join([_counts(view), *running]))
+        if self._first or self._clock() >= self._next:
+            self._next = self._clock() + _PLAIN_EVERY
+        self._first = False
+
+    def _say(self, text: str) -> None:
+        self._console.print(one_line(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def watching(
+    console: Console, clock: Callable[[], float], *, plain: bool = False
+) -> Iterator[Callable[[SweepView], None]]:
+    """Show a sweep inside the block by calling what is yielded: live on a terminal, unless `plain`, else in lines."""
+    if plain or not is_live(console):
+        yield PlainSweep(console, clock)
+        return
+    with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+        yield LiveSweep(console, live, clock)
+
+
+def _chosen(trials: Sequence[TrialView], room: int) -> list[TrialView]:
+    """Return at most `room` trials in their order: those that matter most now; of those done the last."""
+    if len(trials) <= room:
+        return list(trials)
+    kept: set[str] = set()
+    for state in _STATES:
+        alike = [trial.name for trial in trials if trial.state == state]
+        left = room - len(kept)
+        kept.update((alike[-left:] if state == "done" else alike[:left]) if left else [])
+    return [trial for trial in trials if trial.name in kept]
+
+
+def _columns(trials: Sequence[TrialView], width: int) -> tuple[list[str], int]:
+    """Return the columns after name and state that leave room for names, and that room in cells."""
+    columns = ["steps", "last", "best", "time", *(["place"] if any(trial.place for trial in trials) else [])]
+    while True:
+        taken = max([len("state"), *(len(trial.state) for trial in trials)])
+        for name in columns:
+            bar = _BAR + 1 if name == "steps" else 0
+            taken += max([len(name), *(bar + cell_len(_text(trial, name)) for trial in trials)])
+        room = width - taken - _GAP * (len(columns) + 1)
+        droppable = [name for name in ("place", "time", "steps") if name in columns]
+        if room >= _NARROWEST or not droppable:
+            return columns, max(1, room)
+        columns.remove(droppable[0])
+
+
+def _cell(trial: TrialView, column: str) -> RenderableType:
+    text = _text(trial, column)
+    if column != "steps" or not text:
+        return Text(text)
+    progress = trial.progress
+    done, total = (progress.step, trial.steps) if trial.steps else (progress.episode, trial.episodes or 0)
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=_BAR)
+    grid.add_column(no_wrap=True)
+    grid.add_row(ProgressBar(total=max(1, total), completed=min(done, total), width=_BAR), Text(text))
+    return grid
+
+
+def _text(trial: TrialView, column: str) -> str:
+    progress = trial.progress
+    if column == "steps":
+        return _steps(trial) if trial.state != "waiting" and (trial.steps or trial.episodes) else ""
+    if column == "time":
+        return duration(trial.seconds) if trial.seconds else NOTHING
+    if column == "place":
+        return one_line(trial.place)
+    return score(progress.last if column == "last" else progress.best)
+
+
+def _steps(trial: TrialView) -> str:
+    progress = trial.progress
+    if trial.steps:
+        return f"{progress.step:,} of {trial.steps:,}"
+    return f"{progress.episode:,} of {trial.episodes or 0:,} episodes"
+
+
+def _told(trial: TrialView) -> str:
+    if trial.state == "running":
+        return f"{trial.name}: running{f', from step {trial.progress.step:,}' if trial.progress.step else ''}"
+    best = f", best {score(trial.progress.best)}" if trial.progress.best is not None else ""
+    error = f": {trial.error}" if trial.error else ""
+    return f"{trial.name}: {trial.state} after {duration(trial.seconds)}{best}{error}"
+
+
+def _counts(view: SweepView) -> str:
+    found = [f"{count} {state}" for state in ("done", *_STATES) if (count := view.count(state))]  # type: ignore[arg-type]
+    return f"{view.total} trial{'' if view.total == 1 else 's'}: {', '.join(dict.fromkeys(found))}"
+
+
+def _rest(view: SweepView, shown: Sequence[TrialView]) -> str:
+    names = {trial.name for trial in shown}
+    hidden = [trial.state for trial in view.trials if trial.name not in names]
+    hidden += ["waiting"] * (view.total - len(view.trials))
+    counts = [f"{hidden.count(state)} {state}" for state in _STATES if hidden.count(state)]  # type: ignore[arg-type]
+    return f"and {', '.join(counts)}"
+
+
+def _line(text: str, overflow: OverflowMethod) -> Text:
+    return Text(text, style="dim", no_wrap=True, overflow=overflow)

@@ -1,0 +1,201 @@
+"""`sweep`, typed: real trials of some hundred steps, what it prints and keeps, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BASE = ["--obs", "state", "--steps", "150", "--set", "evaluation.every=100", "--set", "evaluation.episodes=1"]
+LR = "agent.optimiser.lr=1e-3,1e-4"
+BREAKS = """
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+class Breaks(CartPoleEnv):
+    def __init__(self, after=0, **kwargs):
+        super().__init__(**kwargs)
+        self.left = after
+
+    def step(self, action):
+        self.left -= 1
+        if self.left == 0:
+            raise RuntimeError("the pole broke")
+        return super().step(action)
+
+gymnasium.register("Breaks-v0", Breaks, max_episode_steps=50)
+"""
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A sweep of two settings, one of which has a trial that fails."""
+    folder = tmp_path_factory.mktemp("swept")
+    (folder / "breaks.py").write_text(BREAKS)
+    arguments = [*BASE, "--env", "breaks:Breaks-v0", "--grid", "env.kwargs.after=0,120", "--seeds", "1", "--jobs", "2"]
+    return folder, typed(folder, *arguments, "--out", "s")
+
+
+def typed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cartpole_dqn", "sweep", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(folder), "CARTPOLE_DQN_PLUGINS": ""},
+    )
+
+
+def test_what_a_sweep_prints_and_keeps(swept: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, said = swept
+    assert said.returncode == 1, said.stderr
+    assert "after=0,seed=0: running" in said.stderr
+    assert "after=0,seed=0: done after" in said.stderr
+    assert "failed: after=120,seed=0: " in said.stderr
+    assert "RuntimeError: the pole broke" in said.stderr
+    assert "cartpole-dqn: 1 of 2 trials failed. Try them again with: cartpole-dqn sweep --resume s --retry-failed" in (
+        said.stderr
+    )
+    assert "Traceback" not in said.stderr
+    assert said.stdout.startswith("Groups\n")
+    assert "Failed, and in no figure: after=120,seed=0" in said.stdout
+    assert "## Groups" in (folder / "s" / "results.md").read_text()
+    results = json.loads((folder / "s" / "results.json").read_text())
+    assert [run["name"] for run in results["runs"]] == ["after=0,seed=0"]
+    assert {path.name for path in (folder / "s" / "trials" / "after=0,seed=0").iterdir()} >= {
+        "config.toml", "metrics.csv", "metrics.jsonl", "checkpoint", "best", "curve.png", "environment.json"
+    }  # fmt: skip
+    plan = tomllib.loads((folder / "s" / "sweep.toml").read_text())
+    assert plan["settings"] == {"method": "grid", "grid": {"env.kwargs.after": ["0", "120"]}}
+    assert plan["engine"] == {"name": "local", "jobs": 2, "options": {}}
+
+
+def test_the_same_again_trains_nothing_and_says_the_same(
+    swept: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, said = swept
+    before = {path: path.stat().st_mtime_ns for path in (folder / "s" / "trials").rglob("*")}
+    again = typed(folder, "--resume", "s", "--jobs", "1")
+    assert (again.returncode, again.stdout) == (1, said.stdout)
+    assert "running" not in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in (folder / "s" / "trials").rglob("*")} == before
+    listed = subprocess.run(
+        [sys.executable, "-m", "cartpole_dqn", "compare", "s/trials/after=0,seed=0"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said.stdout.splitlines()[2].split()[2:] == listed.splitlines()[2].split()[2:], "what compare prints"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_ends_in_order_and_resume_finishes(tmp_path: Path, times: int) -> None:
+    arguments = ["--obs", "state", "--steps", "60000" if times == 1 else "10000000", "--seeds", "1", "--out", "s"]
+    quick = ["--set", "evaluation.every=0", "--set", "agent.learning_starts=1000000000"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "cartpole_dqn", "sweep", *arguments, *quick],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    metrics = tmp_path / "s" / "trials" / "seed=0" / "metrics.jsonl"
+    end = time.monotonic() + 120
+    while not metrics.exists() or metrics.stat().st_size < 300:
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    pid = int((metrics.parent / ".lock").read_text())
+    if times == 2:
+        os.kill(pid, signal.SIGSTOP)  # a trial that does not end
+    for _ in range(times):
+        os.killpg(running.pid, signal.SIGINT)
+        time.sleep(0.3)
+    _, err = running.communicate(timeout=100)
+    assert running.returncode == 130, err
+    assert "go on with: cartpole-dqn sweep --resume s" in err
+    assert "Traceback" not in err
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    (entry,) = json.loads((tmp_path / "s" / "trials.json").read_text())["trials"]
+    assert entry["state"] == "interrupted"
+    if times == 1:
+        assert json.loads((metrics.parent / "status.json").read_text())["state"] == "interrupted"
+        again = typed(tmp_path, "--resume", "s")
+        assert again.returncode == 0, again.stderr
+        assert "seed=0: running, from step" in again.stderr
+
+
+def test_two_sweeps_never_share_a_folder(call: Callable[..., Any], tmp_path: Path) -> None:
+    from cartpole_dqn import folder_lock
+    from cartpole_dqn.studies.sweep_plan import SweepPlan
+
+    (tmp_path / "s").mkdir()
+    SweepPlan(seeds=(0,)).write(tmp_path / "s")
+    with folder_lock.hold(tmp_path / "s"):
+        said = call("sweep", "--resume", "s")
+    assert said.code == 2
+    assert "is at work in s" in said.err
+
+
+SPACE = '"agent.optimiser.lr" = {low = 1e-4, high = 1e-2, log = true}\n'
+BAD = {
+    "a key": (["--grid", "agent.lr=1,2"], "setting lr=1: unknown option agent.lr. Did you mean 'agent.optimiser.lr'?"),
+    "a value": (["--grid", "agent.optimiser.lr=1e-3,x"], "setting lr=x: agent.optimiser.lr: expected"),
+    "an entry": (["--grid", "observation.resize.height=3,4"], "setting height=3: --set observation.resize: no entry"),
+    "an environment": (["--env", "Nope-v7"], "cannot make the environment Nope-v7"),
+    "two methods": (["--grid", LR, "--random", "3"], "--grid and --random: give one of them."),
+    "no space": (["--random", "3"], "--random needs --space."),
+    "no trials": (["--search", "optuna", "--space", "space.toml"], "--search needs --trials."),
+    "unused space": (["--space", "space.toml"], "--space is for --random and --search, which is not given."),
+    "unused seed": (["--grid", LR, "--sweep-seed", "3"], "--sweep-seed is for --random and --search"),
+    "another search": (
+        ["--search", "grid", "--trials", "2", "--space", "space.toml"],
+        "--search grid: expected optuna.",
+    ),
+    "missing space": (["--random", "2", "--space", "none.toml"], "cannot read the configuration none.toml"),
+    "missing config": (["--config", "none.toml"], "cannot read the configuration none.toml"),
+    "a seed": (["--set", "seed=3"], "a sweep takes its seeds from --seeds and --first-seed."),
+    "both budgets": (["--steps", "5", "--episodes", "5"], "--steps and --episodes: give one of them."),
+    "an engine": (["--engine", "lokal"], "unknown sweep-engine 'lokal'. Did you mean 'local'?"),
+    "its option": (["--engine-set", "stop_second=3"], "Did you mean 'stop_seconds'?"),
+    "weights": (["--set", "init.run=nobody"], "'nobody' is no run"),
+    "no sweep": (["--resume", "empty"], "empty is not the folder of a sweep"),
+    "resume and more": (["--resume", "empty", "--seeds", "3"], "leave out --seeds."),
+    "another folder": (["--out", "mine"], "mine is not empty."),
+    "no seeds": (["--seeds", "0"], "--seeds"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_a_sentence_and_nothing_is_begun(
+    call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    monkeypatch.setenv("CARTPOLE_DQN_PLUGINS", "")
+    (tmp_path / "space.toml").write_text(SPACE)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    before = sorted(tmp_path.rglob("*"))
+    arguments, words = BAD[case]
+    more = [] if "--resume" in arguments or "--obs" in arguments else ["--obs", "state"]
+    said = call("sweep", *arguments, *more)
+    assert said.code == 2, said
+    assert words in said.err
+    assert "Traceback" not in said.err
+    assert said.out == ""
+    left = [path for path in sorted(tmp_path.rglob("*")) if path not in before]
+    assert [path for path in left if path.name != "sweeps"] == []

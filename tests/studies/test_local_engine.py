@@ -1,0 +1,163 @@
+"""Trials in processes of their own: what a kill, a late end and the end of the sweep's own process come to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cartpole_dqn import folder_lock
+from cartpole_dqn.run_folder import run_state
+from cartpole_dqn.studies.local_engine import LocalEngine, LocalOptions, usable_cores
+from cartpole_dqn.sweep_engine import SweepEngineContext, Trial, TrialEnd
+
+CONFIG = """\
+obs = "native"
+steps = {steps}
+[agent]
+name = "dqn"
+learning_starts = 1000000000
+[agent.replay]
+name = "uniform"
+capacity = 1000
+[evaluation]
+every = 0
+"""
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Callable[..., LocalEngine]:
+    made: list[LocalEngine] = []
+
+    def make(**options: float) -> LocalEngine:
+        context = SweepEngineContext(folder=tmp_path, jobs=2, say=print)
+        made.append(LocalEngine(LocalOptions(**options), context))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def trial(folder: Path, name: str = "one", steps: int = 100_000_000) -> Trial:
+    return Trial(name=name, config=CONFIG.format(steps=steps), folder=folder / "trials" / name)
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def under_way(one: Trial) -> bool:
+    return (one.folder / "metrics.jsonl").exists() and (one.folder / "metrics.jsonl").stat().st_size > 2000
+
+
+def ended(engine: LocalEngine) -> TrialEnd:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        for found in engine.wait(1.0):
+            return found
+    raise AssertionError("no trial ended")
+
+
+def test_a_killed_process_is_a_failed_trial_that_can_go_on(engine: Callable[..., LocalEngine], tmp_path: Path) -> None:
+    made, one = engine(), trial(tmp_path)
+    made.start(one)
+    until(lambda: under_way(one))
+    pid = int((one.folder / folder_lock.NAME).read_text())
+    os.kill(pid, signal.SIGKILL)
+    told = ended(made)
+    assert told == TrialEnd(
+        "one", "failed", "its process was ended by SIGKILL: the system does that where memory is short."
+    )
+    made.start(one)
+    until(lambda: folder_lock.is_held(one.folder))
+    os.kill(int((one.folder / folder_lock.NAME).read_text()), signal.SIGTERM)
+    assert ended(made) == TrialEnd("one", "interrupted")
+
+
+def test_who_ends_too_late_is_killed_and_interrupted(engine: Callable[..., LocalEngine], tmp_path: Path) -> None:
+    made, one = engine(stop_seconds=0.001), trial(tmp_path)
+    made.start(one)
+    until(lambda: under_way(one))
+    os.kill(int((one.folder / folder_lock.NAME).read_text()), signal.SIGSTOP)
+    made.stop()
+    told = ended(made)
+    assert (told.state, "did not end within 0.001 seconds and was killed" in told.error) == ("interrupted", True)
+    assert run_state(one.folder).state == "killed"
+
+
+def test_its_log_and_its_sentence(engine: Callable[..., LocalEngine], tmp_path: Path) -> None:
+    made, one = engine(), trial(tmp_path, steps=0)
+    made.start(one)
+    told = ended(made)
+    assert told.state == "failed"
+    assert told.error.startswith("steps: expected greater than 0, got 0")
+    assert told.error in " ".join((tmp_path / "local" / "one.log").read_text().split())
+    assert not one.folder.exists()
+    (tmp_path / "trials").rmdir()
+    (tmp_path / "trials").touch()
+    made.start(one)
+    assert ended(made) == TrialEnd("one", "failed", "it could not be started: File exists.")
+
+
+def test_trials_end_in_order_with_a_sweep_that_is_killed(tmp_path: Path) -> None:
+    one = trial(tmp_path)
+    code = f"""
+import sys, time
+from pathlib import Path
+from cartpole_dqn.studies.local_engine import LocalEngine, LocalOptions
+from cartpole_dqn.sweep_engine import SweepEngineContext, Trial
+engine = LocalEngine(LocalOptions(), SweepEngineContext(folder=Path({str(tmp_path)!r}), jobs=1, say=print))
+engine.start(Trial(name="one", config={one.config!r}, folder=Path({str(one.folder)!r})))
+time.sleep(600)
+"""
+    starter = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        until(lambda: under_way(one))
+    finally:
+        starter.kill()
+        starter.wait()
+    until(lambda: not folder_lock.is_held(one.folder))
+    status = run_state(one.folder)
+    assert status.state == "interrupted"
+    assert status.step > 0
+    assert (one.folder / "checkpoint" / "state.json").exists()
+
+
+def test_as_many_at_once_as_there_are_cores(tmp_path: Path) -> None:
+    context = SweepEngineContext(folder=tmp_path, jobs=None, say=print)
+    assert LocalEngine(LocalOptions(), context).slots == usable_cores() >= 1
+    if hasattr(os, "sched_getaffinity"):
+        code = "from cartpole_dqn.studies.local_engine import usable_cores; print(usable_cores())"
+        core = min(os.sched_getaffinity(0))
+        pinned = f"import os; os.sched_setaffinity(0, [{core}]); {code}"
+        assert (
+            subprocess.run([sys.executable, "-c", pinned], capture_output=True, text=True, check=True).stdout == "1\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("returncode", "said", "end"),
+    [
+        (0, "", TrialEnd("t", "done")),
+        (143, "", TrialEnd("t", "interrupted")),
+        (130, "", TrialEnd("t", "interrupted")),
+        (-15, "", TrialEnd("t", "interrupted")),
+        (-11, "x", TrialEnd("t", "failed", "its process was ended by SIGSEGV.")),
+        (1, "step 3\ncartpole-dqn: it broke.\nMore.\nThe run's folder: x\nresume with: y\n", "it broke. More."),
+        (1, "Traceback (most recent call last):\n  ...\nValueError: oh\n\n", "ValueError: oh"),
+        (7, "", "its process ended with exit code 7."),
+    ],
+)
+def test_what_an_exit_code_means(returncode: int, said: str, end: TrialEnd | str) -> None:
+    expected = TrialEnd("t", "failed", end) if isinstance(end, str) else end
+    assert TrialEnd.of_process("t", returncode, said) == expected

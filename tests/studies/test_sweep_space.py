@@ -1,0 +1,205 @@
+"""Which settings a sweep tries: grids and their commas, ranges and their draws, names that are fit for folders."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cartpole_dqn.errors import ConfigError, UserError
+from cartpole_dqn.studies.sweep_space import (
+    Choice,
+    Range,
+    Setting,
+    as_toml,
+    draw,
+    grid_settings,
+    parse_grid,
+    read_space,
+    read_space_table,
+    setting_labels,
+    space_table,
+)
+
+plain = st.recursive(
+    st.booleans()
+    | st.integers(-(2**40), 2**40)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1, max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(plain)
+def test_a_value_as_toml_is_read_as_that_value(value: Any) -> None:
+    text = as_toml(value)
+    assert "\n" not in text
+    assert tomllib.loads(f"value = {text}")["value"] == value
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(plain.map(as_toml), min_size=1, max_size=4, unique=True))
+def test_commas_inside_values_split_nothing(values: list[str]) -> None:
+    read = [tomllib.loads(f"value = {value}")["value"] for value in values]
+    if any(a == b for a, b in itertools.combinations(read, 2)):
+        return  # 1 and 1.0: one value, written twice
+    quotes = [value for value in values if "\\" in value]  # an escaped quote is for files, not for a command line
+    if not quotes:
+        assert parse_grid([f"a.b={','.join(values)}"]) == {"a.b": [value.strip() for value in values]}
+
+
+def test_a_grid_is_every_combination() -> None:
+    grid = parse_grid(["agent.optimiser.lr=1e-3, 5e-4", "agent.target_update={name='hard', every=9},{name='soft'}"])
+    assert grid == {
+        "agent.optimiser.lr": ["1e-3", "5e-4"],
+        "agent.target_update": ["{name='hard', every=9}", "{name='soft'}"],
+    }
+    assert [setting.sets for setting in grid_settings(grid)] == [
+        [f"agent.optimiser.lr={lr}", f"agent.target_update={update}"]
+        for lr in grid["agent.optimiser.lr"]
+        for update in grid["agent.target_update"]
+    ]
+    assert grid_settings({}) == [Setting()]
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["a"], "expected KEY=A,B,..."),
+        (["a="], "expected KEY=A,B,..."),
+        (["=1"], "expected KEY=A,B,..."),
+        (["a=1,,2"], "expected KEY=A,B,..."),
+        (["a=1,2", "a=3"], "comes twice: give all its values in one"),
+        (["a=1e-3,0.001"], "0.001 comes twice"),
+        (["seed=1,2"], "give it by --seeds"),
+        (["steps=100,200"], "give it by --steps"),
+    ],
+)
+def test_bad_grids_get_a_sentence(texts: list[str], words: str) -> None:
+    with pytest.raises(UserError, match=re.escape(words)):
+        parse_grid(texts)
+
+
+SPACE = """
+"agent.optimiser.lr" = {low = 1e-4, high = 1e-2, log = true}
+[agent.n_step]
+low = 1
+high = 5
+int = true
+[agent.network]
+hidden = {values = [[64], [64, 64]]}
+"""
+
+
+def test_a_space_is_read_from_quoted_keys_and_from_tables(tmp_path: Path) -> None:
+    path = tmp_path / "space.toml"
+    path.write_text(SPACE)
+    space = read_space(path)
+    assert space == {
+        "agent.optimiser.lr": Range(1e-4, 1e-2, log=True),
+        "agent.n_step": Range(1, 5, int=True),
+        "agent.network.hidden": Choice(("[64]", "[64, 64]")),
+    }
+    assert read_space_table("again", space_table(space)) == space
+
+
+BAD = {
+    "": "says no ranges",
+    "a = 3": "expected a table with low and high",
+    "a = {low = 1}": "expected numbers low and high, or values; got low 1 and high None",
+    "a = {low = true, high = 2}": "expected numbers low and high",
+    "a = {low = 1, high = inf}": "expected numbers low and high",
+    "a = {low = 2, high = 1}": "expected low below high, got 2 and 1",
+    "a = {low = 0, high = 1, log = true}": "log = true needs a low above 0, got 0",
+    "a = {low = 0.5, high = 3, int = true}": "int = true needs whole numbers, got 0.5",
+    "a = {low = 1, high = 2, log = 1}": "log and int are true or false",
+    "a = {low = 1, hihg = 2}": "unknown key 'hihg'. Did you mean 'high'?",
+    "a = {values = []}": "expected values = [A, B, ...]",
+    "a = {values = [1], low = 1}": "nothing beside it",
+    "seed = {values = [1]}": "give it by --seeds",
+    "a = [": "is not valid TOML",
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_bad_spaces_get_a_sentence_with_the_place(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "space.toml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=re.escape(BAD[text])) as caught:
+        read_space(path)
+    assert "space.toml" in str(caught.value)
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_space(tmp_path / "none.toml")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3), st.booleans(), st.booleans(), st.integers(0, 99))
+def test_draws_lie_in_their_range(a: float, b: float, log: bool, whole: bool, seed: int) -> None:
+    low, high = sorted((a, b))
+    if whole:
+        low, high = float(int(low) + 1), float(int(high) + 3)
+    if low == high:
+        return
+    space = {"x": Range(low, high, log=log, int=whole)}
+    for _ in range(20):
+        text = draw(space, np.random.default_rng(seed)).values["x"]
+        value = tomllib.loads(f"x = {text}")["x"]
+        assert low <= value <= high
+        assert isinstance(value, int) == whole
+
+
+def test_draws_are_spread_as_was_said() -> None:
+    generator = np.random.default_rng(0)
+    space = {"l": Range(1e-4, 1e-2, log=True), "n": Range(1, 4, int=True), "c": Choice(("1", "2"))}
+    drawn = [draw(space, generator).values for _ in range(600)]
+    assert 240 < sum(float(values["l"]) < 1e-3 for values in drawn) < 360, "a decade is as likely as the other"
+    counts = [sum(values["n"] == str(n) for values in drawn) for n in (1, 2, 3, 4)]
+    assert min(counts) > 110, "the ends are as likely as the rest"
+    assert 240 < sum(values["c"] == "1" for values in drawn) < 360
+    again = np.random.default_rng(0)
+    assert [draw(space, again).values for _ in range(600)] == drawn
+
+
+def test_labels_are_short_and_say_what_differs() -> None:
+    def labels(*values: dict[str, str]) -> list[str]:
+        return setting_labels([Setting(value) for value in values])
+
+    assert labels({"agent.optimiser.lr": "1e-3", "agent.n_step": "3"}) == ["lr=0.001,n_step=3"]
+    assert labels({"agent.low.replay.capacity": "1", "agent.high.replay.capacity": "2"}) == [
+        "low.replay.capacity=1,high.replay.capacity=2"
+    ]
+    assert labels({"agent.target_update": "{name='hard', every=9}"}) == ["target_update=hard"]
+    assert labels({"agent.network.name": "mlp"}) == ["network=mlp"]
+    assert labels({"a": "[64, 64]"}, {"a": "true"}, {"a": "''"}) == ["a=64-64", "a=true", "a=empty"]
+    assert labels({"a": "0.00031781234567"}, {"a": "-1"}, {"a": "1"}) == ["a=0.0003178", "a=-1", "a=1"]
+    assert labels({}) == [""]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["agent.a", "agent.b.a", "env.kwargs.x/y", "c"]),
+            st.text(min_size=1, max_size=60),
+            min_size=1,
+        ),
+        min_size=1,
+        max_size=5,
+        unique_by=lambda values: tuple(sorted(values.items())),
+    )
+)
+def test_labels_are_all_different_and_fit_for_folders(values: list[dict[str, str]]) -> None:
+    labels = setting_labels([Setting(value) for value in values])
+    assert len({label.lower() for label in labels}) == len(labels)
+    for label in labels:
+        assert re.fullmatch(r"[A-Za-z0-9._+=,-]{1,140}", label)
+        assert not label.startswith(("-", "."))

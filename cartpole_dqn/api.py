@@ -2,8 +2,10 @@
 
 * `train`: configure and run, returning a `Run`.
 * `load`: a run folder -> a `Run`.
-* `Run`: evaluate it, act with it, draw its curves, go on training.
+* `Run`: evaluate it, act with it, show it (curves, animation, report), go on training.
 * `execute`: the steps common to starting and resuming, used by the command line.
+
+In a notebook a run is shown below its cell, and interrupting the kernel ends it in order.
 """
 
 from __future__ import annotations
@@ -25,15 +27,20 @@ from cartpole_dqn.config import RunConfig, Table, complete, parse_toml, to_toml
 from cartpole_dqn.environments import EnvFactory
 from cartpole_dqn.errors import CartpoleDqnError, RunFolderError, UserError
 from cartpole_dqn.initial_weights import InitialWeights, find_initial_weights
-from cartpole_dqn.interfaces import Evaluation, Obs, Policy, RunEnded
+from cartpole_dqn.interfaces import Evaluation, Obs, ObserverContext, Policy, RunEnded
 from cartpole_dqn.options import changed, to_table
 from cartpole_dqn.plugin_manager import PluginHost, load_plugins
 from cartpole_dqn.run_folder import RunFolder, describe_environment
 from cartpole_dqn.run_listing import run_title as title_of
+from cartpole_dqn.run_listing import summarise_run
 from cartpole_dqn.run_lookup import find_run
 from cartpole_dqn.runner import Runner
 from cartpole_dqn.studies.evaluation import Which, evaluate_run, load_policy
-from cartpole_dqn.views.curves import draw_curves, read_metrics
+from cartpole_dqn.views.curves import Style, XAxis, draw_curves, read_metrics
+from cartpole_dqn.views.in_notebook import ending_on_interrupt, with_notebook_display
+from cartpole_dqn.views.record import Recording, record_run
+from cartpole_dqn.views.report import write_report
+from cartpole_dqn.views.shown import ShownFile, summary_html
 
 Handle = Callable[[Runner], contextlib.AbstractContextManager[None]]
 """Wraps the run, given its runner: the command line turns signals into stop requests with it."""
@@ -68,7 +75,7 @@ def train(
         device: "auto", "cpu" or "cuda".
         settings: further settings as tables, such as `{"agent": {"batch_size": 64}}`.
         observers: names of observers to add.
-        plain: print lines instead of the live display.
+        plain: print lines instead of the live display, also in a notebook.
 
     Raises:
         UserError: something of this does not hold together.
@@ -87,7 +94,7 @@ def train(
     resolved, initial = find_initial_weights(resolved, host, beside=None if config is None else Path(config).parent)
     say_notes(console, host, notes)
     folder = RunFolder.create(None if out is None else Path(out), env_id=resolved.env.id, obs=resolved.obs)
-    execute(folder, resolved, host, console=console, plain=plain, initial=initial)
+    execute(folder, resolved, host, console=console, plain=plain, initial=initial, handle=ending_on_interrupt)
     return Run(folder, resolved, host)
 
 
@@ -144,16 +151,85 @@ class Run:
     def _loaded(self) -> tuple[Policy, EnvFactory, int]:
         return load_policy(self.folder, self.config, self.host, "best")
 
-    def plot(self, out: str | Path | None = None) -> Path:
-        """Draw the run's curves and return the picture's path: by default its own `curve.png`."""
-        target = self.folder.curve if out is None else Path(out)
-        draw_curves(read_metrics(self.path), target, title=run_title(self.config))
+    def plot(self, out: str | Path | None = None, *, style: Style = "light", x: XAxis = "steps") -> ShownFile:
+        """Draw the run's curves and return the picture's path, which a notebook shows as the picture.
+
+        Args:
+            out: its name, which says the format; by default the run's own `curve.png`.
+            style: for a light page, or a dark one.
+            x: what the curves run over: environment steps, episodes, or training time.
+        """
+        target = ShownFile(self.folder.curve if out is None else out)
+        draw_curves(read_metrics(self.path), target, title=run_title(self.config), style=style, x=x)
         return target
+
+    def record(
+        self,
+        out: str | Path | None = None,
+        *,
+        episodes: int = 1,
+        seed: int = 0,
+        which: Which = "best",
+        side_by_side: bool = True,
+        fps: float | None = None,
+        max_steps: int | None = None,
+    ) -> Recording:
+        """Record the model at play, as a GIF or an MP4; a notebook shows what is returned as the animation.
+
+        Args:
+            out: a name ending in .gif or .mp4; by default the run's own `record.gif`.
+            episodes: how many, one after the other.
+            seed: which report seeds; the same as for `evaluate`.
+            which: the best model, or the last; the last too where no best one was kept.
+            side_by_side: whether what the agent sees stands beside the environment's picture.
+            fps: steps shown in a second; by default real time, in a GIF at most 50.
+            max_steps: where each episode is cut off; None for the environment's own limit.
+        """
+        return record_run(
+            self.folder,
+            self.config,
+            self.host,
+            self.path / "record.gif" if out is None else Path(out),
+            episodes=episodes,
+            seed=seed,
+            which=which,
+            side_by_side=side_by_side,
+            fps=fps,
+            max_steps=max_steps,
+        )
+
+    def report(
+        self,
+        out: str | Path | None = None,
+        *,
+        episodes: int = 100,
+        seed: int = 0,
+        which: Which = "best",
+        animation: bool = True,
+    ) -> ShownFile:
+        """Write the run's report, one HTML page with everything in it, and return its path.
+
+        Args:
+            out: a name ending in .html; by default the run's own `report.html`.
+            episodes: greedy episodes to play for it on report seeds, 0 for none.
+            seed: which report seeds.
+            which: the best model, or the last; the last too where no best one was kept.
+            animation: whether the model is shown at play.
+        """
+        target = ShownFile(self.path / "report.html" if out is None else out)
+        options: dict[str, Any] = {"episodes": episodes, "seed": seed, "last": which == "last", "animation": animation}
+        write_report(self.folder, self.config, self.host, target, now=time.time(), **options)
+        return target
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows of a run: what it is, how far it came, how good it became."""
+        return summary_html(summarise_run(self.path), run_title(self.config))
 
     def resume(self, steps: int | None = None, *, plain: bool = False) -> Run:
         """Go on from the last checkpoint, to `steps` in all where given."""
         config = extended(self.config, steps)
-        execute(self.folder, config, self.host, console=Console(stderr=True), plain=plain, resuming=True)
+        console = Console(stderr=True)
+        execute(self.folder, config, self.host, console=console, plain=plain, resuming=True, handle=ending_on_interrupt)
         return Run(self.folder, config, self.host)
 
 
@@ -212,7 +288,17 @@ def execute(
     """
     with folder.lock():
         try:
-            made = assembly.assemble(config, host, folder=folder, console=console, clock=time.perf_counter, plain=plain)
+            context = ObserverContext(folder=str(folder.path), console=console, clock=time.perf_counter, plain=plain)
+            watched, shown = with_notebook_display(config, host, context)
+            made = assembly.assemble(
+                watched,
+                host,
+                folder=folder,
+                console=console,
+                clock=context.clock,
+                plain=plain,
+                extra_observers=shown,
+            )
             if resuming:
                 _restore(made, folder, console)
             elif initial is not None:
@@ -266,10 +352,7 @@ def _restore(made: assembly.Assembly, folder: RunFolder, console: Console) -> No
     with taking_over(folder.checkpoint):
         lost = made.runner.load_state_dict(parts["run"], replay)
     if lost:
-        console.print(
-            "the environment is not deterministic: its episodes under way could not be restored, and new ones begin.",
-            style="yellow",
-        )
+        console.print(made.collector.why_lost, style="yellow", markup=False)
 
 
 def _draw(folder: RunFolder, config: RunConfig, console: Console) -> None:

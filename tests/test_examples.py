@@ -1,4 +1,4 @@
-"""The examples run as they stand, only shorter."""
+"""The examples run as they stand, only shorter: the scripts, and the notebook in a kernel of its own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,3 +30,50 @@ def test_example(name: str, tmp_path: Path) -> None:
     if arguments:
         assert "mean return" in done.stdout
         assert (tmp_path / "run" / "best").is_dir()
+
+
+# The notebook ---------------------------------------------------------------------------------------------------------
+
+
+def read_notebook() -> Any:
+    nbformat = pytest.importorskip("nbformat", reason="the extra test brings it")
+    return nbformat.read(EXAMPLES / "quickstart.ipynb", as_version=4)
+
+
+def test_the_notebook_is_kept_without_what_running_it_left() -> None:
+    book = read_notebook()
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert code
+    for cell in code:
+        assert cell.outputs == []
+        assert cell.execution_count is None
+    assert book.metadata == {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+
+
+def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    """As it stands, but for the cell of parameters."""
+    nbclient = pytest.importorskip("nbclient", reason="the extra test brings it")
+    pytest.importorskip("ipykernel", reason="the extra test brings it")
+    book = read_notebook()
+    (parameters,) = (cell for cell in book.cells if "parameters" in cell.metadata.get("tags", ()))
+    assert parameters.source.startswith("steps = ")
+    parameters.source = "steps = 1_300"
+    resources = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(book, timeout=170, kernel_name="python3", resources=resources).execute()
+    said = {}
+    for cell in book.cells:
+        assert not any(output.output_type == "stream" and output.name == "stderr" for output in cell.get("outputs", ()))
+        for output in cell.get("outputs", ()):
+            said.setdefault(cell.source.splitlines()[-1], []).append(output.get("text") or output.data)
+    live, run = said["run"]
+    assert "1,300 of 1,300 steps" in live["text/html"]
+    assert "<svg" in live["text/html"]
+    assert "dqn on CartPole-v1, native, preset state, seed 0" in run["text/html"]
+    assert "data:image/png;base64," in said["run.plot()"][0]["text/html"]
+    assert "data:image/gif;base64," in said['run.record("play.gif", max_steps=150)'][0]["text/html"]
+    assert "image/png" in said["    panel.set_axis_off()"][0]
+    assert said['print(f"return {total:.0f}")'][0].startswith("return ")
+    assert said["again.act(obs) == run.act(obs)"][0]["text/plain"] == "True"

@@ -2,9 +2,10 @@
 
 * `app`: the root and what it mounts.
 * `session`: what the commands share.
-* `train`: `run` and `resume`.
+* `train`: `run` and `resume`. `sweep`: many runs.
 * `look`: `evaluate` and `preview`.
 * `play`: `watch` and `record`.
+* `report`: a run on one page.
 * `runs`, `plot`, `compare`: what runs there are, their curves, and runs beside each other.
 * `run_argument`: how every command is told which run.
 * `benchmark`: measurements.

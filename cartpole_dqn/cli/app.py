@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from cartpole_dqn import __version__
-from cartpole_dqn.cli import benchmark, compare, doctor, look, play, plot, plugins, presets, runs, train
+from cartpole_dqn.cli import benchmark, compare, doctor, look, play, plot, plugins, presets, report, runs, sweep, train
 from cartpole_dqn.cli.plugin_commands import PluginCommand, plugin_command_names
 from cartpole_dqn.cli.session import Session, parse_plugin_switches
 
@@ -48,10 +48,12 @@ app = typer.Typer(
 _TRAIN, _LOOK, _PARTS, _HELP = "Train", "Look and measure", "Presets and plugins", "When something is wrong"
 app.command("run", rich_help_panel=_TRAIN, epilog=train.RUN_EXAMPLES)(train.run)
 app.command("resume", rich_help_panel=_TRAIN, epilog=train.RESUME_EXAMPLES)(train.resume)
+app.command("sweep", rich_help_panel=_TRAIN, epilog=sweep.SWEEP_EXAMPLES)(sweep.sweep)
 app.command("evaluate", rich_help_panel=_LOOK, epilog=look.EVALUATE_EXAMPLES)(look.evaluate)
 app.command("preview", rich_help_panel=_LOOK, epilog=look.PREVIEW_EXAMPLES)(look.preview)
 app.command("watch", rich_help_panel=_LOOK, epilog=play.WATCH_EXAMPLES)(play.watch)
 app.command("record", rich_help_panel=_LOOK, epilog=play.RECORD_EXAMPLES)(play.record)
+app.command("report", rich_help_panel=_LOOK, epilog=report.REPORT_EXAMPLES)(report.report)
 app.command("runs", rich_help_panel=_LOOK, epilog=runs.RUNS_EXAMPLES)(runs.runs)
 app.command("plot", rich_help_panel=_LOOK, epilog=plot.PLOT_EXAMPLES)(plot.plot)
 app.command("compare", rich_help_panel=_LOOK, epilog=compare.COMPARE_EXAMPLES)(compare.compare)

@@ -26,7 +26,11 @@ def benchmark() -> None:
     """Measurements that print ratios."""
 
 
-@app.command("speed")
+@app.command(
+    "speed",
+    epilog="Examples: cartpole-dqn benchmark speed   |   "
+    "cartpole-dqn benchmark speed --preset tutorial-state --repeats 5",
+)
 def speed(
     ctx: typer.Context,
     preset: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this preset. May be repeated.")] = None,
@@ -69,7 +73,11 @@ def speed(
     session.out.print(table)
 
 
-@app.command("learning")
+@app.command(
+    "learning",
+    epilog="Examples: cartpole-dqn benchmark learning --obs state --seeds 3   |   "
+    "cartpole-dqn benchmark learning --out benchmarks/mine --set agent.n_step=3",
+)
 def learning(
     ctx: typer.Context,
     obs: Annotated[str, typer.Option(help="pixels, or native.")] = "pixels",
@@ -126,7 +134,11 @@ def learning(
     session.out.print(f"{machine}; {jobs} run{'' if jobs == 1 else 's'} at a time", highlight=False)
 
 
-@app.command("ablation")
+@app.command(
+    "ablation",
+    epilog="Examples: cartpole-dqn benchmark ablation --obs state --seeds 3   |   "
+    "cartpole-dqn benchmark ablation --obs pixels --jobs 2",
+)
 def ablation(
     ctx: typer.Context,
     obs: Annotated[str, typer.Option(help="pixels, or native: whose default.")] = "pixels",
@@ -190,7 +202,11 @@ def ablation(
     session.out.print(f"{machine}; {jobs} run{'' if jobs == 1 else 's'} at a time", highlight=False)
 
 
-@app.command("vector")
+@app.command(
+    "vector",
+    epilog="Examples: cartpole-dqn benchmark vector   |   "
+    "cartpole-dqn benchmark vector --obs pixels --num-envs 4 --seconds 5",
+)
 def vector(
     ctx: typer.Context,
     env: Annotated[str, typer.Option(help="A Gymnasium id.")] = "CartPole-v1",

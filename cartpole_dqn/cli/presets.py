@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Whole configurations under a name.", rich_markup_mode="rich")
 
 
-@app.command("list")
+@app.command("list", epilog="Examples: cartpole-dqn presets list   |   cartpole-dqn presets list --json")
 def list_presets(
     ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False
 ) -> None:
@@ -37,7 +37,10 @@ def list_presets(
     session.out.print(table)
 
 
-@app.command("show")
+@app.command(
+    "show",
+    epilog="Examples: cartpole-dqn presets show pixels   |   cartpole-dqn presets show state > mine.toml",
+)
 def show_preset(ctx: typer.Context, name: Annotated[str, typer.Argument(help="The preset's name.")]) -> None:
     """Print a preset's whole TOML; save it, change it, and use it with run --config."""
     session: Session = ctx.obj

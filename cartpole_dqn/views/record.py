@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cartpole_dqn.config import RunConfig
 from cartpole_dqn.plugin_manager import PluginHost
@@ -17,6 +18,7 @@ from cartpole_dqn.studies.evaluation import Which
 from cartpole_dqn.views.animation import FASTEST_GIF, check_animation, open_animation
 from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.scene import draw_scene
+from cartpole_dqn.views.shown import shown_as
 
 _HOLD = 0.7
 """Seconds for which an episode's last picture stands."""
@@ -24,7 +26,7 @@ _HOLD = 0.7
 
 @dataclass(frozen=True)
 class Recording:
-    """What was recorded."""
+    """What was recorded: a path to it, which a notebook shows as the animation, and its figures."""
 
     path: Path
     returns: tuple[float, ...]
@@ -34,6 +36,12 @@ class Recording:
     frames: int
     fps: float
     nbytes: int
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return shown_as(self.path)
 
 
 def record_run(

@@ -1,0 +1,88 @@
+"""`report`, typed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cartpole_dqn.api import train
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = {"evaluation": {"every": 20, "episodes": 2}, "observer": [{"name": "metrics"}]}
+    return train(obs="state", steps=60, out=tmp_path_factory.mktemp("a") / "run", settings=settings, plain=True).path
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained, tmp_path / "runs" / "mine")
+    return tmp_path / "runs"
+
+
+def test_it_writes_into_the_runs_folder_unless_told_otherwise(call: Call, runs: Path) -> None:
+    said = call("report", "latest", "--episodes", 2)
+    assert (said.code, said.out, said.err) == (0, "runs/mine/report.html\n", "")
+    page = Path("runs/mine/report.html").read_text()
+    assert "best model of step" in page
+    assert "image/gif" in page
+    assert "cartpole-dqn resume runs/mine" in page
+    said = call("report", "mi", "--out", "x.html", "--episodes", 3, "--seed", 5, "--last", "--no-animation")
+    assert (said.code, said.out) == (0, "x.html\n")
+    page = Path("x.html").read_text()
+    assert "The last model, trained for 60 steps, played 3 episodes" in page
+    assert "reset with the report seeds of 5" in page
+    assert "image/gif" not in page
+
+
+def test_nothing_is_played_where_nothing_is_asked_for(call: Call, runs: Path) -> None:
+    shutil.rmtree(runs / "mine" / "best")
+    shutil.rmtree(runs / "mine" / "checkpoint")
+    said = call("report", "mine", "--episodes", 0, "--no-animation")
+    assert (said.code, said.err) == (0, "")
+    said = call("report", "mine")
+    assert said.code == 0
+    assert said.err == (
+        "missing: Its evaluation and animation: it holds no model yet, neither best/ nor checkpoint/.\n"
+    )
+
+
+def test_a_run_of_a_plugin_that_is_not_here_has_a_page(call: Call, runs: Path) -> None:
+    config = runs / "mine" / "config.toml"
+    config.write_text(config.read_text().replace('name = "uniform"', 'name = "elsewhere"'))
+    said = call("report", "mine")
+    assert said.code == 0
+    assert said.err.startswith("missing: The configuration cannot be used here: unknown replay 'elsewhere'.")
+    page = Path("runs/mine/report.html").read_text()
+    assert "What is missing on this page" in page
+    assert "elsewhere" in page
+    assert "<h2>Curves</h2>" in page
+
+
+BAD = {
+    "no such run": (["nobody"], "'nobody' is no run"),
+    "no page": (["mine", "--out", "x.pdf"], "x.pdf: expected a page's name, ending in .html."),
+    "nowhere": (["mine", "--out", "no/x.html", "--episodes", "0", "--no-animation"], "no/x.html cannot be written: No"),
+    "less than no episodes": (["mine", "--episodes", "-1"], "Invalid value for '--episodes'"),
+    "a broken configuration": (["broken"], "broken/config.toml is not valid TOML"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_a_sentence(call: Call, runs: Path, case: str) -> None:
+    shutil.copytree(runs / "mine", runs / "broken")
+    (runs / "broken" / "config.toml").write_text("= x")
+    arguments, words = BAD[case]
+    said = call("report", *arguments)
+    assert said.code == 2, said
+    assert words in " ".join(said.err.split())
+    assert "Traceback" not in said.err
+    assert said.out == ""
+    assert [path.name for path in Path().iterdir()] == ["runs"]
+    assert not list(runs.glob("*/report.html"))

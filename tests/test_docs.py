@@ -20,7 +20,7 @@ import gymnasium
 import pytest
 import typer.main
 
-from cartpole_dqn import Registry, hookspecs, interfaces
+from cartpole_dqn import Registry, collection, hookspecs, interfaces, sweep_engine
 from cartpole_dqn.assembly import resolve_config
 from cartpole_dqn.cli.app import app
 from cartpole_dqn.cli.plugin_commands import load_plugin_command
@@ -40,6 +40,8 @@ CLASSES: dict[str, tuple[type, ...]] = {
     "optimiser": (interfaces.Optimiser,),
     "agent": (interfaces.Agent, interfaces.Policy),
     "observer": (interfaces.Observer,),
+    "collector": (collection.Collector,),
+    "sweep-engine": (sweep_engine.SweepEngine,),
 }
 """The interfaces that a kind's page describes; the first is the kind's own."""
 CHECKED = (*CLASSES, "wrapper")
@@ -145,11 +147,14 @@ def command_lines(text: str) -> Iterator[str]:
 
 
 def parse(command: str) -> None:
-    """Parse a command, as the program would, and go no further."""
+    """Parse a command, as the program would, and do nothing of what it asks, not even while it is parsed."""
     arguments = shlex.split(command, comments=True)[1:]
     group: Any = typer.main.get_command(app)
     context, name = None, "cartpole-dqn"
     while True:
+        for option in group.params:
+            if option.is_eager or not option.expose_value:
+                option.callback = None  # --install-completion would write into the home of whoever tests.
         context = group.make_context(name, arguments, parent=context)
         held = "_protected_args" if hasattr(context, "_protected_args") else "protected_args"
         arguments = [*getattr(context, held, ()), *context.args]
@@ -185,6 +190,15 @@ def test_commands_are_found_and_judged() -> None:
     assert why_refused("cartpole-dqn --version") == ""
     for wrong in ("rums", "run --ob state", "plugins lists", "plugins show", "run extra", "-q run"):
         assert why_refused(f"cartpole-dqn {wrong}"), wrong
+
+
+def test_parsing_installs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: Any) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    for option in ("--install-completion", "--show-completion", "--version"):
+        assert why_refused(f"cartpole-dqn {option}") == ""
+    assert not list(tmp_path.iterdir())
+    assert capfd.readouterr().out == ""
 
 
 # Plugin pages ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,207 @@
+"""A run's files are taken as they stood at one moment, and put in place so that each moment shows a whole state."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from cartpole_dqn_ray.run_files import PROGRESS, FileEntry, Receiver, Signature, Snapshot, checked_name
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cartpole_dqn import RunError
+
+
+def write_state(folder: Path, number: int, content: bytes) -> None:
+    """Write a state as a run does: numbered files, then `state.json` at once, then the old files removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in ("run", "replay"):
+        (folder / f"{part}-{number}.safetensors").write_bytes(content * (3 if part == "replay" else 1))
+    new = folder / ".state.json.new"
+    new.write_text(json.dumps({"number": number, "content": content.hex()}))
+    new.replace(folder / "state.json")
+    for path in folder.glob("*.safetensors"):
+        if not path.name.endswith(f"-{number}.safetensors"):
+            path.unlink()
+
+
+def require_whole(folder: Path) -> int:
+    """Check that `state.json` names files that are there and its own; return its number."""
+    said = json.loads((folder / "state.json").read_text())
+    content = bytes.fromhex(said["content"])
+    assert (folder / f"run-{said['number']}.safetensors").read_bytes() == content
+    assert (folder / f"replay-{said['number']}.safetensors").read_bytes() == content * 3
+    return int(said["number"])
+
+
+def a_run(folder: Path, number: int = 1) -> Path:
+    for state in ("checkpoint", "best"):
+        write_state(folder / state, number, b"%d" % number * 1000)
+    (folder / "config.toml").write_text("seed = 1\n")
+    (folder / "metrics.jsonl").write_text("{}\n" * number)
+    (folder / "tensorboard").mkdir(exist_ok=True)
+    (folder / "tensorboard" / "events.out.tfevents.17.host.0").write_bytes(b"\x00" * number)
+    (folder / "empty").touch()
+    return folder
+
+
+def bring(
+    source: Path, target: Path, known: dict[str, Signature] | None = None, only: Sequence[str] | None = None
+) -> dict[str, Signature]:
+    with Snapshot(source, known or {}, only) as snapshot:
+        receiver = Receiver(target, target.parent / "staging", snapshot.entries, snapshot.names)
+        for index, entry in enumerate(snapshot.entries):
+            for offset in range(0, entry.size, 700):
+                receiver.append(index, snapshot.read(index, offset, 700))
+        receiver.install()
+        return {**(known or {}), **snapshot.signatures}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_run_arrives_as_it_is(tmp_path: Path) -> None:
+    source, target = a_run(tmp_path / "a"), tmp_path / "b"
+    (source / ".lock").write_text("17\n")
+    bring(source, target)
+    expected = contents(source)
+    del expected[".lock"]
+    assert contents(target) == expected
+    assert not (tmp_path / "staging").exists()
+
+
+def test_only_what_changed_comes_again_and_old_parts_go(tmp_path: Path) -> None:
+    source, target = a_run(tmp_path / "a"), tmp_path / "b"
+    known = bring(source, target)
+    write_state(source / "checkpoint", 2, b"two" * 500)
+    with Snapshot(source, known) as snapshot:
+        assert {e.path.split("/")[0] for e in snapshot.entries} == {"checkpoint"}
+        assert "best/state.json" in snapshot.names
+    bring(source, target, known)
+    assert contents(target) == contents(source)
+
+
+def test_progress_alone_leaves_the_checkpoint(tmp_path: Path) -> None:
+    source, target = a_run(tmp_path / "a"), tmp_path / "b"
+    known = bring(source, target)
+    write_state(source / "checkpoint", 2, b"two")
+    (source / "metrics.jsonl").write_text("{}\n" * 9)
+    bring(source, target, known, only=PROGRESS)
+    assert require_whole(target / "checkpoint") == 1
+    assert (target / "metrics.jsonl").read_text() == "{}\n" * 9
+
+
+def test_a_checkpoint_is_never_torn_by_its_writer(tmp_path: Path) -> None:
+    source = a_run(tmp_path / "a")
+    done = threading.Event()
+
+    def write() -> None:
+        number = 2
+        while not done.is_set():
+            write_state(source / "checkpoint", number, b"%d" % number * 400)
+            number += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        seen = set()
+        for turn in range(60):
+            bring(source, tmp_path / f"b{turn % 2}")
+            seen.add(require_whole(tmp_path / f"b{turn % 2}" / "checkpoint"))
+    finally:
+        done.set()
+        writer.join()
+    assert len(seen) > 3
+
+
+def test_a_receiver_that_dies_at_any_call_shows_a_whole_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = a_run(tmp_path / "a", 1), a_run(tmp_path / "c", 2)
+    real = Path.replace
+    seen = []
+    for deadly in range(40):
+        target = tmp_path / "b"
+        shutil.rmtree(target, ignore_errors=True)
+        bring(first, target)
+        calls = 0
+
+        def dying(path: Path, to: Path, deadly: int = deadly) -> Path:
+            nonlocal calls
+            calls += 1
+            if calls > deadly:
+                raise KeyboardInterrupt
+            return real(path, to)
+
+        monkeypatch.setattr(Path, "replace", dying)
+        try:
+            bring(second, target)
+            died = False
+        except KeyboardInterrupt:
+            died = True
+        monkeypatch.undo()
+        best, last = require_whole(target / "best"), require_whole(target / "checkpoint")
+        assert best >= last  # what the checkpoint counts on came before it
+        assert last == 1 or (target / "metrics.jsonl").read_text() == "{}\n" * 2
+        seen.append(last)
+        if not died:
+            break
+    assert seen[0] == 1
+    assert seen[-1] == 2
+    assert len(seen) > 8
+
+
+def test_links_are_neither_sent_nor_written_through(tmp_path: Path) -> None:
+    source, outside = a_run(tmp_path / "a"), tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("secret")
+    (source / "link").symlink_to(outside / "secret")
+    (source / "folder").symlink_to(outside)
+    with Snapshot(source, {}) as snapshot:
+        assert not {"link", "folder/secret"} & set(snapshot.names)
+    target = tmp_path / "b"
+    target.mkdir()
+    (target / "tensorboard").symlink_to(outside)
+    with pytest.raises(RunError, match="symbolic link"):
+        bring(source, target)
+    assert contents(target) == {}
+    assert list(outside.iterdir()) == [outside / "secret"]
+
+
+def test_a_file_that_did_not_come_whole_changes_nothing(tmp_path: Path) -> None:
+    target = a_run(tmp_path / "b")
+    before = contents(target)
+    receiver = Receiver(target, tmp_path / "staging", [FileEntry("config.toml", 10)], ["config.toml"])
+    receiver.append(0, b"short")
+    with pytest.raises(RunError, match="was to have 10 bytes, and 5 came"):
+        receiver.install()
+    assert contents(target) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "a/", "./a", ".lock", "a/.b", "C:x", "a\\b", "a\nb"),
+        *("a\0b", "a/" * 8 + "a", "a" * 250, "x?", "\u202egnp.exe"),
+    ],
+)
+def test_names_that_lead_elsewhere_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="as the name of a file"):
+        Receiver(tmp_path / "b", tmp_path / "staging", [FileEntry(name, 1)], [])
+    with pytest.raises(RunError, match="as the name of a file"):
+        Receiver(tmp_path / "b", tmp_path / "staging", [], [name])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="ab./\\:~ \x00-\u00e9", max_size=12))
+def test_a_name_that_passes_stays_inside(name: str) -> None:
+    root = Path("/somewhere/inside")
+    try:
+        checked_name(name)
+    except RunError:
+        return
+    assert (root / name).resolve().is_relative_to(root)
+    assert (root / name).resolve() != root

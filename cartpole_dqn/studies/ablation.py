@@ -33,7 +33,7 @@ DEFAULT = Choice("default", "nothing is taken away", ())
 
 _CROP_FIRST = (
     "observation=[{wrapper='render', rows=[160, 320]}, {wrapper='channel', channel=1}, "
-    "{wrapper='centered-crop', width=320, locator='cart', edges='pad'}, "
+    "{wrapper='centered-crop', width=320, locator='cart', edges='pad', snap='nearest'}, "
     "{wrapper='resize', height=40, interpolation='bilinear'}, "
     "{wrapper='frame-difference', gap=4, keep_current=true, encoding='uint8'}]"
 )
@@ -45,6 +45,7 @@ CHOICES: Mapping[str, tuple[Choice, ...]] = {
         Choice("current-frame", "the difference alone", ("observation.frame-difference.keep_current=false",)),
         Choice("gap-4", "the difference with the frame three steps earlier", ("observation.frame-difference.gap=3",)),
         Choice("pad", "the window stops at the screen's edges", ("observation.centered-crop.edges='clamp'",)),
+        Choice("snap", "the window is around the pixel of the cart", ("observation.centered-crop.snap='down'",)),
         Choice("mirror", "nothing is learned in a mirror", ("agent.mirror=false",)),
         Choice("far-sight", "a discount of 0.99", ("agent.gamma=0.99",)),
         Choice("averaged-policy", "the online network is evaluated and kept", ("agent.policy='online'",)),

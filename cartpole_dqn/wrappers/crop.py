@@ -20,6 +20,7 @@ from cartpole_dqn.wrappers.locators import FOLLOW, find_locator
 
 Range = Sequence[int] | Sequence[float] | None
 EDGES = ("clamp", "pad")
+SNAPS = ("down", "nearest")
 
 
 class Crop(ImageWrapper):
@@ -83,6 +84,9 @@ class CenteredCrop(ImageWrapper):
         edges: "clamp": the window stops at the picture's edge; "pad": it goes on, and what lies beyond has the value of
             the picture's top left pixel, per channel: the background, in most drawings.
         follow: what moves with the centre: "columns" (the window goes left and right), "rows" (up and down), "both".
+        snap: how the window comes to lie on whole pixels: "down" puts the pixel that holds the centre at index
+            `width // 2` of it; "nearest" brings its middle as near to the centre as it can, so that the window of a
+            picture's mirror image is the mirror image of its window.
 
     Raises:
         TypeError: an argument of the wrong kind.
@@ -106,6 +110,7 @@ class CenteredCrop(ImageWrapper):
         columns: Range = None,
         edges: str = "clamp",
         follow: str = "columns",
+        snap: str = "down",
     ) -> None:
         super().__init__(
             env,
@@ -116,9 +121,12 @@ class CenteredCrop(ImageWrapper):
             columns=plain(columns),
             edges=edges,
             follow=follow,
+            snap=snap,
         )
         pads = one_of(self.who, "edges", edges, EDGES) == "pad"
         self._follow = one_of(self.who, "follow", follow, FOLLOW)
+        # Half a pixel more, before it is rounded down, makes an even window's edge the nearest to its true place.
+        self._shift = 0.5 if one_of(self.who, "snap", snap, SNAPS) == "nearest" else 0.0
         across, down = self._follow != "rows", self._follow != "columns"
         if down and height is None:
             raise ValueError(f"CenteredCrop: to follow {follow!r} it needs a height: how many rows the window has.")
@@ -153,17 +161,18 @@ class CenteredCrop(ImageWrapper):
         if found is None:
             return None, None
         if not looks:  # It knows of the whole picture.
-            return int(_within(self._checked(found)) * self.layout.width), None
+            return int(_within(self._checked(found)) * self.layout.width + self._columns.more(self._shift)), None
         if self._follow == "columns":
-            return self._columns.at(self._checked(found)), None
+            return self._columns.at(self._checked(found), self._shift), None
         if self._follow == "rows":
-            return None, self._rows.at(self._checked(found))
+            return None, self._rows.at(self._checked(found), self._shift)
         if not isinstance(found, list | tuple | np.ndarray) or len(found) != 2:
             raise TypeError(
                 f"CenteredCrop: the locator {self._locator.name} must return two fractions, of the picture's width and "
                 f"of its height, or None, to follow 'both', got {came(found)}."
             )
-        return self._columns.at(self._checked(found[0])), self._rows.at(self._checked(found[1]))
+        across, down = self._checked(found[0]), self._checked(found[1])
+        return self._columns.at(across, self._shift), self._rows.at(down, self._shift)
 
     def _checked(self, fraction: Any) -> float:
         who = f"CenteredCrop: the locator {self._locator.name}"
@@ -228,9 +237,13 @@ class _Side:
         """What there is to cut from."""
         return slice(self.first, self.last)
 
-    def at(self, fraction: float) -> int:
-        """Return the pixel at a fraction of what is left."""
-        return self.first + int(_within(fraction) * (self.last - self.first))
+    def at(self, fraction: float, shift: float) -> int:
+        """Return the pixel at a fraction of what is left, or the nearest to it that an even window can be around."""
+        return self.first + int(_within(fraction) * (self.last - self.first) + self.more(shift))
+
+    def more(self, shift: float) -> float:
+        """Return `shift` where the window's length is even; the middle of an odd one is a pixel's middle already."""
+        return 0.0 if self.length % 2 else shift
 
     def window(self, centre: int | None) -> slice:
         """Return the window around a pixel; around the middle for None or where it does not follow."""

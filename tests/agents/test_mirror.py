@@ -61,10 +61,7 @@ def test_numbers_have_no_mirror() -> None:
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1"])
 def test_what_the_presets_show_is_the_same_in_a_mirror(env_id: str) -> None:
-    """From the mirrored state, with mirrored actions, the pictures are each other's mirror.
-
-    But for rounding, and for a column: a window of an even width lies to the left of the column that holds its centre.
-    """
+    """From the mirrored state, with mirrored actions, the pictures are each other's mirror, but for rounding."""
     host = load_plugins(allowed=())
     config, _ = resolve_config(host, flags={"obs": "pixels", "env": {"id": env_id}})
     if not config.agent["mirror"]:
@@ -78,13 +75,14 @@ def test_what_the_presets_show_is_the_same_in_a_mirror(env_id: str) -> None:
         state = np.asarray(envs[0].unwrapped.state, dtype=np.float64)  # type: ignore[attr-defined]
         envs[0].unwrapped.state, envs[1].unwrapped.state = state.copy(), -state  # type: ignore[attr-defined]
         last: Any = None
-        for _ in range(12):
+        for step in range(14):
             action = int(rng.integers(last_action(envs[0]) + 1))
             (seen, *rest), (mirrored, *_) = (
                 env.step(a) for env, a in zip(envs, (action, last_action(envs[0]) - action), strict=True)
             )
-            flipped = np.flip(mirrored, 1).astype(int)
-            apart.append(min(np.abs(seen - np.roll(flipped, by, 1)).mean() for by in (-1, 0, 1)))
+            if step < 6:
+                continue  # the frames before the states were set are no mirror images, and differences remember them
+            apart.append(np.abs(seen.astype(int) - np.flip(mirrored, 1).astype(int)).mean())
             if last is not None:
                 moved.append(np.abs(seen.astype(int) - last.astype(int)).mean())
             last = seen
@@ -92,7 +90,7 @@ def test_what_the_presets_show_is_the_same_in_a_mirror(env_id: str) -> None:
                 break
     for env in envs:
         env.close()
-    assert np.mean(apart) < 0.5 * np.mean(moved), "a mirror would show something else"
+    assert np.mean(apart) < 0.1 * np.mean(moved), "a mirror would show something else"
 
 
 def last_action(env: gymnasium.Env[Any, Any]) -> int:

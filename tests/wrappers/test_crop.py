@@ -174,6 +174,32 @@ def test_windows(
         assert env.window == (slice(upper, upper + height), slice(left, left + width))
 
 
+@given(
+    columns=st.integers(1, 12),
+    width=st.integers(1, 14),
+    edges=st.sampled_from(["clamp", "pad"]),
+    place=st.integers(0, 97),
+)
+@settings(deadline=None, max_examples=60)
+def test_the_nearest_window_of_a_mirror_image_is_the_mirror_image(
+    columns: int, width: int, edges: str, place: int, pictures: Any
+) -> None:
+    if edges == "clamp":
+        width = min(width, columns)
+    env = CenteredCrop(pictures((2, columns)), width, TOLD, edges=edges, snap="nearest")
+    picture = np.arange(1, 2 * columns + 1, dtype=np.uint8).reshape(2, columns)
+    picture[0, 0] = picture[0, -1] = 0  # what lies outside looks like the top left corner
+    # Not halfway between two pixels, where either is as near.
+    fraction = (place + 0.5 + 1e-3) / 98
+    say(fraction)
+    window = env.observation(picture)
+    middle = (env.window[1].start + env.window[1].stop) / 2
+    if edges == "pad":
+        assert abs(middle - fraction * columns) <= 0.5 + 1e-9
+    say(1 - fraction)
+    assert np.array_equal(env.observation(picture[:, ::-1].copy()), window[:, ::-1])
+
+
 def test_height_is_taken_from_the_middle_of_the_rows(pictures: Any) -> None:
     env = CenteredCrop(pictures((20, 10)), width=0.5, height=4, rows=[4, 18])
     picture = np.arange(200, dtype=np.uint8).reshape(20, 10)
@@ -283,6 +309,7 @@ def test_one_window_for_the_picture_and_its_difference(cartpole: gymnasium.Env[A
         ({"width": 3, "edges": "wrap"}, ValueError, "edges must be one of clamp, pad, got 'wrap'"),
         ({"width": 3, "edges": "clamped"}, ValueError, "Did you mean 'clamp'"),
         ({"width": 3, "edges": 1}, TypeError, "edges"),
+        ({"width": 3, "snap": "nearer"}, ValueError, "Did you mean 'nearest'"),
         ({"width": 3, "follow": "row"}, ValueError, "follow must be one of columns, rows, both, got 'row'.*'rows'"),
         ({"width": 3, "follow": "both"}, ValueError, "to follow 'both' it needs a height"),
         ({"width": 10, "height": 3, "follow": "rows", "edges": "pad"}, ValueError, "at most the picture's 9 columns"),

@@ -131,7 +131,10 @@ BAD = {
     "foreign folder": (["evaluate", "."], "."),
     "replay too large": (["run", "--set", "agent.replay.capacity=100000000000"], "capacity"),
     "network that does not fit": (["run", "--obs", "state", "--network", "conv"], "network conv reads images"),
-    "window wider than the picture": (["run", "--set", "observation.resize.height=4"], "width must be at most"),
+    "window wider than the picture": (
+        ["run", "--set", "observation.resize.height=4", "--set", "observation.centered-crop.edges=clamp"],
+        "width must be at most",
+    ),
     "image too small": (["run", "--set", "observation.centered-crop.width=6"], "conv"),
     "preview without a picture": (["preview", "--out", "preview.txt"], "expected a picture's name"),
     "preview into nowhere": (["preview", "--out", "no/such/folder/x.png"], "cannot be written"),

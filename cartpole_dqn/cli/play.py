@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,9 @@ RECORD_EXAMPLES = (
     "Examples: cartpole-dqn record latest   |   cartpole-dqn record runs/NAME --out play.mp4 --episodes 3   |   "
     "cartpole-dqn record runs/NAME --out plain.gif --no-side-by-side --max-steps 200"
 )
+
+_AGAIN = 5.0
+"""Seconds after which an exit that did not come through is raised again; what is left to do in order takes less."""
 
 SeedOption = Annotated[int, typer.Option(min=0, help="Which report seeds; the same as for evaluate.")]
 LastOption = Annotated[bool, typer.Option("--last", help="The last model instead of the best.")]
@@ -134,19 +137,33 @@ def record(
 
 @contextlib.contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Inside the block SIGTERM and SIGHUP unwind the stack as Ctrl-C does, and end the process with 128 + signal."""
+    """Inside the block SIGTERM and SIGHUP unwind the stack as Ctrl-C does, and end the process with 128 + signal.
+
+    An exit that is raised in a finaliser, or in a callback of a library, is dropped there: it is raised again until
+    the block is left.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    asked = 0
+    before: dict[int, Any] = {}
 
     def leave(number: int, _: object) -> None:
-        sys.exit(128 + number)
+        nonlocal asked
+        if not asked and hasattr(signal, "setitimer"):
+            before[signal.SIGALRM] = signal.signal(signal.SIGALRM, leave)
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
+        asked = asked or number
+        sys.exit(128 + asked)
 
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, leave) for number in numbers}
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            before[getattr(signal, name)] = signal.signal(getattr(signal, name), leave)
     try:
         yield
     finally:
+        if asked and hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
 

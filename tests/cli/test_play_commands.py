@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from cartpole_dqn.api import train
+from cartpole_dqn.cli import play
 
 Call = Callable[..., Any]
 
@@ -111,7 +113,17 @@ def test_a_signal_ends_it_in_order(runs: Path, command: str, number: signal.Sign
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # Where the tests run in the background of a shell, an interrupt is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+    assert process.stderr is not None
+    try:
+        _signal_it(process, command, number, runs)
+    finally:
+        process.kill()
+
+
+def _signal_it(process: subprocess.Popen[str], command: str, number: signal.Signals, runs: Path) -> None:
     assert process.stderr is not None
     if command == "record":
         deadline = time.monotonic() + 120
@@ -127,3 +139,20 @@ def test_a_signal_ends_it_in_order(runs: Path, command: str, number: signal.Sign
     assert process.returncode in ((130, -2) if number == signal.SIGINT else (143,))
     assert "Traceback" not in err
     assert [path.name for path in runs.parent.iterdir()] == ["runs"]
+
+
+def test_an_exit_that_was_dropped_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a finaliser, where Python prints what is raised and goes on."""
+    monkeypatch.setattr(play, "_AGAIN", 0.05)
+
+    def plays() -> None:
+        with play.ending_in_order():
+            with contextlib.suppress(SystemExit):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(5)
+            time.sleep(5)
+
+    with pytest.raises(SystemExit) as left:
+        plays()
+    assert left.value.code == 143
+    assert signal.getitimer(signal.ITIMER_REAL)[1] == 0.0

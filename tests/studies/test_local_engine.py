@@ -79,7 +79,8 @@ def test_a_killed_process_is_a_failed_trial_that_can_go_on(engine: Callable[...,
         "one", "failed", "its process was ended by SIGKILL: the system does that where memory is short."
     )
     made.start(one)
-    until(lambda: folder_lock.is_held(one.folder))
+    # The lock is taken before the process writes its number into it.
+    until(lambda: (one.folder / folder_lock.NAME).read_text().strip() not in ("", str(pid)))
     os.kill(int((one.folder / folder_lock.NAME).read_text()), signal.SIGTERM)
     assert ended(made) == TrialEnd("one", "interrupted")
 

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import doctest
 from typing import Any, Literal
 
 import pytest
 
-from cartpole_dqn import options as options_module
 from cartpole_dqn.errors import ConfigError
 from cartpole_dqn.options import Part, check_options, describe_options, option, options_class, part, to_table
 
@@ -25,10 +23,6 @@ class Example:
 @options_class
 class Needy:
     must: int = option(effect="needed")
-
-
-def test_doctests() -> None:
-    assert doctest.testmod(options_module).failed == 0
 
 
 def test_defaults_and_values() -> None:

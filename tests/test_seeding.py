@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartpole_dqn import seeding
 from cartpole_dqn.seeding import (
     SeedTree,
     Stream,
@@ -17,10 +14,6 @@ from cartpole_dqn.seeding import (
     restore_generator,
     seeded_torch,
 )
-
-
-def test_doctests() -> None:
-    assert doctest.testmod(seeding).failed == 0
 
 
 def test_paths_are_told_apart() -> None:

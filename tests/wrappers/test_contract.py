@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import doctest
-import importlib
-import pkgutil
 import subprocess
 import sys
 import warnings
@@ -118,13 +116,6 @@ def test_a_copy_goes_its_own_way(name: str) -> None:
     first = _some_observations(env)
     assert np.array_equal(_some_observations(other), first)
     assert other.unwrapped is not env.unwrapped
-
-
-@pytest.mark.parametrize(
-    "name", [module.name for module in pkgutil.iter_modules(cartpole_dqn.wrappers.__path__, "cartpole_dqn.wrappers.")]
-)
-def test_docstrings_run(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
 def test_the_index_runs_and_every_class_has_an_example() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import gymnasium
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import DependencyNotInstalled
 from gymnasium.error import Error as GymnasiumError
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
@@ -51,6 +52,15 @@ class EnvFactory:
         self._config = config
         self.stages = wrapper_stages(config.observation, registry)
         self._renders = any(entry["wrapper"] == "render" for entry in config.observation)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a process that is spawned, not forked, needs: also how Gymnasium makes what plugins have registered."""
+        return {**self.__dict__, "_specs": _specs_named(self._config.env.id)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for spec in state.pop("_specs"):
+            gymnasium.registry.setdefault(spec.id, spec)
+        self.__dict__.update(state)
 
     def base(self, *, evaluating: bool = False) -> Env:
         """Return the environment without observation wrappers, its time limit as training or evaluation has it.
@@ -110,6 +120,18 @@ class EnvFactory:
 
     def _make_guarded(self, lane: int) -> Env:
         return Guard(self.make(), lane)
+
+
+def _specs_named(env_id: str) -> list[EnvSpec]:
+    """Return the registered specs that the id may mean, every version where it names none, if they can be sent."""
+    found = [spec for spec in gymnasium.registry.values() if env_id in (spec.id, spec.id.rpartition("-v")[0])]
+    return [spec for spec in found if _can_be_sent(spec)]
+
+
+def _can_be_sent(spec: EnvSpec) -> bool:
+    """Whether what makes it has a name to be found by: a lambda or an inner function has none, only a fork knows it."""
+    made_by = spec.entry_point
+    return isinstance(made_by, str) or "<" not in getattr(made_by, "__qualname__", "<")
 
 
 def wrapper_stages(observation: list[Table], registry: Registry) -> list[WrapperStage]:

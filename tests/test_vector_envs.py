@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
 from cartpole_dqn.assembly import resolve_config
 from cartpole_dqn.components.ring import TransitionRing
 from cartpole_dqn.environments import EnvFactory, frame_stack
+from cartpole_dqn.errors import CartpoleDqnError
 from cartpole_dqn.interfaces import Transition
 from cartpole_dqn.lanes import Lanes
 from cartpole_dqn.plugin_manager import load_plugins
@@ -46,8 +51,6 @@ class Episode:
 
 def newest(family: str) -> str:
     """The id of the newest version that Gymnasium registers."""
-    import gymnasium
-
     known = [spec for spec in gymnasium.registry.values() if spec.name == family]
     return max(known, key=lambda spec: spec.version or 0).id
 
@@ -144,3 +147,47 @@ def check_what_is_learned_from(ring: TransitionRing, episodes: list[list[Episode
     batch = ring.gather(ring.index_at(np.arange(len(ring))))
     stored = zip(batch.obs.numpy(), batch.next_obs.numpy(), batch.discounts.numpy(), strict=True)
     assert sorted((o.tobytes(), n.tobytes(), d) for o, n, d in stored) == sorted(expected)
+
+
+# Processes that are not forked ----------------------------------------------------------------------------------------
+
+CARTPOLE = "gymnasium.envs.classic_control.cartpole:CartPoleEnv"
+
+
+@pytest.fixture
+def plugged() -> Iterator[str]:
+    """An environment as a plugin registers it: this process alone knows its id."""
+    gymnasium.register("Plugged-v3", CARTPOLE, max_episode_steps=7)
+    yield "Plugged-v3"
+    del gymnasium.registry["Plugged-v3"]
+
+
+def made_in(method: str, env_id: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    context = multiprocessing.get_context(method)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda: context)
+    flags = {"obs": "state", "env": {"id": env_id, "num_envs": 2, "vector": "async"}, "steps": 1}
+    config, _ = resolve_config(HOST, flags=flags)
+    return EnvFactory(config, HOST.registry).make_vector()
+
+
+@pytest.mark.filterwarnings("ignore:.*latest versioned environment")
+@pytest.mark.parametrize(("method", "env_id"), [("spawn", "Plugged-v3"), ("forkserver", "Plugged")])
+def test_spawned_processes_know_what_plugins_registered(
+    method: str, env_id: str, plugged: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    envs = made_in(method, env_id, monkeypatch)
+    try:
+        envs.reset(seed=[0, 1])
+        steps = [envs.step(np.array([step % 2] * 2)) for step in range(7)]
+        assert [bool(truncated.all()) for _, _, _, truncated, _ in steps] == [False] * 6 + [True]
+    finally:
+        envs.close()
+
+
+def test_what_only_this_process_can_make_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    gymnasium.register("Local-v0", lambda: gymnasium.make("CartPole-v1"))
+    try:
+        with pytest.raises(CartpoleDqnError, match=re.escape("cannot make the environment Local-v0")):
+            made_in("spawn", "Local-v0", monkeypatch)
+    finally:
+        del gymnasium.registry["Local-v0"]

@@ -1,6 +1,7 @@
 """Files that a kill, a crash or a full disk leaves whole: either as they were, or as they should be.
 
 * `replace_file`: write beside, sync, rename; then sync the folder that holds the name.
+* `beside`: where it writes.
 * `create_file`, `write_all`: a new file and its bytes, for those that sync and rename by themselves.
 * `sync_folder`: make names in a folder last.
 * `open_regular`: open for reading what is truly a file: no link, no pipe, no device.
@@ -28,7 +29,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
     A link at `path` is replaced, not followed.
     """
-    new = path.with_name(f".{path.name}.new")
+    new = beside(path)
     with contextlib.suppress(FileNotFoundError):
         new.unlink()
     try:
@@ -44,6 +45,11 @@ def replace_file(path: Path, data: bytes) -> None:
             new.unlink()
         raise
     sync_folder(path.parent)
+
+
+def beside(path: Path) -> Path:
+    """Return where `replace_file` writes what will be at `path`; a kill may leave it behind, and it means nothing."""
+    return path.with_name(f".{path.name}.new")
 
 
 def create_file(path: Path) -> int:

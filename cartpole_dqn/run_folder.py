@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from cartpole_dqn import folder_lock
 from cartpole_dqn.errors import RunError, RunFolderError, did_you_mean
-from cartpole_dqn.files import open_regular, reason, replace_file
+from cartpole_dqn.files import beside, open_regular, reason, replace_file
 
 StateName = Literal["running", "done", "interrupted", "failed", "killed", "unknown"]
 
@@ -322,9 +322,10 @@ def _make(path: Path) -> bool:
 
 
 def _content(path: Path) -> list[str]:
-    """Return the names in a folder but for the lock's."""
+    """Return the names in a folder but for what a run leaves there that is killed before its configuration stands."""
+    nothing = (folder_lock.NAME, beside(path / "config.toml").name)
     try:
-        return [entry.name for entry in path.iterdir() if entry.name != folder_lock.NAME]
+        return [entry.name for entry in path.iterdir() if entry.name not in nothing]
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {reason(error)}. Choose another place with --out.") from error
 

@@ -95,6 +95,26 @@ def test_an_out_that_is_there_is_refused_and_kept(here: Path) -> None:
     assert (here / "file").read_text() == (here / "thesis" / "chapter.tex").read_text() == "precious"
 
 
+def test_a_run_that_is_killed_before_its_configuration_stands_leaves_the_folder_free(here: Path) -> None:
+    killed = """
+import os, signal, sys
+from pathlib import Path
+from cartpole_dqn.run_folder import RunFolder
+
+os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+with RunFolder.create(Path(sys.argv[1]), env_id="e", obs="o").lock() as folder:
+    folder.write_config("half")
+"""
+    ended = subprocess.run([sys.executable, "-c", killed, str(here / "run")], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert len(list((here / "run").iterdir())) == 2
+    with create(here / "run").lock() as folder:
+        folder.write_config("whole")
+    assert folder.config.read_text() == "whole"
+    with pytest.raises(RunFolderError, match="holds a run already"):
+        create(here / "run")
+
+
 def test_a_place_that_cannot_be_written_to_is_named(here: Path) -> None:
     with pytest.raises(RunFolderError, match="no folder can be made at /proc/runs/x"):
         create(Path("/proc/runs/x"))

@@ -183,7 +183,8 @@ def ablation(
         return
     table = Table(box=None, pad_edge=False)
     for column in ("without", "instead", "solved", "median step", "best: mean", "last: mean", "last: lowest"):
-        table.add_column(column, justify="left" if column in ("without", "instead") else "right")
+        words = column in ("without", "instead")
+        table.add_column(column, justify="left" if words else "right", no_wrap=column == "without")
     for choice in chosen:
         trials = results[choice.name]
         summary = summarise(trials, threshold=475.0)

@@ -37,12 +37,17 @@ _CROP_FIRST = (
     "{wrapper='resize', height=40, interpolation='bilinear'}, "
     "{wrapper='frame-difference', gap=4, keep_current=true, encoding='uint8'}]"
 )
+_ONE_CHANNEL = (
+    "observation.frame-difference.keep_current=false",
+    "agent.network.zero=[128]",
+    "agent.network.spread=[127.5]",
+)
 _HARD = "agent.target_update={name='hard', every=100, unit='updates'}"
 
 CHOICES: Mapping[str, tuple[Choice, ...]] = {
     "pixels": (
         Choice("one-window", "each frame is cropped at its own cart, before the difference", (_CROP_FIRST,)),
-        Choice("current-frame", "the difference alone", ("observation.frame-difference.keep_current=false",)),
+        Choice("current-frame", "the difference alone", _ONE_CHANNEL),
         Choice("gap-4", "the difference with the frame three steps earlier", ("observation.frame-difference.gap=3",)),
         Choice("pad", "the window stops at the screen's edges", ("observation.centered-crop.edges='clamp'",)),
         Choice("snap", "the window is around the pixel of the cart", ("observation.centered-crop.snap='down'",)),

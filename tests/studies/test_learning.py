@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from cartpole_dqn.errors import RunError, UserError
 from cartpole_dqn.studies.ablation import CHOICES, Choice, run_ablation
@@ -97,14 +99,16 @@ def test_figures_over_seeds() -> None:
 
 @pytest.mark.parametrize(("obs", "choice"), [(obs, choice) for obs in CHOICES for choice in CHOICES[obs]])
 def test_every_choice_can_be_taken_away(obs: str, choice: Choice) -> None:
-    """Its settings are taken, and change what the default is."""
-    from cartpole_dqn.assembly import resolve_config
+    """Its settings are taken, change what the default is, and fit together."""
+    from cartpole_dqn.assembly import assemble, resolve_config
     from cartpole_dqn.plugin_manager import load_plugins
 
-    host = load_plugins()
-    default, _ = resolve_config(host, flags={"obs": obs})
-    without, _ = resolve_config(host, flags={"obs": obs}, sets=list(choice.settings))
+    host = load_plugins(allowed=())
+    light = ["observer=[]", "agent.replay.capacity=100"]
+    default, _ = resolve_config(host, flags={"obs": obs}, sets=light)
+    without, _ = resolve_config(host, flags={"obs": obs}, sets=[*light, *choice.settings])
     assert without != default
+    assemble(without, host, folder=None, console=Console(quiet=True), clock=time.perf_counter, plain=True).close()
 
 
 def test_an_ablation_keeps_each_choice_apart(tmp_path: Path) -> None:

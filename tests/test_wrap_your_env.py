@@ -17,7 +17,7 @@ from cartpole_dqn.plugin_manager import PluginHost, load_plugins
 PAGE = (Path(__file__).parents[1] / "docs" / "wrap-your-env.md").read_text(encoding="utf-8")
 FILES: dict[str, str] = dict(re.findall(r"^`([\w.-]+)`\n\n```\w+\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
 SHAPES = {
-    "acrobot.toml": (40, 40, 2),
+    "acrobot.toml": (60, 60, 2),
     "lunar-lander.toml": (40, 60, 2),
     "pong.toml": (80, 80, 2),
     "mountain-car.toml": (60, 36, 2),

@@ -61,6 +61,11 @@ _EXPLORATIONS = (
         "cartpole_dqn.components.exploration:LinearEpsilon",
         "epsilon-greedy, epsilon falling linearly and then constant",
     ),
+    (
+        "persistent",
+        "cartpole_dqn.components.exploration:PersistentEpsilon",
+        "epsilon-greedy, a random action kept for some steps",
+    ),
 )
 
 _OPTIMISERS = (
@@ -89,7 +94,7 @@ _PRESETS = (
     ("tutorial-state-v0", "the PyTorch DQN tutorial from the state on CartPole-v0 without its time limit"),
     ("pixels", "CartPole from the screen: one window around the cart now, over the frame and its difference"),
     ("state", "CartPole from its four numbers"),
-    ("acrobot-pixels", "Acrobot from the screen: 40 x 40 pixels of one channel, and what changed since the last step"),
+    ("acrobot-pixels", "Acrobot from the screen: 60 x 60 pixels of one channel, and what changed since the last step"),
     ("atari", "Atari games from the screen: four grey frames of 84 x 84, every fourth one seen"),
     ("atari-ram", "Atari games from their memory: 128 bytes"),
     ("acrobot", "Acrobot from its six numbers"),

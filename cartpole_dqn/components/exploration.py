@@ -4,18 +4,21 @@
   subclass says how epsilon falls.
 * `ExponentialEpsilon` ("exponential"): as in PyTorch's DQN tutorial.
 * `LinearEpsilon` ("linear"): as in Mnih et al. 2015.
+* `PersistentEpsilon` ("persistent"): a random action is kept for some steps, after Dabney et al. 2021.
 """
 
 from __future__ import annotations
 
 import abc
+import bisect
+import itertools
 import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from cartpole_dqn.interfaces import Context, Exploration
+from cartpole_dqn.interfaces import Context, Exploration, State
 from cartpole_dqn.options import option, options_class
 
 
@@ -100,6 +103,90 @@ class LinearEpsilon(EpsilonGreedy):
         if step >= self._steps:
             return self._end
         return self._start + (self._end - self._start) * (step / self._steps)
+
+
+@options_class
+class PersistentOptions(LinearOptions):
+    """Options of `PersistentEpsilon`."""
+
+    mu: float = option(
+        default=2.0,
+        ge=0,
+        effect="how rare long durations are: n steps are n^mu times rarer than one; 0 makes all durations alike",
+        typical="0 to 2",
+    )
+    longest: int = option(
+        default=10, ge=1, effect="steps that a random action is kept at most; 1 is `linear`", typical="4 to 20"
+    )
+
+
+class PersistentEpsilon(LinearEpsilon):
+    """A random action is kept for n steps, P(n) in proportion to n^-mu for n = 1 ... longest.
+
+    After the temporally extended epsilon-greedy of Dabney et al. 2021 (ICLR), for tasks where trembling
+    leads nowhere: a pendulum is swung up by pushes that last. There epsilon is the chance that exploring begins; here
+    it is the share of steps that explore, so that it means the same as in the other explorations: exploring begins
+    with chance epsilon / (epsilon + E[n] (1 - epsilon)).
+
+    A kept action that the mask forbids is dropped. Where an episode ends, what is left of it goes over into the next.
+    """
+
+    Options = PersistentOptions
+
+    def __init__(self, options: PersistentOptions, context: Context) -> None:
+        super().__init__(options, context)
+        self._num_actions, self._longest = int(context.action_space.n), options.longest
+        weights = [duration**-options.mu for duration in range(1, options.longest + 1)]
+        self._cumulative = list(itertools.accumulate(weights))
+        self._mean = math.fsum(d * w for d, w in enumerate(weights, 1)) / math.fsum(weights)
+        self._kept: list[int] = []
+        """By lane: the action that is kept."""
+        self._left: list[int] = []
+        """By lane: the steps that it is kept for."""
+
+    def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
+        """See `Exploration`.
+
+        Raises:
+            ValueError: a lane that draws at random allows no action.
+        """
+        epsilon, lanes = self.epsilon(step), mask.shape[0]
+        begins = epsilon / (epsilon + self._mean * (1 - epsilon))
+        coins, choices, lengths = torch.rand((3, lanes), generator=generator, dtype=torch.float64).tolist()
+        if len(self._left) != lanes:
+            self._kept, self._left = [0] * lanes, [0] * lanes
+        for lane, allowed in enumerate(mask.tolist()):
+            if self._left[lane] and allowed[self._kept[lane]]:
+                continue
+            self._left[lane] = 0
+            if coins[lane] < begins:
+                self._kept[lane] = _pick(allowed, choices[lane], lane)
+                self._left[lane] = 1 + bisect.bisect(self._cumulative[:-1], lengths[lane] * self._cumulative[-1])
+        actions = list(self._kept) if all(self._left) else q().argmax(1).tolist()
+        for lane, left in enumerate(self._left):
+            if left:
+                actions[lane] = self._kept[lane]
+                self._left[lane] = left - 1
+        return torch.tensor(actions)
+
+    def state_dict(self) -> State:
+        """The actions that are being kept, by lane."""
+        return {"kept": list(self._kept), "left": list(self._left)}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on keeping them.
+
+        Raises:
+            ValueError: there are no such actions, or they are kept for longer than any is.
+        """
+        kept, left = list(state["kept"]), list(state["left"])
+        for numbers, end in ((kept, self._num_actions), (left, self._longest + 1)):
+            if len(numbers) != len(kept) or not all(type(n) is int and 0 <= n < end for n in numbers):
+                raise ValueError(
+                    f"the exploration's state keeps the actions {kept} for {left} steps; expected for each lane an "
+                    f"action below {self._num_actions} and at most {self._longest} steps."
+                )
+        self._kept, self._left = kept, left
 
 
 def _pick(allowed: list[bool], choice: float, lane: int) -> int:

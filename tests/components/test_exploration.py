@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from cartpole_dqn.components.exploration import EpsilonGreedy, ExponentialEpsilon, LinearEpsilon
+from cartpole_dqn.components.exploration import EpsilonGreedy, ExponentialEpsilon, LinearEpsilon, PersistentEpsilon
 from cartpole_dqn.errors import ConfigError
 from cartpole_dqn.interfaces import Context
 from cartpole_dqn.options import check_options
@@ -156,3 +156,96 @@ def test_a_lane_without_allowed_actions_is_named() -> None:
 def test_bad_options_are_refused(part: Any, table: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(table))):
         check_options(part.Options, table, where="agent.exploration")
+
+
+# Actions that are kept ------------------------------------------------------------------------------------------------
+
+
+def persistent(epsilon: float, **more: Any) -> PersistentEpsilon:
+    return PersistentEpsilon(PersistentEpsilon.Options(start=epsilon, end=epsilon, **more), CONTEXT)
+
+
+def runs_of(exploration: PersistentEpsilon, steps: int, seed: int = 0) -> list[int]:
+    """For how many steps each random action was kept, of an exploration that never is greedy."""
+    draws, durations, left = generator(seed), [], 0
+    for step in range(steps):
+        begins = left == 0
+        exploration.select(never, step, draws, everything(1, 4))
+        (left,) = exploration.state_dict()["left"]
+        if begins:
+            durations.append(left + 1)
+    return durations
+
+
+def test_a_random_action_is_kept_for_as_long_as_the_law_says() -> None:
+    exploration = persistent(1.0, mu=1.0, longest=3)
+    durations = torch.tensor(runs_of(exploration, 8000)).bincount(minlength=4)[1:].double()
+    expected = durations.sum() * torch.tensor([1.0, 1 / 2, 1 / 3], dtype=torch.float64) / (1 + 1 / 2 + 1 / 3)
+    # Chi-square with 2 degrees of freedom: above 13.8 once in a thousand.
+    assert ((durations - expected) ** 2 / expected).sum() < 13.8
+
+
+@pytest.mark.parametrize("mu", [0.0, 2.0])
+def test_epsilon_stays_the_share_of_steps_that_explore(mu: float) -> None:
+    exploration, draws, explored = persistent(0.3, mu=mu, longest=6), generator(), 0
+    q = torch.tensor([[0.0, 0.0, 0.0, 9.0]])
+    for step in range(20000):
+        calls: list[int] = []
+
+        def asked(calls: list[int] = calls) -> Tensor:
+            calls.append(1)
+            return q
+
+        exploration.select(asked, step, draws, everything(1, 4))
+        explored += not calls
+    # Steps of one kept action hang together: six of them at most, so that this is eight standard deviations or more.
+    assert abs(explored / 20000 - 0.3) < 0.03
+
+
+def test_kept_for_one_step_at_most_it_is_the_plain_one() -> None:
+    runs = runs_of(persistent(1.0, longest=1), 50)
+    assert runs == [1] * 50
+
+
+def test_a_kept_action_that_is_forbidden_is_dropped() -> None:
+    exploration, draws = persistent(1.0, mu=0.0, longest=20), generator()
+    for step in range(200):
+        mask = torch.zeros(2, 4, dtype=torch.bool)
+        mask[:, step % 4] = True
+        assert exploration.select(never, step, draws, mask).tolist() == [step % 4] * 2
+
+
+def test_lanes_keep_their_own_actions() -> None:
+    exploration, draws = persistent(1.0, mu=0.0, longest=8), generator()
+    lanes = torch.stack([exploration.select(never, step, draws, everything(3, 4)) for step in range(60)]).T.tolist()
+    changes = [[step for step in range(1, 60) if lane[step] != lane[step - 1]] for lane in lanes]
+    assert all(len(one) < 40 for one in changes)
+    assert changes[0] != changes[1] != changes[2]
+
+
+def test_a_kept_action_survives_a_checkpoint() -> None:
+    def play(exploration: PersistentEpsilon, draws: torch.Generator, steps: range) -> list[list[int]]:
+        return [exploration.select(lambda: torch.zeros(2, 4), s, draws, everything(2, 4)).tolist() for s in steps]
+
+    one, draws = persistent(0.7, mu=0.0, longest=9), generator()
+    play(one, draws, range(50))
+    assert any(one.state_dict()["left"])
+    other, copied = persistent(0.7, mu=0.0, longest=9), generator()
+    other.load_state_dict(one.state_dict())
+    copied.set_state(draws.get_state())
+    assert play(other, copied, range(50, 99)) == play(one, draws, range(50, 99))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"kept": [4], "left": [1]},
+        {"kept": [-1], "left": [1]},
+        {"kept": [0], "left": [11]},
+        {"kept": [0, 1], "left": [1]},
+        {"kept": [0.0], "left": [1]},
+    ],
+)
+def test_a_state_that_cannot_be_is_refused(state: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected for each lane an action below 4 and at most 10 steps"):
+        persistent(0.5).load_state_dict(state)

@@ -267,9 +267,11 @@ class Runner:
         return collected.endings
 
     def _finish(self) -> RunEnded:
-        if not self._stop_reason and self._schedule.evaluate_every and self._evaluated_at != self._step:
+        evaluates = not self._stop_reason and bool(self._schedule.evaluate_every) and self._evaluated_at != self._step
+        if evaluates:
             self._evaluate()
-        if self._saved_at[0] != self._step:
+        # What the last step's checkpoint holds, if it has one, is the state before this evaluation.
+        if evaluates or self._saved_at[0] != self._step:
             self._save()
         return self._ended()
 

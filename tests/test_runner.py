@@ -329,6 +329,22 @@ def test_checkpoints_come_by_steps_by_time_and_at_the_end() -> None:
     assert steps[-1] == 100
 
 
+@pytest.mark.parametrize("every", [0, 50], ids=["saved at the end", "saved at the last step too"])
+def test_the_last_checkpoint_knows_the_last_evaluation(every: int) -> None:
+    saved: list[State] = []
+
+    def save(state: State, replay: State) -> Checkpoint:
+        saved.append(state)
+        return Checkpoint(state["step"], "", 0, 0.0)
+
+    def evaluate(policy: Policy, step: int) -> Evaluation:
+        return Evaluation(step, (float(step),), (1,), "select", 0.0)
+
+    hooks = Hooks(evaluate=evaluate, save=save)
+    make_runner(hooks=hooks, steps=100, evaluate_every=30, save_every_steps=every).run()
+    assert (saved[-1]["step"], saved[-1]["evaluated_at"], saved[-1]["best"]["step"]) == (100, 100, 100)
+
+
 def test_a_stop_request_ends_the_run_in_order() -> None:
     class Stopper(Recorder):
         def episode_ended(self, event: Any) -> None:

@@ -26,24 +26,25 @@ if TYPE_CHECKING:
     from cartpole_dqn.errors import CartpoleDqnError as CartpoleDqnError
     from cartpole_dqn.errors import RunError as RunError
     from cartpole_dqn.errors import UserError as UserError
+    from cartpole_dqn.events import Checkpoint as Checkpoint
+    from cartpole_dqn.events import Episode as Episode
+    from cartpole_dqn.events import Evaluating as Evaluating
+    from cartpole_dqn.events import Evaluation as Evaluation
+    from cartpole_dqn.events import Observer as Observer
+    from cartpole_dqn.events import ObserverContext as ObserverContext
+    from cartpole_dqn.events import Progress as Progress
+    from cartpole_dqn.events import RunEnded as RunEnded
+    from cartpole_dqn.events import RunFailed as RunFailed
+    from cartpole_dqn.events import RunStarted as RunStarted
     from cartpole_dqn.hookspecs import hookimpl as hookimpl
     from cartpole_dqn.interfaces import Agent as Agent
     from cartpole_dqn.interfaces import Batch as Batch
-    from cartpole_dqn.interfaces import Checkpoint as Checkpoint
     from cartpole_dqn.interfaces import Context as Context
-    from cartpole_dqn.interfaces import Episode as Episode
-    from cartpole_dqn.interfaces import Evaluation as Evaluation
     from cartpole_dqn.interfaces import Exploration as Exploration
     from cartpole_dqn.interfaces import Network as Network
-    from cartpole_dqn.interfaces import Observer as Observer
-    from cartpole_dqn.interfaces import ObserverContext as ObserverContext
     from cartpole_dqn.interfaces import Optimiser as Optimiser
     from cartpole_dqn.interfaces import Policy as Policy
-    from cartpole_dqn.interfaces import Progress as Progress
     from cartpole_dqn.interfaces import ReplayBuffer as ReplayBuffer
-    from cartpole_dqn.interfaces import RunEnded as RunEnded
-    from cartpole_dqn.interfaces import RunFailed as RunFailed
-    from cartpole_dqn.interfaces import RunStarted as RunStarted
     from cartpole_dqn.interfaces import State as State
     from cartpole_dqn.interfaces import TargetUpdate as TargetUpdate
     from cartpole_dqn.interfaces import Transition as Transition
@@ -73,24 +74,27 @@ _HOMES = {
     "components.ring": ("TransitionRing",),
     "errors": ("CartpoleDqnError", "RunError", "UserError"),
     "hookspecs": ("hookimpl",),
-    "interfaces": (
-        "Agent",
-        "Batch",
+    "events": (
         "Checkpoint",
-        "Context",
         "Episode",
+        "Evaluating",
         "Evaluation",
-        "Exploration",
-        "Network",
         "Observer",
         "ObserverContext",
-        "Optimiser",
-        "Policy",
         "Progress",
-        "ReplayBuffer",
         "RunEnded",
         "RunFailed",
         "RunStarted",
+    ),
+    "interfaces": (
+        "Agent",
+        "Batch",
+        "Context",
+        "Exploration",
+        "Network",
+        "Optimiser",
+        "Policy",
+        "ReplayBuffer",
         "State",
         "TargetUpdate",
         "Transition",

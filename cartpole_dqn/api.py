@@ -26,8 +26,9 @@ from cartpole_dqn.checkpoint import has_state, read_state, require_origin, takin
 from cartpole_dqn.config import RunConfig, Table, complete, parse_toml, to_toml
 from cartpole_dqn.environments import EnvFactory
 from cartpole_dqn.errors import CartpoleDqnError, RunFolderError, UserError
+from cartpole_dqn.events import Evaluation, ObserverContext, RunEnded
 from cartpole_dqn.initial_weights import InitialWeights, find_initial_weights
-from cartpole_dqn.interfaces import Evaluation, Obs, ObserverContext, Policy, RunEnded
+from cartpole_dqn.interfaces import Obs, Policy
 from cartpole_dqn.options import changed, to_table
 from cartpole_dqn.plugin_manager import PluginHost, load_plugins
 from cartpole_dqn.run_folder import RunFolder, describe_environment

@@ -40,18 +40,9 @@ from cartpole_dqn.config import (
 from cartpole_dqn.environments import EnvFactory, complete_observation, frame_stack
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError
 from cartpole_dqn.evaluator import Evaluator
+from cartpole_dqn.events import Checkpoint, Evaluation, Observer, ObserverContext
 from cartpole_dqn.guard import Guard
-from cartpole_dqn.interfaces import (
-    Agent,
-    Build,
-    Checkpoint,
-    Context,
-    Evaluation,
-    Observer,
-    ObserverContext,
-    Policy,
-    State,
-)
+from cartpole_dqn.interfaces import Agent, Build, Context, Policy, State
 from cartpole_dqn.observer_group import ObserverGroup
 from cartpole_dqn.options import changed, check_options, describe_options
 from cartpole_dqn.plugin_manager import PluginHost, load_plugins
@@ -374,7 +365,7 @@ def assemble(
         agent = make_agent(config, host, collector.observation_space, collector.action_space)
         where = None if folder is None else str(folder.path)
         context = ObserverContext(folder=where, console=console, clock=clock, plain=plain)
-        observers = [*make_observers(config, host, context), *extra_observers]
+        observers = ObserverGroup([*make_observers(config, host, context), *extra_observers], warn=warn)
     except BaseException:
         collector.close(at_once=True)
         raise
@@ -384,6 +375,7 @@ def assemble(
         seed=config.seed,
         clock=clock,
         should_stop=lambda: bool(runner.stop_reason),
+        told=functools.partial(observers.tell, "evaluating"),
     )
     runner = Runner(
         agent=agent,
@@ -399,7 +391,7 @@ def assemble(
             confirmations=config.evaluation.confirmations,
         ),
         hooks=_hooks(config, evaluator, folder, clock, used_components(config, host.registry)),
-        observers=ObserverGroup(observers, warn=warn),
+        observers=observers,
         clock=clock,
         num_envs=config.env.num_envs,
         name=f"{config.agent['name']} on {config.env.id}, {config.obs}",

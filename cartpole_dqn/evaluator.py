@@ -13,7 +13,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from cartpole_dqn.interfaces import Evaluation, Policy
+from cartpole_dqn.events import Evaluating, Evaluation
+from cartpole_dqn.interfaces import Policy
 from cartpole_dqn.lanes import allowed_actions
 from cartpole_dqn.seeding import Stream, episode_seed
 
@@ -28,6 +29,7 @@ class Evaluator:
         seed: where the episodes' seeds come from.
         clock: seconds, monotonic.
         should_stop: asked at every step; playing is broken off once it returns True.
+        told: hears how far it is, before the first episode and at the end of each.
     """
 
     def __init__(
@@ -37,11 +39,13 @@ class Evaluator:
         seed: int,
         clock: Callable[[], float],
         should_stop: Callable[[], bool] = lambda: False,
+        told: Callable[[Evaluating], None] = lambda event: None,
     ) -> None:
         self._make_env = make_env
         self._seed = seed
         self._clock = clock
         self._should_stop = should_stop
+        self._told = told
         self._envs: list[gymnasium.Env[Any, Any]] = []
 
     def play(
@@ -62,6 +66,7 @@ class Evaluator:
             self._envs.append(self._make_env())
         seeds = [episode_seed(stream, self._seed, series, k) for k in range(episodes)]
         returns, lengths = [0.0] * episodes, [0] * episodes
+        ended_returns: list[float] = []
         playing: list[int | None] = [None] * lanes
         upcoming = iter(range(episodes))
         first_env = self._envs[0]
@@ -77,6 +82,11 @@ class Evaluator:
                 obs[lane], info = self._envs[lane].reset(seed=seeds[playing[lane]])  # type: ignore[index]
                 mask[lane] = _allowed(info, num_actions)
 
+        def tell() -> None:
+            mean = sum(ended_returns) / len(ended_returns) if ended_returns else None
+            self._told(Evaluating(step, stream.name.lower(), len(ended_returns), episodes, mean))
+
+        tell()
         for lane in range(lanes):
             begin(lane)
         policy.reset(np.ones(lanes, dtype=np.bool_))
@@ -95,6 +105,8 @@ class Evaluator:
                 lengths[k] += 1
                 ended[lane] = terminated or truncated
                 if ended[lane]:
+                    ended_returns.append(returns[k])
+                    tell()
                     begin(lane)
                 else:
                     mask[lane] = _allowed(info, num_actions)

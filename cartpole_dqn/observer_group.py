@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cartpole_dqn.errors import CartpoleDqnError
-from cartpole_dqn.interfaces import Observer, State
+from cartpole_dqn.events import Observer
+from cartpole_dqn.interfaces import State
 
 
 class ObserverGroup:

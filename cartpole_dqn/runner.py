@@ -13,19 +13,9 @@ from dataclasses import dataclass, replace
 from cartpole_dqn.collection import Collector, Ending
 from cartpole_dqn.components.memory import require_memory
 from cartpole_dqn.errors import RunError
+from cartpole_dqn.events import Checkpoint, Episode, Evaluation, Progress, RunEnded, RunFailed, RunStarted
 from cartpole_dqn.guard import EnvTimeoutError
-from cartpole_dqn.interfaces import (
-    Agent,
-    Checkpoint,
-    Episode,
-    Evaluation,
-    Policy,
-    Progress,
-    RunEnded,
-    RunFailed,
-    RunStarted,
-    State,
-)
+from cartpole_dqn.interfaces import Agent, Policy, State
 from cartpole_dqn.observer_group import ObserverGroup, said_by
 from cartpole_dqn.state_tree import bytes_of, find_not_finite
 

@@ -24,7 +24,7 @@ from rich.style import Style
 from rich.terminal_theme import MONOKAI
 
 from cartpole_dqn.assembly import assemble, resolve_config
-from cartpole_dqn.interfaces import Observer
+from cartpole_dqn.events import Observer
 from cartpole_dqn.observers.panel import RunPanel
 from cartpole_dqn.observers.tracker import Tracker
 from cartpole_dqn.options import changed
@@ -43,7 +43,7 @@ class Recorder(Observer):
         self.tracker = Tracker(time.perf_counter)
 
     def __getattribute__(self, name: str) -> Any:
-        if name in ("run_started", "updated", "episode_ended", "evaluated", "checkpoint_written"):
+        if name in ("run_started", "updated", "episode_ended", "evaluating", "evaluated", "checkpoint_written"):
             return getattr(object.__getattribute__(self, "tracker"), name)
         return object.__getattribute__(self, name)
 

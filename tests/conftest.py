@@ -63,7 +63,7 @@ def _resolved(sets: tuple[str, ...], env: str, seed: int) -> str:
 @pytest.fixture
 def write_run(tmp_path: Path) -> Callable[..., Path]:
     """Make a run's folder: the configuration as `run` writes it, the metrics by their observer, no model."""
-    from cartpole_dqn.interfaces import Episode, Evaluation, ObserverContext, Progress, RunEnded, RunStarted
+    from cartpole_dqn.events import Episode, Evaluation, ObserverContext, Progress, RunEnded, RunStarted
     from cartpole_dqn.observers.metrics import Metrics, MetricsOptions
     from cartpole_dqn.run_folder import RunFolder
 

@@ -20,7 +20,7 @@ import gymnasium
 import pytest
 import typer.main
 
-from cartpole_dqn import Registry, collection, hookspecs, interfaces, sweep_engine
+from cartpole_dqn import Registry, collection, events, hookspecs, interfaces, sweep_engine
 from cartpole_dqn.assembly import resolve_config
 from cartpole_dqn.cli.app import app
 from cartpole_dqn.cli.plugin_commands import load_plugin_command
@@ -39,7 +39,7 @@ CLASSES: dict[str, tuple[type, ...]] = {
     "exploration": (interfaces.Exploration,),
     "optimiser": (interfaces.Optimiser,),
     "agent": (interfaces.Agent, interfaces.Policy),
-    "observer": (interfaces.Observer,),
+    "observer": (events.Observer,),
     "collector": (collection.Collector,),
     "sweep-engine": (sweep_engine.SweepEngine,),
 }

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from cartpole_dqn.evaluator import Evaluator
+from cartpole_dqn.events import Evaluating
 from cartpole_dqn.interfaces import Policy, State
 from cartpole_dqn.seeding import Stream, episode_seed
 
@@ -62,6 +63,20 @@ def test_streams_seeds_and_series_differ_and_repeat() -> None:
     assert play(5).returns == first.returns
     for other in (play(5, stream=Stream.SELECT), play(5, seed=1), play(5, series=1)):
         assert other.returns != first.returns
+
+
+def test_it_tells_how_far_it_is() -> None:
+    told: list[Evaluating] = []
+    evaluator = Evaluator(cartpole, seed=0, clock=lambda: 0.0, told=told.append)
+    evaluation = evaluator.play(Leaning(), episodes=23, stream=Stream.CONFIRM, step=7)
+    evaluator.close()
+    assert evaluation is not None
+    assert {(event.step, event.stream, event.episodes) for event in told} == {(7, "confirm", 23)}
+    assert [event.done for event in told] == list(range(24))
+    assert told[0].mean is None
+    assert told[-1].mean == pytest.approx(evaluation.mean)
+    # In the order of their endings: the first mean is the shortest of the first ten episodes' returns.
+    assert told[1].mean == min(evaluation.returns[:10])
 
 
 def test_the_policy_hears_of_every_new_episode() -> None:

@@ -36,6 +36,7 @@ ROWS = [
     ["wrappers"],
     ["testing"],
     ["config", "options", "presets"],
+    ["events"],
     ["interfaces", "collection", "sweep_engine"],
     ["seeding", "errors", "files"],
 ]

@@ -23,8 +23,9 @@ from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions
 from cartpole_dqn.collection import Collected, CollectorContext
 from cartpole_dqn.errors import RunError, UserError
 from cartpole_dqn.evaluator import Evaluator
+from cartpole_dqn.events import Checkpoint, Evaluation, Observer
 from cartpole_dqn.guard import EnvTimeoutError
-from cartpole_dqn.interfaces import Checkpoint, Context, Evaluation, Observer, Policy, State, Transition
+from cartpole_dqn.interfaces import Context, Policy, State, Transition
 from cartpole_dqn.lockstep import Lockstep, LockstepOptions
 from cartpole_dqn.observer_group import ObserverGroup
 from cartpole_dqn.options import check_options

@@ -14,6 +14,7 @@ from cartpole_dqn.errors import UserError
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
     from cartpole_dqn.studies.comparison import Comparison, Score, Scores
+    from cartpole_dqn.studies.evaluation import Which
     from cartpole_dqn.studies.grouping import Record
 
 COMPARE_EXAMPLES = (
@@ -81,15 +82,15 @@ def _play(session: Session, records: Sequence[Record], episodes: int, seed: int)
     for i, record in enumerate(records, start=1):
         folder = RunFolder(record.path)
         means: dict[str, float] = {}
-        for which, place in (("last", folder.checkpoint), ("best", folder.best)):
+        places: dict[Which, Path] = {"last": folder.checkpoint, "best": folder.best}
+        for which, place in places.items():
             if has_state(place):
                 session.err.print(
                     f"{record.name}, {which} model ({i} of {len(records)})", highlight=False, markup=False
                 )
                 config = api.read_config(folder, host)
-                found = evaluate_run(
-                    folder, config, host, episodes=episodes, seed=seed, which="best" if which == "best" else "last"
-                )
+                with session.showing_evaluation() as told:
+                    found = evaluate_run(folder, config, host, episodes=episodes, seed=seed, which=which, told=told)
                 means[which] = found.mean
         best, last = means.get("best", means.get("last")), means.get("last")
         played[record.path] = Scores(best, last, episodes if means else 0, episodes if "last" in means else 0)

@@ -43,7 +43,8 @@ def evaluate(
     folder = find_run(run)
     config = api.read_config(folder, host)
     which: Which = "last" if last or not has_state(folder.best) else "best"
-    evaluation = evaluate_run(folder, config, host, episodes=episodes, seed=seed, which=which)
+    with session.showing_evaluation() as told:
+        evaluation = evaluate_run(folder, config, host, episodes=episodes, seed=seed, which=which, told=told)
     figures = {
         "mean": evaluation.mean,
         "std": evaluation.std,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from cartpole_dqn.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cartpole_dqn.events import Evaluating
     from cartpole_dqn.plugin_manager import PluginHost
 
 
@@ -40,6 +42,14 @@ class Session:
     def err(self) -> Console:
         """Where everything else goes: stderr."""
         return _console(stderr=True)
+
+    @contextlib.contextmanager
+    def showing_evaluation(self) -> Iterator[Callable[[Evaluating], None]]:
+        """Inside the block a terminal says how far the evaluation is that tells the function."""
+        from cartpole_dqn.observers.panel import describe_evaluating
+
+        with self.err.status("loading") as status:
+            yield lambda event: status.update(describe_evaluating(event))
 
 
 def parse_plugin_switches(switches: Sequence[str]) -> list[str]:

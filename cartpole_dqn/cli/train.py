@@ -17,7 +17,7 @@ from cartpole_dqn.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
-    from cartpole_dqn.interfaces import RunEnded
+    from cartpole_dqn.events import RunEnded
     from cartpole_dqn.run_folder import RunFolder
     from cartpole_dqn.runner import Runner
 

@@ -16,9 +16,10 @@ from rich.control import Control
 from rich.live import Live
 from rich.segment import ControlType, Segment
 
-from cartpole_dqn.interfaces import (
+from cartpole_dqn.events import (
     Checkpoint,
     Episode,
+    Evaluating,
     Evaluation,
     Observer,
     ObserverContext,
@@ -26,12 +27,13 @@ from cartpole_dqn.interfaces import (
     RunEnded,
     RunFailed,
     RunStarted,
-    State,
 )
+from cartpole_dqn.interfaces import State
 from cartpole_dqn.observers.figures import one_line, size
 from cartpole_dqn.observers.panel import (
     RunPanel,
     describe_checkpoint,
+    describe_evaluating,
     describe_evaluation,
     plain_line,
     summary_lines,
@@ -95,6 +97,13 @@ class Display(Observer):
     def episode_ended(self, event: Episode) -> None:
         """Take the episode into the figures."""
         self._tracker.episode_ended(event)
+
+    def evaluating(self, event: Evaluating) -> None:
+        """Show how far it is; in plain mode print a line when one is due."""
+        now = self._tracker.evaluating(event)
+        if self._plain and now >= self._next_line:
+            self._next_line = now + self._options.plain_every_seconds
+            self._say(describe_evaluating(event))
 
     def evaluated(self, event: Evaluation) -> None:
         """Show the evaluation."""

@@ -24,8 +24,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from cartpole_dqn.errors import CheckpointError, RunFolderError
-from cartpole_dqn.files import write_all
-from cartpole_dqn.interfaces import (
+from cartpole_dqn.events import (
     Checkpoint,
     Episode,
     Evaluation,
@@ -35,8 +34,9 @@ from cartpole_dqn.interfaces import (
     RunEnded,
     RunFailed,
     RunStarted,
-    State,
 )
+from cartpole_dqn.files import write_all
+from cartpole_dqn.interfaces import State
 from cartpole_dqn.options import options_class
 
 COLUMNS = (

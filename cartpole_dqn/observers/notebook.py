@@ -13,9 +13,10 @@ import math
 import sys
 from typing import Any, ClassVar
 
-from cartpole_dqn.interfaces import (
+from cartpole_dqn.events import (
     Checkpoint,
     Episode,
+    Evaluating,
     Evaluation,
     Observer,
     ObserverContext,
@@ -23,10 +24,10 @@ from cartpole_dqn.interfaces import (
     RunEnded,
     RunFailed,
     RunStarted,
-    State,
 )
+from cartpole_dqn.interfaces import State
 from cartpole_dqn.observers.notebook_card import Trail, card
-from cartpole_dqn.observers.panel import plain_line, summary_lines
+from cartpole_dqn.observers.panel import describe_evaluating, plain_line, summary_lines
 from cartpole_dqn.observers.tracker import Tracker
 from cartpole_dqn.options import option, options_class
 
@@ -76,6 +77,11 @@ class Notebook(Observer):
             math.nan if mean is None else mean,
             float(epsilon) if isinstance(epsilon, int | float) else math.nan,
         )
+
+    def evaluating(self, event: Evaluating) -> None:
+        """Show how far it is, where it is time."""
+        if self._tracker.evaluating(event) >= self._next:
+            self._draw(describe_evaluating(event))
 
     def evaluated(self, event: Evaluation) -> None:
         """Show the evaluation."""

@@ -13,7 +13,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cartpole_dqn.interfaces import Evaluation, State
+from cartpole_dqn.events import Evaluation
+from cartpole_dqn.interfaces import State
 from cartpole_dqn.observers.figures import NOTHING, duration, number
 from cartpole_dqn.observers.markup import Html, tag
 from cartpole_dqn.observers.panel import describe_evaluation, figures_of

@@ -4,7 +4,7 @@
 * `panel_lines`: what stands in it, in lines that never exceed the given width and height.
 * `plain_line`: the same in one line without styles.
 * `summary_lines`: what is said when a run is over.
-* `describe_evaluation`, `describe_checkpoint`: an event in a few words.
+* `describe_evaluating`, `describe_evaluation`, `describe_checkpoint`: an event in a few words.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.panel import Panel
 from rich.text import Text
 
-from cartpole_dqn.interfaces import Checkpoint, Evaluation, RunEnded
+from cartpole_dqn.events import Checkpoint, Evaluating, Evaluation, RunEnded
 from cartpole_dqn.observers.braille import curve_lines
 from cartpole_dqn.observers.figures import NOTHING, duration, number, one_line, size
 from cartpole_dqn.observers.tracker import Snapshot
@@ -29,7 +29,8 @@ _CELL, _GUTTER = 26, 3
 _GROUP = 5  # figures of returns, then as many of learning: a column each where there is room
 _BLANKS = 3  # lines between the blocks
 _ECHO = 2
-_IDLE_SECONDS = 2.0
+_IDLE_SECONDS, _EVALUATING_SECONDS = 2.0, 0.5
+"""After how long without a step the footer says why."""
 # What the panel shows in a place of its own; whatever else an agent tells is listed by its key.
 _KNOWN_METRICS = ("loss", "q_mean")
 _KNOWN_STATUS = ("epsilon", "lr", "replay_size", "replay_capacity", "updates")
@@ -168,6 +169,13 @@ def summary_lines(snapshot: Snapshot, ended: RunEnded) -> list[str]:
     return lines
 
 
+def describe_evaluating(event: Evaluating) -> str:
+    """Return how far an evaluation is: "confirming on 100 episodes: 34 done, mean 498.2"."""
+    doing = "confirming" if event.stream == "confirm" else "evaluating"
+    mean = "" if event.mean is None else f", mean {_return(event.mean)}"
+    return f"{doing} on {event.episodes:,} episodes: {event.done:,} done{mean}"
+
+
 def describe_evaluation(event: Evaluation) -> str:
     """Return an evaluation in one line."""
     best = ", the best so far" if event.best else ""
@@ -193,8 +201,16 @@ def _extras(metrics: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[F
 
 
 def _spread(evaluation: Evaluation, sign: str) -> str:
-    decimals = 1 if max(abs(evaluation.mean), evaluation.std) >= 1 else 3  # where rewards are small, so are returns
+    decimals = _decimals(max(abs(evaluation.mean), evaluation.std))
     return f"{evaluation.mean:.{decimals}f} {sign} {evaluation.std:.{decimals}f}"
+
+
+def _return(mean: float) -> str:
+    return f"{mean:.{_decimals(abs(mean))}f}"
+
+
+def _decimals(largest: float) -> int:
+    return 1 if largest >= 1 else 3  # where rewards are small, so are returns
 
 
 # Lines ----------------------------------------------------------------------------------------------------------------
@@ -302,12 +318,15 @@ def _footer(snapshot: Snapshot) -> str:
     if snapshot.progress is None:
         return "starting"
     if _is_busy(snapshot):
-        return f"evaluating or saving: {int(snapshot.idle)} s since the last step"
+        if snapshot.evaluating is not None:
+            return describe_evaluating(snapshot.evaluating)
+        return f"saving, or waiting for the environment: {int(snapshot.idle)} s since the last step"
     return one_line(snapshot.started.folder or "")
 
 
 def _is_busy(snapshot: Snapshot) -> bool:
-    return snapshot.progress is not None and snapshot.idle >= _IDLE_SECONDS
+    patience = _IDLE_SECONDS if snapshot.evaluating is None else _EVALUATING_SECONDS
+    return snapshot.progress is not None and snapshot.idle >= patience
 
 
 def _of_total(snapshot: Snapshot, *, steps: bool) -> str:

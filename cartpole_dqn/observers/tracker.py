@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from cartpole_dqn.interfaces import Checkpoint, Episode, Evaluation, Progress, RunEnded, RunStarted, State
+from cartpole_dqn.events import Checkpoint, Episode, Evaluating, Evaluation, Progress, RunEnded, RunStarted
+from cartpole_dqn.interfaces import State
 
 POINTS = 256
 _SAMPLE_SECONDS = 0.5
@@ -51,8 +52,10 @@ class Snapshot:
     rate: float | None
     """Environment steps a second of training, lately."""
     idle: float
-    """Seconds since the last step; more than a moment while an evaluation or a checkpoint is under way."""
+    """Seconds since the last step or evaluation; more than a moment while either or a checkpoint is under way."""
     returns: Returns
+    evaluating: Evaluating | None
+    """How far the evaluation under way is; None while there is none."""
     evaluation: Evaluation | None
     best: Evaluation | None
     checkpoint: Checkpoint | None
@@ -138,6 +141,7 @@ class Tracker:
         self._recent: deque[tuple[float, int]] = deque(maxlen=100)  # return and length
         self._returns = Returns()
         self._curve, self._means = Folded(), Folded()
+        self._evaluating: Evaluating | None = None
         self._evaluation: Evaluation | None = None
         self._best: Evaluation | None = None
         self._checkpoint: Checkpoint | None = None
@@ -154,6 +158,7 @@ class Tracker:
     def updated(self, event: Progress) -> float:
         """Keep the snapshot and return the time: called at every step."""
         self._progress = event
+        self._evaluating = None  # Also of one that was broken off.
         self._seen = now = self._clock()
         if now >= self._next_sample:
             self._sample(now, event)
@@ -178,8 +183,14 @@ class Tracker:
             means=self._means.points(),
         )
 
+    def evaluating(self, event: Evaluating) -> float:
+        """Keep how far it is and return the time."""
+        self._evaluating = event
+        return self._clock()
+
     def evaluated(self, event: Evaluation) -> None:
         """Keep the evaluation, and whether it is the best."""
+        self._evaluating = None
         self._evaluation = event
         if event.best:
             self._best = event
@@ -198,6 +209,7 @@ class Tracker:
 
     def stop(self) -> None:
         """Stop the clock."""
+        self._evaluating = None
         self._ended = self._seen = self._clock()
 
     def snapshot(self) -> Snapshot:
@@ -213,6 +225,7 @@ class Tracker:
             rate=self._rate,
             idle=max(0.0, now - self._seen),
             returns=self._returns,
+            evaluating=self._evaluating,
             evaluation=self._evaluation,
             best=self._best,
             checkpoint=self._checkpoint,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from typing import Literal
 
 from cartpole_dqn.assembly import make_policy
@@ -12,7 +13,8 @@ from cartpole_dqn.config import RunConfig
 from cartpole_dqn.environments import EnvFactory
 from cartpole_dqn.errors import RunFolderError
 from cartpole_dqn.evaluator import Evaluator
-from cartpole_dqn.interfaces import Evaluation, Policy
+from cartpole_dqn.events import Evaluating, Evaluation
+from cartpole_dqn.interfaces import Policy
 from cartpole_dqn.plugin_manager import PluginHost
 from cartpole_dqn.run_folder import RunFolder
 from cartpole_dqn.seeding import Stream
@@ -55,10 +57,12 @@ def evaluate_run(
     episodes: int = 100,
     seed: int = 0,
     which: Which = "best",
+    told: Callable[[Evaluating], None] = lambda event: None,
 ) -> Evaluation:
-    """Play `episodes` greedily with a run's model, reset with the report seeds of `seed`."""
+    """Play `episodes` greedily with a run's model, reset with the report seeds of `seed`; `told` hears of each."""
     policy, factory, step = load_policy(folder, config, host, which)
-    evaluator = Evaluator(functools.partial(factory.make, evaluating=True), seed=seed, clock=time.perf_counter)
+    make_env = functools.partial(factory.make, evaluating=True)
+    evaluator = Evaluator(make_env, seed=seed, clock=time.perf_counter, told=told)
     try:
         evaluation = evaluator.play(policy, episodes=episodes, stream=Stream.REPORT, step=step)
     finally:

@@ -17,9 +17,10 @@ from typing import Any
 
 from rich.console import Console
 
-from cartpole_dqn.interfaces import (
+from cartpole_dqn.events import (
     Checkpoint,
     Episode,
+    Evaluating,
     Evaluation,
     Observer,
     ObserverContext,
@@ -27,8 +28,8 @@ from cartpole_dqn.interfaces import (
     RunEnded,
     RunFailed,
     RunStarted,
-    State,
 )
+from cartpole_dqn.interfaces import State
 from cartpole_dqn.seeding import SeedTree
 from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._options import SHARED
@@ -209,6 +210,8 @@ def happening(begin: int, end: int) -> list[Told]:
             events.append(("episode_ended", _episode(step)))
         if step % 20 == 0:
             best = step % 40 == 0
+            for done, mean in ((0, None), (1, 9.0), (2, 20.0), (3, 80.0)):
+                events.append(("evaluating", Evaluating(step, "select", done, 3, mean)))
             events.append(("evaluated", Evaluation(step, (9.0, 31.0, 200.0), (9, 31, 200), "select", 0.25, best)))
         if step % 30 == 0:
             events.append(("checkpoint_written", Checkpoint(step, "checkpoint", 1 << 20, 0.125)))

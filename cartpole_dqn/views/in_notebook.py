@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from cartpole_dqn import assembly
 from cartpole_dqn.config import RunConfig
-from cartpole_dqn.interfaces import Observer, ObserverContext
+from cartpole_dqn.events import Observer, ObserverContext
 from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.options import changed
 from cartpole_dqn.plugin_manager import PluginHost

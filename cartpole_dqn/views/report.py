@@ -24,6 +24,7 @@ from cartpole_dqn.environments import EnvFactory
 from cartpole_dqn.errors import RunFolderError, UserError
 from cartpole_dqn.files import open_regular, reason, replace_file
 from cartpole_dqn.observer_group import said_by
+from cartpole_dqn.observers.panel import describe_evaluating
 from cartpole_dqn.options import to_table
 from cartpole_dqn.plugin_manager import PluginHost
 from cartpole_dqn.run_folder import RunFolder, describe_environment
@@ -199,9 +200,14 @@ def _play(found: _Found, config: RunConfig, host: PluginHost, wishes: _Wishes) -
     found.facts["which"] = which
     if wishes.episodes:
         with found.or_say("Its evaluation on report seeds"):
-            wishes.told(f"playing {wishes.episodes} episodes")
             found.facts["evaluation"] = evaluate_run(
-                folder, config, host, episodes=wishes.episodes, seed=wishes.seed, which=which
+                folder,
+                config,
+                host,
+                episodes=wishes.episodes,
+                seed=wishes.seed,
+                which=which,
+                told=lambda event: wishes.told(describe_evaluating(event)),
             )
     if wishes.animation:
         with found.or_say("The animation"):

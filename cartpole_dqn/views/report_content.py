@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cartpole_dqn.interfaces import Evaluation
+from cartpole_dqn.events import Evaluation
 from cartpole_dqn.run_history import RunHistory
 from cartpole_dqn.run_listing import RunSummary
 from cartpole_dqn.views.preview import Stage

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from cartpole_dqn import __version__
-from cartpole_dqn.interfaces import Evaluation
+from cartpole_dqn.events import Evaluation
 from cartpole_dqn.observers.figures import duration, number
 from cartpole_dqn.observers.markup import Html, count_of, data_uri, rows_table, section, tag
 from cartpole_dqn.views.report_content import Curves, Play, Report

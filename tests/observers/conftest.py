@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cartpole_dqn.interfaces import Checkpoint, Episode, Evaluation, Progress, RunEnded, RunStarted
+from cartpole_dqn.events import Checkpoint, Episode, Evaluation, Progress, RunEnded, RunStarted
 
 
 class Clock:

@@ -11,7 +11,7 @@ import pyte
 import pytest
 from rich.console import Console
 
-from cartpole_dqn.interfaces import ObserverContext, RunFailed
+from cartpole_dqn.events import Evaluating, ObserverContext, RunFailed
 from cartpole_dqn.observer_group import ObserverGroup
 from cartpole_dqn.observers.display import Display, DisplayOptions, is_live
 from cartpole_dqn.options import check_options
@@ -91,13 +91,38 @@ def test_it_is_drawn_again_in_its_place(clock: Any, events: Any) -> None:
     assert sum("600 / 1,000 steps  60%" in line for line in lines) == 1
 
 
-def test_it_says_so_while_an_evaluation_is_under_way(clock: Any, events: Any) -> None:
+def test_it_says_so_while_no_step_is_made(clock: Any, events: Any) -> None:
     terminal = Terminal()
     display = make(terminal, clock, refresh_per_second=30.0)
     play(display, clock, events)
     clock.now += 17  # and no event comes
-    wait_for(terminal, "evaluating or saving: 17 s since the last step")
+    wait_for(terminal, "saving, or waiting for the environment: 17 s since the last step")
     display.run_failed(RunFailed(600, ValueError("x")))
+
+
+def test_it_says_how_far_an_evaluation_is(clock: Any, events: Any) -> None:
+    terminal = Terminal()
+    display = make(terminal, clock, refresh_per_second=30.0)
+    play(display, clock, events)
+    display.evaluating(Evaluating(600, "select", 0, 10, None))
+    clock.now += 1
+    wait_for(terminal, "evaluating on 10 episodes: 0 done")
+    display.evaluating(Evaluating(600, "confirm", 34, 100, 498.25))
+    wait_for(terminal, "confirming on 100 episodes: 34 done, mean 498.2")
+    display.evaluated(events.evaluation())
+    wait_for(terminal, "runs/x")
+    display.run_failed(RunFailed(600, ValueError("x")))
+
+
+def test_a_long_evaluation_has_its_lines_in_plain_mode(clock: Any, events: Any) -> None:
+    terminal = Terminal()
+    display = make(terminal, clock, plain=True, plain_every_seconds=5.0)
+    display.run_started(events.started())
+    for done in range(101):
+        display.evaluating(Evaluating(600, "confirm", done, 100, 0.5 if done else None))
+        clock.now += 0.2
+    said = [line for line in terminal.text.splitlines() if "confirming" in line]
+    assert said == [f"confirming on 100 episodes: {done} done, mean 0.500" for done in (25, 50, 75, 100)]
 
 
 def test_steps_draw_nothing(clock: Any, events: Any) -> None:

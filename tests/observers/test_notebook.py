@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cartpole_dqn.interfaces import ObserverContext
+from cartpole_dqn.events import ObserverContext
 from cartpole_dqn.observers.display import Display, DisplayOptions
 from cartpole_dqn.observers.notebook import Notebook, NotebookOptions, in_kernel
 from cartpole_dqn.testing import check_observer

@@ -110,15 +110,17 @@ def test_before_the_first_step(snapshot: Make) -> None:
     assert "0 / 1,000 steps  0%" in text
 
 
-def test_says_that_it_evaluates_or_saves(snapshot: Make, clock: Any, events: Any) -> None:
+def test_says_that_it_saves_or_waits(snapshot: Make, clock: Any, events: Any) -> None:
     from cartpole_dqn.observers.tracker import Tracker
 
     tracker = Tracker(clock)
     tracker.run_started(events.started())
     tracker.updated(events.progress())
-    assert "evaluating" not in "\n".join(shown(tracker.snapshot(), 80, 24))
+    assert "saving" not in "\n".join(shown(tracker.snapshot(), 80, 24))
     clock.now += 12
-    assert "evaluating or saving: 12 s since the last step" in "\n".join(shown(tracker.snapshot(), 80, 24))
+    assert "saving, or waiting for the environment: 12 s since the last step" in "\n".join(
+        shown(tracker.snapshot(), 80, 24)
+    )
 
 
 def test_without_a_budget_and_with_one_in_episodes(snapshot: Make) -> None:

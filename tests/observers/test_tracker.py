@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cartpole_dqn.events import Evaluating
 from cartpole_dqn.observers.tracker import Folded, Tracker
 
 
@@ -46,7 +47,7 @@ def test_folded_curve_goes_on_from_its_state(before: list[float], after: list[fl
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(-500, 500), min_size=1, max_size=130))
 def test_figures_of_returns_equal_the_slow_reference(values: list[float]) -> None:
-    from cartpole_dqn.interfaces import Episode, Progress, RunStarted
+    from cartpole_dqn.events import Episode, Progress, RunStarted
 
     tracker = Tracker(lambda: 0.0)
     tracker.run_started(RunStarted("x", None, None, None, 0, 0, 1))
@@ -94,6 +95,22 @@ def test_remaining_time_of_a_budget_in_episodes(clock: Any, events: Any) -> None
     found = tracker.snapshot()
     assert (found.done, found.total) == (30, 50)
     assert found.remaining == pytest.approx(20, rel=0.1)
+
+
+def test_an_evaluation_is_under_way_until_its_end_or_the_next_step(clock: Any, events: Any) -> None:
+    tracker = Tracker(clock)
+    tracker.run_started(events.started())
+    far = Evaluating(1, "select", 3, 10, 17.0)
+    for end in (
+        lambda: tracker.evaluated(events.evaluation()),
+        lambda: tracker.updated(events.progress(2)),  # it was broken off
+        tracker.stop,
+    ):
+        assert tracker.snapshot().evaluating is None
+        tracker.evaluating(far)
+        assert tracker.snapshot().evaluating == far
+        end()
+    assert tracker.snapshot().evaluating is None
 
 
 def test_idle_grows_while_no_step_is_made(clock: Any, events: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pydantic
 import pytest
 
-from cartpole_dqn.interfaces import (
+from cartpole_dqn.events import (
     Checkpoint,
     Episode,
     Evaluation,
@@ -21,8 +21,8 @@ from cartpole_dqn.interfaces import (
     RunEnded,
     RunFailed,
     RunStarted,
-    State,
 )
+from cartpole_dqn.interfaces import State
 from cartpole_dqn.options import option, options_class
 from cartpole_dqn.testing import check_observer, checks_for, run_checks
 

@@ -80,7 +80,9 @@ def test_everything_there_is_stands_on_the_page(trained: Trained, tmp_path: Path
     told: list[str] = []
     report, page = written(run, tmp_path / "x.html", episodes=5, seed=3, animation=True, told=told.append)
     assert report.missing == ()
-    assert told == ["drawing the curves", "looking at what the agent sees", "playing 5 episodes", "recording"]
+    played = [said for said in told if said.startswith("evaluating on 5 episodes: ")]
+    assert [said.split()[4] for said in played] == list("012345")
+    assert told == ["drawing the curves", "looking at what the agent sees", *played, "recording"]
     assert page.sections() == [
         "At play", "Curves", "What the agent sees", "How good it is", "Evaluations during training", "Episodes",
         "Configuration", "Made with", "Again",

@@ -31,7 +31,6 @@ StateName = Literal["running", "done", "interrupted", "failed", "killed", "unkno
 _DISTRIBUTIONS = (
     "cartpole-dqn",
     "torch",
-    "torchvision",
     "gymnasium",
     "numpy",
     "pygame-ce",

@@ -111,6 +111,25 @@ def test_importing_loads_nothing_heavy(statement: str, absent: list[str]) -> Non
     assert found.stdout.strip() == "[]"
 
 
+TRAINING = """
+import sys
+from cartpole_dqn.cli.app import app
+small = ["evaluation.every=40", "agent.learning_starts=20", "agent.replay.capacity=500", "checkpoint.every_steps=50"]
+sets = [word for setting in small + sys.argv[3:] for word in ("--set", setting)]
+app(["run", "--obs", sys.argv[1], "--steps", "80", "--out", sys.argv[2], "--plain", *sets], standalone_mode=False)
+app(["resume", sys.argv[2], "--steps", "100", "--plain"], standalone_mode=False)
+print([name for name in ("torch._dynamo", "torch._inductor", "torchvision", "sympy") if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize("arguments", [["state"], ["pixels"], ["pixels", "agent.optimiser={name='rmsprop'}"]], ids=str)
+def test_a_run_loads_no_compiler(arguments: list[str], tmp_path: Path) -> None:
+    """Importing torch's compiler takes longer than importing torch."""
+    command = [sys.executable, "-c", TRAINING, arguments[0], str(tmp_path / "run"), *arguments[1:]]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
 def test_public_names_exist() -> None:
     import cartpole_dqn
 

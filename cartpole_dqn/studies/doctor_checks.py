@@ -2,7 +2,7 @@
 
 * `Finding`: what was looked at, the verdict, what was found, what to do.
 * `check_python`, `check_packages`, `check_processors`, `check_memory`, `check_disk`, `check_terminal`: seen from here.
-* `judge_torch`, `judge_torchvision`, `judge_display`, `judge_plugins`, `judge_run`: from an answer of `doctor_probe`.
+* `judge_torch`, `judge_display`, `judge_plugins`, `judge_run`: from an answer of `doctor_probe`.
 
 No torch is imported here.
 """
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from packaging.requirements import Requirement
-from packaging.version import Version
 
 from cartpole_dqn import __version__
 from cartpole_dqn.components.memory import available_bytes, format_bytes
@@ -30,7 +29,6 @@ Verdict = Literal["ok", "warning", "problem"]
 
 PACKAGES = (
     "torch",
-    "torchvision",
     "gymnasium",
     "pygame-ce",
     "pygame",
@@ -49,7 +47,6 @@ PACKAGES = (
 )
 NEEDED = (
     "torch",
-    "torchvision",
     "gymnasium",
     "numpy",
     "pillow",
@@ -62,10 +59,6 @@ NEEDED = (
     "packaging",
 )
 """Those without which nothing runs, besides one of the two pygames."""
-PAIR = (
-    "torch and torchvision must be a pair from one index: pip install --force-reinstall torch torchvision (with the "
-    "--index-url that you took torch from, if you gave one)."
-)
 
 _LITTLE_MEMORY, _TOO_LITTLE_MEMORY = 3 << 29, 1 << 29
 _LITTLE_DISK, _TOO_LITTLE_DISK = 2 << 30, 100 << 20
@@ -114,7 +107,7 @@ def check_packages() -> Finding:
         mend = "pip uninstall -y pygame pygame-ce && pip install pygame-ce leaves one of them."
     elif not pygames:
         problems.append("pygame-ce not installed")
-    said = ", ".join(f"{name} {version}" for name, version in versions.items() if name not in ("torch", "torchvision"))
+    said = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "torch")
     if problems:
         return Finding("packages", "problem", f"{'; '.join(problems)}. Here: {said}", mend, {"versions": versions})
     return Finding("packages", "ok", said, data={"versions": versions})
@@ -198,23 +191,6 @@ def judge_torch(name: str, answer: Mapping[str, Any]) -> Finding:
     return Finding(name, "ok", said, data=found)
 
 
-def judge_torchvision(name: str, answer: Mapping[str, Any]) -> Finding:
-    """Whether torchvision can be imported and is torch's pair."""
-    if "error" in answer:
-        beside = f"{_version('torchvision') or 'none'} beside torch {_version('torch') or 'none'}"
-        return Finding(name, "problem", f"{beside}: {answer['error']}", PAIR)
-    found = answer["found"]
-    torch = found["torch"]
-    said = f"{found['version']}, fits torch {torch}"
-    wanted = next((need for need in _requirements("torchvision") if need.name == "torch"), None)
-    if wanted is not None and not wanted.specifier.contains(torch, prereleases=True):
-        return Finding(name, "problem", f"{found['version']} needs {wanted}, and torch {torch} is installed", PAIR)
-    if _build(found["version"]) != _build(torch):
-        said = f"{found['version']} beside torch {torch}: they are builds for different devices"
-        return Finding(name, "warning", said, PAIR, found)
-    return Finding(name, "ok", said, data=found)
-
-
 def judge_display(name: str, answer: Mapping[str, Any]) -> Finding:
     """Whether environments can be drawn, and windows opened."""
     if "error" in answer:
@@ -271,12 +247,12 @@ def _told(name: str, answer: Mapping[str, Any]) -> str:
 
 def _mend_torch(error: str) -> str:
     if "No module named 'torch'" in error:
-        return "pip install torch torchvision, both from the same index."
+        return "pip install torch."
     if "SIGILL" in error:
         return "This build of torch uses instructions that the processor lacks: install another version."
     if "SIGKILL" in error:
         return "The system ended it, most likely for want of memory: close other programs."
-    return PAIR
+    return "Install it anew: pip install --force-reinstall torch."
 
 
 def _version(distribution: str) -> str | None:
@@ -293,10 +269,3 @@ def _requirements(distribution: str) -> Iterator[Requirement]:
             requirement = Requirement(text)
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 yield requirement
-
-
-def _build(version: str) -> str | None:
-    """Return what a version says of the device that it was built for: "cpu", "cu126", None where it says nothing."""
-    with contextlib.suppress(ValueError):
-        return Version(version).local
-    return None

@@ -62,16 +62,6 @@ def look_at_torch() -> Found:
     }
 
 
-def look_at_torchvision() -> Found:
-    """Import torchvision and resize a picture with it."""
-    import torch
-    import torchvision
-    from torchvision.transforms.v2.functional import resize
-
-    small = resize(torch.zeros(3, 8, 8, dtype=torch.uint8), [4, 4], antialias=True)
-    return {"version": torchvision.__version__, "torch": torch.__version__, "shape": list(small.shape)}
-
-
 def look_at_display() -> Found:
     """Draw a frame as runs do, and say which driver of SDL would open a window."""
     from cartpole_dqn.wrappers.render import prepare_display
@@ -145,7 +135,6 @@ def _run(obs: str, steps: int, settings: Mapping[str, Any]) -> Found:
 
 STAGES: Mapping[str, Callable[[], Found]] = {
     "torch": look_at_torch,
-    "torchvision": look_at_torchvision,
     "display": look_at_display,
     "plugins": look_at_plugins,
     "run from state": run_from_state,

@@ -4,7 +4,7 @@
 * `Channel`: one channel of a picture, [H, W, C] -> [H, W, 1].
 * `Crop`: a fixed part of a picture.
 * `CenteredCrop`: a window that follows what a locator finds: the cart, a colour, the brightest or darkest blob.
-* `Resize`: a picture of another height and width, antialiased (needs torch and torchvision, imported when it is built).
+* `Resize`: a picture of another height and width, antialiased (needs torch, imported when it is built).
 * `FrameDifference`: a picture less the one some steps before it, with or without the picture itself.
 
 All of them work on [H, W], [H, W, C] and stacks of these, declare their observation space exactly, keep the dtype

@@ -11,24 +11,27 @@ from cartpole_dqn.wrappers.checks import one_of, plain, whole_number, yes_or_no
 from cartpole_dqn.wrappers.image import Image, ImageWrapper
 
 INTERPOLATIONS = ("nearest", "nearest-exact", "bilinear", "bicubic")
+SMOOTH = ("bilinear", "bicubic")
+"""Those that weigh several pixels."""
 
 
 class Resize(ImageWrapper):
-    """The picture in another size, by torchvision: [H, W, C] -> [height, width, C], likewise without C and for stacks.
+    """The picture in another size: [H, W, C] -> [height, width, C], likewise without C and for stacks.
 
     The dtype stays. Integers are rounded to the nearest; what bicubic interpolation overshoots is clamped to the bounds
-    of the space.
+    of the space. It is computed by `torch.nn.functional.interpolate`, and the same as torchvision's `resize` gives, bit
+    for bit, where that computes bytes as bytes; importing torchvision would take as long as importing torch.
 
     Args:
         env: its observations are pictures of integers up to 32 bits, or floats.
         height: rows that come out. Where only one of height and width is given, the other keeps the picture's aspect
-            ratio, rounded down as torchvision does (`height=40` makes 40x80 of 160x320).
+            ratio, rounded down (`height=40` makes 40x80 of 160x320).
         width: columns that come out.
         interpolation: "bicubic", "bilinear", "nearest" or "nearest-exact".
         antialias: whether pixels are averaged when shrinking (no effect on "nearest" and "nearest-exact").
 
     Raises:
-        ImportError: torchvision is missing, or does not match torch.
+        ImportError: torch is missing, or cannot be imported.
         TypeError: an argument or the pictures are of another kind.
         ValueError: neither height nor width, a size below 1, another interpolation.
 
@@ -58,18 +61,17 @@ class Resize(ImageWrapper):
                 f"Resize: expected integers of at most 32 bits or floats, but the pictures are {self._dtype}."
             )
         # The functions are kept, not the modules: an environment may be copied, a module may not.
-        self._from_numpy, self._resize, self._mode = _torchvision(self._interpolation)
+        self._from_numpy, self._interpolate, vectors = _torch_functions()
+        # Bytes are computed four channels at once; fewer are packed one by one, for longer than all else takes.
+        self._packs = vectors and self._dtype == np.uint8 and self._interpolation in SMOOTH
+        self._packed = np.zeros((0, 0, 0, 4), np.uint8)
         self._low, self._high = self.layout.bounds(self.source)
         self._whole_range = bool((self._low == 0).all() and (self._high == 255).all())
-        stack = range(self.layout.rows_axis)
-        axes = len(self.layout.shape)
-        self._channels_first = (*stack, axes - 1, axes - 3, axes - 2)
-        self._channels_last = (*stack, axes - 2, axes - 1, axes - 3)
         self._give(self.layout.resized(*self._size), self._low, self._high, self._dtype)
 
     def observation(self, observation: Image) -> Image:
         """Return `observation` in the new size, as a new array."""
-        if self._dtype == np.uint8:  # torchvision computes these as they are, several times faster, within 0..255.
+        if self._dtype == np.uint8:  # torch computes these as they are, several times faster, within 0..255.
             resized = self._interpolated(observation)
             return resized if self._whole_range else np.clip(resized, self._low, self._high)
         # Wide integers and halves are computed in floats that hold all of their values.
@@ -90,16 +92,35 @@ class Resize(ImageWrapper):
         return self._by_torch(picture, [height, width])
 
     def _by_torch(self, picture: Image, size: list[int]) -> Image:
-        if not picture.flags.writeable or min(picture.strides) < 0:  # torch takes neither
-            picture = picture.copy()
-        # [H, W, C] seen as [C, H, W] without a copy: torch calls that channels last, and keeps it. Without channels, a
-        # stack becomes a batch: as channels, three planes of bytes that shrink to one pixel make torch fail.
-        seen = picture.transpose(self._channels_first) if self.layout.channelled else picture[..., None, :, :]
-        resized = self._resize(
-            self._from_numpy(seen), size, interpolation=self._mode, antialias=self._antialias
-        ).numpy()
-        small = resized.transpose(self._channels_last) if self.layout.channelled else resized[..., 0, :, :]
-        return np.array(small, order="C")
+        rows = self.layout.rows_axis
+        if list(picture.shape[rows : rows + 2]) == size:
+            return np.array(picture, order="C")
+        # Without channels a stack becomes a batch all the same: as channels, three planes of bytes that shrink to one
+        # pixel make torch fail.
+        channels = picture.shape[-1] if self.layout.channelled else 1
+        batch = picture.reshape(-1, *picture.shape[rows : rows + 2], channels)
+        # [H, W, C] seen as [C, H, W] without a copy: torch calls that channels last, and keeps it.
+        seen = self._from_numpy(self._ready(batch)).permute(0, 3, 1, 2)
+        smooth = self._interpolation in SMOOTH
+        resized = self._interpolate(
+            seen,
+            size,
+            mode=self._interpolation,
+            align_corners=False if smooth else None,
+            antialias=self._antialias and smooth,
+        )
+        small = resized.permute(0, 2, 3, 1).numpy()[..., :channels]
+        return np.array(small.reshape(*picture.shape[:rows], *size, *picture.shape[rows + 2 :]), order="C")
+
+    def _ready(self, batch: Image) -> Image:
+        """Return [N, H, W, C] as torch takes it, and takes it fastest: zeros may be added as further channels."""
+        if self._packs and batch.shape[-1] < 3:
+            if self._packed.shape[:3] != batch.shape[:3]:
+                self._packed = np.zeros((*batch.shape[:3], 4), np.uint8)
+            self._packed[..., : batch.shape[-1]] = batch
+            return self._packed
+        # torch takes neither what is read-only nor what runs backwards.
+        return np.require(batch, requirements=["C", "W"])
 
     def _wanted(self, height: int | None, width: int | None) -> tuple[int, int]:
         layout = self.layout
@@ -115,19 +136,16 @@ class Resize(ImageWrapper):
         return rows, columns
 
 
-def _torchvision(interpolation: str) -> tuple[Any, Any, Any]:
-    """Return torch.from_numpy, torchvision's resize and its name for the interpolation."""
+def _torch_functions() -> tuple[Any, Any, bool]:
+    """Return torch.from_numpy, torch.nn.functional.interpolate, and whether that computes bytes in AVX2's vectors."""
     try:
         import torch
-        from torchvision.transforms import InterpolationMode
-        from torchvision.transforms.v2 import functional
     except ModuleNotFoundError as error:
+        raise ImportError(f"Resize needs torch, but there is no module {error.name!r}: pip install torch") from error
+    except Exception as error:  # A build that does not fit the machine fails in several ways, OSError among them.
         raise ImportError(
-            f"Resize needs torch and torchvision, but there is no module {error.name!r}: pip install torch torchvision"
+            f"Resize needs torch, but importing it failed: {error}. Install it anew: "
+            f"pip install --force-reinstall torch"
         ) from error
-    except Exception as error:  # A pair that does not match fails in several ways, RuntimeError among them.
-        raise ImportError(
-            f"Resize needs a torchvision that matches torch, but importing them failed: {error}. Install both at once, "
-            f"from the same index: pip install --force-reinstall torch torchvision"
-        ) from error
-    return torch.from_numpy, functional.resize, InterpolationMode(interpolation)
+    vectors = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    return torch.from_numpy, torch.nn.functional.interpolate, vectors

@@ -39,7 +39,6 @@ _PRELOAD = [
     "matplotlib.figure",
     "pygame",
     "torch.optim.adam",
-    "torchvision.transforms.v2.functional",
 ]
 
 

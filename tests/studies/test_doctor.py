@@ -49,7 +49,7 @@ def test_a_torch_that_cannot_be_imported_is_a_problem_and_the_rest_is_looked_at(
     assert answers["display"]["found"]["colours"] > 1
     assert "error" in answers["run from state"]
     finding = checks.judge_torch("torch", answers["torch"])
-    assert (finding.verdict, "pair from one index" in finding.advice) == ("problem", True)
+    assert (finding.verdict, "--force-reinstall torch" in finding.advice) == ("problem", True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -62,8 +62,8 @@ def test_a_torch_that_cannot_be_imported_is_a_problem_and_the_rest_is_looked_at(
             "instructions that the processor lac",
         ),
         ("import os; os.kill(os.getpid(), 9)", "the process was ended by SIGKILL", "for want of memory"),
-        ("import os; os.write(2, b'a\\nbad\\n'); os._exit(3)", "the process ended with code 3: bad", "pair from one"),
-        ("import time; time.sleep(600)", "no answer within 2 seconds", "pair from one index"),
+        ("import os; os.write(2, b'a\\nbad\\n'); os._exit(3)", "the process ended with code 3: bad", "Install it anew"),
+        ("import time; time.sleep(600)", "no answer within 2 seconds", "Install it anew"),
     ],
 )
 def test_whatever_kills_or_hangs_the_other_process_is_said(
@@ -80,7 +80,7 @@ def test_what_was_not_reached_is_no_problem_of_its_own(tmp_path: Path, monkeypat
     fake(tmp_path, monkeypatch, torch="import os; os._exit(1)")
     found = {finding.name: finding for finding in examine(tmp_path)}
     assert found["torch"].verdict == "problem"
-    for name in ("torchvision", "display", "plugins", "run from state", "run from pixels"):
+    for name in ("display", "plugins", "run from state", "run from pixels"):
         assert (found[name].verdict, found[name].said) == ("warning", "not looked at: the process had ended")
     assert "terminal" not in found
 
@@ -103,27 +103,6 @@ def test_a_check_that_raises_is_a_finding(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 # Verdicts -------------------------------------------------------------------------------------------------------------
-
-
-def test_torch_and_torchvision_must_be_a_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def judged(version: str, torch: str) -> Finding:
-        return checks.judge_torchvision("torchvision", {"found": {"version": version, "torch": torch}})
-
-    install(tmp_path, monkeypatch, torchvision="Version: 0.30.0\nRequires-Dist: torch==2.15.0\n")
-    assert judged("0.30.0", "2.15.0").verdict == "ok"
-    assert judged("0.30.0+cpu", "2.15.0+cpu").verdict == "ok"
-    other = judged("0.30.0", "2.14.0")
-    assert other.verdict == "problem"
-    assert other.said == "0.30.0 needs torch==2.15.0, and torch 2.14.0 is installed"
-    assert "pip install --force-reinstall torch torchvision" in other.advice
-    device = judged("0.30.0", "2.15.0+cpu")
-    assert (device.verdict, "builds for different devices" in device.said) == ("warning", True)
-    failed = checks.judge_torchvision(
-        "torchvision", {"error": "RuntimeError: operator torchvision::nms does not exist"}
-    )
-    assert failed.verdict == "problem"
-    assert "0.30.0 beside torch" in failed.said
-    assert "pair" in failed.advice
 
 
 def test_packages_are_held_to_what_is_required(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from cartpole_dqn.seeding import SeedTree as SeedTree
     from cartpole_dqn.seeding import generator_state as generator_state
     from cartpole_dqn.seeding import restore_generator as restore_generator
+    from cartpole_dqn.studies.trial_launcher import TrialLauncher as TrialLauncher
+    from cartpole_dqn.studies.trial_launcher import TrialProcess as TrialProcess
     from cartpole_dqn.sweep_engine import SweepEngine as SweepEngine
     from cartpole_dqn.sweep_engine import SweepEngineContext as SweepEngineContext
     from cartpole_dqn.sweep_engine import Trial as Trial
@@ -103,6 +105,7 @@ _HOMES = {
     "registry": ("Registry",),
     "rollout": ("Rollout",),
     "seeding": ("SeedTree", "generator_state", "restore_generator"),
+    "studies.trial_launcher": ("TrialLauncher", "TrialProcess"),
     "sweep_engine": ("SweepEngine", "SweepEngineContext", "Trial", "TrialEnd"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

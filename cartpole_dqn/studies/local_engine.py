@@ -3,8 +3,9 @@
 * `LocalEngine`: the sweep engine `local`; `LocalOptions`: its options.
 * `usable_cores`: how many cores this process may use.
 
-A trial is `cartpole-dqn run`, or `resume`, in a session of its own, so that a Ctrl-C in the terminal reaches the sweep
-alone, which decides what becomes of its trials. The processes end with the sweep's, however that ends.
+A trial is `cartpole-dqn run`, or `resume`, in a session of its own (`trial_launcher`), so that a Ctrl-C in the
+terminal reaches the sweep alone, which decides what becomes of its trials. The processes end with the sweep's, however
+that ends.
 """
 
 from __future__ import annotations
@@ -12,9 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -22,10 +20,13 @@ from typing import ClassVar
 
 from cartpole_dqn.files import reason
 from cartpole_dqn.options import option, options_class
+from cartpole_dqn.studies.trial_launcher import TrialLauncher, TrialProcess
 from cartpole_dqn.sweep_engine import SweepEngine, SweepEngineContext, Trial, TrialEnd
 
 _SAID = 4_000
 """Bytes of a trial's log in which its last words are looked for."""
+_LEAVING = 10.0
+"""Seconds that a killed process may take to be gone."""
 _SLICE = 0.5
 """Seconds between two looks at the clock while a bound runs."""
 
@@ -52,7 +53,11 @@ class LocalEngine(SweepEngine):
         super().__init__(options, context)
         self._folder = context.folder / "local"
         self._slots = context.jobs or usable_cores()
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._launcher = TrialLauncher(
+            stop_seconds=options.stop_seconds,
+            environment={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        )
+        self._running: dict[str, TrialProcess] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._unstarted: list[TrialEnd] = []
         self._stop_at: float | None = None
@@ -70,16 +75,7 @@ class LocalEngine(SweepEngine):
             self._folder.mkdir(parents=True, exist_ok=True)
             trial.folder.parent.mkdir(parents=True, exist_ok=True)
             config.write_text(trial.config, encoding="utf-8")
-            arguments = [str(self.options.stop_seconds), *trial.arguments(config)]
-            with log.open("ab") as said:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "cartpole_dqn.studies.trial_process", *arguments],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
-                    stderr=said,
-                    start_new_session=True,
-                    env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-                )
+            process = self._launcher.start(trial.arguments(config), log=log)
         except OSError as error:
             self._unstarted.append(TrialEnd(trial.name, "failed", f"it could not be started: {reason(error)}."))
             return
@@ -109,13 +105,13 @@ class LocalEngine(SweepEngine):
 
     def close(self) -> None:
         """Kill what still runs."""
-        for name, process in self._running.items():
-            self._kill(name)
-            process.wait()
-            _let_go(process)
+        for process in self._running.values():
+            process.kill()
+            process.wait(_LEAVING)
         self._running.clear()
+        self._launcher.close()
 
-    def _await(self, name: str, process: subprocess.Popen[bytes]) -> None:
+    def _await(self, name: str, process: TrialProcess) -> None:
         process.wait()
         self._ended.put(name)
 
@@ -125,29 +121,19 @@ class LocalEngine(SweepEngine):
         return None
 
     def _end(self, name: str) -> TrialEnd:
-        process = self._running.pop(name)
-        _let_go(process)
+        code = self._running.pop(name).wait()
+        assert code is not None
         if name in self._killed:
             self._killed.discard(name)
             late = f"it did not end within {self.options.stop_seconds:g} seconds and was killed"
             return TrialEnd(name, "interrupted", f"{late}: it goes on from its last checkpoint.")
-        return TrialEnd.of_process(name, process.returncode, self._last_said(name))
+        return TrialEnd.of_process(name, code, self._last_said(name))
 
     def _kill_late(self) -> None:
         if self._stop_at is not None and time.monotonic() > self._stop_at:
             for name in set(self._running) - self._killed:
                 self._killed.add(name)
-                self._kill(name)
-
-    def _kill(self, name: str) -> None:
-        process = self._running[name]
-        if process.poll() is None:
-            # The session is the trial's own: what its environments started goes with it.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                if hasattr(os, "killpg"):
-                    os.killpg(process.pid, signal.SIGKILL)
-                else:
-                    process.kill()
+                self._running[name].kill()
 
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
@@ -164,8 +150,3 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _let_go(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None:
-        process.stdin.close()

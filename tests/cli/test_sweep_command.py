@@ -102,7 +102,7 @@ def test_the_same_again_trains_nothing_and_says_the_same(
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_ends_in_order_and_resume_finishes(tmp_path: Path, times: int) -> None:
-    arguments = ["--obs", "state", "--steps", "60000" if times == 1 else "10000000", "--seeds", "1", "--out", "s"]
+    arguments = ["--obs", "state", "--steps", "20000" if times == 1 else "10000000", "--seeds", "1", "--out", "s"]
     quick = ["--set", "evaluation.every=0", "--set", "agent.learning_starts=1000000000"]
     running = subprocess.Popen(
         [sys.executable, "-m", "cartpole_dqn", "sweep", *arguments, *quick],

@@ -12,15 +12,13 @@ import contextlib
 import dataclasses
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cartpole_dqn import RunError, Trial
+from cartpole_dqn import RunError, Trial, TrialLauncher, TrialProcess
 from cartpole_dqn_ray.run_files import PROGRESS, FileEntry, Receiver, Signature, Snapshot
 
 LOOK_EVERY = 0.1
@@ -55,7 +53,8 @@ class TrialWorker:
         self._environment = dict(environment)
         self._sync_seconds = sync_seconds
         self._scratch: Path | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._launcher: TrialLauncher | None = None
+        self._process: TrialProcess | None = None
         self._folder = Path()
         self._direct = False
         self._receiver: Receiver | None = None
@@ -107,18 +106,15 @@ class TrialWorker:
             shutil.rmtree(self._folder)
         config = scratch / "trial.toml"
         config.write_text(trial.config, encoding="utf-8")
-        # -P keeps whatever lies in the current folder from being imported.
-        command = [sys.executable, "-P", "-m", "cartpole_dqn_ray.launch", *trial.arguments(config)]
-        with (scratch / "said.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                cwd=beside if self._direct and Path(beside).is_dir() else scratch,
-                env=self._variables(),
-                start_new_session=True,
-            )
+        if self._launcher is None:
+            # A run is killed when this worker is gone, so that nobody writes to a folder in which another node goes on
+            # with it; and whatever lies in the current folder is not imported.
+            self._launcher = TrialLauncher(stop_seconds=0, environment=self._variables(), current=False)
+        self._process = self._launcher.start(
+            trial.arguments(config),
+            log=scratch / "said.log",
+            folder=Path(beside) if self._direct and Path(beside).is_dir() else scratch,
+        )
         self._synced = time.monotonic()
 
     # During a run
@@ -166,8 +162,6 @@ class TrialWorker:
     def finish(self) -> None:
         """Leave nothing of the last trial: no process, no file outside its folder."""
         self.kill()
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
         if self._snapshot is not None:
             self._snapshot.close()
         if self._scratch is not None:

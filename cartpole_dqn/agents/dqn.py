@@ -1,4 +1,5 @@
-"""Deep Q-learning (Mnih et al. 2015), with Double Q-learning (van Hasselt et al. 2016) and n-step returns as options.
+"""Deep Q-learning (Mnih et al. 2015), with Double Q-learning (van Hasselt et al. 2016), n-step returns and advantage
+learning (Bellemare et al. 2016) as options.
 
 * `DqnOptions`: what can be set, and the parts it is made of.
 * `DqnAgent`: acts by its exploration, keeps what it sees in its replay, learns by one-step (or n-step) lookahead.
@@ -8,6 +9,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
@@ -48,6 +50,14 @@ class DqnOptions:
     n_step: int = option(default=1, ge=1, le=100, effect="rewards summed before bootstrapping", typical="1 to 10")
     double: bool = option(
         default=False, effect="let the online network choose the action that the target network values"
+    )
+    advantage_learning: float = option(
+        default=0.0,
+        ge=0,
+        lt=1,
+        effect="share of what an action seems worth less than the best one that is taken off its target (Bellemare et "
+        "al. 2016): wider gaps withstand more noise; not with action masks",
+        typical="0 or 0.9",
     )
     batch_size: int = option(default=128, ge=1, effect="transitions an update learns from", typical="32 to 256")
     learning_starts: int = option(
@@ -153,6 +163,8 @@ class DqnAgent(Agent):
         online.resample_noise(self._noise_generator)
         output = online(batch.obs)
         next_output, next_actions = self._look_ahead(batch)
+        if self._options.advantage_learning:
+            batch = dataclasses.replace(batch, rewards=batch.rewards - self._shortfall(batch))
         losses, td_errors = online.td_loss(output, next_output, next_actions, batch)
         loss = torch.dot(losses, batch.weights) / len(batch)
         self._optimiser.zero_grad()
@@ -197,6 +209,22 @@ class DqnAgent(Agent):
         if batch.next_mask is not None:
             values = values.masked_fill(~batch.next_mask, -math.inf)
         return next_output, values.argmax(1)
+
+    @torch.no_grad()
+    def _shortfall(self, batch: Batch) -> Tensor:
+        """Return alpha (max_b Q(s, b) - Q(s, a)) [B] by the target network, the second term of Bellemare et al. 2016.
+
+        Taken off the rewards it comes off the target of every kind of network.
+        """
+        if batch.next_mask is not None:
+            raise RunError(
+                f"agent.advantage_learning is {self._options.advantage_learning:g}, which compares an action with the "
+                f"best one that was allowed, and replays do not keep which were. Leave it at 0 where the environment "
+                f"gives action masks."
+            )
+        values = self._target.q_values(self._target(batch.obs))
+        taken = values.gather(1, batch.actions[:, None]).squeeze(1)
+        return self._options.advantage_learning * (values.amax(1) - taken)
 
     def break_lane(self, env: int) -> None:
         """See `Agent.break_lane`."""

@@ -68,12 +68,18 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(a[k], b[k]) for k in a)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.9])
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize(("clip", "clip_at"), [("none", 1.0), ("value", 0.01), ("norm", 0.05)])
-def test_an_update_is_the_papers(double: bool, clip: str, clip_at: float) -> None:
+def test_an_update_is_the_papers(alpha: float, double: bool, clip: str, clip_at: float) -> None:
     """One update against the formula written out, transition by transition."""
-    table = {"optimiser": {"name": "rmsprop", "lr": 0.01}, "target_update": {"name": "hard", "every": 1000}}
-    agent = make(double=double, clip=clip, clip_at=clip_at, gamma=0.9, learning_starts=20, **table)
+    # RMSprop's first step divides by the gradient's own size: eps keeps the rounding of small ones small.
+    table = {
+        "optimiser": {"name": "rmsprop", "lr": 0.01, "eps": 1e-3},
+        "target_update": {"name": "hard", "every": 1000},
+    }
+    table |= {"target_update": {"name": "hard", "every": 1000}, "double": double, "advantage_learning": alpha}
+    agent = make(clip=clip, clip_at=clip_at, gamma=0.9, learning_starts=20, **table)
     feed(agent, 19)
     online, target = copy.deepcopy(agent._online), copy.deepcopy(agent._target)
     for parameter in target.parameters():  # a target that differs, so that it matters which network is asked
@@ -87,12 +93,14 @@ def test_an_update_is_the_papers(double: bool, clip: str, clip_at: float) -> Non
     told = feed(agent, 1, seed=5)[-1]
     batch = drawn[0]
 
-    losses, optimiser = [], torch.optim.RMSprop(online.parameters(), lr=0.01)
+    losses, optimiser = [], torch.optim.RMSprop(online.parameters(), lr=0.01, eps=1e-3)
     for i in range(8):
         next_values = target(batch.next_obs[i : i + 1])[0].detach()
         chooser = online(batch.next_obs[i : i + 1])[0] if double else next_values
         value = next_values[chooser.argmax()]
         delta = batch.rewards[i] + batch.discounts[i] * value - online(batch.obs[i : i + 1])[0, batch.actions[i]]
+        here = target(batch.obs[i : i + 1])[0].detach()
+        delta = delta - alpha * (here.max() - here[batch.actions[i]])
         losses.append(0.5 * delta**2 if abs(delta) <= 1 else abs(delta) - 0.5)
     loss = torch.stack(losses).mean()
     loss.backward()
@@ -221,6 +229,20 @@ def test_weights_that_do_not_fit_are_refused() -> None:
     next(iter(broken["online"].values()))[0] = float("nan")
     with pytest.raises(ValueError, match="not finite"):
         make().load_state_dict(broken)
+
+
+def test_advantage_learning_widens_the_gap_and_keeps_the_best_value() -> None:
+    """Its fixed point in a bandit: the best action keeps its worth, another's shortfall grows by 1 / (1 - alpha)."""
+    space = spaces.Box(0.0, 1.0, (1,), np.float32)
+    obs = np.ones(1, np.float32)
+    table = {"optimiser": {"name": "adam", "lr": 0.003}, "target_update": {"name": "soft", "tau": 0.05}}
+    agent = make(space, advantage_learning=0.75, network={"name": "mlp", "hidden": [16]}, batch_size=32, **table)
+    for step in range(3000):
+        agent.observe([Transition(obs, step % 2, 1.0 - 0.2 * (step % 2), obs, True, False, 0)])
+        agent.learn()
+    best, other = agent.policy().q_values(obs[None])[0]
+    assert best == pytest.approx(1.0, abs=0.05)
+    assert best - other == pytest.approx(0.2 / (1 - 0.75), abs=0.1)
 
 
 def test_a_contextual_bandit_is_solved() -> None:

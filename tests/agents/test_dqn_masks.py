@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 from cartpole_dqn import builtin_builder
 from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions
+from cartpole_dqn.errors import RunError
 from cartpole_dqn.interfaces import Batch, Context, Transition
 from cartpole_dqn.options import check_options
 from cartpole_dqn.seeding import SeedTree, seeded_torch
@@ -79,6 +80,12 @@ def test_targets_take_the_best_action_that_is_allowed(double: bool, n_step: int)
         losses.append(0.5 * delta**2 if abs(delta) <= 1 else abs(delta) - 0.5)
     assert forbidden_best >= 4, "masks must matter here"
     assert told["loss"] == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
+
+
+def test_advantage_learning_does_not_go_with_masks() -> None:
+    feed(make(advantage_learning=0.9), 60, masked=False)
+    with pytest.raises(RunError, match=r"agent\.advantage_learning is 0\.9, .* Leave it at 0"):
+        feed(make(advantage_learning=0.9), 60)
 
 
 def test_without_masks_nothing_changes() -> None:

@@ -25,6 +25,7 @@ import select
 import signal
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cartpole_dqn.studies.trial_process import become
@@ -99,7 +100,13 @@ def _serve() -> _Run | None:
                 if "signal" in request:
                     _send(request["signal"], runs.get(request["run"]))
                     continue
-                pid = os.fork()
+                try:
+                    pid = os.fork()
+                except OSError as error:  # No memory, or too many processes: that harms this run alone.
+                    _say(request, f"its process could not be started: {error.strerror}.")
+                    _tell(ended=count, code=1)
+                    count += 1
+                    continue
                 if pid == 0:
                     signal.set_wakeup_fd(-1)
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -127,6 +134,12 @@ def _tell_ended(runs: dict[int, int]) -> None:
 
 def _tell(**answer: int) -> None:
     os.write(1, json.dumps(answer).encode() + b"\n")
+
+
+def _say(request: dict[str, Any], text: str) -> None:
+    """Add to a run's log what the command line would have said."""
+    with contextlib.suppress(OSError), Path(request["log"]).open("a", encoding="utf-8") as log:
+        log.write(f"cartpole-dqn: {text}\n")
 
 
 def _send(number: int, pid: int | None) -> None:

@@ -166,3 +166,24 @@ def test_a_server_that_cannot_start_is_an_exit_code(tmp_path: Path) -> None:
     assert [run.wait(60) for run in runs] == [1, 1]
     assert "no json here" in (tmp_path / "log").read_text()
     launcher.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
+def test_a_process_that_cannot_be_forked_harms_no_other(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nforks = iter([False, True])\nreal = os.fork\n"
+        "def fork():\n    if next(forks):\n        raise BlockingIOError(11, 'Resource temporarily unavailable')\n"
+        "    return real()\nos.fork = fork\n"
+    )
+    launcher = TrialLauncher(stop_seconds=60, environment={**os.environ, "PYTHONPATH": str(tmp_path)})
+    first, pid = begin(launcher, tmp_path)
+    second = launcher.start(["--version"], log=tmp_path / "second")
+    assert second.wait(60) == 1
+    assert (tmp_path / "second").read_text() == (
+        "cartpole-dqn: its process could not be started: Resource temporarily unavailable.\n"
+    )
+    assert first.poll() is None
+    assert not is_gone(pid)
+    first.kill()
+    assert first.wait(60) == -signal.SIGKILL
+    launcher.close()

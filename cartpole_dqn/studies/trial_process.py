@@ -10,6 +10,7 @@ killed at once.
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import sys
 import threading
@@ -32,9 +33,7 @@ def become(arguments: Sequence[str], pipe: int, stop_seconds: float) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.argv = ["cartpole-dqn", *arguments]
-    from cartpole_dqn.cli import main
-
-    main()
+    runpy.run_module("cartpole_dqn", run_name="__main__")
 
 
 def _follow(pipe: int, stop_seconds: float) -> None:

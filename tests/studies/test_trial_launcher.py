@@ -18,8 +18,7 @@ from cartpole_dqn.studies import trial_launcher
 from cartpole_dqn.studies.trial_launcher import TrialLauncher, TrialProcess
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-LONG = ["run", "--obs", "state", "--steps", "100000000", "--plain", "--set", "observer=[]"]
-LONG += ["--set", "agent.learning_starts=100000000"]
+LONG = ["run", "--obs", "state", "--steps", "100000000", "--plain", "--set", "agent.learning_starts=100000000"]
 
 Make = Callable[..., TrialLauncher]
 
@@ -43,10 +42,12 @@ def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 def begin(launcher: TrialLauncher, place: Path) -> tuple[TrialProcess, int]:
     """Start a long run in `place`/run, and return it and its process's number once it is under way."""
     run = launcher.start([*LONG, "--out", str(place / "run")], log=place / "log")
-    lock = place / "run" / folder_lock.NAME
-    until(lambda: (place / "run" / "config.toml").is_file() and lock.read_text().strip() != "")
-    time.sleep(0.2)
-    return run, int(lock.read_text())
+    until(lambda: is_under_way(place / "run"))
+    return run, int((place / "run" / folder_lock.NAME).read_text())
+
+
+def is_under_way(run: Path) -> bool:
+    return (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size > 2000
 
 
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -80,7 +81,8 @@ def test_it_is_the_command_line(make: Make, tmp_path: Path) -> None:
 
 def test_equal_runs_give_equal_numbers(make: Make, tmp_path: Path) -> None:
     """Whatever was drawn in one, the next begins anew; and it is what the same command by hand is."""
-    command = ["run", "--obs", "pixels", "--steps", "150", "--plain", "--set", "agent.learning_starts=64"]
+    command = ["run", "--obs", "pixels", "--steps", "150", "--plain"]
+    command += ["--set", "agent.learning_starts=64", "--set", "evaluation.every=0"]
     launcher = make()
     runs = [launcher.start([*command, "--out", str(tmp_path / name)], log=tmp_path / "log") for name in "ab"]
     assert [run.wait(120) for run in runs] == [0, 0], (tmp_path / "log").read_text()
@@ -127,7 +129,7 @@ time.sleep(600)
 """
     starter = subprocess.Popen([sys.executable, "-c", code])
     try:
-        until(lambda: (tmp_path / "run" / "environment.json").is_file())
+        until(lambda: is_under_way(tmp_path / "run"))
         pid = int((tmp_path / "run" / folder_lock.NAME).read_text())
     finally:
         starter.kill()

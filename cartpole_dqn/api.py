@@ -21,26 +21,26 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from cartpole_dqn import assembly
-from cartpole_dqn.checkpoint import has_state, read_state, require_origin, taking_over
-from cartpole_dqn.config import RunConfig, Table, complete, parse_toml, to_toml
-from cartpole_dqn.environments import EnvFactory
+from cartpole_dqn.config.schema import RunConfig, Table, complete, parse_toml, to_toml
+from cartpole_dqn.contracts.events import Evaluation, ObserverContext, RunEnded
+from cartpole_dqn.contracts.options import changed, to_table
+from cartpole_dqn.contracts.parts import Obs, Policy
+from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.errors import CartpoleDqnError, RunFolderError, UserError
-from cartpole_dqn.events import Evaluation, ObserverContext, RunEnded
-from cartpole_dqn.initial_weights import InitialWeights, find_initial_weights
-from cartpole_dqn.interfaces import Obs, Policy
-from cartpole_dqn.options import changed, to_table
-from cartpole_dqn.plugin_manager import PluginHost, load_plugins
-from cartpole_dqn.run_folder import RunFolder, describe_environment
-from cartpole_dqn.run_listing import run_title as title_of
-from cartpole_dqn.run_listing import summarise_run
-from cartpole_dqn.run_lookup import find_run
-from cartpole_dqn.runner import Runner
-from cartpole_dqn.studies.evaluation import Which, evaluate_run, load_policy
+from cartpole_dqn.plugin.host import PluginHost, load_plugins
+from cartpole_dqn.runs.catalogue import find_run
+from cartpole_dqn.runs.checkpoint import has_state, read_state, require_origin, taking_over
+from cartpole_dqn.runs.folder import RunFolder, describe_environment
+from cartpole_dqn.runs.listing import run_title as title_of
+from cartpole_dqn.runs.listing import summarise_run
+from cartpole_dqn.training import assembly
+from cartpole_dqn.training.initial_weights import InitialWeights, find_initial_weights
+from cartpole_dqn.training.models import Which, evaluate_run, load_policy
+from cartpole_dqn.training.runner import Runner
 from cartpole_dqn.views.curves import Style, XAxis, draw_curves, read_metrics
 from cartpole_dqn.views.in_notebook import ending_on_interrupt, with_notebook_display
 from cartpole_dqn.views.record import Recording, record_run
-from cartpole_dqn.views.report import write_report
+from cartpole_dqn.views.report.gather import write_report
 from cartpole_dqn.views.shown import ShownFile, summary_html
 
 Handle = Callable[[Runner], contextlib.AbstractContextManager[None]]

@@ -142,7 +142,7 @@ def keep_plain(app: Sphinx, what: str, name: str, obj: object, options: object, 
     """
     module, _, attribute = name.rpartition(".")
     if what == "data" and attribute in getattr(sys.modules.get(module), "_HOME_OF", {}):
-        home = f"{module}.{sys.modules[module]._HOME_OF[attribute]}"
+        home = sys.modules[module]._HOME_OF[attribute]
         lines[:] = ModuleAnalyzer.for_module(home).find_attr_docs()["", attribute]
     if what in _FIELDS:
         # What a named tuple says of a field without a docstring says nothing.

@@ -23,12 +23,12 @@ from rich.console import Console
 from rich.style import Style
 from rich.terminal_theme import MONOKAI
 
-from cartpole_dqn.assembly import assemble, resolve_config
-from cartpole_dqn.events import Observer
-from cartpole_dqn.observers.panel import RunPanel
-from cartpole_dqn.observers.tracker import Tracker
-from cartpole_dqn.options import changed
-from cartpole_dqn.plugin_manager import load_plugins
+from cartpole_dqn.contracts.events import Observer
+from cartpole_dqn.contracts.options import changed
+from cartpole_dqn.observers.display.panel import RunPanel
+from cartpole_dqn.observers.display.tracker import Tracker
+from cartpole_dqn.plugin.host import load_plugins
+from cartpole_dqn.training.assembly import assemble, resolve_config
 
 DOCS = Path(__file__).parent
 IMAGES = DOCS / "images"

@@ -51,9 +51,9 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp
 
 @functools.cache
 def _resolved(sets: tuple[str, ...], env: str, seed: int) -> str:
-    from cartpole_dqn.assembly import resolve_config
-    from cartpole_dqn.config import to_toml
-    from cartpole_dqn.plugin_manager import load_plugins
+    from cartpole_dqn.config.schema import to_toml
+    from cartpole_dqn.plugin.host import load_plugins
+    from cartpole_dqn.training.assembly import resolve_config
 
     flags = {"obs": "native", "seed": seed, "env": {"id": env}}
     config, _ = resolve_config(load_plugins(allowed=()), flags=flags, sets=sets)
@@ -63,9 +63,9 @@ def _resolved(sets: tuple[str, ...], env: str, seed: int) -> str:
 @pytest.fixture
 def write_run(tmp_path: Path) -> Callable[..., Path]:
     """Make a run's folder: the configuration as `run` writes it, the metrics by their observer, no model."""
-    from cartpole_dqn.events import Episode, Evaluation, ObserverContext, Progress, RunEnded, RunStarted
+    from cartpole_dqn.contracts.events import Episode, Evaluation, ObserverContext, Progress, RunEnded, RunStarted
     from cartpole_dqn.observers.metrics import Metrics, MetricsOptions
-    from cartpole_dqn.run_folder import RunFolder
+    from cartpole_dqn.runs.folder import RunFolder
 
     def written(
         name: str,

@@ -75,7 +75,12 @@ def test_the_wheel_has_the_package_and_nothing_else(built: Built) -> None:
     names = set(contents(built.wheel))
     info = {name for name in names if name.partition("/")[0].endswith(".dist-info")}
     assert names - info == shipped()
-    for name in ("py.typed", "presets/pixels.toml", "plugin_template/pyproject.toml", "plugin_template/.gitignore"):
+    for name in (
+        "py.typed",
+        "config/presets/pixels.toml",
+        "plugin/template/pyproject.toml",
+        "plugin/template/.gitignore",
+    ):
         assert f"cartpole_dqn/{name}" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in info)
     assert not [name for name in names if name.startswith(("tests/", "docs/", "examples/", "plugins/"))]
@@ -100,7 +105,7 @@ def test_the_sdist_has_what_its_tests_and_its_documentation_need(built: Built) -
         files = [path for kind in ("*.py", "*.md") for path in (ROOT / folder).rglob(kind)]
         found = {path.relative_to(ROOT).as_posix() for path in files if not {"_build", "build"} & {*path.parts}}
         assert found <= names, f"the sdist lacks {sorted(found - names)[:3]}"
-    assert not [name for name in names if re.search(r"(^|/)(_build|__pycache__|\.venv|runs|dist)(/|$)", name)]
+    assert not [name for name in names if re.search(r"(^|/)(_build|__pycache__|\.venv|dist)(/|$)|^runs/", name)]
 
 
 def test_metadata(built: Built) -> None:

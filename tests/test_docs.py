@@ -20,17 +20,21 @@ import gymnasium
 import pytest
 import typer.main
 
-from cartpole_dqn import Registry, collection, events, hookspecs, interfaces, sweep_engine
-from cartpole_dqn.assembly import resolve_config
+from cartpole_dqn import Registry
 from cartpole_dqn.cli.app import app
 from cartpole_dqn.cli.plugin_commands import load_plugin_command
-from cartpole_dqn.plugin_manager import load_plugins
-from cartpole_dqn.registry import KINDS
+from cartpole_dqn.contracts import collector as collection
+from cartpole_dqn.contracts import events, sweep_engine
+from cartpole_dqn.contracts import parts as interfaces
+from cartpole_dqn.plugin import hookspecs
+from cartpole_dqn.plugin.host import load_plugins
+from cartpole_dqn.plugin.registry import KINDS
 from cartpole_dqn.testing import checks_for
+from cartpole_dqn.training.assembly import resolve_config
 
 ROOT = Path(__file__).parents[1]
 PLUGINS = ROOT / "docs" / "plugins"
-TEMPLATE = ROOT / "cartpole_dqn" / "plugin_template" / "cartpole_dqn_acme"
+TEMPLATE = ROOT / "cartpole_dqn" / "plugin" / "template" / "cartpole_dqn_acme"
 PAGES = {str(path.relative_to(ROOT)): path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
 CLASSES: dict[str, tuple[type, ...]] = {
     "replay": (interfaces.ReplayBuffer,),

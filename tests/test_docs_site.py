@@ -165,7 +165,7 @@ def test_every_plugin_of_the_repository_has_a_page() -> None:
 
 
 def named_sources(page: Path) -> Iterator[tuple[str, Path]]:
-    """Links to Python files whose text is a name in code: `[`Network.td_loss`](../cartpole_dqn/interfaces.py)`."""
+    """Links to Python files whose text is a name in code: `[`Network.td_loss`](../cartpole_dqn/contracts/parts.py)`."""
     for name, target in re.findall(r"\[`([\w.]+)`\]\(([^)#\s]+\.py)\)", page.read_text(encoding="utf-8")):
         yield name, (page.parent / target).resolve()
 
@@ -188,10 +188,10 @@ def test_names_of_the_source_are_where_the_page_says(page: Path) -> None:
 
 
 def test_a_name_that_is_gone_is_noticed() -> None:
-    interfaces = ROOT / "cartpole_dqn" / "interfaces.py"
-    assert defines(interfaces, "Network.td_loss")
-    assert not defines(interfaces, "Network.td_lost")
-    assert not defines(interfaces, "td_loss")
+    parts = ROOT / "cartpole_dqn" / "contracts" / "parts.py"
+    assert defines(parts, "Network.td_loss")
+    assert not defines(parts, "Network.td_lost")
+    assert not defines(parts, "td_loss")
     assert len(list(named_sources(DOCS / "how-dqn-works.md"))) >= 10
 
 

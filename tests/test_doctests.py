@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "cartpole_dqn"
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
     for path in PACKAGE.rglob("*.py")
-    if "plugin_template" not in path.parts and ">>>" in path.read_text(encoding="utf-8")
+    if "template" not in path.parts and ">>>" in path.read_text(encoding="utf-8")
 )
 
 

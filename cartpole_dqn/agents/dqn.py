@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cartpole_dqn.agents.mirror import columns_of, half_mirrored
-from cartpole_dqn.errors import RunError
-from cartpole_dqn.interfaces import (
+from cartpole_dqn.contracts.options import Part, option, options_class, part
+from cartpole_dqn.contracts.parts import (
     Agent,
     Batch,
     Context,
@@ -35,8 +35,8 @@ from cartpole_dqn.interfaces import (
     TargetUpdate,
     Transition,
 )
-from cartpole_dqn.options import Part, option, options_class, part
-from cartpole_dqn.seeding import generator_state, restore_generator
+from cartpole_dqn.contracts.seeding import generator_state, restore_generator
+from cartpole_dqn.errors import RunError
 
 _LOOK_EVERY = 10
 """Updates between two looks at the mean action value, which for a small network takes a fair part of an update."""

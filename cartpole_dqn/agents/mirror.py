@@ -11,8 +11,8 @@ import dataclasses
 
 from gymnasium import spaces
 
+from cartpole_dqn.contracts.parts import Batch
 from cartpole_dqn.errors import UserError
-from cartpole_dqn.interfaces import Batch
 
 
 def columns_of(space: spaces.Box) -> int:

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cartpole_dqn import __version__
 from cartpole_dqn.cli import benchmark, compare, doctor, look, play, plot, plugins, presets, report, runs, sweep, train
 from cartpole_dqn.cli.plugin_commands import PluginCommand, plugin_command_names
 from cartpole_dqn.cli.session import Session, parse_plugin_switches
+from cartpole_dqn.system import __version__
 
 
 class _Root(TyperGroup):

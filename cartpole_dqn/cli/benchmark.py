@@ -223,10 +223,10 @@ def vector(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Time environments side by side, in this process and each in its own, and print a Markdown table."""
-    from cartpole_dqn.assembly import resolve_config
-    from cartpole_dqn.environments import EnvFactory
-    from cartpole_dqn.run_folder import describe_environment
+    from cartpole_dqn.envs.factory import EnvFactory
+    from cartpole_dqn.runs.folder import describe_environment
     from cartpole_dqn.studies.vector import COUNTS, OBSERVATIONS, as_markdown, measure_vector
+    from cartpole_dqn.training.assembly import resolve_config
 
     session: Session = ctx.obj
     host = session.host()

@@ -14,8 +14,8 @@ from cartpole_dqn.errors import UserError
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
     from cartpole_dqn.studies.comparison import Comparison, Score, Scores
-    from cartpole_dqn.studies.evaluation import Which
     from cartpole_dqn.studies.grouping import Record
+    from cartpole_dqn.training.models import Which
 
 COMPARE_EXAMPLES = (
     "Examples: cartpole-dqn compare runs/   |   "
@@ -72,10 +72,10 @@ def compare(
 def _play(session: Session, records: Sequence[Record], episodes: int, seed: int) -> dict[Path, Scores]:
     """Return what the models of every run reach on report seeds; a run that kept no model has no scores."""
     from cartpole_dqn import api
-    from cartpole_dqn.checkpoint import has_state
-    from cartpole_dqn.run_folder import RunFolder
+    from cartpole_dqn.runs.checkpoint import has_state
+    from cartpole_dqn.runs.folder import RunFolder
     from cartpole_dqn.studies.comparison import Scores
-    from cartpole_dqn.studies.evaluation import evaluate_run
+    from cartpole_dqn.training.models import evaluate_run
 
     host = session.host()
     played = {}
@@ -98,8 +98,8 @@ def _play(session: Session, records: Sequence[Record], episodes: int, seed: int)
 
 
 def _text(comparison: Comparison, form: str) -> str:
+    from cartpole_dqn.text.tables import as_markdown, as_text
     from cartpole_dqn.views.comparison_tables import comparison_json, comparison_tables, explanations
-    from cartpole_dqn.views.text_table import as_markdown, as_text
 
     if form == "json":
         return comparison_json(comparison)
@@ -110,8 +110,8 @@ def _text(comparison: Comparison, form: str) -> str:
 
 
 def _show(session: Session, comparison: Comparison, form: str) -> None:
+    from cartpole_dqn.text.tables import as_rich
     from cartpole_dqn.views.comparison_tables import comparison_tables, explanations
-    from cartpole_dqn.views.text_table import as_rich
 
     if form != "table" or not session.out.is_terminal:
         print(_text(comparison, form), end="")

@@ -11,8 +11,8 @@ import inspect
 import re
 from typing import Any
 
-from cartpole_dqn.options import OptionInfo, describe_options
-from cartpole_dqn.registry import Component
+from cartpole_dqn.contracts.options import OptionInfo, describe_options
+from cartpole_dqn.plugin.registry import Component
 
 HEADINGS = ("option", "type", "default", "range", "effect", "typical")
 

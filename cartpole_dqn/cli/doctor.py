@@ -28,7 +28,7 @@ def doctor(
     ] = False,
 ) -> None:
     """Look at what is installed, train for a second, and say what is wrong; exit with 1 where something is."""
-    from cartpole_dqn.run_lookup import ROOT
+    from cartpole_dqn.runs.catalogue import ROOT
     from cartpole_dqn.studies.doctor import as_json as written
     from cartpole_dqn.studies.doctor import examine
 

@@ -14,7 +14,7 @@ from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunError, UserErr
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
-    from cartpole_dqn.studies.evaluation import Which
+    from cartpole_dqn.training.models import Which
 
 EVALUATE_EXAMPLES = "Examples: cartpole-dqn evaluate latest   |   cartpole-dqn evaluate runs/NAME --last --json"
 PREVIEW_EXAMPLES = (
@@ -33,10 +33,10 @@ def evaluate(
 ) -> None:
     """Play greedily with a run's best model, on seeds that it never saw."""
     from cartpole_dqn import api
-    from cartpole_dqn.checkpoint import has_state
-    from cartpole_dqn.observers.figures import number
-    from cartpole_dqn.run_lookup import find_run
-    from cartpole_dqn.studies.evaluation import evaluate_run
+    from cartpole_dqn.runs.catalogue import find_run
+    from cartpole_dqn.runs.checkpoint import has_state
+    from cartpole_dqn.text.figures import number
+    from cartpole_dqn.training.models import evaluate_run
 
     session: Session = ctx.obj
     host = session.host()
@@ -79,8 +79,8 @@ def preview(
     steps: Annotated[int, typer.Option(min=0, help="Random actions to take before looking.")] = 12,
 ) -> None:
     """Draw what the agent sees: each stage of the observation's wrappers as a labelled picture."""
-    from cartpole_dqn import assembly
-    from cartpole_dqn.environments import EnvFactory
+    from cartpole_dqn.envs.factory import EnvFactory
+    from cartpole_dqn.training import assembly
     from cartpole_dqn.views.preview import preview_stages
     from cartpole_dqn.views.preview_drawing import draw_preview
 

@@ -16,8 +16,8 @@ from cartpole_dqn.cli.run_argument import RunArgument
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
-    from cartpole_dqn.run_folder import RunFolder
-    from cartpole_dqn.studies.evaluation import Which
+    from cartpole_dqn.runs.folder import RunFolder
+    from cartpole_dqn.training.models import Which
 
 WATCH_EXAMPLES = "Examples: cartpole-dqn watch latest   |   cartpole-dqn watch runs/NAME --episodes 3 --speed 2"
 RECORD_EXAMPLES = (
@@ -55,7 +55,7 @@ def watch(
 
     Keys: space pauses, n takes the next step, arrows change the speed, q and escape quit.
     """
-    from cartpole_dqn.run_lookup import find_run
+    from cartpole_dqn.runs.catalogue import find_run
 
     folder = find_run(run)
     from cartpole_dqn import api
@@ -100,14 +100,14 @@ def record(
     max_steps: MaxStepsOption = None,
 ) -> None:
     """Record a run's model at play, as a GIF or an MP4."""
-    from cartpole_dqn.run_lookup import find_run
+    from cartpole_dqn.runs.catalogue import find_run
     from cartpole_dqn.views.animation import check_animation
 
     folder = find_run(run)
     target = out or folder.path / "record.gif"
     check_animation(target)
     from cartpole_dqn import api
-    from cartpole_dqn.components.memory import format_bytes
+    from cartpole_dqn.system import format_bytes
     from cartpole_dqn.views.record import record_run
 
     session: Session = ctx.obj
@@ -169,6 +169,6 @@ def ending_in_order() -> Iterator[None]:
 
 
 def _which(folder: RunFolder, last: bool) -> Which:
-    from cartpole_dqn.checkpoint import has_state
+    from cartpole_dqn.runs.checkpoint import has_state
 
     return "last" if last or not has_state(folder.best) else "best"

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from cartpole_dqn.plugin_discovery import (
+from cartpole_dqn.plugin.discovery import (
     COMMAND_GROUP,
     GROUP,
     allowed_names,
@@ -32,7 +32,7 @@ from cartpole_dqn.plugin_discovery import (
     switched_off,
     unmet_requirement,
 )
-from cartpole_dqn.registry import PluginError, owner_text, reason
+from cartpole_dqn.plugin.registry import PluginError, owner_text, reason
 
 if TYPE_CHECKING:
     Command = TyperCommand | TyperGroup

@@ -1,4 +1,4 @@
-"""A new plugin project: a copy of `cartpole_dqn/plugin_template`, renamed.
+"""A new plugin project: a copy of `cartpole_dqn/plugin/template`, renamed.
 
 * `TEMPLATE_KINDS`: the kinds of component that can be had.
 * `ProjectNames`, `names_for`: what the project's distribution, module and components are called.
@@ -118,7 +118,7 @@ def _project(names: ProjectNames, kinds: Collection[str]) -> Iterator[tuple[Path
     """Yield each file of the project: its path and its text."""
     others = [kind for kind in TEMPLATE_KINDS if kind not in kinds]
     skipped = {f"{prefix}{kind.replace('-', '_')}.py" for kind in others for prefix in ("", "test_")}
-    for path, file in _files(resources.files("cartpole_dqn") / "plugin_template", Path()):
+    for path, file in _files(resources.files("cartpole_dqn") / "plugin" / "template", Path()):
         if path.name not in skipped:
             text = file.read_text(encoding="utf-8")
             for kind in others:

@@ -20,10 +20,10 @@ import typer
 
 from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS, names_for, write_project
 from cartpole_dqn.errors import RunError, UnknownComponentError, UserError, did_you_mean
-from cartpole_dqn.registry import KINDS, Component, Registry
+from cartpole_dqn.plugin.registry import KINDS, Component, Registry
 
 if TYPE_CHECKING:
-    from cartpole_dqn.plugin_manager import PluginHost, PluginRecord
+    from cartpole_dqn.plugin.host import PluginHost, PluginRecord
 
 app = typer.Typer(no_args_is_help=True, help="What is installed, what it can do, and whether it keeps its contract.")
 
@@ -109,7 +109,7 @@ def check(
     Registry.require_kind(kind)
     subject, options = _subject(ctx, kind, target), _options(settings or [])
     from cartpole_dqn import testing  # late: it imports torch
-    from cartpole_dqn.assembly import builtin_collection, make_builder
+    from cartpole_dqn.training.assembly import builtin_collection, make_builder
 
     testing.checks_for(kind)  # says in words which kinds there are checks for
     builder = make_builder(ctx.obj.host())
@@ -263,7 +263,7 @@ def _subject(ctx: typer.Context, kind: str, target: str) -> Any:
 
 
 def _options(settings: list[str]) -> dict[str, Any]:
-    from cartpole_dqn.config import parse_set
+    from cartpole_dqn.config.schema import parse_set
 
     table: dict[str, Any] = {}
     for text in settings:

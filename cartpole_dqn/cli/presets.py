@@ -20,7 +20,7 @@ def list_presets(
     """List the presets: what each is, and what it is the default for."""
     from rich.table import Table
 
-    from cartpole_dqn.presets import parse_preset
+    from cartpole_dqn.config.presets import parse_preset
 
     session: Session = ctx.obj
     registry = session.host().registry

@@ -41,12 +41,12 @@ def report(
 
     What the run lacks, or what cannot be played here, is said on the page.
     """
-    from cartpole_dqn.run_lookup import find_run
+    from cartpole_dqn.runs.catalogue import find_run
 
     folder = find_run(run)
     target = out or folder.path / "report.html"
     from cartpole_dqn import api
-    from cartpole_dqn.views.report import check_report, write_report
+    from cartpole_dqn.views.report.gather import check_report, write_report
 
     check_report(target)
     session: Session = ctx.obj

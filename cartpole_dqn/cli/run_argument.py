@@ -24,7 +24,7 @@ _HELP = "its folder, the beginning of its name under runs/, or latest"
 
 def complete(incomplete: str) -> list[str]:
     """Return what a shell offers for the beginning of a run's name."""
-    from cartpole_dqn.run_lookup import complete_run
+    from cartpole_dqn.runs.catalogue import complete_run
 
     return complete_run(incomplete)
 
@@ -55,7 +55,7 @@ def read_records(session: Session, runs: Sequence[str]) -> list[Record]:
     Raises:
         UserError: there is none such, or one that was named itself cannot be read.
     """
-    from cartpole_dqn.run_lookup import find_runs
+    from cartpole_dqn.runs.catalogue import find_runs
     from cartpole_dqn.studies.grouping import read_record
 
     places = {Path(run).resolve() for run in runs}

@@ -14,7 +14,7 @@ from cartpole_dqn.errors import UserError
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
-    from cartpole_dqn.run_listing import RunSummary
+    from cartpole_dqn.runs.listing import RunSummary
 
 RUNS_EXAMPLES = (
     "Examples: cartpole-dqn runs   |   cartpole-dqn runs benchmarks/learning-pixels   |   cartpole-dqn runs --json"
@@ -34,9 +34,9 @@ def runs(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
 ) -> None:
     """List runs, those started or resumed last first: what they are, how far they came, how good they became."""
-    from cartpole_dqn.run_listing import list_runs
-    from cartpole_dqn.run_lookup import ROOT
-    from cartpole_dqn.views.text_table import TextTable, as_rich, as_text, fitted, to_json
+    from cartpole_dqn.runs.catalogue import ROOT
+    from cartpole_dqn.runs.listing import list_runs
+    from cartpole_dqn.text.tables import TextTable, as_rich, as_text, fitted, to_json
 
     session: Session = ctx.obj
     place = folder or ROOT
@@ -62,8 +62,8 @@ def runs(
 
 
 def _row(run: RunSummary, now: float) -> tuple[str, ...]:
-    from cartpole_dqn.observers.figures import NOTHING, number, one_line
-    from cartpole_dqn.views.text_table import score
+    from cartpole_dqn.text.figures import NOTHING, number, one_line
+    from cartpole_dqn.text.tables import score
 
     words = (run.name, run.env, run.obs, run.preset, run.state)
     short = run.steps is not None and run.step < run.steps
@@ -92,7 +92,7 @@ def _age(seconds: float) -> str:
 
 def _nothing(place: Path) -> str:
     """Return what to say where no run is: which folders in it hold some."""
-    from cartpole_dqn.run_lookup import runs_in
+    from cartpole_dqn.runs.catalogue import runs_in
 
     try:
         below = sorted(path for path in place.iterdir() if path.is_dir() and runs_in(path)) if place.exists() else []

@@ -13,8 +13,8 @@ from cartpole_dqn.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cartpole_dqn.events import Evaluating
-    from cartpole_dqn.plugin_manager import PluginHost
+    from cartpole_dqn.contracts.events import Evaluating
+    from cartpole_dqn.plugin.host import PluginHost
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Session:
     def host(self) -> PluginHost:
         """Return the loaded plugins."""
         if self._host is None:
-            from cartpole_dqn.plugin_manager import load_plugins
+            from cartpole_dqn.plugin.host import load_plugins
 
             self._host = load_plugins(blocked=self.blocked, strict=self.strict)
         return self._host
@@ -46,7 +46,7 @@ class Session:
     @contextlib.contextmanager
     def showing_evaluation(self) -> Iterator[Callable[[Evaluating], None]]:
         """Inside the block a terminal says how far the evaluation is that tells the function."""
-        from cartpole_dqn.observers.panel import describe_evaluating
+        from cartpole_dqn.observers.display.panel import describe_evaluating
 
         with self.err.status("loading") as status:
             yield lambda event: status.update(describe_evaluating(event))

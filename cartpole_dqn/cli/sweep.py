@@ -17,11 +17,11 @@ from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
-    from cartpole_dqn.config import RunConfig
-    from cartpole_dqn.plugin_manager import PluginHost
+    from cartpole_dqn.config.schema import RunConfig
+    from cartpole_dqn.contracts.sweep_engine import SweepEngine, SweepEngineContext
+    from cartpole_dqn.plugin.host import PluginHost
     from cartpole_dqn.studies.sweep import Sweep, SweepView
     from cartpole_dqn.studies.sweep_plan import SweepPlan
-    from cartpole_dqn.sweep_engine import SweepEngine, SweepEngineContext
 
 SWEEP_EXAMPLES = (
     "Examples: cartpole-dqn sweep --obs state --seeds 10   |   "
@@ -134,8 +134,8 @@ def sweep(
         raise UserError(f"--resume {resume} goes on with what is there: leave out {', '.join(asked)}.")
     _require_sense(asked)
 
-    from cartpole_dqn import folder_lock
-    from cartpole_dqn.run_folder import RunFolder
+    from cartpole_dqn.runs import lock as folder_lock
+    from cartpole_dqn.runs.folder import RunFolder
     from cartpole_dqn.studies.sweep_plan import BASE, FILE, SweepPlan
 
     session: Session = ctx.obj
@@ -204,7 +204,7 @@ def _with_engine(plan: SweepPlan, name: str | None, settings: Sequence[str], job
     """Return the plan with the engine that was asked for; what was not asked stays as it was."""
     import dataclasses
 
-    from cartpole_dqn.config import parse_set
+    from cartpole_dqn.config.schema import parse_set
 
     table = dict(plan.engine_options) if name in (None, plan.engine) else {}
     for text in settings:
@@ -225,8 +225,8 @@ def _run(
     stop: _Stop,
 ) -> None:
     from cartpole_dqn import api
+    from cartpole_dqn.contracts.sweep_engine import SweepEngineContext
     from cartpole_dqn.studies.sweep import Sweep
-    from cartpole_dqn.sweep_engine import SweepEngineContext
     from cartpole_dqn.views.sweep_table import watching
 
     host = session.host()
@@ -260,9 +260,9 @@ def _run(
 
 def _with_initial_weights(config: RunConfig, host: PluginHost) -> RunConfig:
     """Return the configuration with the very weights that it starts from, if any, wherever a trial runs from."""
-    from cartpole_dqn.initial_weights import find_initial_weights
-    from cartpole_dqn.options import changed
-    from cartpole_dqn.run_lookup import find_run
+    from cartpole_dqn.contracts.options import changed
+    from cartpole_dqn.runs.catalogue import find_run
+    from cartpole_dqn.training.initial_weights import find_initial_weights
 
     if not config.init.run:
         return config
@@ -297,8 +297,8 @@ def _finish(session: Session, folder: Path, made: Sweep, view: SweepView, stop: 
 
 
 def _make_engine(host: PluginHost, plan: SweepPlan, context: SweepEngineContext) -> SweepEngine:
-    from cartpole_dqn.assembly import options_of_component
-    from cartpole_dqn.options import check_options
+    from cartpole_dqn.contracts.options import check_options
+    from cartpole_dqn.training.assembly import options_of_component
 
     cls = host.registry.load("sweep-engine", plan.engine)
     declared = options_of_component(host.registry, "sweep-engine", plan.engine)

@@ -17,9 +17,9 @@ from cartpole_dqn.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
-    from cartpole_dqn.events import RunEnded
-    from cartpole_dqn.run_folder import RunFolder
-    from cartpole_dqn.runner import Runner
+    from cartpole_dqn.contracts.events import RunEnded
+    from cartpole_dqn.runs.folder import RunFolder
+    from cartpole_dqn.training.runner import Runner
 
 RUN_EXAMPLES = (
     "Examples: cartpole-dqn run --obs pixels   |   cartpole-dqn run --preset tutorial-state --seed 1   |   "
@@ -105,9 +105,10 @@ def run(
     }
     flags = {key: value for key, value in flags.items() if value not in (None, {})}
 
-    from cartpole_dqn import api, assembly
-    from cartpole_dqn.initial_weights import find_initial_weights
-    from cartpole_dqn.run_folder import RunFolder
+    from cartpole_dqn import api
+    from cartpole_dqn.runs.folder import RunFolder
+    from cartpole_dqn.training import assembly
+    from cartpole_dqn.training.initial_weights import find_initial_weights
 
     session: Session = ctx.obj
     host = session.host()
@@ -142,8 +143,8 @@ def resume(
     if steps is not None and steps < 1:
         raise UserError(f"--steps: expected a number from 1, got {steps}.")
     from cartpole_dqn import api
-    from cartpole_dqn.config import with_step_timeout
-    from cartpole_dqn.run_lookup import find_run
+    from cartpole_dqn.config.schema import with_step_timeout
+    from cartpole_dqn.runs.catalogue import find_run
 
     session: Session = ctx.obj
     host = session.host()

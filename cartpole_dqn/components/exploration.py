@@ -18,8 +18,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cartpole_dqn.interfaces import Context, Exploration, State
-from cartpole_dqn.options import option, options_class
+from cartpole_dqn.contracts.options import option, options_class
+from cartpole_dqn.contracts.parts import Context, Exploration, State
 
 
 class EpsilonGreedy(Exploration):

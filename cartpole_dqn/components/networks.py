@@ -20,9 +20,9 @@ from gymnasium import spaces
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from cartpole_dqn.contracts.options import option, options_class
+from cartpole_dqn.contracts.parts import Context, Network
 from cartpole_dqn.errors import ConfigError, UserError
-from cartpole_dqn.interfaces import Context, Network
-from cartpole_dqn.options import option, options_class
 
 
 @options_class

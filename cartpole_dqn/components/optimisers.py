@@ -16,9 +16,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from cartpole_dqn.contracts.options import option, options_class
+from cartpole_dqn.contracts.parts import Context, Optimiser, State
 from cartpole_dqn.errors import ConfigError
-from cartpole_dqn.interfaces import Context, Optimiser, State
-from cartpole_dqn.options import option, options_class
 
 _IMPORTING = ("add_param_group", "state_dict", "load_state_dict")
 """Methods of `torch.optim.Optimizer` that import torch's compiler to be left out by it; its `step` does too."""

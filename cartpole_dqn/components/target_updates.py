@@ -13,8 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from cartpole_dqn.interfaces import Context, TargetUpdate
-from cartpole_dqn.options import option, options_class
+from cartpole_dqn.contracts.options import option, options_class
+from cartpole_dqn.contracts.parts import Context, TargetUpdate
 
 
 @options_class

@@ -23,8 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from cartpole_dqn.errors import CheckpointError, RunFolderError
-from cartpole_dqn.events import (
+from cartpole_dqn.contracts.events import (
     Checkpoint,
     Episode,
     Evaluation,
@@ -35,9 +34,10 @@ from cartpole_dqn.events import (
     RunFailed,
     RunStarted,
 )
+from cartpole_dqn.contracts.options import options_class
+from cartpole_dqn.contracts.parts import State
+from cartpole_dqn.errors import CheckpointError, RunFolderError
 from cartpole_dqn.files import write_all
-from cartpole_dqn.interfaces import State
-from cartpole_dqn.options import options_class
 
 COLUMNS = (
     "episode",

@@ -13,7 +13,7 @@ import math
 import sys
 from typing import Any, ClassVar
 
-from cartpole_dqn.events import (
+from cartpole_dqn.contracts.events import (
     Checkpoint,
     Episode,
     Evaluating,
@@ -25,11 +25,11 @@ from cartpole_dqn.events import (
     RunFailed,
     RunStarted,
 )
-from cartpole_dqn.interfaces import State
+from cartpole_dqn.contracts.options import option, options_class
+from cartpole_dqn.contracts.parts import State
+from cartpole_dqn.observers.display.panel import describe_evaluating, plain_line, summary_lines
+from cartpole_dqn.observers.display.tracker import Tracker
 from cartpole_dqn.observers.notebook_card import Trail, card
-from cartpole_dqn.observers.panel import describe_evaluating, plain_line, summary_lines
-from cartpole_dqn.observers.tracker import Tracker
-from cartpole_dqn.options import option, options_class
 
 
 @options_class

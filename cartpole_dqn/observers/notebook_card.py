@@ -13,12 +13,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cartpole_dqn.events import Evaluation
-from cartpole_dqn.interfaces import State
-from cartpole_dqn.observers.figures import NOTHING, duration, number
-from cartpole_dqn.observers.markup import Html, tag
-from cartpole_dqn.observers.panel import describe_evaluation, figures_of
-from cartpole_dqn.observers.tracker import Folded, Snapshot
+from cartpole_dqn.contracts.events import Evaluation
+from cartpole_dqn.contracts.parts import State
+from cartpole_dqn.observers.display.panel import describe_evaluation, figures_of
+from cartpole_dqn.observers.display.tracker import Folded, Snapshot
+from cartpole_dqn.text.figures import NOTHING, duration, number
+from cartpole_dqn.text.markup import Html, tag
 
 _MOST_EVALUATIONS = 300
 _WIDTH, _LEFT, _RIGHT = 760, 46, 22

@@ -21,8 +21,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cartpole_dqn.run_folder import RunFolder, run_state
-from cartpole_dqn.seeding import SeedTree
+from cartpole_dqn.contracts.seeding import SeedTree
+from cartpole_dqn.runs.folder import RunFolder, run_state
 from cartpole_dqn.studies.estimates import (
     Floats,
     bootstrap_improvements,

@@ -21,9 +21,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cartpole_dqn import __version__
 from cartpole_dqn.studies import doctor_checks as checks
 from cartpole_dqn.studies.doctor_checks import Finding
+from cartpole_dqn.system import __version__
 
 VARIABLES = (
     "CARTPOLE_DQN_PLUGINS",

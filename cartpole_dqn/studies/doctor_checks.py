@@ -22,8 +22,7 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
-from cartpole_dqn import __version__
-from cartpole_dqn.components.memory import available_bytes, format_bytes
+from cartpole_dqn.system import __version__, available_bytes, format_bytes
 
 Verdict = Literal["ok", "warning", "problem"]
 

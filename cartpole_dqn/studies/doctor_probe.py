@@ -86,7 +86,7 @@ def look_at_display() -> Found:
 
 def look_at_plugins() -> Found:
     """Load the plugins and let them register their environments."""
-    from cartpole_dqn.plugin_manager import load_plugins
+    from cartpole_dqn.plugin.host import load_plugins
 
     host = load_plugins(blocked=sys.argv[1:])
     host.register_environments()
@@ -107,10 +107,10 @@ def _run(obs: str, steps: int, settings: Mapping[str, Any]) -> Found:
     """Train in a temporary folder, by the built-in parts alone, and read back what was written."""
     from rich.console import Console
 
-    from cartpole_dqn.assembly import assemble, resolve_config
-    from cartpole_dqn.checkpoint import read_state
-    from cartpole_dqn.plugin_manager import load_plugins
-    from cartpole_dqn.run_folder import RunFolder
+    from cartpole_dqn.plugin.host import load_plugins
+    from cartpole_dqn.runs.checkpoint import read_state
+    from cartpole_dqn.runs.folder import RunFolder
+    from cartpole_dqn.training.assembly import assemble, resolve_config
 
     host = load_plugins(allowed=())
     sets = [f"{key}={value}" for key, value in settings.items()]

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cartpole_dqn.checkpoint import has_state
 from cartpole_dqn.errors import RunError, UserError
-from cartpole_dqn.run_folder import run_state, write_text_atomic
+from cartpole_dqn.runs.checkpoint import has_state
+from cartpole_dqn.runs.folder import run_state, write_text_atomic
 
 EPISODES = 100
 REPORT_SEED = 0

@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
+from cartpole_dqn.contracts.options import option, options_class
+from cartpole_dqn.contracts.sweep_engine import SweepEngine, SweepEngineContext, Trial, TrialEnd
 from cartpole_dqn.files import reason
-from cartpole_dqn.options import option, options_class
 from cartpole_dqn.studies.trial_launcher import TrialLauncher, TrialProcess
-from cartpole_dqn.sweep_engine import SweepEngine, SweepEngineContext, Trial, TrialEnd
 
 _SAID = 4_000
 """Bytes of a trial's log in which its last words are looked for."""

@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from cartpole_dqn.seeding import seeded_torch
+from cartpole_dqn.contracts.seeding import seeded_torch
 
 
 class Step(NamedTuple):

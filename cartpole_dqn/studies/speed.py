@@ -115,9 +115,9 @@ def time_preset(preset: str, *, steps: int, threads: int) -> float:
     """Train a preset for `steps`, without display, files or evaluation; return the seconds of training."""
     from rich.console import Console
 
-    from cartpole_dqn.assembly import assemble, resolve_config
-    from cartpole_dqn.options import changed
-    from cartpole_dqn.plugin_manager import load_plugins
+    from cartpole_dqn.contracts.options import changed
+    from cartpole_dqn.plugin.host import load_plugins
+    from cartpole_dqn.training.assembly import assemble, resolve_config
 
     host = load_plugins()
     flags = {"steps": steps, "threads": threads, "device": "cpu", "observer": [], "evaluation": {"every": 0}}

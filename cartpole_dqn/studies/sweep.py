@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cartpole_dqn import folder_lock
-from cartpole_dqn.config import RunConfig
+from cartpole_dqn.config.schema import RunConfig
+from cartpole_dqn.contracts.sweep_engine import SweepEngine
 from cartpole_dqn.errors import RunFolderError, UserError
-from cartpole_dqn.plugin_manager import PluginHost
-from cartpole_dqn.run_folder import run_state, write_text_atomic
-from cartpole_dqn.run_listing import summarise_run
+from cartpole_dqn.plugin.host import PluginHost
+from cartpole_dqn.runs import lock as folder_lock
+from cartpole_dqn.runs.folder import run_state, write_text_atomic
+from cartpole_dqn.runs.listing import summarise_run
 from cartpole_dqn.studies.sweep_plan import (
     FILE,
     Planned,
@@ -35,7 +36,6 @@ from cartpole_dqn.studies.sweep_plan import (
 from cartpole_dqn.studies.sweep_progress import ProgressReader, TrialProgress
 from cartpole_dqn.studies.sweep_search import Search
 from cartpole_dqn.studies.sweep_space import Setting
-from cartpole_dqn.sweep_engine import SweepEngine
 
 State = Literal["waiting", "running", "done", "failed", "interrupted"]
 

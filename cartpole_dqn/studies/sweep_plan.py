@@ -15,14 +15,14 @@ from typing import Any
 
 import tomli_w
 
-from cartpole_dqn import __version__, assembly
-from cartpole_dqn.config import RunConfig, Table, parse_toml, read_toml, to_toml
+from cartpole_dqn.config.schema import RunConfig, Table, parse_toml, read_toml, to_toml
+from cartpole_dqn.contracts.options import changed
+from cartpole_dqn.contracts.seeding import SeedTree
+from cartpole_dqn.contracts.sweep_engine import Trial
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunFolderError, UserError
 from cartpole_dqn.files import reason
-from cartpole_dqn.options import changed
-from cartpole_dqn.plugin_manager import PluginHost
-from cartpole_dqn.run_folder import write_text_atomic
-from cartpole_dqn.seeding import SeedTree
+from cartpole_dqn.plugin.host import PluginHost
+from cartpole_dqn.runs.folder import write_text_atomic
 from cartpole_dqn.studies.sweep_space import (
     Choice,
     Setting,
@@ -33,7 +33,8 @@ from cartpole_dqn.studies.sweep_space import (
     setting_labels,
     space_table,
 )
-from cartpole_dqn.sweep_engine import Trial
+from cartpole_dqn.system import __version__
+from cartpole_dqn.training import assembly
 
 FILE = "sweep.toml"
 BASE = "base.toml"

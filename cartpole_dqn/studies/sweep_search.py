@@ -13,8 +13,8 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.errors import UserError
-from cartpole_dqn.seeding import SeedTree
 from cartpole_dqn.studies.sweep_space import Choice, Setting, Space, rounded
 
 Params = dict[str, Any]

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from cartpole_dqn.config import parse_set, read_toml
+from cartpole_dqn.config.schema import parse_set, read_toml
 from cartpole_dqn.errors import ConfigError, UserError, did_you_mean
 
 _DIGITS = 4

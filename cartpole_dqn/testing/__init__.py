@@ -1,4 +1,4 @@
-"""The conformance kit: proves that a part keeps the contracts of `cartpole_dqn.interfaces`.
+"""The conformance kit: proves that a part keeps the contracts of `cartpole_dqn.contracts.parts`.
 
 A plugin's test calls one function with its class and the options that it wants tried::
 
@@ -32,8 +32,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cartpole_dqn.contracts.parts import Build
 from cartpole_dqn.errors import UserError, did_you_mean
-from cartpole_dqn.interfaces import Build
 from cartpole_dqn.testing._contract import Check, CheckResult, Contract
 from cartpole_dqn.testing.agent import AGENT, check_agent
 from cartpole_dqn.testing.collector import COLLECTOR, Surroundings, check_collector

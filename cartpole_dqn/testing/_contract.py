@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from cartpole_dqn.interfaces import Context
-from cartpole_dqn.options import check_options, fields_of
-from cartpole_dqn.seeding import seeded_torch
+from cartpole_dqn.contracts.options import check_options, fields_of
+from cartpole_dqn.contracts.parts import Context
+from cartpole_dqn.contracts.seeding import seeded_torch
 
 T = TypeVar("T")
 S = TypeVar("S")

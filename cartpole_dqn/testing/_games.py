@@ -15,8 +15,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from cartpole_dqn.interfaces import Agent, Obs, Transition
-from cartpole_dqn.seeding import SeedTree
+from cartpole_dqn.contracts.parts import Agent, Obs, Transition
+from cartpole_dqn.contracts.seeding import SeedTree
 
 
 class Outcome(NamedTuple):

@@ -8,8 +8,8 @@ import types
 import typing
 from typing import Any
 
+from cartpole_dqn.contracts.options import check_options, describe_options, fields_of, to_table
 from cartpole_dqn.errors import ConfigError
-from cartpole_dqn.options import check_options, describe_options, fields_of, to_table
 from cartpole_dqn.testing._contract import Subject
 
 

@@ -15,8 +15,8 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from cartpole_dqn.interfaces import Build, Context, Obs
-from cartpole_dqn.seeding import SeedTree
+from cartpole_dqn.contracts.parts import Build, Context, Obs
+from cartpole_dqn.contracts.seeding import SeedTree
 
 VECTOR = spaces.Box(-np.inf, np.inf, (4,), np.float32)
 IMAGE = spaces.Box(0, 255, (6, 5, 3), np.uint8)

@@ -22,7 +22,7 @@ def snapshot(state: Any, place: str = "state") -> Any:
     """Return a copy that shares nothing with `state`.
 
     Raises:
-        AssertionError: it holds something that a checkpoint cannot: see `cartpole_dqn.interfaces.State`.
+        AssertionError: it holds something that a checkpoint cannot: see `cartpole_dqn.contracts.parts.State`.
     """
     if isinstance(state, dict):
         for key in state:

@@ -17,8 +17,8 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from cartpole_dqn.interfaces import Batch, Context, ReplayBuffer, Transition
-from cartpole_dqn.seeding import SeedTree
+from cartpole_dqn.contracts.parts import Batch, Context, ReplayBuffer, Transition
+from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.testing._spaces import UNREADABLE, Stamp
 
 BATCH = 32

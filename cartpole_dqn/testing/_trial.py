@@ -14,9 +14,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from cartpole_dqn.contracts.parts import Batch, Context, Network
+from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.errors import UserError
-from cartpole_dqn.interfaces import Batch, Context, Network
-from cartpole_dqn.seeding import SeedTree
 from cartpole_dqn.testing._contract import Subject
 from cartpole_dqn.testing._spaces import VECTOR, context, random_obs
 

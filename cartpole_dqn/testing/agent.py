@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartpole_dqn.interfaces import Agent, Build, Context, Obs, Policy
-from cartpole_dqn.seeding import SeedTree
+from cartpole_dqn.contracts.parts import Agent, Build, Context, Obs, Policy
+from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._games import Endings, Game, Matching, Moment, observations, play
 from cartpole_dqn.testing._options import SHARED

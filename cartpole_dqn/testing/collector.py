@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from cartpole_dqn.collection import Collected, Collector, CollectorContext, Ending
-from cartpole_dqn.interfaces import Agent, State, Transition
+from cartpole_dqn.contracts.collector import Collected, Collector, CollectorContext, Ending
+from cartpole_dqn.contracts.parts import Agent, State, Transition
 from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._options import SHARED
 from cartpole_dqn.testing._state import snapshot

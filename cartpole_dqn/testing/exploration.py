@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cartpole_dqn.interfaces import Exploration
-from cartpole_dqn.seeding import SeedTree
+from cartpole_dqn.contracts.parts import Exploration
+from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._options import SHARED
 from cartpole_dqn.testing._spaces import context

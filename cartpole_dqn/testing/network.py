@@ -14,8 +14,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from cartpole_dqn.interfaces import Batch, Network
-from cartpole_dqn.seeding import SeedTree, seeded_torch
+from cartpole_dqn.contracts.parts import Batch, Network
+from cartpole_dqn.contracts.seeding import SeedTree, seeded_torch
 from cartpole_dqn.testing._contract import Contract
 from cartpole_dqn.testing._options import SHARED
 from cartpole_dqn.testing._spaces import devices

@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from cartpole_dqn.events import (
+from cartpole_dqn.contracts.events import (
     Checkpoint,
     Episode,
     Evaluating,
@@ -29,8 +29,8 @@ from cartpole_dqn.events import (
     RunFailed,
     RunStarted,
 )
-from cartpole_dqn.interfaces import State
-from cartpole_dqn.seeding import SeedTree
+from cartpole_dqn.contracts.parts import State
+from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._options import SHARED
 from cartpole_dqn.testing._state import difference, global_randomness_untouched, snapshot

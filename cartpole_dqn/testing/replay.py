@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from cartpole_dqn.interfaces import Batch, Context, ReplayBuffer
+from cartpole_dqn.contracts.parts import Batch, Context, ReplayBuffer
 from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._options import SHARED
 from cartpole_dqn.testing._spaces import IMAGE, SIGNED, VECTOR, context, devices

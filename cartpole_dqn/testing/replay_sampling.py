@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from cartpole_dqn.interfaces import ReplayBuffer
-from cartpole_dqn.seeding import seeded_torch
+from cartpole_dqn.contracts.parts import ReplayBuffer
+from cartpole_dqn.contracts.seeding import seeded_torch
 from cartpole_dqn.testing._contract import Subject
 from cartpole_dqn.testing._spaces import UNREADABLE, context
 from cartpole_dqn.testing._state import difference, global_randomness_untouched, snapshot

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from cartpole_dqn.sweep_engine import SweepEngine, SweepEngineContext, Trial, TrialEnd
+from cartpole_dqn.contracts.sweep_engine import SweepEngine, SweepEngineContext, Trial, TrialEnd
 from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._options import SHARED
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from cartpole_dqn.interfaces import TargetUpdate
-from cartpole_dqn.seeding import SeedTree, seeded_torch
+from cartpole_dqn.contracts.parts import TargetUpdate
+from cartpole_dqn.contracts.seeding import SeedTree, seeded_torch
 from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._options import SHARED
 from cartpole_dqn.testing._spaces import context

@@ -20,7 +20,7 @@ import numpy as np
 
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.files import replace_file
-from cartpole_dqn.run_history import Floats, RunHistory
+from cartpole_dqn.runs.history import Floats, RunHistory
 
 Style = Literal["light", "dark"]
 XAxis = Literal["steps", "episodes", "time"]

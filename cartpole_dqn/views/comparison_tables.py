@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from cartpole_dqn.observers.figures import NOTHING, duration, number, one_line
 from cartpole_dqn.studies.comparison import Comparison, Estimate, GroupScore, RunScore
-from cartpole_dqn.views.text_table import TextTable, score, to_json
+from cartpole_dqn.text.figures import NOTHING, duration, number, one_line
+from cartpole_dqn.text.tables import TextTable, score, to_json
 
 _SOURCES = {
     "played": "on report seeds, played just now",

@@ -1,7 +1,7 @@
 """A run's curves as a picture: returns with their mean over 100 and evaluations; loss; epsilon.
 
 * `draw_curves`: one history -> a picture; several -> each by itself, over each other (`views.overlay`).
-* `read_metrics`, `RunHistory`, `running_mean`: from `cartpole_dqn.run_history`.
+* `read_metrics`, `RunHistory`, `running_mean`: from `cartpole_dqn.runs.history`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cartpole_dqn.run_history import Floats, RunHistory, read_metrics, running_mean, trailing_mean
+from cartpole_dqn.runs.history import Floats, RunHistory, read_metrics, running_mean, trailing_mean
 from cartpole_dqn.views.chart import Axis, Chart, Style, XAxis, same_as_duration, scale_loss, start_at_zero
 from cartpole_dqn.views.overlay import draw_groups
 

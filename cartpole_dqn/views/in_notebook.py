@@ -13,13 +13,13 @@ import signal
 import threading
 from collections.abc import Iterator
 
-from cartpole_dqn import assembly
-from cartpole_dqn.config import RunConfig
-from cartpole_dqn.events import Observer, ObserverContext
+from cartpole_dqn.config.schema import RunConfig
+from cartpole_dqn.contracts.events import Observer, ObserverContext
+from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.observers.notebook import in_kernel
-from cartpole_dqn.options import changed
-from cartpole_dqn.plugin_manager import PluginHost
-from cartpole_dqn.runner import Runner
+from cartpole_dqn.plugin.host import PluginHost
+from cartpole_dqn.training import assembly
+from cartpole_dqn.training.runner import Runner
 
 
 def with_notebook_display(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartpole_dqn.run_history import Floats, RunHistory, trailing_mean
+from cartpole_dqn.runs.history import Floats, RunHistory, trailing_mean
 from cartpole_dqn.views.chart import (
     Axis,
     Chart,

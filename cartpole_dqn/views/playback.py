@@ -18,16 +18,16 @@ from gymnasium.error import DependencyNotInstalled
 from gymnasium.wrappers import MaxAndSkipObservation
 from numpy.typing import NDArray
 
-from cartpole_dqn.config import RunConfig
-from cartpole_dqn.environments import EnvFactory
+from cartpole_dqn.config.schema import RunConfig
+from cartpole_dqn.contracts.options import changed
+from cartpole_dqn.contracts.parts import Obs
+from cartpole_dqn.contracts.seeding import Stream, episode_seed
+from cartpole_dqn.envs.factory import EnvFactory
+from cartpole_dqn.envs.lanes import allowed_actions
 from cartpole_dqn.errors import CartpoleDqnError, RunError, UnsuitableEnvError
-from cartpole_dqn.interfaces import Obs
-from cartpole_dqn.lanes import allowed_actions
-from cartpole_dqn.options import changed
-from cartpole_dqn.plugin_manager import PluginHost
-from cartpole_dqn.run_folder import RunFolder
-from cartpole_dqn.seeding import Stream, episode_seed
-from cartpole_dqn.studies.evaluation import Which, load_policy
+from cartpole_dqn.plugin.host import PluginHost
+from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.training.models import Which, load_policy
 from cartpole_dqn.views.names import action_names, number_names
 from cartpole_dqn.views.preview import stage_of
 from cartpole_dqn.views.scene import Scene

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cartpole_dqn.config import RunConfig
-from cartpole_dqn.plugin_manager import PluginHost
-from cartpole_dqn.run_folder import RunFolder
-from cartpole_dqn.studies.evaluation import Which
+from cartpole_dqn.config.schema import RunConfig
+from cartpole_dqn.plugin.host import PluginHost
+from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.training.models import Which
 from cartpole_dqn.views.animation import FASTEST_GIF, check_animation, open_animation
 from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.scene import draw_scene

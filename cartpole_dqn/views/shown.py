@@ -10,10 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cartpole_dqn.observers.figures import number
-from cartpole_dqn.observers.markup import data_uri, tag
-from cartpole_dqn.run_listing import RunSummary
-from cartpole_dqn.views.text_table import score
+from cartpole_dqn.runs.listing import RunSummary
+from cartpole_dqn.text.figures import number
+from cartpole_dqn.text.markup import data_uri, tag
+from cartpole_dqn.text.tables import score
 
 _LARGEST = 20_000_000
 """Bytes that a notebook is given to keep."""

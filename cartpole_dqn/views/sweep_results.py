@@ -14,11 +14,11 @@ from pathlib import Path
 from rich.console import Console
 
 from cartpole_dqn.errors import RunFolderError
-from cartpole_dqn.run_folder import write_text_atomic
+from cartpole_dqn.runs.folder import write_text_atomic
 from cartpole_dqn.studies.comparison import Comparison, compare, kept_scores
 from cartpole_dqn.studies.grouping import group_records, read_record
+from cartpole_dqn.text.tables import as_markdown, as_rich, as_text
 from cartpole_dqn.views.comparison_tables import comparison_json, comparison_tables, explanations
-from cartpole_dqn.views.text_table import as_markdown, as_rich, as_text
 
 MARKDOWN, JSON = "results.md", "results.json"
 

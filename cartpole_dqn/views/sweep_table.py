@@ -17,10 +17,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cartpole_dqn.observers.display import is_live
-from cartpole_dqn.observers.figures import NOTHING, duration, one_line
+from cartpole_dqn.observers.display.display import is_live
 from cartpole_dqn.studies.sweep import SweepView, TrialView
-from cartpole_dqn.views.text_table import score
+from cartpole_dqn.text.figures import NOTHING, duration, one_line
+from cartpole_dqn.text.tables import score
 
 _STATES = ("running", "failed", "interrupted", "done", "waiting")
 """Who is shown first where there is no room for all."""

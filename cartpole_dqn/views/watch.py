@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cartpole_dqn.config import RunConfig
+from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.errors import UserError
-from cartpole_dqn.plugin_manager import PluginHost
-from cartpole_dqn.run_folder import RunFolder
-from cartpole_dqn.studies.evaluation import Which
+from cartpole_dqn.plugin.host import PluginHost
+from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.training.models import Which
 from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.scene import Scene, draw_scene
 

@@ -10,10 +10,10 @@ from gymnasium import spaces
 
 from cartpole_dqn import builtin_builder
 from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions
+from cartpole_dqn.contracts.options import check_options
+from cartpole_dqn.contracts.parts import Context, Transition
+from cartpole_dqn.contracts.seeding import SeedTree, seeded_torch
 from cartpole_dqn.errors import RunError
-from cartpole_dqn.interfaces import Context, Transition
-from cartpole_dqn.options import check_options
-from cartpole_dqn.seeding import SeedTree, seeded_torch
 
 BUILD = builtin_builder()
 VECTOR = spaces.Box(-np.inf, np.inf, (3,), np.float32)

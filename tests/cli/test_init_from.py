@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from cartpole_dqn.api import train
-from cartpole_dqn.checkpoint import read_state
 from cartpole_dqn.errors import ConfigError
-from cartpole_dqn.initial_weights import InitialWeights
+from cartpole_dqn.runs.checkpoint import read_state
+from cartpole_dqn.training.initial_weights import InitialWeights
 
 Call = Callable[..., Any]
 QUICK = ("--obs", "state", "--plain", "--set", "evaluation.every=0", "--set", "observer=[]")

@@ -17,8 +17,8 @@ from cartpole_dqn.cli.plugin_commands import (
     plugin_command_clashes,
     plugin_command_names,
 )
-from cartpole_dqn.plugin_discovery import origin
-from cartpole_dqn.registry import PluginError
+from cartpole_dqn.plugin.discovery import origin
+from cartpole_dqn.plugin.registry import PluginError
 
 Install = Callable[..., None]
 

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 from cartpole_dqn.cli import plugins
 from cartpole_dqn.cli.component_text import example, option_rows
+from cartpole_dqn.contracts.options import Part, options_class, part
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunError, UnknownComponentError, UserError
-from cartpole_dqn.options import Part, options_class, part
-from cartpole_dqn.plugin_manager import PluginHost, load_plugins
-from cartpole_dqn.registry import KINDS, Component, PluginError
+from cartpole_dqn.plugin.host import PluginHost, load_plugins
+from cartpole_dqn.plugin.registry import KINDS, Component, PluginError
 
 Invoke = Callable[..., Any]
 

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from cartpole_dqn.cli import plugins
 from cartpole_dqn.cli.plugin_project import LONGEST, TEMPLATE_KINDS, ProjectNames, names_for, write_project
 from cartpole_dqn.errors import CartpoleDqnError, UnknownComponentError, UserError
-from cartpole_dqn.plugin_manager import PluginHost, load_plugins
+from cartpole_dqn.plugin.host import PluginHost, load_plugins
 
 New = Callable[..., Any]
 LONG = "cartpole-dqn-" + "x" * (LONGEST - 13)
@@ -135,7 +135,7 @@ def test_a_copy_differs_from_the_template_by_names_alone(
         assert (f"| {kind} | `{names.component}` |" in made["README.md"]) == chosen
         assert (f"* `{module}." in init) == chosen
     # Undoing the names gives the template's own text, so nothing else was touched.
-    template = resources.files("cartpole_dqn") / "plugin_template"
+    template = resources.files("cartpole_dqn") / "plugin" / "template"
     for path in (f"{names.module}/{kind.replace('-', '_')}.py" for kind in kinds):
         original = (template / path.replace(names.module, "cartpole_dqn_acme", 1)).read_text()
         assert made[path] == original.replace("acme", names.component)

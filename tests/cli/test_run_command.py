@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cartpole_dqn.config import parse_toml
+from cartpole_dqn.config.schema import parse_toml
 
 Invoke = Callable[..., Any]
 

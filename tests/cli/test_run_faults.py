@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cartpole_dqn.checkpoint import read_state
+from cartpole_dqn.runs.checkpoint import read_state
 
 _spec = importlib.util.spec_from_file_location("processes", Path(__file__).parents[1] / "soak" / "processes.py")
 assert _spec is not None

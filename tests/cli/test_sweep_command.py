@@ -140,7 +140,7 @@ def test_ctrl_c_ends_in_order_and_resume_finishes(tmp_path: Path, times: int) ->
 
 
 def test_two_sweeps_never_share_a_folder(call: Callable[..., Any], tmp_path: Path) -> None:
-    from cartpole_dqn import folder_lock
+    from cartpole_dqn.runs import lock as folder_lock
     from cartpole_dqn.studies.sweep_plan import SweepPlan
 
     (tmp_path / "s").mkdir()

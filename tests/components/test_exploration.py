@@ -10,9 +10,9 @@ from gymnasium import spaces
 from torch import Tensor
 
 from cartpole_dqn.components.exploration import EpsilonGreedy, ExponentialEpsilon, LinearEpsilon, PersistentEpsilon
+from cartpole_dqn.contracts.options import check_options
+from cartpole_dqn.contracts.parts import Context
 from cartpole_dqn.errors import ConfigError
-from cartpole_dqn.interfaces import Context
-from cartpole_dqn.options import check_options
 
 CONTEXT = Context(observation_space=spaces.Box(-1, 1, (4,), np.float32), action_space=spaces.Discrete(4))
 

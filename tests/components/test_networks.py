@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cartpole_dqn.components.networks import Conv, Mlp, TutorialConv
+from cartpole_dqn.contracts.options import check_options
+from cartpole_dqn.contracts.parts import Context, Network
+from cartpole_dqn.contracts.seeding import seeded_torch
 from cartpole_dqn.errors import ConfigError, UserError
-from cartpole_dqn.interfaces import Context, Network
-from cartpole_dqn.options import check_options
-from cartpole_dqn.seeding import seeded_torch
 
 
 def context(space: spaces.Box, actions: int = 2) -> Context:

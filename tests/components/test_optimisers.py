@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from cartpole_dqn.components.networks import Conv, Mlp
 from cartpole_dqn.components.optimisers import Adam, AdamW, RmsProp, TorchOptimiser
+from cartpole_dqn.contracts.options import check_options
+from cartpole_dqn.contracts.parts import Context, Network, Optimiser
+from cartpole_dqn.contracts.seeding import seeded_torch
 from cartpole_dqn.errors import ConfigError
-from cartpole_dqn.interfaces import Context, Network, Optimiser
-from cartpole_dqn.options import check_options
-from cartpole_dqn.seeding import seeded_torch
 
 STATE = Context(observation_space=spaces.Box(-1, 1, (4,), np.float32), action_space=spaces.Discrete(2))
 SCREEN = Context(observation_space=spaces.Box(0, 255, (20, 24, 2), np.uint8), action_space=spaces.Discrete(2))

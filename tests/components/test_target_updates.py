@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from cartpole_dqn.components.networks import Conv, Mlp, TutorialConv
 from cartpole_dqn.components.target_updates import HardTargetUpdate, SoftTargetUpdate
+from cartpole_dqn.contracts.options import check_options
+from cartpole_dqn.contracts.parts import Context, Network, TargetUpdate
 from cartpole_dqn.errors import ConfigError
-from cartpole_dqn.interfaces import Context, Network, TargetUpdate
-from cartpole_dqn.options import check_options
 
 SCREEN = Context(observation_space=spaces.Box(-255, 255, (40, 80, 3), np.int16), action_space=spaces.Discrete(2))
 

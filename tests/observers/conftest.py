@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cartpole_dqn.events import Checkpoint, Episode, Evaluation, Progress, RunEnded, RunStarted
+from cartpole_dqn.contracts.events import Checkpoint, Episode, Evaluation, Progress, RunEnded, RunStarted
 
 
 class Clock:
@@ -80,7 +80,7 @@ def events() -> Events:
 @pytest.fixture
 def snapshot(clock: Clock, events: Events) -> Callable[..., Any]:
     """A function (tracker fed with some episodes) -> snapshot."""
-    from cartpole_dqn.observers.tracker import Tracker
+    from cartpole_dqn.observers.display.tracker import Tracker
 
     def make(*, played: int = 30, evaluated: bool = True, status: dict[str, Any] | None = None, **started: Any) -> Any:
         tracker = Tracker(clock)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cartpole_dqn.observers.figures import duration, number, one_line, size
+from cartpole_dqn.text.figures import duration, number, one_line, size
 
 
 @settings(max_examples=100, deadline=None)

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartpole_dqn.observers.markup import Html, count_of, data_uri, joined, rows_table, section, tag
+from cartpole_dqn.text.markup import Html, count_of, data_uri, joined, rows_table, section, tag
 
 
 class Seen(HTMLParser):

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cartpole_dqn.contracts.events import ObserverContext, RunFailed
 from cartpole_dqn.errors import CheckpointError, RunFolderError
-from cartpole_dqn.events import ObserverContext, RunFailed
-from cartpole_dqn.observer_group import ObserverGroup
 from cartpole_dqn.observers.metrics import COLUMNS, Metrics, MetricsOptions
+from cartpole_dqn.training.watchers import ObserverGroup
 
 
 def make(folder: Path) -> Metrics:

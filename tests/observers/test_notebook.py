@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cartpole_dqn.events import ObserverContext
-from cartpole_dqn.observers.display import Display, DisplayOptions
+from cartpole_dqn.contracts.events import ObserverContext
+from cartpole_dqn.observers.display.display import Display, DisplayOptions
 from cartpole_dqn.observers.notebook import Notebook, NotebookOptions, in_kernel
 from cartpole_dqn.testing import check_observer
 
@@ -22,7 +22,7 @@ CELLS = {
     "count": """
         from cartpole_dqn import train
         from cartpole_dqn.observers.notebook import Notebook
-        from cartpole_dqn.run_folder import run_state
+        from cartpole_dqn.runs.folder import run_state
 
         drawn, own = [], Notebook._draw
         Notebook._draw = lambda self, *said: (drawn.append(said), own(self, *said))

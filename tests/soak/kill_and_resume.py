@@ -34,7 +34,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from processes import Launched, is_alive, launch, workers_of
 
-from cartpole_dqn.checkpoint import has_state, read_state
+from cartpole_dqn.runs.checkpoint import has_state, read_state
 
 TIMES = {"seconds", "elapsed", "steps_per_second", "evaluation_seconds", "checkpoint_seconds", "csv", "jsonl"}
 """What tells of times; `csv` and `jsonl` are sizes of files in which times stand."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cartpole_dqn.run_folder import RunFolder
+from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.studies.comparison import Comparison, Estimate, Scores, compare, kept_scores
 from cartpole_dqn.studies.grouping import Record, group_records, read_record
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from cartpole_dqn import folder_lock
-from cartpole_dqn.run_folder import run_state
+from cartpole_dqn.contracts.sweep_engine import SweepEngineContext, Trial, TrialEnd
+from cartpole_dqn.runs import lock as folder_lock
+from cartpole_dqn.runs.folder import run_state
 from cartpole_dqn.studies.local_engine import LocalEngine, LocalOptions, usable_cores
-from cartpole_dqn.sweep_engine import SweepEngineContext, Trial, TrialEnd
 
 CONFIG = """\
 obs = "native"
@@ -116,7 +116,7 @@ def test_trials_end_in_order_with_a_sweep_that_is_killed(tmp_path: Path) -> None
 import sys, time
 from pathlib import Path
 from cartpole_dqn.studies.local_engine import LocalEngine, LocalOptions
-from cartpole_dqn.sweep_engine import SweepEngineContext, Trial
+from cartpole_dqn.contracts.sweep_engine import SweepEngineContext, Trial
 engine = LocalEngine(LocalOptions(), SweepEngineContext(folder=Path({str(tmp_path)!r}), jobs=1, say=print))
 engine.start(Trial(name="one", config={one.config!r}, folder=Path({str(one.folder)!r})))
 time.sleep(600)

@@ -13,17 +13,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cartpole_dqn import api, folder_lock
+from cartpole_dqn import api
+from cartpole_dqn.contracts.options import options_class
+from cartpole_dqn.contracts.sweep_engine import SweepEngine, SweepEngineContext, Trial, TrialEnd
 from cartpole_dqn.errors import CartpoleDqnError, RunFolderError, UserError
-from cartpole_dqn.options import options_class
-from cartpole_dqn.plugin_manager import PluginHost, load_plugins
-from cartpole_dqn.run_folder import RunFolder, run_state
-from cartpole_dqn.run_listing import read_settings
-from cartpole_dqn.runner import Runner
+from cartpole_dqn.plugin.host import PluginHost, load_plugins
+from cartpole_dqn.runs import lock as folder_lock
+from cartpole_dqn.runs.folder import RunFolder, run_state
+from cartpole_dqn.runs.listing import read_settings
 from cartpole_dqn.studies.sweep import Sweep, SweepView
 from cartpole_dqn.studies.sweep_plan import SweepPlan, plan_trials
 from cartpole_dqn.studies.sweep_space import Range, Setting
-from cartpole_dqn.sweep_engine import SweepEngine, SweepEngineContext, Trial, TrialEnd
+from cartpole_dqn.training.runner import Runner
 
 SETS = ("evaluation.every=100", "evaluation.episodes=1", "agent.learning_starts=150")
 FLAGS = {"obs": "state", "steps": 200}

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cartpole_dqn import folder_lock
-from cartpole_dqn.run_folder import run_state
+from cartpole_dqn.runs import lock as folder_lock
+from cartpole_dqn.runs.folder import run_state
 from cartpole_dqn.studies import trial_launcher
 from cartpole_dqn.studies.trial_launcher import TrialLauncher, TrialProcess
 

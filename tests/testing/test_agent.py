@@ -12,9 +12,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from cartpole_dqn.interfaces import Agent, Context, Obs, Policy, State, Transition
-from cartpole_dqn.options import Part, option, options_class, part
-from cartpole_dqn.seeding import generator_state, restore_generator
+from cartpole_dqn.contracts.options import Part, option, options_class, part
+from cartpole_dqn.contracts.parts import Agent, Context, Obs, Policy, State, Transition
+from cartpole_dqn.contracts.seeding import generator_state, restore_generator
 from cartpole_dqn.testing import check_agent, checks_for, run_checks
 
 

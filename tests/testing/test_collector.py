@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from cartpole_dqn import Rollout, UserError, builtin_collection
-from cartpole_dqn.collection import Collected, Collector, CollectorContext
-from cartpole_dqn.interfaces import Agent, State
-from cartpole_dqn.lockstep import Lockstep, LockstepOptions
-from cartpole_dqn.options import option, options_class
+from cartpole_dqn.contracts.collector import Collected, Collector, CollectorContext
+from cartpole_dqn.contracts.options import option, options_class
+from cartpole_dqn.contracts.parts import Agent, State
+from cartpole_dqn.envs.lockstep import Lockstep, LockstepOptions
 from cartpole_dqn.testing import check_collector, checks_for, collector, run_checks
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cartpole_dqn.interfaces import Context, Exploration, State
-from cartpole_dqn.options import option, options_class
+from cartpole_dqn.contracts.options import option, options_class
+from cartpole_dqn.contracts.parts import Context, Exploration, State
 from cartpole_dqn.testing import check_exploration, checks_for, run_checks
 
 

@@ -12,10 +12,10 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from cartpole_dqn.contracts.options import option, options_class
+from cartpole_dqn.contracts.parts import Batch, Context, Network
+from cartpole_dqn.contracts.seeding import seeded_torch
 from cartpole_dqn.errors import UserError
-from cartpole_dqn.interfaces import Batch, Context, Network
-from cartpole_dqn.options import option, options_class
-from cartpole_dqn.seeding import seeded_torch
 from cartpole_dqn.testing import check_network, checks_for, run_checks
 
 

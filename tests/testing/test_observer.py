@@ -11,7 +11,7 @@ import numpy as np
 import pydantic
 import pytest
 
-from cartpole_dqn.events import (
+from cartpole_dqn.contracts.events import (
     Checkpoint,
     Episode,
     Evaluation,
@@ -22,8 +22,8 @@ from cartpole_dqn.events import (
     RunFailed,
     RunStarted,
 )
-from cartpole_dqn.interfaces import State
-from cartpole_dqn.options import option, options_class
+from cartpole_dqn.contracts.options import option, options_class
+from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.testing import check_observer, checks_for, run_checks
 
 

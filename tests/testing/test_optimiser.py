@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cartpole_dqn.interfaces import Context, Optimiser, State
-from cartpole_dqn.options import option, options_class
+from cartpole_dqn.contracts.options import option, options_class
+from cartpole_dqn.contracts.parts import Context, Optimiser, State
 from cartpole_dqn.testing import check_optimiser, checks_for, run_checks
 
 

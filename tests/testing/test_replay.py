@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from cartpole_dqn.interfaces import Batch, Context, ReplayBuffer, State, Transition
-from cartpole_dqn.options import option, options_class
-from cartpole_dqn.seeding import generator_state, restore_generator
+from cartpole_dqn.contracts.options import option, options_class
+from cartpole_dqn.contracts.parts import Batch, Context, ReplayBuffer, State, Transition
+from cartpole_dqn.contracts.seeding import generator_state, restore_generator
 from cartpole_dqn.testing import check_replay, checks_for, run_checks
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from cartpole_dqn.options import options_class
+from cartpole_dqn.contracts.options import options_class
+from cartpole_dqn.contracts.sweep_engine import SweepEngine, SweepEngineContext, Trial, TrialEnd
 from cartpole_dqn.studies.local_engine import LocalEngine
-from cartpole_dqn.sweep_engine import SweepEngine, SweepEngineContext, Trial, TrialEnd
 from cartpole_dqn.testing import CheckResult, check_sweep_engine, checks_for, run_checks
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from cartpole_dqn.interfaces import Context, State, TargetUpdate
-from cartpole_dqn.options import option, options_class
+from cartpole_dqn.contracts.options import option, options_class
+from cartpole_dqn.contracts.parts import Context, State, TargetUpdate
 from cartpole_dqn.testing import check_target_update, checks_for, run_checks
 
 

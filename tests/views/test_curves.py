@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cartpole_dqn.events import Episode, Evaluation, ObserverContext, Progress, RunStarted
+from cartpole_dqn.contracts.events import Episode, Evaluation, ObserverContext, Progress, RunStarted
 from cartpole_dqn.observers.metrics import Metrics, MetricsOptions
 from cartpole_dqn.views.chart import Chart
 from cartpole_dqn.views.curves import RunHistory, draw_curves, read_metrics

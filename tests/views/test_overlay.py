@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cartpole_dqn.run_history import RunHistory, read_metrics
+from cartpole_dqn.runs.history import RunHistory, read_metrics
 from cartpole_dqn.views.overlay import draw_groups, spread
 
 WriteRun = Callable[..., Path]

@@ -12,11 +12,11 @@ import pytest
 from gymnasium import spaces
 
 from cartpole_dqn.api import Run
-from cartpole_dqn.environments import EnvFactory
+from cartpole_dqn.contracts.seeding import Stream, episode_seed
+from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.errors import RunError, RunFolderError, UnsuitableEnvError
-from cartpole_dqn.run_folder import RunFolder
-from cartpole_dqn.seeding import Stream, episode_seed
-from cartpole_dqn.studies.evaluation import load_policy
+from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.training.models import load_policy
 from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.scene import draw_scene
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from cartpole_dqn.views.text_table import TextTable, as_markdown, as_rich, as_text, fitted, score, to_json
+from cartpole_dqn.text.tables import TextTable, as_markdown, as_rich, as_text, fitted, score, to_json
 
 TABLE = TextTable("Title", ("name", "env", "n"), (("a", "x|y\\z", "1"), ("long name", "b", "1,234")), left=2)
 

@@ -37,7 +37,7 @@ def test_the_files_are_found() -> None:
     used = [pair for path in FILES for pair in names_used(path.read_text(encoding="utf-8"))]
     assert ("cartpole_dqn", "ObserverContext") in used
     assert ("cartpole_dqn.testing", "checks_for") in used
-    assert names_used("import cartpole_dqn.components.ring") == [("cartpole_dqn.components.ring", "")]
+    assert names_used("import cartpole_dqn.components.replay.ring") == [("cartpole_dqn.components.replay.ring", "")]
 
 
 def test_registering_imports_nothing_heavy() -> None:

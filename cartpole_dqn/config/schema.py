@@ -1,0 +1,349 @@
+"""A run's configuration: its sections, and how layers of tables become one.
+
+* `RunConfig`, with `EnvConfig`, `InitConfig`, `EvaluationConfig`, `CheckpointConfig`: everything that a run depends on.
+* `merge_layers`: defaults < preset < file < flags < `--set`, with parts renamed knowingly.
+* `parse_set`: `agent.replay.capacity=5000` -> a change to a table.
+* `complete`: a merged table -> a checked `RunConfig`, each part's options included.
+* `require_sections`: refuse a table that cannot be a layer.
+* `with_step_timeout`: what `resume --step-timeout` changes.
+* `to_toml`, `read_toml`: files.
+
+Nothing here knows the registry: what a part of some kind and name declares is asked of a function that is handed in.
+"""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+
+from cartpole_dqn.contracts.options import (
+    changed,
+    check_options,
+    describe_options,
+    option,
+    options_class,
+    takes,
+    to_table,
+)
+from cartpole_dqn.errors import ConfigError, did_you_mean
+
+Table = dict[str, Any]
+OptionsOf = Callable[[str, str], type]
+"""(kind, name) -> the options class of that component; raises `UserError` for an unknown name."""
+
+_PARTS = {"agent": "dqn", "collector": "lockstep"}
+"""The parts that a run itself has: each one's kind, which is its key, and the name that it has by default."""
+
+
+@options_class
+class EnvConfig:
+    """The environment."""
+
+    id: str = option(
+        default="CartPole-v1", effect="a Gymnasium id, or module:Id to import the module that registers it"
+    )
+    time_limit: Literal["env", "none"] | int = option(
+        default="env", effect="steps an episode may take in training: the environment's own limit, none, or a number"
+    )
+    num_envs: int = option(default=1, ge=1, le=1024, effect="environments side by side", typical="1 to 8")
+    vector: Literal["sync", "async"] = option(default="sync", effect="run them in this process, or each in its own")
+    step_timeout: float = option(
+        default=0.0,
+        ge=0,
+        effect="seconds that a step or a reset may take where vector is async, 0 for no bound",
+        typical="10 to 60",
+    )
+    kwargs: dict[str, Any] = option(default_factory=dict, effect="further arguments for the environment")
+
+
+@options_class
+class EvaluationConfig:
+    """Greedy episodes during the run; the best model by their mean is kept.
+
+    A model whose mean reaches `solved_at` is confirmed on further episodes of its own.
+    """
+
+    every: int = option(default=5_000, ge=0, effect="environment steps between evaluations, 0 for none")
+    episodes: int = option(default=10, ge=1, effect="episodes an evaluation plays", typical="10 to 100")
+    until_solved: bool = option(
+        default=False, effect="stop once an evaluation reaches solved_at and its confirmation does too"
+    )
+    solved_at: float | None = option(
+        default=None, effect="the mean return that counts as solved; by default the environment's own threshold"
+    )
+    confirmations: int = option(
+        default=3, ge=0, effect="how many models that reach solved_at a run confirms before it is content"
+    )
+    confirm_episodes: int = option(default=100, ge=1, effect="episodes that confirm a solution")
+
+
+@options_class
+class CheckpointConfig:
+    """When the run's state is written; it always is at the end."""
+
+    every_steps: int = option(default=0, ge=0, effect="environment steps between checkpoints, 0 for none")
+    every_seconds: float = option(default=300.0, ge=0, effect="seconds of training between checkpoints, 0 for none")
+    save_replay: bool = option(
+        default=True, effect="keep the replay too; a run resumed without it starts collecting anew"
+    )
+
+
+@options_class
+class InitConfig:
+    """The weights that a run starts from, where it is another run's; `step` and `weights` are filled in."""
+
+    run: str = option(default="", effect="the run whose weights this one starts from, empty for random weights")
+    which: Literal["best", "last"] = option(default="best", effect="that run's best model, or its last")
+    step: int = option(default=0, ge=0, effect="environment steps that these weights were trained for")
+    weights: str = option(default="", effect="their checksum, which must be the same when the run is repeated")
+
+
+@options_class
+class RunConfig:
+    """A whole run."""
+
+    preset: str = option(default="", effect="the preset that this configuration grew from")
+    obs: str = option(default="native", effect="what is observed: pixels, or native as the environment gives it")
+    seed: int = option(default=0, ge=0, effect="where every random choice comes from")
+    steps: int | None = option(default=None, gt=0, effect="environment steps of the whole run, over all environments")
+    episodes: int | None = option(default=None, gt=0, effect="episodes of the whole run")
+    device: Literal["auto", "cpu", "cuda"] = option(default="auto", effect="where networks run")
+    threads: int = option(default=1, ge=1, le=256, effect="torch's threads; part of what makes a run repeatable")
+    env: EnvConfig = option(default_factory=EnvConfig, effect="the environment")
+    observation: list[dict[str, Any]] = option(default_factory=list, effect="wrappers, in order")
+    agent: dict[str, Any] = option(default_factory=lambda: {"name": "dqn"}, effect="the agent and its parts")
+    collector: dict[str, Any] = option(
+        default_factory=lambda: {"name": "lockstep"}, effect="what steps the environments"
+    )
+    init: InitConfig = option(default_factory=InitConfig, effect="weights of another run to start from")
+    evaluation: EvaluationConfig = option(default_factory=EvaluationConfig, effect="greedy episodes")
+    checkpoint: CheckpointConfig = option(default_factory=CheckpointConfig, effect="saved state")
+    observer: list[dict[str, Any]] = option(
+        default_factory=lambda: [{"name": "display"}, {"name": "metrics"}], effect="who watches"
+    )
+
+
+def default_layer() -> Table:
+    """Return the lowest layer: every default outside the agent and the collector."""
+    return to_table(RunConfig())
+
+
+def merge_layers(layers: Sequence[Table], options_of: OptionsOf) -> tuple[Table, list[str]]:
+    """Lay tables over each other, later ones above.
+
+    A part whose `name` changes keeps the options that the new part also takes.
+
+    Returns:
+        The merged table, and a sentence for each part that lost options.
+
+    Raises:
+        ConfigError: something that should be a table or a list is not.
+    """
+    merged: Table = {}
+    notes: list[str] = []
+    for layer in layers:
+        for key, value in layer.items():
+            if key in _PARTS:
+                below = merged.get(key, {"name": _PARTS[key]})
+                merged[key] = _merge_part(key, key, below, value, options_of, notes)
+            else:
+                merged[key] = _merge_plain(merged.get(key), value)
+    return merged, notes
+
+
+def complete(table: Table, options_of: OptionsOf) -> RunConfig:
+    """Check a merged table, fill in every default, those of the agent's parts included.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type, a number out of range, no budget.
+    """
+    config = check_options(RunConfig, table, where="")
+    if isinstance(config.env.time_limit, int) and config.env.time_limit < 1:
+        raise ConfigError(f'env.time_limit: expected "env", "none" or a number from 1, got {config.env.time_limit}.')
+    _check_step_timeout(config.env)
+    if config.steps is None and config.episodes is None:
+        raise ConfigError("a run needs an end: give steps or episodes.")
+    if not config.obs:
+        raise ConfigError("obs: expected pixels or native, got nothing.")
+    filled = to_table(config)
+    filled["agent"] = fill_part("agent", config.agent, options_of, where="agent")
+    filled["collector"] = fill_part("collector", config.collector, options_of, where="collector")
+    filled["observer"] = [
+        fill_part("observer", entry, options_of, where=f"observer[{i}]") for i, entry in enumerate(config.observer)
+    ]
+    return check_options(RunConfig, filled, where="")
+
+
+def require_sections(table: Table, source: str) -> None:
+    """Raise a `ConfigError` naming `source` where something that layers are chosen or merged by is of another kind."""
+    kinds = {"preset": str, "obs": str, "env": Mapping, "observation": list, "observer": list}
+    kinds |= dict.fromkeys(_PARTS, Mapping)
+    found = [(key, table[key], kind) for key, kind in kinds.items() if key in table]
+    if isinstance(table.get("env"), Mapping) and "id" in table["env"]:
+        found.append(("env.id", table["env"]["id"], str))
+    for key in ("observation", "observer"):
+        if isinstance(table.get(key), list):
+            found += [(f"{key}[{i}]", entry, Mapping) for i, entry in enumerate(table[key])]
+    words = {str: "a text", Mapping: "a table", list: "a list of tables"}
+    for place, value, kind in found:
+        if not isinstance(value, kind):
+            raise ConfigError(f"{source}: {place}: expected {words[kind]}, got {repr(value)[:200]}.")
+
+
+def with_step_timeout(config: RunConfig, seconds: float) -> RunConfig:
+    """Return the configuration with another `env.step_timeout`. Raises `ConfigError` where it cannot be kept."""
+    changed_env = check_options(EnvConfig, {**to_table(config.env), "step_timeout": seconds}, where="env")
+    _check_step_timeout(changed_env)
+    return changed(config, env=changed_env)
+
+
+def fill_part(kind: str, table: Mapping[str, Any], options_of: OptionsOf, *, where: str) -> Table:
+    """Return a part's table with every default filled in, and those of the parts inside it."""
+    name = _part_name(table, kind, where)
+    given = {key: value for key, value in table.items() if key != "name"}
+    declared = options_of(kind, name)
+    for info in describe_options(declared):
+        if info.part and info.name in given:
+            given[info.name] = fill_part(info.part, given[info.name], options_of, where=f"{where}.{info.name}")
+        elif info.part:
+            given[info.name] = fill_part(info.part, info.default, options_of, where=f"{where}.{info.name}")
+    _hint_deeper(declared, given, where)
+    return {"name": name, **to_table(check_options(declared, given, where=where))}
+
+
+def parse_set(text: str, table: Table) -> None:
+    """Apply `key=value` to `table` in place.
+
+    The key is dotted; in a list of tables a step is a number or the entry's name: `observation.resize.height=60`.
+    The value is TOML; what is not TOML is taken as a string.
+
+    Raises:
+        ConfigError: no `=`, or a list entry that is not there.
+    """
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {text}: expected KEY=VALUE, such as agent.batch_size=64.")
+    steps = [step.strip() for step in key.strip().split(".")]
+    here: Any = table
+    for i, step in enumerate(steps[:-1]):
+        here = _descend(here, step, ".".join(steps[: i + 1]))
+    if isinstance(here, list):
+        here[_entry(here, steps[-1], key)] = _parse_value(value)
+    else:
+        here[steps[-1]] = _parse_value(value)
+
+
+def read_toml(path: Path) -> Table:
+    """Return a TOML file's table. Raises `ConfigError` where it cannot be read."""
+    try:
+        return parse_toml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read the configuration {path}: {reason}.") from None
+
+
+def parse_toml(text: str, source: str) -> Table:
+    """Return the table in `text`. Raises `ConfigError` naming `source` where it is no TOML."""
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{source} is not valid TOML: {error}.") from None
+
+
+def to_toml(config: RunConfig) -> str:
+    """Return the complete configuration as TOML; `run --config` repeats the run from it."""
+    return tomli_w.dumps(to_table(config))
+
+
+def _check_step_timeout(env: EnvConfig) -> None:
+    if env.step_timeout and env.vector != "async":
+        raise ConfigError(
+            f'env.step_timeout: expected env.vector = "async" (run --vector async) beside a bound of '
+            f"{env.step_timeout:g} seconds, got '{env.vector}': a step in the run's own process cannot be stopped."
+        )
+
+
+def _merge_plain(below: Any, above: Any) -> Any:
+    """Lay one value over another: tables key by key, those inside them too; anything else replaces what is below."""
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+        return copy.deepcopy(above)
+    return {**below, **{key: _merge_plain(below.get(key), value) for key, value in above.items()}}
+
+
+def _merge_part(
+    kind: str, where: str, below: Mapping[str, Any], above: Any, options_of: OptionsOf, notes: list[str]
+) -> Table:
+    if not isinstance(above, Mapping):
+        raise ConfigError(f"{where}: expected a table with a name, got {above!r}.")
+    name = _part_name({**below, **above}, kind, where)
+    declared = options_of(kind, name)
+    infos = {info.name: info for info in describe_options(declared)}
+    kept = {key: value for key, value in below.items() if key != "name"}
+    if name != below.get("name", name):
+        dropped = sorted(key for key, value in kept.items() if not takes(declared, key, value))
+        kept = {key: value for key, value in kept.items() if key not in dropped}
+        if dropped:
+            notes.append(f"{where} is now '{name}', which does not take the former {', '.join(dropped)}: dropped.")
+    merged: Table = {"name": name, **copy.deepcopy(kept)}
+    for key, value in above.items():
+        info = infos.get(key)
+        if info is not None and info.part:
+            base = merged.get(key, info.default)
+            merged[key] = _merge_part(info.part, f"{where}.{key}", base, value, options_of, notes)
+        elif key != "name":
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def _part_name(table: Any, kind: str, where: str) -> str:
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{where}: expected a table with the name of a {kind}, got {table!r}.")
+    name = table.get("name")
+    if not isinstance(name, str):
+        raise ConfigError(f"{where}.name: expected the name of a {kind}, got {name!r}.")
+    return name
+
+
+def _hint_deeper(declared: type, given: Mapping[str, Any], where: str) -> None:
+    """Refuse an unknown key with the place where a part below declares it: `agent.lr` -> `agent.optimiser.lr`."""
+    infos = {info.name: info for info in describe_options(declared)}
+    for key in given:
+        if key in infos:
+            continue
+        deeper = [
+            f"{where}.{name}.{key}"
+            for name, info in infos.items()
+            if info.part and isinstance(given.get(name), Mapping) and key in given[name]
+        ]
+        if deeper:
+            raise ConfigError(f"unknown option {where}.{key}. Did you mean '{deeper[0]}'?")
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text.strip()
+
+
+def _descend(here: Any, step: str, path: str) -> Any:
+    if isinstance(here, list):
+        return here[_entry(here, step, path)]
+    below = here.setdefault(step, {})
+    if not isinstance(below, dict | list):
+        raise ConfigError(f"--set {path}: {path} is a value, not a table.")
+    return below
+
+
+def _entry(entries: list[Any], step: str, path: str) -> int:
+    names = [str(e.get("wrapper", e.get("name", ""))) if isinstance(e, Mapping) else "" for e in entries]
+    if step in names:
+        return names.index(step)
+    if step.isdigit() and int(step) < len(entries):
+        return int(step)
+    raise ConfigError(f"--set {path}: no entry '{step}' in that list.{did_you_mean(step, filter(None, names))}")

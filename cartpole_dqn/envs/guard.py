@@ -1,0 +1,146 @@
+"""What an environment gives is checked before anything learns from it.
+
+* `Guard`: a wrapper around the environment of one lane.
+* `EnvError`: an environment broke its contract; the message says which, when and how.
+* `EnvTimeoutError`: a fault of its own: an environment in another process did not answer in time.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from pathlib import PurePath
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from cartpole_dqn.contracts.parts import Obs
+from cartpole_dqn.errors import RunError
+
+StepResult = tuple[Obs, float, bool, bool, dict[str, Any]]
+
+_NUMBERS = (int, float, np.integer, np.floating, np.bool_)
+_FLAGS = (bool, np.bool_, int, np.integer)
+_MEND = "Let it return what its observation_space declares."
+
+
+class EnvError(RunError):
+    """Environment number `env` did `what`; `where`, once it is known, says in which episode and at which step."""
+
+    def __init__(self, env: int, what: str) -> None:
+        super().__init__(env, what)
+        self.env = env
+        self.what = what
+        self.where = ""
+
+    def __str__(self) -> str:
+        where = f" ({self.where})" if self.where else ""
+        return f"environment {self.env}{where} {self.what}"
+
+
+class EnvTimeoutError(EnvError):
+    """An environment did not answer in time."""
+
+
+class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Passes on what an environment returns, or raises an `EnvError`.
+
+    Observations must be arrays of the shape and dtype of `env.observation_space` (a `Box`) and hold no NaN and no
+    infinity, rewards must be finite numbers, flags booleans. Whatever the environment raises becomes a fault too.
+
+    Args:
+        env: one lane's environment, all its wrappers on.
+        lane: its number.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], lane: int) -> None:
+        super().__init__(env)
+        self._lane = lane
+        self._shape = env.observation_space.shape
+        self._dtype = env.observation_space.dtype
+        self._is_floating = self._dtype is not None and np.issubdtype(self._dtype, np.inexact)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
+        """See `gymnasium.Env.reset`. Raises `EnvError`."""
+        try:
+            result = self.env.reset(seed=seed, options=options)
+        except (Exception, SystemExit) as error:
+            raise self._raised(error) from error
+        try:
+            obs, info = result
+        except (TypeError, ValueError):
+            raise self._gave(f"{_short(result)} from reset, expected an observation and an info") from None
+        return self._checked(obs), self._checked_info(info)
+
+    def step(self, action: Any) -> StepResult:
+        """See `gymnasium.Env.step`. Raises `EnvError`."""
+        try:
+            result = self.env.step(action)
+        except (Exception, SystemExit) as error:
+            raise self._raised(error) from error
+        try:
+            obs, reward, terminated, truncated, info = result
+        except (TypeError, ValueError):
+            raise self._gave(
+                f"{_short(result)} from step, expected an observation, a reward, terminated, truncated and an info"
+            ) from None
+        obs = self._checked(obs)
+        if not isinstance(reward, _NUMBERS) or not _is_finite(reward):
+            raise self._gave(f"the reward {_short(reward)}, expected a finite number")
+        for name, flag in (("terminated", terminated), ("truncated", truncated)):
+            if not isinstance(flag, _FLAGS):
+                raise self._gave(f"{name} as {_short(flag)}, expected True or False")
+        return obs, float(reward), bool(terminated), bool(truncated), self._checked_info(info)
+
+    def _checked(self, obs: Any) -> Obs:
+        if isinstance(obs, np.generic):
+            obs = np.asarray(obs)
+        if not isinstance(obs, np.ndarray) or obs.shape != self._shape or obs.dtype != self._dtype:
+            came = f"{obs.dtype} {list(obs.shape)}" if isinstance(obs, np.ndarray) else _short(obs)
+            wanted = f"{self._dtype} {list(self._shape or ())}"
+            raise self._gave(f"the observation {came}, expected an array {wanted}. {_MEND}")
+        if self._is_floating and not np.isfinite(obs).all():
+            bad = ~np.isfinite(obs)
+            first = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise self._gave(
+                f"an observation in which {np.count_nonzero(bad)} of {obs.size} numbers are not finite; "
+                f"the first is {obs[first]} at {list(first)}"
+            )
+        return obs
+
+    def _checked_info(self, info: Any) -> dict[str, Any]:
+        if not isinstance(info, dict):
+            raise self._gave(f"the info {_short(info)}, expected a dict")
+        return info
+
+    def _gave(self, what: str) -> EnvError:
+        return EnvError(self._lane, f"gave {what.rstrip('.')}.")
+
+    def _raised(self, error: BaseException) -> EnvError:
+        # The traceback goes along, so that whoever owns the code that raised can be named.
+        return EnvError(self._lane, f"raised {describe(error)}").with_traceback(error.__traceback__)
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception in a line: its type, what it says, and the file and line that raised it."""
+    text = " ".join(str(error).split())[:500]
+    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{said} ({PurePath(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else said
+
+
+def _is_finite(number: Any) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        text = "something"
+    text = text if len(text) <= 60 else f"{text[:57]}..."
+    return f"{text} ({type(value).__name__})"

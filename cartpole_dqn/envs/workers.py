@@ -1,0 +1,314 @@
+"""Environments in processes of their own, none of which outlives the run.
+
+* `WorkerEnvs`: a Gymnasium vector environment whose autoreset is disabled; every wait in it has a bound.
+
+A worker leaves when it is told to, or when its pipe closes. One that is busy gets `GRACE` seconds, then it is killed.
+It ends with the main process too, however that ends, and signals sent to the whole group (a Ctrl-C) leave it alone: the
+main process decides when the run is over. Observations come through shared memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import CloudpickleWrapper, batch_space
+from numpy.typing import NDArray
+
+from cartpole_dqn.contracts.parts import Obs
+from cartpole_dqn.envs.guard import EnvError, EnvTimeoutError, Guard, describe
+
+MakeEnv = Callable[[], gymnasium.Env[Any, Any]]
+
+GRACE = 5.0
+"""Seconds that workers have to finish what they do once the run is to end."""
+_AT_ONCE = 0.5
+"""Likewise when the user asked twice."""
+_SLICE = 0.25
+"""Waiting goes by slices, each counted as at most this long: a process that was stopped and continued (Ctrl-Z, fg) has
+not waited all the while."""
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+_PR_SET_PDEATHSIG = 1
+
+
+class WorkerEnvs(VectorEnv[Any, Any, Any]):
+    """Steps each environment in a process of its own.
+
+    `step` and `reset` (with `reset_mask`) are those of `gymnasium.vector.VectorEnv`. What an environment does wrong is
+    an `EnvError`, raised once all have answered; where a process is gone or silent only `close` makes sense then.
+
+    Args:
+        env_fns: make one environment each, all with the same spaces: `Box` observations, `Discrete` actions.
+        step_timeout: seconds that a step or a reset may take; 0 for no bound.
+
+    Raises:
+        EnvError: one could not be made, broke its contract, or its process died.
+        EnvTimeoutError: one did not answer in `step_timeout` seconds, or in `GRACE` once `hurry` was called.
+    """
+
+    def __init__(self, env_fns: Sequence[MakeEnv], *, step_timeout: float = 0.0) -> None:
+        first = env_fns[0]()
+        try:
+            self.metadata = {**first.metadata, "autoreset_mode": AutoresetMode.DISABLED}
+            self.render_mode = first.render_mode
+            self.num_envs = len(env_fns)
+            self.single_observation_space = first.observation_space
+            self.single_action_space = first.action_space
+            self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+            self.action_space = batch_space(self.single_action_space, self.num_envs)
+        finally:
+            first.close()
+        self._timeout = step_timeout or math.inf
+        self._hurried = False
+        self._silent: set[int] = set()
+        self._processes: list[BaseProcess] = []
+        self._pipes: list[Connection] = []
+        # Without this a process that never closed them would wait for them at its end, and they for it.
+        self._end = Finalize(self, _kill, args=(self._processes,), exitpriority=10)
+        try:
+            self._start(env_fns)
+        except BaseException:
+            self.close(at_once=True)
+            raise
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Obs, dict[str, Any]]:
+        """Reset the environments that `options["reset_mask"]` [N] names, by default all; see `VectorEnv.reset`."""
+        options = dict(options or {})
+        mask = options.pop("reset_mask", np.ones(self.num_envs, dtype=np.bool_))
+        lanes = [int(lane) for lane in np.flatnonzero(mask)]
+        seeds = seed if isinstance(seed, list) else [None if seed is None else seed + i for i in range(self.num_envs)]
+        for lane in lanes:
+            self._send(lane, ("reset", seeds[lane], options))
+        infos: dict[str, Any] = {}
+        for lane, info in self._answers(lanes, self._timeout):
+            infos = self._add_info(infos, info, lane)
+        return self._shared.copy(), infos
+
+    def step(
+        self, actions: NDArray[np.int64]
+    ) -> tuple[Obs, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Take an action [N] in every environment; see `VectorEnv.step`."""
+        for lane, action in enumerate(actions.tolist()):
+            self._send(lane, ("step", action, None))
+        rewards = np.zeros(self.num_envs)
+        terminated, truncated = (np.zeros(self.num_envs, dtype=np.bool_) for _ in range(2))
+        infos: dict[str, Any] = {}
+        for lane, answer in self._answers(range(self.num_envs), self._timeout):
+            rewards[lane], terminated[lane], truncated[lane], info = answer
+            infos = self._add_info(infos, info, lane)
+        return self._shared.copy(), rewards, terminated, truncated, infos
+
+    def hurry(self) -> None:
+        """Let what is under way, and all that comes, take `GRACE` seconds at most. Signal handlers may call it."""
+        self._hurried = True
+
+    def close_extras(self, *, at_once: bool = False) -> None:
+        """End the workers: those that are idle leave by themselves, one that is busy is killed after its grace."""
+        try:
+            for pipe in self._pipes:
+                with contextlib.suppress(OSError):
+                    pipe.send(("close", None, None))
+                pipe.close()
+            end = time.monotonic() + (_AT_ONCE if at_once else GRACE)
+            for lane, process in enumerate(self._processes):
+                if lane not in self._silent:
+                    process.join(max(0.0, end - time.monotonic()))
+        finally:
+            self._end()
+
+    def _start(self, env_fns: Sequence[MakeEnv]) -> None:
+        context = multiprocessing.get_context()
+        forks = context.get_start_method() == "fork"
+        space = self.single_observation_space
+        buffer = context.RawArray(ctypes.c_char, max(1, self.num_envs * _nbytes(space)))
+        self._shared = _view(buffer, space, 0, self.num_envs)
+        for lane, make in enumerate(env_fns):
+            own, its = context.Pipe()
+            self._pipes.append(own)
+            # A forked worker has the run's ends of all pipes so far; open there, they would never close for the others.
+            strangers = list(self._pipes) if forks else []
+            process = context.Process(
+                target=_work,
+                name=f"environment-{lane}",
+                args=(lane, CloudpickleWrapper(make), its, strangers, buffer, space),
+                daemon=True,
+            )
+            process.start()
+            self._processes.append(process)
+            its.close()
+        for _ in self._answers(range(self.num_envs), math.inf):
+            pass
+
+    def _send(self, lane: int, message: tuple[str, Any, Any]) -> None:
+        try:
+            self._pipes[lane].send(message)
+        except OSError:
+            raise self._died(lane) from None
+
+    def _answers(self, lanes: Iterable[int], seconds: float) -> list[tuple[int, Any]]:
+        """Return (lane, answer) of each of the `lanes`, in their order."""
+        waiting: dict[Any, int] = {self._pipes[lane]: lane for lane in lanes}
+        found: dict[int, Any] = {}
+        faults: list[EnvError] = []
+        left = seconds
+        while waiting:
+            ready = connection.wait(list(waiting), min(left, _SLICE))
+            for lane in sorted(waiting[pipe] for pipe in ready):
+                del waiting[self._pipes[lane]]
+                try:
+                    found[lane] = self._received(lane)
+                except EnvError as fault:
+                    faults.append(fault)
+            if not ready:
+                left = min(left - _SLICE, GRACE if self._hurried else math.inf)
+            if left <= 0 and waiting:
+                self._silent = set(waiting.values())
+                bound = min(seconds, GRACE) if self._hurried else seconds
+                raise EnvTimeoutError(min(self._silent), f"did not answer within {bound:g} seconds.")
+        if faults:
+            raise min(faults, key=lambda fault: fault.env)
+        return sorted(found.items())
+
+    def _received(self, lane: int) -> Any:
+        try:
+            is_fault, answer = self._pipes[lane].recv()
+        except (EOFError, OSError):
+            raise self._died(lane) from None
+        if is_fault:
+            raise EnvError(lane, answer)
+        return answer
+
+    def _died(self, lane: int) -> EnvError:
+        process = self._processes[lane]
+        process.join(1.0)
+        code = process.exitcode
+        if code is None:
+            how = "closed its pipe"
+        elif code < 0:
+            names = {int(number): number.name for number in signal.Signals}
+            how = f"was ended by {names.get(-code, f'signal {-code}')}"
+        else:
+            how = f"ended with exit code {code}"
+        return EnvError(lane, f"is gone: its process {how}.")
+
+
+def _nbytes(space: gymnasium.Space[Any]) -> int:
+    return math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize
+
+
+def _view(buffer: Any, space: gymnasium.Space[Any], first: int, lanes: int) -> Obs:
+    """Return the observations [lanes, ...] from lane `first` on, which share the buffer's memory."""
+    start, nbytes = first * _nbytes(space), lanes * _nbytes(space)
+    shared = np.frombuffer(memoryview(buffer), np.uint8, nbytes, start)
+    return shared.view(np.dtype(space.dtype)).reshape(lanes, *(space.shape or ()))
+
+
+def _kill(processes: Sequence[BaseProcess]) -> None:
+    for process in processes:
+        if process.is_alive():
+            process.kill()
+    for process in processes:
+        process.join(1.0)
+
+
+# In a worker ----------------------------------------------------------------------------------------------------------
+
+
+def _work(
+    lane: int,
+    make: CloudpickleWrapper,
+    pipe: Connection,
+    strangers: Sequence[Connection],
+    buffer: Any,
+    space: gymnasium.Space[Any],
+) -> None:
+    """Be lane number `lane` until the pipe closes."""
+    for name in _SIGNALS:
+        if hasattr(signal, name):
+            # Not SIG_IGN, which programs that the environment starts would inherit.
+            signal.signal(getattr(signal, name), _ignore)
+    _end_with_parent()
+    for stranger in strangers:
+        stranger.close()
+    try:
+        env = Guard(make.fn(), lane)
+        if env.observation_space != space:
+            raise EnvError(lane, f"observes {env.observation_space}, and the first environment {space}.")
+    except EnvError as fault:
+        _answer(pipe, fault.what, is_fault=True)
+        return
+    except (Exception, SystemExit) as error:
+        _answer(pipe, f"could not be made: {describe(error)}", is_fault=True)
+        return
+    if "torch" in sys.modules:
+        # Threads do not survive a fork, and a worker has a processor to itself at most.
+        sys.modules["torch"].set_num_threads(1)
+    with contextlib.suppress(EOFError, OSError):
+        _answer(pipe, None)
+        _serve(env, lane, pipe, buffer)
+    with contextlib.suppress(Exception):
+        env.close()
+
+
+def _serve(env: Guard, lane: int, pipe: Connection, buffer: Any) -> None:
+    own = _view(buffer, env.observation_space, lane, 1)
+    answer: Any
+    while True:
+        command, argument, options = pipe.recv()
+        try:
+            if command == "close":
+                return
+            if command == "reset":
+                own[0], answer = env.reset(seed=argument, options=options)
+            else:
+                own[0], *answer = env.step(np.int64(argument))
+        except EnvError as fault:
+            _answer(pipe, fault.what, is_fault=True)
+        else:
+            _answer(pipe, answer)
+
+
+def _answer(pipe: Connection, answer: Any, *, is_fault: bool = False) -> None:
+    try:
+        pipe.send((is_fault, answer))
+    except OSError:
+        raise
+    except Exception as error:
+        pipe.send((True, f"gave an info that cannot be sent to another process: {describe(error)}"))
+
+
+def _ignore(number: int, frame: object) -> None:
+    pass
+
+
+def _end_with_parent() -> None:
+    """Make sure that this process ends when the main one does, even when its environment hangs."""
+    if sys.platform == "linux":
+        # Works also while an environment keeps Python's own threads from running.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,317 @@
+"""What a display knows of a run: events go in, immutable snapshots come out.
+
+* `Tracker`: hears events in the run's thread; `snapshot` may be called from another one.
+* `Snapshot`: everything that is shown, at one moment.
+* `Returns`: the figures of the episodes so far, with a curve of bounded size.
+* `Folded`: that curve: values in a bounded number of points, each the mean of equally many.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any
+
+from cartpole_dqn.contracts.events import Checkpoint, Episode, Evaluating, Evaluation, Progress, RunEnded, RunStarted
+from cartpole_dqn.contracts.parts import State
+
+POINTS = 256
+_SAMPLE_SECONDS = 0.5
+_RATE_SAMPLES = 21  # of which the first and the last give the rate: over ten seconds
+
+
+@dataclass(frozen=True)
+class Returns:
+    """The undiscounted returns of the episodes so far; None where there was none."""
+
+    last: float | None = None
+    mean_20: float | None = None
+    """Mean of the last 20, or of as many as there were."""
+    mean_100: float | None = None
+    best: float | None = None
+    mean_length_20: float | None = None
+    curve: tuple[float, ...] = ()
+    """Returns over the whole run, in at most `POINTS` points, from the first episode to the last."""
+    means: tuple[float, ...] = ()
+    """`mean_20` at the same points."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run at one moment, for drawing."""
+
+    started: RunStarted
+    progress: Progress | None
+    """None before the first step."""
+    elapsed: float
+    """Seconds of the run on the clock, evaluation and checkpoints included, earlier sessions too."""
+    remaining: float | None
+    """Seconds until the budget is spent, if all goes on as lately; None while that is unknown."""
+    rate: float | None
+    """Environment steps a second of training, lately."""
+    idle: float
+    """Seconds since the last step or evaluation; more than a moment while either or a checkpoint is under way."""
+    returns: Returns
+    evaluating: Evaluating | None
+    """How far the evaluation under way is; None while there is none."""
+    evaluation: Evaluation | None
+    best: Evaluation | None
+    checkpoint: Checkpoint | None
+
+    @property
+    def done(self) -> int:
+        """Steps or episodes so far: what the budget counts."""
+        if self.progress is None:
+            return self.started.episode if self.counts_episodes else self.started.step
+        return self.progress.episode if self.counts_episodes else self.progress.step
+
+    @property
+    def total(self) -> int | None:
+        """The budget; None where nothing bounds the run."""
+        return self.started.episodes if self.counts_episodes else self.started.steps
+
+    @property
+    def counts_episodes(self) -> bool:
+        """Whether the budget is in episodes."""
+        return self.started.steps is None and self.started.episodes is not None
+
+
+class Folded:
+    """A curve of any length in fewer than `points` points: whenever they are that many, neighbours are merged.
+
+    >>> curve = Folded(points=4)
+    >>> for value in range(9):
+    ...     curve.add(value)
+    >>> curve.points()
+    (1.5, 5.5, 8.0)
+    """
+
+    def __init__(self, points: int = POINTS) -> None:
+        self._most = points
+        self._stride = 1
+        self._full: list[float] = []
+        self._rest: list[float] = []
+
+    def add(self, value: float) -> None:
+        """Append one value."""
+        self._rest.append(value)
+        if len(self._rest) < self._stride:
+            return
+        self._full.append(fmean(self._rest))
+        self._rest = []
+        if len(self._full) >= self._most:
+            self._full = [fmean(pair) for pair in zip(self._full[::2], self._full[1::2], strict=True)]
+            self._stride *= 2
+
+    def points(self) -> tuple[float, ...]:
+        """Return the means of equally many values each; the last one's may be of fewer."""
+        return (*self._full, fmean(self._rest)) if self._rest else tuple(self._full)
+
+    def state_dict(self) -> State:
+        """See `Stateful`."""
+        return {"stride": self._stride, "full": list(self._full), "rest": list(self._rest)}
+
+    def load_state_dict(self, state: State) -> None:
+        """See `Stateful`."""
+        self._stride = int(state["stride"])
+        self._full = [float(v) for v in state["full"]]
+        self._rest = [float(v) for v in state["rest"]]
+
+
+class Tracker:
+    """Hears the events of a run. Each attribute that `snapshot` reads is immutable and replaced as a whole.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._started: RunStarted | None = None
+        self._progress: Progress | None = None
+        self._began = self._seen = clock()
+        self._ended: float | None = None
+        self._earlier = 0.0  # seconds of earlier sessions
+        self._first_seconds: float | None = None  # training seconds when this session began
+        self._next_sample = 0.0
+        self._samples: deque[tuple[float, int]] = deque(maxlen=_RATE_SAMPLES)
+        self._rate: float | None = None
+        self._recent: deque[tuple[float, int]] = deque(maxlen=100)  # return and length
+        self._returns = Returns()
+        self._curve, self._means = Folded(), Folded()
+        self._evaluating: Evaluating | None = None
+        self._evaluation: Evaluation | None = None
+        self._best: Evaluation | None = None
+        self._checkpoint: Checkpoint | None = None
+
+    def now(self) -> float:
+        """Return the clock's time."""
+        return self._clock()
+
+    def run_started(self, event: RunStarted) -> None:
+        """Start the clock."""
+        self._started = event
+        self._began = self._seen = self._clock()
+
+    def updated(self, event: Progress) -> float:
+        """Keep the snapshot and return the time: called at every step."""
+        self._progress = event
+        self._evaluating = None  # Also of one that was broken off.
+        self._seen = now = self._clock()
+        if now >= self._next_sample:
+            self._sample(now, event)
+        return now
+
+    def episode_ended(self, event: Episode) -> None:
+        """Take the return into the figures."""
+        self._progress = event.progress
+        self._recent.append((event.episode_return, event.length))
+        returns = [pair[0] for pair in self._recent]
+        mean_20 = fmean(returns[-20:])
+        self._curve.add(event.episode_return)
+        self._means.add(mean_20)
+        before = self._returns.best
+        self._returns = Returns(
+            last=event.episode_return,
+            mean_20=mean_20,
+            mean_100=fmean(returns),
+            best=event.episode_return if before is None else max(before, event.episode_return),
+            mean_length_20=fmean([pair[1] for pair in self._recent][-20:]),
+            curve=self._curve.points(),
+            means=self._means.points(),
+        )
+
+    def evaluating(self, event: Evaluating) -> float:
+        """Keep how far it is and return the time."""
+        self._evaluating = event
+        return self._clock()
+
+    def evaluated(self, event: Evaluation) -> None:
+        """Keep the evaluation, and whether it is the best."""
+        self._evaluating = None
+        self._evaluation = event
+        if event.best:
+            self._best = event
+        self._seen = self._clock()
+
+    def checkpoint_written(self, event: Checkpoint) -> None:
+        """Keep the checkpoint."""
+        self._checkpoint = event
+        self._seen = self._clock()
+
+    def run_ended(self, event: RunEnded) -> None:
+        """Stop the clock."""
+        self._progress = event.progress
+        self._best = event.best or self._best
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop the clock."""
+        self._evaluating = None
+        self._ended = self._seen = self._clock()
+
+    def snapshot(self) -> Snapshot:
+        """Return the run as it stands. Raises `RuntimeError` before `run_started`."""
+        if self._started is None:
+            raise RuntimeError("Tracker: expected run_started before a snapshot is asked for.")
+        now = self._clock() if self._ended is None else self._ended
+        snapshot = Snapshot(
+            started=self._started,
+            progress=self._progress,
+            elapsed=self._earlier + now - self._began,
+            remaining=None,
+            rate=self._rate,
+            idle=max(0.0, now - self._seen),
+            returns=self._returns,
+            evaluating=self._evaluating,
+            evaluation=self._evaluation,
+            best=self._best,
+            checkpoint=self._checkpoint,
+        )
+        return replace(snapshot, remaining=self._remaining(snapshot, now))
+
+    def state_dict(self) -> State:
+        """Histories that a resumed run goes on with."""
+        now = self._clock() if self._ended is None else self._ended
+        return {
+            "elapsed": self._earlier + now - self._began,
+            "recent": [list(pair) for pair in self._recent],
+            "best_return": self._returns.best,
+            "curve": self._curve.state_dict(),
+            "means": self._means.state_dict(),
+            "evaluation": _plain(self._evaluation),
+            "best": _plain(self._best),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """See `Stateful`; before `run_started`."""
+        self._earlier = float(state["elapsed"])
+        self._recent.clear()
+        self._recent.extend((float(value), int(length)) for value, length in state["recent"])
+        self._curve.load_state_dict(state["curve"])
+        self._means.load_state_dict(state["means"])
+        self._evaluation, self._best = _evaluation(state["evaluation"]), _evaluation(state["best"])
+        if not self._recent:
+            return
+        returns = [pair[0] for pair in self._recent]
+        self._returns = Returns(
+            last=returns[-1],
+            mean_20=fmean(returns[-20:]),
+            mean_100=fmean(returns),
+            best=float(state["best_return"]),
+            mean_length_20=fmean([pair[1] for pair in self._recent][-20:]),
+            curve=self._curve.points(),
+            means=self._means.points(),
+        )
+
+    def _sample(self, now: float, event: Progress) -> None:
+        self._next_sample = now + _SAMPLE_SECONDS
+        if self._first_seconds is None:
+            self._first_seconds = event.seconds
+        self._samples.append((event.seconds, event.step))
+        seconds, steps = (last - first for last, first in zip(self._samples[-1], self._samples[0], strict=True))
+        if seconds > 0:
+            self._rate = steps / seconds
+
+    def _remaining(self, snapshot: Snapshot, now: float) -> float | None:
+        progress, total, rate = snapshot.progress, snapshot.total, snapshot.rate
+        if progress is None or total is None or not rate or self._first_seconds is None:
+            return None
+        left: float = max(0, total - snapshot.done)
+        if snapshot.counts_episodes:
+            if snapshot.returns.mean_length_20 is None:
+                return None
+            left *= snapshot.returns.mean_length_20
+        # Evaluations and checkpoints go on taking the share of time that they took in this session.
+        training = progress.seconds - self._first_seconds
+        overhead = max(1.0, (now - self._began) / training) if training > 1.0 else 1.0
+        return left / rate * overhead
+
+
+def _plain(evaluation: Evaluation | None) -> State | None:
+    if evaluation is None:
+        return None
+    return {
+        "step": evaluation.step,
+        "returns": list(evaluation.returns),
+        "lengths": list(evaluation.lengths),
+        "stream": evaluation.stream,
+        "seconds": evaluation.seconds,
+        "best": evaluation.best,
+    }
+
+
+def _evaluation(state: dict[str, Any] | None) -> Evaluation | None:
+    if state is None:
+        return None
+    returns: Sequence[float] = state["returns"]
+    return Evaluation(
+        step=int(state["step"]),
+        returns=tuple(float(v) for v in returns),
+        lengths=tuple(int(v) for v in state["lengths"]),
+        stream=str(state["stream"]),
+        seconds=float(state["seconds"]),
+        best=bool(state["best"]),
+    )

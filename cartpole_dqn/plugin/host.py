@@ -1,0 +1,368 @@
+"""Loading plugins, each on its own.
+
+* `load_plugins`: the built-ins and every installed plugin -> a `PluginHost`.
+* `PluginHost`: the registry, what became of each plugin, and the environments that plugins bring.
+* `PluginRecord`: one plugin and what became of it.
+* `PluginError`: strict mode's, and whatever else a plugin does wrong.
+
+One broken plugin harms nobody else: what it did is rolled back, recorded, and said in one line. Nothing here is called
+while a run is under way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
+from typing import Any, Literal
+
+import pluggy
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+
+from cartpole_dqn.errors import UserError, did_you_mean
+from cartpole_dqn.plugin import hookspecs
+from cartpole_dqn.plugin.discovery import (
+    COMMAND_GROUP,
+    DISTRIBUTION,
+    GROUP,
+    WHY_OFF,
+    allowed_names,
+    find_entry_points,
+    import_entry_point,
+    origin,
+    sorting_key,
+    stdout_kept_clean,
+    switched_off,
+    unmet_requirement,
+)
+from cartpole_dqn.plugin.registry import Component, PluginError, Registry, owner_text, reason
+from cartpole_dqn.system import __version__
+
+__all__ = ["PluginError", "PluginHost", "PluginRecord", "load_plugins"]
+
+State = Literal["loaded", "failed", "blocked", "not-allowed", "incompatible"]
+
+# Named rather than imported: the built-ins stand on a higher floor, and take the way that every plugin takes.
+_BUILTINS = EntryPoint(name="builtins", value="cartpole_dqn.plugin.builtins", group=GROUP)
+_HOOKS = ("register_components", "register_environments")
+_SIGNATURES = "register_components(registry) and register_environments()"
+
+
+@dataclass(frozen=True)
+class PluginRecord:
+    """One plugin and what became of it."""
+
+    name: str
+    """Its entry point's name."""
+    distribution: str
+    version: str
+    state: State
+    error: str = ""
+    """Why it is not loaded, or what went wrong later; one line."""
+    components: tuple[Component, ...] = ()
+    """What it brought."""
+    cause: BaseException | None = field(default=None, repr=False, compare=False)
+    """The exception behind `error`, with its traceback."""
+
+    @property
+    def label(self) -> str:
+        """The plugin as messages name it."""
+        return f"'{self.name}' of {owner_text(self.distribution, self.version)}"
+
+
+class PluginHost:
+    """What was loaded, and what was not. Made by `load_plugins`."""
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.registry = Registry()
+        """Every component of every loaded plugin."""
+        self.plugins: list[PluginRecord] = []
+        """The built-ins first, then every installed plugin, sorted by distribution and name."""
+        self.strict = strict
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._objects: dict[int, Any] = {}
+        self._packages: dict[str, set[str]] = {}
+        self._unmatched: list[str] = []
+        self._environments_registered = False
+
+    def failures(self) -> list[PluginRecord]:
+        """Return the plugins that could not be loaded, or that failed later; not those that were switched off."""
+        return [record for record in self.plugins if record.state in ("failed", "incompatible")]
+
+    def warnings(self) -> list[str]:
+        """Return a line for each failed plugin, and one for each name that was blocked or allowed in vain."""
+        return [f"plugin {record.label} failed: {record.error}" for record in self.failures()] + self._unmatched
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return every plugin as plain data, for a run folder; `expect` reads it again."""
+        return [
+            {
+                "name": record.name,
+                "distribution": record.distribution,
+                "version": record.version,
+                "state": record.state,
+                "error": record.error,
+                "components": [f"{component.kind}/{component.name}" for component in record.components],
+            }
+            for record in self.plugins
+        ]
+
+    def expect(self, described: Iterable[Mapping[str, Any]]) -> None:
+        """Hear what `describe` said when a run was made: an unknown component then names what to install."""
+        for plugin in described:
+            for reference in plugin.get("components", ()):
+                kind, _, name = str(reference).partition("/")
+                self.registry.remember(kind, name, str(plugin["distribution"]), str(plugin["version"]))
+
+    def register_environments(self) -> None:
+        """Let plugins register their Gymnasium environments: to be called before one is made; does its work once.
+
+        A plugin that fails, or that replaces an environment, has its registrations taken back and is recorded as
+        failed; its components stay.
+
+        Raises:
+            PluginError: in strict mode, if one failed.
+        """
+        if self._environments_registered:
+            return
+        self._environments_registered = True
+        before = len(self.failures())
+        for index, plugin in self._objects.items():
+            if not self._implements("register_environments", plugin):
+                continue
+            try:
+                _guard_environments(functools.partial(self._call, "register_environments", plugin))
+            except (Exception, SystemExit) as error:
+                text = f"register_environments: {reason(error)}"
+                self._record(dataclasses.replace(self.plugins[index], state="failed", error=text, cause=error), index)
+        if len(self.failures()) > before:
+            self._refuse_if_strict()
+
+    def owner_of(self, thing: object) -> str | None:
+        """Return the distribution that an object's class (or a class) comes from, None where no plugin brought it.
+
+        A registered class belongs to who registered it, any other to the plugin in whose package it is defined.
+        """
+        cls = thing if isinstance(thing, type) else type(thing)
+        for component in self.registry.components():
+            if component.target is cls or (isinstance(component.target, str) and _imported(component.target) is cls):
+                return component.distribution
+        return self._owner_of_module(str(cls.__module__))
+
+    def owner_of_failure(self, error: BaseException) -> str | None:
+        """Return the plugin's distribution in whose code `error`, or what caused it, was raised; None where in none."""
+        found = None
+        trace = (error.__cause__ or error).__traceback__
+        while trace is not None:
+            owner = self._owner_of_module(str(trace.tb_frame.f_globals.get("__name__", "")))
+            found = owner if owner not in (None, DISTRIBUTION) else found
+            trace = trace.tb_next
+        return found
+
+    def _owner_of_module(self, module: str) -> str | None:
+        parts = module.split(".")
+        for length in range(len(parts), 0, -1):
+            owners = self._packages.get(".".join(parts[:length]))
+            if owners:
+                return next(iter(owners)) if len(owners) == 1 else None
+        return None
+
+    # Loading, for `load_plugins` ------------------------------------------------------------------------------------
+
+    def _load(self, entry: EntryPoint) -> None:
+        """Load one entry point and record what became of it."""
+        distribution, version = (DISTRIBUTION, __version__) if entry is _BUILTINS else origin(entry)
+        record = PluginRecord(entry.name, distribution, version, "loaded")
+        scratch = Registry(distribution, version)
+        index = len(self.plugins)
+        try:
+            _require(unmet_requirement(entry.dist))
+            self._register(import_entry_point(entry), f"{distribution}:{entry.name}", index)
+            if self._implements("register_components", self._objects[index]):
+                self._call("register_components", self._objects[index], registry=scratch)
+            self.registry.merge(scratch)
+        except (Exception, SystemExit) as error:
+            plugin = self._objects.pop(index, None)
+            if plugin is not None and self._manager.is_registered(plugin):
+                self._manager.unregister(plugin)
+            if entry is _BUILTINS:
+                raise
+            state: State = "incompatible" if isinstance(error, _IncompatibleError) else "failed"
+            self._record(dataclasses.replace(record, state=state, error=reason(error), cause=error))
+            return
+        module = entry.value.partition(":")[0].strip()
+        for package in {module, module.partition(".")[0]}:
+            self._packages.setdefault(package, set()).add(distribution)
+        self._record(dataclasses.replace(record, components=tuple(scratch.components())))
+
+    def _record(self, record: PluginRecord, index: int | None = None) -> None:
+        if index is None:
+            self.plugins.append(record)
+        else:
+            self.plugins[index] = record
+        if record.state in ("failed", "incompatible"):
+            self.registry.unavailable.append(f"{record.label}: {record.error}")
+
+    def _register(self, plugin: Any, name: str, index: int) -> None:
+        """Hand a plugin to pluggy. If this raises after `_objects` has it, pluggy may have it too."""
+        if isinstance(plugin, type):
+            raise PluginError(f"its entry point names the class {plugin.__name__}: name the module, or an instance.")
+        _require(_unmet_attribute(plugin))
+        taken = self._manager.get_name(plugin)
+        if taken is not None:
+            distribution, _, first = taken.partition(":")
+            raise PluginError(f"entry point '{first}' of {distribution} names the same module: drop one of the two.")
+        if self._manager.has_plugin(name):
+            raise PluginError("its distribution has another entry point of that name.")
+        hash(plugin)  # pluggy keeps plugins in sets: what cannot be hashed would fail the others' calls.
+        self._objects[index] = plugin
+        try:
+            self._manager.register(plugin, name)
+        except pluggy.PluginValidationError as error:
+            found = [(hook, getattr(plugin, hook, None)) for hook in _HOOKS]
+            came = ", ".join(f"{hook}{inspect.signature(f)}" for hook, f in found if callable(f))
+            raise PluginError(f"a hook does not fit: expected {_SIGNATURES}, got {came}.") from error
+        callers = self._manager.get_hookcallers(plugin) or []
+        for caller in callers:
+            if caller.name not in _HOOKS and not all(impl.optionalhook for impl in caller.get_hookimpls()):
+                raise PluginError(f"there is no hook '{caller.name}'.{did_you_mean(caller.name, _HOOKS)}")
+        self._manager.check_pending()
+        if not callers:
+            what = f"{type(plugin).__name__} {getattr(plugin, '__name__', '')}".rstrip()
+            raise PluginError(
+                f"the {what} implements no hook: expected {_SIGNATURES}, one or both, under @cartpole_dqn.hookimpl."
+            )
+
+    def _implements(self, hook: str, plugin: Any) -> bool:
+        return any(impl.plugin is plugin for impl in getattr(self._manager.hook, hook).get_hookimpls())
+
+    def _call(self, hook: str, plugin: Any, **arguments: Any) -> None:
+        """Call this plugin's implementation of a hook, and nobody else's."""
+        others = [other for other in self._manager.get_plugins() if other is not plugin]
+        with stdout_kept_clean():
+            results = self._manager.subset_hook_caller(hook, others)(**arguments)
+        for result in results:
+            if hasattr(result, "close"):
+                result.close()
+            raise PluginError(f"{hook} returned a {type(result).__name__}: expected a function that returns nothing.")
+
+    def _refuse_if_strict(self) -> None:
+        failures = self.failures()
+        if self.strict and failures:
+            raise PluginError("\n".join(self.warnings()[: len(failures)])) from failures[0].cause
+
+
+def load_plugins(
+    *,
+    blocked: Collection[str] = (),
+    allowed: Collection[str] | None = None,
+    strict: bool = False,
+    entry_points: Iterable[EntryPoint] | None = None,
+) -> PluginHost:
+    """Load the built-ins, then each installed plugin on its own.
+
+    Args:
+        blocked: plugins to leave out, by the name of their entry point or distribution.
+        allowed: the only plugins to load; None: what the environment variable `CARTPOLE_DQN_PLUGINS` lists, or all.
+            The built-ins always load.
+        strict: whether a plugin that fails is an error.
+        entry_points: what to load in place of the installed distributions' entry points.
+
+    Raises:
+        PluginError: in strict mode, for any failure.
+        UserError: the built-ins were to be blocked.
+    """
+    allowed = allowed_names() if allowed is None else allowed
+    for name in blocked:
+        if canonicalize_name(name) in (_BUILTINS.name, DISTRIBUTION):
+            raise UserError(f"'{name}' cannot be blocked: the built-in components are always there.")
+    host = PluginHost(strict=strict)
+    host._load(_BUILTINS)
+    unreadable: list[tuple[str, str]] = []
+    if entry_points is None:
+        found, unreadable = find_entry_points(GROUP)
+    else:
+        found = sorted(entry_points, key=sorting_key)
+    for distribution, why in unreadable:
+        host._record(PluginRecord("?", distribution, "", "failed", why))
+    for entry in found:
+        distribution, version = origin(entry)
+        off = switched_off([entry.name, distribution], blocked, allowed)
+        if off is None:
+            host._load(entry)
+        else:
+            host._record(PluginRecord(entry.name, distribution, version, off, WHY_OFF[off]))
+    host._unmatched = _unmatched(found, blocked, allowed or ())
+    host._refuse_if_strict()
+    return host
+
+
+class _IncompatibleError(PluginError):
+    pass
+
+
+def _require(unmet: str) -> None:
+    if unmet:
+        raise _IncompatibleError(unmet)
+
+
+def _unmet_attribute(plugin: Any) -> str:
+    wanted = getattr(plugin, "requires_cartpole_dqn", None)
+    if wanted is None:
+        return ""
+    try:
+        specifier = SpecifierSet(wanted)
+    except (InvalidSpecifier, TypeError, AttributeError):
+        raise PluginError(f"requires_cartpole_dqn: expected a specifier such as '>=0.2', got {wanted!r}.") from None
+    if specifier.contains(__version__, prereleases=True):
+        return ""
+    return f"it needs cartpole-dqn {specifier}, and this is {__version__}."
+
+
+def _guard_environments(register: Callable[[], None]) -> None:
+    """Call `register`; take back what it registered if it raises or replaces an environment."""
+    from gymnasium.envs.registration import registry
+
+    before = dict(registry)
+    try:
+        with warnings.catch_warnings():
+            # Registering the same again, as a second run in a process does, is no news; anything else is refused below.
+            warnings.filterwarnings("ignore", message=".*Overriding environment")
+            register()
+        for env_id, spec in before.items():
+            if registry.get(env_id) != spec:
+                raise PluginError(f"it replaces the environment {env_id}, which was there first.")
+    except BaseException:
+        registry.clear()
+        registry.update(before)
+        raise
+
+
+def _imported(reference: str) -> Any:
+    """Return what a reference stands for if its module is imported already, else None."""
+    module, _, path = reference.partition(":")
+    found: Any = sys.modules.get(module)
+    for step in path.split("."):
+        found = vars(found).get(step) if hasattr(found, "__dict__") else None
+    return found
+
+
+def _unmatched(found: list[EntryPoint], blocked: Collection[str], allowed: Collection[str]) -> list[str]:
+    """Return a line for each name that was meant to switch something and does not."""
+    if not blocked and not allowed:
+        return []
+    known = {name for e in [*found, *find_entry_points(COMMAND_GROUP)[0]] for name in (e.name, origin(e)[0]) if name}
+    canonical = {canonicalize_name(name) for name in known}
+    return [
+        f"no plugin '{name}' is installed that could be {verb}.{did_you_mean(name, known)}"
+        for names, verb in ((blocked, "blocked"), (allowed, "allowed"))
+        for name in names
+        if canonicalize_name(name) not in canonical
+    ]

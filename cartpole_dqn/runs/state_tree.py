@@ -1,0 +1,270 @@
+"""A part's state taken apart into what JSON can hold and tensors, and put together again.
+
+* `pack`: a state -> (tree, tensors).
+* `unpack`: (tree, tensors) -> the state.
+* `find_not_finite`: the place of a tensor that holds NaN or an infinity. `bytes_of`: what arrays and tensors take.
+* `State`: nested dicts (string or integer keys), lists and tuples of strings, numbers, booleans, None, NumPy arrays
+  and scalars, and tensors.
+
+What JSON has no word for stands in the tree as an object whose key begins with "$":
+
+    {"$tuple": [...]}                                        {"$dict": [[key, value], ...]}
+    {"$float": "inf" | "-inf" | "nan"}                       {"$int": "0x..."}, where it is very long
+    {"$tensor": name, "dtype": "F32", "shape": [2, 3]}       {"$array": name, "dtype": "U8", "shape": []}
+    {"$scalar": "float64", "bytes": "000000000000f03f"}
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cartpole_dqn.contracts.parts import State
+from cartpole_dqn.errors import CheckpointError
+from cartpole_dqn.runs.tensors import CODES, MAX_DIMS
+
+Place = tuple[str | int, ...]
+
+MAX_DEPTH = 64
+"""Nesting beyond this is refused in both directions, long before Python's own stack ends."""
+
+_LONG_INT = 4096
+"""Bits; Python refuses to read decimal integers of more than 4,300 digits."""
+_FLOATS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+_ARRAYS = {
+    np.dtype(name): code
+    for name, code in {
+        "bool": "BOOL",
+        "uint8": "U8",
+        "uint16": "U16",
+        "uint32": "U32",
+        "uint64": "U64",
+        "int8": "I8",
+        "int16": "I16",
+        "int32": "I32",
+        "int64": "I64",
+        "float16": "F16",
+        "float32": "F32",
+        "float64": "F64",
+        "complex64": "C64",
+    }.items()
+}
+_SCALARS = {dtype.name: dtype for dtype in _ARRAYS}
+
+
+def pack(state: State) -> tuple[Any, dict[str, Tensor]]:
+    """Return `state` as a tree for JSON and the tensors that it refers to, sharing memory with the state.
+
+    Numbers keep their type and every bit, arrays and tensors their dtype and shape; where they were (device, strides,
+    memory that several share) is not kept. Dicts of other classes come back as plain dicts.
+
+    Raises:
+        TypeError: something else is in it; the message names its place.
+    """
+    if not isinstance(state, dict):
+        raise TypeError(f"a state is a dict, and a {type(state).__name__} came.")
+    packer = _Packer()
+    return packer.pack(state, ()), packer.tensors
+
+
+def unpack(tree: Any, tensors: dict[str, Tensor]) -> State:
+    """Return the state that `pack` took apart; arrays share memory with `tensors`.
+
+    Raises:
+        CheckpointError: the tree is not one that `pack` makes, or does not fit the tensors.
+    """
+    unpacker = _Unpacker(tensors)
+    state = unpacker.unpack(tree, ())
+    if not isinstance(state, dict):
+        raise CheckpointError(f"a state is a table, and a {type(state).__name__} came.")
+    if unpacker.tensors:
+        raise CheckpointError(f"no place in the tree names the tensor {min(unpacker.tensors)[:100]!r}.")
+    return state
+
+
+def find_not_finite(state: State) -> str | None:
+    """Return the place of the first tensor in `state` that holds NaN or an infinity; arrays and numbers may."""
+    for place, value in _leaves(state):
+        if isinstance(value, Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            return _place(place)
+    return None
+
+
+def bytes_of(state: State) -> int:
+    """Return the bytes of the arrays and tensors in `state`."""
+    return sum(value.nbytes for _, value in _leaves(state) if isinstance(value, Tensor | np.ndarray))
+
+
+def _leaves(state: State) -> Iterator[tuple[Place, Any]]:
+    waiting: list[tuple[Place, Any]] = [((), state)]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [((*place, key), item) for key, item in value.items()]
+        elif isinstance(value, list | tuple):
+            waiting += [((*place, i), item) for i, item in enumerate(value)]
+        else:
+            yield place, value
+
+
+class _Packer:
+    def __init__(self) -> None:
+        self.tensors: dict[str, Tensor] = {}
+
+    def pack(self, value: Any, path: Place) -> Any:
+        if len(path) > MAX_DEPTH:
+            raise TypeError(f"{_place(path[:4])}... is nested deeper than {MAX_DEPTH} levels, or contains itself.")
+        kind = type(value)
+        if value is None or kind is bool or kind is str:
+            return value
+        if kind is int:
+            return value if value.bit_length() <= _LONG_INT else {"$int": hex(value)}
+        if kind is float:
+            return value if math.isfinite(value) else {"$float": str(value)}
+        if kind is list:
+            return [self.pack(item, (*path, i)) for i, item in enumerate(value)]
+        if kind is tuple:
+            return {"$tuple": [self.pack(item, (*path, i)) for i, item in enumerate(value)]}
+        if isinstance(value, dict):
+            return self._dict(value, path)
+        if isinstance(value, Tensor):
+            return self._tensor(value, path)
+        if isinstance(value, np.ndarray):
+            return self._array(value, path)
+        if isinstance(value, np.generic) and value.dtype in _ARRAYS:
+            return {"$scalar": value.dtype.name, "bytes": value.tobytes().hex()}
+        raise TypeError(f"{_place(path)} is a {kind.__module__}.{kind.__qualname__}, which a checkpoint cannot hold.")
+
+    def _dict(self, value: dict[Any, Any], path: Place) -> Any:
+        for key in value:
+            if type(key) not in (str, int):
+                raise TypeError(
+                    f"{_place(path)} has the key {key!r}, a {type(key).__name__}; a checkpoint holds str and int keys."
+                )
+        if all(isinstance(key, str) and not key.startswith("$") for key in value):
+            return {key: self.pack(item, (*path, key)) for key, item in value.items()}
+        return {"$dict": [[self.pack(key, path), self.pack(item, (*path, key))] for key, item in value.items()]}
+
+    def _tensor(self, value: Tensor, path: Place) -> Any:
+        plain = value.layout is torch.strided and not value.is_quantized and value.device.type != "meta"
+        if not plain or value.dtype not in CODES or value.dim() > MAX_DIMS:
+            raise TypeError(
+                f"{_place(path)} is a {value.dtype} tensor with {value.dim()} dimensions ({value.layout}, "
+                f"{value.device.type}), which safetensors cannot hold."
+            )
+        return self._keep("$tensor", value.detach(), path)
+
+    def _array(self, value: np.ndarray[Any, Any], path: Place) -> Any:
+        if value.dtype not in _ARRAYS or not value.dtype.isnative or type(value) is not np.ndarray:
+            raise TypeError(f"{_place(path)} is a {type(value).__name__} of {value.dtype}, which safetensors lacks.")
+        if value.ndim > MAX_DIMS:
+            raise TypeError(f"{_place(path)} has {value.ndim} dimensions; a checkpoint holds up to {MAX_DIMS}.")
+        # torch knows neither negative strides, nor strides between elements, nor memory that must not be written.
+        if not value.flags.c_contiguous or not value.flags.writeable or not value.flags.aligned:
+            value = value.copy(order="C")
+        return self._keep("$array", torch.from_numpy(value), path)
+
+    def _keep(self, tag: str, tensor: Tensor, path: Place) -> Any:
+        stem = name = re.sub(r"[^\w.-]", "_", ".".join(map(str, path)), flags=re.ASCII)[:200]
+        count = 1
+        while name in self.tensors or name == "__metadata__":
+            count += 1
+            name = f"{stem}~{count}"
+        self.tensors[name] = tensor
+        return {tag: name, "dtype": CODES[tensor.dtype], "shape": list(tensor.shape)}
+
+
+class _Unpacker:
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        self.tensors = dict(tensors)
+        self.tags: dict[str, tuple[set[str], Callable[[Any, Place], Any]]] = {
+            "$tuple": ({"$tuple"}, self._tuple),
+            "$dict": ({"$dict"}, self._dict),
+            "$float": ({"$float"}, self._float),
+            "$int": ({"$int"}, self._int),
+            "$scalar": ({"$scalar", "bytes"}, self._scalar),
+            "$tensor": ({"$tensor", "dtype", "shape"}, lambda node, path: self._take(node["$tensor"], node, path)),
+            "$array": ({"$array", "dtype", "shape"}, self._array),
+        }
+
+    def unpack(self, node: Any, path: Place) -> Any:
+        if len(path) > MAX_DEPTH:
+            raise CheckpointError(f"{_place(path[:4])}... is nested deeper than {MAX_DEPTH} levels.")
+        if isinstance(node, list):
+            return [self.unpack(item, (*path, i)) for i, item in enumerate(node)]
+        if not isinstance(node, dict):
+            if node is None or isinstance(node, str | int) or (isinstance(node, float) and math.isfinite(node)):
+                return node
+            raise CheckpointError(f"{_place(path)} is the number {node}, which no state holds like that.")
+        marks = [key for key in node if key.startswith("$")]
+        if not marks:
+            return {key: self.unpack(item, (*path, key)) for key, item in node.items()}
+        mark = marks[0]
+        if mark not in self.tags or node.keys() != self.tags[mark][0]:
+            raise CheckpointError(f"{_place(path)} has the mark {mark[:100]!r} as no state has it.")
+        return self.tags[mark][1](node, path)
+
+    def _tuple(self, node: dict[str, Any], path: Place) -> tuple[Any, ...]:
+        items = _want(list, node["$tuple"], path)
+        return tuple(self.unpack(item, (*path, i)) for i, item in enumerate(items))
+
+    def _dict(self, node: dict[str, Any], path: Place) -> dict[str | int, Any]:
+        found: dict[str | int, Any] = {}
+        for pair in _want(list, node["$dict"], path):
+            if not isinstance(pair, list) or len(pair) != 2:
+                raise CheckpointError(f"{_place(path)} has an entry that is no pair of key and value.")
+            key = self.unpack(pair[0], path)
+            if type(key) not in (str, int) or key in found:
+                raise CheckpointError(f"{_place(path)} has a key that is no new string or integer.")
+            found[key] = self.unpack(pair[1], (*path, key))
+        return found
+
+    def _float(self, node: dict[str, Any], path: Place) -> float:
+        text = node["$float"]
+        if not isinstance(text, str) or text not in _FLOATS:
+            raise CheckpointError(f"{_place(path)} is a number that is none of {', '.join(_FLOATS)}.")
+        return _FLOATS[text]
+
+    def _int(self, node: dict[str, Any], path: Place) -> int:
+        text = _want(str, node["$int"], path)
+        if not re.fullmatch(r"-?0x[0-9a-f]+", text, flags=re.ASCII):
+            raise CheckpointError(f"{_place(path)} is a long integer that is not written in hexadecimal.")
+        return int(text, 16)
+
+    def _scalar(self, node: dict[str, Any], path: Place) -> Any:
+        name, text = _want(str, node["$scalar"], path), _want(str, node["bytes"], path)
+        dtype = _SCALARS.get(name)
+        if dtype is None or not re.fullmatch(r"[0-9a-f]*", text, flags=re.ASCII) or len(text) != 2 * dtype.itemsize:
+            raise CheckpointError(f"{_place(path)} is no NumPy scalar of a known dtype.")
+        return np.frombuffer(bytes.fromhex(text), dtype)[0]
+
+    def _array(self, node: dict[str, Any], path: Place) -> Any:
+        tensor = self._take(node["$array"], node, path)
+        if CODES[tensor.dtype] not in _ARRAYS.values():
+            raise CheckpointError(f"{_place(path)} is an array of {tensor.dtype}, which NumPy lacks.")
+        return tensor.numpy()
+
+    def _take(self, name: Any, node: dict[str, Any], path: Place) -> Tensor:
+        tensor = self.tensors.pop(name, None) if isinstance(name, str) else None
+        if tensor is None:
+            raise CheckpointError(f"{_place(path)} names a tensor that is not in the file, or was named before.")
+        dtype, shape = CODES.get(tensor.dtype), list(tensor.shape)
+        if dtype != node["dtype"] or shape != node["shape"]:
+            raise CheckpointError(f"{_place(path)} does not fit its tensor, which is {dtype} {shape}.")
+        return tensor
+
+
+def _want(kind: type, value: Any, path: Place) -> Any:
+    if not isinstance(value, kind):
+        raise CheckpointError(f"{_place(path)} has a {type(value).__name__} where a {kind.__name__} was expected.")
+    return value
+
+
+def _place(path: Place) -> str:
+    return "state" + "".join(f"[{repr(key)[:100]}]" for key in path)

@@ -1,0 +1,124 @@
+"""How much memory is left, and a refusal in words where it does not suffice.
+
+* `available_bytes`: what a process may still take: the machine's free memory and its control groups' limits.
+* `require_memory`: raise a `UserError` with both figures and what to do.
+* `format_bytes`: "1.5 GiB".
+* `keep_freed_memory`: spare the system the pages that every update gives back and takes again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from pathlib import Path
+
+from cartpole_dqn.errors import UserError
+
+__version__ = "0.1.0"
+
+_MMAP_FROM = (-3, 32 * 2**20)
+"""M_MMAP_THRESHOLD: blocks from this many bytes on get pages of their own; 32 MiB is the most that glibc takes."""
+_TRIM_FROM = (-1, 512 * 2**20)
+"""M_TRIM_THRESHOLD: free bytes at the heap's end that may stay."""
+_MEMORY_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+"""Limit and use, by the names of control groups v2 and v1."""
+
+
+def available_bytes(root: Path = Path("/")) -> int | None:
+    """Return the bytes of memory that may still be taken, None where the system does not say (it is not Linux).
+
+    The least of `MemAvailable` in `/proc/meminfo` and of what each control group around this process leaves; pages of
+    files that the system would give up count as free in both.
+    """
+    found = [_mem_available(root), *(_left_in_group(folder) for folder in _groups(root))]
+    return min((bytes_left for bytes_left in found if bytes_left is not None), default=None)
+
+
+def require_memory(needed: int, *, who: str, mend: str, available: int | None = None) -> None:
+    """Raise a `UserError` where `needed` bytes are more than are `available`.
+
+    Args:
+        needed: projected bytes.
+        who: what would take them, as the message's subject: "replay uniform with 50000 slots".
+        mend: what the user can do, a sentence.
+        available: bytes left; by default as `available_bytes` says. Where that does not know, everything passes.
+    """
+    if available is None:
+        available = available_bytes()
+    if available is not None and needed > available:
+        raise UserError(
+            f"{who} would take {format_bytes(needed)} of memory, but {format_bytes(available)} are left. {mend}"
+        )
+
+
+def format_bytes(count: int) -> str:
+    """Return a number of bytes for people.
+
+    >>> format_bytes(38_400), format_bytes(3 * 2**30)
+    ('37.5 KiB', '3.0 GiB')
+    """
+    size = float(count)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep up to 512 MiB of freed memory for the next tensors; return whether it will.
+
+    An update frees the megabytes of its activations and soon asks for them again. glibc by default returns such blocks
+    to the system at once, and every page that it then takes anew costs a fault: with the tutorial's network at a batch
+    of 128 more time than the arithmetic. Only glibc knows these settings; elsewhere nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return all(mallopt(*setting) == 1 for setting in (_MMAP_FROM, _TRIM_FROM))
+
+
+def _mem_available(root: Path) -> int | None:
+    for line in _read(root / "proc/meminfo").splitlines():
+        name, _, rest = line.partition(":")
+        if name == "MemAvailable":
+            return int(rest.split()[0]) * 1024
+    return None
+
+
+def _groups(root: Path) -> list[Path]:
+    """Return the folders of the control groups that this process is in, with those around them."""
+    mount = root / "sys/fs/cgroup"
+    folders = []
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        controllers, _, path = line.partition(":")[2].partition(":")
+        if controllers == "" or "memory" in controllers.split(","):
+            top = mount / "memory" if controllers else mount
+            inner = top / path.lstrip("/")
+            # A container may see its own group at the mount's top, whatever path the host gave it: look there too.
+            folders += [inner, *(folder for folder in inner.parents if folder.is_relative_to(top))]
+    return folders
+
+
+def _left_in_group(folder: Path) -> int | None:
+    for limit_name, use_name in _MEMORY_FILES:
+        limit, use = _read(folder / limit_name).strip(), _read(folder / use_name).strip()
+        if limit.isdigit() and use.isdigit():
+            return max(0, int(limit) - int(use) + _reclaimable(folder))
+    return None
+
+
+def _reclaimable(folder: Path) -> int:
+    figures = dict(line.split() for line in _read(folder / "memory.stat").splitlines() if len(line.split()) == 2)
+    # Under v1 a group's own figures leave its children out; those with "total_" include them.
+    return int(figures.get("total_inactive_file", figures.get("inactive_file", 0)))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

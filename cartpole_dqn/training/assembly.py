@@ -1,0 +1,486 @@
+"""The composition root: configuration and registry in, a run ready to start out.
+
+* `resolve_config`: preset, file, flags and `--set` -> a complete `RunConfig`.
+* `assemble`: a configuration -> `Assembly`, the runner with everything it needs.
+* `make_policy`: a configuration -> an untrained policy that weights can be loaded into.
+* `make_builder`, `builtin_builder`: what `Context.build` calls.
+* `make_collector`: a configuration -> what steps its environments. `builtin_collection`: a small one, for tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import torch
+from gymnasium import spaces
+
+from cartpole_dqn.config.presets import Preset, choose_preset, parse_preset
+from cartpole_dqn.config.schema import (
+    RunConfig,
+    Table,
+    complete,
+    default_layer,
+    merge_layers,
+    parse_set,
+    read_toml,
+    require_sections,
+    to_toml,
+)
+from cartpole_dqn.contracts.collector import Collector, CollectorContext
+from cartpole_dqn.contracts.events import Checkpoint, Evaluation, Observer, ObserverContext
+from cartpole_dqn.contracts.options import changed, check_options, describe_options
+from cartpole_dqn.contracts.parts import Agent, Build, Context, Policy, State
+from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
+from cartpole_dqn.envs.factory import EnvFactory, complete_observation, frame_stack
+from cartpole_dqn.envs.guard import Guard
+from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError
+from cartpole_dqn.plugin.host import PluginHost, load_plugins
+from cartpole_dqn.plugin.registry import Registry
+from cartpole_dqn.runs.checkpoint import taking_over, write_state
+from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memory
+from cartpole_dqn.training.evaluator import Evaluator
+from cartpole_dqn.training.runner import Hooks, Runner, Schedule
+from cartpole_dqn.training.watchers import ObserverGroup
+
+DEFAULT_ENV = "CartPole-v1"
+DEFAULT_OBS = "pixels"
+
+
+# Configuration --------------------------------------------------------------------------------------------------------
+
+
+def resolve_config(
+    host: PluginHost,
+    *,
+    preset: str | None = None,
+    config_file: Path | None = None,
+    flags: Table | None = None,
+    sets: Sequence[str] = (),
+    observers: Sequence[str] = (),
+) -> tuple[RunConfig, list[str]]:
+    """Lay defaults, preset, file, flags and `--set` over each other; `observers` join those already there.
+
+    Returns:
+        The complete configuration, and sentences for the user (options that were dropped).
+
+    Raises:
+        UserError: anything in it that does not hold together.
+    """
+    flags = _normalised(flags or {})
+    from_file = _normalised(read_toml(config_file)) if config_file is not None else {}
+    require_sections(from_file, str(config_file))
+    # What `presets show` prints may come back as a file: these two describe a preset, not a run.
+    from_file = {key: value for key, value in from_file.items() if key not in ("summary", "applies")}
+    chosen = _choose(host.registry, preset, from_file, flags)
+    options_of = functools.partial(options_of_component, host.registry)
+    below = [default_layer(), _without_budget(chosen.table, from_file, flags), _without_budget(from_file, flags), flags]
+    merged, notes = merge_layers(below, options_of)
+    # A set key may rename a part, so it is a layer like the others; list entries are changed in place.
+    watching = merged.get("observer", [])
+    present = [entry.get("name") for entry in watching]
+    watching = [*watching, *({"name": name} for name in dict.fromkeys(observers) if name not in present)]
+    top: Table = {"observation": merged.get("observation", []), "observer": watching}
+    for text in sets:
+        parse_set(text, top)
+    merged, more = merge_layers([_without_budget(merged, top), _normalised(top)], options_of)
+    config = complete(merged, options_of)
+    filled = complete_observation(config.observation, host.registry)
+    return changed(config, observation=filled), notes + more
+
+
+def presets_of(registry: Registry) -> list[Preset]:
+    """Return every registered preset, by name."""
+    return [parse_preset(name, registry.load("preset", name)) for name in registry.names("preset")]
+
+
+def options_of_component(registry: Registry, kind: str, name: str) -> type:
+    """Return the options class of a component. Raises `UserError` where it is unknown or declares none."""
+    cls = registry.load(kind, name)
+    found = getattr(cls, "Options", None)
+    if not isinstance(found, type):
+        raise UserError(f"{kind} '{name}' ({cls!r}) declares no options class: it needs an attribute Options.")
+    return found
+
+
+def _normalised(table: Table) -> Table:
+    """`state` is another name for `native`."""
+    return {**table, "obs": "native"} if table.get("obs") == "state" else table
+
+
+def _choose(registry: Registry, name: str | None, from_file: Table, flags: Table) -> Preset:
+    wanted = name or from_file.get("preset")
+    obs = flags.get("obs", from_file.get("obs"))
+    if wanted:
+        preset = parse_preset(wanted, registry.load("preset", wanted))
+        own = preset.table.get("obs", "native")
+        if obs not in (None, own) and "observation" not in from_file:
+            raise ConfigError(f"preset '{wanted}' observes {own}, not {obs}: leave out --obs or --preset.")
+        return preset
+    env_id = (flags.get("env") or {}).get("id") or (from_file.get("env") or {}).get("id") or DEFAULT_ENV
+    return choose_preset(presets_of(registry), env_id, obs or DEFAULT_OBS)
+
+
+def _without_budget(table: Table, *above: Table) -> Table:
+    """Drop the budget from a lower layer where a higher one gives its own: steps replace episodes, and vice versa."""
+    if any("steps" in layer or "episodes" in layer for layer in above):
+        return {key: value for key, value in table.items() if key not in ("steps", "episodes")}
+    return table
+
+
+# Parts ----------------------------------------------------------------------------------------------------------------
+
+
+def make_builder(host: PluginHost) -> Build:
+    """Return what `Context.build` calls: the registered class, its options checked, its modules seeded."""
+
+    def build(kind: str, table: Mapping[str, Any], context: Context) -> Any:
+        name = str(table.get("name"))
+        cls = host.registry.load(kind, name)
+        given = {key: value for key, value in table.items() if key != "name"}
+        chosen: Any = check_options(options_of_component(host.registry, kind, name), given, where=f"{kind} '{name}'")
+        context = dataclasses.replace(context, builder=build)
+        with seeded_torch(context.seeds.integer("init")), _blaming(host, kind, name):
+            return cls(chosen, context)
+
+    return build
+
+
+def builtin_builder() -> Build:
+    """Return a builder that knows the built-in components alone, for tests of agents."""
+    return make_builder(load_plugins(allowed=()))
+
+
+def make_agent(config: RunConfig, host: PluginHost, observation_space: Any, action_space: Any) -> Agent:
+    """Return the configured agent, untrained.
+
+    Raises:
+        UserError: its parts do not fit the spaces.
+    """
+    if not isinstance(observation_space, spaces.Box) or not isinstance(action_space, spaces.Discrete):
+        raise UnsuitableEnvError(f"an agent needs Box observations and Discrete actions, got {observation_space}.")
+    context = Context(
+        observation_space=observation_space,
+        action_space=action_space,
+        num_envs=config.env.num_envs,
+        device=choose_device(config.device),
+        seeds=SeedTree(config.seed).child("agent"),
+        frame_stack=frame_stack(config.observation, host.registry, observation_space),
+    )
+    # Asked before: each replay looks at what is left, and what one only reserves still looks free to the next.
+    available = available_bytes()
+    agent: Agent = make_builder(host)("agent", config.agent, context)
+    require_memory(
+        agent.nbytes,
+        who=f"agent {config.agent['name']}, with all its replays,",
+        mend="Set smaller capacities, or make observations smaller (uint8, fewer pixels).",
+        available=available,
+    )
+    return agent
+
+
+def make_collector(
+    config: RunConfig,
+    host: PluginHost,
+    factory: EnvFactory,
+    *,
+    clock: Callable[[], float],
+    warn: Callable[[str], None],
+) -> Collector:
+    """Return the configured collector, which may have opened environments or processes: close it.
+
+    Raises:
+        UserError: the agent needs lockstep and this collector has none, or it does not fit the configuration.
+    """
+    name, agent = config.collector["name"], config.agent["name"]
+    cls = host.registry.load("collector", name)
+    if getattr(host.registry.load("agent", agent), "needs_lockstep", False) and not getattr(cls, "lockstep", False):
+        raise UserError(
+            f"agent {agent} must choose every action itself, and collector {name} lets copies of its policy act: use "
+            f"--collector lockstep, or another agent."
+        )
+    given = {key: value for key, value in config.collector.items() if key != "name"}
+    chosen: Any = check_options(options_of_component(host.registry, "collector", name), given, where="collector")
+    context = CollectorContext(
+        config=to_toml(config),
+        num_envs=config.env.num_envs,
+        make_env=factory.make,
+        make_envs=factory.make_vector,
+        seed=config.seed,
+        clock=clock,
+        warn=warn,
+    )
+    with _blaming(host, "collector", name):
+        collector: Collector = cls(chosen, context)
+    return collector
+
+
+def builtin_collection(
+    num_envs: int = 2, seed: int = 0, warn: Callable[[str], None] = lambda text: None
+) -> tuple[CollectorContext, Agent]:
+    """Return what a collector is told, and an agent to collect for, for tests of collectors: built-in parts alone.
+
+    CartPole from its four numbers, episodes of at most 40 steps; updates of a few transitions by a small network.
+    """
+    host = load_plugins(allowed=())
+    flags: Table = {
+        "obs": "native",
+        "seed": seed,
+        "env": {"num_envs": num_envs, "time_limit": 40},
+        "agent": {
+            "learning_starts": 50,
+            "batch_size": 8,
+            "train_every": 4,
+            "network": {"hidden": [8]},
+            "replay": {"capacity": 2_000},
+        },
+    }
+    config, _ = resolve_config(host, preset="state", flags=flags)
+    factory = EnvFactory(config, host.registry)
+    env = factory.make()
+    env.close()
+    context = CollectorContext(
+        config=to_toml(config),
+        num_envs=num_envs,
+        make_env=factory.make,
+        make_envs=factory.make_vector,
+        seed=seed,
+        clock=time.monotonic,
+        warn=warn,
+    )
+    return context, make_agent(config, host, env.observation_space, env.action_space)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that `--device` names. Raises `UserError` where it is not there."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no CUDA device on this machine; use --device cpu or auto.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def make_policy(config: RunConfig, host: PluginHost, *, agent_state: State | None = None) -> tuple[Policy, EnvFactory]:
+    """Return a policy of the configured agent and the factory of its environments.
+
+    Args:
+        config: complete.
+        host: the loaded plugins.
+        agent_state: what the agent's `state_dict` returned; without it the policy is untrained.
+
+    Raises:
+        CheckpointError: the state does not fit.
+    """
+    torch.set_num_threads(config.threads)
+    keep_freed_memory()
+    host.register_environments()
+    factory = EnvFactory(config, host.registry)
+    env = factory.make(evaluating=True)
+    env.close()
+    small = _with_small_replays(config, host.registry)
+    agent = make_agent(small, host, env.observation_space, env.action_space)
+    if agent_state is not None:
+        with taking_over("the checkpoint"):
+            agent.load_state_dict(agent_state)
+    return agent.policy(), factory
+
+
+def _with_small_replays(config: RunConfig, registry: Registry) -> RunConfig:
+    """A policy needs no memory: shrink every replay of the agent."""
+    agent = dict(config.agent)
+    for info in describe_options(options_of_component(registry, "agent", agent["name"])):
+        if info.part == "replay" and "capacity" in agent.get(info.name, {}):
+            agent[info.name] = {**agent[info.name], "capacity": 1_000}
+    return changed(config, agent=agent)
+
+
+@contextlib.contextmanager
+def _blaming(host: PluginHost, kind: str, name: str) -> Iterator[None]:
+    """Name the distribution of a part that raises while it is built."""
+    try:
+        yield
+    except CartpoleDqnError:
+        raise
+    except Exception as error:
+        component = host.registry.component(kind, name)
+        raise UserError(
+            f"{kind} '{name}' of {component.distribution} {component.version} could not be built: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+# A run ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A run ready to start."""
+
+    runner: Runner
+    evaluator: Evaluator
+    config: RunConfig
+    agent: Agent
+    collector: Collector
+
+    def close(self) -> None:
+        """Close what the run opened."""
+        self.evaluator.close()
+
+
+def assemble(
+    config: RunConfig,
+    host: PluginHost,
+    *,
+    folder: RunFolder | None,
+    console: Any,
+    clock: Callable[[], float],
+    plain: bool = False,
+    extra_observers: Sequence[tuple[str, Observer]] = (),
+) -> Assembly:
+    """Build collector, agent, observers and runner.
+
+    Args:
+        config: complete.
+        host: the loaded plugins.
+        folder: where the run is kept; None keeps nothing.
+        console: a `rich.console.Console` for the display and warnings.
+        clock: seconds, monotonic.
+        plain: lines instead of a live display.
+        extra_observers: (name, observer) pairs made elsewhere.
+    """
+    torch.set_num_threads(config.threads)
+    keep_freed_memory()
+    host.register_environments()
+    factory = EnvFactory(config, host.registry)
+    warn = functools.partial(console.print, style="yellow", markup=False)
+    collector = make_collector(config, host, factory, clock=clock, warn=warn)
+    try:
+        agent = make_agent(config, host, collector.observation_space, collector.action_space)
+        where = None if folder is None else str(folder.path)
+        context = ObserverContext(folder=where, console=console, clock=clock, plain=plain)
+        observers = ObserverGroup([*make_observers(config, host, context), *extra_observers], warn=warn)
+    except BaseException:
+        collector.close(at_once=True)
+        raise
+    made = itertools.count()
+    evaluator = Evaluator(
+        lambda: Guard(factory.make(evaluating=True), next(made)),
+        seed=config.seed,
+        clock=clock,
+        should_stop=lambda: bool(runner.stop_reason),
+        told=functools.partial(observers.tell, "evaluating"),
+    )
+    runner = Runner(
+        agent=agent,
+        collector=collector,
+        schedule=Schedule(
+            steps=config.steps,
+            episodes=config.episodes,
+            evaluate_every=config.evaluation.every,
+            save_every_steps=config.checkpoint.every_steps,
+            save_every_seconds=config.checkpoint.every_seconds,
+            solved_at=solved_at(config),
+            stop_when_solved=config.evaluation.until_solved,
+            confirmations=config.evaluation.confirmations,
+        ),
+        hooks=_hooks(config, evaluator, folder, clock, used_components(config, host.registry)),
+        observers=observers,
+        clock=clock,
+        num_envs=config.env.num_envs,
+        name=f"{config.agent['name']} on {config.env.id}, {config.obs}",
+        folder=where,
+    )
+    return Assembly(runner, evaluator, config, agent, collector)
+
+
+def solved_at(config: RunConfig) -> float | None:
+    """Return the mean return that counts as solved, None where neither configuration nor environment says.
+
+    Raises:
+        ConfigError: nobody says, and the run is to stop there.
+    """
+    if config.evaluation.solved_at is not None:
+        return config.evaluation.solved_at
+    threshold = gymnasium.spec(config.env.id.split(":")[-1]).reward_threshold
+    if threshold is None and config.evaluation.until_solved:
+        raise ConfigError(
+            f"{config.env.id} has no threshold of its own: say what counts as solved with "
+            f"--set evaluation.solved_at=RETURN."
+        )
+    return None if threshold is None else float(threshold)
+
+
+def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext) -> list[tuple[str, Observer]]:
+    """Return the configured observers; those that need a folder are left out where there is none."""
+    made: list[tuple[str, Observer]] = []
+    for i, table in enumerate(config.observer):
+        name = table["name"]
+        cls = host.registry.load("observer", name)
+        if getattr(cls, "needs_folder", False) and context.folder is None:
+            continue
+        given = {key: value for key, value in table.items() if key != "name"}
+        chosen: Any = check_options(
+            options_of_component(host.registry, "observer", name), given, where=f"observer[{i}]"
+        )
+        with _blaming(host, "observer", name):
+            component = host.registry.component("observer", name)
+            owner = "" if component.distribution == "cartpole-dqn" else f" of {component.distribution}"
+            made.append((f"{name}{owner}", cls(chosen, context)))
+    return made
+
+
+def used_components(config: RunConfig, registry: Registry) -> dict[str, str]:
+    """Return each component that a configuration names, with the distribution and version that it comes from."""
+    # Wrappers named "module:Class" are nobody's component.
+    used = [("wrapper", str(entry["wrapper"])) for entry in config.observation if ":" not in entry["wrapper"]]
+    used += [("observer", str(entry["name"])) for entry in config.observer]
+
+    def walk(kind: str, table: Mapping[str, Any]) -> None:
+        used.append((kind, str(table["name"])))
+        for info in describe_options(options_of_component(registry, kind, str(table["name"]))):
+            if info.part:
+                walk(info.part, table[info.name])
+
+    walk("agent", config.agent)
+    walk("collector", config.collector)
+    found = [registry.component(kind, name) for kind, name in dict.fromkeys(used)]
+    return {f"{c.kind}/{c.name}": f"{c.distribution} {c.version}" for c in found}
+
+
+def _hooks(
+    config: RunConfig,
+    evaluator: Evaluator,
+    folder: RunFolder | None,
+    clock: Callable[[], float],
+    components: Mapping[str, str],
+) -> Hooks:
+    def evaluate(policy: Policy, step: int) -> Evaluation | None:
+        # The step names the series: a resumed run plays the same episodes as one that was never interrupted.
+        return evaluator.play(policy, episodes=config.evaluation.episodes, stream=Stream.SELECT, series=step, step=step)
+
+    def confirm(policy: Policy, step: int) -> Evaluation | None:
+        episodes = config.evaluation.confirm_episodes
+        return evaluator.play(policy, episodes=episodes, stream=Stream.CONFIRM, series=step, step=step)
+
+    if folder is None:
+        return Hooks(evaluate=evaluate, confirm=confirm)
+    meta = {"env": config.env.id, "obs": config.obs, "components": dict(components)}
+
+    def keep_best(policy: Policy, evaluation: Evaluation) -> None:
+        figures = {"step": evaluation.step, "mean": evaluation.mean, "episodes": len(evaluation.returns)}
+        write_state(folder.best, {"policy": policy.state_dict()}, meta={**meta, **figures})
+
+    def save(state: State, replay: State) -> Checkpoint:
+        began = clock()
+        parts = {"run": state, **({"replay": replay} if config.checkpoint.save_replay else {})}
+        nbytes = write_state(folder.checkpoint, parts, meta={**meta, "step": state["step"]})
+        return Checkpoint(state["step"], str(folder.checkpoint), nbytes, clock() - began)
+
+    return Hooks(evaluate=evaluate, confirm=confirm, keep_best=keep_best, save=save)

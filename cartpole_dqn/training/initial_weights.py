@@ -1,0 +1,189 @@
+"""The weights of another run that a run starts from, in place of random ones.
+
+* `find_initial_weights`: what a configuration's `[init]` names -> the same named completely, and the weights.
+* `InitialWeights`: what an agent is given, kept in the new run's folder as `init/`.
+
+What passes from run to run is the state of a policy (`Policy.state_dict`); what an agent makes of it is its own affair
+(`Agent.start_from`). The new run keeps a copy, so that it can begin anew, and be repeated, when the other is gone.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from cartpole_dqn.config.schema import RunConfig, complete, read_toml
+from cartpole_dqn.contracts.options import changed, describe_options
+from cartpole_dqn.contracts.parts import Agent, State
+from cartpole_dqn.envs.factory import EnvFactory
+from cartpole_dqn.errors import ConfigError, RunFolderError
+from cartpole_dqn.plugin.host import PluginHost
+from cartpole_dqn.runs.catalogue import find_run
+from cartpole_dqn.runs.checkpoint import has_state, pack, read_state, taking_over, write_state
+from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.runs.tensors import new_checksum
+from cartpole_dqn.training import assembly
+from cartpole_dqn.training.models import load_policy
+
+FOLDER = "init"
+"""Where a run's folder keeps the weights that it started from."""
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """The weights of a run's policy, and where they come from."""
+
+    run: str
+    """The name of that run's folder."""
+    which: Literal["best", "last"]
+    step: int
+    """Environment steps that they were trained for."""
+    origin: Mapping[str, Any]
+    """What they fit: the agent, its networks, observations and actions."""
+    policy: State
+
+    @property
+    def checksum(self) -> str:
+        """A checksum of the weights."""
+        tree, tensors = pack(self.policy)
+        digest = new_checksum()
+        digest.update(json.dumps(tree, sort_keys=True).encode())
+        for name in sorted(tensors):
+            digest.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()[:32]
+
+    @property
+    def label(self) -> str:
+        """The weights in words."""
+        return f"the weights of {self.run} ({self.which}, trained for {self.step:,} steps)"
+
+    def give(self, agent: Agent) -> None:
+        """Let `agent` start from them. Raises `UserError` where it cannot."""
+        with taking_over(f"the {self.which} model of {self.run}"):
+            agent.start_from(self.policy)
+
+    def keep(self, folder: RunFolder) -> None:
+        """Write a copy into a run's folder. Raises `RunError`."""
+        meta = {"run": self.run, "which": self.which, "step": self.step, "origin": dict(self.origin)}
+        write_state(folder.path / FOLDER, {"policy": self.policy}, meta=meta)
+
+    @classmethod
+    def kept(cls, folder: Path) -> InitialWeights:
+        """Return the copy in a run's folder. Raises `CheckpointError`."""
+        meta, parts = read_state(folder / FOLDER, parts=["policy"])
+        with taking_over(folder / FOLDER):
+            return cls(str(meta["run"]), meta["which"], int(meta["step"]), dict(meta["origin"]), parts["policy"])
+
+
+def find_initial_weights(
+    config: RunConfig, host: PluginHost, *, beside: Path | None = None
+) -> tuple[RunConfig, InitialWeights | None]:
+    """Return the configuration with its `[init]` complete, and the weights that it names; None where it names none.
+
+    Args:
+        config: complete; its `init.run` is a folder, a name under `runs/` or the beginning of one, or "latest".
+        host: the loaded plugins.
+        beside: the folder in which the configuration was found. Where that is a run's own, with the very weights that
+            the configuration names, they are taken from there.
+
+    Raises:
+        ConfigError: there is no such run, its model is not the one that the configuration names, or the agent, its
+            networks, observations or actions differ.
+        CheckpointError: its files are damaged.
+    """
+    if not config.init.run:
+        return config, None
+    weights = _kept_beside(config, beside) or _of_run(config, host)
+    if config.init.weights not in ("", weights.checksum):
+        raise ConfigError(
+            f"init: expected the weights of {config.init.run} ({config.init.which}, step {config.init.step:,}, "
+            f"checksum {config.init.weights}), and that run now has others (step {weights.step:,}, checksum "
+            f"{weights.checksum}). To start from these, say so: --init-from {config.init.run}"
+        )
+    _require_fit(weights, _origin(config, host))
+    named = changed(config.init, run=weights.run, which=weights.which, step=weights.step, weights=weights.checksum)
+    return changed(config, init=named), weights
+
+
+def _kept_beside(config: RunConfig, beside: Path | None) -> InitialWeights | None:
+    if beside is None or not config.init.weights or not has_state(beside / FOLDER):
+        return None
+    weights = InitialWeights.kept(beside)
+    return weights if weights.checksum == config.init.weights else None
+
+
+def _of_run(config: RunConfig, host: PluginHost) -> InitialWeights:
+    try:
+        folder = find_run(config.init.run)
+        theirs = _config_of(folder, host)
+        # A run that was never evaluated has no best model.
+        which = config.init.which if has_state(folder.best) else "last"
+        policy, _, step = load_policy(folder, theirs, host, which)
+    except RunFolderError as error:
+        raise ConfigError(f"init.run: {error} Name the folder of the run with --init-from.") from None
+    return InitialWeights(folder.path.resolve().name, which, step, _origin(theirs, host), policy.state_dict())
+
+
+def _config_of(folder: RunFolder, host: PluginHost) -> RunConfig:
+    host.expect(folder.plugins())
+    return complete(read_toml(folder.config), functools.partial(assembly.options_of_component, host.registry))
+
+
+def _origin(config: RunConfig, host: PluginHost) -> dict[str, Any]:
+    """Return what weights of a configuration's agent fit, as plain data."""
+    host.register_environments()
+    env = EnvFactory(config, host.registry).make(evaluating=True)
+    env.close()
+    seen, actions = env.observation_space, env.action_space
+    assert isinstance(seen, spaces.Box)
+    assert isinstance(actions, spaces.Discrete)
+    text = f"{seen.dtype} {list(seen.shape)}"
+    if np.issubdtype(seen.dtype, np.integer):  # networks divide integers by their bound
+        text += f" from {seen.low.min()} to {seen.high.max()}"
+    options = describe_options(assembly.options_of_component(host.registry, "agent", config.agent["name"]))
+    networks = {info.name: config.agent[info.name] for info in options if info.part == "network"}
+    return {
+        "agent": config.agent["name"],
+        "observations": text,
+        "actions": int(actions.n),
+        **{f"agent.{key}": value for key, value in _flat(networks).items()},
+    }
+
+
+def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        inner = _flat(value) if isinstance(value, Mapping) else None
+        flat.update({key: value} if inner is None else {f"{key}.{below}": it for below, it in inner.items()})
+    return flat
+
+
+def _require_fit(weights: InitialWeights, ours: Mapping[str, Any]) -> None:
+    theirs = weights.origin
+    differing = [key for key in dict.fromkeys([*theirs, *ours]) if theirs.get(key) != ours.get(key)]
+    # Parts of other names have other options: that is no news.
+    above = {key.removesuffix("name") for key in differing if key.endswith(".name")}
+    told = [key for key in differing if key.endswith(".name") or not _is_below(key, above)]
+    told = ["agent"] if "agent" in differing else told
+    if told:
+        words = (f"{key} is {_text(theirs.get(key))} there and {_text(ours.get(key))} here" for key in told)
+        raise ConfigError(
+            f"the model of {weights.run} does not fit this run: {', '.join(words)}. To begin with the settings of that "
+            f"run, add --config with its config.toml."
+        )
+
+
+def _is_below(key: str, places: Collection[str]) -> bool:
+    return any(key.startswith(place) for place in places)
+
+
+def _text(value: Any) -> str:
+    return "nothing" if value is None else str(value)

@@ -1,0 +1,213 @@
+"""`Rollout`: lanes of a run played anywhere, by a copy of the agent's policy: what a collector's processes run.
+
+It is made of the run's configuration as text, so that it can be built in whatever process: plugins are loaded there,
+environments made, and a policy that takes the weights which are sent to it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from cartpole_dqn.config.schema import complete, parse_toml
+from cartpole_dqn.contracts.collector import Ending, Fragment
+from cartpole_dqn.contracts.options import changed
+from cartpole_dqn.contracts.parts import Obs, State, Transition
+from cartpole_dqn.contracts.seeding import SeedTree, derive
+from cartpole_dqn.envs.factory import frame_stack
+from cartpole_dqn.envs.guard import EnvError
+from cartpole_dqn.envs.lanes import Lanes
+from cartpole_dqn.errors import ConfigError
+from cartpole_dqn.plugin.host import load_plugins
+from cartpole_dqn.training.assembly import make_policy, options_of_component
+
+
+class Rollout:
+    """Plays some lanes of a run, epsilon-greedily, and finds the first priority of each step.
+
+    The priority is the absolute n-step TD error by the policy's own values (Horgan et al. 2018, section 3):
+    abs(r_1 + gamma r_2 + ... + gamma^n max_a Q(s_n, a) - Q(s_0, a_0)), each value as it was when its observation was
+    acted upon. A step is handed over once n more were made, or its episode has ended; gamma and n are the agent's.
+    Where a policy tells no values there are no priorities.
+
+    Every choice comes from (the run's seed, the lane, `incarnation`): which lanes are played together does not matter.
+
+    Args:
+        config: the run's complete configuration as TOML; its device and `env.vector` are not taken over.
+        lanes: the numbers of consecutive lanes of the run, one or more.
+        incarnation: how often these lanes were begun before, by those that are lost: no episode is played twice.
+
+    Raises:
+        UserError: the configuration names something that is not here, or nothing can be made of it.
+    """
+
+    def __init__(self, config: str, lanes: Sequence[int], *, incarnation: int = 0) -> None:
+        first = min(lanes, default=0)
+        if list(lanes) != list(range(first, first + len(lanes))) or not lanes:
+            raise ConfigError(f"a rollout plays consecutive lanes, one or more, got {list(lanes)}.")
+        host = load_plugins()
+        options_of = functools.partial(options_of_component, host.registry)
+        whole = complete(parse_toml(config, "the configuration"), options_of)
+        here = changed(whole.env, num_envs=len(lanes), vector="sync", step_timeout=0.0)
+        self._policy, factory = make_policy(changed(whole, device="cpu", env=here), host)
+        self._envs = factory.make_vector()
+        self._lanes = Lanes(self._envs, seed=derive(whole.seed, "rollout", incarnation), first=first)
+        self._first = first
+        seeds = [SeedTree(whole.seed, ("rollout", str(lane), str(incarnation))) for lane in lanes]
+        self._generators = [tree.numpy("explore") for tree in seeds]
+        space = self.observation_space
+        assert isinstance(space, spaces.Box)  # as agents need it
+        self._frame_stack = frame_stack(whole.observation, host.registry, space)
+        n_step, gamma = int(whole.agent.get("n_step", 1)), float(whole.agent.get("gamma", 0.99))
+        self._tails = [_Tail(n_step, gamma) for _ in lanes]
+        self._endings: list[list[Ending]] = [[] for _ in lanes]
+        self._began = False
+
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        """What one lane observes."""
+        return self._envs.single_observation_space
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        """What one lane can do."""
+        return self._envs.single_action_space
+
+    def load(self, policy: State) -> None:
+        """Act by these weights from now on: what `policy().state_dict()` of the run's agent returned, on the CPU."""
+        self._policy.load_state_dict(policy)
+
+    def collect(self, steps: int, epsilons: Sequence[float]) -> list[Fragment]:
+        """Make `steps` steps in every lane, and hand over those that are complete: a fragment for each lane with any.
+
+        Args:
+            steps: of each lane, 1 or more.
+            epsilons: each lane's chance of a random action.
+
+        Raises:
+            EnvError: an environment broke its contract; `env` is its lane's number.
+        """
+        try:
+            if not self._began:
+                self._lanes.start()
+                self._policy.reset(np.ones(len(self._lanes), dtype=np.bool_))
+                self._began = True
+            for _ in range(steps):
+                self._step(epsilons)
+        except EnvError as fault:
+            fault.env += self._first
+            raise
+        return list(self._handed_over())
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._envs.close()
+
+    def _step(self, epsilons: Sequence[float]) -> None:
+        obs, mask = self._lanes.obs, self._lanes.mask
+        q = self._values(obs, mask)
+        greedy = self._policy.act(obs, mask) if q is None else q.argmax(1)
+        actions = np.array(
+            [
+                self._random_action(lane, mask) if generator.random() < epsilons[lane] else greedy[lane]
+                for lane, generator in enumerate(self._generators)
+            ],
+            dtype=np.int64,
+        )
+        if q is not None:
+            for tail, value in zip(self._tails, q.max(1).tolist(), strict=True):
+                tail.reach(value)
+        transitions, endings = self._lanes.step(actions)
+        for lane, (tail, step) in enumerate(zip(self._tails, transitions, strict=True)):
+            tail.add(step._replace(env=self._first + lane), None if q is None else float(q[lane, step.action]))
+        if endings:
+            self._end(transitions, endings)
+
+    def _end(self, transitions: Sequence[Transition], endings: Sequence[Ending]) -> None:
+        ended = [ending.env for ending in endings]
+        if any(not ending.terminated for ending in endings):
+            last = self._values(self._lanes.obs, self._lanes.mask)
+        else:
+            last = None
+        for ending in endings:
+            lane = ending.env
+            value = 0.0 if last is None or ending.terminated else float(last[lane].max())
+            self._tails[lane].end(value)
+            self._endings[lane].append(
+                Ending(
+                    self._first + lane, ending.seed, ending.episode_return, ending.length, terminated=ending.terminated
+                )
+            )
+        self._lanes.begin(ended)
+        which = np.zeros(len(self._lanes), dtype=np.bool_)
+        which[ended] = True
+        self._policy.reset(which)
+
+    def _values(self, obs: Obs, mask: NDArray[np.bool_] | None) -> NDArray[np.float32] | None:
+        """[E, A], -inf where forbidden; None where the policy tells none."""
+        q = self._policy.q_values(obs)
+        return q if q is None or mask is None else np.where(mask, q, -np.inf).astype(np.float32)
+
+    def _random_action(self, lane: int, mask: NDArray[np.bool_] | None) -> int:
+        generator = self._generators[lane]
+        if mask is None:
+            return int(generator.integers(int(self.action_space.n)))  # type: ignore[attr-defined]
+        return int(generator.choice(np.flatnonzero(mask[lane])))
+
+    def _handed_over(self) -> Iterable[Fragment]:
+        for lane, tail in enumerate(self._tails):
+            steps, endings = tail.take(), self._endings[lane]
+            self._endings[lane] = []
+            if steps:
+                yield Fragment.pack(self._first + lane, steps, endings, self._frame_stack)
+
+
+@dataclass
+class _Tail:
+    """The steps of a lane that were not handed over yet. Those in front are complete: their priority is known.
+
+    `reach` is told the value of each observation before it is acted upon, `add` the step, `end` the value of the
+    observation that the episode ended in (0 where it terminated).
+    """
+
+    n_step: int
+    gamma: float
+    steps: list[Transition] = field(default_factory=list)
+    chosen: list[float] = field(default_factory=list)
+    """What the action of each step was worth."""
+    complete: int = 0
+
+    def reach(self, value: float) -> None:
+        if len(self.steps) - self.complete == self.n_step:
+            self._complete(value)
+
+    def add(self, step: Transition, chosen: float | None) -> None:
+        self.steps.append(step)
+        self.chosen.append(0.0 if chosen is None else chosen)
+        if chosen is None:
+            self.complete = len(self.steps)
+
+    def end(self, value: float) -> None:
+        while self.complete < len(self.steps):
+            self._complete(value)
+
+    def take(self) -> list[Transition]:
+        taken, self.steps = self.steps[: self.complete], self.steps[self.complete :]
+        self.chosen = self.chosen[self.complete :]
+        self.complete = 0
+        return taken
+
+    def _complete(self, value: float) -> None:
+        """Find the priority of the first step that has none; `value` is that of the observation after the last."""
+        at = self.complete
+        rewards = [step.reward for step in self.steps[at:]]
+        n = len(rewards)
+        total = sum(self.gamma**k * reward for k, reward in enumerate(rewards)) + self.gamma**n * value
+        self.steps[at] = self.steps[at]._replace(priority=abs(total - self.chosen[at]))
+        self.complete += 1

@@ -1,0 +1,435 @@
+"""The loop over environment steps.
+
+`Runner` lets a collector bring steps and the agent observe and learn, tells observers, and calls what it was given to
+evaluate, to keep the best model and to save. It knows interfaces and events only: no plugin host, no display, no files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from cartpole_dqn.contracts.collector import Collector, Ending
+from cartpole_dqn.contracts.events import Checkpoint, Episode, Evaluation, Progress, RunEnded, RunFailed, RunStarted
+from cartpole_dqn.contracts.parts import Agent, Policy, State
+from cartpole_dqn.envs.guard import EnvTimeoutError
+from cartpole_dqn.errors import RunError
+from cartpole_dqn.runs.state_tree import bytes_of, find_not_finite
+from cartpole_dqn.system import require_memory
+from cartpole_dqn.training.watchers import ObserverGroup, said_by
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """When a run ends and what happens on the way; steps are environment steps over all lanes, 0 means never."""
+
+    steps: int | None = None
+    episodes: int | None = None
+    evaluate_every: int = 0
+    save_every_steps: int = 0
+    save_every_seconds: float = 0.0
+    solved_at: float | None = None
+    """The mean return that counts as solved, first in an evaluation and then in its confirmation."""
+    stop_when_solved: bool = False
+    """Otherwise the run goes on, and confirms at most `confirmations` models."""
+    confirmations: int = 0
+
+
+@dataclass(kw_only=True)
+class Hooks:
+    """What the runner calls; each may be missing."""
+
+    evaluate: Callable[[Policy, int], Evaluation | None] | None = None
+    """(policy, step) -> figures, or None if it was broken off."""
+    confirm: Callable[[Policy, int], Evaluation | None] | None = None
+    """Likewise, on episodes that selecting never saw."""
+    keep_best: Callable[[Policy, Evaluation], None] | None = None
+    save: Callable[[State, State], Checkpoint] | None = None
+    """(state, replay state) -> where it was written."""
+
+
+class Runner:
+    """Lets an agent learn from what a collector brings until the schedule's end, a stop request or an exception.
+
+    Args:
+        agent: acts, observes, learns.
+        collector: steps the environments.
+        schedule: when the run ends, and when it is evaluated and saved.
+        hooks: what evaluates, keeps the best model and saves.
+        observers: who is told.
+        clock: seconds, monotonic.
+        num_envs: lanes, for observers.
+        name: what is trained on what, for observers.
+        folder: where the run is kept, for observers.
+    """
+
+    def __init__(
+        self,
+        *,
+        agent: Agent,
+        collector: Collector,
+        schedule: Schedule,
+        hooks: Hooks,
+        observers: ObserverGroup,
+        clock: Clock,
+        num_envs: int = 1,
+        name: str = "",
+        folder: str | None = None,
+    ) -> None:
+        self._agent = agent
+        self._collector = collector
+        self._schedule = schedule
+        self._hooks = hooks
+        self._observers = observers
+        self._clock = clock
+        self._num_envs = num_envs
+        self._name = name
+        self._folder = folder
+        self._step = 0
+        self._episode = 0
+        self._collected = num_envs  # steps of the last collection
+        self._figures: Mapping[str, float | str] = {}
+        self._metrics: dict[str, float] = {}
+        self._evaluated_at = -1
+        self._best: Evaluation | None = None
+        self._confirmed: float | None = None  # the best model's mean in its confirmation, once it has one
+        self._solved_step: int | None = None
+        self._confirmations = 0
+        self._challenged = -math.inf  # the highest mean in an evaluation that was then put to the test
+        self._seconds = {"training": 0.0, "evaluation": 0.0, "checkpoint": 0.0}
+        self._saved_at = (-1, 0.0)  # step, and seconds of training
+        self._resumed = False
+        self._stop_reason = ""
+
+    @property
+    def step(self) -> int:
+        """Environment steps so far, over all lanes."""
+        return self._step
+
+    @property
+    def stop_reason(self) -> str:
+        """Why the run was asked to end; "" while it was not."""
+        return self._stop_reason
+
+    def request_stop(self, reason: str) -> None:
+        """End the run in order after the step under way, which gets a bound. May be called from a signal handler."""
+        self._stop_reason = self._stop_reason or reason
+        self._collector.hurry()
+
+    def run(self) -> RunEnded:
+        """Run to the end.
+
+        Raises:
+            RunError: the agent or an environment failed; observers were told, and the last checkpoint stands.
+        """
+        self._observers.tell("run_started", self._started())
+        try:
+            ended = self._run()
+        except BaseException as error:
+            self._observers.tell("run_failed", RunFailed(self._step, error))
+            self._close_collector(at_once=not isinstance(error, Exception))
+            if not isinstance(error, Exception):
+                raise
+            raise self._as_run_error(error) from error
+        self._close_collector()
+        self._observers.tell("run_ended", ended)
+        return ended
+
+    def state_dict(self) -> State:
+        """The run's state without what replays store. Taking it changes nothing."""
+        return {
+            "step": self._step,
+            "collected": self._collected,
+            "episode": self._episode,
+            "metrics": dict(self._metrics),
+            "evaluated_at": self._evaluated_at,
+            "best": None if self._best is None else _evaluation_state(self._best),
+            "confirmed": self._confirmed,
+            "solved_step": self._solved_step,
+            "confirmations": self._confirmations,
+            "challenged": self._challenged,
+            "seconds": dict(self._seconds),
+            "lanes": self._collector.state_dict(),
+            "agent": self._agent.state_dict(),
+            "observers": self._observers.state_dict(),
+        }
+
+    def load_state_dict(self, state: State, replay: State | None) -> list[int]:
+        """Go on from a saved state.
+
+        Args:
+            state: what `state_dict` returned.
+            replay: what the agent's `replay_state_dict` returned; None where it was not kept.
+
+        Returns:
+            The lanes whose episode could not be restored.
+        """
+        try:
+            return self._load(state, replay)
+        except BaseException:
+            self._close_collector(at_once=True)
+            raise
+
+    def _load(self, state: State, replay: State | None) -> list[int]:
+        self._step = int(state["step"])
+        self._collected = int(state.get("collected", self._num_envs))
+        self._episode = int(state["episode"])
+        self._metrics = {str(k): float(v) for k, v in state["metrics"].items()}
+        self._evaluated_at = int(state["evaluated_at"])
+        best = state["best"]
+        self._best = None if best is None else Evaluation(**best)
+        self._confirmed = None if state["confirmed"] is None else float(state["confirmed"])
+        self._solved_step = None if state["solved_step"] is None else int(state["solved_step"])
+        self._confirmations = int(state["confirmations"])
+        self._challenged = float(state["challenged"])
+        self._seconds = {k: float(v) for k, v in state["seconds"].items()}
+        self._saved_at = (self._step, self._seconds["training"])
+        self._agent.load_state_dict(state["agent"])
+        if replay is not None:
+            require_memory(
+                bytes_of(replay),
+                who="the saved replay, which is copied into the agent's,",
+                mend="Close other programs, or resume on a machine with more memory.",
+            )
+            self._agent.load_replay_state_dict(replay)
+        lost = self._collector.load_state_dict(state["lanes"])
+        for env in lost:
+            self._agent.break_lane(env)
+        self._observers.load_state_dict(state["observers"])
+        self._resumed = True
+        return lost
+
+    # The loop ---------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> RunEnded:
+        try:
+            if not self._resumed:
+                self._collector.start()
+            self._loop()
+        except EnvTimeoutError as silence:
+            if not self._stop_reason:
+                raise
+            # Asked to end, and the step under way does not: half a step is nothing that a checkpoint could hold.
+            self._observers.warn(f"{silence} {self._said_of_checkpoint()}")
+            return self._ended()
+        return self._finish()
+
+    def _loop(self) -> None:
+        if self._resumed and self._evaluated_at != self._step and self._crossed(self._schedule.evaluate_every):
+            # The stop that ended the run before broke this evaluation off.
+            self._evaluate()
+        while not self._stop_reason and not self._done():
+            began = self._clock()
+            endings = self._advance()
+            self._seconds["training"] += self._clock() - began
+            progress = self._progress()
+            self._observers.tell("updated", progress)
+            for ending in endings:
+                self._tell_ending(ending, progress)
+            if endings:
+                began = self._clock()
+                self._collector.begin([ending.env for ending in endings])
+                self._seconds["training"] += self._clock() - began
+            if self._crossed(self._schedule.evaluate_every):
+                self._evaluate()
+            if self._save_is_due():
+                self._save()
+
+    def _advance(self) -> Sequence[Ending]:
+        collected = self._collector.collect(self._agent)
+        self._collected = len(collected.transitions)
+        self._figures = collected.figures
+        for env in collected.broken:
+            self._agent.break_lane(env)
+        if not collected.transitions:
+            return ()
+        self._agent.observe(collected.transitions)
+        figures = self._agent.learn()
+        if figures is not None:
+            self._metrics = dict(figures)
+            for name, value in figures.items():
+                if name.endswith("loss") and not math.isfinite(value):
+                    raise RunError(f"the agent's {name} became {value}.")
+        self._step += self._collected
+        return collected.endings
+
+    def _finish(self) -> RunEnded:
+        evaluates = not self._stop_reason and bool(self._schedule.evaluate_every) and self._evaluated_at != self._step
+        if evaluates:
+            self._evaluate()
+        # What the last step's checkpoint holds, if it has one, is the state before this evaluation.
+        if evaluates or self._saved_at[0] != self._step:
+            self._save()
+        return self._ended()
+
+    def _ended(self) -> RunEnded:
+        return RunEnded(
+            reason=self._stop_reason or "done",
+            progress=self._progress(),
+            best=self._best,
+            evaluation_seconds=self._seconds["evaluation"],
+            checkpoint_seconds=self._seconds["checkpoint"],
+            folder=self._folder,
+            solved_step=self._solved_step,
+        )
+
+    def _evaluate(self) -> None:
+        if self._hooks.evaluate is None:
+            return
+        policy = self._agent.policy()
+        evaluation = self._played(self._hooks.evaluate, policy)
+        if evaluation is None:
+            return
+        higher = self._best is None or evaluation.mean > self._best.mean
+        confirmation = None
+        if self._is_promising(evaluation, higher):
+            confirmation = self._confirm(policy)
+            if confirmation is None:
+                return
+            self._confirmations += 1
+            self._challenged = max(self._challenged, evaluation.mean)
+        self._evaluated_at = self._step
+        solved = confirmation is not None and confirmation.mean >= (self._schedule.solved_at or 0.0)
+        # A confirmed model gives way to one that is confirmed to be better, and to no other.
+        if confirmation is not None and solved:
+            better = self._confirmed is None or confirmation.mean > self._confirmed
+        else:
+            better = higher and self._confirmed is None
+        if better:
+            evaluation = replace(evaluation, best=True)
+            self._best = evaluation
+            if self._hooks.keep_best is not None:
+                _require_finite("policy", policy.state_dict())
+                self._hooks.keep_best(policy, evaluation)
+        self._observers.tell("evaluated", evaluation)
+        if confirmation is None:
+            return
+        self._observers.tell("evaluated", replace(confirmation, best=solved and better))
+        if solved:
+            self._solved_step = self._solved_step or self._step
+            self._confirmed = max(confirmation.mean, self._confirmed or 0.0)
+            if self._schedule.stop_when_solved:
+                self.request_stop("solved")
+
+    def _is_promising(self, evaluation: Evaluation, higher: bool) -> bool:
+        """Whether a model is worth the many episodes of a confirmation."""
+        schedule = self._schedule
+        if self._hooks.confirm is None or schedule.solved_at is None or evaluation.mean < schedule.solved_at:
+            return False
+        if not schedule.stop_when_solved and self._confirmations >= schedule.confirmations:
+            return False
+        return self._confirmed is None or (higher and evaluation.mean > self._challenged)
+
+    def _confirm(self, policy: Policy) -> Evaluation | None:
+        assert self._hooks.confirm is not None
+        return self._played(self._hooks.confirm, policy)
+
+    def _played(self, play: Callable[[Policy, int], Evaluation | None], policy: Policy) -> Evaluation | None:
+        began = self._clock()
+        try:
+            evaluation = play(policy, self._step)
+        except Exception as error:
+            raise RunError(f"in an evaluation: {said_by(error)}").with_traceback(error.__traceback__) from error
+        self._seconds["evaluation"] += self._clock() - began
+        return evaluation
+
+    def _save(self) -> None:
+        if self._hooks.save is None:
+            return
+        began = self._clock()
+        state = self.state_dict()
+        _require_finite("agent", state["agent"])
+        checkpoint = self._hooks.save(state, self._agent.replay_state_dict())
+        self._seconds["checkpoint"] += self._clock() - began
+        self._saved_at = (self._step, self._seconds["training"])
+        self._observers.tell("checkpoint_written", checkpoint)
+
+    def _save_is_due(self) -> bool:
+        if self._saved_at[0] == self._step:
+            return False
+        seconds = self._schedule.save_every_seconds
+        by_time = seconds > 0 and self._seconds["training"] - self._saved_at[1] >= seconds
+        return by_time or self._crossed(self._schedule.save_every_steps)
+
+    def _crossed(self, every: int) -> bool:
+        """Whether the last collection reached a multiple of `every`."""
+        return every > 0 and self._step // every > (self._step - self._collected) // every
+
+    def _done(self) -> bool:
+        steps, episodes = self._schedule.steps, self._schedule.episodes
+        return (steps is not None and self._step >= steps) or (episodes is not None and self._episode >= episodes)
+
+    # Ends -------------------------------------------------------------------------------------------------------------
+
+    def _as_run_error(self, error: Exception) -> RunError:
+        text = said_by(error).rstrip(".")
+        return RunError(f"the run failed at step {self._step}: {text}. {self._said_of_checkpoint()}".rstrip())
+
+    def _said_of_checkpoint(self) -> str:
+        if self._hooks.save is None:
+            return ""
+        step = self._saved_at[0]
+        return "No checkpoint was written yet." if step < 0 else f"The last checkpoint is of step {step}."
+
+    def _close_collector(self, *, at_once: bool = False) -> None:
+        try:
+            self._collector.close(at_once=at_once)
+        except Exception as error:
+            self._observers.warn(f"the environments could not be closed: {said_by(error)}")
+
+    # Events -----------------------------------------------------------------------------------------------------------
+
+    def _started(self) -> RunStarted:
+        return RunStarted(
+            name=self._name,
+            folder=self._folder,
+            steps=self._schedule.steps,
+            episodes=self._schedule.episodes,
+            step=self._step,
+            episode=self._episode,
+            num_envs=self._num_envs,
+            replay_bytes=self._agent.nbytes,
+        )
+
+    def _progress(self) -> Progress:
+        status = self._agent.status()
+        status = {**status, **self._figures} if self._figures else status
+        return Progress(self._step, self._episode, self._seconds["training"], self._metrics, status)
+
+    def _tell_ending(self, ending: Ending, progress: Progress) -> None:
+        self._episode += 1
+        episode = Episode(
+            episode=self._episode,
+            step=self._step,
+            env=ending.env,
+            seed=ending.seed,
+            episode_return=ending.episode_return,
+            length=ending.length,
+            terminated=ending.terminated,
+            progress=replace(progress, episode=self._episode),
+        )
+        self._observers.tell("episode_ended", episode)
+
+
+def _evaluation_state(evaluation: Evaluation) -> State:
+    return {
+        "step": evaluation.step,
+        "returns": evaluation.returns,
+        "lengths": evaluation.lengths,
+        "stream": evaluation.stream,
+        "seconds": evaluation.seconds,
+        "best": evaluation.best,
+    }
+
+
+def _require_finite(what: str, state: State) -> None:
+    """Refuse to put weights over the last sound ones that could never be loaded again."""
+    place = find_not_finite(state)
+    if place is not None:
+        raise RunError(
+            f"the {what}'s {place} holds numbers that are not finite, so it was not saved: the learning rate may be "
+            f"too high."
+        )

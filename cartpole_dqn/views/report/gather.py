@@ -1,0 +1,273 @@
+"""A run on one page that needs nothing else: no network, no script, no file beside it.
+
+* `write_report`: a run's folder -> an HTML file.
+* `check_report`: whether a name's ending is a page's.
+
+What a run lacks, or what fails, is said on the page in a sentence; the rest is there all the same. How it looks is in
+`views.report_page`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cartpole_dqn.config.schema import RunConfig
+from cartpole_dqn.contracts.options import to_table
+from cartpole_dqn.envs.factory import EnvFactory
+from cartpole_dqn.errors import RunFolderError, UserError
+from cartpole_dqn.files import open_regular, reason, replace_file
+from cartpole_dqn.observers.display.panel import describe_evaluating
+from cartpole_dqn.plugin.host import PluginHost
+from cartpole_dqn.runs.checkpoint import has_state
+from cartpole_dqn.runs.folder import RunFolder, describe_environment
+from cartpole_dqn.runs.history import read_metrics
+from cartpole_dqn.runs.listing import read_settings, run_title, summarise_run
+from cartpole_dqn.training import assembly
+from cartpole_dqn.training.models import Which, evaluate_run
+from cartpole_dqn.training.watchers import said_by
+from cartpole_dqn.views.curves import draw_curves
+from cartpole_dqn.views.names import number_names
+from cartpole_dqn.views.preview import preview_stages
+from cartpole_dqn.views.record import record_run
+from cartpole_dqn.views.report.content import Curves, Difference, Play, Report
+from cartpole_dqn.views.report.page import report_page
+
+MOST_ANIMATION_BYTES = 3_000_000
+_LONGEST_PLAY = 300
+"""Steps of the animation, unless fewer fill its bytes."""
+_SHORTEST_PLAY = 20
+_LARGEST_SVG = 700_000
+_LARGEST_ENVIRONMENT = 1 << 20
+_SUFFIXES = (".html", ".htm")
+
+
+@dataclass(frozen=True)
+class _Wishes:
+    episodes: int
+    seed: int
+    last: bool
+    animation: bool
+    told: Callable[[str], None]
+
+
+def write_report(
+    folder: RunFolder,
+    config: RunConfig | None,
+    host: PluginHost,
+    out: Path,
+    *,
+    now: float,
+    episodes: int = 100,
+    seed: int = 0,
+    last: bool = False,
+    animation: bool = True,
+    problem: str = "",
+    told: Callable[[str], None] = lambda doing: None,
+) -> Report:
+    """Write a run's page into `out`, which is there whole or not at all; return what stands on it.
+
+    Args:
+        folder: the run's folder.
+        config: its configuration; None where it cannot be used here, and `problem` says why. Nothing is played then.
+        host: the loaded plugins.
+        out: a name ending in .html.
+        now: seconds since the epoch.
+        episodes: greedy episodes of the model on report seeds, as `evaluate` plays them; 0 for none.
+        seed: which report seeds, for these and for the animation.
+        last: whether the last model plays; else the best, where one was kept.
+        animation: whether the model is shown at play.
+        problem: what is wrong with the configuration.
+        told: called with what is being done.
+
+    Raises:
+        UserError: `out` has another ending or cannot be written, or the folder is too broken to say anything of it.
+    """
+    check_report(out)
+    report = _gather(folder, config, host, _Wishes(episodes, seed, last, animation, told), now, problem)
+    try:
+        replace_file(out, report_page(report).encode())
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {reason(error)}.") from None
+    return report
+
+
+def check_report(out: Path) -> None:
+    """Raise a `UserError` where a name's ending is no page's."""
+    if out.suffix.lower() not in _SUFFIXES:
+        raise UserError(f"{out}: expected a page's name, ending in .html.")
+
+
+def _gather(
+    folder: RunFolder, config: RunConfig | None, host: PluginHost, wishes: _Wishes, now: float, problem: str
+) -> Report:
+    summary = summarise_run(folder.path)
+    if summary.state == "broken":
+        raise RunFolderError(summary.problem or f"{folder.path} is not the folder of a run.")
+    settings = read_settings(folder.path)
+    found = _Found(folder)
+    if problem:
+        found.missing.append(f"The configuration cannot be used here: {problem}")
+    with found.or_say("The curves, evaluations and episodes"):
+        found.facts["history"] = history = read_metrics(folder.path)
+        wishes.told("drawing the curves")
+        found.facts["curves"] = _curves(history)
+    environment = _environment(folder)
+    if not environment:
+        found.missing.append("What it was made with: environment.json is missing or damaged.")
+    if config is not None:
+        _set_up(found, config, host)
+        wishes.told("looking at what the agent sees")
+        _look(found, config, host)
+        _play(found, config, host, wishes)
+    return Report(
+        name=folder.path.resolve().name,
+        place=_place(folder.path),
+        title=run_title(settings),
+        summary=summary,
+        settings=settings,
+        config_text=folder.config.read_text(encoding="utf-8", errors="replace"),
+        environment=environment,
+        missing=tuple(found.missing),
+        now=now,
+        seed=wishes.seed,
+        **found.facts,
+    )
+
+
+@dataclass
+class _Found:
+    """What is known so far, and what is missing."""
+
+    folder: RunFolder
+    facts: dict[str, Any] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def or_say(self, what: str) -> Iterator[None]:
+        """Inside the block, say that `what` is missing where something fails: an environment may, in any way."""
+        try:
+            yield
+        except Exception as error:
+            said = said_by(error).splitlines()[0] if str(error) else said_by(error)
+            # A page is passed on: where its folder lay on this machine is nobody's business.
+            self.missing.append(f"{what}: {said.replace(str(self.folder.path), self.folder.path.resolve().name)}")
+
+
+def _set_up(found: _Found, config: RunConfig, host: PluginHost) -> None:
+    """Add what of the configuration is the run's own, and which component came from where."""
+    with found.or_say("What differs from the preset"):
+        preset, _ = assembly.resolve_config(
+            host,
+            preset=config.preset or None,
+            flags={} if config.preset else {"env": {"id": config.env.id}, "obs": config.obs},
+        )
+        here, there = (dict(flat(to_table(table))) for table in (config, preset))
+        keys = [key for key in dict.fromkeys([*here, *there]) if key != "preset" and here.get(key) != there.get(key)]
+        found.facts["differences"] = tuple(Difference(key, here.get(key), there.get(key)) for key in keys)
+    with found.or_say("Which parts it used"):
+        found.facts["components"] = assembly.used_components(config, host.registry)
+        device = str(assembly.choose_device("auto" if config.device == "cuda" else config.device))
+        described = describe_environment(plugins=host.describe(), threads=config.threads, device=device)
+        found.facts["changed"] = tuple(found.folder.differences(described))
+    with found.or_say("What counts as solved"):
+        found.facts["solved_at"] = assembly.solved_at(config)
+
+
+def _look(found: _Found, config: RunConfig, host: PluginHost) -> None:
+    with found.or_say("What the agent sees"):
+        host.register_environments()
+        factory = EnvFactory(config, host.registry)
+        found.facts["stages"] = tuple(preview_stages(factory.base, factory.stages, seed=0))
+        env = factory.make()
+        found.facts["names"] = number_names(env)
+        env.close()
+
+
+def _play(found: _Found, config: RunConfig, host: PluginHost, wishes: _Wishes) -> None:
+    """Add the model's evaluation on report seeds, and its animation."""
+    folder = found.folder
+    if not has_state(folder.best) and not has_state(folder.checkpoint):
+        if wishes.episodes or wishes.animation:
+            found.missing.append("Its evaluation and animation: it holds no model yet, neither best/ nor checkpoint/.")
+        return
+    which: Which = "best" if has_state(folder.best) and not wishes.last else "last"
+    found.facts["which"] = which
+    if wishes.episodes:
+        with found.or_say("Its evaluation on report seeds"):
+            found.facts["evaluation"] = evaluate_run(
+                folder,
+                config,
+                host,
+                episodes=wishes.episodes,
+                seed=wishes.seed,
+                which=which,
+                told=lambda event: wishes.told(describe_evaluating(event)),
+            )
+    if wishes.animation:
+        with found.or_say("The animation"):
+            wishes.told("recording")
+            found.facts["play"] = _record(folder, config, host, which, wishes)
+
+
+def _record(folder: RunFolder, config: RunConfig, host: PluginHost, which: Which, wishes: _Wishes) -> Play:
+    """Play the first episode of the report seeds, cut off where it would fill more than `MOST_ANIMATION_BYTES`."""
+    steps = _LONGEST_PLAY
+    with tempfile.TemporaryDirectory() as place:
+        out = Path(place) / "play.gif"
+        while True:
+            made = record_run(folder, config, host, out, seed=wishes.seed, which=which, max_steps=steps)
+            if made.nbytes <= MOST_ANIMATION_BYTES or steps <= _SHORTEST_PLAY:
+                break
+            played = min(steps, made.lengths[0])
+            steps = max(_SHORTEST_PLAY, int(0.9 * played * MOST_ANIMATION_BYTES / made.nbytes))
+        return Play(out.read_bytes(), made.lengths[0], made.returns[0], cut=made.lengths[0] == steps)
+
+
+def _curves(history: Any) -> Curves:
+    """Draw the curves for both kinds of page: sharp at any size, unless there are so many episodes that it is large."""
+    with tempfile.TemporaryDirectory() as place:
+        drawn = []
+        for suffix in (".svg", ".png"):
+            paths = [Path(place) / f"{style}{suffix}" for style in ("light", "dark")]
+            draw_curves(history, paths[0], title=" ", style="light")
+            draw_curves(history, paths[1], title=" ", style="dark")
+            drawn = [path.read_bytes() for path in paths]
+            if max(map(len, drawn)) <= _LARGEST_SVG:
+                break
+        return Curves(drawn[0], drawn[1], "image/svg+xml" if suffix == ".svg" else "image/png")
+
+
+def flat(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value of a configuration under its dotted key; a wrapper's under its place in the list."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{above}{key}.")
+        elif isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
+            for i, entry in enumerate(value):
+                yield from flat(entry, f"{above}{key}.{i}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _place(path: Path) -> str:
+    """Return how commands name the folder: from here where it is below, else by its name alone."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return path.resolve().name
+
+
+def _environment(folder: RunFolder) -> dict[str, Any]:
+    """Return what `environment.json` says; nothing where it is missing or damaged."""
+    try:
+        with open_regular(folder.environment) as file:
+            found = json.loads(file.read(_LARGEST_ENVIRONMENT))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

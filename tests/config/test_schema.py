@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cartpole_dqn.config.schema import (
+    RunConfig,
+    complete,
+    default_layer,
+    fill_part,
+    merge_layers,
+    parse_set,
+    parse_toml,
+    read_toml,
+    to_toml,
+    with_step_timeout,
+)
+from cartpole_dqn.contracts.options import Part, option, options_class, part
+from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnknownComponentError
+
+
+@options_class
+class AgentOptions:
+    gamma: float = option(default=0.9, ge=0, le=1, effect="discount")
+    replay: Part = part("replay", "ring", capacity=10)
+
+
+@options_class
+class OtherAgentOptions:
+    gamma: float = option(default=0.5, ge=0, le=1, effect="discount")
+    first: Part = part("replay", "ring")
+    second: Part = part("replay", "tree")
+
+
+@options_class
+class RingOptions:
+    capacity: int = option(default=100, ge=1, effect="slots")
+    unique: bool = option(default=False, effect="no transition twice")
+
+
+@options_class
+class TreeOptions:
+    capacity: int = option(default=200, ge=1, effect="slots")
+    alpha: float = option(default=0.6, ge=0, effect="how much priorities count")
+
+
+@options_class
+class NoOptions:
+    pass
+
+
+KNOWN: dict[tuple[str, str], type] = {
+    ("agent", "dqn"): AgentOptions,
+    ("agent", "other"): OtherAgentOptions,
+    ("replay", "ring"): RingOptions,
+    ("replay", "tree"): TreeOptions,
+    ("collector", "lockstep"): NoOptions,
+    ("observer", "display"): NoOptions,
+    ("observer", "metrics"): NoOptions,
+}
+
+
+def options_of(kind: str, name: str) -> type:
+    if (kind, name) not in KNOWN:
+        raise UnknownComponentError(f"unknown {kind} '{name}'.")
+    return KNOWN[kind, name]
+
+
+def merged(*layers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    return merge_layers([default_layer(), *layers], options_of)
+
+
+def test_higher_layers_win_and_sections_merge() -> None:
+    table, notes = merged(
+        {"steps": 10, "env": {"id": "A-v0", "num_envs": 2}, "observation": [{"wrapper": "x"}]},
+        {"env": {"num_envs": 3}, "observation": []},
+    )
+    assert table["env"] == {
+        "id": "A-v0", "num_envs": 3, "time_limit": "env", "vector": "sync", "step_timeout": 0.0, "kwargs": {}
+    }  # fmt: skip
+    assert table["observation"] == []
+    assert notes == []
+
+
+def test_renaming_a_part_keeps_what_the_new_part_declares() -> None:
+    table, notes = merged(
+        {"agent": {"name": "dqn", "replay": {"name": "ring", "capacity": 7, "unique": True}}},
+        {"agent": {"replay": {"name": "tree"}}},
+    )
+    assert table["agent"]["replay"] == {"name": "tree", "capacity": 7}
+    assert notes == ["agent.replay is now 'tree', which does not take the former unique: dropped."]
+
+
+def test_renaming_the_agent_keeps_what_fits() -> None:
+    table, notes = merged(
+        {"agent": {"name": "dqn", "gamma": 0.7, "replay": {"name": "ring"}}}, {"agent": {"name": "other"}}
+    )
+    assert table["agent"] == {"name": "other", "gamma": 0.7}
+    assert notes == ["agent is now 'other', which does not take the former replay: dropped."]
+
+
+def test_completing_fills_every_default_of_every_part() -> None:
+    config = complete(merged({"steps": 5, "agent": {"name": "other", "second": {"name": "ring"}}})[0], options_of)
+    assert config.agent == {
+        "name": "other",
+        "gamma": 0.5,
+        "first": {"name": "ring", "capacity": 100, "unique": False},
+        "second": {"name": "ring", "capacity": 100, "unique": False},
+    }
+
+
+def test_completing_what_is_complete_changes_nothing() -> None:
+    config = complete(merged({"steps": 5})[0], options_of)
+    again = complete(merge_layers([default_layer(), parse_toml(to_toml(config), "x")], options_of)[0], options_of)
+    assert again == config
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({}, "a run needs an end"),
+        ({"steps": 0}, "steps: expected"),
+        ({"steps": "many"}, "steps: expected"),
+        ({"steps": 5, "sedd": 1}, "unknown option sedd. Did you mean 'seed'?"),
+        ({"steps": 5, "env": {"idd": "x"}}, "unknown option env.idd. Did you mean 'id'?"),
+        ({"steps": 5, "env": {"time_limit": 0}}, "env.time_limit"),
+        ({"steps": 5, "env": {"step_timeout": 5}}, 'env.step_timeout: expected env.vector = "async"'),
+        ({"steps": 5, "env": {"step_timeout": -1, "vector": "async"}}, "env.step_timeout: expected"),
+        ({"steps": 5, "env": {"step_timeout": True, "vector": "async"}}, "env.step_timeout: expected"),
+        ({"steps": 5, "agent": {"gama": 0.5}}, "unknown option agent.gama. Did you mean 'gamma'?"),
+        ({"steps": 5, "agent": {"capacity": 5}}, "Did you mean 'agent.replay.capacity'?"),
+        ({"steps": 5, "agent": {"replay": {"capacity": 0}}}, "agent.replay.capacity: expected"),
+        ({"steps": 5, "agent": {"replay": {"name": "rign"}}}, "unknown replay 'rign'"),
+        ({"steps": 5, "agent": {"replay": "ring"}}, "agent.replay: expected a table with a name"),
+        ({"steps": 5, "agent": {"replay": {"name": 3}}}, "agent.replay.name: expected the name of a replay"),
+        ({"steps": 5, "agent": "dqn"}, "agent: expected a table"),
+        ({"steps": 5, "observer": [{"nam": "display"}]}, "observer[0].name"),
+        ({"steps": 5, "device": "gpu"}, "device: expected 'auto', 'cpu' or 'cuda'"),
+        ({"steps": 5, "seed": -1}, "seed: expected"),
+    ],
+)
+def test_what_does_not_hold_together_gets_a_sentence(table: dict[str, Any], words: str) -> None:
+    with pytest.raises(CartpoleDqnError) as caught:
+        complete(merged(table)[0], options_of)
+    assert words in str(caught.value)
+
+
+def test_the_bound_of_a_step_can_be_changed_where_there_are_processes() -> None:
+    config = complete(merged({"steps": 5, "env": {"vector": "async", "step_timeout": 3}})[0], options_of)
+    assert config.env.step_timeout == 3.0
+    assert with_step_timeout(config, 7.5).env.step_timeout == 7.5
+    assert with_step_timeout(config, 0.0) == complete(merged({"steps": 5, "env": {"vector": "async"}})[0], options_of)
+    for seconds in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match=r"step_timeout"):
+            with_step_timeout(config, seconds)
+    together = complete(merged({"steps": 5})[0], options_of)
+    assert with_step_timeout(together, 0.0) == together
+    with pytest.raises(ConfigError, match="a step in the run's own process cannot be stopped"):
+        with_step_timeout(together, 3.0)
+
+
+def test_set_changes_tables_lists_and_strings() -> None:
+    table: dict[str, Any] = {"observation": [{"wrapper": "render"}, {"wrapper": "resize", "height": 4}]}
+    for text in (
+        "agent.replay.capacity=50",
+        "agent.optimiser.lr = 1e-3",
+        "obs=native",
+        "observation.resize.height=60",
+        "observation.0.rows=[1, 2]",
+        "env.kwargs.map_name=4x4",
+    ):
+        parse_set(text, table)
+    assert table == {
+        "agent": {"replay": {"capacity": 50}, "optimiser": {"lr": 1e-3}},
+        "obs": "native",
+        "observation": [{"wrapper": "render", "rows": [1, 2]}, {"wrapper": "resize", "height": 60}],
+        "env": {"kwargs": {"map_name": "4x4"}},
+    }
+
+
+@pytest.mark.parametrize("text", ["seed", "=3", "observation.9.x=1", "observation.nothing.x=1", "seed.x=1"])
+def test_bad_sets_get_a_sentence(text: str) -> None:
+    with pytest.raises(ConfigError, match="--set"):
+        parse_set(text, {"observation": [{"wrapper": "render"}], "seed": 3})
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_toml_or_refused_in_words(text: str) -> None:
+    with contextlib.suppress(CartpoleDqnError):
+        complete(merge_layers([default_layer(), parse_toml(text, "f.toml")], options_of)[0], options_of)
+
+
+def test_unreadable_files_get_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_toml(tmp_path / "missing.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        read_toml(tmp_path / "binary.toml")
+    (tmp_path / "torn.toml").write_text("a = [1,")
+    with pytest.raises(ConfigError, match=r"torn\.toml is not valid TOML"):
+        read_toml(tmp_path / "torn.toml")
+
+
+def test_fill_part_keeps_given_values() -> None:
+    filled = fill_part("agent", {"name": "dqn", "gamma": 0.1}, options_of, where="agent")
+    assert filled["gamma"] == 0.1
+    assert filled["replay"] == {"name": "ring", "capacity": 10, "unique": False}
+
+
+def test_defaults_are_a_valid_layer() -> None:
+    assert RunConfig() is not None
+    assert default_layer()["agent"] == {"name": "dqn"}

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cartpole_dqn.contracts.seeding import (
+    SeedTree,
+    Stream,
+    derive,
+    episode_seed,
+    generator_state,
+    restore_generator,
+    seeded_torch,
+)
+
+
+def test_paths_are_told_apart() -> None:
+    paths = [(), ("a",), ("a", "b"), ("ab",), (1,), ("1",), ("a", 1), ("a/str:b",)]
+    assert len({derive(0, *path) for path in paths}) == len(paths)
+    assert derive(0, "a") != derive(1, "a")
+
+
+def test_values_never_change() -> None:
+    """A run must mean the same with the next version: these numbers are part of the contract."""
+    assert derive(0, "a") == 6050640092585098156
+    assert episode_seed(Stream.REPORT, 0, 0, 0) == 1745688350
+
+
+@given(st.sampled_from(Stream), st.integers(0, 2**40), st.integers(0, 1000), st.integers(0, 10**6))
+def test_streams_never_meet(stream: Stream, seed: int, env: int, episode: int) -> None:
+    value = episode_seed(stream, seed, env, episode)
+    assert 0 <= value < 2**31
+    assert value >> 29 == int(stream)
+
+
+def test_generators_continue_from_their_state() -> None:
+    tree = SeedTree(3).child("part")
+    numpy_generator, torch_generator = tree.numpy("x"), tree.torch("x")
+    numpy_generator.random(5)
+    torch.rand(5, generator=torch_generator)
+    states = generator_state(numpy_generator), generator_state(torch_generator)
+    expected = numpy_generator.random(4), torch.rand(4, generator=torch_generator)
+    other_numpy, other_torch = SeedTree(9).numpy("y"), SeedTree(9).torch("y")
+    restore_generator(other_numpy, states[0])
+    restore_generator(other_torch, states[1])
+    assert np.array_equal(other_numpy.random(4), expected[0])
+    assert torch.equal(torch.rand(4, generator=other_torch), expected[1])
+
+
+def test_seeded_torch_leaves_global_state_alone() -> None:
+    before = torch.random.get_rng_state()
+    with seeded_torch(5):
+        first = torch.nn.Linear(3, 2).weight.detach().clone()
+    with seeded_torch(5):
+        second = torch.nn.Linear(3, 2).weight.detach().clone()
+    assert torch.equal(first, second)
+    assert torch.equal(before, torch.random.get_rng_state())

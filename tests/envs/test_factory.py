@@ -1,0 +1,279 @@
+"""From a configuration to environments: ids, wrappers by name and by module, and what cannot be learned here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from cartpole_dqn.config.schema import RunConfig
+from cartpole_dqn.envs.factory import EnvFactory, frame_stack
+from cartpole_dqn.errors import ConfigError, UnsuitableEnvError, UserError
+from cartpole_dqn.plugin.host import load_plugins
+from cartpole_dqn.training.assembly import make_agent, resolve_config, used_components
+
+HOST = load_plugins(allowed=())
+
+
+class Odd(gymnasium.Env[Any, Any]):
+    """An environment of any spaces; it cannot be drawn."""
+
+    def __init__(self, observations: Any = None, actions: Any = None) -> None:
+        self.observation_space = observations or spaces.Box(0, 1, (2,))
+        self.action_space = actions or spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+
+class Continuous(Odd):
+    """One that would offer discrete actions if it was asked to."""
+
+    def __init__(self, continuous: bool = True) -> None:
+        super().__init__(actions=spaces.Box(-1, 1, (2,)) if continuous else spaces.Discrete(4))
+
+
+@pytest.fixture(autouse=True)
+def registered() -> Iterator[None]:
+    before = set(gymnasium.registry)
+    yield
+    for name in set(gymnasium.registry) - before:
+        if name.startswith("tests/"):
+            del gymnasium.registry[name]
+
+
+def resolve(env_id: str, obs: str = "state", sets: list[str] | None = None) -> RunConfig:
+    return resolve_config(HOST, flags={"env": {"id": env_id}, "obs": obs}, sets=sets or [])[0]
+
+
+def make(env_id: str, obs: str = "state", *sets: str) -> gymnasium.Env[Any, Any]:
+    return EnvFactory(resolve(env_id, obs, list(sets)), HOST.registry).make()
+
+
+def refusal(env_id: str, obs: str = "state", *sets: str) -> str:
+    with pytest.raises(UserError) as caught:
+        make(env_id, obs, *sets)
+    return str(caught.value)
+
+
+# What cannot be learned -----------------------------------------------------------------------------------------------
+
+CAMERA = spaces.Box(0, 255, (2, 2), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            {"actions": spaces.Box(-1, 1, (2,))},
+            ["action space Box", "finite number of actions", '"gymnasium.wrappers:DiscretizeAction"'],
+        ),
+        ({"actions": spaces.MultiDiscrete([3, 4, 2])}, ["MultiDiscrete", "Number its 24 combinations"]),
+        ({"actions": spaces.MultiBinary(4)}, ["Number its 16 combinations", '"module:Class"']),
+        ({"actions": spaces.Dict(a=spaces.Discrete(2))}, ["action space Dict", "a few fixed actions"]),
+        (
+            {"observations": spaces.Sequence(spaces.Discrete(3))},
+            ["the observation (Sequence) varies in shape from step to step", "of your own", "--obs pixels"],
+        ),
+        (
+            {"observations": spaces.Graph(spaces.Box(0, 1, (2,)), None)},
+            ["the observation (Graph) varies in shape", "arrays of one shape"],
+        ),
+        ({"observations": spaces.Text(9)}, ["the observation is text"]),
+        (
+            {"observations": spaces.Dict(camera=CAMERA, mission=spaces.Text(9), place=spaces.Discrete(4))},
+            ["`mission` is text", 'filter_keys = ["camera", "place"]', "--obs pixels"],
+        ),
+        ({"observations": spaces.Tuple((CAMERA, spaces.Text(9)))}, ["`1` is text", "of your own"]),
+    ],
+)
+def test_what_cannot_be_learned_gets_a_sentence(arguments: dict[str, Any], words: list[str]) -> None:
+    gymnasium.register("tests/Odd-v0", Odd, kwargs=arguments)
+    text = refusal("tests/Odd-v0")
+    assert text.startswith("tests/Odd-v0 ")
+    for word in words:
+        assert word in text
+
+
+def test_what_the_sentences_advise_works() -> None:
+    gymnasium.register("tests/Odd-v0", Odd, kwargs={"observations": spaces.Dict(camera=CAMERA, mission=spaces.Text(9))})
+    advice = refusal("tests/Odd-v0").split("--set '")[1].split("'")[0]
+    assert make("tests/Odd-v0", "state", advice).observation_space == spaces.Box(0, 255, (4,), np.uint8)
+    entry = '{wrapper = "gymnasium.wrappers:DiscretizeAction", bins = 5}'
+    assert make("Pendulum-v1", "state", f"observation=[{entry}]").action_space == spaces.Discrete(5)
+    gymnasium.register("tests/Continuous-v0", Continuous)
+    advice = refusal("tests/Continuous-v0").split("--set ")[1]
+    assert make("tests/Continuous-v0", "state", advice).action_space == spaces.Discrete(4)
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_what_cannot_be_drawn_gets_a_sentence(accepts: bool) -> None:
+    class Blind(Odd):
+        metadata = {"render_modes": ["ansi"] if accepts else []}  # noqa: RUF012
+
+        def __init__(self, **given: Any) -> None:
+            assert accepts or not given
+            self.render_mode = given.get("render_mode")
+            super().__init__()
+
+    gymnasium.register("tests/Blind-v0", Blind if accepts else Odd)
+    text = refusal("tests/Blind-v0", "pixels")
+    assert "tests/Blind-v0 cannot be seen: it has no render mode rgb_array" in text
+    assert f"its modes: {'ansi' if accepts else 'none'}" in text
+    assert "--obs native" in text
+
+
+# Ids ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "ale_py:ALE/Pong-v5"])
+def test_atari_games_without_their_package_name_the_extra(env_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ale_py", None)
+    text = refusal(env_id, "pixels")
+    assert "ale_py" in text
+    assert "pip install 'cartpole-dqn[atari]'" in text
+
+
+def test_box2d_games_without_their_package_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("gymnasium.envs.box2d")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "Box2D", None)
+    text = refusal("LunarLander-v3")
+    assert "LunarLander-v3 needs a package that is not installed" in text
+    assert "pip install 'cartpole-dqn[box2d]'" in text
+
+
+def test_one_argument_more_keeps_those_of_the_preset() -> None:
+    config = resolve("ALE/Pong-v5", "pixels", ["env.kwargs.difficulty=1"])
+    assert config.env.kwargs == {"frameskip": 1, "difficulty": 1}
+    assert resolve("ALE/Pong-v5", "pixels", ["env.kwargs.frameskip=2"]).env.kwargs == {"frameskip": 2}
+
+
+def test_atari_games_have_presets_of_their_own() -> None:
+    for env_id in ("ALE/Pong-v5", "ale_py:ALE/Breakout-v5"):
+        assert resolve(env_id, "pixels").preset == "atari"
+        assert resolve(env_id, "native").preset == "atari-ram"
+
+
+@pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "ale_py:ALE/Pong-v5"])
+def test_atari_games_from_the_screen(env_id: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """The picture is the maximum of two raw frames, resized, in shades of grey; the action is repeated four times."""
+    pytest.importorskip("ale_py")
+    env = make(env_id, "pixels", "env.kwargs.repeat_action_probability=0.0")
+    assert env.observation_space == spaces.Box(0, 255, (4, 84, 84, 1), np.uint8)
+    env.reset(seed=3)
+    first = np.array(env.unwrapped.ale.getFrameNumber())  # type: ignore[attr-defined]
+    for _ in range(20):
+        obs, *_ = env.step(2)
+    assert env.unwrapped.ale.getFrameNumber() - first == 80  # type: ignore[attr-defined]
+    screen = env.unwrapped.ale.getScreenGrayscale()  # type: ignore[attr-defined]
+    rows = np.arange(84) * 210 // 84
+    far = np.abs(obs[-1, :, :, 0].astype(int) - screen[rows][:, np.arange(84) * 160 // 84].astype(int)) > 40
+    assert far.mean() < 0.05, "the last frame must look like the screen"
+    assert "A.L.E" not in "".join(capfd.readouterr()), "no greetings in the midst of a display"
+    env.close()
+
+
+def test_atari_games_from_memory() -> None:
+    pytest.importorskip("ale_py")
+    assert make("ALE/Pong-v5", "native").observation_space == spaces.Box(0, 255, (128,), np.uint8)
+
+
+# Wrappers by module ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_wrappers.py").write_text(
+        "import gymnasium\n"
+        "class Doubled(gymnasium.ObservationWrapper):\n"
+        "    def __init__(self, env, times=2):\n"
+        "        super().__init__(env)\n"
+        "        self.times = times\n"
+        "    def observation(self, obs):\n"
+        "        return obs * self.times\n"
+        "class Inside:\n"
+        "    doubled = Doubled\n"
+        "def forgets(env):\n"
+        "    env.reset()\n"
+        "def raises(env):\n"
+        "    raise KeyError('camera')\n"
+        "number = 3\n"
+    )
+    (tmp_path / "broken_wrappers.py").write_text("import no_such_package_at_all\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def entry(name: str, **options: Any) -> str:
+    table = ", ".join([f'wrapper = "{name}"', *(f"{key} = {value}" for key, value in options.items())])
+    return f"observation=[{{{table}}}]"
+
+
+@pytest.mark.parametrize("name", ["own_wrappers:Doubled", "own_wrappers:Inside.doubled"])
+def test_a_wrapper_may_be_anybodys(own_module: None, name: str) -> None:
+    config = resolve("CartPole-v1", sets=[entry(name)])
+    assert config.observation == [{"wrapper": name, "times": 2}], "defaults are filled in"
+    assert "wrapper" not in "".join(used_components(config, HOST.registry))
+    env, plain = make("CartPole-v1", "state", entry(name, times=3)), gymnasium.make("CartPole-v1")
+    assert np.array_equal(env.reset(seed=1)[0], 3 * plain.reset(seed=1)[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("own_wrappers:Dubled", "has no attribute 'Dubled'"),
+        ("no_wrappers_here:Doubled", "No module named 'no_wrappers_here'"),
+        ("broken_wrappers:Doubled", "No module named 'no_such_package_at_all'"),
+        ("own_wrappers:", "cannot be loaded"),
+        (":Doubled", "cannot be loaded"),
+        ("own_wrappers:number", "expected a class or a function, got a int"),
+        ("own_wrappers:forgets", "expected it to return a gymnasium.Env, got a NoneType"),
+        ("own_wrappers:raises", "KeyError: 'camera'"),
+        ("gymnasium.wrappers:FilterObservation", "expected a value for filter_keys"),
+    ],
+)
+def test_a_wrapper_by_module_that_does_not_fit_gets_a_sentence(own_module: None, name: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make("CartPole-v1", "state", entry(name))
+    assert words in str(caught.value)
+
+
+def test_an_option_that_a_wrapper_by_module_lacks(own_module: None) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'times'"):
+        make("CartPole-v1", "state", entry("own_wrappers:Doubled", tmes=3))
+
+
+# Frames ---------------------------------------------------------------------------------------------------------------
+
+STACK = '{wrapper = "stack", stack_size = 3}'
+
+
+@pytest.mark.parametrize(
+    ("env_id", "observation", "expected"),
+    [
+        ("CartPole-v1", f"[{STACK}]", 3),
+        ("CartPole-v1", '[{wrapper = "gymnasium.wrappers:FrameStackObservation", stack_size = 4}]', 4),
+        ("CartPole-v1", f'[{STACK}, {{wrapper = "flatten"}}]', 1),
+        ("CartPole-v1", "[]", 1),
+        ("FrozenLake-v1", f"[{STACK}]", 1),
+    ],
+)
+def test_a_stack_is_known_where_its_frames_can_be_shared(env_id: str, observation: str, expected: int) -> None:
+    config = resolve(env_id, sets=[f"observation={observation}", "agent.replay.capacity=100"])
+    env = EnvFactory(config, HOST.registry).make()
+    space: Any = env.observation_space
+    assert frame_stack(config.observation, HOST.registry, space) == expected
+    agent: Any = make_agent(config, HOST, space, env.action_space)
+    assert agent._replay.ring.frame_stack == expected
+
+
+def test_refusals_are_of_their_kind() -> None:
+    with pytest.raises(UnsuitableEnvError):
+        make("Pendulum-v1")

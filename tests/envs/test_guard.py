@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from rich.console import Console
+
+from cartpole_dqn.envs.guard import EnvError, Guard
+from cartpole_dqn.errors import RunError
+from cartpole_dqn.plugin.host import load_plugins
+from cartpole_dqn.training.assembly import assemble, resolve_config
+
+SOUND = (np.zeros(3, np.float32), 1.0, False, False, {})
+NAN, INF = float("nan"), float("inf")
+
+
+class Scripted(gymnasium.Env[Any, Any]):
+    """Returns what it was given, or raises it."""
+
+    def __init__(self, answer: Any = SOUND, first: Any = None, space: spaces.Box | None = None) -> None:
+        self.observation_space = space or spaces.Box(-1, 1, (3,), np.float32)
+        self.action_space = spaces.Discrete(2)
+        self.answer = answer
+        self.first = (self.observation_space.sample() * 0, {}) if first is None else first
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return self._say(self.first)
+
+    def step(self, action: Any) -> Any:
+        return self._say(self.answer)
+
+    def _say(self, answer: Any) -> Any:
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer() if isinstance(answer, Callable) else answer  # type: ignore[arg-type]
+
+
+def answer(**changes: Any) -> tuple[Any, ...]:
+    names = ("obs", "reward", "terminated", "truncated", "info")
+    return tuple(changes.get(name, value) for name, value in zip(names, SOUND, strict=True))
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+FAULTS: dict[str, tuple[Any, str]] = {
+    "raises": (ZeroDivisionError("at last"), "raised ZeroDivisionError: at last (test_guard.py, line"),
+    "raises without words": (KeyError(), "raised KeyError (test_guard.py"),
+    "raises many lines": (ValueError("a\nb  c"), "raised ValueError: a b c ("),
+    "leaves the process": (lambda: sys.exit(3), "raised SystemExit: 3 (test_guard.py"),
+    "NaN": (answer(obs=np.array([0, NAN, NAN], np.float32)), "2 of 3 numbers are not finite; the first is nan at [1]"),
+    "infinity": (answer(obs=np.array([0, 0, -INF], np.float32)), "1 of 3 numbers are not finite; the first is -inf"),
+    "shape": (
+        answer(obs=np.zeros(4, np.float32)),
+        "gave the observation float32 [4], expected an array float32 [3]. Let",
+    ),
+    "dimensions": (answer(obs=np.zeros((3, 1), np.float32)), "float32 [3, 1], expected an array float32 [3]"),
+    "dtype": (answer(obs=np.zeros(3)), "gave the observation float64 [3], expected an array float32 [3]"),
+    "integers": (answer(obs=np.zeros(3, np.int64)), "gave the observation int64 [3], expected"),
+    "list": (answer(obs=[0.0, 0.0, 0.0]), "gave the observation [0.0, 0.0, 0.0] (list), expected"),
+    "None": (answer(obs=None), "gave the observation None (NoneType), expected"),
+    "no words for it": (answer(obs=Unspeakable()), "gave the observation something (Unspeakable), expected"),
+    "reward NaN": (answer(reward=NAN), "gave the reward nan (float), expected a finite number"),
+    "reward infinite": (answer(reward=np.float32(INF)), "gave the reward np.float32(inf) (float32), expected"),
+    "reward endless": (answer(reward=10**400), "gave the reward 1000000000000"),
+    "reward array": (answer(reward=np.ones(1)), "gave the reward array([1.]) (ndarray), expected"),
+    "reward text": (answer(reward="1"), "gave the reward '1' (str), expected"),
+    "flag": (answer(terminated=None), "gave terminated as None (NoneType), expected True or False"),
+    "other flag": (answer(truncated="no"), "gave truncated as 'no' (str), expected"),
+    "info": (answer(info=None), "gave the info None (NoneType), expected a dict"),
+    "the old way": (SOUND[:4], "from step, expected an observation, a reward, terminated, truncated and an info"),
+    "nothing": (None, "gave None (NoneType) from step, expected"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_fault_is_a_sentence_that_names_the_environment(case: str) -> None:
+    given, words = FAULTS[case]
+    env = Guard(Scripted(given), 7)
+    env.reset(seed=1)
+    with pytest.raises(EnvError) as caught:
+        env.step(0)
+    text = str(caught.value)
+    assert text.startswith("environment 7 ")
+    assert words in text
+    assert caught.value.env == 7
+    assert "\n" not in text
+    caught.value.where = "here"
+    assert str(caught.value).startswith("environment 7 (here) ")
+
+
+@pytest.mark.parametrize(
+    ("first", "words"),
+    [
+        (OSError("no level"), "raised OSError: no level"),
+        (np.zeros(3, np.float32), "from reset, expected an observation and an info"),
+        ((np.zeros(3), {}), "float64 [3]"),
+        ((np.full(3, NAN, np.float32), {}), "3 of 3 numbers are not finite"),
+        ((np.zeros(3, np.float32), 5), "gave the info 5 (int)"),
+    ],
+)
+def test_a_reset_is_checked_too(first: Any, words: str) -> None:
+    with pytest.raises(EnvError) as caught:
+        Guard(Scripted(first=first), 0).reset()
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("reward", [1, 1.0, True, np.int8(1), np.float32(1), np.bool_(True)])
+def test_what_is_sound_passes_in_plain_types(reward: Any) -> None:
+    env = Guard(Scripted(answer(reward=reward, terminated=np.bool_(True), truncated=0, info={"x": 1})), 0)
+    obs, info = env.reset(seed=3)
+    assert info == {}
+    obs, *rest = env.step(0)
+    assert rest == [1.0, True, False, {"x": 1}]
+    assert [type(value) for value in rest] == [float, bool, bool, dict]
+    assert obs is SOUND[0]
+
+
+def test_integers_are_not_searched_for_nan() -> None:
+    space = spaces.Box(0, 255, (2, 2), np.uint8)
+    env = Guard(Scripted(answer(obs=np.full((2, 2), 255, np.uint8)), space=space), 0)
+    env.reset()
+    assert env.step(0)[0].max() == 255
+
+
+def test_a_number_is_an_observation_of_no_dimensions() -> None:
+    space = spaces.Box(0, 1, (), np.float32)
+    env = Guard(Scripted(answer(obs=np.float32(0.5)), space=space), 0)
+    assert env.reset()[0].shape == ()
+    assert env.step(0)[0] == np.float32(0.5)
+    env = Guard(Scripted(answer(obs=np.float32(NAN)), space=space), 0)
+    with pytest.raises(EnvError, match=r"1 of 1 numbers are not finite; the first is nan at \[\]"):
+        env.step(0)
+
+
+def test_whoever_owns_the_code_that_raised_can_be_found() -> None:
+    with pytest.raises(EnvError) as caught:
+        Guard(Scripted(KeyError("x")), 0).step(0)
+    frames = []
+    trace = caught.value.__traceback__
+    while trace is not None:
+        frames.append(trace.tb_frame.f_code.co_name)
+        trace = trace.tb_next
+    assert frames[-1] == "_say"
+
+
+class Late(Scripted):
+    """Sound where it is made first, for training; the next one, for evaluation, is not."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        Late.made += 1
+        super().__init__(SOUND if Late.made == 1 else answer(reward=NAN))
+
+
+def test_environments_of_evaluation_are_guarded_too() -> None:
+    gymnasium.register("tests/Late-v0", Late, max_episode_steps=20, disable_env_checker=True)
+    host = load_plugins(allowed=())
+    sets = ["evaluation.every=30", "agent.batch_size=4", "observer=[]"]
+    flags = {"obs": "state", "env": {"id": "tests/Late-v0"}, "steps": 60}
+    try:
+        config = resolve_config(host, flags=flags, sets=sets)[0]
+        made = assemble(config, host, folder=None, console=Console(quiet=True), clock=time.perf_counter)
+        with pytest.raises(RunError, match="step 30: in an evaluation: environment 0 gave the reward nan"):
+            made.runner.run()
+        made.close()
+    finally:
+        gymnasium.registry.pop("tests/Late-v0")

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cartpole_dqn.contracts.parts import Transition
+from cartpole_dqn.contracts.seeding import Stream, episode_seed
+from cartpole_dqn.envs.guard import EnvError, Guard
+from cartpole_dqn.envs.lanes import Lanes
+from cartpole_dqn.envs.workers import WorkerEnvs
+
+
+def cartpole() -> gymnasium.Env[Any, Any]:
+    return gymnasium.make("CartPole-v1", max_episode_steps=30)
+
+
+def make_lanes(n: int, make: Any = cartpole, seed: int = 0, apart: bool = False) -> Lanes:
+    if apart:
+        return Lanes(WorkerEnvs([make] * n), seed=seed)
+    makes = [lambda lane=lane: Guard(make(), lane) for lane in range(n)]
+    return Lanes(SyncVectorEnv(makes, autoreset_mode=AutoresetMode.DISABLED), seed=seed)
+
+
+class Oracle(gymnasium.Env[Any, Any]):
+    """Discrete(3, start=5); tells which actions are allowed; a coin that no seed governs where asked."""
+
+    def __init__(self, fickle: bool = False, reward: float = 1.0) -> None:
+        self.observation_space = spaces.Box(0, 1e9, (1,), np.float64)
+        self.action_space = spaces.Discrete(3, start=5)
+        self.fickle, self.reward, self.count, self.resets = fickle, reward, 0, 0
+        self.actions: list[int] = []
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.count = 0
+        self.resets += 1
+        return self._obs(), {"action_mask": np.array([1, 0, 1], dtype=np.int8)}
+
+    def step(self, action: Any) -> Any:
+        assert self.action_space.contains(int(action))
+        self.actions.append(int(action))
+        self.count += 1
+        return self._obs(), self.reward, False, False, {"action_mask": np.array([0, 1, 1], dtype=np.int8)}
+
+    def _obs(self) -> Any:
+        return np.array([self.count + (1000 * self.resets if self.fickle else 0)], dtype=np.float64)
+
+
+def play(lanes: Lanes, rng: np.random.Generator, steps: int) -> list[Transition]:
+    """Random actions; ended lanes are begun anew, as the runner does."""
+    seen = []
+    for _ in range(steps):
+        transitions, endings = lanes.step(rng.integers(0, 2, len(lanes)))
+        seen += transitions
+        if endings:
+            lanes.begin([ending.env for ending in endings])
+    return seen
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_no_transition_crosses_an_episodes_end(apart: bool) -> None:
+    lanes = make_lanes(3, apart=apart)
+    lanes.start()
+    seen = play(lanes, np.random.default_rng(0), 150)
+    lanes.close()
+    crossings = 0
+    for env in range(3):
+        own = [t for t in seen if t.env == env]
+        for before, after in itertools.pairwise(own):
+            if before.terminated or before.truncated:
+                crossings += 1
+                assert np.abs(after.obs).max() <= 0.05, "an episode starts near the middle"
+            else:
+                assert np.array_equal(before.next_obs, after.obs)
+    assert crossings > 3
+    assert any(t.truncated for t in seen)
+    assert any(t.terminated for t in seen)
+
+
+def test_each_episode_has_the_seed_of_its_run_lane_and_number() -> None:
+    lanes = make_lanes(2, seed=4)
+    lanes.start()
+    ended: dict[int, list[int]] = {0: [], 1: []}
+    rng = np.random.default_rng(1)
+    for _ in range(100):
+        transitions, endings = lanes.step(rng.integers(0, 2, 2))
+        for ending in endings:
+            ended[ending.env].append(ending.seed)
+            assert ending.length == ending.episode_return <= 30
+            assert ending.terminated == transitions[ending.env].terminated
+        if endings:
+            lanes.begin([e.env for e in endings])
+    for env, seeds in ended.items():
+        assert len(seeds) > 1
+        assert seeds == [episode_seed(Stream.TRAIN, 4, env, k) for k in range(len(seeds))]
+
+
+@settings(max_examples=15, deadline=None)
+@given(n=st.integers(1, 3), before=st.integers(0, 70), seed=st.integers(0, 100))
+def test_a_restored_run_goes_on_with_the_same_bits(n: int, before: int, seed: int) -> None:
+    lanes = make_lanes(n, seed=seed)
+    lanes.start()
+    rng = np.random.default_rng(seed)
+    play(lanes, rng, before)
+    state, rng_state = lanes.state_dict(), rng.bit_generator.state
+    expected = play(lanes, rng, 40)
+
+    restored = make_lanes(n, seed=seed)
+    assert restored.load_state_dict(state) == []
+    rng.bit_generator.state = rng_state
+    again = play(restored, rng, 40)
+    for a, b in zip(expected, again, strict=True):
+        assert np.array_equal(a.obs, b.obs)
+        assert np.array_equal(a.next_obs, b.next_obs)
+        assert a[1:3] + a[4:] == b[1:3] + b[4:]
+
+
+def test_an_environment_that_is_not_deterministic_is_noticed() -> None:
+    lanes = make_lanes(2, lambda: Oracle(fickle=True))
+    lanes.start()
+    play(lanes, np.random.default_rng(0), 5)
+    restored = make_lanes(2, lambda: Oracle(fickle=True))
+    for env in restored._envs.envs:  # type: ignore[attr-defined]
+        env.unwrapped.resets = 7
+    assert restored.load_state_dict(lanes.state_dict()) == [0, 1]
+
+
+class Moody(gymnasium.Env[Any, Any]):
+    """Once `others` is set, an episode takes another course: it ends at its second step, or refuses its action."""
+
+    def __init__(self, mood: str) -> None:
+        self.observation_space = spaces.Box(0, 1e9, (1,), np.float64)
+        self.action_space = spaces.Discrete(2)
+        self.mood, self.others, self.count = mood, False, 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.count = 0
+        return np.zeros(1), {}
+
+    def step(self, action: Any) -> Any:
+        self.count += 1
+        acting_up = self.others and self.count == 2
+        if acting_up and self.mood == "raise":
+            raise ValueError("not allowed here")
+        return np.full(1, self.count, np.float64), 1.0, acting_up, False, {}
+
+
+@pytest.mark.parametrize("mood", ["end", "raise"])
+@pytest.mark.parametrize("moody", [[0], [1], [0, 2], [0, 1, 2]])
+def test_an_episode_that_takes_another_course_is_lost_and_the_others_are_restored(mood: str, moody: list[int]) -> None:
+    lanes = make_lanes(3, lambda: Moody(mood))
+    lanes.start()
+    for length in range(5):
+        lanes.step(np.zeros(3, np.int64))
+        if length == 1:
+            lanes.begin([2])
+    state = lanes.state_dict()
+    restored = make_lanes(3, lambda: Moody(mood))
+    for lane in moody:
+        restored._envs.envs[lane].unwrapped.others = True  # type: ignore[attr-defined]
+    assert restored.load_state_dict(state) == moody
+    assert restored.obs[:, 0].tolist() == [0.0 if lane in moody else [5, 5, 3][lane] for lane in range(3)]
+    after = restored.state_dict()
+    assert [len(actions) for actions in after["actions"]] == [0 if i in moody else [5, 5, 3][i] for i in range(3)]
+
+
+def test_an_environment_that_raises_at_every_start_is_a_fault_while_it_is_restored() -> None:
+    lanes = make_lanes(1)
+    lanes.start()
+    play(lanes, np.random.default_rng(0), 3)
+
+    class Broken(Oracle):
+        def reset(self, **kwargs: Any) -> Any:
+            raise OSError("no such level")
+
+    with pytest.raises(
+        EnvError, match=r"environment 0 \(episode seed \d+, at its reset\) raised OSError: no such level"
+    ):
+        make_lanes(1, Broken).load_state_dict(lanes.state_dict())
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_fault_is_told_with_its_episode_and_step(apart: bool) -> None:
+    class Faulty(Oracle):
+        def step(self, action: Any) -> Any:
+            if self.count == 2:
+                raise ZeroDivisionError("of all things")
+            return super().step(action)
+
+    lanes = make_lanes(2, Faulty, seed=9, apart=apart)
+    lanes.start()
+    for _ in range(2):
+        lanes.step(np.array([0, 1]))
+    lanes.begin([0])
+    seed = episode_seed(Stream.TRAIN, 9, 1, 0)
+    with pytest.raises(EnvError) as caught:
+        lanes.step(np.array([0, 0]))
+    lanes.close()
+    text = str(caught.value)
+    assert text.startswith(f"environment 1 (episode seed {seed}, step 3) raised ZeroDivisionError: of all things")
+    assert re.search(r"\(test_lanes\.py, line \d+\)$", text)
+
+
+def test_masks_are_heard_and_actions_start_where_the_space_does() -> None:
+    lanes = make_lanes(2, Oracle)
+    assert lanes.mask is None
+    lanes.start()
+    first = lanes.mask
+    assert first is not None
+    assert first.tolist() == [[True, False, True]] * 2
+    lanes.step(np.array([0, 2]))
+    assert lanes.mask is not None
+    assert lanes.mask.tolist() == [[False, True, True]] * 2
+    assert first.tolist() == [[True, False, True]] * 2, "an agent may still hold the old mask"
+    assert [env.unwrapped.actions for env in lanes._envs.envs] == [[5], [7]]  # type: ignore[attr-defined]
+
+
+def test_environments_without_masks_have_none() -> None:
+    lanes = make_lanes(1)
+    lanes.start()
+    lanes.step(np.array([0]))
+    assert lanes.mask is None
+
+
+def test_autoreset_is_refused() -> None:
+    with pytest.raises(ValueError, match="DISABLED"):
+        Lanes(SyncVectorEnv([cartpole]), seed=0)
+
+
+def test_another_number_of_lanes_is_refused() -> None:
+    lanes = make_lanes(2)
+    lanes.start()
+    with pytest.raises(ValueError, match="2 lanes, this run has 1"):
+        make_lanes(1).load_state_dict(lanes.state_dict())

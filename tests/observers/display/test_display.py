@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyte
+import pytest
+from rich.console import Console
+
+from cartpole_dqn.contracts.events import Evaluating, ObserverContext, RunFailed
+from cartpole_dqn.contracts.options import check_options
+from cartpole_dqn.observers.display.display import Display, DisplayOptions, is_live
+from cartpole_dqn.training.watchers import ObserverGroup
+
+
+class Terminal:
+    """A console that writes for a terminal, and the screen that this terminal would show."""
+
+    def __init__(self, width: int = 80, height: int = 24) -> None:
+        self.file = io.StringIO()
+        self.console = Console(
+            file=self.file, force_terminal=True, force_interactive=True, width=width, height=height, color_system=None
+        )
+
+    @property
+    def text(self) -> str:
+        return self.file.getvalue()
+
+    def screen(self) -> pyte.Screen:
+        screen = pyte.Screen(self.console.width, self.console.height)
+        pyte.Stream(screen).feed(self.text.replace("\n", "\r\n"))
+        return screen
+
+    def lines(self) -> list[str]:
+        return [line.rstrip() for line in self.screen().display if line.strip()]
+
+
+class Calm:
+    """No drawing but at the start and at the end: the thread waits for minutes."""
+
+    options = check_options(DisplayOptions, {"refresh_per_second": 0.005}, where="display")
+
+
+def make(terminal: Terminal, clock: Any, *, plain: bool = False, **options: Any) -> Display:
+    chosen = DisplayOptions(**options) if options else Calm.options
+    return Display(chosen, ObserverContext(folder="runs/x", console=terminal.console, clock=clock, plain=plain))
+
+
+def play(display: Display, clock: Any, events: Any, *, episodes: int = 30) -> None:
+    """A run with everything that happens in one, but for its end."""
+    display.run_started(events.started())
+    for k in range(1, episodes + 1):
+        clock.now += 1.0
+        progress = events.progress(20 * k, episode=k, seconds=float(k))
+        display.updated(progress)
+        display.episode_ended(events.episode(k, float(k), step=20 * k, progress=progress))
+    display.evaluated(events.evaluation(best=True))
+    display.checkpoint_written(events.checkpoint())
+
+
+@pytest.mark.parametrize(("width", "height"), [(120, 35), (80, 24), (40, 10), (20, 5), (9, 2)])
+def test_one_panel_then_the_summary(clock: Any, events: Any, width: int, height: int) -> None:
+    terminal = Terminal(width, height)
+    display = make(terminal, clock)
+    play(display, clock, events)
+    assert terminal.screen().cursor.hidden
+    display.run_ended(events.ended())
+    screen = terminal.screen()
+    assert not screen.cursor.hidden
+    joined = " ".join(terminal.text.split("╰")[-1].split())
+    assert "done: 1,000 steps, 40 episodes" in joined
+    assert "mean of the last 40 training returns: 15.5" in joined
+    if width >= 80:
+        lines = terminal.lines()
+        assert sum("dqn on CartPole-v1" in line for line in lines) <= 1
+        assert sum(line.startswith("╰") for line in lines) == 1
+
+
+def test_it_is_drawn_again_in_its_place(clock: Any, events: Any) -> None:
+    terminal = Terminal()
+    display = make(terminal, clock, refresh_per_second=30.0)
+    play(display, clock, events)
+    wait_for(terminal, "20 / 1,000", "600 / 1,000")
+    display.run_failed(RunFailed(600, ValueError("x")))
+    lines = terminal.lines()
+    assert sum(line.startswith("╭") for line in lines) == 1
+    assert sum("600 / 1,000 steps  60%" in line for line in lines) == 1
+
+
+def test_it_says_so_while_no_step_is_made(clock: Any, events: Any) -> None:
+    terminal = Terminal()
+    display = make(terminal, clock, refresh_per_second=30.0)
+    play(display, clock, events)
+    clock.now += 17  # and no event comes
+    wait_for(terminal, "saving, or waiting for the environment: 17 s since the last step")
+    display.run_failed(RunFailed(600, ValueError("x")))
+
+
+def test_it_says_how_far_an_evaluation_is(clock: Any, events: Any) -> None:
+    terminal = Terminal()
+    display = make(terminal, clock, refresh_per_second=30.0)
+    play(display, clock, events)
+    display.evaluating(Evaluating(600, "select", 0, 10, None))
+    clock.now += 1
+    wait_for(terminal, "evaluating on 10 episodes: 0 done")
+    display.evaluating(Evaluating(600, "confirm", 34, 100, 498.25))
+    wait_for(terminal, "confirming on 100 episodes: 34 done, mean 498.2")
+    display.evaluated(events.evaluation())
+    wait_for(terminal, "runs/x")
+    display.run_failed(RunFailed(600, ValueError("x")))
+
+
+def test_a_long_evaluation_has_its_lines_in_plain_mode(clock: Any, events: Any) -> None:
+    terminal = Terminal()
+    display = make(terminal, clock, plain=True, plain_every_seconds=5.0)
+    display.run_started(events.started())
+    for done in range(101):
+        display.evaluating(Evaluating(600, "confirm", done, 100, 0.5 if done else None))
+        clock.now += 0.2
+    said = [line for line in terminal.text.splitlines() if "confirming" in line]
+    assert said == [f"confirming on 100 episodes: {done} done, mean 0.500" for done in (25, 50, 75, 100)]
+
+
+def test_steps_draw_nothing(clock: Any, events: Any) -> None:
+    terminal = Terminal()
+    display = make(terminal, clock)
+    display.run_started(events.started())
+    before = terminal.text
+    for k in range(3000):
+        clock.now += 0.01
+        display.updated(events.progress(k))
+    assert terminal.text == before
+    display.run_failed(RunFailed(3000, ValueError("x")))
+
+
+def test_an_exception_leaves_the_terminal_as_it_was(clock: Any, events: Any) -> None:
+    terminal = Terminal()
+    stdout, stderr = sys.stdout, sys.stderr
+    display = make(terminal, clock)
+    play(display, clock, events)
+    display.run_failed(RunFailed(600, RuntimeError("boom")))
+    assert not terminal.screen().cursor.hidden
+    assert (sys.stdout, sys.stderr) == (stdout, stderr)
+    # The console is free for another run: a second one is drawn, and ends in order.
+    again = make(terminal, clock)
+    play(again, clock, events)
+    again.run_ended(events.ended())
+    assert not terminal.screen().cursor.hidden
+
+
+def test_a_display_that_fails_is_named_and_gives_the_terminal_back(clock: Any, events: Any) -> None:
+    class Broken:
+        def __float__(self) -> float:
+            raise ZeroDivisionError("no figure")
+
+    terminal = Terminal()
+    said: list[str] = []
+    display = make(terminal, clock, refresh_per_second=30.0)
+    group = ObserverGroup([("display", display)], said.append)
+    group.tell("run_started", events.started())
+    deadline = time.monotonic() + 20
+    while not said and time.monotonic() < deadline:
+        group.tell("updated", events.progress(status={"goal": Broken()}))
+        time.sleep(0.01)
+    assert said == ["observer display failed in updated and is switched off: ZeroDivisionError: no figure"]
+    assert not terminal.screen().cursor.hidden
+
+
+def test_what_is_printed_meanwhile_stands_above_the_panel(clock: Any, events: Any) -> None:
+    terminal = Terminal(80, 40)
+    display = make(terminal, clock)
+    play(display, clock, events)
+    terminal.console.print("a warning")
+    display.run_ended(events.ended())
+    lines = terminal.lines()
+    assert lines[0] == "a warning"
+    assert lines[1].startswith("╭")
+    assert sum(line.startswith("╭") for line in lines) == 1
+
+
+@pytest.mark.parametrize("width", [30, 80, 100, 130])
+def test_an_echoed_interrupt_leaves_no_remains(clock: Any, events: Any, width: int) -> None:
+    terminal = Terminal(width, 24)
+    display = make(terminal, clock)
+    play(display, clock, events)
+    terminal.file.write("^C")
+    display.run_failed(RunFailed(600, KeyboardInterrupt()))
+    assert "^C" not in "".join(terminal.lines())
+    assert sum(line.startswith("╭") for line in terminal.lines()) == 1
+
+
+@pytest.mark.parametrize(("before", "after"), [(100, 60), (90, 31), (60, 100), (50, 22)])
+def test_a_narrower_terminal_keeps_no_remains(clock: Any, events: Any, before: int, after: int) -> None:
+    terminal = Terminal(before, 24)
+    display = make(terminal, clock)
+    play(display, clock, events)
+    terminal.console.print("above")  # draws the panel again
+    shown = [line.rstrip() for line in terminal.screen().display]
+    shown = shown[: max(i for i, line in enumerate(shown) if line) + 1]
+    # A terminal folds what no longer fits, and the cursor stays behind the last character.
+    folded = [line[i : i + after] for line in shown for i in range(0, max(1, len(line)), after)]
+    terminal.file.seek(0)
+    terminal.file.truncate()
+    terminal.file.write("\n".join(folded))
+    terminal.console.size = (after, 120)
+    display.run_failed(RunFailed(600, ValueError("x")))
+    lines = terminal.lines()
+    assert lines[0] == "above"
+    borders = [line for line in lines if line.startswith(("╭", "╰"))]
+    assert len(borders) == (2 if after >= 24 else 0)
+    assert sum("60%" in line for line in lines) == 1
+    assert max(len(line) for line in lines) <= after
+
+
+def test_plain_lines_come_by_the_clock_and_at_events(clock: Any, events: Any) -> None:
+    terminal = Terminal(60)
+    display = make(terminal, clock, plain=True, plain_every_seconds=10.0)
+    play(display, clock, events)
+    display.run_ended(events.ended())
+    assert "\x1b" not in terminal.text
+    text = " ".join(terminal.text.split())
+    assert text.startswith("dqn on CartPole-v1, pixels: 1,000 steps, replay 160 MB, in runs/x 0:00:10 step 200 of")
+    assert text.count(" step ") == 3 + 2 + 1  # every ten seconds; evaluation and checkpoint; the best
+    for words in (
+        "evaluation at step 500: mean 150.0 ± 50.0",
+        "checkpoint at step 500: 34 MB",
+        "done: 1,000 steps, 40 episodes",
+        "training 0:00:20, 50 steps/s; evaluation 0:01:05",
+    ):
+        assert words in text
+
+
+def test_a_file_gets_whole_lines_and_no_control_codes(clock: Any, events: Any, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w+", encoding="utf-8") as file:
+        # As FORCE_COLOR does it in a build's log: the console takes the file for a terminal.
+        console = Console(file=file, force_terminal=True, width=40)
+        display = Display(DisplayOptions(), ObserverContext(folder="runs/x", console=console, clock=clock))
+        play(display, clock, events)
+        display.run_ended(events.ended())
+        file.seek(0)
+        text = file.read()
+    assert "\x1b" not in text
+    assert "\r" not in text
+    lines = text.splitlines()
+    assert lines[0] == "dqn on CartPole-v1, pixels: 1,000 steps, replay 160 MB, in runs/x"
+    assert any(len(line) > 40 and line.startswith("0:00:05  step 100 of 1,000") for line in lines)
+
+
+def test_is_live_where_a_terminal_is() -> None:
+    assert is_live(Terminal().console)
+    assert not is_live(Console(file=io.StringIO()))
+    assert not is_live(Console(file=io.StringIO(), force_terminal=True, force_interactive=False))
+    assert not is_live(Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"}))
+
+
+def test_a_console_that_knows_only_ascii_gets_a_spelled_sign(clock: Any, events: Any) -> None:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding="ascii", errors="strict", write_through=True)
+    context = ObserverContext(folder=None, console=Console(file=file), clock=clock, plain=True)
+    display = Display(DisplayOptions(), context)
+    play(display, clock, events)
+    assert b"mean 150.0 +- 50.0" in raw.getvalue()
+
+
+def test_a_resumed_run_says_so_and_goes_on(clock: Any, events: Any) -> None:
+    first = make(Terminal(), clock, plain=True)
+    play(first, clock, events)
+    terminal = Terminal()
+    second = make(terminal, clock, plain=True)
+    second.load_state_dict(first.state_dict())
+    second.run_started(events.started(step=600, episode=30))
+    second.run_ended(events.ended())
+    assert "going on from step 600" in " ".join(terminal.text.split())
+    assert "mean of the last 40 training returns: 15.5" in terminal.text
+    assert second.state_dict()["recent"] == first.state_dict()["recent"]
+
+
+def test_options_are_checked() -> None:
+    from cartpole_dqn.errors import ConfigError
+
+    assert check_options(DisplayOptions, {"curve": False}, where="observer[0]").curve is False
+    with pytest.raises(ConfigError, match="refresh_per_second"):
+        check_options(DisplayOptions, {"refresh_per_second": 0}, where="observer[0]")
+
+
+def wait_for(terminal: Terminal, *texts: str, seconds: float = 20.0) -> None:
+    """Wait until the drawing thread has written the last of `texts` (the others may have come and gone)."""
+    found: Callable[[], bool] = lambda: texts[-1] in terminal.text  # noqa: E731
+    deadline = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < deadline, f"{texts[-1]!r} was not drawn in {seconds} s:\n{terminal.text[-2000:]}"
+        time.sleep(0.01)

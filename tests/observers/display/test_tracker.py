@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+import statistics
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cartpole_dqn.contracts.events import Evaluating
+from cartpole_dqn.observers.display.tracker import Folded, Tracker
+
+
+def folded_slowly(values: list[float], points: int) -> list[float]:
+    """Chunks of the smallest power of two that leaves fewer than `points` full ones, each by its mean."""
+    stride = 1
+    while len(values) // stride >= points:
+        stride *= 2
+    return [statistics.fmean(values[i : i + stride]) for i in range(0, len(values), stride)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6), max_size=120), st.sampled_from([2, 4, 8, 16]))
+def test_folded_curve_equals_the_slow_reference(values: list[float], points: int) -> None:
+    curve = Folded(points)
+    for value in values:
+        curve.add(value)
+    assert list(curve.points()) == pytest.approx(folded_slowly(values, points), abs=1e-6)
+    assert len(curve.points()) <= points
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(0, 500), max_size=60), st.lists(st.floats(0, 500), max_size=60))
+def test_folded_curve_goes_on_from_its_state(before: list[float], after: list[float]) -> None:
+    whole, first, second = Folded(8), Folded(8), Folded(8)
+    for value in before:
+        whole.add(value)
+        first.add(value)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    for value in after:
+        whole.add(value)
+        second.add(value)
+    assert second.points() == whole.points()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-500, 500), min_size=1, max_size=130))
+def test_figures_of_returns_equal_the_slow_reference(values: list[float]) -> None:
+    from cartpole_dqn.contracts.events import Episode, Progress, RunStarted
+
+    tracker = Tracker(lambda: 0.0)
+    tracker.run_started(RunStarted("x", None, None, None, 0, 0, 1))
+    for k, value in enumerate(values):
+        tracker.episode_ended(Episode(k + 1, k, 0, 0, value, k + 1, True, Progress(k, k + 1, 0.0, {}, {})))
+    returns = tracker.snapshot().returns
+    assert returns.last == values[-1]
+    assert returns.mean_20 == pytest.approx(statistics.fmean(values[-20:]))
+    assert returns.mean_100 == pytest.approx(statistics.fmean(values[-100:]))
+    assert returns.best == max(values)
+
+
+def test_rate_is_of_training_seconds_lately(clock: Any, events: Any) -> None:
+    tracker = Tracker(clock)
+    tracker.run_started(events.started(steps=100_000))
+    for k in range(60):  # half a minute at 100 steps a second of training
+        clock.now += 0.5
+        tracker.updated(events.progress(50 * k, seconds=0.5 * k))
+    clock.now += 1000  # an evaluation takes clock time, but no training time
+    for k in range(60, 90):  # then 20 steps a second
+        clock.now += 0.5
+        tracker.updated(events.progress(3000 + 10 * (k - 60), seconds=0.5 * k))
+    assert tracker.snapshot().rate == pytest.approx(20)
+
+
+def test_remaining_time_counts_evaluation_too(clock: Any, events: Any) -> None:
+    tracker = Tracker(clock)
+    tracker.run_started(events.started(steps=2000))
+    for k in range(101):  # 10 steps a second of training; half of the clock goes to evaluation
+        tracker.updated(events.progress(10 * k, seconds=float(k)))
+        clock.now += 2.0
+    remaining = tracker.snapshot().remaining
+    assert remaining == pytest.approx(1000 / 10 * 2, rel=0.05)
+
+
+def test_remaining_time_of_a_budget_in_episodes(clock: Any, events: Any) -> None:
+    tracker = Tracker(clock)
+    tracker.run_started(events.started(steps=None, episodes=50))
+    assert tracker.snapshot().remaining is None
+    for k in range(1, 31):
+        clock.now += 1.0
+        progress = events.progress(20 * k, episode=k, seconds=float(k))
+        tracker.updated(progress)
+        tracker.episode_ended(events.episode(k, step=20 * k, progress=progress))
+    found = tracker.snapshot()
+    assert (found.done, found.total) == (30, 50)
+    assert found.remaining == pytest.approx(20, rel=0.1)
+
+
+def test_an_evaluation_is_under_way_until_its_end_or_the_next_step(clock: Any, events: Any) -> None:
+    tracker = Tracker(clock)
+    tracker.run_started(events.started())
+    far = Evaluating(1, "select", 3, 10, 17.0)
+    for end in (
+        lambda: tracker.evaluated(events.evaluation()),
+        lambda: tracker.updated(events.progress(2)),  # it was broken off
+        tracker.stop,
+    ):
+        assert tracker.snapshot().evaluating is None
+        tracker.evaluating(far)
+        assert tracker.snapshot().evaluating == far
+        end()
+    assert tracker.snapshot().evaluating is None
+
+
+def test_idle_grows_while_no_step_is_made(clock: Any, events: Any) -> None:
+    tracker = Tracker(clock)
+    tracker.run_started(events.started())
+    tracker.updated(events.progress(1))
+    clock.now += 12
+    assert tracker.snapshot().idle == 12
+    tracker.evaluated(events.evaluation())
+    assert tracker.snapshot().idle == 0
+
+
+def test_clock_stands_when_the_run_has_ended(clock: Any, events: Any) -> None:
+    tracker = Tracker(clock)
+    tracker.run_started(events.started())
+    clock.now += 30
+    tracker.run_ended(events.ended())
+    clock.now += 100
+    assert tracker.snapshot().elapsed == 30
+
+
+def test_a_resumed_run_goes_on_with_its_figures(clock: Any, events: Any) -> None:
+    first = Tracker(clock)
+    first.run_started(events.started())
+    for k in range(120):
+        first.episode_ended(events.episode(k + 1, float(k)))
+    first.evaluated(events.evaluation(300, best=True))
+    clock.now += 60
+    state = json.loads(json.dumps(first.state_dict()))
+
+    second = Tracker(clock)
+    second.load_state_dict(state)
+    clock.now += 500  # between the sessions
+    second.run_started(events.started(step=100, episode=120))
+    clock.now += 5
+    before, after = first.snapshot(), second.snapshot()
+    assert after.returns == before.returns
+    assert (after.evaluation, after.best) == (before.evaluation, before.best)
+    assert after.elapsed == 65
+    assert after.done == 100
+
+
+def test_a_snapshot_needs_a_run(clock: Any) -> None:
+    with pytest.raises(RuntimeError, match="expected run_started"):
+        Tracker(clock).snapshot()

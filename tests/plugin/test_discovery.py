@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from cartpole_dqn import __version__
+from cartpole_dqn.plugin.discovery import (
+    allowed_names,
+    find_entry_points,
+    import_entry_point,
+    origin,
+    switched_off,
+    unmet_requirement,
+)
+from cartpole_dqn.plugin.registry import PluginError
+
+GROUP = "cartpole_dqn_probe"
+
+
+def install(folder: Path, name: str, entry_points: str, version: str = "1.0", *requires: str) -> None:
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    lines = [f"Requires-Dist: {line}\n" for line in requires]
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{''.join(lines)}")
+    (info / "entry_points.txt").write_text(entry_points)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def found() -> list[tuple[str, str, str]]:
+    return [(*origin(entry), entry.name) for entry in find_entry_points(GROUP)[0]]
+
+
+def test_entry_points_are_sorted_by_distribution_and_name(site: Path) -> None:
+    install(site, "Zebra", f"[{GROUP}]\na = x\n[{GROUP}.commands]\nb = x")
+    install(site, "alpha_one", f"[{GROUP}]\nc = x\nb = y\n", "2.0")
+    assert found() == [("alpha_one", "2.0", "b"), ("alpha_one", "2.0", "c"), ("Zebra", "1.0", "a")]
+
+
+def test_one_damaged_distribution_hides_no_other(site: Path) -> None:
+    install(site, "good", f"[{GROUP}]\na = x")
+    install(site, "bad", f"[{GROUP}]\na")
+    install(site, "worse", f"[{GROUP}]\na = x")
+    (site / "worse-1.0.dist-info" / "METADATA").unlink()
+    assert found() == [("good", "1.0", "a")]
+    unreadable = dict(find_entry_points(GROUP)[1])
+    assert set(unreadable) == {"bad", "worse-1.0.dist-info"}
+    assert "expected lines such as 'name = module'" in unreadable["bad"]
+
+
+def test_of_two_versions_the_first_on_the_path_counts(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = site / "first", site / "second"
+    install(second, "acme", f"[{GROUP}]\na = x\nb = x", "1.0")
+    install(first, "acme", f"[{GROUP}]\na = x", "2.0")
+    monkeypatch.syspath_prepend(second)
+    assert found() == [("acme", "1.0", "a"), ("acme", "1.0", "b")]
+    monkeypatch.syspath_prepend(first)
+    assert found() == [("acme", "2.0", "a")]
+
+
+def test_a_newer_version_without_the_group_hides_the_older_one(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(site / "old", "acme", f"[{GROUP}]\na = x", "1.0")
+    install(site / "new", "acme", "[other]\na = x", "2.0")
+    monkeypatch.syspath_prepend(site / "old")
+    monkeypatch.syspath_prepend(site / "new")
+    assert found() == []
+
+
+@pytest.mark.parametrize(
+    ("names", "blocked", "allowed", "state"),
+    [
+        (["a", "acme"], [], None, None),
+        (["a", "acme"], ["a"], None, "blocked"),
+        (["a", "acme"], ["Acme"], None, "blocked"),
+        (["a_b"], ["A-B"], None, "blocked"),
+        (["a", "acme"], [], [], "not-allowed"),
+        (["a", "acme"], [], ["b"], "not-allowed"),
+        (["a", "acme"], [], ["acme"], None),
+        (["a", "acme"], ["a"], ["a"], "blocked"),
+        (["a", ""], [""], None, None),
+    ],
+)
+def test_switched_off(names: list[str], blocked: list[str], allowed: list[str] | None, state: str | None) -> None:
+    assert switched_off(names, blocked, allowed) == state
+
+
+@pytest.mark.parametrize(("text", "names"), [(None, None), ("", []), ("a", ["a"]), (" a, b ,", ["a", "b"])])
+def test_allowed_names(text: str | None, names: list[str] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CARTPOLE_DQN_PLUGINS", raising=False)
+    if text is not None:
+        monkeypatch.setenv("CARTPOLE_DQN_PLUGINS", text)
+    assert allowed_names() == names
+
+
+@pytest.mark.parametrize(
+    ("requires", "unmet"),
+    [
+        ([], ""),
+        ([f"cartpole-dqn=={__version__}"], ""),
+        (["Cartpole_DQN>=99"], f"it needs cartpole-dqn >=99, and this is {__version__}."),
+        (["cartpole-dqn>=99; extra == 'new'"], ""),
+        (["cartpole-dqn>=99; python_version < '3'"], ""),
+        (["nonsense !!", "cartpole-dqn-ray>=99"], ""),
+        (["nonsense !!", "cartpole-dqn<0.0.1"], f"it needs cartpole-dqn <0.0.1, and this is {__version__}."),
+    ],
+)
+def test_unmet_requirement(site: Path, requires: list[str], unmet: str) -> None:
+    install(site, "acme", f"[{GROUP}]\na = x", "1.0", *requires)
+    (entry,) = find_entry_points(GROUP)[0]
+    assert unmet_requirement(entry.dist) == unmet
+
+
+def test_nothing_is_required_of_what_has_no_distribution() -> None:
+    assert unmet_requirement(None) == ""
+    assert origin(EntryPoint("a", "b", "c")) == ("", "")
+
+
+@pytest.mark.parametrize("value", ["", "a b", "a/b.py", "a:", ":b", "1a"])
+def test_an_entry_point_that_names_nothing_is_refused(value: str) -> None:
+    with pytest.raises(PluginError, match="expected 'module' or 'module:object'"):
+        import_entry_point(EntryPoint("a", value, GROUP))
+
+
+def test_an_entry_point_names_a_module_or_something_in_it(capsys: pytest.CaptureFixture[str], site: Path) -> None:
+    import collections
+
+    assert import_entry_point(EntryPoint("a", "collections", GROUP)) is collections
+    assert import_entry_point(EntryPoint("a", "collections:OrderedDict.fromkeys [extra]", GROUP)) is not None
+    (site / "talkative_probe.py").write_text("print('hello')")
+    import_entry_point(EntryPoint("a", "talkative_probe", GROUP))
+    assert capsys.readouterr() == ("", "hello\n")

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import string
+import sys
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cartpole_dqn.errors import UnknownComponentError, UserError
+from cartpole_dqn.plugin.registry import KINDS, Component, PluginError, Registry, reason
+
+
+def registry(*names: str, distribution: str = "acme", version: str = "1.0") -> Registry:
+    made = Registry(distribution, version)
+    for name in names:
+        made.add("replay", name, "acme:Replay", f"summary of {name}")
+    return made
+
+
+def test_a_component_says_what_was_registered_and_by_whom() -> None:
+    found = registry("acme").component("replay", "acme")
+    assert found == Component("replay", "acme", "acme:Replay", "summary of acme", "acme", "1.0")
+    assert found.owner == "acme 1.0"
+
+
+def test_loading_imports_the_module_only_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "registry_probe.py").write_text("class Outer:\n    class Inner: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    made = Registry("acme", "1.0")
+    made.add("replay", "outer", "registry_probe:Outer")
+    made.add("replay", "inner", "registry_probe:Outer.Inner")
+    assert made.names("replay") == ["inner", "outer"]
+    assert "registry_probe" not in sys.modules
+    try:
+        assert made.load("replay", "outer").__name__ == "Outer"
+        assert made.load("replay", "inner").__qualname__ == "Outer.Inner"
+    finally:
+        del sys.modules["registry_probe"]
+
+
+def test_a_class_is_its_own_target() -> None:
+    made = Registry("acme", "1.0")
+    made.add("replay", "ordered", OrderedDict)
+    assert made.load("replay", "ordered") is OrderedDict
+    assert made.component("replay", "ordered").reference == "collections:OrderedDict"
+
+
+def test_a_preset_is_its_files_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "preset_probe" / "more"
+    folder.mkdir(parents=True)
+    (tmp_path / "preset_probe" / "__init__.py").write_text("")
+    (folder / "quick.toml").write_text('summary = "é"\n', encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    made = Registry("acme", "1.0")
+    made.add("preset", "quick", "preset_probe:more/quick.toml")
+    made.add("preset", "gone", "preset_probe:more/gone.toml")
+    assert made.load("preset", "quick") == 'summary = "é"\n'
+    with pytest.raises(
+        PluginError, match=r"preset 'gone' of acme 1\.0 \(preset_probe:more/gone\.toml\) cannot be loaded"
+    ):
+        made.load("preset", "gone")
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("acme.Replay", "expected a class or 'module:Class' as its target, got 'acme.Replay'"),
+        (":Replay", "expected a class"),
+        ("acme:", "expected a class"),
+        (lambda: None, "expected a class"),
+    ],
+)
+def test_a_target_that_is_no_class_is_refused(target: object, text: str) -> None:
+    with pytest.raises(PluginError, match=text):
+        Registry().add("replay", "acme", target)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("target", ["acme:../secret.toml", "acme:/etc/secret.toml", "acme:preset", OrderedDict])
+def test_a_preset_target_stays_inside_its_package(target: object) -> None:
+    with pytest.raises(PluginError, match=r"package:path/file\.toml"):
+        Registry().add("preset", "acme", target)  # type: ignore[arg-type]
+
+
+@given(st.text(alphabet=string.ascii_letters + string.digits + "-_ .é/", max_size=8))
+def test_names_are_lower_case_letters_digits_and_hyphens(name: str) -> None:
+    allowed = name != "" and set(name) <= set(string.ascii_lowercase + string.digits + "-")
+    if allowed:
+        assert registry(name).names("replay") == [name]
+    else:
+        with pytest.raises(PluginError, match="is no name for a replay"):
+            registry(name)
+
+
+def test_a_name_is_unique_within_its_kind_alone() -> None:
+    made = registry("acme")
+    made.add("network", "acme", "acme:Network")
+    with pytest.raises(PluginError, match=r"acme 1\.0 registers replay 'acme' twice"):
+        made.add("replay", "acme", "acme:Other")
+
+
+def test_merging_takes_all_or_nothing_and_names_both_owners() -> None:
+    host = Registry()
+    host.merge(registry("a", "b"))
+    with pytest.raises(PluginError, match=r"replay 'b' of other 2\.0 is already registered by acme 1\.0"):
+        host.merge(registry("c", "b", distribution="other", version="2.0"))
+    assert host.names("replay") == ["a", "b"]
+    assert host.component("replay", "b").distribution == "acme"
+
+
+@given(st.lists(st.tuples(st.sampled_from(KINDS[:-1]), st.sampled_from("abcdef")), unique=True))
+def test_components_come_by_kind_and_name(pairs: list[tuple[str, str]]) -> None:
+    made = Registry("acme", "1.0")
+    for kind, name in pairs:
+        made.add(kind, name, "acme:Part")
+    expected = [(kind, name) for kind in KINDS for name in "abcdef" if (kind, name) in pairs]
+    assert [(c.kind, c.name) for c in made.components()] == expected
+    for kind in KINDS:
+        assert made.names(kind) == [name for k, name in expected if k == kind]
+
+
+def test_an_unknown_name_gets_the_nearest_one() -> None:
+    with pytest.raises(UnknownComponentError, match=r"^unknown replay 'unifrom'\. Did you mean 'uniform'\?$"):
+        registry("uniform").component("replay", "unifrom")
+    with pytest.raises(UnknownComponentError, match=r"No collector is registered"):
+        registry("uniform").component("collector", "ray")
+
+
+def test_an_unknown_kind_gets_the_nearest_one() -> None:
+    for ask in (lambda r: r.component("replays", "a"), lambda r: r.names("replays"), lambda r: r.load("replays", "a")):
+        with pytest.raises(UnknownComponentError, match=r"unknown kind of component 'replays'\. Did you mean 'replay'"):
+            ask(registry("a"))
+
+
+def test_an_unknown_name_may_be_of_a_plugin_that_failed() -> None:
+    made = registry("uniform")
+    made.unavailable.append("'ray' of cartpole-dqn-ray 1.0: it raised")
+    with pytest.raises(
+        UnknownComponentError, match=r"These plugins failed to load: 'ray' of cartpole-dqn-ray 1\.0: it"
+    ):
+        made.component("replay", "other")
+
+
+def test_a_remembered_name_says_what_to_install() -> None:
+    made = registry("uniform")
+    made.remember("replay", "prioritized", "cartpole-dqn-prioritized", "0.3")
+    with pytest.raises(UnknownComponentError, match=r"It came from cartpole-dqn-prioritized 0\.3: install that"):
+        made.component("replay", "prioritized")
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("two\n  lines"), "ValueError: two lines"),
+        (ValueError(), "ValueError."),
+        (SystemExit(3), "it called sys.exit(3)."),
+        (UserError("a sentence."), "a sentence."),
+        (UnprintableError(), "UnprintableError: (an exception that cannot be printed)"),
+    ],
+)
+def test_reason_is_one_line(error: BaseException, text: str) -> None:
+    assert reason(error) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("raise SystemExit(1)", r"it called sys\.exit\(1\)"),
+        ("import nowhere_at_all", "No module named 'nowhere_at_all'"),
+        ("", "has no attribute 'Part'"),
+        ("Part = 3", "expected a class, got a int"),
+    ],
+)
+def test_a_component_that_cannot_be_loaded_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, text: str
+) -> None:
+    (tmp_path / "broken_probe.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_probe", raising=False)
+    made = Registry("acme", "1.0")
+    made.add("replay", "acme", "broken_probe:Part")
+    with pytest.raises(PluginError, match=rf"^replay 'acme' of acme 1\.0 \(broken_probe:Part\) cannot be .*{text}"):
+        made.load("replay", "acme")
+
+
+def test_an_interrupt_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "interrupted_probe.py").write_text("raise KeyboardInterrupt")
+    monkeypatch.syspath_prepend(tmp_path)
+    made = Registry("acme", "1.0")
+    made.add("replay", "acme", "interrupted_probe:Part")
+    with pytest.raises(KeyboardInterrupt):
+        made.load("replay", "acme")

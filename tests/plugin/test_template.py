@@ -1,0 +1,138 @@
+"""A project that `plugins new` makes is a plugin: it is found, checked, tested and trained with, without changes.
+
+No network is used: `expose_plugin.py` makes the project visible as an editable install would. Where hatchling is there,
+pip itself installs it too.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import runpy
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "cartpole_dqn" / "plugin" / "template"
+Made = tuple[Path, Path]
+
+needs_hatchling = pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="hatchling is not installed")
+
+
+def python(*arguments: str | Path, cwd: Path, path: Path | None = None, isolated: bool = True) -> str:
+    """Run Python with this package, and what is in `path`, to import; return what it printed on stdout."""
+    search = os.pathsep.join(str(folder) for folder in (ROOT, path) if folder)
+    own = {"PYTHONPATH": search, "OMP_NUM_THREADS": "1", "CARTPOLE_DQN_PLUGINS": "cartpole-dqn-newest"}
+    # -P: as an installed program, it does not look into the current folder by itself.
+    command = [sys.executable, *(["-P"] if isolated else []), *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, env={**os.environ, **own}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def cartpole_dqn(*arguments: str | Path, cwd: Path, path: Path | None = None) -> str:
+    return python("-m", "cartpole_dqn", *arguments, cwd=cwd, path=path)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A project with a component of every kind, and the folder that it is visible from."""
+    place = tmp_path_factory.mktemp("template")
+    kinds = [word for kind in TEMPLATE_KINDS for word in ("--kind", kind)]
+    cartpole_dqn("plugins", "new", "cartpole-dqn-newest", *kinds, cwd=place)
+    site = place / "site"
+    site.mkdir()
+    runpy.run_path(str(ROOT / "tests" / "expose_plugin.py"))["expose"](place / "cartpole-dqn-newest", site)
+    return place / "cartpole-dqn-newest", site
+
+
+def test_it_is_listed(made: Made) -> None:
+    project, site = made
+    listed = json.loads(cartpole_dqn("--strict-plugins", "plugins", "list", "--json", cwd=project, path=site))
+    assert [(c["kind"], c["name"], c["distribution"], c["version"], c["state"]) for c in listed["components"]] == [
+        (kind, "newest", "cartpole-dqn-newest", "0.1.0", "loaded") for kind in TEMPLATE_KINDS
+    ]
+
+
+def test_listing_it_imports_no_torch(made: Made) -> None:
+    code = """
+import sys
+from cartpole_dqn.plugin.host import load_plugins
+print(load_plugins().registry.names("replay"), "torch" in sys.modules)
+"""
+    said = python("-c", code, cwd=made[0], path=made[1])
+    assert said == "['newest', 'uniform'] False\n"
+
+
+def test_it_keeps_its_contract(made: Made) -> None:
+    project, site = made
+    said = cartpole_dqn("plugins", "check", "replay", "newest", cwd=project, path=site).splitlines()
+    assert len(said) > 10
+    assert all(line.startswith("passed") for line in said)
+
+
+def test_its_own_tests_pass(made: Made) -> None:
+    project, site = made
+    said = python("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project, path=site)
+    # Of each kind: the contract, what is special, the import, the training.
+    assert f"{4 * len(TEMPLATE_KINDS)} passed" in said
+
+
+@pytest.fixture(scope="module")
+def trained(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that learned with the plugin's replay."""
+    project, site = made
+    out = tmp_path_factory.mktemp("trained") / "run"
+    options = ["--plain", "--out", str(out), "--set", "agent.learning_starts=100"]
+    cartpole_dqn("run", "--obs", "state", "--replay", "newest", "--steps", "300", *options, cwd=project, path=site)
+    return out
+
+
+def test_it_is_trained_with(trained: Path) -> None:
+    plugins = json.loads((trained / "environment.json").read_text())["plugins"]
+    assert ("cartpole-dqn-newest", "0.1.0") in [(plugin["distribution"], plugin["version"]) for plugin in plugins]
+    assert 'name = "newest"' in (trained / "config.toml").read_text()
+    assert (trained / "best").is_dir()
+
+
+def test_a_run_without_its_plugin_says_what_to_install(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        AssertionError, match=r"replay 'newest'. It came from cartpole-dqn-newest 0\.1\.0: install that"
+    ):
+        cartpole_dqn("resume", trained, cwd=tmp_path)
+
+
+@needs_hatchling
+def test_pip_installs_it(made: Made, tmp_path: Path) -> None:
+    """For this, pip needs neither the network nor the environment that the tests run in."""
+    pytest.importorskip("pip")
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+    site = tmp_path / "site"
+    python("-m", "pip", "install", *options, "--target", site, made[0], cwd=tmp_path, isolated=False)
+    assert (site / "cartpole_dqn_newest" / "py.typed").is_file()
+    listed = json.loads(cartpole_dqn("--strict-plugins", "plugins", "list", "--json", cwd=tmp_path, path=site))
+    assert [c["kind"] for c in listed["components"]] == list(TEMPLATE_KINDS)
+
+
+@needs_hatchling
+def test_the_wheel_has_the_whole_template(tmp_path: Path) -> None:
+    python("-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=ROOT)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("cartpole_dqn/plugin/template/")}
+    there = {str(path.relative_to(ROOT)) for path in TEMPLATE.rglob("*") if path.is_file()}
+    assert names == {name for name in there if "cache" not in name.removeprefix("cartpole_dqn/")}
+    assert {f"cartpole_dqn/plugin/template/{name}" for name in (".gitignore", ".github/workflows/tests.yml")} <= names
+
+
+@pytest.mark.slow
+def test_mypy_finds_nothing(made: Made, tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    said = python("-m", "mypy", "--cache-dir", tmp_path, cwd=made[0], path=made[1], isolated=False)
+    assert "Success" in said

@@ -1,0 +1,269 @@
+"""Thousands of broken and hostile checkpoints: each is read, or refused by a `CheckpointError`, and stays as it is."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cartpole_dqn.errors import CheckpointError
+from cartpole_dqn.runs.checkpoint import read_state, write_state
+
+INDEX, RUN, REPLAY = "state.json", "run-1.safetensors", "replay-1.safetensors"
+Files = dict[str, bytes]
+Random = np.random.Generator
+
+STATE: dict[str, Any] = {
+    "run": {
+        "step": 3,
+        "nan": float("nan"),
+        "pcg": np.random.PCG64(1).state,
+        "weights": {"w": torch.ones(2, 3), "b": torch.zeros(0), "h": torch.ones(2, dtype=torch.bfloat16)},
+        "optimiser": {0: {"count": (1, np.float64(0.5))}, 1: {"long": 1 << 5000}},
+        "flags": np.array([True, False]),
+    },
+    "replay": {"obs": np.arange(12, dtype=np.uint8).reshape(3, 4), "rewards": torch.ones(3)},
+}
+
+
+def sound_files(folder: Path) -> Files:
+    write_state(folder, STATE, meta={"step": 3, "obs": "pixels"})
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# Breaking -------------------------------------------------------------------------------------------------------------
+
+
+def checksum(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=32).hexdigest()
+
+
+def sign_index(rest: bytes) -> bytes:
+    return b'{"checksum":"' + checksum(rest).encode() + b'",\n' + rest
+
+
+def sign(files: Files) -> None:
+    """Make every size and checksum right again, as somebody would who means harm."""
+    try:
+        table = json.loads(files[INDEX])
+        for name, part in table["parts"].items():
+            data = files[f"{name}-1.safetensors"]
+            part.update(bytes=len(data), checksum=checksum(data))
+        del table["checksum"]
+        files[INDEX] = sign_index(json.dumps(table).encode()[1:])
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        files[INDEX] = sign_index(files[INDEX].partition(b"\n")[2])
+
+
+def mangle(data: bytes, chance: Random) -> bytes:
+    """Flip, cut, insert, repeat or overwrite some bytes."""
+    out = bytearray(data)
+    for _ in range(int(chance.integers(1, 5))):
+        at, to = sorted(int(i) for i in chance.integers(0, len(out) + 1, 2))
+        match int(chance.integers(6)):
+            case 0 if at < len(out):
+                out[at] ^= 1 << int(chance.integers(8))
+            case 1:
+                del out[at : min(to, at + 20)]
+            case 2:
+                out[at:at] = chance.bytes(int(chance.integers(1, 20)))
+            case 3:
+                out[at:at] = out[at:to]
+            case 4 if chance.random() < 0.2:
+                del out[at:]
+            case _:
+                word = [b'"', b"{", b"[", b"]", b"}", b"-", b"9" * 30, b"1e999", b"null", b"NaN", b"\\ud800", b"\0"]
+                out[at : at + 1] = word[int(chance.integers(len(word)))]
+    return bytes(out)
+
+
+def any_value(chance: Random, depth: int = 0) -> Any:
+    choices: list[Callable[[], Any]] = [
+        lambda: None,
+        lambda: True,
+        lambda: int(chance.integers(-3, 100)),
+        lambda: 2 ** int(chance.integers(0, 200)) * int(chance.choice([-1, 1])),
+        lambda: float(chance.normal()) * 10.0 ** int(chance.integers(-300, 300)),
+        lambda: str(
+            chance.choice(["", "x", "../x", "/etc/passwd", "F32", "weights.w", "0xff", "inf", "a\0b", "\ud800"])
+        ),
+        lambda: {str(chance.choice(["$", *MARKS])): any_value(chance, depth + 1)},
+        lambda: [any_value(chance, depth + 1) for _ in range(int(chance.integers(4)))] if depth < 4 else [],
+        lambda: nested(int(chance.integers(1, 300))),
+    ]
+    return choices[int(chance.integers(len(choices)))]()
+
+
+TEXTS = ["", "x", "../x", "/etc/passwd", "F32", "weights.w", "0xff", "inf", "a\0b", "\ud800", "\x1b[2J", "y" * 5000]
+MARKS = ["$tuple", "$dict", "$float", "$int", "$tensor", "$array", "$scalar"]
+
+
+def nested(depth: int) -> Any:
+    value: Any = 0
+    for _ in range(depth):
+        value = [value] if depth % 2 else {"a": value}
+    return value
+
+
+def edit(value: Any, chance: Random) -> Any:
+    """Change one place somewhere inside a JSON value."""
+    places: list[tuple[Any, Any]] = []
+
+    def collect(node: Any) -> None:
+        for key in node if isinstance(node, dict) else range(len(node)):
+            places.append((node, key))
+            if isinstance(node[key], dict | list):
+                collect(node[key])
+
+    collect(value)
+    if not places:
+        return any_value(chance)
+    node, key = places[int(chance.integers(len(places)))]
+    match int(chance.integers(5)):
+        case 0:
+            del node[key]
+        case 1 if isinstance(node, dict):
+            node[str(any_value(chance))] = node.pop(key)
+        case 2:
+            other, name = places[int(chance.integers(len(places)))]
+            node[key] = json.loads(json.dumps(other.get(name) if isinstance(other, dict) else other[name]))
+        case 3 if type(node[key]) is int:
+            node[key] += int(chance.integers(-8, 9))
+        case _:
+            node[key] = any_value(chance)
+    return value
+
+
+def pick(files: Files, chance: Random) -> str:
+    return str(chance.choice(sorted(files)))
+
+
+def break_bytes(files: Files, chance: Random) -> None:
+    name = pick(files, chance)
+    files[name] = mangle(files[name], chance)
+
+
+def break_bytes_signed(files: Files, chance: Random) -> None:
+    break_bytes(files, chance)
+    sign(files)
+
+
+def break_length(files: Files, chance: Random) -> None:
+    name = str(chance.choice([RUN, REPLAY]))
+    value = int(chance.integers(0, 600)) if chance.random() < 0.5 else int(chance.integers(0, 2**63)) * 2
+    files[name] = (value % 2**64).to_bytes(8, "little") + files[name][8:]
+    sign(files)
+
+
+def break_header(files: Files, chance: Random) -> None:
+    name = str(chance.choice([RUN, REPLAY]))
+    length = int.from_bytes(files[name][:8], "little")
+    header = json.loads(files[name][8 : 8 + length])
+    for _ in range(int(chance.integers(1, 3))):
+        header = edit(header, chance) if isinstance(header, dict | list) else header
+    text = json.dumps(header).encode()
+    files[name] = len(text).to_bytes(8, "little") + text + files[name][8 + length :]
+    sign(files)
+
+
+def break_index(files: Files, chance: Random) -> None:
+    table = json.loads(files[INDEX])
+    del table["checksum"]
+    for _ in range(int(chance.integers(1, 4))):
+        table = edit(table, chance) if isinstance(table, dict) else table
+    files[INDEX] = sign_index(json.dumps(table).encode()[1:])
+
+
+def replace_whole(files: Files, chance: Random) -> None:
+    name = pick(files, chance)
+    files[name] = [
+        lambda: chance.bytes(int(chance.integers(0, 200))),
+        lambda: pickle.dumps(STATE["run"]["step"], protocol=int(chance.integers(0, 5))),
+        lambda: b"PK\x03\x04" + chance.bytes(50),
+        lambda: gzip.compress(files[name]),
+        lambda: json.dumps(any_value(chance)).encode(),
+        lambda: b"[" * int(chance.integers(1, 100_000)),
+        lambda: files[pick(files, chance)],
+    ][int(chance.integers(7))]()
+    if chance.random() < 0.7:
+        sign(files)
+
+
+def misplace(files: Files, chance: Random) -> None:
+    name, other = pick(files, chance), pick(files, chance)
+    match int(chance.integers(3)):
+        case 0:
+            del files[name]
+        case 1:
+            files[name], files[other] = files[other], files[name]
+        case _:
+            files["x" + mangle(name.encode(), chance).hex()[:50]] = files.pop(name)
+
+
+BREAKS = [
+    break_bytes,
+    break_bytes_signed,
+    break_length,
+    break_header,
+    break_index,
+    break_index,
+    replace_whole,
+    misplace,
+]
+
+
+# Trying ---------------------------------------------------------------------------------------------------------------
+
+
+def try_broken(folder: Path, sound: Files, seed: int) -> bool:
+    """Break a checkpoint as `seed` says and read it; return whether it was refused."""
+    chance = np.random.default_rng(seed)
+    files = dict(sound)
+    breaking = BREAKS[int(chance.integers(len(BREAKS)))]
+    breaking(files, chance)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    refused = False
+    try:
+        read_state(folder, optional={"replay"} if seed % 2 else set())
+    except CheckpointError as error:
+        refused = True
+        message = str(error)
+        assert str(folder) in message, f"seed {seed}: the message names no file: {message}"
+        assert message.isprintable(), f"seed {seed}: a terminal would take it for more than text: {message!r}"
+        assert message.endswith("."), f"seed {seed}: {message}"
+        assert len(message) < 1500, f"seed {seed}: {message}"
+    except Exception as error:
+        raise AssertionError(f"seed {seed}, {breaking.__name__}: {type(error).__name__}: {error}") from error
+    if breaking is break_bytes and files != sound:
+        assert refused, f"seed {seed}: a change that nobody signed was not noticed"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files, f"seed {seed}: reading wrote"
+    return refused
+
+
+def try_many(place: Path, seeds: range) -> None:
+    sound = sound_files(place / "sound")
+    refused = sum(try_broken(place / "broken", sound, seed) for seed in seeds)
+    # Where too much is refused at the door, or too little at all, the breaks reach nothing.
+    assert 0.6 * len(seeds) < refused < 0.999 * len(seeds)
+
+
+def test_some_hundred_broken_checkpoints(tmp_path: Path) -> None:
+    try_many(tmp_path, range(600))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_twenty_thousand_broken_checkpoints(tmp_path: Path) -> None:
+    try_many(tmp_path, range(1_000, 21_000))

@@ -1,0 +1,352 @@
+"""Checkpoints that are broken, or were made to do harm."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pickle
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cartpole_dqn.errors import CheckpointError, RunError
+from cartpole_dqn.runs.checkpoint import SCHEMA, STATE_FILE, read_state, require_origin, taking_over, write_state
+
+PARTS: dict[str, dict[str, Any]] = {
+    "run": {"step": 7, "weights": {"w": torch.arange(6.0).reshape(2, 3)}, "pcg": np.random.PCG64(1).state},
+    "replay": {"obs": np.arange(40, dtype=np.uint8).reshape(10, 4), "position": np.int64(3)},
+}
+
+
+def parts_at(step: int) -> dict[str, Any]:
+    """A state in which every file tells the step."""
+    return {"run": {"step": step}, "replay": {"steps": np.full(500, step)}}
+
+
+def step_of(folder: Path) -> int:
+    meta, parts = read_state(folder)
+    assert parts["run"]["step"] == meta["step"]
+    assert parts["replay"]["steps"].tolist() == [meta["step"]] * 500
+    return int(meta["step"])
+
+
+def write_step(folder: Path, step: int) -> int:
+    return write_state(folder, parts_at(step), meta={"step": step})
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def named(folder: Path) -> set[str]:
+    """The files that belong to the state."""
+    table = json.loads((folder / STATE_FILE).read_text())
+    return {STATE_FILE} | {part["file"] for part in table["parts"].values()}
+
+
+def resign(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
+    """Change the index as an attacker would, who makes every checksum right again."""
+    table = json.loads((folder / STATE_FILE).read_text())
+    del table["checksum"]
+    edit(table)
+    sign(folder, json.dumps(table).encode()[1:])
+
+
+def sign(folder: Path, rest: bytes) -> None:
+    digest = hashlib.blake2b(rest, digest_size=32).hexdigest()
+    (folder / STATE_FILE).write_bytes(b'{"checksum":"' + digest.encode() + b'",\n' + rest)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sound") / "checkpoint"
+    write_state(folder, PARTS, meta={"step": 7})
+    return folder
+
+
+@contextlib.contextmanager
+def copy_of(folder: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as place:
+        yield Path(shutil.copytree(folder, Path(place) / "checkpoint"))
+
+
+FILES = (STATE_FILE, "run-1.safetensors", "replay-1.safetensors")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(FILES), st.integers(0, 10**6), st.integers(0, 7))
+def test_every_flipped_bit_is_found(sound: Path, file: str, at: int, bit: int) -> None:
+    with copy_of(sound) as folder:
+        data = bytearray((folder / file).read_bytes())
+        data[at % len(data)] ^= 1 << bit
+        (folder / file).write_bytes(data)
+        with pytest.raises(CheckpointError, match=file.split(".")[0]):
+            read_state(folder)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(FILES), st.integers(0, 10**6), st.binary(max_size=5))
+def test_every_other_length_is_found(sound: Path, file: str, at: int, more: bytes) -> None:
+    with copy_of(sound) as folder:
+        data = (folder / file).read_bytes()
+        (folder / file).write_bytes(data + more if more else data[: at % len(data)])
+        with pytest.raises(CheckpointError, match=file.split(".")[0]):
+            read_state(folder)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_missing_file_is_named(sound: Path, file: str) -> None:
+    with copy_of(sound) as folder:
+        (folder / file).unlink()
+        with pytest.raises(CheckpointError, match=f"{file}.* is missing"):
+            read_state(folder)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="there is no checkpoint at"):
+        read_state(tmp_path / "none")
+
+
+class Bomb:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return (os.mkdir, (str(self.mark),))
+
+
+@pytest.mark.parametrize("kind", ["pickle", "torch zip", "torch legacy"])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("file", FILES)
+def test_a_pickle_is_never_opened(sound: Path, tmp_path: Path, kind: str, signed: bool, file: str) -> None:
+    mark, bomb = tmp_path / "exploded", tmp_path / "bomb"
+    if kind == "pickle":
+        bomb.write_bytes(pickle.dumps(Bomb(mark)))
+    else:
+        torch.save(Bomb(mark), bomb, _use_new_zipfile_serialization=kind == "torch zip")
+    with copy_of(sound) as folder:
+        shutil.copy(bomb, folder / file)
+        (folder / "agent.pt").write_bytes(bomb.read_bytes())
+        (folder / "data.pkl").write_bytes(bomb.read_bytes())
+        if signed and file == STATE_FILE:
+            sign(folder, bomb.read_bytes())
+        elif signed:
+            digest = hashlib.blake2b(bomb.read_bytes(), digest_size=32).hexdigest()
+            entry = {"bytes": bomb.stat().st_size, "checksum": digest}
+            resign(folder, lambda table: table["parts"][file.split("-")[0]].update(entry))
+        with pytest.raises(CheckpointError, match=file if file == STATE_FILE else "looks like a pickle"):
+            read_state(folder)
+    assert not mark.exists()
+    pickle.loads(pickle.dumps(Bomb(mark)))
+    assert mark.exists(), "the bomb is a dud, and this test shows nothing"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../secret-1.safetensors",
+        "/etc/passwd",
+        "run-1.safetensors/../../x",
+        "sub/run-1.safetensors",
+        "..",
+        "",
+        "run-1.safetensors\0",
+        "run-1.safetensors\n",
+        "replay-1.safetensors",
+        "state.json",
+        "run-\u0661.safetensors",
+        5,
+        None,
+        ["run-1.safetensors"],
+    ],
+)
+def test_names_that_lead_elsewhere_are_refused(sound: Path, name: Any) -> None:
+    with copy_of(sound) as folder:
+        shutil.copy(folder / "run-1.safetensors", folder.parent / "secret-1.safetensors")
+        resign(folder, lambda table: table["parts"]["run"].update(file=name))
+        with pytest.raises(CheckpointError, match="no name for its file"):
+            read_state(folder)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_links_pipes_and_folders_are_not_followed(sound: Path, file: str) -> None:
+    with copy_of(sound) as folder:
+        elsewhere = folder.parent / "elsewhere"
+        (folder / file).rename(elsewhere)
+        for target in (str(elsewhere), "nowhere", "/dev/zero", None):
+            if target is None:
+                os.mkfifo(folder / file)
+            else:
+                (folder / file).symlink_to(target)
+            with pytest.raises(CheckpointError, match="cannot be read"):
+                read_state(folder)
+            (folder / file).unlink()
+        (folder / file).mkdir()
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            read_state(folder)
+
+
+def test_nothing_is_read_or_written_through_a_link(sound: Path) -> None:
+    with copy_of(sound) as folder:
+        link = folder.parent / "link"
+        link.symlink_to(folder)
+        with pytest.raises(CheckpointError, match="symbolic link"):
+            read_state(link)
+        with pytest.raises(RunError, match="symbolic link"):
+            write_step(link, 1)
+        victim = folder.parent / "victim"
+        victim.write_text("precious")
+        for name in (STATE_FILE, f".{STATE_FILE}.new", "run-2.safetensors", "replay-77.safetensors"):
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).symlink_to(victim)
+        write_step(folder, 1)
+        assert victim.read_text() == "precious"
+        assert step_of(folder) == 1
+        assert names(folder) == named(folder)
+
+
+@pytest.mark.parametrize(
+    ("rest", "words"),
+    [
+        (b"", "no JSON that can be read"),
+        (b'"x":' * 100_000, "nested too deep|no JSON"),
+        (b'"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deep"),
+        (b'"x":' + b"9" * 5000 + b"}", "no JSON that can be read"),
+        (b'"x":NaN}', "NaN is not JSON"),
+        (b'"x":\xff}', "no JSON that can be read"),
+        (b'"x":1}', "not the index of a checkpoint"),
+        (b'"format":"cartpole-dqn checkpoint","schema":1}', "its entries are not those"),
+        (b'"format":"cartpole-dqn checkpoint","schema":1,"meta":1,"parts":{}}', "a state is a table"),
+        (b'"format":"cartpole-dqn checkpoint","schema":1,"meta":{},"parts":[]}', "its entries are not those"),
+        (b'"format":"cartpole-dqn checkpoint","schema":1,"meta":{"$int":1},"parts":{}}', "does not hold together"),
+    ],
+)
+def test_an_index_that_is_none_is_refused(sound: Path, rest: bytes, words: str) -> None:
+    with copy_of(sound) as folder:
+        sign(folder, rest)
+        with pytest.raises(CheckpointError, match=words):
+            read_state(folder)
+
+
+@pytest.mark.parametrize("schema", [0, 2, 10**30, True, "1", None, 1.0, [1]])
+def test_another_layout_is_named(sound: Path, schema: Any) -> None:
+    assert SCHEMA == 1
+    with copy_of(sound) as folder:
+        resign(folder, lambda table: table.update(schema=schema))
+        with pytest.raises(CheckpointError, match=r"another layout than number 1, .* Use the version that wrote it"):
+            read_state(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bytes": -1},
+        {"bytes": 0},
+        {"bytes": True},
+        {"bytes": 1e3},
+        {"bytes": 2**70},
+        {"bytes": None},
+        {"checksum": 5},
+        {"checksum": ""},
+        {"tree": None},
+        {"tree": [[]]},
+        {"tree": {}},
+        {"tree": {"x": {"$tensor": "weights.w", "dtype": "F32", "shape": [3, 2]}}},
+        {"tree": {"x": {"$tensor": "weights.w", "dtype": "I32", "shape": [2, 3]}}},
+        {"more": 1},
+    ],
+)
+def test_an_entry_that_does_not_fit_is_refused(sound: Path, change: dict[str, Any]) -> None:
+    with copy_of(sound) as folder:
+        resign(folder, lambda table: table["parts"]["run"].update(change))
+        with pytest.raises(CheckpointError):
+            read_state(folder)
+
+
+@pytest.mark.parametrize("depth", [70, 500, 800, 5000])
+@pytest.mark.parametrize("key", ["schema", "meta", "step", "file", "bytes", "checksum", "dtype", "shape", "$tensor"])
+def test_depth_anywhere_in_the_index_is_refused(sound: Path, key: str, depth: int) -> None:
+    with copy_of(sound) as folder:
+        rest = (folder / STATE_FILE).read_bytes().partition(b"\n")[2]
+        deep = b'"%s":%s%s' % (key.encode(), b"[" * depth, b"]" * depth)
+        value = rb'"%s":("[^"]*"|[0-9]+|\[[^]]*\]|\{[^}]*\})' % re.escape(key).encode()
+        changed, count = re.subn(value, deep, rest, count=1)
+        assert count == 1
+        sign(folder, changed)
+        with pytest.raises(CheckpointError):
+            read_state(folder)
+
+
+def test_an_index_larger_than_any_is_refused_unread(sound: Path) -> None:
+    with copy_of(sound) as folder:
+        os.truncate(folder / STATE_FILE, 1 << 36)
+        with pytest.raises(CheckpointError, match="more than any checkpoint's index"):
+            read_state(folder)
+
+
+def test_no_descriptor_is_left_open(sound: Path) -> None:
+    def count() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    with copy_of(sound) as folder:
+        before = count()
+        for _ in range(3):
+            write_state(folder, PARTS, meta={})
+            read_state(folder)
+        next(folder.glob("run-*")).write_bytes(b"x")
+        for _ in range(3):
+            with pytest.raises(CheckpointError):
+                read_state(folder)
+        assert count() == before
+
+
+def test_a_state_of_another_run_is_told(tmp_path: Path) -> None:
+    meta = {"env": "CartPole-v1", "obs": "pixels", "shape": (1, 2)}
+    require_origin(tmp_path, meta, env="CartPole-v1", obs="pixels")
+    with pytest.raises(
+        CheckpointError, match="says of its env: 'CartPole-v1'; the run's configuration says 'Acrobot-v1'"
+    ):
+        require_origin(tmp_path, meta, env="Acrobot-v1", obs="pixels")
+    with pytest.raises(CheckpointError, match="says of its env: nothing; the run's"):
+        require_origin(tmp_path, {"obs": "pixels"}, env="Acrobot-v1", obs="pixels")
+    with pytest.raises(CheckpointError) as caught:
+        require_origin(tmp_path, {"env": "\x1b[2J" * 1000}, env="Acrobot-v1")
+    assert len(str(caught.value)) < 500
+    assert str(caught.value).isprintable()
+
+
+def test_whatever_a_part_raises_is_a_state_that_does_not_fit(tmp_path: Path) -> None:
+    for error in (
+        KeyError("x"),
+        OverflowError("too\nlarge"),
+        RuntimeError("a" * 9000),
+        AssertionError(),
+        ZeroDivisionError(),
+    ):
+        with (
+            pytest.raises(
+                CheckpointError, match=f"x does not fit the run's configuration: {type(error).__name__}"
+            ) as caught,
+            taking_over(tmp_path / "x"),
+        ):
+            raise error
+        assert caught.value.__cause__ is error
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 900
+    with pytest.raises(RunError, match="as it is"), taking_over(tmp_path):
+        raise RunError("as it is")
+    with pytest.raises(KeyboardInterrupt), taking_over(tmp_path):
+        raise KeyboardInterrupt

@@ -1,0 +1,280 @@
+"""A broken run folder, or a stranger's: `resume` and `evaluate` say a sentence, run nothing and change nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cartpole_dqn import cli
+from cartpole_dqn.runs.checkpoint import read_state, write_state
+
+SETTINGS = ["agent.learning_starts=0", "agent.batch_size=8", "evaluation.every=60", "evaluation.episodes=1"]
+RUN = ["run", "--obs", "state", "--steps", "60", "--plain", *(word for text in SETTINGS for word in ("--set", text))]
+Break = Callable[[Path], None]
+
+
+def call(*arguments: str) -> int:
+    """Run the command line in this process; return its exit code."""
+    before, sys.argv = sys.argv, ["cartpole-dqn", *arguments]
+    try:
+        cli.main()
+    except SystemExit as left:
+        return int(left.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sound") / "run"
+    assert call(*RUN, "--out", str(folder)) == 0
+    return folder
+
+
+def resign(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
+    """Change an index as somebody would who means harm: every checksum right again."""
+    table = json.loads((folder / "state.json").read_text())
+    del table["checksum"]
+    edit(table)
+    for name, part in table["parts"].items():
+        path = folder / f"{name}-1.safetensors"
+        if path.is_file():
+            data = path.read_bytes()
+            part.update(bytes=len(data), checksum=hashlib.blake2b(data, digest_size=32).hexdigest())
+    rest = json.dumps(table).encode()[1:]
+    digest = hashlib.blake2b(rest, digest_size=32).hexdigest().encode()
+    (folder / "state.json").write_bytes(b'{"checksum":"' + digest + b'",\n' + rest)
+
+
+def tensors(folder: Path) -> Path:
+    return next(path for path in folder.iterdir() if path.name.startswith(("run-", "policy-")))
+
+
+def change_bytes(change: Callable[[bytes], bytes], *, signed: bool = False) -> Break:
+    def do(folder: Path) -> None:
+        path = tensors(folder)
+        path.write_bytes(change(path.read_bytes()))
+        if signed:
+            resign(folder, lambda table: None)
+
+    return do
+
+
+def change_state(change: Callable[[dict[str, Any], dict[str, torch.Tensor]], None]) -> Break:
+    """Write another state in place of the one there, in order: all that is wrong is what it says."""
+
+    def do(folder: Path) -> None:
+        meta, parts = read_state(folder)
+        weights = parts["policy"]["network"] if "policy" in parts else parts["run"]["agent"]["online"]
+        change(meta, weights)
+        write_state(folder, parts, meta=meta)
+
+    return do
+
+
+def first_of(weights: dict[str, torch.Tensor]) -> str:
+    return next(name for name in weights if name.endswith("weight"))
+
+
+def widen(meta: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+    weights[first_of(weights)] = torch.zeros(3, 3)
+
+
+def spoil(value: float) -> Callable[[dict[str, Any], dict[str, torch.Tensor]], None]:
+    return lambda meta, weights: weights[first_of(weights)].view(-1)[:1].fill_(value)
+
+
+class Bomb:
+    """Unpickled, it leaves a folder behind."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return (os.mkdir, (str(self.mark),))
+
+
+def plant_bomb(*, signed: bool) -> Break:
+    def do(folder: Path) -> None:
+        for name in ("data.pkl", "agent.pt", "model.safetensors", "replay.pickle", "conftest.py", "sitecustomize.py"):
+            (folder / name).write_bytes(pickle.dumps(Bomb(folder.parents[1] / "exploded")))
+            (folder.parent / name).write_bytes(pickle.dumps(Bomb(folder.parents[1] / "exploded")))
+        tensors(folder).write_bytes(pickle.dumps(Bomb(folder.parents[1] / "exploded")))
+        if signed:
+            resign(folder, lambda table: None)
+
+    return do
+
+
+def lead_elsewhere(name: str) -> Break:
+    return lambda folder: resign(folder, lambda table: next(iter(table["parts"].values())).update(file=name))
+
+
+def link(folder: Path) -> None:
+    path = tensors(folder)
+    path.rename(folder.parent / "elsewhere")
+    path.symlink_to(folder.parent / "elsewhere")
+
+
+def grow(folder: Path) -> None:
+    """A file of a tebibyte that takes no room, and says of itself that it is one tensor."""
+    part = next(iter(json.loads((folder / "state.json").read_text())["parts"]))
+    size = 1 << 40
+    header = json.dumps({"x": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    tensors(folder).write_bytes(len(header).to_bytes(8, "little") + header)
+    os.truncate(tensors(folder), 8 + len(header) + size)
+
+    def edit(table: dict[str, Any]) -> None:
+        table["parts"][part].update(bytes=8 + len(header) + size, file=f"{part}-2.safetensors")
+
+    tensors(folder).rename(folder / f"{part}-2.safetensors")
+    resign(folder, edit)
+
+
+BREAKS: dict[str, tuple[Break, str]] = {
+    "truncated": (change_bytes(lambda data: data[:-7]), "bytes where"),
+    "empty": (change_bytes(lambda data: b""), "has 0 bytes where"),
+    "a bit flipped": (change_bytes(lambda data: data[:-1] + bytes([data[-1] ^ 4])), "is damaged: its checksum"),
+    "a bit of the index flipped": (
+        lambda folder: (folder / "state.json").write_bytes(
+            (folder / "state.json").read_bytes().replace(b"parts", b"qarts")
+        ),
+        "is damaged, or was changed by hand",
+    ),
+    "oversized header": (
+        change_bytes(lambda data: (2**62).to_bytes(8, "little") + data[8:], signed=True),
+        "it says that",
+    ),
+    "larger than memory": (grow, "would take 1.0 TiB of memory, but"),
+    "wrong shapes": (change_state(widen), "the weights do not fit"),
+    "wrong names": (
+        change_state(lambda meta, weights: weights.update(surplus=weights.pop(first_of(weights)))),
+        "the weights do not fit",
+    ),
+    "NaN weights": (change_state(spoil(float("nan"))), "are not finite"),
+    "infinite weights": (change_state(spoil(float("inf"))), "are not finite"),
+    "other environment": (
+        change_state(lambda meta, weights: meta.update(env="Acrobot-v1")),
+        "of its env: 'Acrobot-v1'",
+    ),
+    "other observation": (change_state(lambda meta, weights: meta.update(obs="pixels")), "of its obs: 'pixels'"),
+    "no environment": (change_state(lambda meta, weights: meta.pop("env") and None), "of its env: nothing"),
+    "an environment that speaks to the terminal": (
+        change_state(lambda meta, weights: meta.update(env="\x1b[2J" * 99)),
+        "of its env: '\\x1b[2J",
+    ),
+    "other version": (
+        lambda folder: resign(folder, lambda table: table.update(schema=2)),
+        "another layout than number 1",
+    ),
+    "path outside": (lead_elsewhere("../../secret-1.safetensors"), "no name for its file"),
+    "absolute path": (lead_elsewhere("/etc/passwd"), "no name for its file"),
+    "link": (link, "it is a symbolic link"),
+    "pickle": (plant_bomb(signed=False), "looks like a pickle"),
+    "signed pickle": (plant_bomb(signed=True), "looks like a pickle"),
+}
+
+
+def content(folder: Path) -> dict[str, bytes | str]:
+    found: dict[str, bytes | str] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            found[str(path)] = str(path.readlink())
+        elif path.is_file() and path.name != ".lock":
+            found[str(path)] = path.read_bytes() if path.stat().st_size < 1 << 30 else f"{path.stat().st_size} bytes"
+    return found
+
+
+@pytest.mark.parametrize("command", ["resume", "evaluate", "evaluate --last"])
+@pytest.mark.parametrize("case", BREAKS)
+def test_a_broken_or_hostile_run_gets_a_sentence(
+    case: str, command: str, sound: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    do, words = BREAKS[case]
+    folder = Path(shutil.copytree(sound, tmp_path / "run"))
+    do(folder / ("best" if command == "evaluate" else "checkpoint"))
+    before = content(tmp_path)
+    more = ["--steps", "90", "--plain"] if command == "resume" else ["--episodes", "1"]
+    capfd.readouterr()
+    code = call(*command.split(), str(folder), *more)
+    said = capfd.readouterr()
+    assert code == 2, said.err
+    assert said.out == ""
+    assert words in said.err
+    assert said.err.startswith("cartpole-dqn: ")
+    assert "Traceback" not in said.err
+    assert said.err.rstrip("\n").isprintable()
+    assert content(tmp_path) == before
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_the_bomb_is_live(tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(Bomb(tmp_path / "exploded")))
+    assert (tmp_path / "exploded").exists()
+
+
+def test_what_a_stranger_leaves_beside_a_sound_run_is_never_run(sound: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(sound, tmp_path / "run"))
+    for place in (folder, folder / "checkpoint", folder / "best"):
+        for name in ("data.pkl", "model.pt", "replay.pickle", "plugin.py", "sitecustomize.py", "torch.py"):
+            (place / name).write_text(f"import os; os.mkdir({str(tmp_path / 'exploded')!r})")
+    assert call("evaluate", str(folder), "--episodes", "1") == 0
+    assert call("resume", str(folder), "--steps", "70", "--plain") == 0
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_configuration_of_another_run_is_told(sound: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = Path(shutil.copytree(sound, tmp_path / "run"))
+    text = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(text.replace('id = "CartPole-v1"', 'id = "CartPole-v0"'))
+    assert call("resume", str(folder), "--steps", "90", "--plain") == 2
+    assert "of its env: 'CartPole-v1'; the run's configuration says 'CartPole-v0'" in capfd.readouterr().err
+    (folder / "config.toml").write_text(text.replace("capacity = 50000", "capacity = 40000"))
+    assert call("resume", str(folder), "--steps", "90", "--plain") == 2
+    assert "the saved state has capacity 50000, this ring 40000" in capfd.readouterr().err
+
+
+def test_other_versions_than_the_run_began_with_are_told(
+    sound: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(sound, tmp_path / "run"))
+    described = json.loads((folder / "environment.json").read_text())
+    described["versions"]["torch"] = "2.0.1"
+    described["cpu"] = "Abacus"
+    (folder / "environment.json").write_text(json.dumps(described))
+    assert call("resume", str(folder), "--steps", "90", "--plain") == 0
+    said = capfd.readouterr().err
+    assert "since this run began: " in said
+    assert f"torch 2.0.1 is now {torch.__version__.partition('+')[0]}" in said
+    assert "cpu Abacus is now " in said
+    assert call("resume", str(folder), "--steps", "100", "--plain") == 0
+    assert "since this run began" not in capfd.readouterr().err
+    for text in (
+        "",
+        "[]",
+        "[" * 100_000,
+        '{"versions": 3}',
+        json.dumps({"versions": {"torch": "\x1b[2J"}, "cpu": [1]}),
+    ):
+        (folder / "environment.json").write_text(text)
+        assert call("resume", str(folder), "--steps", "100", "--plain") == 0
+        assert "since this run began" not in capfd.readouterr().err
+
+
+def test_nan_is_kept_apart_from_what_only_looks_like_it(sound: Path) -> None:
+    """The tensors that the test above spoils are those that are loaded."""
+    weights = read_state(sound / "best")[1]["policy"]["network"]
+    assert all(np.isfinite(value.numpy()).all() for value in weights.values())
+    assert first_of(weights)

@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import importlib.util
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from cartpole_dqn.config.schema import RunConfig, to_toml
+from cartpole_dqn.contracts.options import changed
+from cartpole_dqn.envs.factory import EnvFactory
+from cartpole_dqn.errors import CartpoleDqnError, UnsuitableEnvError, UserError
+from cartpole_dqn.plugin.host import load_plugins
+from cartpole_dqn.training import assembly
+from cartpole_dqn.training.assembly import assemble, presets_of, resolve_config
+
+HOST = load_plugins(allowed=())
+
+
+def resolve(**given: Any) -> RunConfig:
+    return resolve_config(HOST, **given)[0]
+
+
+def quiet(config: RunConfig) -> RunConfig:
+    return changed(config, observer=[])
+
+
+def run(config: RunConfig) -> Any:
+    made = assemble(quiet(config), HOST, folder=None, console=Console(stderr=True), clock=time.perf_counter)
+    try:
+        made.runner.run()
+    finally:
+        made.close()
+    return made.runner.state_dict()
+
+
+def weights(state: Any) -> list[torch.Tensor]:
+    return list(state["agent"]["online"].values())
+
+
+@pytest.mark.parametrize(
+    ("flags", "preset"),
+    [
+        ({}, "pixels"),
+        ({"obs": "pixels"}, "pixels"),
+        ({"obs": "native"}, "state"),
+        ({"obs": "state"}, "state"),
+        ({"obs": "state", "env": {"id": "CartPole-v0"}}, "state"),
+        ({"obs": "state", "env": {"id": "Acrobot-v1"}}, "acrobot"),
+        ({"obs": "state", "env": {"id": "LunarLander-v3"}}, "lunar-lander"),
+        ({"obs": "state", "env": {"id": "MountainCar-v0"}}, "any-state"),
+        ({"obs": "pixels", "env": {"id": "Acrobot-v1"}}, "acrobot-pixels"),
+        ({"obs": "pixels", "env": {"id": "MountainCar-v0"}}, "any-pixels"),
+    ],
+)
+def test_env_and_obs_choose_the_preset(flags: dict[str, Any], preset: str) -> None:
+    assert resolve(flags=flags).preset == preset
+
+
+def test_layers_win_in_their_order(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('seed = 2\nsteps = 70\n[agent]\ngamma = 0.5\nbatch_size = 9\n[env]\nid = "CartPole-v0"\n')
+    config = resolve(
+        preset="state", config_file=file, flags={"seed": 3, "agent": {"gamma": 0.6}}, sets=["agent.gamma=0.7", "seed=4"]
+    )
+    assert (config.seed, config.steps, config.agent["gamma"], config.agent["batch_size"]) == (4, 70, 0.7, 9)
+    assert config.env.id == "CartPole-v0"
+    assert config.agent["n_step"] == 3, "the preset's, which nobody touched"
+
+
+def test_a_budget_replaces_the_other_kind() -> None:
+    config = resolve(preset="tutorial-pixels", flags={"steps": 600})
+    assert (config.steps, config.episodes) == (600, None)
+    config = resolve(preset="pixels", flags={"episodes": 3})
+    assert (config.steps, config.episodes) == (None, 3)
+    config = resolve(preset="pixels", sets=["episodes=3"])
+    assert (config.steps, config.episodes) == (None, 3)
+
+
+def test_the_written_configuration_repeats_the_run(tmp_path: Path) -> None:
+    for name in HOST.registry.names("preset"):
+        config = resolve(preset=name, sets=["seed=5"])
+        file = tmp_path / f"{name}.toml"
+        file.write_text(to_toml(config))
+        again, notes = resolve_config(HOST, config_file=file)
+        assert again == config
+        assert notes == []
+
+
+def test_what_presets_show_prints_can_be_used_as_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(HOST.registry.load("preset", "pixels"))
+    assert resolve(config_file=file).agent == resolve(preset="pixels").agent
+
+
+def test_observers_are_added_once() -> None:
+    config = resolve(flags={"obs": "state"}, observers=["metrics", "metrics", "display"])
+    assert [entry["name"] for entry in config.observer] == ["display", "metrics"]
+
+
+def test_renaming_a_part_is_told() -> None:
+    _, notes = resolve_config(HOST, flags={"obs": "state", "agent": {"target_update": {"name": "hard"}}})
+    assert notes == ["agent.target_update is now 'hard', which does not take the former tau: dropped."]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"preset": "pixles"}, "Did you mean 'pixels'?"),
+        ({"preset": "pixels", "flags": {"obs": "native"}}, "preset 'pixels' observes pixels, not native"),
+        ({"flags": {"obs": "pixel"}}, "Known observations: native, pixels"),
+        ({"sets": ["agent.lr=1"]}, "Did you mean 'agent.optimiser.lr'?"),
+        ({"sets": ["agent.replay.capacity=0"]}, "agent.replay.capacity: expected"),
+        ({"flags": {"agent": {"replay": {"name": "unifrom"}}}}, "Did you mean 'uniform'?"),
+        ({"flags": {"agent": {"name": "dnq"}}}, "Did you mean 'dqn'?"),
+        (
+            {"sets": ["observation.resize.hieght=3"]},
+            "unknown option observation[2] (resize).hieght. Did you mean 'height'?",
+        ),
+        ({"sets": ["observation.0.wrapper=rendr"]}, "Did you mean 'render'?"),
+        ({"sets": ["observation=3"]}, "observation: expected"),
+        ({"observers": ["displya"]}, "Did you mean 'display'?"),
+    ],
+)
+def test_what_does_not_fit_gets_a_sentence(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        resolve(**given)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sets", "words"),
+    [
+        ({"env": {"id": "CartPol-v1"}, "obs": "state"}, [], "Did you mean 'CartPole-v1'?"),
+        ({"env": {"id": "no_such_module_x:Env-v0"}, "obs": "state"}, [], "no_such_module_x"),
+        ({"env": {"id": "Pendulum-v1"}, "obs": "state"}, [], "finite number of actions"),
+        ({"env": {"id": "Blackjack-v1"}, "obs": "state"}, ["env.kwargs.nonsense=1"], "cannot make the environment"),
+        ({"obs": "pixels"}, ["observation.resize.height=0"], "observation[2] (resize)"),
+        ({"obs": "pixels"}, ["observation.centered-crop.locator=moon"], "observation[4] (centered-crop)"),
+        ({"obs": "pixels", "env": {"id": "MountainCar-v0"}}, ["preset=pixels"], ""),
+    ],
+)
+def test_environments_that_do_not_fit_get_a_sentence(flags: Any, sets: list[str], words: str) -> None:
+    if not words:
+        config = changed(resolve(preset="pixels"), env=changed(resolve().env, id="MountainCar-v0"))
+        words = "observation[4] (centered-crop)"
+    else:
+        config = resolve(flags=flags, sets=sets)
+    with pytest.raises(CartpoleDqnError) as caught:
+        EnvFactory(config, HOST.registry).make().close()
+    assert words in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_an_environment_that_cannot_render_is_told() -> None:
+    import gymnasium
+
+    class Blind(gymnasium.Env[Any, Any]):
+        metadata = {"render_modes": []}  # noqa: RUF012
+        observation_space = gymnasium.spaces.Box(0, 1, (1,))
+        action_space = gymnasium.spaces.Discrete(2)
+
+        def __init__(self, render_mode: str | None = None) -> None:
+            self.render_mode = render_mode
+
+    gymnasium.register("tests/Blind-v0", Blind)
+    try:
+        with pytest.raises(CartpoleDqnError, match="rgb_array"):
+            EnvFactory(resolve(flags={"obs": "pixels", "env": {"id": "tests/Blind-v0"}}), HOST.registry).make()
+    finally:
+        gymnasium.registry.pop("tests/Blind-v0")
+
+
+@pytest.mark.parametrize("env", ["FrozenLake-v1", "Taxi-v3", "Blackjack-v1"])
+def test_discrete_and_tuple_observations_are_flattened(env: str) -> None:
+    import gymnasium
+
+    if env not in gymnasium.registry:
+        env = max(name for name in gymnasium.registry if name.startswith(env.split("-")[0]))
+    config = resolve(flags={"obs": "state", "env": {"id": env}, "steps": 80}, sets=["agent.batch_size=8"])
+    state = run(changed(config, agent={**config.agent, "learning_starts": 10}))
+    assert state["agent"]["updates"] > 0
+
+
+def test_cuda_is_refused_where_there_is_none() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has one")
+    with pytest.raises(UserError, match="--device cuda"):
+        assembly.choose_device("cuda")
+    assert assembly.choose_device("auto").type == "cpu"
+
+
+# Presets --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_pixel_tutorial_has_the_notebooks_hyperparameters() -> None:
+    config = resolve(preset="tutorial-pixels")
+    agent = config.agent
+    assert (config.env.id, config.env.time_limit, config.episodes) == ("CartPole-v0", "none", 50)
+    assert (agent["gamma"], agent["batch_size"], agent["n_step"], agent["double"]) == (0.999, 128, 1, False)
+    assert (agent["clip"], agent["clip_at"], agent["train_every"], agent["updates"]) == ("value", 1.0, 1, 1)
+    assert agent["learning_starts"] <= 128
+    assert agent["exploration"] == {"name": "exponential", "start": 0.9, "end": 0.05, "decay": 200.0}
+    assert agent["replay"] == {"name": "uniform", "capacity": 10_000, "replacement": False}
+    assert agent["network"]["name"] == "tutorial-conv"
+    assert agent["target_update"] == {"name": "hard", "every": 10, "unit": "episodes", "first": 1}
+    torch_default = torch.optim.RMSprop([torch.zeros(1, requires_grad=True)]).defaults
+    for key in ("lr", "alpha", "eps", "momentum", "centered"):
+        assert agent["optimiser"][key] == torch_default[key]
+    env = EnvFactory(config, HOST.registry).make()
+    assert env.observation_space.shape == (40, 80, 3)
+    assert env.spec is not None
+    assert env.spec.max_episode_steps is None
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("preset", "env", "limit"), [("tutorial-state", "CartPole-v1", 500), ("tutorial-state-v0", "CartPole-v0", None)]
+)
+def test_the_state_tutorials_have_the_notebooks_hyperparameters(preset: str, env: str, limit: int | None) -> None:
+    config = resolve(preset=preset)
+    agent = config.agent
+    assert (config.env.id, agent["gamma"], agent["batch_size"]) == (env, 0.99, 128)
+    assert agent["network"]["hidden"] == [128, 128]
+    assert agent["exploration"] == {"name": "exponential", "start": 0.9, "end": 0.05, "decay": 1000.0}
+    assert agent["replay"]["capacity"] == 10_000
+    assert (agent["target_update"]["name"], agent["target_update"]["tau"]) == ("soft", 0.005)
+    assert (agent["clip"], agent["clip_at"]) == ("value", 100.0)
+    torch_default = torch.optim.AdamW([torch.zeros(1, requires_grad=True)]).defaults
+    assert (agent["optimiser"]["name"], agent["optimiser"]["lr"], agent["optimiser"]["amsgrad"]) == (
+        "adamw",
+        1e-4,
+        True,
+    )
+    assert agent["optimiser"]["weight_decay"] == torch_default["weight_decay"]
+    made = EnvFactory(config, HOST.registry).make()
+    assert made.spec is not None
+    assert made.spec.max_episode_steps == limit
+    assert EnvFactory(config, HOST.registry).make(evaluating=True).spec.max_episode_steps in (200, 500)  # type: ignore[union-attr]
+
+
+def test_every_preset_trains() -> None:
+    for preset in presets_of(HOST.registry):
+        config = resolve(preset=preset.name, flags={"steps": 60})
+        brought_by = {"ALE/": "ale_py", "LunarLander": "Box2D"}
+        if any(part in config.env.id and importlib.util.find_spec(name) is None for part, name in brought_by.items()):
+            continue
+        agent = {**config.agent, "learning_starts": 0, "batch_size": 16}
+        state = run(changed(config, agent=agent, evaluation=changed(config.evaluation, every=0)))
+        assert state["step"] == 60
+        assert state["agent"]["updates"] > 5, preset.name
+
+
+def test_a_transition_of_the_pixel_default_takes_under_10000_bytes() -> None:
+    config = resolve(flags={"obs": "pixels"})
+    env = EnvFactory(config, HOST.registry).make()
+    agent = assembly.make_agent(config, HOST, env.observation_space, env.action_space)
+    assert agent.nbytes / config.agent["replay"]["capacity"] < 10_000
+    env.close()
+
+
+def test_a_run_knows_where_its_components_come_from() -> None:
+    used = assembly.used_components(resolve(flags={"obs": "pixels"}), HOST.registry)
+    assert {"wrapper/render", "agent/dqn", "network/conv", "replay/uniform", "observer/metrics"} <= set(used)
+    assert set(used.values()) == {"cartpole-dqn 0.1.0"}
+
+
+# Determinism ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("preset", "steps"), [("pixels", 150), ("tutorial-pixels", 140), ("state", 400)])
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_same_seed_same_bits(preset: str, steps: int, num_envs: int) -> None:
+    def play(seed: int) -> list[torch.Tensor]:
+        config = resolve(preset=preset, flags={"steps": steps, "seed": seed, "env": {"num_envs": num_envs}})
+        evaluation = changed(config.evaluation, every=100, episodes=1)
+        agent = {**config.agent, "learning_starts": 0}
+        return weights(run(changed(config, evaluation=evaluation, agent=agent)))
+
+    first, second, other = play(1), play(1), play(2)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_async_environments_train_like_sync_ones() -> None:
+    def play(vector: str) -> list[torch.Tensor]:
+        flags = {"obs": "state", "steps": 300, "env": {"num_envs": 2, "vector": vector}}
+        config = resolve(flags=flags, sets=["agent.learning_starts=0", "evaluation.every=0"])
+        return weights(run(config))
+
+    assert all(torch.equal(a, b) for a, b in zip(play("sync"), play("async"), strict=True))
+
+
+def test_global_random_state_is_left_alone() -> None:
+    import random
+
+    import numpy as np
+
+    before = torch.random.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    run(resolve(flags={"obs": "pixels", "steps": 60}, sets=["agent.learning_starts=0", "evaluation.every=30"]))
+    assert torch.equal(before[0], torch.random.get_rng_state())
+    assert before[1] == np.random.get_state()[1].tolist()  # noqa: NPY002
+    assert before[2] == random.getstate()
+
+
+def test_unsuitable_environments_name_what_would_work() -> None:
+    with pytest.raises(UnsuitableEnvError, match="DiscretizeAction"):
+        EnvFactory(resolve(flags={"obs": "state", "env": {"id": "Pendulum-v1"}}), HOST.registry).make()

@@ -1,0 +1,79 @@
+"""Real runs in real processes, killed with `kill -9` at random moments and resumed: the soak's script, cut short."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cartpole_dqn.runs.checkpoint import read_state, write_state
+
+SCRIPT = Path(__file__).parents[1] / "soak" / "kill_and_resume.py"
+
+
+def soak(place: Path, *arguments: str) -> dict[str, dict[str, Any]]:
+    report = place / "report.json"
+    command = [sys.executable, str(SCRIPT), "--out", str(place / "runs"), "--json", str(report), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return {case["name"]: case for case in json.loads(report.read_text())}
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Any:
+    spec = importlib.util.spec_from_file_location("kill_and_resume", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.timeout(600)
+def test_killed_runs_end_with_the_same_bits(tmp_path: Path, loaded: Any) -> None:
+    """Each of state and pixels, one and four environments, uniform and prioritised; the soak has every combination."""
+    other = "uniform" if importlib.util.find_spec("cartpole_dqn_prioritized") is None else "prioritized"
+    names = ["state-1-uniform", f"state-4-{other}", "pixels-4-uniform-async", f"pixels-1-{other}"]
+    chosen = [word for name in names for word in ("--case", name)]
+    cases = soak(tmp_path, "--times", "4", "--kills", "2", "--scale", "0.3", "--seed", "2", *chosen)
+    assert set(cases) == set(names)
+    assert all(case["kills"] >= 1 for case in cases.values())
+    assert any(step > 0 for case in cases.values() for step in case["resumed_from"])
+    assert all(case["differences"] == [] for case in cases.values())
+    _a_difference_is_found(tmp_path / "runs", loaded)
+
+
+def _a_difference_is_found(runs: Path, loaded: Any) -> None:
+    """Without this the comparison might see nothing at all."""
+    one, other = runs / "state-1-uniform" / "whole", runs / "state-1-uniform" / "killed-1"
+    assert loaded.differences(one, other) == []
+    assert loaded.differences(one, runs / "pixels-4-uniform-async" / "whole")
+
+    rows = (other / "metrics.csv").read_text()
+    (other / "metrics.csv").write_text(rows.replace(",1,", ",2,", 1))
+    assert [text.split("/")[0] for text in loaded.differences(one, other)] == ["metrics.csv"]
+    (other / "metrics.csv").write_text(rows)
+
+    meta, parts = read_state(other / "checkpoint")
+    weights = parts["run"]["agent"]["online"]
+    name = next(iter(weights))
+    first = weights[name].view(-1)
+    first[0] = torch.nextafter(first[0], torch.tensor(10.0))
+    write_state(other / "checkpoint", parts, meta=meta)
+    assert loaded.differences(one, other) == [f"checkpoint/1/run/agent/online/{name} differs"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_fifty_killed_runs_end_with_the_same_bits(tmp_path: Path) -> None:
+    cases = soak(tmp_path, "--times", "50")
+    assert sum(case["runs"] for case in cases.values()) == 50

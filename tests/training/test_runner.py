@@ -1,0 +1,724 @@
+from __future__ import annotations
+
+import copy
+import functools
+import multiprocessing
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from cartpole_dqn import builtin_builder
+from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions
+from cartpole_dqn.contracts.collector import Collected, CollectorContext
+from cartpole_dqn.contracts.events import Checkpoint, Evaluation, Observer
+from cartpole_dqn.contracts.options import check_options
+from cartpole_dqn.contracts.parts import Context, Policy, State, Transition
+from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
+from cartpole_dqn.envs import workers
+from cartpole_dqn.envs.guard import EnvTimeoutError
+from cartpole_dqn.envs.lockstep import Lockstep, LockstepOptions
+from cartpole_dqn.envs.workers import WorkerEnvs
+from cartpole_dqn.errors import RunError, UserError
+from cartpole_dqn.training.evaluator import Evaluator
+from cartpole_dqn.training.runner import Hooks, Runner, Schedule
+from cartpole_dqn.training.watchers import ObserverGroup
+
+BUILD = builtin_builder()
+EVENTS = ["run_started", "updated", "episode_ended", "evaluated", "checkpoint_written", "run_ended", "run_failed"]
+
+
+class Clock:
+    """A second a look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+class Recorder(Observer):
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Any]] = []
+
+    def of(self, name: str) -> list[Any]:
+        return [event for kind, event in self.events if kind == name]
+
+    def state_dict(self) -> State:
+        return {"count": len(self.events)}
+
+
+for _name in EVENTS:
+    setattr(
+        Recorder, _name, functools.partialmethod(lambda self, kind, event: self.events.append((kind, event)), _name)
+    )
+
+
+def cartpole() -> gymnasium.Env[Any, Any]:
+    return gymnasium.make("CartPole-v1", max_episode_steps=40)
+
+
+def make_agent(seed: int, num_envs: int) -> DqnAgent:
+    table = {"batch_size": 8, "network": {"name": "mlp", "hidden": [8]}, "replay": {"name": "uniform", "capacity": 300}}
+    env = cartpole()
+    assert isinstance(env.observation_space, spaces.Box)
+    assert isinstance(env.action_space, spaces.Discrete)
+    context = Context(
+        observation_space=env.observation_space,
+        action_space=env.action_space,
+        num_envs=num_envs,
+        seeds=SeedTree(seed),
+        builder=BUILD,
+    )
+    with seeded_torch(seed):
+        return DqnAgent(check_options(DqnOptions, table, where=""), context)
+
+
+def lockstep(envs: Any, seed: int = 0) -> Lockstep:
+    context = CollectorContext(
+        config="",
+        num_envs=envs.num_envs,
+        make_env=cartpole,
+        make_envs=lambda: envs,
+        seed=seed,
+        clock=Clock(),
+        warn=print,
+    )
+    return Lockstep(LockstepOptions(), context)
+
+
+def make_runner(
+    *observers: Observer,
+    seed: int = 0,
+    num_envs: int = 1,
+    hooks: Hooks | None = None,
+    warnings: list[str] | None = None,
+    agent: Any = None,
+    collector: Any = None,
+    **schedule: Any,
+) -> Runner:
+    envs = SyncVectorEnv([cartpole] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+    warn = (warnings if warnings is not None else []).append
+    return Runner(
+        agent=agent or make_agent(seed, num_envs),
+        collector=collector or lockstep(envs, seed),
+        num_envs=num_envs,
+        schedule=Schedule(**schedule),
+        hooks=hooks or Hooks(),
+        observers=ObserverGroup([(f"o{i}", o) for i, o in enumerate(observers)], warn),
+        clock=Clock(),
+        name="test",
+    )
+
+
+def weights(runner: Runner) -> list[np.ndarray[Any, Any]]:
+    return [v.numpy().copy() for v in runner.state_dict()["agent"]["online"].values()]
+
+
+def scripted(means: Sequence[float]) -> Any:
+    """An evaluation that answers these means in turn."""
+    left = list(means)
+
+    def evaluate(policy: Policy, step: int) -> Evaluation:
+        return Evaluation(step, (left.pop(0),), (1,), "select", 0.0)
+
+    return evaluate
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_a_run_by_steps_tells_the_whole_story(num_envs: int) -> None:
+    seen = Recorder()
+    ended = make_runner(seen, num_envs=num_envs, steps=300).run()
+    assert seen.events[0][0] == "run_started"
+    assert seen.events[-1] == ("run_ended", ended)
+    steps = [p.step for p in seen.of("updated")]
+    assert steps == list(range(num_envs, 300 + num_envs, num_envs))
+    episodes = seen.of("episode_ended")
+    assert [e.episode for e in episodes] == list(range(1, len(episodes) + 1))
+    assert len(episodes) > 3
+    assert all(e.episode_return == e.length for e in episodes)
+    assert sum(e.length for e in episodes) <= 300
+    assert seen.of("updated")[-1].metrics["loss"] >= 0
+    assert ended.reason == "done"
+
+
+def test_a_run_by_episodes_ends_with_the_last_one() -> None:
+    seen = Recorder()
+    ended = make_runner(seen, episodes=5).run()
+    assert len(seen.of("episode_ended")) == 5
+    assert ended.progress.step == sum(e.length for e in seen.of("episode_ended"))
+
+
+def test_the_best_model_is_kept_by_evaluation() -> None:
+    kept: list[tuple[int, float]] = []
+    hooks = Hooks(
+        evaluate=scripted([10.0, 30.0, 20.0, 30.0]),
+        keep_best=lambda policy, evaluation: kept.append((evaluation.step, evaluation.mean)),
+    )
+    seen = Recorder()
+    ended = make_runner(seen, hooks=hooks, steps=350, evaluate_every=100).run()
+    assert [(e.step, e.best) for e in seen.of("evaluated")] == [(100, True), (200, True), (300, False), (350, False)]
+    assert kept == [(100, 10.0), (200, 30.0)]
+    assert ended.best is not None
+    assert ended.best.mean == 30.0
+
+
+def watch_confirmations(means: list[float], confirming: list[float], **schedule: Any) -> tuple[Any, ...]:
+    kept: list[int] = []
+    hooks = Hooks(
+        evaluate=scripted(means),
+        confirm=scripted(confirming),
+        keep_best=lambda policy, evaluation: kept.append(evaluation.step),
+    )
+    seen = Recorder()
+    ended = make_runner(seen, hooks=hooks, evaluate_every=100, solved_at=80.0, **schedule).run()
+    return ended, kept, [(e.step, e.mean, e.best) for e in seen.of("evaluated")]
+
+
+def test_a_solved_run_stops_once_it_is_confirmed() -> None:
+    # 90 at 200 is not confirmed (60); 80 at 300 is lower but confirmed (85), so this model is the one to keep.
+    ended, kept, told = watch_confirmations([50, 90, 80, 99], [60, 85], steps=900, stop_when_solved=True)
+    assert (ended.reason, ended.progress.step, ended.solved_step) == ("solved", 300, 300)
+    assert kept == [100, 200, 300]
+    assert told == [(100, 50, True), (200, 90, True), (200, 60, False), (300, 80, True), (300, 85, True)]
+
+
+def test_a_confirmed_model_gives_way_only_to_one_confirmed_to_be_better() -> None:
+    # After 82 was confirmed by 85: 81 is not asked again, 90 is confirmed by less, so 88 is not asked; 95 by more.
+    ended, kept, told = watch_confirmations([82, 81, 90, 88, 95], [85, 83, 88], steps=500, confirmations=9)
+    assert (ended.reason, ended.progress.step, ended.solved_step) == ("done", 500, 100)
+    assert kept == [100, 500]
+    assert [t for t in told if t[2]] == [(100, 82, True), (100, 85, True), (500, 95, True), (500, 88, True)]
+
+
+def test_a_run_confirms_only_so_many_models() -> None:
+    # Neither attempt succeeds and there is no third: the highest evaluation is kept, as without confirmations.
+    ended, kept, told = watch_confirmations([90, 85, 95, 70], [70, 75], steps=400, confirmations=2)
+    assert ended.solved_step is None
+    assert kept == [100, 300]
+    assert [mean for _, mean, _ in told] == [90, 70, 85, 75, 95, 70]
+    ended, kept, _ = watch_confirmations([90, 95], [], steps=200, confirmations=0)
+    assert kept == [100, 200]
+
+
+def test_an_evaluation_that_a_stop_broke_off_is_made_when_the_run_goes_on() -> None:
+    saved: list[tuple[State, State]] = []
+
+    def save(state: State, replay: State) -> Checkpoint:
+        saved.append((copy.deepcopy(state), copy.deepcopy(replay)))
+        return Checkpoint(state["step"], "", 0, 0.0)
+
+    def broken_off(policy: Policy, step: int) -> None:
+        first.request_stop("SIGINT")
+
+    first = make_runner(hooks=Hooks(evaluate=broken_off, save=save), steps=200, evaluate_every=100)
+    assert first.run().progress.step == 100
+    seen = Recorder()
+    second = make_runner(seen, hooks=Hooks(evaluate=scripted([7.0, 8.0])), steps=200, evaluate_every=100)
+    second.load_state_dict(*saved[-1])
+    second.run()
+    assert [(e.step, e.mean) for e in seen.of("evaluated")] == [(100, 7.0), (200, 8.0)]
+
+
+def test_evaluating_and_saving_never_change_the_course() -> None:
+    evaluator = Evaluator(cartpole, seed=0, clock=Clock())
+    hooks = Hooks(
+        evaluate=lambda policy, step: evaluator.play(policy, episodes=3, stream=Stream.SELECT, series=step),
+        save=lambda state, replay: Checkpoint(state["step"], "", 0, 0.0),
+    )
+    plain, busy = make_runner(steps=250), make_runner(hooks=hooks, steps=250, evaluate_every=40, save_every_steps=30)
+    plain.run()
+    busy.run()
+    assert all(np.array_equal(a, b) for a, b in zip(weights(plain), weights(busy), strict=True))
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+@pytest.mark.parametrize("at", [7, 99, 180])
+def test_a_resumed_run_ends_with_the_same_bits(num_envs: int, at: int) -> None:
+    saved: list[tuple[State, State]] = []
+
+    def save(state: State, replay: State) -> Checkpoint:
+        saved.append((copy.deepcopy(state), copy.deepcopy(replay)))
+        return Checkpoint(state["step"], "", 0, 0.0)
+
+    whole_story, second_half = Recorder(), Recorder()
+    whole = make_runner(whole_story, num_envs=num_envs, steps=270)
+    whole.run()
+    make_runner(num_envs=num_envs, steps=at, hooks=Hooks(save=save)).run()
+    resumed = make_runner(second_half, num_envs=num_envs, steps=270)
+    assert resumed.load_state_dict(*saved[-1]) == []
+    resumed.run()
+    assert all(np.array_equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
+
+    def figures(seen: Recorder, after: int) -> list[Any]:
+        return [(e.episode, e.step, e.seed, e.episode_return) for e in seen.of("episode_ended") if e.step > after]
+
+    first_step = saved[-1][0]["step"]
+    assert figures(second_half, 0) == figures(whole_story, first_step)
+    assert second_half.of("run_started")[0].step == first_step
+
+
+class Jittering(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Observes something else each time, whatever its seed."""
+
+    count = 0
+
+    def step(self, action: Any) -> Any:
+        Jittering.count += 1
+        obs, *rest = self.env.step(action)
+        return (obs + np.float32(1e-3 * Jittering.count), *rest)
+
+
+class Broken(DqnAgent):
+    """Remembers whose episodes were broken off."""
+
+    lanes: list[int]
+
+    def break_lane(self, env: int) -> None:
+        self.lanes = [*getattr(self, "lanes", []), env]
+        super().break_lane(env)
+
+
+@pytest.mark.parametrize("with_replay", [True, False])
+def test_an_agent_hears_which_episodes_were_lost(with_replay: bool) -> None:
+    """Also where the replay was not saved: an agent may keep more of an episode than its replay does."""
+
+    def made(steps: int) -> tuple[Runner, Broken]:
+        agent = make_agent(0, 2)
+        agent.__class__ = Broken
+        assert isinstance(agent, Broken)
+        envs = SyncVectorEnv([lambda: Jittering(cartpole())] * 2, autoreset_mode=AutoresetMode.DISABLED)
+        observers = ObserverGroup([], [].append)
+        schedule = Schedule(steps=steps)
+        collector, hooks = lockstep(envs), Hooks()
+        return Runner(
+            agent=agent, collector=collector, schedule=schedule, hooks=hooks, observers=observers, clock=Clock()
+        ), agent
+
+    first, agent = made(10)
+    first.run()
+    resumed, other = made(20)
+    replay = copy.deepcopy(agent.replay_state_dict()) if with_replay else None
+    assert resumed.load_state_dict(copy.deepcopy(first.state_dict()), replay) == [0, 1]
+    assert other.lanes == [0, 1]
+    resumed.run()
+
+
+def test_checkpoints_come_by_steps_by_time_and_at_the_end() -> None:
+    def save(state: State, replay: State) -> Checkpoint:
+        return Checkpoint(state["step"], "", 0, 0.0)
+
+    seen = Recorder()
+    make_runner(seen, hooks=Hooks(save=save), steps=100, save_every_steps=40).run()
+    assert [c.step for c in seen.of("checkpoint_written")] == [40, 80, 100]
+    seen = Recorder()
+    # The clock goes a second forward within each step, and another where lanes begin anew.
+    make_runner(seen, hooks=Hooks(save=save), steps=100, save_every_seconds=30.0).run()
+    steps = [c.step for c in seen.of("checkpoint_written")]
+    assert 3 <= len(steps) <= 5
+    assert steps[-1] == 100
+
+
+@pytest.mark.parametrize("every", [0, 50], ids=["saved at the end", "saved at the last step too"])
+def test_the_last_checkpoint_knows_the_last_evaluation(every: int) -> None:
+    saved: list[State] = []
+
+    def save(state: State, replay: State) -> Checkpoint:
+        saved.append(state)
+        return Checkpoint(state["step"], "", 0, 0.0)
+
+    def evaluate(policy: Policy, step: int) -> Evaluation:
+        return Evaluation(step, (float(step),), (1,), "select", 0.0)
+
+    hooks = Hooks(evaluate=evaluate, save=save)
+    make_runner(hooks=hooks, steps=100, evaluate_every=30, save_every_steps=every).run()
+    assert (saved[-1]["step"], saved[-1]["evaluated_at"], saved[-1]["best"]["step"]) == (100, 100, 100)
+
+
+def test_a_stop_request_ends_the_run_in_order() -> None:
+    class Stopper(Recorder):
+        def episode_ended(self, event: Any) -> None:
+            runner.request_stop("SIGTERM")
+            runner.request_stop("SIGINT")
+
+    saved: list[int] = []
+
+    def save(state: State, replay: State) -> Checkpoint:
+        saved.append(state["step"])
+        return Checkpoint(state["step"], "", 0, 0.0)
+
+    evaluated: list[int] = []
+    seen = Stopper()
+    hooks = Hooks(save=save, evaluate=lambda policy, step: evaluated.append(step))  # type: ignore[arg-type,return-value]
+    runner = make_runner(seen, hooks=hooks, steps=10_000, evaluate_every=5_000)
+    ended = runner.run()
+    assert ended.reason == "SIGTERM"
+    assert saved == [ended.progress.step]
+    assert evaluated == [], "who asks for an end does not want to wait for an evaluation"
+
+
+def test_an_observer_that_raises_is_named_and_switched_off() -> None:
+    class Broken(Observer):
+        calls = 0
+
+        def updated(self, event: Any) -> None:
+            Broken.calls += 1
+            raise ZeroDivisionError("of all things")
+
+    warnings: list[str] = []
+    seen = Recorder()
+    make_runner(Broken(), seen, steps=50, warnings=warnings).run()
+    assert warnings == ["observer o0 failed in updated and is switched off: ZeroDivisionError: of all things"]
+    assert Broken.calls == 1
+    assert len(seen.of("updated")) == 50
+
+
+def test_a_failing_part_ends_the_run_and_says_at_which_step() -> None:
+    class Failing(DqnAgent):
+        def observe(self, transitions: Sequence[Transition]) -> None:
+            super().observe(transitions)
+            if self._steps == 20:
+                raise KeyError("lost")
+
+    agent = make_agent(0, 1)
+    agent.__class__ = Failing
+    seen = Recorder()
+    runner = make_runner(seen, steps=100, agent=agent)
+    with pytest.raises(RunError, match="the run failed at step 19: KeyError: 'lost'"):
+        runner.run()
+    assert [type(e.error) for e in seen.of("run_failed")] == [KeyError]
+    assert seen.of("run_ended") == []
+
+
+def saving(saved: list[int]) -> Callable[[State, State], Checkpoint]:
+    def save(state: State, replay: State) -> Checkpoint:
+        saved.append(state["step"])
+        return Checkpoint(state["step"], "", 0, 0.0)
+
+    return save
+
+
+class Failing(DqnAgent):
+    """Raises once it has observed 50 steps."""
+
+    def observe(self, transitions: Sequence[Transition]) -> None:
+        super().observe(transitions)
+        if self._steps == 50:
+            raise KeyError("lost")
+
+
+@pytest.mark.parametrize(
+    ("hooks", "schedule", "words"),
+    [
+        (
+            Hooks(save=saving([])),
+            {"save_every_steps": 20},
+            r"step 49: KeyError: 'lost'\. The last checkpoint is of step 40\.$",
+        ),
+        (Hooks(save=saving([])), {}, r"step 49: KeyError: 'lost'\. No checkpoint was written yet\.$"),
+        (Hooks(), {}, r"step 49: KeyError: 'lost'\.$"),
+    ],
+)
+def test_a_failed_run_says_of_which_step_its_last_checkpoint_is(hooks: Hooks, schedule: Any, words: str) -> None:
+    agent = make_agent(0, 1)
+    agent.__class__ = Failing
+    with pytest.raises(RunError, match=words):
+        make_runner(agent=agent, hooks=hooks, steps=100, **schedule).run()
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), np.float32("-inf")])
+@pytest.mark.parametrize("name", ["loss", "controller_loss"])
+def test_a_loss_that_is_not_finite_ends_the_run(name: str, loss: float) -> None:
+    class Diverging(DqnAgent):
+        def learn(self) -> Any:
+            return {"q_mean": float("nan"), name: loss if self._steps == 30 else 1.0}
+
+    agent = make_agent(0, 1)
+    agent.__class__ = Diverging
+    saved: list[int] = []
+    with pytest.raises(RunError, match=f"failed at step 29: the agent's {name} became -?(nan|inf)"):
+        make_runner(agent=agent, hooks=Hooks(save=saving(saved)), steps=100, save_every_steps=10).run()
+    assert saved == [10, 20]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_could_not_be_loaded_again_never_replace_sound_ones(value: float) -> None:
+    class Spoiled(DqnAgent):
+        """Its weights go bad with an update, and its loss is not asked any more before the next checkpoint."""
+
+        def learn(self) -> Any:
+            figures = super().learn()
+            if self._steps == 40:
+                next(self._online.parameters()).data[0] = value
+            return figures
+
+    agent = make_agent(0, 1)
+    agent.__class__ = Spoiled
+    saved: list[int] = []
+    kept: list[int] = []
+    with pytest.raises(
+        RunError, match=r"step 40: the agent's state\['online'\]\['[\w.]+'\] holds numbers that are not"
+    ):
+        make_runner(agent=agent, hooks=Hooks(save=saving(saved)), steps=100, save_every_steps=10).run()
+    assert saved == [10, 20, 30]
+
+    agent = make_agent(0, 1)
+    agent.__class__ = Spoiled
+    hooks = Hooks(evaluate=scripted([1.0, 2.0]), keep_best=lambda policy, evaluation: kept.append(evaluation.step))
+    with pytest.raises(RunError, match=r"step 40: the policy's state\['network'\]"):
+        make_runner(agent=agent, hooks=hooks, steps=100, evaluate_every=20).run()
+    assert kept == [20]
+
+
+def test_what_fails_in_an_evaluation_is_said_to_be_there() -> None:
+    def evaluate(policy: Policy, step: int) -> Evaluation:
+        raise OSError("no display")
+
+    seen = Recorder()
+    with pytest.raises(RunError, match="the run failed at step 20: in an evaluation: OSError: no display"):
+        make_runner(seen, hooks=Hooks(evaluate=evaluate), steps=50, evaluate_every=20).run()
+    assert len(seen.of("run_failed")) == 1
+
+
+class Asleep(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Its 30th step never ends, and leaves a mark."""
+
+    steps = 0
+
+    def __init__(self, mark: Path) -> None:
+        super().__init__(cartpole())
+        self.mark = mark
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        if self.steps == 30:
+            self.mark.touch()
+            time.sleep(600)
+        return super().step(action)
+
+
+def make_sleepy_runner(
+    mark: Path, *observers: Observer, warnings: list[str], saved: list[int], step_timeout: float = 0
+) -> Runner:
+    envs = WorkerEnvs([lambda: Asleep(mark)] * 2, step_timeout=step_timeout)
+    return Runner(
+        agent=make_agent(0, 2),
+        collector=lockstep(envs),
+        schedule=Schedule(steps=1000, save_every_steps=20),
+        hooks=Hooks(save=saving(saved)),
+        observers=ObserverGroup([(f"o{i}", o) for i, o in enumerate(observers)], warnings.append),
+        clock=Clock(),
+    )
+
+
+def once_asleep(mark: Path, act: Callable[[], None]) -> None:
+    """Do something soon after the environment fell asleep."""
+
+    def wait() -> None:
+        while not mark.exists():
+            time.sleep(0.02)
+        time.sleep(0.3)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def test_a_hanging_environment_ends_the_run_after_its_time(tmp_path: Path) -> None:
+    seen, warnings, saved = Recorder(), [], []  # type: ignore[var-annotated]
+    runner = make_sleepy_runner(tmp_path / "m", seen, warnings=warnings, saved=saved, step_timeout=2)
+    words = (
+        r"the run failed at step 58: environment 0 \(episode seed \d+, step \d+\) did not answer within 2 seconds\. "
+        r"The last checkpoint is of step 40\."
+    )
+    with pytest.raises(RunError, match=words):
+        runner.run()
+    assert [type(e.error) for e in seen.of("run_failed")] == [EnvTimeoutError]
+    assert saved == [20, 40]
+    assert multiprocessing.active_children() == []
+
+
+def test_a_stop_request_does_not_wait_for_a_hanging_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(workers, "GRACE", 0.5)
+    seen, warnings, saved = Recorder(), [], []  # type: ignore[var-annotated]
+    runner = make_sleepy_runner(tmp_path / "m", seen, warnings=warnings, saved=saved)
+    once_asleep(tmp_path / "m", lambda: runner.request_stop("SIGTERM"))
+    ended = runner.run()
+    assert (ended.reason, ended.progress.step) == ("SIGTERM", 58)
+    assert saved == [20, 40], "half a step was taken, which is no state to save"
+    assert re.search(
+        r"environment 0 \(.*\) did not answer within 0\.5 seconds\. The last checkpoint is of step 40\.", *warnings
+    )
+    assert seen.events[-1] == ("run_ended", ended)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_second_ctrl_c_leaves_no_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(workers, "GRACE", 600)
+    warnings, saved = [], []  # type: ignore[var-annotated]
+    runner = make_sleepy_runner(tmp_path / "m", warnings=warnings, saved=saved)
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    once_asleep(tmp_path / "m", lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            runner.run()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert multiprocessing.active_children() == []
+
+
+def test_environments_that_do_not_close_do_not_fail_a_finished_run() -> None:
+    class Clinging(gymnasium.Wrapper[Any, Any, Any, Any]):
+        def close(self) -> None:
+            raise OSError("busy")
+
+    warnings: list[str] = []
+    runner = make_runner(steps=20, warnings=warnings)
+    runner._collector._envs.envs[0] = Clinging(cartpole())  # type: ignore[attr-defined]
+    assert runner.run().reason == "done"
+    assert warnings == ["the environments could not be closed: OSError: busy"]
+
+
+def test_a_state_that_does_not_fit_leaves_no_environments_behind(tmp_path: Path) -> None:
+    warnings, saved = [], []  # type: ignore[var-annotated]
+    runner = make_sleepy_runner(tmp_path / "m", warnings=warnings, saved=saved)
+    with pytest.raises(KeyError):
+        runner.load_state_dict({"step": 3}, None)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_saved_replay_that_memory_cannot_take_twice_is_refused_with_the_figure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runner = make_runner(steps=60)
+    runner.run()
+    state, replay = copy.deepcopy(runner.state_dict()), copy.deepcopy(runner._agent.replay_state_dict())
+    resumed = make_runner(steps=90)
+    monkeypatch.setattr("cartpole_dqn.system.available_bytes", lambda: 1000)
+    words = (
+        r"the saved replay, which is copied into the agent's, would take \d\.\d KiB of memory, but 1000 bytes are left"
+    )
+    with pytest.raises(UserError, match=words):
+        resumed.load_state_dict(state, replay)
+
+
+def test_seconds_are_said_apart() -> None:
+    seen = Recorder()
+    hooks = Hooks(evaluate=scripted([1.0] * 9), save=lambda state, replay: Checkpoint(state["step"], "", 0, 0.0))
+    ended = make_runner(seen, hooks=hooks, steps=60, evaluate_every=30, save_every_steps=20).run()
+    assert ended.evaluation_seconds == 2.0
+    assert ended.checkpoint_seconds == 3.0
+    assert 60 <= ended.progress.seconds <= 80
+
+
+class Bursts(Lockstep):
+    """Brings seven steps of every lane at once; sometimes nothing; now and then a lane breaks."""
+
+    count = 0
+    broken: Sequence[int] = ()
+
+    def collect(self, agent: Any) -> Collected:
+        self.count += 1
+        if self.count % 5 == 0:
+            return Collected(figures={"waiting": "yes"})
+        brought = []
+        for _ in range(7):
+            brought.append(super().collect(agent))
+            if brought[-1].endings:
+                self.lanes.begin([ending.env for ending in brought[-1].endings])
+        if self.count == 4:
+            self.broken = [1]
+            self.lanes.begin([1])
+            return Collected([s for c in brought for s in c.transitions], broken=())
+        broken, self.broken = self.broken, ()
+        return Collected(
+            [step for c in brought for step in c.transitions],
+            [ending for c in brought for ending in c.endings],
+            broken,
+            {"waiting": "no", "epsilon": 0.25},
+        )
+
+    def begin(self, envs: Sequence[int]) -> None:
+        pass
+
+
+def make_bursts(num_envs: int = 2) -> Bursts:
+    envs = SyncVectorEnv([cartpole] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+    made = lockstep(envs)
+    made.__class__ = Bursts
+    assert isinstance(made, Bursts)
+    return made
+
+
+def test_a_collector_may_bring_any_number_of_steps_and_none() -> None:
+    seen = Recorder()
+    saved: list[int] = []
+    agent = make_agent(0, 2)
+    agent.__class__ = Broken
+    assert isinstance(agent, Broken)
+    evaluated: list[int] = []
+
+    def evaluate(policy: Policy, step: int) -> Evaluation:
+        evaluated.append(step)
+        return Evaluation(step, (1.0,), (1,), "select", 0.0)
+
+    runner = make_runner(
+        seen,
+        num_envs=2,
+        agent=agent,
+        collector=make_bursts(),
+        hooks=Hooks(evaluate=evaluate, save=saving(saved)),
+        steps=140,
+        evaluate_every=30,
+        save_every_steps=50,
+    )
+    runner.run()
+    steps = [p.step for p in seen.of("updated")]
+    assert steps == [14, 28, 42, 56, 56, 70, 84, 98, 112, 112, 126, 140]
+    assert saved == [56, 112, 140], "the first collection at or behind each multiple"
+    assert evaluated == [42, 70, 98, 126, 140], "once each, also where nothing was collected next"
+    assert agent.lanes == [1]
+    told = [p.status for p in seen.of("updated")]
+    assert [status.get("waiting") for status in told[3:6]] == [None, "yes", "no"]
+    assert told[0]["epsilon"] == 0.25, "what the collector tells stands in place of what the agent tells"
+    assert told[-1]["updates"] > 100
+
+
+def test_a_resumed_run_knows_how_many_steps_the_last_collection_brought() -> None:
+    def made(evaluate: Any, steps: int) -> Runner:
+        hooks = Hooks(evaluate=evaluate)
+        return make_runner(num_envs=2, collector=make_bursts(), hooks=hooks, steps=steps, evaluate_every=40)
+
+    first = made(lambda policy, step: first.request_stop("SIGINT"), 140)
+    assert first.run().progress.step == 42
+    state = copy.deepcopy(first.state_dict())
+    assert state["collected"] == 14
+    evaluated: list[int] = []
+
+    def evaluate(policy: Policy, step: int) -> Evaluation:
+        evaluated.append(step)
+        return Evaluation(step, (1.0,), (1,), "select", 0.0)
+
+    resumed = made(evaluate, 60)
+    resumed.load_state_dict(state, copy.deepcopy(first._agent.replay_state_dict()))
+    resumed.run()
+    assert evaluated[0] == 42
+    # As checkpoints were before there were collectors.
+    del state["collected"]
+    older = made(evaluate, 60)
+    older.load_state_dict(state, None)
+    assert older._collected == 2
+    older._close_collector()

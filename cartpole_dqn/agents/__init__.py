@@ -1,1 +1,4 @@
-"""Built-in agents: `dqn.DqnAgent`."""
+"""Built-in agents.
+
+* `dqn`: deep Q-learning. `augmentation`: batches of images, mirrored and shifted.
+"""

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cartpole_dqn.agents.mirror import columns_of, half_mirrored
+from cartpole_dqn.agents.augmentation import columns_of, half_mirrored, randomly_shifted
 from cartpole_dqn.contracts.options import Part, option, options_class, part
 from cartpole_dqn.contracts.parts import (
     Agent,
@@ -78,6 +78,13 @@ class DqnOptions:
         effect="learn every second transition as in a mirror, images from right to left and actions in reverse: for "
         "environments that look and move the same there, such as CartPole and Acrobot",
     )
+    random_shift: int = option(
+        default=0,
+        ge=0,
+        effect="move each image of a batch by up to so many pixels before it is learned from (Kostrikov et al. 2021); "
+        "0 for not at all",
+        typical="0 or 4",
+    )
     network: Part = part("network", "mlp")
     replay: Part = part("replay", "uniform")
     target_update: Part = part("target-update", "soft")
@@ -98,7 +105,8 @@ class DqnAgent(Agent):
         self._options = options
         self._device = context.device
         self._num_actions = int(context.action_space.n)
-        self._columns = columns_of(context.observation_space) if options.mirror else None
+        needs_images = [name for name in ("mirror", "random_shift") if getattr(options, name)]
+        self._columns = columns_of(context.observation_space, f"agent.{needs_images[0]}") if needs_images else 0
         self._all_allowed = torch.ones(context.num_envs, self._num_actions, dtype=torch.bool)
         self._online: Network = context.build("network", options.network).to(context.device)
         self._target = frozen_copy(self._online)
@@ -110,6 +118,7 @@ class DqnAgent(Agent):
         self._exploration: Exploration = context.build("exploration", options.exploration)
         self._explore_generator = context.seeds.torch("explore")
         self._noise_generator = context.seeds.torch("noise")
+        self._shift_generator = context.seeds.torch("shift")
         self._learn_from = max(options.learning_starts, options.batch_size)
         self._steps = 0  # steps observed, over all lanes
         self._updates = 0
@@ -158,8 +167,10 @@ class DqnAgent(Agent):
     def _update(self) -> dict[str, float]:
         online = self._online
         batch = self._replay.sample(self._options.batch_size)
-        if self._columns is not None:
+        if self._options.mirror:
             batch = half_mirrored(batch, self._num_actions, self._columns)
+        if self._options.random_shift:
+            batch = randomly_shifted(batch, self._options.random_shift, self._columns, self._shift_generator)
         online.resample_noise(self._noise_generator)
         output = online(batch.obs)
         next_output, next_actions = self._look_ahead(batch)
@@ -268,6 +279,7 @@ class DqnAgent(Agent):
             "exploration": self._exploration.state_dict(),
             "explore_generator": generator_state(self._explore_generator),
             "noise_generator": generator_state(self._noise_generator),
+            "shift_generator": generator_state(self._shift_generator),
             "steps": self._steps,
             "updates": self._updates,
             "episodes": self._episodes,
@@ -284,6 +296,7 @@ class DqnAgent(Agent):
         self._exploration.load_state_dict(state["exploration"])
         restore_generator(self._explore_generator, state["explore_generator"])
         restore_generator(self._noise_generator, state["noise_generator"])
+        restore_generator(self._shift_generator, state["shift_generator"])
         self._steps = int(state["steps"])
         self._updates = int(state["updates"])
         self._episodes = int(state["episodes"])

@@ -95,7 +95,7 @@ def preview(
     host.register_environments()
     factory = EnvFactory(resolved, host.registry)
     # Not `factory.make()`: what cannot be learned, such as continuous actions, can be seen all the same.
-    chain = [(place, _saying(place, wrap)) for place, wrap in factory.stages]
+    chain = [(stage.place, _saying(stage.place, stage.wrap)) for stage in factory.stages]
     try:
         stages = preview_stages(factory.base, chain, seed=seed, steps=steps)
     except CartpoleDqnError:

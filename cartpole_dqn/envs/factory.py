@@ -13,7 +13,7 @@ import inspect
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 from gymnasium import spaces
@@ -32,8 +32,20 @@ from cartpole_dqn.plugin.registry import Registry, reason
 from cartpole_dqn.wrappers.numeric import NumericObservation, is_numeric, unreadable_parts
 
 Env = gymnasium.Env[Any, Any]
-WrapperStage = tuple[str, Callable[[Env], Env]]
 
+
+class WrapperStage(NamedTuple):
+    """One entry of `[[observation]]`."""
+
+    place: str
+    """The entry in words, for messages."""
+    wrap: Callable[[Env], Env]
+    training_only: bool = False
+    """Whether evaluation leaves it out, as it leaves out augmentation."""
+
+
+TRAINING_ONLY = "training_only"
+"""The key of an entry of `[[observation]]` that evaluation leaves out."""
 NO_LIMIT_IN_EVALUATION = 10_000
 """Steps an evaluation episode may take where the environment has no limit of its own."""
 
@@ -97,8 +109,9 @@ class EnvFactory:
         """
         env = self.base(evaluating=evaluating)
         try:
-            for place, wrap in self.stages:
-                env = _wrapped(env, place, wrap)
+            for stage in self.stages:
+                if not (stage.training_only and evaluating):
+                    env = _wrapped(env, stage)
             _require_discrete(env, self._config.env.id)
             return _as_numbers(env, self._config.env.id)
         except BaseException:
@@ -135,7 +148,7 @@ def _can_be_sent(spec: EnvSpec) -> bool:
 
 
 def wrapper_stages(observation: list[Table], registry: Registry) -> list[WrapperStage]:
-    """Return (place, function env -> wrapped env) for each entry, its options checked by name.
+    """Return a stage for each entry, its options checked by name.
 
     Raises:
         ConfigError: an entry without a wrapper's name, an option that the wrapper does not have.
@@ -143,7 +156,7 @@ def wrapper_stages(observation: list[Table], registry: Registry) -> list[Wrapper
     stages: list[WrapperStage] = []
     for i, entry in enumerate(observation):
         place, cls, kwargs = _resolve(i, entry, registry)
-        stages.append((place, functools.partial(cls, **kwargs)))
+        stages.append(WrapperStage(place, functools.partial(cls, **kwargs), entry.get(TRAINING_ONLY, False)))
     return stages
 
 
@@ -157,7 +170,8 @@ def complete_observation(observation: list[Table], registry: Registry) -> list[T
             for p in _parameters(cls).values()
             if isinstance(p.default, bool | int | float | str | list | tuple)
         }
-        completed.append({"wrapper": entry["wrapper"], **defaults, **kwargs})
+        mark = {TRAINING_ONLY: True} if entry.get(TRAINING_ONLY) else {}
+        completed.append({"wrapper": entry["wrapper"], **mark, **defaults, **kwargs})
     return completed
 
 
@@ -174,13 +188,16 @@ def frame_stack(observation: list[Table], registry: Registry, space: spaces.Box)
 def _resolve(i: int, entry: Any, registry: Registry) -> tuple[str, Callable[..., Env], Table]:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("wrapper"), str):
         raise ConfigError(f'observation[{i}]: expected a table with the name of a wrapper ("wrapper"), got {entry!r}.')
-    place = f"observation[{i}] ({entry['wrapper']})"
+    mark = ", training only" if entry.get(TRAINING_ONLY) is True else ""
+    place = f"observation[{i}] ({entry['wrapper']}{mark})"
     cls = _named(entry["wrapper"]) if ":" in entry["wrapper"] else registry.load("wrapper", entry["wrapper"])
-    kwargs = {key: value for key, value in entry.items() if key != "wrapper"}
+    kwargs = {key: value for key, value in entry.items() if key not in ("wrapper", TRAINING_ONLY)}
+    if not isinstance(entry.get(TRAINING_ONLY, False), bool):
+        raise ConfigError(f"{place}.{TRAINING_ONLY}: expected true or false, got {entry[TRAINING_ONLY]!r}.")
     parameters = _parameters(cls)
     for key in kwargs:
         if key not in parameters:
-            raise ConfigError(f"unknown option {place}.{key}.{did_you_mean(key, parameters)}")
+            raise ConfigError(f"unknown option {place}.{key}.{did_you_mean(key, [*parameters, TRAINING_ONLY])}")
     missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in kwargs]
     if missing:
         raise ConfigError(f"{place}: expected a value for {', '.join(missing)}.")
@@ -211,9 +228,10 @@ def _parameters(cls: Callable[..., Env]) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
-def _wrapped(env: Env, place: str, wrap: Callable[[Env], Env]) -> Env:
+def _wrapped(env: Env, stage: WrapperStage) -> Env:
+    place = stage.place
     try:
-        wrapped: Any = wrap(env)
+        wrapped: Any = stage.wrap(env)
     except CartpoleDqnError:
         raise
     except (ValueError, TypeError, AssertionError, AttributeError, ImportError, GymnasiumError) as error:
@@ -222,6 +240,11 @@ def _wrapped(env: Env, place: str, wrap: Callable[[Env], Env]) -> Env:
         raise ConfigError(f"{place}: {reason(error)}") from error
     if not isinstance(wrapped, gymnasium.Env):
         raise ConfigError(f"{place}: expected it to return a gymnasium.Env, got a {type(wrapped).__name__}.")
+    if stage.training_only and wrapped.observation_space != env.observation_space:
+        raise ConfigError(
+            f"{place}: {TRAINING_ONLY} is for wrappers that leave the observation space as it is, since evaluation "
+            f"leaves them out; this one makes {wrapped.observation_space} of {env.observation_space}."
+        )
     return wrapped
 
 

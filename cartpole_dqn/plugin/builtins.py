@@ -19,6 +19,7 @@ _WRAPPERS = (
     ("resize", "cartpole_dqn.wrappers:Resize", "an image of another height and width, antialiased"),
     ("frame-difference", "cartpole_dqn.wrappers:FrameDifference", "the frame less the one some steps before it"),
     ("channel", "cartpole_dqn.wrappers:Channel", "one colour channel of the image"),
+    ("transform", "cartpole_dqn.wrappers:Transform", "any transform of torchvision.transforms.v2, by name"),
     ("grayscale", "gymnasium.wrappers:GrayscaleObservation", "the image in shades of grey"),
     ("stack", "gymnasium.wrappers:FrameStackObservation", "the last few observations, stacked along a new first axis"),
     ("max-and-skip", "gymnasium.wrappers:MaxAndSkipObservation", "repeats each action; maximum of the last two frames"),

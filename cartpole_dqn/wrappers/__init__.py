@@ -6,6 +6,7 @@
 * `CenteredCrop`: a window that follows what a locator finds: the cart, a colour, the brightest or darkest blob.
 * `Resize`: a picture of another height and width, antialiased (needs torch, imported when it is built).
 * `FrameDifference`: a picture less the one some steps before it, with or without the picture itself.
+* `Transform`: any transform of `torchvision.transforms.v2` (needs torchvision, imported when it is built).
 
 All of them work on [H, W], [H, W, C] and stacks of these, declare their observation space exactly, keep the dtype
 unless they say otherwise, and can be made again from `env.spec`. Wrong arguments raise `TypeError` or `ValueError` in a
@@ -26,5 +27,6 @@ from cartpole_dqn.wrappers.crop import CenteredCrop, Crop
 from cartpole_dqn.wrappers.difference import FrameDifference
 from cartpole_dqn.wrappers.render import RenderObservation
 from cartpole_dqn.wrappers.resize import Resize
+from cartpole_dqn.wrappers.transform import Transform
 
-__all__ = ["CenteredCrop", "Channel", "Crop", "FrameDifference", "RenderObservation", "Resize"]
+__all__ = ["CenteredCrop", "Channel", "Crop", "FrameDifference", "RenderObservation", "Resize", "Transform"]

@@ -63,6 +63,35 @@ def refusal(env_id: str, obs: str = "state", *sets: str) -> str:
     return str(caught.value)
 
 
+def test_a_wrapper_for_training_only_is_left_out_of_evaluation() -> None:
+    entry = {"wrapper": "transform", "name": "GaussianNoise", "options": {"sigma": 0.2}, "training_only": True}
+    config, _ = resolve_config(HOST, flags={"obs": "pixels", "observation": [{"wrapper": "render"}, entry]})
+    assert config.observation[-1] == entry, "the run's configuration keeps the mark"
+    factory = EnvFactory(config, HOST.registry)
+    training, evaluating = factory.make(), factory.make(evaluating=True)
+    assert training.observation_space == evaluating.observation_space
+    noisy, clean = training.reset(seed=1)[0], evaluating.reset(seed=1)[0]
+    assert not np.array_equal(noisy, clean)
+    assert np.array_equal(clean, training.unwrapped.render())
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"wrapper": "resize", "height": 40, "training_only": True}, "training_only is for wrappers that leave the"),
+        ({"wrapper": "flatten", "training_only": "yes"}, "training_only: expected true or false, got 'yes'"),
+        ({"wrapper": "flatten", "trainingonly": True}, "Did you mean 'training_only'"),
+    ],
+)
+def test_a_mark_that_does_not_fit_is_refused(entry: dict[str, Any], words: str) -> None:
+    def made() -> Any:
+        config, _ = resolve_config(HOST, flags={"obs": "pixels", "observation": [{"wrapper": "render"}, entry]})
+        return EnvFactory(config, HOST.registry).make()
+
+    with pytest.raises(ConfigError, match=words):
+        made()
+
+
 # What cannot be learned -----------------------------------------------------------------------------------------------
 
 CAMERA = spaces.Box(0, 255, (2, 2), np.uint8)

@@ -18,7 +18,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import FrameStackObservation, GrayscaleObservation
 
 import cartpole_dqn.wrappers
-from cartpole_dqn.wrappers import CenteredCrop, Channel, Crop, FrameDifference, RenderObservation, Resize
+from cartpole_dqn.wrappers import CenteredCrop, Channel, Crop, FrameDifference, RenderObservation, Resize, Transform
 
 Env = Any
 
@@ -57,6 +57,9 @@ CHAINS: dict[str, Callable[[], Env]] = {
     "resize": lambda: Resize(strip(), height=i(40), antialias=yes()),
     "difference": lambda: FrameDifference(strip(), gap=i(2), keep_current=yes(), encoding="uint8"),
     "channel": lambda: Channel(strip(), i(1)),
+    "transforms": lambda: Transform(
+        Transform(strip(), "RandomCrop", {"size": (i(100), 300)}), "GaussianBlur", {"kernel_size": i(5)}
+    ),
     "the tutorial's": lambda: FrameDifference(Resize(CenteredCrop(strip(), width=320, locator="cart"), height=40)),
     "the one that learns": lambda: CenteredCrop(
         FrameDifference(Resize(Channel(strip(), 1), height=40, interpolation="bilinear"), gap=3, keep_current=True),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from cartpole_dqn.agents.mirror import columns_of, half_mirrored
+from cartpole_dqn.agents.augmentation import columns_of, half_mirrored, randomly_shifted
 from cartpole_dqn.contracts.parts import Batch
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.errors import UserError
@@ -52,6 +52,43 @@ def test_every_second_transition_is_seen_in_a_mirror(shape: tuple[int, ...], mas
         assert getattr(got, name) is getattr(given, name)
     for name, value in before.items():
         assert value is None or torch.equal(value, getattr(given, name)), f"{name} of the given batch was changed"
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (5, 7, 2), (3, 4, 6, 1)])
+def test_each_image_is_moved_and_its_edge_repeated(shape: tuple[int, ...]) -> None:
+    given = batch(shape, size=40)
+    before = given.obs.clone()
+    columns = columns_of(spaces.Box(0, 255, shape, np.uint8))
+    got = randomly_shifted(given, 2, columns, torch.Generator().manual_seed(1))
+    assert torch.equal(given.obs, before)
+    rows = len(shape) + columns - 1  # of one image
+    seen: dict[str, list[tuple[int, int]]] = {"obs": [], "next_obs": []}
+    for name, moves in seen.items():
+        for image, moved in zip(getattr(given, name).numpy(), getattr(got, name).numpy(), strict=True):
+            widths = [(2, 2) if axis in (rows, rows + 1) else (0, 0) for axis in range(len(shape))]
+            padded = np.pad(image, widths, mode="edge")
+            part = (slice(None),) * rows
+            fitting = [
+                (y, x)
+                for y in range(5)
+                for x in range(5)
+                if np.array_equal(moved, padded[(*part, slice(y, y + shape[rows]), slice(x, x + shape[rows + 1]))])
+            ]
+            assert len(fitting) == 1
+            moves += fitting
+        assert {y for y, _ in moves} == {x for _, x in moves} == {0, 1, 2, 3, 4}, "every shift occurs"
+    assert seen["obs"] != seen["next_obs"], "they move independently"
+    for name in ("actions", "rewards", "discounts", "weights", "indices", "next_mask"):
+        assert getattr(got, name) is getattr(given, name)
+
+
+def test_a_shift_repeats_with_its_generator() -> None:
+    given = batch((5, 7, 2))
+    first, again = (randomly_shifted(given, 2, -2, torch.Generator().manual_seed(3)) for _ in range(2))
+    other = randomly_shifted(given, 2, -2, torch.Generator().manual_seed(4))
+    assert torch.equal(first.obs, again.obs)
+    assert torch.equal(first.next_obs, again.next_obs)
+    assert not torch.equal(first.obs, other.obs)
 
 
 def test_numbers_have_no_mirror() -> None:

@@ -30,23 +30,26 @@ class Channel(ImageWrapper):
     Box(0, 255, (400, 600, 1), uint8)
     """
 
+    kept: int
+    """Which channel it keeps."""
+
     def __init__(self, env: gymnasium.Env[Any, Any], channel: int) -> None:
         super().__init__(env, channel=plain(channel))
-        self._channel = whole_number(self.who, "channel", channel, least=0)
+        self.kept = whole_number(self.who, "channel", channel, least=0)
         if not self.layout.channelled:
             raise ValueError(
                 f"Channel: expected pictures with channels, but they have the shape {self.layout.shape}. Leave it out."
             )
-        if self._channel >= self.layout.channels:
+        if self.kept >= self.layout.channels:
             raise ValueError(
                 f"Channel: channel must be from 0 to {self.layout.channels - 1}, since the pictures have "
-                f"{self.layout.channels}, got {self._channel}."
+                f"{self.layout.channels}, got {self.kept}."
             )
-        self._one = slice(self._channel, self._channel + 1)
+        self._one = slice(self.kept, self.kept + 1)
         out = Layout((*self.layout.shape[:-1], 1), self.layout.stacked, channelled=True)
         space = self.source
         self._give(out, space.low[..., self._one], space.high[..., self._one], space.dtype)
-        self.shows_now = (self.shows_now[self._channel],)
+        self.shows_now = (self.shows_now[self.kept],)
 
     def observation(self, observation: Image) -> Image:
         """Return the channel of `observation`, as a copy."""

@@ -16,12 +16,13 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.error import Error as GymnasiumError
 from gymnasium.utils import RecordConstructorArgs
+from numpy.typing import NDArray
 
 from cartpole_dqn.wrappers.checks import plain, span
 from cartpole_dqn.wrappers.frames import Frame, as_colours, kind_of, mend, remedy
 from cartpole_dqn.wrappers.image import ImageWrapper, wrappers_of
 from cartpole_dqn.wrappers.probe import changes_rendering, sample_frame
-from cartpole_dqn.wrappers.surface import drawing_of, read
+from cartpole_dqn.wrappers.surface import Drawing, drawing_of, pixels, read
 
 
 class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordConstructorArgs):
@@ -85,14 +86,37 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
 
     def observation(self, observation: Any) -> Frame:
         """Return the frame of the environment's present state; `observation` is dropped."""
+        return self._cut(self._draw())
+
+    def pixels(self) -> tuple[NDArray[np.uint8], int, bool] | Frame:
+        """Return the frame's bytes as pygame keeps them, where it draws; elsewhere the frame.
+
+        The bytes are a view [H, W, 4] of the surface. Read it at once and drop it: it locks the surface. With it come
+        the place of red among the four bytes, and whether the rows run upwards.
+        """
+        drawn = self._draw()
+        if isinstance(drawn, Drawing) and self._fits(drawn):
+            found = pixels(drawn, self._rows, self._columns)
+            if found is not None:
+                return (*found, drawn.source is not None)
+        return self._cut(drawn)
+
+    def _draw(self) -> Any:
+        """Return a `Drawing` where pygame draws, else what the environment renders."""
         # Looked up each time, since rendering may be redefined at any time; the lookup is cached.
         known = self._direct and "render" not in vars(self._base)
         draw = drawing_of(type(self._base).render) if known else None
-        drawn: Any = draw(self._base) if draw is not None else self.env.render()
-        if draw is not None and hasattr(drawn, "get_size"):
-            width, height = drawn.get_size()
-            if (height, width, 3) == self._shape:
+        return draw(self._base) if draw is not None else self.env.render()
+
+    def _fits(self, drawn: Drawing) -> bool:
+        width, height = drawn.surface.get_size()
+        return bool((height, width, 3) == self._shape)
+
+    def _cut(self, drawn: Any) -> Frame:
+        if isinstance(drawn, Drawing):
+            if self._fits(drawn):
                 return read(drawn, self._rows, self._columns)
+            drawn = drawn.surface
         else:
             frame = as_colours(drawn)
             if frame is not None and frame.shape == self._shape:

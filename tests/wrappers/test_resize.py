@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
-from cartpole_dqn.wrappers import FrameDifference, RenderObservation, Resize
+from cartpole_dqn.wrappers import Channel, Crop, FrameDifference, RenderObservation, Resize
 
 DTYPES = [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.float16, np.float32, np.float64]
 
@@ -246,3 +246,46 @@ def test_a_torch_that_does_not_work_is_said_in_words(tmp_path: Path, source: str
         [sys.executable, "-c", BROKEN], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
     )
     assert words in done.stdout, done.stderr
+
+
+# Straight from the surface --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "MountainCar-v0"])
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**31), channel=st.integers(0, 2), rows=st.sampled_from([None, [0.4, 0.8], [7, 201]]))
+def test_one_channel_is_resized_straight_from_the_surface_to_the_same_bytes(
+    env_id: str, seed: int, channel: int, rows: Any
+) -> None:
+    def chain(direct: bool) -> Any:
+        env = RenderObservation(gymnasium.make(env_id, render_mode="rgb_array"), rows=rows, columns=[0.1, 0.9])
+        # A wrapper that does nothing keeps the wrappers from knowing each other.
+        below = Channel(env, channel) if direct else Crop(Channel(env, channel), rows=[0.0, 1.0])
+        return Resize(below, height=40, interpolation="bilinear" if seed % 2 else "bicubic")
+
+    one, other = chain(True), chain(False)
+    assert one._render is not None, "else this compares nothing"
+    assert other._render is None
+    assert one.observation_space == other.observation_space
+    other.action_space.seed(seed)
+    assert np.array_equal(one.reset(seed=seed)[0], other.reset(seed=seed)[0])
+    for _ in range(15):
+        action = other.action_space.sample()
+        (seen, *rest), (expected, *others) = one.step(action), other.step(action)
+        assert rest == others
+        assert seen.dtype == expected.dtype
+        assert seen.flags.c_contiguous
+        assert np.array_equal(seen, expected)
+        assert not one.unwrapped.screen.get_locked()
+        assert np.array_equal(one.render(), other.render())
+
+
+def test_rendering_that_is_redefined_counts_for_it_too() -> None:
+    base: Any = gymnasium.make("CartPole-v1", render_mode="rgb_array")
+    env = Resize(Channel(RenderObservation(base), 1), height=40, interpolation="bilinear")
+    env.reset(seed=0)
+    picture = base.render() // 2
+    base.unwrapped.render = lambda: picture
+    plain = Resize(Channel(RenderObservation(base), 1), height=40, interpolation="bilinear")
+    plain._render = None
+    assert np.array_equal(env.step(0)[0], plain.observation(plain.env.observation(picture)))

@@ -13,7 +13,7 @@ from cartpole_dqn.errors import UserError
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
-    from cartpole_dqn.studies.comparison import Comparison, Score, Scores
+    from cartpole_dqn.studies.comparison import Played, Score, Scores, Source
     from cartpole_dqn.studies.grouping import Record
     from cartpole_dqn.training.models import Which
 
@@ -48,25 +48,28 @@ def compare(
     from cartpole_dqn.studies.comparison import compare as compare_groups
     from cartpole_dqn.studies.comparison import kept_scores
     from cartpole_dqn.studies.grouping import group_records
+    from cartpole_dqn.views.comparison_tables import comparison_text, print_comparison
 
     one_of("--score", score, ("best", "last"))
     form = one_of("--format", format_ or _BY_SUFFIX.get(out.suffix.lower() if out else "", "table"), _FORMATS)
-    records = read_records(ctx.obj, runs)
+    session: Session = ctx.obj
+    records = read_records(session, runs)
     groups = group_records(records, group_keys(group_by))
-    scores, source = kept_scores(records)
-    if episodes is not None:
-        scores, source = _play(ctx.obj, records, episodes, seed), "played"
+    scores = kept_scores(records) if episodes is None else _play(session, records, episodes, seed)
+    source: Source = "metrics" if episodes is None else "played"
     comparison = compare_groups(groups, scores, source, score=cast("Score", score))
-    if out is None:
-        _show(ctx.obj, comparison, form)
-        return
-    from cartpole_dqn.files import reason, replace_file
+    if out is not None:
+        from cartpole_dqn.files import reason, replace_file
 
-    try:
-        replace_file(out, _text(comparison, form).encode())
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written: {reason(error)}.") from None
-    print(out)
+        try:
+            replace_file(out, comparison_text(comparison, form).encode())
+        except OSError as error:
+            raise UserError(f"--out {out}: cannot be written: {reason(error)}.") from None
+        print(out)
+    elif form == "table":
+        print_comparison(session.out, comparison)
+    else:
+        print(comparison_text(comparison, form), end="")
 
 
 def _play(session: Session, records: Sequence[Record], episodes: int, seed: int) -> dict[Path, Scores]:
@@ -74,50 +77,21 @@ def _play(session: Session, records: Sequence[Record], episodes: int, seed: int)
     from cartpole_dqn import api
     from cartpole_dqn.runs.checkpoint import has_state
     from cartpole_dqn.runs.folder import RunFolder
-    from cartpole_dqn.studies.comparison import Scores
+    from cartpole_dqn.studies.comparison import Played, Scores
     from cartpole_dqn.training.models import evaluate_run
 
     host = session.host()
-    played = {}
+    scores = {}
     for i, record in enumerate(records, start=1):
         folder = RunFolder(record.path)
-        means: dict[str, float] = {}
+        played: dict[Which, Played | None] = {}
         places: dict[Which, Path] = {"last": folder.checkpoint, "best": folder.best}
         for which, place in places.items():
             if has_state(place):
-                session.err.print(
-                    f"{record.name}, {which} model ({i} of {len(records)})", highlight=False, markup=False
-                )
+                session.say(f"{record.name}, {which} model ({i} of {len(records)})")
                 config = api.read_config(folder, host)
                 with session.showing_evaluation() as told:
                     found = evaluate_run(folder, config, host, episodes=episodes, seed=seed, which=which, told=told)
-                means[which] = found.mean
-        best, last = means.get("best", means.get("last")), means.get("last")
-        played[record.path] = Scores(best, last, episodes if means else 0, episodes if "last" in means else 0)
-    return played
-
-
-def _text(comparison: Comparison, form: str) -> str:
-    from cartpole_dqn.text.tables import as_markdown, as_text
-    from cartpole_dqn.views.comparison_tables import comparison_json, comparison_tables, explanations
-
-    if form == "json":
-        return comparison_json(comparison)
-    tables, said = comparison_tables(comparison), explanations(comparison)
-    if form == "markdown":
-        return as_markdown(tables, said)
-    return "\n".join([*(f"{table.title}\n{as_text(table)}" for table in tables), *said]) + "\n"
-
-
-def _show(session: Session, comparison: Comparison, form: str) -> None:
-    from cartpole_dqn.text.tables import as_rich
-    from cartpole_dqn.views.comparison_tables import comparison_tables, explanations
-
-    if form != "table" or not session.out.is_terminal:
-        print(_text(comparison, form), end="")
-        return
-    for table in comparison_tables(comparison):
-        session.out.print(as_rich(table))
-        session.out.print()
-    for text in explanations(comparison):
-        session.out.print(text, style="dim", markup=False, highlight=False)
+                played[which] = Played.of(found.returns)
+        scores[record.path] = Scores(played.get("best", played.get("last")), played.get("last"))
+    return scores

@@ -16,13 +16,11 @@ if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
     from cartpole_dqn.runs.listing import RunSummary
 
-RUNS_EXAMPLES = (
-    "Examples: cartpole-dqn runs   |   cartpole-dqn runs benchmarks/learning-pixels   |   cartpole-dqn runs --json"
-)
+RUNS_EXAMPLES = "Examples: cartpole-dqn runs   |   cartpole-dqn runs lr/trials   |   cartpole-dqn runs --json"
 
-_COLUMNS = ("run", "env", "obs", "preset", "state", "seed", "steps", "best", "solved at", "age")
+_COLUMNS = ("run", "env", "obs", "preset", "state", "seed", "steps", "best", "solved at", "solved in", "age")
 _WORDS = 5
-_DROPPABLE = ("solved at", "preset", "obs", "env")
+_DROPPABLE = ("solved in", "solved at", "preset", "obs", "env")
 """What a narrow terminal does not show, in this order; names that `run` chose say two of them."""
 _STYLES = {"running": "green", "failed": "red", "killed": "red", "broken": "red", "interrupted": "yellow"}
 _AGES = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -62,7 +60,7 @@ def runs(
 
 
 def _row(run: RunSummary, now: float) -> tuple[str, ...]:
-    from cartpole_dqn.text.figures import NOTHING, number, one_line
+    from cartpole_dqn.text.figures import NOTHING, duration, number, one_line
     from cartpole_dqn.text.tables import score
 
     words = (run.name, run.env, run.obs, run.preset, run.state)
@@ -73,6 +71,7 @@ def _row(run: RunSummary, now: float) -> tuple[str, ...]:
         f"{run.step:,} of {run.steps:,}" if short else number(None if run.state == "broken" else run.step),
         score(run.best),
         number(run.solved_step),
+        NOTHING if run.solved_seconds is None else duration(run.solved_seconds),
         NOTHING if run.started is None else _age(now - run.started),
     )
 

@@ -43,6 +43,10 @@ class Session:
         """Where everything else goes: stderr."""
         return _console(stderr=True)
 
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line on stderr as it stands: brackets in it are no markup."""
+        self.err.print(text, style=style, markup=False, highlight=False)
+
     @contextlib.contextmanager
     def showing_evaluation(self) -> Iterator[Callable[[Evaluating], None]]:
         """Inside the block a terminal says how far the evaluation is that tells the function."""

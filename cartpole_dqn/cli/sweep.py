@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shlex
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cartpole_dqn.cli.train import stopping_on_signals
 from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError
 
 if TYPE_CHECKING:
@@ -26,10 +27,15 @@ if TYPE_CHECKING:
 SWEEP_EXAMPLES = (
     "Examples: cartpole-dqn sweep --obs state --seeds 10   |   "
     "cartpole-dqn sweep --obs state --grid agent.optimiser.lr=1e-3,5e-4 --grid agent.n_step=1,3 --out lr   |   "
+    "cartpole-dqn sweep --obs state --variant default --variant no-double:agent.double=false   |   "
     "cartpole-dqn sweep --obs state --random 20 --space ranges.toml   |   cartpole-dqn sweep --resume lr"
 )
 
 _SEEDS = 5
+_WAYS = ("--grid", "--variant", "--random", "--search")
+_HOW_OPTIONS = (
+    "--resume", "--retry-failed", "--jobs", "--engine", "--engine-set", "--plain",
+)  # fmt: skip
 _BASE, _WHAT, _HOW = "What every trial has", "Settings and seeds", "How they run"
 
 
@@ -65,6 +71,14 @@ def sweep(
         list[str] | None,
         typer.Option(
             metavar="KEY=A,B,...", help="Values to try. Repeated, every combination is tried.", rich_help_panel=_WHAT
+        ),
+    ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:KEY=VALUE,...]",
+            help="A setting with a name; NAME alone changes nothing. Or a TOML file of several.",
+            rich_help_panel=_WHAT,
         ),
     ] = None,
     random: Annotated[
@@ -110,26 +124,8 @@ def sweep(
     ),
 ) -> None:
     """Train seeds times settings, each an ordinary run folder, and compare them."""
-    asked = {
-        "--obs": obs,
-        "--env": env,
-        "--preset": preset,
-        "--config": config,
-        "--set": set_,
-        "--steps": steps,
-        "--episodes": episodes,
-        "--device": device,
-        "--seeds": seeds,
-        "--first-seed": first_seed,
-        "--grid": grid,
-        "--random": random,
-        "--search": search,
-        "--trials": trials,
-        "--space": space,
-        "--sweep-seed": sweep_seed,
-        "--out": out,
-    }
-    asked = {name: value for name, value in asked.items() if value not in (None, [])}
+    values = {option.opts[0]: ctx.params[option.name] for option in ctx.command.params}
+    asked = {name: value for name, value in values.items() if value not in (None, [], ()) and name not in _HOW_OPTIONS}
     if resume is not None and asked:
         raise UserError(f"--resume {resume} goes on with what is there: leave out {', '.join(asked)}.")
     _require_sense(asked)
@@ -148,8 +144,9 @@ def sweep(
         name = env or preset or (config.stem if config is not None else "CartPole-v1")
         folder = RunFolder.create(out, env_id=name, obs=obs or "sweep", root=Path("sweeps"))
     base = None if plan.config is None else config or folder.path / BASE
+    stop = _Stop()
     try:
-        with folder_lock.hold(folder.path), _asked_to_stop() as stop:
+        with folder_lock.hold(folder.path), stopping_on_signals(stop):
             _run(session, folder.path, plan, base=base, retry_failed=retry_failed, plain=plain, stop=stop)
     except CartpoleDqnError:
         folder.discard_if_empty()
@@ -158,13 +155,12 @@ def sweep(
 
 def _require_sense(asked: dict[str, Any]) -> None:
     """Refuse options that contradict each other, or that nothing uses."""
-    given = [name for name in ("--grid", "--random", "--search") if name in asked]
+    given = [name for name in _WAYS if name in asked]
     if len(given) > 1:
         raise UserError(f"{' and '.join(given)}: give one of them.")
     if "--steps" in asked and "--episodes" in asked:
         raise UserError("--steps and --episodes: give one of them.")
-    needs = {"--random": ["--space"], "--search": ["--space", "--trials"]}
-    for name, others in needs.items():
+    for name, others in {"--random": ["--space"], "--search": ["--space", "--trials"]}.items():
         for other in others if name in asked else ():
             if other not in asked:
                 raise UserError(f"{name} needs {other}.")
@@ -181,18 +177,20 @@ def _require_sense(asked: dict[str, Any]) -> None:
 
 def _plan(asked: dict[str, Any]) -> SweepPlan:
     from cartpole_dqn.studies.sweep_plan import SweepPlan, read_text
-    from cartpole_dqn.studies.sweep_space import parse_grid, read_space
+    from cartpole_dqn.studies.sweep_space import parse_grid, parse_variants, read_space
 
-    flags = {name: asked.get(f"--{name}") for name in ("obs", "steps", "episodes", "device")}
-    flags["env"] = {"id": asked["--env"]} if "--env" in asked else None
+    flags = {name: asked[f"--{name}"] for name in ("obs", "steps", "episodes", "device") if f"--{name}" in asked}
+    if "--env" in asked:
+        flags["env"] = {"id": asked["--env"]}
     first = asked.get("--first-seed", 0)
     return SweepPlan(
         seeds=tuple(range(first, first + asked.get("--seeds", _SEEDS))),
         preset=asked.get("--preset"),
         config=read_text(asked["--config"]) if "--config" in asked else None,
-        flags={key: value for key, value in flags.items() if value is not None},
+        flags=flags,
         sets=tuple(asked.get("--set", [])),
         grid=parse_grid(asked.get("--grid", [])),
+        variants=tuple(parse_variants(asked.get("--variant", []))),
         space=read_space(asked["--space"]) if "--space" in asked else {},
         draws=asked.get("--random", 0),
         searches=asked.get("--trials", 0),
@@ -202,8 +200,6 @@ def _plan(asked: dict[str, Any]) -> SweepPlan:
 
 def _with_engine(plan: SweepPlan, name: str | None, settings: Sequence[str], jobs: int | None) -> SweepPlan:
     """Return the plan with the engine that was asked for; what was not asked stays as it was."""
-    import dataclasses
-
     from cartpole_dqn.config.schema import parse_set
 
     table = dict(plan.engine_options) if name in (None, plan.engine) else {}
@@ -234,7 +230,7 @@ def _run(
     context = SweepEngineContext(
         folder=folder.resolve(),
         jobs=plan.jobs,
-        say=lambda text: session.err.print(text, markup=False, highlight=False),
+        say=session.say,
     )
     made = Sweep(
         folder.resolve(),
@@ -243,15 +239,15 @@ def _run(
         base=base,
         retry_failed=retry_failed,
         prepare=lambda config: _with_initial_weights(config, host),
-        warn=lambda text: session.err.print(text, style="yellow", markup=False, highlight=False),
+        warn=lambda text: session.say(text, "yellow"),
     )
     engine = _make_engine(host, plan, context)
     hint = f"go on with: cartpole-dqn sweep --resume {shlex.quote(str(folder))}"
     try:
         with _blaming(host, plan.engine), watching(session.err, time.monotonic, plain=plain) as watch:
-            view = made.run(engine, watch=watch, should_stop=lambda: bool(stop.reason))
+            view = made.run(engine, watch=watch, should_stop=lambda: bool(stop.stop_reason))
     except KeyboardInterrupt:
-        session.err.print(hint, markup=False, highlight=False)
+        session.say(hint)
         raise
     except RunError as error:
         raise RunError(f"{error}\n{hint}") from error.__cause__
@@ -276,19 +272,20 @@ def _finish(session: Session, folder: Path, made: Sweep, view: SweepView, stop: 
     failed = [f"{trial.name}: {trial.error}" for trial in view.trials if trial.state == "failed"]
     left = view.total - view.count("done") - view.count("failed")
     for text in failed:
-        session.err.print(f"failed: {text}", style="red", markup=False, highlight=False)
+        session.say(f"failed: {text}", "red")
     if left:
-        session.err.print(f"{left} of {view.total} trials are left; {hint}", markup=False, highlight=False)
-        if stop.reason:
-            raise typer.Exit(128 + signal.Signals[stop.reason].value)
+        session.say(f"{left} of {view.total} trials are left; {hint}")
+        if stop.stop_reason:
+            raise typer.Exit(128 + signal.Signals[stop.stop_reason].value)
         raise RunError(f"{left} trials did not come to their end.")
-    from cartpole_dqn.views.sweep_results import MARKDOWN, print_results, sweep_comparison, write_results
+    from cartpole_dqn.views.comparison_tables import print_comparison
+    from cartpole_dqn.views.sweep_results import MARKDOWN, sweep_comparison, write_results
 
     comparison = sweep_comparison(made.done_folders(), failed)
     if comparison is not None:
         write_results(folder, comparison)
-        print_results(session.out, comparison)
-        session.err.print(f"written to {folder / MARKDOWN}", markup=False, highlight=False)
+        print_comparison(session.out, comparison)
+        session.say(f"written to {folder / MARKDOWN}")
     if failed:
         raise RunError(
             f"{len(failed)} of {view.total} trials failed. Try them again with: cartpole-dqn sweep --resume "
@@ -320,29 +317,13 @@ def _blaming(host: PluginHost, name: str) -> Iterator[None]:
         raise RunError(f"the sweep engine '{name}' of {owner} failed: {type(error).__name__}: {error}") from error
 
 
+@dataclasses.dataclass
 class _Stop:
+    """What signals ask of a sweep: to end in order."""
+
+    stop_reason: str = ""
     """The name of the first signal that came; "" before."""
 
-    reason = ""
-
-
-@contextlib.contextmanager
-def _asked_to_stop() -> Iterator[_Stop]:
-    """Inside the block SIGINT, SIGTERM and SIGHUP ask the sweep to end in order; a second Ctrl-C ends it at once."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(number: int, _: object) -> None:
-        if number == signal.SIGINT and stop.reason:
-            raise KeyboardInterrupt
-        stop.reason = stop.reason or signal.Signals(number).name
-
-    numbers = [getattr(signal, s) for s in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, s)]
-    before = {number: signal.signal(number, ask) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def request_stop(self, reason: str) -> None:
+        """Keep the reason."""
+        self.stop_reason = self.stop_reason or reason

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
     from cartpole_dqn.contracts.events import RunEnded
     from cartpole_dqn.runs.folder import RunFolder
-    from cartpole_dqn.training.runner import Runner
 
 RUN_EXAMPLES = (
     "Examples: cartpole-dqn run --obs pixels   |   cartpole-dqn run --preset tutorial-state --seed 1   |   "
@@ -160,9 +159,20 @@ def resume(
     _say_goodbye(session, folder, ended)
 
 
+class Stoppable(Protocol):
+    """A run, or a sweep."""
+
+    @property
+    def stop_reason(self) -> str:
+        """Why it was asked to stop; "" while it was not."""
+
+    def request_stop(self, reason: str) -> None:
+        """Ask it to stop in order. Safe to call from a signal handler."""
+
+
 @contextlib.contextmanager
-def stopping_on_signals(runner: Runner) -> Iterator[None]:
-    """Inside the block SIGINT, SIGTERM and SIGHUP end the run in order; a second Ctrl-C ends it at once."""
+def stopping_on_signals(runner: Stoppable) -> Iterator[None]:
+    """Inside the block SIGINT, SIGTERM and SIGHUP ask `runner` to stop in order; a second Ctrl-C ends it at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

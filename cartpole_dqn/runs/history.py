@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartpole_dqn.errors import RunFolderError
+from cartpole_dqn.runs.listing import training_seconds
 
 Floats = NDArray[np.float64]
 Returns = tuple[tuple[float, ...], ...]
@@ -47,14 +49,10 @@ class RunHistory:
     """[V] of the evaluations that select `best/`."""
     evaluation_returns: Returns = ()
     """V evaluations, each with its episodes' returns."""
-    evaluation_seconds: Floats = field(default_factory=_nothing)
-    """[V] what each of them took, without training."""
     confirmation_step: Floats = field(default_factory=_nothing)
     """[C] of evaluations on further episodes, of models that reached the threshold."""
     confirmation_returns: Returns = ()
     """C confirmations, each with its episodes' returns."""
-    confirmation_seconds: Floats = field(default_factory=_nothing)
-    """[C]"""
     best_step: int | None = None
     """Where the model in `best/` was evaluated."""
     solved_step: int | None = None
@@ -101,19 +99,16 @@ class RunHistory:
 
     def seconds_at(self, step: float) -> float:
         """Return the training seconds at an environment step, between episodes' ends in proportion; NaN if unknown."""
-        steps, seconds = [0.0, *self.step], [0.0, *self.seconds]
-        if self.end is not None:
-            steps, seconds = [*steps, self.end[0]], [*seconds, self.end[1]]
-        if len(steps) == 1:
-            return float("nan")
-        if step > steps[-1]:  # the run goes on: at the speed that it had
-            return float(seconds[-1] * step / steps[-1])
-        return float(np.interp(step, steps, seconds))
+        place = int(np.searchsorted(self.step, step))
+        near = slice(max(0, place - 1), place + 1)
+        known = list(zip(self.step[near], self.seconds[near], strict=True))
+        return training_seconds(step, *known, *([self.end] if self.end and place == len(self.step) else []))
 
-    def evaluating_until(self, step: float) -> float:
-        """Return the seconds that evaluations and confirmations up to an environment step took."""
-        evaluations = np.sum(self.evaluation_seconds[self.evaluation_step <= step])
-        return float(evaluations) + float(np.sum(self.confirmation_seconds[self.confirmation_step <= step]))
+    @property
+    def solved_seconds(self) -> float | None:
+        """Training seconds until `solved_step`, without evaluations and checkpoints."""
+        seconds = float("nan") if self.solved_step is None else self.seconds_at(self.solved_step)
+        return seconds if math.isfinite(seconds) else None
 
 
 def read_metrics(folder: Path | str) -> RunHistory:
@@ -202,10 +197,8 @@ def _history(name: str, events: Sequence[Mapping[str, Any]]) -> RunHistory:
         loss=_column([_table(event, "metrics") for event in episodes], "loss"),
         evaluation_step=_column(evaluations, "step"),
         evaluation_returns=_returns(evaluations),
-        evaluation_seconds=_column(evaluations, "seconds"),
         confirmation_step=_column(confirmations, "step"),
         confirmation_returns=_returns(confirmations),
-        confirmation_seconds=_column(confirmations, "seconds"),
         best_step=best[-1] if best else None,
         # The first that is confirmed is always kept, so it is marked as best.
         solved_step=solved[0] if solved else None,

@@ -1,7 +1,8 @@
 """What there is to say of a run in a line, read from its folder in about a millisecond.
 
 * `list_runs`: every run in a folder -> `RunSummary`, those started or resumed last first.
-* `summarise_run`: one of them.
+* `summarise_run`: one of them. `read_figures`: how far it is alone, also while it writes.
+* `training_seconds`: how long a run trained up to a step.
 * `read_settings`: a run's `config.toml` as a plain table, unchecked; `run_title` makes a title of one.
 
 Nothing here raises for a folder that is broken: the summary says what is wrong with it. No torch is imported.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -28,8 +30,27 @@ State = Literal["running", "done", "interrupted", "failed", "killed", "unknown",
 _LARGEST_CONFIG = 1 << 20
 
 
-@dataclass(frozen=True)
-class RunSummary:
+@dataclass(frozen=True, kw_only=True)
+class RunFigures:
+    """How far a run is and how good it is, by its `metrics.jsonl`. What is not known is None."""
+
+    step: int = 0
+    """Environment steps taken."""
+    episode: int = 0
+    """Episodes ended."""
+    last: float | None = None
+    """Mean return of the last evaluation."""
+    best: float | None = None
+    """Mean return of the model in `best/`: in its confirmation where it has one, else when it was selected."""
+    best_step: int | None = None
+    solved_step: int | None = None
+    """Where a model was first confirmed."""
+    solved_seconds: float | None = None
+    """Training seconds until then, without evaluations and checkpoints."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary(RunFigures):
     """A run in a line. What is not known is None."""
 
     name: str
@@ -44,15 +65,8 @@ class RunSummary:
     preset: str | None = None
     agent: str | None = None
     seed: int | None = None
-    step: int = 0
-    """Environment steps taken."""
     steps: int | None = None
     """Environment steps that it is to take, where these bound it."""
-    best: float | None = None
-    """Mean return of the model in `best/`: in its confirmation where it has one, else when it was selected."""
-    best_step: int | None = None
-    solved_step: int | None = None
-    """Where a model was first confirmed."""
 
 
 def list_runs(root: Path) -> list[RunSummary]:
@@ -81,9 +95,9 @@ def summarise_run(folder: Path) -> RunSummary:
         if not isinstance(env.get("id"), str):
             raise RunFolderError(f"{folder / 'config.toml'} is not the configuration of a run: it has no env.id.")
     except RunFolderError as error:
-        return RunSummary(name, folder, "broken", str(error), started)
+        return RunSummary(name=name, path=folder, state="broken", problem=str(error), started=started)
     status = run_state(folder)
-    figures, problem = _figures(folder)
+    figures, problem = read_figures(folder)
     return RunSummary(
         name=name,
         path=folder,
@@ -95,10 +109,25 @@ def summarise_run(folder: Path) -> RunSummary:
         preset=_kept(settings, "preset", str) or None,
         agent=_kept(agent, "name", str),
         seed=_kept(settings, "seed", int),
-        step=max(status.step, figures.pop("step", 0)),
         steps=_kept(settings, "steps", int),
-        **figures,
+        **{**vars(figures), "step": max(status.step, figures.step)},
     )
+
+
+def training_seconds(step: float, *known: tuple[float, float]) -> float:
+    """Return the training seconds at an environment step, in proportion between what is known; NaN for nothing.
+
+    Args:
+        step: where.
+        known: (step, seconds) of the episode that ended last before, and of what is known next. Where nothing comes
+            next, the run is taken to go on at the speed that it had.
+    """
+    if not known:
+        return math.nan
+    (before, seconds), (after, then) = ((0.0, 0.0), *known)[-2:]
+    if step >= after:
+        return float(then * (step / after))
+    return float(seconds + (then - seconds) * (step - before) / (after - before))
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -137,19 +166,19 @@ def _looks_like_a_run(folder: Path) -> bool:
     return False
 
 
-def _figures(folder: Path) -> tuple[dict[str, Any], str | None]:
-    """Return step, best, best_step and solved_step as `metrics.jsonl` has them, and what is wrong with it."""
+def read_figures(folder: Path) -> tuple[RunFigures, str | None]:
+    """Return what the `metrics.jsonl` in a run's folder says by now, and what is wrong with it."""
     path = folder / "metrics.jsonl"
     try:
         with open_regular(path) as file:
             # Read, not mapped: a run that resumes cuts the file, and a page that is gone would end this process.
-            return _read_figures(file.readall()), None
+            return RunFigures(**_read_figures(file.readall())), None
     except FileNotFoundError:
-        return {}, None
+        return RunFigures(), None
     except OSError as error:
-        return {}, f"{path} cannot be read: {reason(error)}."
+        return RunFigures(), f"{path} cannot be read: {reason(error)}."
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        return {}, f"{path} is not what the observer 'metrics' writes."
+        return RunFigures(), f"{path} is not what the observer 'metrics' writes."
 
 
 def _read_figures(text: bytes) -> dict[str, Any]:
@@ -159,26 +188,44 @@ def _read_figures(text: bytes) -> dict[str, Any]:
     end = text.rfind(b"\n")
     if end >= 0:
         figures["step"] = int(_event(text[text.rfind(b"\n", 0, end) + 1 : end]).get("step", 0))
-    best = next(_marked(text, b'"best":true}', backwards=True), None)
-    if best is not None:
+    for _, episode in _marked(text, b'"event":"episode"', backwards=True):
+        figures["episode"] = int(episode.get("episode", 0))
+        break
+    for _, evaluation in _marked(text, b'"stream":"select"', backwards=True):
+        figures["last"] = _mean(evaluation)
+        break
+    for _, best in _marked(text, b'"best":true}', backwards=True):
         figures["best"], figures["best_step"] = _mean(best), int(best["step"])
-    for confirmation in _marked(text, b'"stream":"confirm"'):
+        break
+    for place, confirmation in _marked(text, b'"stream":"confirm"'):
         if int(confirmation["step"]) == figures.get("best_step"):
             figures["best"] = _mean(confirmation)
         if confirmation.get("best") and "solved_step" not in figures:
-            figures["solved_step"] = int(confirmation["step"])
+            figures["solved_step"] = step = int(confirmation["step"])
+            seconds = training_seconds(step, *_known_around(text, place))
+            figures["solved_seconds"] = seconds if math.isfinite(seconds) else None
     return figures
 
 
-def _marked(text: bytes, mark: bytes, *, backwards: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield the whole lines that are evaluations and hold `mark`."""
+def _known_around(text: bytes, place: int) -> list[tuple[float, float]]:
+    """Return (step, seconds) of the last episode before `place`, and of the next, or of the run's end."""
+    mark = b'"event":"episode"'
+    before = next(_marked(text[:place], mark, backwards=True), None)
+    after = next(_marked(text[place:], mark), None) or next(_marked(text[place:], b'"event":"run_ended"'), None)
+    events = [found[1] for found in (before, after) if found]
+    return [(float(event["step"]), float(event.get("seconds", math.nan))) for event in events]
+
+
+def _marked(text: bytes, mark: bytes, *, backwards: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the whole lines that hold `mark`, each with its place."""
     place = text.rfind(mark) if backwards else text.find(mark)
     while place >= 0:
         start, end = text.rfind(b"\n", 0, place) + 1, text.find(b"\n", place)
         if end >= 0:
             event = _event(text[start:end])
-            if event.get("event") == "evaluation":
-                yield event
+            # Figures of a part, too, may be called "best".
+            if mark.startswith(b'"event"') or event.get("event") == "evaluation":
+                yield start, event
         elif not backwards:
             return
         place = text.rfind(mark, 0, start) if backwards else text.find(mark, end)

@@ -1,18 +1,19 @@
 """Runs beside each other, and groups of runs over their seeds.
 
 * `compare`: groups of runs and the scores of their models -> `Comparison`.
-* `kept_scores`: the scores that the runs' folders already hold, and where these come from.
+* `kept_scores`: the scores of the evaluations that were made during training.
 * `Comparison`: a `RunScore` a run, a `GroupScore` a group, an `Improvement` a pair of groups, and notes.
 
-A run has two scores: `best`, the mean return of the model in `best/`, and `last`, that of the last model. Where both
-were played on report seeds for every run and kept (`report.json`, as `benchmark learning` leaves it), those figures
-are taken; else the evaluations made during training. How they become figures of a group is in `estimates`.
+A run has two scores: `best`, the mean return of the model in `best/`, and `last`, that of the last model. How they
+become figures of a group is in `estimates`.
+
+There is one answer to how long a run took to be solved: its training seconds up to the step at which the first model
+was confirmed (`RunHistory.solved_seconds`). Evaluations are not in it: the better a model is, the longer its episodes
+last, so a clock that went on meanwhile would be against what learns well.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cartpole_dqn.contracts.seeding import SeedTree
-from cartpole_dqn.runs.folder import RunFolder, run_state
+from cartpole_dqn.runs.folder import run_state
 from cartpole_dqn.studies.estimates import (
     Floats,
     bootstrap_improvements,
@@ -34,7 +35,7 @@ from cartpole_dqn.studies.estimates import (
 )
 from cartpole_dqn.studies.grouping import Group, Record, has_effect
 
-Source = Literal["played", "report", "metrics"]
+Source = Literal["played", "metrics"]
 Score = Literal["best", "last"]
 
 CONFIDENCE = 0.95
@@ -45,18 +46,33 @@ _FEW = 5
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Mean returns of a run's models, None where there is none, and over how many episodes each was taken."""
+class Played:
+    """Greedy episodes of a model: how many, and of their returns the mean, the standard deviation and the lowest."""
 
-    best: float | None = None
-    last: float | None = None
-    best_episodes: int = 0
-    last_episodes: int = 0
+    episodes: int
+    mean: float
+    std: float
+    lowest: float
+
+    @classmethod
+    def of(cls, returns: Sequence[float]) -> Played | None:
+        """Return what these returns come to; None where there are none, or one is not finite."""
+        if not returns or not np.isfinite(returns).all():
+            return None
+        return cls(len(returns), float(np.mean(returns)), float(np.std(returns)), float(min(returns)))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a run's models reached, None where that is not known."""
+
+    best: Played | None = None
+    last: Played | None = None
 
 
 @dataclass(frozen=True)
 class RunScore:
-    """A run: its scores, and when it was solved. Seconds are of training alone, `*_wall` with evaluations."""
+    """A run: its scores, and when it was solved, in steps and in seconds of training."""
 
     name: str
     path: Path
@@ -65,13 +81,10 @@ class RunScore:
     seed: Any
     state: str
     step: int
-    best: float | None
-    best_episodes: int
-    last: float | None
-    last_episodes: int
+    best: Played | None
+    last: Played | None
     solved_step: int | None
     solved_seconds: float | None
-    solved_wall: float | None
 
 
 @dataclass(frozen=True)
@@ -94,11 +107,13 @@ class GroupScore:
     settings: Mapping[str, Any]
     runs: int
     best: Estimate | None
+    best_lowest: float | None
+    """The lowest mean of a run."""
     last: Estimate | None
+    last_lowest: float | None
     solved: int
     solved_step: float | None
     solved_seconds: float | None
-    solved_wall: float | None
 
 
 @dataclass(frozen=True)
@@ -169,48 +184,17 @@ def compare(
     )
 
 
-def kept_scores(records: Sequence[Record]) -> tuple[dict[Path, Scores], Source]:
-    """Return what the runs' folders hold: reports where every run has one that is up to date, else evaluations."""
-    reports = {record.path: _report(record.path) for record in records}
-    if reports and all(reports.values()):
-        return {path: report for path, report in reports.items() if report is not None}, "report"
-    return {record.path: _evaluated(record) for record in records}, "metrics"
+def kept_scores(records: Sequence[Record]) -> dict[Path, Scores]:
+    """Return what the evaluations in training tell of each run's models, by its `Record.path`."""
+    return {r.path: Scores(Played.of(r.history.best_returns), Played.of(r.history.last_returns)) for r in records}
 
 
-# Runs -----------------------------------------------------------------------------------------------------------------
-
-
-def _report(path: Path) -> Scores | None:
-    """Return the scores in `report.json`; None where it is missing, damaged, or older than a model."""
-    report, folder = path / "report.json", RunFolder(path)
-    try:
-        written = report.stat().st_mtime
-        models = [place / "state.json" for place in (folder.best, folder.checkpoint)]
-        if any(model.stat().st_mtime > written for model in models if model.exists()):
-            return None
-        table = json.loads(report.read_text(encoding="utf-8"))
-        best, last = table["best"], table["last"]
-        return Scores(float(best["mean"]), float(last["mean"]), int(best["episodes"]), int(last["episodes"]))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return None
-
-
-def _evaluated(record: Record) -> Scores:
-    best, last = record.history.best_returns, record.history.last_returns
-    return Scores(_mean(best), _mean(last), len(best), len(last))
-
-
-def _mean(returns: Sequence[float]) -> float | None:
-    mean = float(np.mean(returns)) if returns else math.nan
-    return mean if math.isfinite(mean) else None
+# Runs and groups ------------------------------------------------------------------------------------------------------
 
 
 def _run_score(record: Record, label: str, scores: Scores) -> RunScore:
     history, status = record.history, run_state(record.path)
-    solved = history.solved_step
-    seconds = None if solved is None else history.seconds_at(solved)
-    wall = None if solved is None or seconds is None else seconds + history.evaluating_until(solved)
-    told = [float(history.step[-1])] if len(history.step) else []
+    steps = [status.step, *history.step[-1:], *([history.end[0]] if history.end else [])]
     return RunScore(
         name=record.name,
         path=record.path,
@@ -218,31 +202,28 @@ def _run_score(record: Record, label: str, scores: Scores) -> RunScore:
         env=record.env,
         seed=record.seed,
         state=status.state,
-        step=int(max([status.step, *told, *([history.end[0]] if history.end else [])])),
+        step=int(max(steps)),
         best=scores.best,
-        best_episodes=scores.best_episodes,
         last=scores.last,
-        last_episodes=scores.last_episodes,
-        solved_step=solved,
-        solved_seconds=seconds if seconds is not None and math.isfinite(seconds) else None,
-        solved_wall=wall if wall is not None and math.isfinite(wall) else None,
+        solved_step=history.solved_step,
+        solved_seconds=history.solved_seconds,
     )
 
 
-# Groups ---------------------------------------------------------------------------------------------------------------
-
-
 def _group_score(group: Group, runs: Sequence[RunScore], seeds: SeedTree, resamples: int) -> GroupScore:
+    best, last = _strata(runs, "best"), _strata(runs, "last")
+    generators = seeds.child(group.label)
     return GroupScore(
         label=group.label,
         settings=group.settings,
         runs=len(runs),
-        best=_estimate(_strata(runs, "best"), seeds.child(group.label).numpy("best"), resamples),
-        last=_estimate(_strata(runs, "last"), seeds.child(group.label).numpy("last"), resamples),
+        best=_estimate(best, generators.numpy("best"), resamples),
+        best_lowest=_lowest(best),
+        last=_estimate(last, generators.numpy("last"), resamples),
+        last_lowest=_lowest(last),
         solved=sum(run.solved_step is not None for run in runs),
         solved_step=median_of_reached([run.solved_step for run in runs]),
         solved_seconds=median_of_reached([run.solved_seconds for run in runs]),
-        solved_wall=median_of_reached([run.solved_wall for run in runs]),
     )
 
 
@@ -250,20 +231,23 @@ def _strata(runs: Sequence[RunScore], score: Score) -> dict[str, Floats]:
     """Return the known scores by environment."""
     found: dict[str, list[float]] = {}
     for run in runs:
-        value = run.best if score == "best" else run.last
-        if value is not None:
-            found.setdefault(run.env, []).append(value)
+        played = run.best if score == "best" else run.last
+        if played is not None:
+            found.setdefault(run.env, []).append(played.mean)
     return {env: np.array(values) for env, values in found.items()}
 
 
 def _estimate(strata: Mapping[str, Floats], generator: np.random.Generator, resamples: int) -> Estimate | None:
-    # Returns of different environments have no common scale, and no mean.
-    if len(strata) != 1:
+    if len(strata) != 1:  # returns of different environments have no common scale, and no mean
         return None
     scores = list(strata.values())
     if len(scores[0]) < 2:
         return Estimate(interquartile_mean(scores))
     return Estimate(interquartile_mean(scores), *interval(bootstrap_means(scores, generator, resamples), CONFIDENCE))
+
+
+def _lowest(strata: Mapping[str, Floats]) -> float | None:
+    return float(next(iter(strata.values())).min()) if len(strata) == 1 else None
 
 
 def _improvement(

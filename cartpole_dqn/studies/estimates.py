@@ -21,9 +21,6 @@ Floats = NDArray[np.float64]
 Strata = Sequence[Floats]
 """Scores [R_t] of the runs on each task t."""
 
-_CELLS = 4_000_000
-"""Numbers that are held at once while drawing again."""
-
 
 def interquartile_mean(strata: Strata) -> float:
     """Return the mean of all scores without the lowest and the highest quarter (whole runs, rounded down)."""
@@ -40,25 +37,20 @@ def probability_of_improvement(xs: Strata, ys: Strata) -> float:
 
 def bootstrap_means(strata: Strata, generator: np.random.Generator, resamples: int) -> Floats:
     """Return the interquartile mean of `resamples` draws of as many runs with replacement: [resamples]."""
-    drawn = []
-    for count in _chunks(resamples, sum(map(len, strata))):
-        samples = [scores[_draw(generator, count, len(scores))] for scores in strata]
-        drawn.append(_middle_means(np.concatenate(samples, axis=1)))
-    return np.concatenate(drawn)
+    samples = [scores[_draw(generator, resamples, len(scores))] for scores in strata]
+    return _middle_means(np.concatenate(samples, axis=1))
 
 
 def bootstrap_improvements(xs: Strata, ys: Strata, generator: np.random.Generator, resamples: int) -> Floats:
     """Return the probability of improvement of `resamples` draws of as many runs with replacement: [resamples]."""
-    drawn = []
-    for count in _chunks(resamples, sum(map(len, [*xs, *ys]))):
-        chances = []
-        for x, y in zip(xs, ys, strict=True):
-            # How often each run was drawn says as much as the draw itself, and needs no list of all pairs.
-            often_x = _frequencies(_draw(generator, count, len(x)), len(x))
-            often_y = _frequencies(_draw(generator, count, len(y)), len(y))
-            chances.append(((often_x @ _higher(x, y)) * often_y).sum(axis=1) / (len(x) * len(y)))
-        drawn.append(np.mean(chances, axis=0))
-    return np.concatenate(drawn)
+    chances = []
+    for x, y in zip(xs, ys, strict=True):
+        # How often each run was drawn says as much as the draw itself, and needs no list of all pairs.
+        often_x = _frequencies(_draw(generator, resamples, len(x)), len(x))
+        often_y = _frequencies(_draw(generator, resamples, len(y)), len(y))
+        chances.append(((often_x @ _higher(x, y)) * often_y).sum(axis=1) / (len(x) * len(y)))
+    means: Floats = np.mean(chances, axis=0)
+    return means
 
 
 def interval(values: Floats, confidence: float) -> tuple[float, float]:
@@ -100,8 +92,3 @@ def _frequencies(drawn: NDArray[np.int64], runs: int) -> Floats:
     rows = np.arange(len(drawn))[:, None] * runs
     counts = np.bincount((rows + drawn).ravel(), minlength=len(drawn) * runs)
     return counts.reshape(len(drawn), runs).astype(np.float64)
-
-
-def _chunks(resamples: int, runs: int) -> list[int]:
-    size = max(1, _CELLS // max(1, runs))
-    return [min(size, resamples - done) for done in range(0, resamples, size)]

@@ -4,10 +4,12 @@
 * `read_record`: a run folder -> `Record`.
 * `group_records`: records -> `Group`s, each with a label that says what sets it apart.
 * `has_effect`: whether a setting matters for that.
+* `short_key`: a dotted key without what need not be said.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +19,16 @@ from cartpole_dqn.errors import UserError, did_you_mean
 from cartpole_dqn.runs.history import RunHistory, read_metrics
 from cartpole_dqn.runs.listing import read_settings, run_title
 
-RUN, ALL = "run", "all"
-"""What `--group-by` takes besides keys of the configuration: each run by itself, and all of them as one."""
+RUN, ALL, VARIANT = "run", "all", "variant"
+"""What `--group-by` takes besides keys of the configuration: each run by itself, all of them, a sweep's variants."""
+VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 _WITHOUT_EFFECT = ("seed", "device", "threads", "observer", "checkpoint", "env.vector", "env.step_timeout")
 """Keys that change no result, or none but by chance."""
-_FIRST = ("env.id", "obs", "preset", "agent.name")
+_FIRST = (VARIANT, "env.id", "obs", "preset", "agent.name")
 """What a label says rather than anything else, where it is enough to tell the groups apart."""
+_TRIAL = re.compile(f"({VARIANT_NAME.pattern}),seed=[0-9]+")
+"""The folder of a variant's trial. Others have a `=` before the seed, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,10 @@ class Record:
 
     path: Path
     settings: Mapping[str, Any]
-    """Values by dotted key: "agent.optimiser.lr"; a wrapper's options by "observation.0.wrapper" and so on."""
+    """Values by dotted key: "agent.optimiser.lr"; a wrapper's options by "observation.0.wrapper" and so on.
+
+    A trial of a sweep's variant has its name by "variant".
+    """
     history: RunHistory
     title: str
 
@@ -73,8 +81,10 @@ def read_record(folder: Path) -> Record:
     Raises:
         RunFolderError: one of them is missing or damaged.
     """
-    settings = read_settings(folder)
-    return Record(folder, dict(_flat(settings)), read_metrics(folder), run_title(settings))
+    settings, history = read_settings(folder), read_metrics(folder)
+    trial = _TRIAL.fullmatch(history.name)
+    named = {VARIANT: trial[1]} if trial else {}
+    return Record(folder, {**named, **dict(_flat(settings))}, history, run_title(settings))
 
 
 def group_records(records: Sequence[Record], keys: Sequence[str] = ()) -> list[Group]:
@@ -83,7 +93,8 @@ def group_records(records: Sequence[Record], keys: Sequence[str] = ()) -> list[G
     Args:
         records: the runs.
         keys: what the runs of a group share: dotted keys, or as much of their end as is unique ("lr"); a part's key
-            means its name ("agent.replay"). "run" puts each run into a group of its own, "all" all of them into one.
+            means its name ("agent.replay"); "variant" is that of a sweep. "run" puts each run into a group of its own,
+            "all" all of them into one.
             Without any, runs are together that differ only in their seed, or in what has no effect on the result:
             device, threads, observers, checkpoints, how environments share processes.
 
@@ -95,7 +106,7 @@ def group_records(records: Sequence[Record], keys: Sequence[str] = ()) -> list[G
         return [Group(label, {}, (record,)) for label, record in zip(_names(records), records, strict=True)]
     if ALL in keys:
         return [Group("all runs", {}, tuple(records))] if records else []
-    chosen = [key for text in keys for key in _resolve(text, present)]
+    chosen = [_resolve(text, present) for text in keys]
     compared = chosen or [key for key in present if has_effect(key)]
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
@@ -133,18 +144,18 @@ def _flat(table: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
             yield path, value
 
 
-def _resolve(text: str, present: Sequence[str]) -> list[str]:
+def _resolve(text: str, present: Sequence[str]) -> str:
     """Return the key that `text` means, of those that there are."""
     meant = text.strip()
     for suffix in ("", ".name", ".id", ".wrapper"):
         wanted = f"{meant}{suffix}"
         if wanted in present:
-            return [wanted]
+            return wanted
         ending = [key for key in present if key.endswith(f".{wanted}")]
         if len(ending) > 1:
             raise UserError(f"--group-by {text}: {', '.join(ending[:6])} end like that. Give one of them.")
         if ending:
-            return ending
+            return ending[0]
     known = [RUN, ALL, *present, *(key.rsplit(".", 1)[-1] for key in present)]
     near = did_you_mean(meant, known)
     near = near if near.startswith(" Did") else " `config.toml` in a run's folder has the keys there are."
@@ -177,10 +188,13 @@ def _telling(differing: Sequence[str], columns: Mapping[str, Sequence[str]], cou
 
 
 def _labels(keys: Sequence[str], columns: Mapping[str, Sequence[str]], count: int) -> list[str]:
-    return [", ".join(f"{_short(key, keys)}={columns[key][i]}" for key in keys) for i in range(count)]
+    def told(key: str, value: str) -> str:
+        return value if key == VARIANT and value != _text(None) else f"{short_key(key, keys)}={value}"
+
+    return [", ".join(told(key, columns[key][i]) for key in keys) for i in range(count)]
 
 
-def _short(key: str, others: Sequence[str]) -> str:
+def short_key(key: str, others: Sequence[str]) -> str:
     """Return as much of a key's end as tells it from the others: "agent.optimiser.lr" -> "lr"."""
     steps = _subject(key)
     for n in range(1, len(steps)):
@@ -193,7 +207,7 @@ def _short(key: str, others: Sequence[str]) -> str:
 def _subject(key: str) -> list[str]:
     """Return the steps of a key; where it is a part's name, those of the part."""
     steps = key.split(".")
-    return steps[:-1] if steps[-1] in ("name", "id", "wrapper") else steps
+    return steps[:-1] if len(steps) > 1 and steps[-1] in ("name", "id", "wrapper") else steps
 
 
 def _common_label(members: Sequence[Record]) -> str:

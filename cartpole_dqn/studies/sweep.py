@@ -23,7 +23,7 @@ from cartpole_dqn.errors import RunFolderError, UserError
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs import lock as folder_lock
 from cartpole_dqn.runs.folder import run_state, write_text_atomic
-from cartpole_dqn.runs.listing import summarise_run
+from cartpole_dqn.runs.listing import RunFigures, read_figures
 from cartpole_dqn.studies.sweep_plan import (
     FILE,
     Planned,
@@ -33,7 +33,6 @@ from cartpole_dqn.studies.sweep_plan import (
     labels_of,
     plan_trials,
 )
-from cartpole_dqn.studies.sweep_progress import ProgressReader, TrialProgress
 from cartpole_dqn.studies.sweep_search import Search
 from cartpole_dqn.studies.sweep_space import Setting
 
@@ -51,7 +50,7 @@ class TrialView:
     name: str
     state: State
     error: str
-    progress: TrialProgress
+    progress: RunFigures
     steps: int | None
     """The run's total, where steps bound it."""
     episodes: int | None
@@ -86,11 +85,7 @@ class _Entry:
     seconds: float = 0.0
     began: float | None = None
     """When it was started in this session."""
-    progress: TrialProgress = field(default_factory=TrialProgress)
-    reader: ProgressReader = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.reader = ProgressReader(self.planned.trial.folder)
+    progress: RunFigures = field(default_factory=RunFigures)
 
     @property
     def name(self) -> str:
@@ -99,6 +94,10 @@ class _Entry:
     @property
     def path(self) -> Path:
         return self.planned.trial.folder
+
+    def look(self) -> None:
+        """See how far the trial is, also while another process, or another machine, writes to its folder."""
+        self.progress = read_figures(self.path)[0]
 
 
 class Sweep:
@@ -247,7 +246,7 @@ class Sweep:
             elif (entry.path / "config.toml").is_file():
                 entry.state = "interrupted"
             if entry.state != "waiting":
-                entry.progress = entry.reader.read()
+                entry.look()
         self._tell()
 
     # A round --------------------------------------------------------------------------------------------------------
@@ -282,7 +281,8 @@ class Sweep:
         found = run_state(entry.path).state
         if state == "done" and found != "done":
             state, error = "failed", f"it is said to be done, but its folder {entry.path} says {found}."
-        entry.state, entry.error, entry.progress = state, error, entry.reader.read()
+        entry.state, entry.error = state, error
+        entry.look()
         self._keep()
         self._tell()
 
@@ -298,9 +298,7 @@ class Sweep:
         number = len(self._asked)
         self._asked.append(params)
         setting = self._search.setting(params)
-        label = labels_of(self.plan, [setting])[0].partition(",")[2]
-        label = f"{number:0{len(str(self.plan.searches - 1))}},{label}"
-        trials, _, _ = self._planned(setting, label)
+        trials, _, _ = self._planned(setting, labels_of(self.plan, [setting], first=number)[0])
         entries = [_Entry(planned, number) for planned in trials]
         self._entries += entries
         if new:
@@ -316,8 +314,7 @@ class Sweep:
             if number in self._told or not all(entry.state in ("done", "failed") for entry in entries):
                 continue
             self._told.add(number)
-            best = [summarise_run(entry.path).best for entry in entries if entry.state == "done"]
-            scores = [score for score in best if score is not None]
+            scores = [e.progress.best for e in entries if e.state == "done" and e.progress.best is not None]
             self._search.tell(number, sum(scores) / len(scores) if len(scores) == len(entries) else None)
 
     # The record -----------------------------------------------------------------------------------------------------
@@ -350,7 +347,7 @@ class Sweep:
 
     def _view(self, entry: _Entry, engine: SweepEngine | None) -> TrialView:
         if entry.state == "running":
-            entry.progress = entry.reader.read()
+            entry.look()
         return TrialView(
             name=entry.name,
             state=entry.state,

@@ -27,6 +27,7 @@ from cartpole_dqn.studies.sweep_space import (
     Choice,
     Setting,
     Space,
+    checked_variants,
     draw,
     grid_settings,
     read_space_table,
@@ -58,6 +59,8 @@ class SweepPlan:
     """Settings that named options of the command line gave, as `resolve_config` takes them."""
     sets: tuple[str, ...] = ()
     grid: Mapping[str, list[str]] = field(default_factory=dict)
+    variants: tuple[Setting, ...] = ()
+    """Settings with names, which are tried instead of a grid's."""
     space: Space = field(default_factory=dict)
     draws: int = 0
     """Settings to draw from `space`."""
@@ -78,7 +81,7 @@ class SweepPlan:
         if self.searches:
             return []
         if not self.draws:
-            return grid_settings(self.grid)
+            return list(self.variants) or grid_settings(self.grid)
         generator = SeedTree(self.seed).child("sweep").numpy("draws")
         drawn: dict[tuple[str, ...], Setting] = {}
         for _ in range(_PATIENCE * self.draws):
@@ -95,6 +98,8 @@ class SweepPlan:
         if self.draws or self.searches:
             method, number = ("search", self.searches) if self.searches else ("random", self.draws)
             settings = {"method": method, "number": number, "seed": self.seed, "space": space_table(self.space)}
+        elif self.variants:
+            settings = {"method": "variants", "variants": {one.name: dict(one.values) for one in self.variants}}
         elif self.grid:
             settings = {"method": "grid", "grid": {key: list(values) for key, values in self.grid.items()}}
         return {
@@ -139,6 +144,12 @@ class SweepPlan:
             flags=dict(base["flags"]),
             sets=tuple(map(str, base.get("set", []))),
             grid={key: list(map(str, values)) for key, values in settings.get("grid", {}).items()},
+            variants=tuple(
+                checked_variants(
+                    (str(folder / FILE), Setting({key: str(text) for key, text in values.items()}, name))
+                    for name, values in settings.get("variants", {}).items()
+                )
+            ),
             space=read_space_table(str(folder / FILE), settings.get("space", {})),
             draws=number if method == "random" else 0,
             searches=number if method == "search" else 0,
@@ -150,11 +161,12 @@ class SweepPlan:
 
     def differences(self, other: SweepPlan) -> list[str]:
         """Return what `other` does otherwise: "seeds: [0, 1], now [0]", ...; engines do not count."""
-        found = []
-        for name, mine, its in _pairs(self._compared(), other._compared()):
-            if mine != its:
-                found.append(f"{name}: {_shown(mine)}, now {_shown(its)}")
-        return found
+        mine, its = self._compared(), other._compared()
+        return [
+            f"{name}: {_shown(mine.get(name))}, now {_shown(its.get(name))}"
+            for name in dict.fromkeys([*mine, *its])
+            if mine.get(name) != its.get(name)
+        ]
 
     def _compared(self) -> Table:
         table = replace(self, config=None).table()
@@ -235,12 +247,12 @@ def corner_settings(space: Space) -> list[Setting]:
     return list({tuple(setting.values.values()): setting for setting in every}.values())
 
 
-def labels_of(plan: SweepPlan, settings: list[Setting]) -> list[str]:
-    """Return a label for each of the plan's settings; those drawn or searched have their number before it."""
+def labels_of(plan: SweepPlan, settings: list[Setting], *, first: int = 0) -> list[str]:
+    """Return a label for each of the plan's settings; those drawn or searched have their number, from `first` on."""
     if not (plan.draws or plan.searches):
         return setting_labels(settings)
     width = len(str(max(plan.draws, plan.searches) - 1))
-    return [f"{i:0{width}},{setting_labels([setting])[0]}" for i, setting in enumerate(settings)]
+    return [f"{i:0{width}},{setting_labels([setting])[0]}" for i, setting in enumerate(settings, first)]
 
 
 def read_text(path: Path) -> str:
@@ -261,10 +273,6 @@ def _ends(entry: Any) -> list[str]:
 
 def _where(label: str) -> str:
     return f"setting {label}: " if label else ""
-
-
-def _pairs(mine: Table, its: Table) -> list[tuple[str, Any, Any]]:
-    return [(name, mine.get(name), its.get(name)) for name in dict.fromkeys([*mine, *its])]
 
 
 def _shown(value: Any) -> str:

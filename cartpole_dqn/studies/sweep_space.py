@@ -1,7 +1,8 @@
 """Which settings a sweep tries.
 
-* `Setting`: values for some dotted keys, each as TOML text; none for the plain settings.
+* `Setting`: values for some dotted keys, each as TOML text; a variant has a name too.
 * `parse_grid`, `grid_settings`: `--grid KEY=A,B` -> every combination.
+* `parse_variants`: `--variant NAME:KEY=VALUE,...`, or a file of these -> settings with names; `checked_variants`.
 * `read_space`, `Range`, `Choice`, `draw`: a file of ranges, and draws from it; `read_space_table` and `space_table`
   for a table within another file.
 * `setting_labels`: names that tell settings apart, fit for folders.
@@ -15,7 +16,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,14 @@ import numpy as np
 
 from cartpole_dqn.config.schema import parse_set, read_toml
 from cartpole_dqn.errors import ConfigError, UserError, did_you_mean
+from cartpole_dqn.studies.grouping import VARIANT_NAME, short_key
 
 _DIGITS = 4
 """Significant digits of what is drawn: enough for any search, and short enough for a name."""
 _LONGEST = 120
 """Characters of a label; a folder's name may have 255 bytes."""
-_OWN_KEYS = {
-    "seed": "--seeds",
-    "steps": "--steps",
-    "episodes": "--episodes",
-}
-"""Keys that a sweep has an option for, so that every trial of a comparison has the same."""
+_OWN_KEYS = {"seed": "--seeds", "steps": "--steps", "episodes": "--episodes"}
+"""Keys that a sweep has an option for, so that all its trials have the same."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,8 @@ class Setting:
     """What a setting sets: dotted keys as for `--set`, and values as TOML text."""
 
     values: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    """Of a variant; "" for settings that are named after their values."""
 
     @property
     def sets(self) -> list[str]:
@@ -71,7 +71,7 @@ Space = Mapping[str, Range | Choice]
 """By dotted key."""
 
 
-# Grids ----------------------------------------------------------------------------------------------------------------
+# Grids and variants ---------------------------------------------------------------------------------------------------
 
 
 def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -86,7 +86,7 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
     for text in texts:
         key, separator, rest = text.partition("=")
         key = key.strip()
-        values = [value.strip() for value in _split(rest)]
+        values = _split(rest)
         if not separator or not key or not all(values):
             raise UserError(f"--grid {text}: expected KEY=A,B,... such as agent.optimiser.lr=1e-3,5e-4.")
         _refuse_own(key, f"--grid {text}")
@@ -104,6 +104,53 @@ def grid_settings(grid: Mapping[str, Sequence[str]]) -> list[Setting]:
     return [Setting(dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())]
 
 
+def parse_variants(texts: Sequence[str]) -> list[Setting]:
+    """Return the settings that `--variant` arguments name.
+
+    Args:
+        texts: `NAME:KEY=VALUE,...`; `NAME` alone, which changes nothing; or the path of a TOML file with a table for
+            each variant, in which keys are quoted: `[NAME]`, `"agent.double" = false`.
+
+    Raises:
+        UserError: a name that is not fit for a folder or comes twice, no `=`, or a file that cannot be read.
+    """
+    given: list[tuple[str, Setting]] = []
+    for text in texts:
+        if text.endswith(".toml") and "=" not in text:
+            given += [(text, setting) for setting in _read_variants(Path(text))]
+        else:
+            given.append((f"--variant {text}", _variant(text)))
+    return checked_variants(given)
+
+
+def checked_variants(given: Iterable[tuple[str, Setting]]) -> list[Setting]:
+    """Return variants, each given with its source. Raises `UserError` where names or keys are not fit for them."""
+    found: dict[str, Setting] = {}
+    for source, setting in given:
+        if not VARIANT_NAME.fullmatch(setting.name):
+            raise UserError(f"{source}: expected a name of letters, digits and ._+- such as no-double.")
+        if found.setdefault(setting.name.lower(), setting) is not setting:
+            raise UserError(f"{source}: the variant {setting.name} comes twice.")
+        for key in setting.values:
+            _refuse_own(key, f"{source}: {setting.name}")
+    return list(found.values())
+
+
+def _variant(text: str) -> Setting:
+    name, separator, rest = text.partition(":")
+    pairs = [part.partition("=") for part in _split(rest)] if separator else []
+    if not all(key.strip() and equals and value.strip() for key, equals, value in pairs):
+        raise UserError(f"--variant {text}: expected NAME:KEY=VALUE,... such as no-double:agent.double=false.")
+    return Setting({key.strip(): value.strip() for key, _, value in pairs}, name.strip())
+
+
+def _read_variants(path: Path) -> Iterator[Setting]:
+    for name, table in read_toml(path).items():
+        if not isinstance(table, Mapping):
+            raise ConfigError(f"{path}: {name}: expected a table [{name}] of settings, got {table!r}.")
+        yield Setting({key: as_toml(value) for key, value in table.items()}, name)
+
+
 def _split(text: str) -> list[str]:
     """Split at the commas that stand in no brackets, braces or quotes."""
     parts, depth, quote = [""], 0, ""
@@ -117,7 +164,7 @@ def _split(text: str) -> list[str]:
             parts.append("")
         else:
             parts[-1] += sign
-    return parts
+    return [part.strip() for part in parts]
 
 
 # Ranges ---------------------------------------------------------------------------------------------------------------
@@ -188,15 +235,15 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _tables(source: str, table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Mapping[str, Any]]]:
-    found: list[tuple[str, Mapping[str, Any]]] = []
+def _tables(source: str, table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
     for key, value in table.items():
         place = f"{prefix}{key}"
         if not isinstance(value, Mapping):
             raise ConfigError(f"{source}: {place}: expected a table with low and high, or with values; got {value!r}.")
-        inner = any(isinstance(entry, Mapping) for entry in value.values())
-        found += _tables(source, value, f"{place}.") if inner else [(place, value)]
-    return found
+        if any(isinstance(entry, Mapping) for entry in value.values()):
+            yield from _tables(source, value, f"{place}.")
+        else:
+            yield place, value
 
 
 def _entry(where: str, table: Mapping[str, Any]) -> Range | Choice:
@@ -240,15 +287,15 @@ def _drawn(entry: Range | Choice, generator: np.random.Generator) -> str:
 
 
 def setting_labels(settings: Sequence[Setting]) -> list[str]:
-    """Return a label for each setting, all different: "lr=0.001,batch_size=64"; "" for one that sets nothing.
+    """Return a label for each setting, all different: its name, or "lr=0.001,batch_size=64"; "" where it sets nothing.
 
     They consist of letters, digits and `._+=,-` alone.
     """
     keys = list(dict.fromkeys(key for setting in settings for key in setting.values))
-    short = {key: _short(key, keys) for key in keys}
+    short = {key: re.sub(r"[^A-Za-z0-9._-]+", "-", short_key(key, keys)) for key in keys}
     labels = []
     for setting in settings:
-        label = ",".join(f"{short[key]}={_word(text)}" for key, text in setting.values.items())
+        label = setting.name or ",".join(f"{short[key]}={_word(text)}" for key, text in setting.values.items())
         if len(label) > _LONGEST:
             label = f"{label[: _LONGEST - 10]}-{_digest(setting)}"
         labels.append(label)
@@ -258,21 +305,6 @@ def setting_labels(settings: Sequence[Setting]) -> list[str]:
         label if lower.count(same) == 1 else f"{label},{_digest(setting)}" if setting.values else label
         for label, same, setting in zip(labels, lower, settings, strict=True)
     ]
-
-
-def _short(key: str, others: Sequence[str]) -> str:
-    """Return as much of a key's end as tells it from the others, in signs that a folder's name may have."""
-    steps = _subject(key)
-    for n in range(1, len(steps) + 1):
-        if not any(other != key and _subject(other)[-n:] == steps[-n:] for other in others):
-            break
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", ".".join(steps[-n:]))
-
-
-def _subject(key: str) -> list[str]:
-    """Return the steps of a key; where it is a part's name, those of the part."""
-    steps = key.split(".")
-    return steps[:-1] if len(steps) > 1 and steps[-1] in ("name", "id", "wrapper") else steps
 
 
 def _word(text: str) -> str:

@@ -2,21 +2,22 @@
 
 * `comparison_tables`: a `Comparison` -> `TextTable`s.
 * `explanations`: the sentences that go with them: what the figures are, and what to know before believing them.
-* `comparison_json`: all that is in a comparison.
+* `comparison_text`: all of it as text, Markdown or JSON; `print_comparison`: the same for people.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from cartpole_dqn.studies.comparison import Comparison, Estimate, GroupScore, RunScore
+from rich.console import Console
+
+from cartpole_dqn.studies.comparison import Comparison, Estimate, GroupScore, Played, RunScore
 from cartpole_dqn.text.figures import NOTHING, duration, number, one_line
-from cartpole_dqn.text.tables import TextTable, score, to_json
+from cartpole_dqn.text.tables import TextTable, as_markdown, as_rich, as_text, score, to_json
 
 _SOURCES = {
     "played": "on report seeds, played just now",
-    "report": "on report seeds, as kept in each run's report.json",
     "metrics": "in the evaluations made during training",
 }
 
@@ -24,9 +25,10 @@ _SOURCES = {
 def comparison_tables(comparison: Comparison) -> list[TextTable]:
     """Return the tables of groups, of improvements where there are several groups, and of runs."""
     percent = f"{100 * comparison.confidence:g}%"
+    scores = (f"best [{percent}]", "lowest", f"last [{percent}]", "lowest")
     groups = TextTable(
         "Groups",
-        ("group", "runs", f"best [{percent}]", f"last [{percent}]", "solved", "steps to solved", "training time"),
+        ("group", "runs", *scores, "solved", "steps to solved", "training time"),
         tuple(_group_row(group) for group in comparison.groups),
     )
     improvements = TextTable(
@@ -37,7 +39,7 @@ def comparison_tables(comparison: Comparison) -> list[TextTable]:
     )
     runs = TextTable(
         "Runs",
-        ("run", "group", "seed", "steps", "best", "last", "solved at", "training time"),
+        ("run", "group", "seed", "steps", "best", "sd", "lowest", "last", "solved at", "training time"),
         tuple(_run_row(run) for run in comparison.runs),
         left=2,
     )
@@ -46,11 +48,12 @@ def comparison_tables(comparison: Comparison) -> list[TextTable]:
 
 def explanations(comparison: Comparison) -> list[str]:
     """Return what the figures are, and what to know before believing them."""
-    best, last = _episodes(comparison, "best_episodes"), _episodes(comparison, "last_episodes")
+    best, last = (_episodes([getattr(run, which) for run in comparison.runs]) for which in ("best", "last"))
     said = [
         f"best, last: mean return of the model in best/ ({best} episodes) and of the last model ({last}), "
         f"{_SOURCES[comparison.source]}; of a group the interquartile mean over its runs, with its "
-        f"{100 * comparison.confidence:g}% bootstrap interval.",
+        f"{100 * comparison.confidence:g}% bootstrap interval, and the lowest of its runs. sd and lowest of a run: "
+        f"standard deviation and lowest return of the episodes of best.",
         "solved: a model reached the threshold and was confirmed on further episodes; medians count a run that was "
         "not solved as later than any. Training time is without evaluation.",
     ]
@@ -62,9 +65,26 @@ def explanations(comparison: Comparison) -> list[str]:
     return [*said, *comparison.notes]
 
 
-def comparison_json(comparison: Comparison) -> str:
-    """Return a comparison and its explanations as one JSON object; what is not finite is null."""
-    return to_json({**dataclasses.asdict(comparison), "explanations": explanations(comparison)})
+def comparison_text(comparison: Comparison, form: str = "table") -> str:
+    """Return a comparison and its explanations as a "table" of text, "markdown", or "json"."""
+    tables, said = comparison_tables(comparison), explanations(comparison)
+    if form == "json":
+        return to_json({**dataclasses.asdict(comparison), "explanations": said})
+    if form == "markdown":
+        return as_markdown(tables, said)
+    return "\n".join([*(f"{table.title}\n{as_text(table)}" for table in tables), *said]) + "\n"
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """Print the tables and what to know of them, on a terminal with colours and within its width."""
+    if not console.is_terminal:
+        print(comparison_text(comparison), end="")
+        return
+    for table in comparison_tables(comparison):
+        console.print(as_rich(table))
+        console.print()
+    for text in explanations(comparison):
+        console.print(text, style="dim", markup=False, highlight=False)
 
 
 # Rows -----------------------------------------------------------------------------------------------------------------
@@ -75,7 +95,9 @@ def _group_row(group: GroupScore) -> tuple[str, ...]:
         one_line(group.label),
         str(group.runs),
         _estimate(group.best),
+        score(group.best_lowest),
         _estimate(group.last),
+        score(group.last_lowest),
         f"{group.solved} of {group.runs}",
         number(None if group.solved_step is None else round(group.solved_step)),
         NOTHING if group.solved_seconds is None else duration(group.solved_seconds),
@@ -83,13 +105,14 @@ def _group_row(group: GroupScore) -> tuple[str, ...]:
 
 
 def _run_row(run: RunScore) -> tuple[str, ...]:
+    best = run.best
     return (
         one_line(run.name),
         one_line(run.group),
         number(run.seed),
         number(run.step),
-        score(run.best),
-        score(run.last),
+        *((score(best.mean), score(best.std), score(best.lowest)) if best else (NOTHING,) * 3),
+        score(run.last.mean if run.last else None),
         number(run.solved_step),
         NOTHING if run.solved_seconds is None else duration(run.solved_seconds),
     )
@@ -107,6 +130,6 @@ def _chance(value: float | None) -> str:
     return f"{value:.2f}"
 
 
-def _episodes(comparison: Comparison, field: str) -> str:
-    counts = {count for run in comparison.runs if (count := getattr(run, field))}
+def _episodes(played: Sequence[Played | None]) -> str:
+    counts = {model.episodes for model in played if model is not None}
     return " or ".join(f"{count:,}" for count in sorted(counts)) if 0 < len(counts) < 4 else "some"

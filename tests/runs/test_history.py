@@ -60,9 +60,8 @@ def test_the_best_without_confirmation_and_the_run_without_evaluation(write_run:
 def test_seconds_between_episodes_and_beyond(write_run: WriteRun) -> None:
     history = read_metrics(write_run("r", evaluations={150: [1], 250: [2]}, confirmations={250: ([3], True)}))
     assert [history.seconds_at(step) for step in (0, 50, 100, 250, 300, 600)] == [0, 0.5, 1, 2.5, 3, 6]
-    assert [history.evaluating_until(step) for step in (0, 150, 249, 250)] == [0, 2, 2, 7]
     assert math.isnan(RunHistory("empty").seconds_at(5))
-    assert RunHistory("empty").evaluating_until(5) == 0
+    assert RunHistory("empty").solved_seconds is None
 
 
 def test_a_torn_last_line_is_left_out(write_run: WriteRun) -> None:

@@ -82,7 +82,7 @@ def test_figures_are_those_of_the_whole_history(
         lines.append(told % (mean, mean, "select", str(kept).lower()))
         if confirmation is not None:
             lines.append(told % (confirmation[0], confirmation[0], "confirm", str(confirmation[1]).lower()))
-        lines.append(f'{{"event":"episode","step":{step + 1},"return":1.0}}')
+        lines.append(f'{{"event":"episode","step":{step + 1},"episode":{step},"seconds":{step / 7},"return":1.0}}')
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "config.toml").write_text('[env]\nid = "x"\n')
@@ -91,7 +91,9 @@ def test_figures_are_those_of_the_whole_history(
     assert run.problem is None
     assert run.step == max([0, *history.step])
     assert run.best_step == history.best_step
-    assert run.solved_step == history.solved_step
+    assert (run.solved_step, run.solved_seconds) == (history.solved_step, history.solved_seconds)
+    assert run.episode == max([0, *history.episode])
+    assert run.last == (history.last_returns[0] if history.last_returns else None)
     assert run.best == (history.best_returns[0] if history.best_returns else None)
 
 

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.studies.comparison import Comparison, Estimate, Scores, compare, kept_scores
+from cartpole_dqn.studies.comparison import Comparison, Estimate, Played, Scores, compare, kept_scores
 from cartpole_dqn.studies.grouping import Record, group_records, read_record
 
 WriteRun = Callable[..., Path]
@@ -16,8 +14,8 @@ LR = "agent.optimiser.lr=0.01"
 
 
 def compared(records: Sequence[Record], *keys: str, **options: object) -> Comparison:
-    scores, source = kept_scores(records)
-    return compare(group_records(records, keys), scores, source, **{"resamples": 400, **options})  # type: ignore[arg-type]
+    scores = kept_scores(records)
+    return compare(group_records(records, keys), scores, "metrics", **{"resamples": 400, **options})  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -41,22 +39,20 @@ def two_groups(write_run: WriteRun) -> list[Record]:
 
 
 def test_scores_are_those_of_the_metrics(two_groups: list[Record]) -> None:
-    comparison = compared(two_groups)
-    assert comparison.source == "metrics"
-    found = [(run.name, run.best, run.best_episodes, run.last, run.last_episodes) for run in comparison.runs]
-    assert found[0] == ("a0", 485.0, 2, 405.0, 2), "the best by its confirmation, the last by its evaluation"
-    assert found[3] == ("a3", 408.0, 2, 408.0, 2)
-    assert found[5] == ("b0", 1.0, 1, 1.0, 1)
+    runs = compared(two_groups).runs
+    assert runs[0].best == Played(2, 485.0, 5.0, 480.0), "the best by its confirmation"
+    assert runs[0].last == Played(2, 405.0, 5.0, 400.0), "the last by its evaluation"
+    assert runs[3].best == runs[3].last == Played(2, 408.0, 5.0, 403.0)
+    assert runs[5].best == runs[5].last == Played(1, 1.0, 0.0, 1.0)
 
 
 def test_groups_and_their_medians(two_groups: list[Record]) -> None:
     good, bad = compared(two_groups).groups
     assert (good.label, good.runs, good.solved) == ("lr=0.001", 5, 3)
     assert (good.solved_step, good.solved_seconds) == (300, 3.0), "of five runs the third, those not solved the last"
-    assert good.solved_wall == 3.0 + 3 * 2.0 + 3.0, "with three evaluations and the confirmation"
     assert (bad.label, bad.runs, bad.solved, bad.solved_step) == ("lr=0.01", 3, 0, None)
     assert bad.best is not None
-    assert bad.best.value == 2.0
+    assert (bad.best.value, bad.best_lowest, good.best_lowest, good.last_lowest) == (2.0, 1.0, 408.0, 405.0)
     assert good.best is not None
     middle = sorted([485.0, 485.5, 486.0, 408.0, 409.0])[1:4]
     assert good.best.value == pytest.approx(sum(middle) / 3)
@@ -83,41 +79,13 @@ def test_equal_seeds_give_equal_intervals_whatever_else_is_compared(two_groups: 
     assert (alone.best, alone.last) == (first.groups[0].best, first.groups[0].last)
 
 
-def report(record: Record, best: float, last: float, *, age: float = -10) -> None:
-    path = record.path / "report.json"
-    path.write_text(json.dumps({"best": {"mean": best, "episodes": 100}, "last": {"mean": last, "episodes": 100}}))
-    for place in (RunFolder(record.path).best, RunFolder(record.path).checkpoint):
-        place.mkdir(exist_ok=True)
-        (place / "state.json").write_text("")
-        os.utime(place / "state.json", (1e9, 1e9))
-    os.utime(path, (1e9 - age, 1e9 - age))
-
-
-def test_reports_are_used_where_every_run_has_one(two_groups: list[Record]) -> None:
-    records = two_groups[5:]
-    for record in records[:2]:
-        report(record, 50.0, 40.0)
-    assert kept_scores(records)[1] == "metrics", "figures of one kind for all"
-    report(records[2], 60.0, 30.0)
-    comparison = compared(records)
-    assert comparison.source == "report"
-    assert [(run.best, run.last, run.best_episodes) for run in comparison.runs] == [(50, 40, 100)] * 2 + [(60, 30, 100)]
-    report(records[2], 60.0, 30.0, age=10)
-    assert kept_scores(records)[1] == "metrics", "the report is older than the model"
-    for damaged in ("", "[]", '{"best": {}}', '{"best": {"mean": "x"}}'):
-        report(records[2], 1.0, 1.0)
-        (records[2].path / "report.json").write_text(damaged)
-        assert kept_scores(records)[1] == "metrics"
-    assert kept_scores([]) == ({}, "metrics")
-
-
 def test_played_scores_are_taken_as_they_are(two_groups: list[Record]) -> None:
     records = two_groups[5:]
-    scores = {record.path: Scores(5.0 + i, None, 7, 0) for i, record in enumerate(records)}
+    scores = {record.path: Scores(Played(7, 5.0 + i, 0.0, 5.0)) for i, record in enumerate(records)}
     comparison = compare(group_records(records), scores, "played")
     assert comparison.groups[0].best is not None
     assert comparison.groups[0].best.value == 6.0
-    assert comparison.groups[0].last is None
+    assert (comparison.groups[0].last, comparison.groups[0].last_lowest) == (None, None)
 
 
 def test_returns_of_different_environments_have_no_mean_but_a_chance_of_improvement(write_run: WriteRun) -> None:

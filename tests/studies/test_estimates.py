@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cartpole_dqn.studies import estimates
 from cartpole_dqn.studies.estimates import (
     bootstrap_improvements,
     bootstrap_means,
@@ -93,16 +92,6 @@ def test_bootstrap_of_the_improvement_equals_the_slow_reference(
         slow.append(slow_improvement(xs, ys))
     fast_xs, fast_ys = arrays([x for x, _ in pairs]), arrays([y for _, y in pairs])
     assert bootstrap_improvements(fast_xs, fast_ys, np.random.default_rng(seed), 6).tolist() == pytest.approx(slow)
-
-
-def test_many_draws_are_made_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = [np.arange(10.0)]
-    whole = bootstrap_means(scores, np.random.default_rng(0), 1000)
-    monkeypatch.setattr(estimates, "_CELLS", 70)
-    pieces = bootstrap_means(scores, np.random.default_rng(0), 1000)
-    assert len(pieces) == 1000
-    assert pieces.tolist() == whole.tolist(), "the same draws, since the generator goes on"
-    assert len(bootstrap_improvements(scores, scores, np.random.default_rng(0), 100)) == 100
 
 
 def test_interval_leaves_out_as_much_on_either_side() -> None:

@@ -123,3 +123,15 @@ def test_what_cannot_be_read_is_refused(write_run: WriteRun) -> None:
 def test_what_has_an_effect() -> None:
     assert [key for key in ("seed", "threads", "env.vector", "checkpoint.every_steps") if has_effect(key)] == []
     assert all(has_effect(key) for key in ("steps", "env.id", "env.vector_size", "agent.exploration.seeds", "preset"))
+
+
+def test_trials_of_variants_are_grouped_and_labelled_by_their_names(write_run: WriteRun) -> None:
+    sets = {"default": [], "no-double": ["agent.double=false", "agent.n_step=1"]}
+    records = [
+        read_record(write_run(f"{name},seed={seed}", seed=seed, sets=sets[name])) for name in sets for seed in range(2)
+    ]
+    expected = {name: [f"{name},seed=0", f"{name},seed=1"] for name in sets}
+    assert shape(records) == shape(records, "variant") == expected
+    other = read_record(write_run("lr=0.1,seed=0", sets=["agent.optimiser.lr=0.1"]))
+    assert "variant" not in other.settings
+    assert list(shape([*records, other])) == [*sets, "variant=none"]

@@ -23,7 +23,7 @@ from cartpole_dqn.runs.folder import RunFolder, run_state
 from cartpole_dqn.runs.listing import read_settings
 from cartpole_dqn.studies.sweep import Sweep, SweepView
 from cartpole_dqn.studies.sweep_plan import SweepPlan, plan_trials
-from cartpole_dqn.studies.sweep_space import Range, Setting
+from cartpole_dqn.studies.sweep_space import Range, Setting, parse_variants
 from cartpole_dqn.training.runner import Runner
 
 SETS = ("evaluation.every=100", "evaluation.episodes=1", "agent.learning_starts=150")
@@ -307,6 +307,19 @@ def test_the_plan_repeats_the_sweep(tmp_path: Path, host: PluginHost) -> None:
     (trial, _), config, _ = plan_trials(asked, Setting(), "x", host, tmp_path, base=tmp_path / "base.toml")
     assert (config.agent["gamma"], config.seed) == (0.9, 0)
     assert trial.trial.folder == tmp_path / "trials" / "x,seed=0"
+
+
+@pytest.mark.parametrize("obs", ["pixels", "state"])
+def test_every_choice_of_a_default_can_be_taken_away(obs: str, tmp_path: Path, host: PluginHost) -> None:
+    """The variants of `examples/` fit together, and differ from the default and from each other."""
+    variants = parse_variants([str(Path(__file__).parents[2] / "examples" / f"ablation-{obs}.toml")])
+    asked = plan(seeds=(0,), flags={"obs": obs, "steps": 200}, sets=(), grid={}, variants=tuple(variants))
+    Sweep(tmp_path, asked, host)  # builds the agent of each
+    asked.write(tmp_path)
+    assert SweepPlan.read(tmp_path) == asked
+    trials = [plan_trials(asked, variant, variant.name, host, tmp_path, base=None)[0][0].trial for variant in variants]
+    assert [trial.name for trial in trials[:2]] == ["default,seed=0", f"{variants[1].name},seed=0"]
+    assert len({trial.config for trial in trials}) == len(variants) > 6
 
 
 def test_wrong_settings_get_a_sentence_and_nothing_is_begun(make: Callable[..., Sweep], tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from cartpole_dqn.studies.sweep_space import (
     draw,
     grid_settings,
     parse_grid,
+    parse_variants,
     read_space,
     read_space_table,
     setting_labels,
@@ -87,6 +88,41 @@ def test_a_grid_is_every_combination() -> None:
 def test_bad_grids_get_a_sentence(texts: list[str], words: str) -> None:
     with pytest.raises(UserError, match=re.escape(words)):
         parse_grid(texts)
+
+
+def test_variants_are_settings_with_names(tmp_path: Path) -> None:
+    path = tmp_path / "choices.toml"
+    path.write_text('[double]\n"agent.double" = false\nobservation = [{wrapper = "resize", height = 3}]\n[plain]\n')
+    found = parse_variants(["hard:agent.target_update={name='hard', every=9}, agent.policy=online", str(path)])
+    assert [(setting.name, setting.sets) for setting in found] == [
+        ("hard", ["agent.target_update={name='hard', every=9}", "agent.policy=online"]),
+        ("double", ["agent.double=false", 'observation=[{"wrapper" = "resize", "height" = 3}]']),
+        ("plain", []),
+    ]
+    assert setting_labels(found) == ["hard", "double", "plain"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["a:"], "expected NAME:KEY=VALUE,..."),
+        (["a:b"], "expected NAME:KEY=VALUE,..."),
+        (["a:b=1,=2"], "expected NAME:KEY=VALUE,..."),
+        (["../a:b=1"], "expected a name of letters, digits and ._+-"),
+        (["a=b,seed=1"], "expected a name of letters, digits and ._+-"),
+        (["a:b=1", "A"], "the variant A comes twice"),
+        (["a:steps=1"], "give it by --steps"),
+        (["none.toml"], "cannot read the configuration none.toml"),
+        (["a:b=1", "bad.toml"], "bad.toml: x: expected a table [x] of settings, got 3."),
+    ],
+)
+def test_bad_variants_get_a_sentence(
+    texts: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.toml").write_text("x = 3")
+    with pytest.raises(UserError, match=re.escape(words)):
+        parse_variants(texts)
 
 
 SPACE = """

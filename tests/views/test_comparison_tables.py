@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from cartpole_dqn.studies.comparison import Comparison, Scores, compare, kept_scores
+from cartpole_dqn.studies.comparison import Comparison, Played, Scores, compare, kept_scores
 from cartpole_dqn.studies.grouping import group_records, read_record
-from cartpole_dqn.views.comparison_tables import comparison_json, comparison_tables, explanations
+from cartpole_dqn.views.comparison_tables import comparison_tables, comparison_text, explanations
 
 WriteRun = Callable[..., Path]
 
@@ -19,25 +19,27 @@ def made(write_run: WriteRun, *, played: bool = False) -> Comparison:
         records.append(read_record(path))
     sets = ["agent.optimiser.lr=0.01"]
     records.append(read_record(write_run("b\x1b[31m", sets=sets, evaluations={100: [-3], 300: [-5.25]}, best=[100])))
-    scores, source = kept_scores(records)
     if played:
-        scores, source = {record.path: Scores(1.0, 2.0, 30, 30) for record in records}, "played"
-    return compare(group_records(records), scores, source, resamples=300)
+        scores = {record.path: Scores(Played(30, 1.0, 0.5, 0.0), Played(30, 2.0, 0.5, 1.0)) for record in records}
+        return compare(group_records(records), scores, "played", resamples=300)
+    return compare(group_records(records), kept_scores(records), "metrics", resamples=300)
 
 
 def test_tables_say_everything(write_run: WriteRun) -> None:
     groups, improvements, runs = comparison_tables(made(write_run))
     assert groups.columns == (
-        "group", "runs", "best [95%]", "last [95%]", "solved", "steps to solved", "training time",
+        "group", "runs", "best [95%]", "lowest", "last [95%]", "lowest", "solved", "steps to solved", "training time",
     )  # fmt: skip
     assert groups.rows == (
-        ("lr=0.001", "2", "480.0 [480.0, 480.0]", "500.0 [500.0, 500.0]", "2 of 2", "200", "0:00:02"),
-        ("lr=0.01", "1", "-3", "-5.25", "0 of 1", "-", "-"),
+        ("lr=0.001", "2", "480.0 [480.0, 480.0]", "480.0", "500.0 [500.0, 500.0]", "500.0", "2 of 2", "200", "0:00:02"),
+        ("lr=0.01", "1", "-3", "-3", "-5.25", "-5.25", "0 of 1", "-", "-"),
     )
     assert improvements.title == "Probability of improvement (best)"
     assert improvements.rows == (("lr=0.001", "lr=0.01", "1.00"),)
-    assert runs.rows[0] == ("a0", "lr=0.001", "0", "300", "480.0", "500.0", "200", "0:00:02")
-    assert runs.rows[2] == ("b [31m", "lr=0.01", "0", "300", "-3", "-5.25", "-", "-"), "nothing moves the cursor"
+    assert runs.rows[0] == ("a0", "lr=0.001", "0", "300", "480.0", "0", "480.0", "500.0", "200", "0:00:02")
+    assert runs.rows[2] == ("b [31m", "lr=0.01", "0", "300", "-3", "0", "-3", "-5.25", "-", "-"), (
+        "nothing moves the cursor"
+    )
 
 
 def test_what_a_score_is_is_said(write_run: WriteRun, tmp_path: Path) -> None:
@@ -62,7 +64,7 @@ def test_one_group_has_no_improvement(write_run: WriteRun) -> None:
 
 
 def test_json_holds_the_whole(write_run: WriteRun) -> None:
-    table = json.loads(comparison_json(made(write_run)))
+    table = json.loads(comparison_text(made(write_run), "json"))
     assert table["source"] == "metrics"
     assert [run["name"] for run in table["runs"]] == ["a0", "a1", "b\x1b[31m"]
     assert table["groups"][0]["best"] == {"value": 480.0, "low": 480.0, "high": 480.0}

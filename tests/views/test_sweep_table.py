@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from cartpole_dqn.runs.listing import RunFigures
 from cartpole_dqn.studies.sweep import SweepView, TrialView
-from cartpole_dqn.studies.sweep_progress import TrialProgress
 from cartpole_dqn.views.sweep_table import PlainSweep, sweep_table, watching
 
 
@@ -21,7 +21,7 @@ def trial(name: str, state: str, step: int = 0, **changes: object) -> TrialView:
         "name": name,
         "state": state,
         "error": "",
-        "progress": TrialProgress(step=step, episode=step // 10, last=step / 3 if step else None, best=None),
+        "progress": RunFigures(step=step, episode=step // 10, last=step / 3 if step else None, best=None),
         "steps": 3000,
         "episodes": None,
         "seconds": step / 100,

@@ -8,7 +8,6 @@
 * `report`: a run on one page.
 * `runs`, `plot`, `compare`: what runs there are, their curves, and runs beside each other.
 * `run_argument`: how every command is told which run.
-* `benchmark`: measurements.
 * `presets`, `plugins`: listings.
 * `doctor`: what is wrong, and what to do.
 * `plugin_project`: a new plugin's files. `plugin_commands`: commands that plugins bring.

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cartpole_dqn.cli import benchmark, compare, doctor, look, play, plot, plugins, presets, report, runs, sweep, train
+from cartpole_dqn.cli import compare, doctor, look, play, plot, plugins, presets, report, runs, sweep, train
 from cartpole_dqn.cli.plugin_commands import PluginCommand, plugin_command_names
 from cartpole_dqn.cli.session import Session, parse_plugin_switches
 from cartpole_dqn.system import __version__
@@ -57,7 +57,6 @@ app.command("report", rich_help_panel=_LOOK, epilog=report.REPORT_EXAMPLES)(repo
 app.command("runs", rich_help_panel=_LOOK, epilog=runs.RUNS_EXAMPLES)(runs.runs)
 app.command("plot", rich_help_panel=_LOOK, epilog=plot.PLOT_EXAMPLES)(plot.plot)
 app.command("compare", rich_help_panel=_LOOK, epilog=compare.COMPARE_EXAMPLES)(compare.compare)
-app.add_typer(benchmark.app, name="benchmark", rich_help_panel=_LOOK)
 app.add_typer(presets.app, name="presets", rich_help_panel=_PARTS)
 app.add_typer(plugins.app, name="plugins", rich_help_panel=_PARTS)
 app.command("doctor", rich_help_panel=_HELP, epilog=doctor.DOCTOR_EXAMPLES)(doctor.doctor)

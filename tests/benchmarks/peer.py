@@ -1,11 +1,12 @@
 """CartPole from the state: the default until it is solved, beside stable-baselines3 with rl-zoo3's settings, in turn.
 
     pip install stable-baselines3
-    python tests/benchmarks/bench_peer.py --seeds 5
+    python tests/benchmarks/peer.py --seeds 5
 
 Each side is a process of its own, pinned to one processor and one torch thread, seed by seed one after the other.
 Stable-baselines3's time is that of `learn` for the 50,000 steps of its recipe, without evaluation; ours is the time
-until a model is confirmed on 100 episodes, with every evaluation that it took. Both are then played greedily on 100
+until a model is confirmed on 100 episodes, with every evaluation that it took, and beside it the seconds of training
+alone, which is what `cartpole-dqn compare` calls the time to solved. Both are then played greedily on 100
 episodes.
 """
 
@@ -13,20 +14,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from timing import pin, timed
+
 EPISODES = 100
 REPORT_SEED = 1_000_000
 
 
-def peer(seed: int) -> dict[str, Any]:
+def peer(seed: int, steps: int | None) -> dict[str, Any]:
     """Train stable-baselines3's DQN as rl-zoo3 does on CartPole-v1, and play it."""
     import gymnasium
     import torch
@@ -51,7 +52,7 @@ def peer(seed: int) -> dict[str, Any]:
         device="cpu",
     )
     began = time.perf_counter()
-    model.learn(50_000)
+    model.learn(steps or 50_000)
     seconds = time.perf_counter() - began
     env = gymnasium.make("CartPole-v1")
     returns = []
@@ -63,27 +64,28 @@ def peer(seed: int) -> dict[str, Any]:
             obs, reward, terminated, truncated, _ = env.step(int(action))
             total, done = total + float(reward), terminated or truncated
         returns.append(total)
-    return {"seconds": seconds, "steps": 50_000, "mean": statistics.mean(returns)}
+    return {"seconds": seconds, "steps": steps or 50_000, "mean": statistics.mean(returns)}
 
 
-def ours(seed: int) -> dict[str, Any]:
+def ours(seed: int, steps: int | None) -> dict[str, Any]:
     """Train the default until it is solved, and play what it kept."""
-    from cartpole_dqn.studies.learning import run_seeds
+    from cartpole_dqn import train
+    from cartpole_dqn.runs.listing import summarise_run
 
-    with tempfile.TemporaryDirectory() as folder:
-        [trial] = run_seeds(["--obs", "state", "--until-solved"], [seed], Path(folder), episodes=EPISODES)
-    return {"seconds": trial.solved_wall, "training": trial.solved_seconds, "steps": trial.steps, "mean": trial.best}
-
-
-def measure(side: str, seed: int) -> dict[str, Any]:
-    """Run one side in a process of its own, on one processor."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore", __file__, "--side", side, "--first-seed", str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        sys.exit(done.stderr[-2000:])
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "run"
+        settings = {"evaluation": {"until_solved": True}}
+        run = train(obs="state", steps=steps, seed=seed, out=folder, settings=settings, plain=True)
+        mean = run.evaluate(EPISODES).mean
+        ended = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+        summary = summarise_run(folder)
+    return {
+        "seconds": ended["seconds"] + ended["evaluation_seconds"],
+        "training": summary.solved_seconds,
+        "steps": ended["step"],
+        "mean": mean,
+        "solved": summary.solved_step is not None,
+    }
 
 
 def main() -> None:
@@ -92,11 +94,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--side", choices=["peer", "ours"])
+    parser.add_argument("--steps", type=int, help="of both sides, for a short try")
     arguments = parser.parse_args()
     if arguments.side:
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:])
-        print(json.dumps({"peer": peer, "ours": ours}[arguments.side](arguments.first_seed)))
+        pin(1)
+        print(json.dumps({"peer": peer, "ours": ours}[arguments.side](arguments.first_seed, arguments.steps)))
         return
     try:
         import stable_baselines3
@@ -107,8 +109,9 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     shares = []
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-        a, b = measure("peer", seed), measure("ours", seed)
-        solved = b["seconds"] is not None
+        short = [] if arguments.steps is None else ["--steps", arguments.steps]
+        a, b = (timed("peer.py", "--side", side, "--first-seed", seed, *short) for side in ("peer", "ours"))
+        solved = b["solved"]
         shares.append(b["seconds"] / a["seconds"] if solved else float("inf"))
         print(
             f"| {seed} | {a['seconds']:.1f} | {a['mean']:.1f} | "

@@ -2,8 +2,8 @@
 
 Written here from the notebooks' description: a list of transitions as memory, one tensor a transition, a batch made by
 concatenation, float pixels through a Pillow resize, and the target network's whole `state_dict` mixed at each step.
-Plotting is left out. Run as `python -m cartpole_dqn.studies.notebook_loops state --steps 2000 --threads 1`; it prints
-one JSON object with the steps and the seconds that they took.
+Plotting is left out. Run as `python tests/benchmarks/notebook_loops.py state --steps 2000 --threads 1`; it prints one
+JSON object with the steps and the seconds that they took.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ import gymnasium
 import numpy as np
 import torch
 from PIL import Image
+from timing import pin
 from torch import Tensor, nn
-
-from cartpole_dqn.contracts.seeding import seeded_torch
 
 
 class Step(NamedTuple):
@@ -190,7 +189,6 @@ def run_pixels(total: int, seed: int) -> float:
 
 
 def main() -> None:
-    """Run one loop and print its figures."""
     parser = argparse.ArgumentParser(description="Time a tutorial notebook's training loop.")
     parser.add_argument("loop", choices=["state", "pixels"])
     parser.add_argument("--steps", type=int, default=2_000)
@@ -201,13 +199,10 @@ def main() -> None:
     if "DISPLAY" not in os.environ and "WAYLAND_DISPLAY" not in os.environ:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     torch.set_num_threads(arguments.threads)
-    # On as many processors as threads, like the other side of the comparison.
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-arguments.threads :])
+    pin(arguments.threads)
     run = run_state if arguments.loop == "state" else run_pixels
-    with seeded_torch(arguments.seed):
-        seconds = run(arguments.steps, arguments.seed)
-    print(json.dumps({"steps": arguments.steps, "seconds": seconds}))
+    torch.manual_seed(arguments.seed)
+    print(json.dumps({"steps": arguments.steps, "seconds": run(arguments.steps, arguments.seed)}))
 
 
 if __name__ == "__main__":

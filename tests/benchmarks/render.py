@@ -1,4 +1,4 @@
-"""How fast the pictures are made, side by side in one run: `python tests/benchmarks/bench_render.py [--rounds N]`.
+"""How fast the pictures are made, side by side in one run: `python tests/benchmarks/render.py [--rounds N]`.
 
 * From CartPole's state to the tutorial's 40-row patch: `get_screen` of the tutorial, through Gymnasium's frame, floats,
   Pillow and back, against the chain RenderObservation, CenteredCrop, Resize; without and with `rows`.

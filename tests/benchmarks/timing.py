@@ -1,0 +1,54 @@
+"""What the benchmarks share.
+
+* `timed`: a script in a process of its own -> the JSON object that it prints last.
+* `pin`: keep this process on as many processors as it has threads.
+* `spread`: figures as a table has them.
+* `machine`: a line on processor and versions.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cartpole_dqn.runs.folder import describe_environment
+
+
+def timed(script: str, *arguments: object, threads: int = 1) -> dict[str, Any]:
+    """Run `script`, a file beside this one; leave with what it said where it fails."""
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name(script)), *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    print(" ".join([script, *map(str, arguments)]), file=sys.stderr)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        sys.exit(f"{script} {' '.join(map(str, arguments))} failed:\n{done.stderr.strip()[-2000:]}")
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def pin(threads: int) -> None:
+    """Keep this process on as many processors as it has threads, where the system allows it."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+
+
+def spread(figures: Sequence[float], digits: int = 0) -> str:
+    """Return the median, and the lowest and highest behind it: "1,000 (900 to 1,100)"."""
+    middle, low, high = (f"{f(figures):,.{digits}f}" for f in (statistics.median, min, max))
+    return middle if len(figures) == 1 else f"{middle} ({low} to {high})"
+
+
+def machine() -> str:
+    """Return processor, load, and the versions that matter."""
+    found = describe_environment(plugins=[], threads=1, device="cpu")
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "gymnasium", "numpy"))
+    load = f", load average {os.getloadavg()[0]:.1f} at the end" if hasattr(os, "getloadavg") else ""
+    return f"{found['cpu']}, {found['cpu_count']} processors{load}; {platform.system()}, {found['python']}, {versions}."

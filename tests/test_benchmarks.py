@@ -1,0 +1,64 @@
+"""The benchmarks' scripts still run, for some steps each: that both sides are counted, never how fast they are."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent / "benchmarks"
+SHORT = {
+    "speed.py": (["--preset", "tutorial-state", "--repeats", "1", "--steps", "150"], "| `tutorial-state` | 150 |"),
+    "vector.py": (
+        ["--env", "FrozenLake-v1", "--obs", "state", "--num-envs", "2", "--seconds", "0.05", "--repeats", "1"],
+        "| state | 2 |",
+    ),
+    "render.py": (["--rounds", "2"], "RenderObservation"),
+    "notebook_loops.py": (["pixels", "--steps", "2"], '{"steps": 2, "seconds": '),
+    "peer.py": (["--side", "ours", "--steps", "300"], '"steps": 300,'),
+}
+
+
+def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "CARTPOLE_DQN_PLUGINS": ""}
+    command = [sys.executable, str(BENCHMARKS / script), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("script", SHORT)
+def test_a_benchmark_runs(script: str) -> None:
+    arguments, words = SHORT[script]
+    done = run(script, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout
+
+
+@pytest.mark.process
+def test_a_timing_that_fails_says_why() -> None:
+    done = run("vector.py", "--env", "Pendulum-v1", "--obs", "state", "--num-envs", "1", "--repeats", "1")
+    assert done.returncode == 1
+    assert "vector.py --env Pendulum-v1" in done.stderr
+    assert "finite number of actions" in done.stderr
+
+
+def test_every_script_is_listed_and_tried() -> None:
+    scripts = {path.name for path in BENCHMARKS.glob("*.py")} - {"timing.py"}
+    assert scripts == set(SHORT)
+    listed = (BENCHMARKS / "README.md").read_text()
+    assert [name for name in scripts if f"`{name}`" not in listed] == []
+
+
+def test_figures_have_their_spread() -> None:
+    spec = importlib.util.spec_from_file_location("timing", BENCHMARKS / "timing.py")
+    assert spec is not None
+    assert spec.loader is not None
+    timing = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(timing)
+    assert timing.spread([900.0, 1100.0, 1000.4]) == "1,000 (900 to 1,100)"
+    assert timing.spread([2.345], 2) == "2.35"
+    assert "torch" in timing.machine()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import shlex
 import signal
 import time
@@ -33,99 +34,55 @@ SWEEP_EXAMPLES = (
 
 _SEEDS = 5
 _WAYS = ("--grid", "--variant", "--random", "--search")
-_HOW_OPTIONS = (
-    "--resume", "--retry-failed", "--jobs", "--engine", "--engine-set", "--plain",
-)  # fmt: skip
-_BASE, _WHAT, _HOW = "What every trial has", "Settings and seeds", "How they run"
+_GOING_ON = ("--resume", "--retry-failed", "--jobs", "--engine", "--engine-set", "--plain")
+"""Options that a sweep which goes on may be given too."""
+_base = functools.partial(typer.Option, rich_help_panel="What every trial has")
+_what = functools.partial(typer.Option, rich_help_panel="Settings and seeds")
+_how = functools.partial(typer.Option, rich_help_panel="How they run")
 
 
 def sweep(
     ctx: typer.Context,
-    obs: Annotated[
-        str | None, typer.Option(help="pixels, or native: as the environment gives it.", rich_help_panel=_BASE)
-    ] = None,
-    env: Annotated[str | None, typer.Option(help="A Gymnasium id, or module:Id.", rich_help_panel=_BASE)] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="A preset's name; by default env and obs choose one.", rich_help_panel=_BASE)
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.toml", help="Settings to lay over the preset.", rich_help_panel=_BASE),
-    ] = None,
+    obs: Annotated[str | None, _base(help="pixels, or state: as the environment gives it.")] = None,
+    env: Annotated[str | None, _base(help="A Gymnasium id, or module:Id.")] = None,
+    preset: Annotated[str | None, _base(help="A preset's name; by default env and obs choose one.")] = None,
+    config: Annotated[Path | None, _base(metavar="FILE.toml", help="Settings to lay over the preset.")] = None,
     set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="One setting, such as agent.batch_size=64.", rich_help_panel=_BASE
-        ),
+        list[str] | None, _base("--set", metavar="KEY=VALUE", help="One setting, such as agent.batch_size=64.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Environment steps of each run.", rich_help_panel=_BASE)] = None,
-    episodes: Annotated[int | None, typer.Option(help="Episodes of each run.", rich_help_panel=_BASE)] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_BASE)] = None,
-    seeds: Annotated[
-        int | None, typer.Option(min=1, help=f"Seeds of every setting; {_SEEDS} by default.", rich_help_panel=_WHAT)
-    ] = None,
-    first_seed: Annotated[
-        int | None, typer.Option(min=0, help="The first of them; 0 by default.", rich_help_panel=_WHAT)
-    ] = None,
+    steps: Annotated[int | None, _base(help="Environment steps of each run.")] = None,
+    episodes: Annotated[int | None, _base(help="Episodes of each run.")] = None,
+    device: Annotated[str | None, _base(help="auto, cpu or cuda.")] = None,
+    seeds: Annotated[int | None, _what(min=1, help=f"Seeds of every setting; {_SEEDS} by default.")] = None,
+    first_seed: Annotated[int | None, _what(min=0, help="The first of them; 0 by default.")] = None,
     grid: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=A,B,...", help="Values to try. Repeated, every combination is tried.", rich_help_panel=_WHAT
-        ),
+        list[str] | None, _what(metavar="KEY=A,B,...", help="Values to try. Repeated, every combination is tried.")
     ] = None,
     variant: Annotated[
         list[str] | None,
-        typer.Option(
+        _what(
             metavar="NAME[:KEY=VALUE,...]",
             help="A setting with a name; NAME alone changes nothing. Or a TOML file of several.",
-            rich_help_panel=_WHAT,
         ),
     ] = None,
-    random: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Draw N settings from --space.", rich_help_panel=_WHAT)
-    ] = None,
-    search: Annotated[
-        str | None,
-        typer.Option(metavar="optuna", help="Search --space, guided by the best models.", rich_help_panel=_WHAT),
-    ] = None,
-    trials: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Settings that --search tries.", rich_help_panel=_WHAT)
-    ] = None,
-    space: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.toml", help="Ranges to draw from, or to search in.", rich_help_panel=_WHAT),
-    ] = None,
-    sweep_seed: Annotated[
-        int | None,
-        typer.Option(min=0, help="Where --random and --search draw from; 0 by default.", rich_help_panel=_WHAT),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The sweep's folder; one that was begun goes on.", rich_help_panel=_HOW),
-    ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Go on with the sweep there, as it is.", rich_help_panel=_HOW)
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Go on with trials that failed, too.", rich_help_panel=_HOW)
-    ] = False,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Trials at once; by default one a core.", rich_help_panel=_HOW)
-    ] = None,
-    engine: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What runs them; local by default.", rich_help_panel=_HOW)
-    ] = None,
+    random: Annotated[int | None, _what(metavar="N", min=1, help="Draw N settings from --space.")] = None,
+    search: Annotated[str | None, _what(metavar="optuna", help="Search --space, guided by the best models.")] = None,
+    trials: Annotated[int | None, _what(metavar="N", min=1, help="Settings that --search tries.")] = None,
+    space: Annotated[Path | None, _what(metavar="FILE.toml", help="Ranges to draw from, or to search in.")] = None,
+    sweep_seed: Annotated[int | None, _what(min=0, help="Where --random and --search draw from; 0 by default.")] = None,
+    out: Annotated[Path | None, _how(metavar="DIR", help="The sweep's folder; one that was begun goes on.")] = None,
+    resume: Annotated[Path | None, _how(metavar="DIR", help="Go on with the sweep there, as it is.")] = None,
+    retry_failed: Annotated[bool, _how("--retry-failed", help="Go on with trials that failed, too.")] = False,
+    jobs: Annotated[int | None, _how(min=1, help="Trials at once; by default one a core.")] = None,
+    engine: Annotated[str | None, _how(metavar="NAME", help="What runs them; local by default.")] = None,
     engine_set: Annotated[
-        list[str] | None,
-        typer.Option("--engine-set", metavar="KEY=VALUE", help="One option of the engine.", rich_help_panel=_HOW),
+        list[str] | None, _how("--engine-set", metavar="KEY=VALUE", help="One option of the engine.")
     ] = None,
-    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live table.", rich_help_panel=_HOW)] = (
-        False
-    ),
+    plain: Annotated[bool, _how("--plain", help="Lines instead of the live table.")] = False,
 ) -> None:
     """Train seeds times settings, each an ordinary run folder, and compare them."""
     values = {option.opts[0]: ctx.params[option.name] for option in ctx.command.params}
-    asked = {name: value for name, value in values.items() if value not in (None, [], ()) and name not in _HOW_OPTIONS}
+    asked = {name: value for name, value in values.items() if value not in (None, [], ()) and name not in _GOING_ON}
     if resume is not None and asked:
         raise UserError(f"--resume {resume} goes on with what is there: leave out {', '.join(asked)}.")
     _require_sense(asked)

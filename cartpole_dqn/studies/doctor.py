@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import getpass
 import json
@@ -61,22 +62,22 @@ def examine(runs: Path, *, blocked: Sequence[str] = (), stream: Any = None) -> l
     Returns:
         The findings; nothing is raised for what is broken.
     """
-    here: list[tuple[str, Callable[[], Finding]]] = [
-        ("python", checks.check_python),
-        ("packages", checks.check_packages),
-        ("processors", checks.check_processors),
-        ("memory", checks.check_memory),
-        ("disk", functools.partial(checks.check_disk, runs)),
-    ]
+    looks: dict[str, Callable[[], Finding]] = {
+        "python": checks.check_python,
+        "packages": checks.check_packages,
+        "processors": checks.check_processors,
+        "memory": checks.check_memory,
+        "disk": functools.partial(checks.check_disk, runs),
+    }
     if stream is not None:
-        here.append(("terminal", functools.partial(checks.check_terminal, stream)))
+        looks["terminal"] = functools.partial(checks.check_terminal, stream)
     answers = probe(blocked)
     for name, judge in _JUDGES.items():
         if name in answers:
-            here.append((name, functools.partial(judge, name, answers[name])))
+            looks[name] = functools.partial(judge, name, answers[name])
         else:
-            here.append((name, functools.partial(Finding, name, "warning", "not looked at: the process had ended")))
-    return [_guarded(name, check) for name, check in here]
+            looks[name] = functools.partial(Finding, name, "warning", "not looked at: the process had ended")
+    return [_guarded(name, look) for name, look in looks.items()]
 
 
 def as_json(findings: Sequence[Finding]) -> str:
@@ -85,16 +86,7 @@ def as_json(findings: Sequence[Finding]) -> str:
     table = {
         "cartpole_dqn": __version__,
         "verdict": _VERDICTS[worst],
-        "findings": [
-            {
-                "name": finding.name,
-                "verdict": finding.verdict,
-                "said": finding.said,
-                "advice": finding.advice,
-                "data": dict(finding.data),
-            }
-            for finding in findings
-        ],
+        "findings": [dataclasses.asdict(finding) for finding in findings],
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
     return json.dumps(_anonymous(table), indent=2, ensure_ascii=False) + "\n"

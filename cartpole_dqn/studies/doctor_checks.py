@@ -26,38 +26,8 @@ from cartpole_dqn.system import __version__, available_bytes, format_bytes
 
 Verdict = Literal["ok", "warning", "problem"]
 
-PACKAGES = (
-    "torch",
-    "gymnasium",
-    "pygame-ce",
-    "pygame",
-    "numpy",
-    "pillow",
-    "rich",
-    "typer",
-    "pydantic",
-    "pluggy",
-    "matplotlib",
-    "tomli-w",
-    "packaging",
-    "av",
-    "box2d",
-    "ale-py",
-)
-NEEDED = (
-    "torch",
-    "gymnasium",
-    "numpy",
-    "pillow",
-    "rich",
-    "typer",
-    "pydantic",
-    "pluggy",
-    "matplotlib",
-    "tomli-w",
-    "packaging",
-)
-"""Those without which nothing runs, besides one of the two pygames."""
+BESIDE = ("pygame-ce", "pygame", "av", "box2d", "ale-py")
+"""Packages that are told of where they are installed, besides those that cartpole-dqn requires."""
 
 _LITTLE_MEMORY, _TOO_LITTLE_MEMORY = 3 << 29, 1 << 29
 _LITTLE_DISK, _TOO_LITTLE_DISK = 2 << 30, 100 << 20
@@ -90,12 +60,14 @@ def check_python() -> Finding:
 
 def check_packages() -> Finding:
     """What is installed, against what is required."""
-    versions = {name: version for name in PACKAGES if (version := _version(name)) is not None}
-    missing = [name for name in NEEDED if name not in versions]
+    required = list(_requirements("cartpole-dqn"))
+    names = dict.fromkeys([*(requirement.name for requirement in required), *BESIDE])
+    versions = {name: version for name in names if (version := _version(name)) is not None}
+    missing = [requirement.name for requirement in required if requirement.name not in versions]
     problems = [f"{' and '.join(missing)} not installed"] if missing else []
     problems += [
         f"{requirement.name} {versions[requirement.name]} does not satisfy {requirement}"
-        for requirement in _requirements("cartpole-dqn")
+        for requirement in required
         if requirement.name in versions
         and not requirement.specifier.contains(versions[requirement.name], prereleases=True)
     ]

@@ -3,9 +3,9 @@
 * `Sweep`: opened in a folder with a plan; `run` drives an engine until all trials ended, or it is asked to stop.
 * `SweepView`, `TrialView`: how things stand, for a table.
 
-The folder holds `sweep.toml` (the plan), `trials.json` (what became of each trial, replaced whole at every change) and
-`trials/NAME/`, ordinary run folders. That a trial is done is believed of its run folder alone, so that a sweep which
-was killed knows at its next start what its trials reached.
+The folder holds `sweep.toml` (the plan), `trials.json` (what became of each trial, replaced at every change) and
+`trials/NAME/`, ordinary run folders. Only a trial's run folder tells whether it is done, so a sweep that was killed
+knows at its next start what its trials reached.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from cartpole_dqn.studies.sweep_plan import (
 from cartpole_dqn.studies.sweep_search import Search
 from cartpole_dqn.studies.sweep_space import Setting
 
-State = Literal["waiting", "running", "done", "failed", "interrupted"]
+SweepState = Literal["waiting", "running", "done", "failed", "interrupted"]
 
 _RECORD = "trials.json"
 _LOOK = 0.5
@@ -48,7 +48,7 @@ class TrialView:
     """How a trial stands."""
 
     name: str
-    state: State
+    state: SweepState
     error: str
     progress: RunFigures
     steps: int | None
@@ -68,7 +68,7 @@ class SweepView:
     """Trials in all, those of settings that a search has not chosen yet included."""
     stopping: bool = False
 
-    def count(self, state: State) -> int:
+    def count(self, state: SweepState) -> int:
         """Return how many trials are in a state; those that are not known yet are waiting."""
         unknown = self.total - len(self.trials) if state == "waiting" else 0
         return sum(trial.state == state for trial in self.trials) + unknown
@@ -80,7 +80,7 @@ class _Entry:
 
     planned: Planned
     setting: int
-    state: State = "waiting"
+    state: SweepState = "waiting"
     error: str = ""
     seconds: float = 0.0
     began: float | None = None
@@ -96,7 +96,7 @@ class _Entry:
         return self.planned.trial.folder
 
     def look(self) -> None:
-        """See how far the trial is, also while another process, or another machine, writes to its folder."""
+        """Read how far the trial is. Another process, or another machine, may be writing to its folder."""
         self.progress = read_figures(self.path)[0]
 
 
@@ -104,18 +104,18 @@ class Sweep:
     """A sweep in its folder. Use it inside `folder_lock.hold(folder)`; nothing is written before `run`.
 
     Args:
-        folder: the sweep's; new, empty, or that of a sweep with the same plan.
-        plan: what it is to do.
+        folder: new, empty, or the folder of a sweep with the same plan.
+        plan: which trials to make.
         host: the loaded plugins.
         base: the file with `plan.config`, for messages.
-        retry_failed: whether trials that failed are tried again.
-        prepare: completes each setting's configuration with what only the machine knows.
-        warn: hears sentences for the user.
+        retry_failed: whether to try failed trials again.
+        prepare: completes each setting's configuration with what only this machine knows.
+        warn: called with sentences for the user.
         clock: seconds, monotonic.
         sleep: waits for some seconds.
 
     Raises:
-        UserError: a setting does not hold together, or the folder holds something else or a sweep with another plan.
+        UserError: a setting is invalid, or the folder holds something else or a sweep with another plan.
     """
 
     def __init__(
@@ -154,9 +154,9 @@ class Sweep:
         """Run what is left of the sweep and return how it stands in the end.
 
         Args:
-            engine: new; it is closed in the end, also after an exception.
-            watch: is shown how things stand, about twice a second.
-            should_stop: asked as often; from the first True on nothing is started, and what runs ends in order.
+            engine: a new one. It is closed in the end, also after an exception.
+            watch: called about twice a second with how things stand.
+            should_stop: called as often. After its first True no trial is started, and those that run stop in order.
         """
         try:
             self.plan.write(self.folder)
@@ -230,7 +230,7 @@ class Sweep:
         return plan_trials(self.plan, setting, label, self._host, self.folder, base=self._base, prepare=self._prepare)
 
     def _recall(self, retry_failed: bool) -> None:
-        """Take over what an earlier session left."""
+        """Read what an earlier session left."""
         kept = self._read()
         for params in kept.get("settings", []) if self._search else []:
             self._search_on(dict(params), new=False)
@@ -255,14 +255,14 @@ class Sweep:
         return [entry for entry in self._entries if entry.state == "running"]
 
     def _waiting(self) -> list[_Entry]:
-        """Return what is to be started, or will be; a search that has settings left to ask has always some."""
+        """Return the trials that are still to be started. A search with settings left asks for the next one."""
         waiting = [e for e in self._entries if e.state in ("waiting", "interrupted") and e.began is None]
         if not waiting and self._search and len(self._asked) < self.plan.searches:
             return self._search_on(None, new=True)
         return waiting
 
     def _start(self, engine: SweepEngine) -> None:
-        """Start what there is room for, but in no folder in which a process of an earlier session still ends."""
+        """Fill the free slots, but leave out folders that a process of an earlier session still holds."""
         running, slots = len(self._running()), engine.slots
         while running < slots:
             entry = next((entry for entry in self._waiting() if not folder_lock.is_held(entry.path)), None)
@@ -273,7 +273,7 @@ class Sweep:
             engine.start(entry.planned.trial)
             running += 1
 
-    def _ended(self, name: str, state: State, error: str) -> None:
+    def _ended(self, name: str, state: SweepState, error: str) -> None:
         entry = next((entry for entry in self._running() if entry.name == name), None)
         if entry is None:
             raise RuntimeError(f"it told of the end of a trial {name!r}, which does not run.")
@@ -289,7 +289,7 @@ class Sweep:
     # A search -------------------------------------------------------------------------------------------------------
 
     def _search_on(self, params: dict[str, Any] | None, *, new: bool) -> list[_Entry]:
-        """Add the trials of the search's next setting: `params`, or what it asks for."""
+        """Add and return the trials of the search's next setting: `params`, or what the search asks for."""
         assert self._search is not None
         if params is None:
             params = self._search.ask()
@@ -306,7 +306,7 @@ class Sweep:
         return entries
 
     def _tell(self) -> None:
-        """Tell the search what each setting reached whose trials have all ended."""
+        """Tell the search the score of each setting whose trials have all ended."""
         if self._search is None:
             return
         for number in range(len(self._asked)):

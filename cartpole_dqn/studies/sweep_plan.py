@@ -1,9 +1,9 @@
 """What a sweep is to do, and the file that repeats it.
 
-* `SweepPlan`: everything that was asked for; `write` and `read` keep it in a sweep's folder as `sweep.toml`.
+* `SweepPlan`: the whole request; `write` and `read` keep it in a sweep's folder as `sweep.toml`.
 * `Planned`: one trial with what the sweep knows of it.
 * `plan_trials`: a setting and the seeds -> checked trials.
-* `check_setting`: builds a setting's environment and agent once, so that what does not fit is said before any trial.
+* `check_setting`: builds a setting's environment and agent once, so that errors come before any trial starts.
 """
 
 from __future__ import annotations
@@ -49,25 +49,25 @@ _PATIENCE = 100
 
 @dataclass(frozen=True, kw_only=True)
 class SweepPlan:
-    """What a sweep is to do. Two plans that are equal but for the engine give the same trials."""
+    """Which trials a sweep makes. Plans that differ only in the engine give the same trials."""
 
     seeds: tuple[int, ...]
     preset: str | None = None
     config: str | None = None
     """The text of the file under the flags."""
     flags: Table = field(default_factory=dict)
-    """Settings that named options of the command line gave, as `resolve_config` takes them."""
+    """Settings from named command-line options, as `resolve_config` takes them."""
     sets: tuple[str, ...] = ()
     grid: Mapping[str, list[str]] = field(default_factory=dict)
     variants: tuple[Setting, ...] = ()
     """Settings with names, which are tried instead of a grid's."""
     space: Space = field(default_factory=dict)
     draws: int = 0
-    """Settings to draw from `space`."""
+    """How many settings to draw from `space`."""
     searches: int = 0
-    """Settings to search in `space`."""
+    """How many settings to search in `space`."""
     seed: int = 0
-    """Where draws and searches come from."""
+    """Seed of draws and searches."""
     engine: str = "local"
     engine_options: Table = field(default_factory=dict)
     jobs: int | None = None
@@ -76,7 +76,7 @@ class SweepPlan:
         """Return the settings that are known before any trial: none for a search.
 
         Raises:
-            UserError: the space holds fewer different settings than are to be drawn.
+            UserError: the space holds fewer different settings than `draws`.
         """
         if self.searches:
             return []
@@ -160,7 +160,7 @@ class SweepPlan:
         )
 
     def differences(self, other: SweepPlan) -> list[str]:
-        """Return what `other` does otherwise: "seeds: [0, 1], now [0]", ...; engines do not count."""
+        """Return how `other` differs, engines left out: "seeds: [0, 1], now [0]", ..."""
         mine, its = self._compared(), other._compared()
         return [
             f"{name}: {_shown(mine.get(name))}, now {_shown(its.get(name))}"
@@ -201,15 +201,15 @@ def plan_trials(
 
     Args:
         plan: the sweep's.
-        setting: what this one sets.
-        label: its name among the others.
+        setting: which keys to set.
+        label: the setting's name among the others.
         host: the loaded plugins.
         folder: the sweep's.
         base: the file with `plan.config`, for messages.
-        prepare: completes the configuration with what only the machine knows.
+        prepare: completes the configuration with what only this machine knows.
 
     Raises:
-        UserError: something in the configuration does not hold together.
+        UserError: the configuration is invalid.
     """
     try:
         config, notes = assembly.resolve_config(
@@ -240,7 +240,7 @@ def check_setting(config: RunConfig, label: str, host: PluginHost) -> None:
 
 
 def corner_settings(space: Space) -> list[Setting]:
-    """Return settings that together hold every choice and both ends of every range, the others at their first."""
+    """Return settings that together hold every choice and both ends of every range, one key changed at a time."""
     ends = {key: _ends(entry) for key, entry in space.items()}
     first = {key: values[0] for key, values in ends.items()}
     every = [Setting({**first, key: value}) for key, values in ends.items() for value in values]
@@ -248,7 +248,7 @@ def corner_settings(space: Space) -> list[Setting]:
 
 
 def labels_of(plan: SweepPlan, settings: list[Setting], *, first: int = 0) -> list[str]:
-    """Return a label for each of the plan's settings; those drawn or searched have their number, from `first` on."""
+    """Return a label for each setting. Drawn and searched ones begin with their number, counted from `first`."""
     if not (plan.draws or plan.searches):
         return setting_labels(settings)
     width = len(str(max(plan.draws, plan.searches) - 1))

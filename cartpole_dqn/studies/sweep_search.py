@@ -1,10 +1,9 @@
-"""Searching settings one after another, each chosen by what those before it reached: the extra `optuna`.
+"""Search for settings one after another, each chosen by the scores of those before it: the extra `optuna`.
 
-* `Search`: asks for settings and hears what they reached; `require_optuna` says in words that it is missing.
+* `Search`: asks for settings and is told their scores. `require_optuna` raises a sentence where optuna is missing.
 
-The sampler is the tree-structured Parzen estimator of optuna (Bergstra et al. 2011). Every setting gets a sampler of
-its own, seeded by its number: what is asked depends on the seed and on what is known by then, not on when the sweep was
-stopped and went on.
+The sampler is optuna's tree-structured Parzen estimator (Bergstra et al. 2011). Every setting gets its own sampler,
+seeded by its number: the next setting depends on the seed and on the scores so far, not on when the sweep was stopped.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class Search:
         return dict(self._study.ask(fixed_distributions=self._distributions).params)
 
     def take_back(self, params: Params) -> None:
-        """Hear of a setting that was asked in an earlier session, in the order of asking."""
+        """Add a setting that an earlier session asked for. Call it in the order of asking."""
         trial = self._optuna.trial.create_trial(
             params=params, distributions=self._distributions, state=self._optuna.trial.TrialState.RUNNING
         )
@@ -56,7 +55,7 @@ class Search:
         self._count += 1
 
     def tell(self, number: int, score: float | None) -> None:
-        """Hear what setting `number` reached; None where a trial of it failed."""
+        """Record the score of setting `number`; None where a trial of it failed."""
         states = self._optuna.trial.TrialState
         if score is None:
             self._study.tell(number, state=states.FAIL)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 BASE = ["--obs", "state", "--steps", "150", "--set", "evaluation.every=100", "--set", "evaluation.episodes=1"]
+NO_PLUGINS = {"CARTPOLE_DQN_PLUGINS": ""}
 LR = "agent.optimiser.lr=1e-3,1e-4"
 BREAKS = """
 import gymnasium
@@ -52,7 +53,7 @@ def typed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(folder), "CARTPOLE_DQN_PLUGINS": ""},
+        env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", **NO_PLUGINS},
     )
 
 
@@ -157,6 +158,8 @@ BAD = {
     "a value": (["--grid", "agent.optimiser.lr=1e-3,x"], "setting lr=x: agent.optimiser.lr: expected"),
     "an entry": (["--grid", "observation.resize.height=3,4"], "setting height=3: --set observation.resize: no entry"),
     "an environment": (["--env", "Nope-v7"], "cannot make the environment Nope-v7"),
+    "a variant": (["--variant", "x:agent.lr=1"], "setting x: unknown option agent.lr. Did you mean"),
+    "variants and a grid": (["--grid", LR, "--variant", "x"], "--grid and --variant: give one of them."),
     "two methods": (["--grid", LR, "--random", "3"], "--grid and --random: give one of them."),
     "no space": (["--random", "3"], "--random needs --space."),
     "no trials": (["--search", "optuna", "--space", "space.toml"], "--search needs --trials."),

@@ -40,18 +40,6 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, **metadata: str) -> N
 # Another process ------------------------------------------------------------------------------------------------------
 
 
-def test_a_torch_that_cannot_be_imported_is_a_problem_and_the_rest_is_looked_at(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake(tmp_path, monkeypatch, torch="raise ImportError('libfoo.so: cannot open')")
-    answers = probe()
-    assert answers["torch"]["error"] == "ImportError: libfoo.so: cannot open"
-    assert answers["display"]["found"]["colours"] > 1
-    assert "error" in answers["run from state"]
-    finding = checks.judge_torch("torch", answers["torch"])
-    assert (finding.verdict, "--force-reinstall torch" in finding.advice) == ("problem", True)
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(
     ("source", "error", "advice"),

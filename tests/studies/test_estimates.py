@@ -99,17 +99,6 @@ def test_interval_leaves_out_as_much_on_either_side() -> None:
     assert interval(np.array([3.0]), 0.95) == (3, 3)
 
 
-def test_interval_covers_the_mean_of_what_runs_are_drawn_from() -> None:
-    """Of 20 runs drawn from a known distribution, about 95 in 100 intervals hold its interquartile mean, which is 0."""
-    generator = np.random.default_rng(1)
-    held = 0
-    for _ in range(200):
-        scores = [generator.normal(size=20)]
-        low, high = interval(bootstrap_means(scores, generator, 400), 0.95)
-        held += low <= 0 <= high
-    assert 176 <= held <= 198, "88 to 99 in a hundred"
-
-
 @given(st.lists(st.none() | st.integers(1, 50).map(float), max_size=9))
 @settings(max_examples=60, deadline=None)
 def test_median_of_reached_counts_the_others_as_later(times: list[float | None]) -> None:

@@ -194,12 +194,16 @@ def test_what_was_stopped_goes_on_and_what_is_done_is_left_alone(make: Callable[
     assert engine.started == NAMES[1:]
     assert states(view) == dict.fromkeys(NAMES, "done")
     assert (sweep.done_folders()[0] / "metrics.jsonl").stat().st_mtime_ns == before
-    assert [entry["state"] for entry in json.loads((again.folder / "trials.json").read_text())["trials"]] == [
-        "done"
-    ] * 4
+    assert kept_states(again) == ["done"] * 4
+    kept = (again.folder / "trials.json").read_text()
+    (again.folder / "trials.json").write_text(kept.replace('"done"', '"running"'))  # a sweep that was killed
     third = Here(again.folder)
-    make().run(third)
+    assert states(make().run(third)) == dict.fromkeys(NAMES, "done")
     assert third.started == []
+
+
+def kept_states(sweep: Sweep) -> list[str]:
+    return [entry["state"] for entry in json.loads((sweep.folder / "trials.json").read_text())["trials"]]
 
 
 def test_a_failed_trial_harms_no_other_and_is_tried_again_when_asked(make: Callable[..., Sweep]) -> None:
@@ -230,18 +234,6 @@ def test_done_is_believed_of_the_folder_alone(make: Callable[..., Sweep]) -> Non
     assert engine.started == ["seed=0"], "a run folder that is gone is made again"
 
 
-def test_a_sweep_that_was_killed_believes_its_folders(make: Callable[..., Sweep]) -> None:
-    sweep = make()
-    sweep.run(Here(sweep.folder))
-    table = json.loads((sweep.folder / "trials.json").read_text())
-    for entry in table["trials"]:
-        entry["state"] = "running"
-    (sweep.folder / "trials.json").write_text(json.dumps(table))
-    engine = Here(sweep.folder)
-    assert states(make().run(engine)) == dict.fromkeys(NAMES, "done")
-    assert engine.started == []
-
-
 def test_a_folder_that_a_process_still_holds_is_waited_for(make: Callable[..., Sweep]) -> None:
     asked = plan(seeds=(0,), grid={})
     sweep = make(asked)
@@ -270,8 +262,7 @@ def test_an_engine_that_raises_is_closed_and_the_sweep_goes_on_later(make: Calla
     with pytest.raises(OSError, match="the cluster is gone"):
         sweep.run(engine)
     assert engine.closed
-    kept = [entry["state"] for entry in json.loads((sweep.folder / "trials.json").read_text())["trials"]]
-    assert kept == ["interrupted", "interrupted", "waiting", "waiting"]
+    assert kept_states(sweep) == ["interrupted", "interrupted", "waiting", "waiting"]
     again = make()
     assert states(again.run(Here(again.folder))) == dict.fromkeys(NAMES, "done")
 

@@ -211,16 +211,16 @@ def _run_score(record: Record, label: str, scores: Scores) -> RunScore:
 
 
 def _group_score(group: Group, runs: Sequence[RunScore], seeds: SeedTree, resamples: int) -> GroupScore:
-    best, last = _strata(runs, "best"), _strata(runs, "last")
+    best, last = _only(_strata(runs, "best")), _only(_strata(runs, "last"))
     generators = seeds.child(group.label)
     return GroupScore(
         label=group.label,
         settings=group.settings,
         runs=len(runs),
         best=_estimate(best, generators.numpy("best"), resamples),
-        best_lowest=_lowest(best),
+        best_lowest=None if best is None else float(best.min()),
         last=_estimate(last, generators.numpy("last"), resamples),
-        last_lowest=_lowest(last),
+        last_lowest=None if last is None else float(last.min()),
         solved=sum(run.solved_step is not None for run in runs),
         solved_step=median_of_reached([run.solved_step for run in runs]),
         solved_seconds=median_of_reached([run.solved_seconds for run in runs]),
@@ -237,17 +237,17 @@ def _strata(runs: Sequence[RunScore], score: Score) -> dict[str, Floats]:
     return {env: np.array(values) for env, values in found.items()}
 
 
-def _estimate(strata: Mapping[str, Floats], generator: np.random.Generator, resamples: int) -> Estimate | None:
-    if len(strata) != 1:  # returns of different environments have no common scale, and no mean
+def _only(strata: Mapping[str, Floats]) -> Floats | None:
+    """Return the scores of one environment; returns of different ones have no common scale, and no mean."""
+    return next(iter(strata.values())) if len(strata) == 1 else None
+
+
+def _estimate(scores: Floats | None, generator: np.random.Generator, resamples: int) -> Estimate | None:
+    if scores is None:
         return None
-    scores = list(strata.values())
-    if len(scores[0]) < 2:
+    if len(scores) < 2:
         return Estimate(interquartile_mean(scores))
     return Estimate(interquartile_mean(scores), *interval(bootstrap_means(scores, generator, resamples), CONFIDENCE))
-
-
-def _lowest(strata: Mapping[str, Floats]) -> float | None:
-    return float(next(iter(strata.values())).min()) if len(strata) == 1 else None
 
 
 def _improvement(

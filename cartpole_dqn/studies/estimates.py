@@ -6,8 +6,9 @@
 * `interval`: what lies between the percentiles of such a list.
 * `median_of_reached`: the median of times, where some were never reached.
 
-Scores come in strata, one array a task (an environment): runs are drawn again within each, never across. The estimates
-and intervals are those of Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice", 2021.
+For improvements scores come in strata, one array a task (an environment); runs are drawn again within each stratum. The
+estimates and intervals are those of Agarwal et al., "Deep reinforcement learning at the edge of the statistical
+precipice", 2021.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ Strata = Sequence[Floats]
 """Scores [R_t] of the runs on each task t."""
 
 
-def interquartile_mean(strata: Strata) -> float:
+def interquartile_mean(scores: Floats) -> float:
     """Return the mean of all scores without the lowest and the highest quarter (whole runs, rounded down)."""
-    return float(_middle_means(np.concatenate(strata)[None])[0])
+    return float(_middle_means(scores[None])[0])
 
 
 def probability_of_improvement(xs: Strata, ys: Strata) -> float:
@@ -35,10 +36,9 @@ def probability_of_improvement(xs: Strata, ys: Strata) -> float:
     return float(np.mean([_higher(x, y).mean() for x, y in zip(xs, ys, strict=True)]))
 
 
-def bootstrap_means(strata: Strata, generator: np.random.Generator, resamples: int) -> Floats:
+def bootstrap_means(scores: Floats, generator: np.random.Generator, resamples: int) -> Floats:
     """Return the interquartile mean of `resamples` draws of as many runs with replacement: [resamples]."""
-    samples = [scores[_draw(generator, resamples, len(scores))] for scores in strata]
-    return _middle_means(np.concatenate(samples, axis=1))
+    return _middle_means(scores[_draw(generator, resamples, len(scores))])
 
 
 def bootstrap_improvements(xs: Strata, ys: Strata, generator: np.random.Generator, resamples: int) -> Floats:

@@ -38,10 +38,9 @@ from cartpole_dqn.training.initial_weights import InitialWeights, find_initial_w
 from cartpole_dqn.training.models import Which, evaluate_run, load_policy
 from cartpole_dqn.training.runner import Runner
 from cartpole_dqn.views.curves import Style, XAxis, draw_curves, read_metrics
-from cartpole_dqn.views.in_notebook import ending_on_interrupt, with_notebook_display
+from cartpole_dqn.views.in_notebook import ShownFile, ending_on_interrupt, summary_html, with_notebook_display
 from cartpole_dqn.views.record import Recording, record_run
 from cartpole_dqn.views.report.gather import write_report
-from cartpole_dqn.views.shown import ShownFile, summary_html
 
 Handle = Callable[[Runner], contextlib.AbstractContextManager[None]]
 """Wraps the run, given its runner: the command line turns signals into stop requests with it."""

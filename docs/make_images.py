@@ -36,34 +36,22 @@ STEPS = 12_400
 BACKGROUND = (24, 26, 31)
 
 
-class Recorder(Observer):
-    """Hears of a run as the display does."""
-
-    def __init__(self) -> None:
-        self.tracker = Tracker(time.perf_counter)
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("run_started", "updated", "episode_ended", "evaluating", "evaluated", "checkpoint_written"):
-            return getattr(object.__getattribute__(self, "tracker"), name)
-        return object.__getattribute__(self, name)
-
-
 def draw_display() -> None:
     """Train, and draw the panel as it stood at the last step."""
     host = load_plugins(allowed=())
     config, _ = resolve_config(host, flags={"obs": "pixels", "observer": []})
-    recorder = Recorder()
+    tracker = Tracker(time.perf_counter)
     made = assemble(
         changed(config, observer=[]),
         host,
         folder=None,
         console=Console(stderr=True),
         clock=time.perf_counter,
-        extra_observers=[("recorder", recorder), ("stop", _StopAt(lambda: made.runner.request_stop("enough")))],
+        extra_observers=[("tracker", tracker), ("stop", _StopAt(lambda: made.runner.request_stop("enough")))],
     )
     made.runner.run()
     made.close()
-    paint(RunPanel(recorder.tracker.snapshot()), IMAGES / "display.png")
+    paint(RunPanel(tracker.snapshot()), IMAGES / "display.png")
 
 
 def paint(renderable: Any, out: Path, *, width: int = 102, height: int = 36, scale: int = 2) -> None:

@@ -58,18 +58,16 @@ def compare(
     scores = kept_scores(records) if episodes is None else _play(session, records, episodes, seed)
     source: Source = "metrics" if episodes is None else "played"
     comparison = compare_groups(groups, scores, source, score=cast("Score", score))
-    if out is not None:
-        from cartpole_dqn.files import reason, replace_file
+    if out is None:
+        print_comparison(session.out, comparison, form)
+        return
+    from cartpole_dqn.files import reason, replace_file
 
-        try:
-            replace_file(out, comparison_text(comparison, form).encode())
-        except OSError as error:
-            raise UserError(f"--out {out}: cannot be written: {reason(error)}.") from None
-        print(out)
-    elif form == "table":
-        print_comparison(session.out, comparison)
-    else:
-        print(comparison_text(comparison, form), end="")
+    try:
+        replace_file(out, comparison_text(comparison, form).encode())
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written: {reason(error)}.") from None
+    print(out)
 
 
 def _play(session: Session, records: Sequence[Record], episodes: int, seed: int) -> dict[Path, Scores]:

@@ -60,8 +60,7 @@ def runs(
 
 
 def _row(run: RunSummary, now: float) -> tuple[str, ...]:
-    from cartpole_dqn.text.figures import NOTHING, duration, number, one_line
-    from cartpole_dqn.text.tables import score
+    from cartpole_dqn.text.figures import NOTHING, duration, number, one_line, score
 
     words = (run.name, run.env, run.obs, run.preset, run.state)
     short = run.steps is not None and run.step < run.steps

@@ -16,10 +16,7 @@ import contextlib
 import csv
 import io
 import json
-import math
-import numbers
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,6 +35,7 @@ from cartpole_dqn.contracts.options import options_class
 from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.errors import CheckpointError, RunFolderError
 from cartpole_dqn.files import write_all
+from cartpole_dqn.text.tables import json_value
 
 COLUMNS = (
     "episode",
@@ -201,7 +199,7 @@ class Metrics(Observer):
         self._last = (progress.step, progress.seconds)
 
     def _log(self, event: str, **fields: Any) -> None:
-        line = json.dumps({"event": event, **_as_json(fields)}, allow_nan=False, separators=(",", ":"))
+        line = json.dumps({"event": event, **json_value(fields)}, allow_nan=False, separators=(",", ":"))
         self._jsonl.write(line + "\n")
 
     def _close(self) -> None:
@@ -293,20 +291,3 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return int(value)
     return value if value is None or isinstance(value, int | str) else float(value)
-
-
-def _as_json(value: Any) -> Any:
-    """Return `value` as JSON can hold it: not finite is null, what JSON does not know is text."""
-    if isinstance(value, Mapping):
-        return {str(key): _as_json(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_json(inner) for inner in value]
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    try:
-        real = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return str(value)
-    return real if math.isfinite(real) else None

@@ -14,11 +14,8 @@ import sys
 from typing import Any, ClassVar
 
 from cartpole_dqn.contracts.events import (
-    Checkpoint,
-    Episode,
     Evaluating,
     Evaluation,
-    Observer,
     ObserverContext,
     Progress,
     RunEnded,
@@ -26,10 +23,9 @@ from cartpole_dqn.contracts.events import (
     RunStarted,
 )
 from cartpole_dqn.contracts.options import option, options_class
-from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.observers.display.panel import describe_evaluating, plain_line, summary_lines
 from cartpole_dqn.observers.display.tracker import Tracker
-from cartpole_dqn.observers.notebook_card import Trail, card
+from cartpole_dqn.observers.notebook_card import card
 
 
 @options_class
@@ -39,7 +35,7 @@ class NotebookOptions:
     every_seconds: float = option(default=1.0, gt=0, effect="seconds between drawings", typical="0.5 to 5")
 
 
-class Notebook(Observer):
+class Notebook(Tracker):
     """Shows a run through IPython's display, one output that is replaced; outside a notebook it stays silent.
 
     It draws in the run's thread, in about a millisecond, at most every `every_seconds`, and after evaluations.
@@ -49,85 +45,58 @@ class Notebook(Observer):
     Options: ClassVar[type] = NotebookOptions
 
     def __init__(self, options: NotebookOptions, context: ObserverContext) -> None:
+        super().__init__(context.clock)
         self._options = options
         self._wanted = not context.plain and in_kernel()
-        self._tracker = Tracker(context.clock)
-        self._trail = Trail()
         self._next = -math.inf
         self._handle: Any = None
 
     def run_started(self, event: RunStarted) -> None:
         """Make the output."""
-        self._tracker.run_started(event)
+        super().run_started(event)
         self._draw()
 
     def updated(self, event: Progress) -> None:
         """Keep the snapshot; draw where it is time."""
-        if self._tracker.updated(event) >= self._next:
+        super().updated(event)
+        if self._seen >= self._next:
             self._draw()
-
-    def episode_ended(self, event: Episode) -> None:
-        """Take the episode into the curves."""
-        self._tracker.episode_ended(event)
-        epsilon = event.progress.status.get("epsilon")
-        mean = self._tracker.snapshot().returns.mean_100
-        self._trail.add(
-            event.step,
-            event.episode_return,
-            math.nan if mean is None else mean,
-            float(epsilon) if isinstance(epsilon, int | float) else math.nan,
-        )
 
     def evaluating(self, event: Evaluating) -> None:
         """Show how far it is, where it is time."""
-        if self._tracker.evaluating(event) >= self._next:
+        super().evaluating(event)
+        if self.now() >= self._next:
             self._draw(describe_evaluating(event))
 
     def evaluated(self, event: Evaluation) -> None:
         """Show the evaluation."""
-        self._tracker.evaluated(event)
-        if event.stream != "confirm":
-            self._trail.evaluate(event)
+        super().evaluated(event)
         self._draw()
-
-    def checkpoint_written(self, event: Checkpoint) -> None:
-        """Keep the checkpoint."""
-        self._tracker.checkpoint_written(event)
 
     def run_ended(self, event: RunEnded) -> None:
         """Draw for the last time, with the summary."""
-        self._tracker.run_ended(event)
-        self._draw(*summary_lines(self._tracker.snapshot(), event))
+        super().run_ended(event)
+        self._draw(*summary_lines(self.snapshot(), event))
 
     def run_failed(self, event: RunFailed) -> None:
         """Draw for the last time: the error is told by whoever started the run."""
-        self._tracker.stop()
+        super().run_failed(event)
         self._draw(f"ended at step {event.step:,} by {type(event.error).__name__}")
-
-    def state_dict(self) -> State:
-        """Histories that a resumed run goes on with."""
-        return {**self._tracker.state_dict(), "trail": self._trail.state_dict()}
-
-    def load_state_dict(self, state: State) -> None:
-        """See `Observer.load_state_dict`."""
-        self._tracker.load_state_dict(state)
-        if "trail" in state:
-            self._trail.load_state_dict(state["trail"])
 
     def _draw(self, *said: str) -> None:
         if not self._wanted:
             return
-        snapshot = self._tracker.snapshot()
+        snapshot = self.snapshot()
         # Where no HTML is shown (a console, a text log) the line stands in its place.
         text = "\n".join([plain_line(snapshot), *said])
-        bundle = {"text/html": str(card(snapshot, self._trail, said)), "text/plain": text}
+        bundle = {"text/html": card(snapshot, said), "text/plain": text}
         if self._handle is None:
             display = importlib.import_module("IPython.display").display
             self._handle = display(bundle, raw=True, display_id=True)
         else:
             self._handle.update(bundle, raw=True)
         # From now, not from when it was due: where drawing is slow, it does not take all the time there is.
-        self._next = self._tracker.now() + self._options.every_seconds
+        self._next = self.now() + self._options.every_seconds
 
 
 def in_kernel() -> bool:

@@ -1,6 +1,6 @@
 """How numbers, tables and names look to people.
 
-* `figures`: counts, times and rates.
-* `tables`: tables in text, Markdown, CSV and JSON.
-* `markup`: text that is safe to print.
+* `figures`: counts, scores, times and sizes; text that is safe to print.
+* `tables`: tables for terminals, files and Markdown; JSON.
+* `pages`: HTML from templates.
 """

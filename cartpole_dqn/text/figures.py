@@ -1,12 +1,14 @@
 """How figures are written for people: short, on one line, never misleading.
 
-* `number`, `duration`, `size`: numbers, seconds, bytes.
-* `one_line`: text from elsewhere, made harmless for a terminal.
+* `number`, `score`, `spread`, `alike`: any number; mean returns, alone, with their deviation, and in a row.
+* `duration`, `size`, `count_of`: seconds, bytes, and how many of something.
+* `printable`, `one_line`: text from elsewhere without what a terminal or a page would act on.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 NOTHING = "-"
@@ -37,13 +39,33 @@ def number(value: Any) -> str:
     return f"{real:.3g}"
 
 
-def duration(seconds: float) -> str:
+def alike(figures: Sequence[float | None]) -> list[str]:
+    """Return figures that stand in a row with the same number of decimals: one, where the greatest is 10 or more.
+
+    >>> alike([499.6, 1.842, 500]), alike([0.2064, None])
+    (['499.6', '1.8', '500.0'], ['0.2064', '-'])
+    """
+    most = max((abs(figure) for figure in figures if figure is not None and math.isfinite(figure)), default=0.0)
+    return [f"{f:,.1f}" if f is not None and math.isfinite(f) and 10 <= most < 1e6 else number(f) for f in figures]
+
+
+def score(value: float | None) -> str:
+    """Return a mean return: one decimal from 10 on, so that figures in a column are alike."""
+    return alike([value])[0]
+
+
+def spread(mean: float, std: float, sign: str = "±") -> str:
+    """Return a mean with its standard deviation: "150.0 ± 50.0"."""
+    return f" {sign} ".join(alike([mean, std]))
+
+
+def duration(seconds: float | None) -> str:
     """Return seconds as h:mm:ss, with days before where it takes any.
 
-    >>> duration(3725.6), duration(90_000)
-    ('1:02:05', '1d 1:00:00')
+    >>> duration(3725.6), duration(90_000), duration(None)
+    ('1:02:05', '1d 1:00:00', '-')
     """
-    if not math.isfinite(seconds):
+    if seconds is None or not math.isfinite(seconds):
         return NOTHING
     minutes, rest = divmod(int(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
@@ -59,12 +81,34 @@ def size(nbytes: int) -> str:
     """
     value, unit = float(nbytes), "B"
     for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
+        if value < 999.5:
             break
         value, unit = value / 1000, larger
-    return f"{value:.3g} {unit}"
+    return f"{value:.3g} {unit}" if value < 999.5 else f"{value:,.0f} {unit}"
+
+
+def count_of(count: int, thing: str) -> str:
+    """Return "1 episode", "1,200 episodes"."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def printable(text: str, instead: str | None = None, *, lines: bool = False) -> str:
+    r"""Return `text` with each control character, and what else is not to be seen, replaced.
+
+    Args:
+        text: from anywhere.
+        instead: what stands for such a character; None spells it out.
+        lines: whether line ends stay.
+
+    >>> printable("a\x1b[2J\n"), printable("a\x1b[2J\n", "?", lines=True)
+    ('a\\x1b[2J\\n', 'a?[2J\n')
+    """
+    if text.isprintable():
+        return text
+    kept = "\n" if lines else ""
+    return "".join(c if c.isprintable() or c == kept else repr(c)[1:-1] if instead is None else instead for c in text)
 
 
 def one_line(text: str) -> str:
     """Return `text` with everything that would move a cursor replaced by spaces."""
-    return "".join(c if c.isprintable() else " " for c in text).strip()
+    return printable(text, " ").strip()

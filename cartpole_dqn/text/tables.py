@@ -2,26 +2,23 @@
 
 * `TextTable`: a title, columns, rows of text.
 * `fitted`: without columns that make it too wide.
-* `as_text`: aligned by spaces, for a pipe or a file; `as_rich`: for a terminal; `as_markdown`: for a page.
-* `score`: how a mean return is written.
-* `to_json`: tables, dataclasses' dicts and paths as JSON; what is not finite is null.
+* `as_rich`: for a terminal; `as_text`: the same for a pipe or a file; `as_markdown`: for a page.
+* `to_json`: tables, dataclasses' dicts and paths as JSON; `json_value`: what of a value JSON can hold.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import math
-from collections.abc import Sequence
+import numbers
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from cartpole_dqn.text.figures import number
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-_GAP = "  "
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class TextTable:
 def fitted(table: TextTable, width: int, droppable: Sequence[str]) -> TextTable:
     """Return the table without as many of the columns `droppable`, in that order, as make it too wide."""
     for name in droppable:
-        if sum(_widths(table)) + len(_GAP) * (len(table.columns) - 1) <= width:
+        if _width(table) <= width:
             break
         i = table.columns.index(name)
         table = TextTable(
@@ -49,19 +46,6 @@ def fitted(table: TextTable, width: int, droppable: Sequence[str]) -> TextTable:
     return table
 
 
-def as_text(table: TextTable) -> str:
-    """Return the columns and rows aligned by spaces, however wide that is; without the title."""
-    widths = _widths(table)
-    lines = []
-    for row in (table.columns, *table.rows):
-        cells = [
-            cell.ljust(width) if i < table.left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append(_GAP.join(cells).rstrip())
-    return "\n".join(lines) + "\n"
-
-
 def as_rich(table: TextTable) -> Table:
     """Return a Rich table without lines. Where it is too wide for the terminal, cells go over several lines."""
     from rich.table import Table
@@ -71,14 +55,25 @@ def as_rich(table: TextTable) -> Table:
     for i, column in enumerate(table.columns):
         made.add_column(column, justify="left" if i < table.left else "right", overflow="fold")
     for row in table.rows:
-        made.add_row(*(Text(cell) for cell in row))
+        made.add_row(*map(Text, row))
     return made
+
+
+def as_text(table: TextTable) -> str:
+    """Return the title, and below it columns and rows aligned by spaces, however wide that is."""
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=_width(table), color_system=None)
+    with console.capture() as made:
+        console.print(as_rich(dataclasses.replace(table, title="")))
+    return "".join(f"{line.rstrip()}\n" for line in [*filter(None, [table.title]), *made.get().splitlines()])
 
 
 def as_markdown(tables: Sequence[TextTable], said: Sequence[str] = ()) -> str:
     """Return a Markdown page: each table under its title, and what is said beside them as a list."""
     parts = []
     for table in tables:
+        # Rich's box MARKDOWN knows no marks for figures that stand at the right.
         rule = ["---" if i < table.left else "---:" for i in range(len(table.columns))]
         rows = [[_escaped(cell) for cell in row] for row in table.rows]
         lines = [f"| {' | '.join(cells)} |" for cells in (table.columns, rule, *rows)]
@@ -88,30 +83,36 @@ def as_markdown(tables: Sequence[TextTable], said: Sequence[str] = ()) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def score(value: float | None) -> str:
-    """Return a mean return: one decimal from 10 on, so that figures in a column are alike."""
-    return f"{value:,.1f}" if value is not None and 10 <= abs(value) < 1e6 else number(value)
-
-
 def to_json(value: Any) -> str:
     """Return `value` as indented JSON that ends with a newline."""
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(json_value(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _widths(table: TextTable) -> list[int]:
-    return [max(map(len, cells)) for cells in zip(table.columns, *table.rows, strict=True)]
+def json_value(value: Any) -> Any:
+    """Return `value` as JSON can hold it: not finite is null, what JSON does not know is text."""
+    if isinstance(value, Mapping):
+        return {str(key): json_value(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(inner) for inner in value]
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    try:
+        real = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return str(value)
+    return real if math.isfinite(real) else None
+
+
+def _width(table: TextTable) -> int:
+    """Return the cells that the whole table takes."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console(file=io.StringIO(), width=1_000_000)
+    return Measurement.get(console, console.options, as_rich(dataclasses.replace(table, title=""))).maximum
 
 
 def _escaped(cell: str) -> str:
     return cell.replace("\\", "\\\\").replace("|", "\\|")
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` as JSON has it."""
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) or not isinstance(value, str | int | float | None) else value

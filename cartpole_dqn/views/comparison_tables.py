@@ -2,19 +2,22 @@
 
 * `comparison_tables`: a `Comparison` -> `TextTable`s.
 * `explanations`: the sentences that go with them: what the figures are, and what to know before believing them.
-* `comparison_text`: all of it as text, Markdown or JSON; `print_comparison`: the same for people.
+* `comparison_text`: both as plain text or Markdown, or all that is in a comparison as JSON.
+* `print_comparison`: the same on a console.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from cartpole_dqn.studies.comparison import Comparison, Estimate, GroupScore, Played, RunScore
-from cartpole_dqn.text.figures import NOTHING, duration, number, one_line
-from cartpole_dqn.text.tables import TextTable, as_markdown, as_rich, as_text, score, to_json
+from cartpole_dqn.text.figures import NOTHING, duration, number, one_line, score
+from cartpole_dqn.text.tables import TextTable, as_markdown, as_rich, as_text, to_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _SOURCES = {
     "played": "on report seeds, played just now",
@@ -66,19 +69,19 @@ def explanations(comparison: Comparison) -> list[str]:
 
 
 def comparison_text(comparison: Comparison, form: str = "table") -> str:
-    """Return a comparison and its explanations as a "table" of text, "markdown", or "json"."""
+    """Return tables and explanations. `form` is "table", "markdown", or "json": there what is not finite is null."""
     tables, said = comparison_tables(comparison), explanations(comparison)
     if form == "json":
         return to_json({**dataclasses.asdict(comparison), "explanations": said})
     if form == "markdown":
         return as_markdown(tables, said)
-    return "\n".join([*(f"{table.title}\n{as_text(table)}" for table in tables), *said]) + "\n"
+    return "\n".join([*map(as_text, tables), *said]) + "\n"
 
 
-def print_comparison(console: Console, comparison: Comparison) -> None:
-    """Print the tables and what to know of them, on a terminal with colours and within its width."""
-    if not console.is_terminal:
-        print(comparison_text(comparison), end="")
+def print_comparison(console: Console, comparison: Comparison, form: str = "table") -> None:
+    """Print it: tables fit into a terminal; a pipe gets them as wide as they are, and any other form as it is."""
+    if form != "table" or not console.is_terminal:
+        print(comparison_text(comparison, form), end="")
         return
     for table in comparison_tables(comparison):
         console.print(as_rich(table))
@@ -100,7 +103,7 @@ def _group_row(group: GroupScore) -> tuple[str, ...]:
         score(group.last_lowest),
         f"{group.solved} of {group.runs}",
         number(None if group.solved_step is None else round(group.solved_step)),
-        NOTHING if group.solved_seconds is None else duration(group.solved_seconds),
+        duration(group.solved_seconds),
     )
 
 
@@ -114,7 +117,7 @@ def _run_row(run: RunScore) -> tuple[str, ...]:
         *((score(best.mean), score(best.std), score(best.lowest)) if best else (NOTHING,) * 3),
         score(run.last.mean if run.last else None),
         number(run.solved_step),
-        NOTHING if run.solved_seconds is None else duration(run.solved_seconds),
+        duration(run.solved_seconds),
     )
 
 

@@ -161,7 +161,7 @@ class Playback:
             "panels": stage.panels(),
             "names": self._number_names,
             "reaches": self._reaches,
-            "observed": f"{' x '.join(str(n) for n in obs.shape) or 'scalar'}  {obs.dtype}",
+            "observed": stage.observed(),
             "actions": self._actions,
         }
 

@@ -2,7 +2,7 @@
 
 * `preview_stages`: plays a few random steps and returns what each wrapper made of that moment.
 * `stage_of`: an environment and what it observed -> one stage.
-* `Stage`, `Panel`: one stage, and the pictures that it consists of.
+* `Stage`: one stage; `panels` are the pictures that it consists of.
 
 `views.preview_drawing` makes one picture of them.
 """
@@ -10,9 +10,10 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -20,28 +21,13 @@ from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation
 from numpy.typing import NDArray
 
+from cartpole_dqn.views.panels import Kept, Panel
 from cartpole_dqn.wrappers import RenderObservation
 from cartpole_dqn.wrappers.image import ImageWrapper, wrappers_of
 
 Env = gymnasium.Env[Any, Any]
-Kind = Literal["colour", "grey", "difference", "numbers"]
 
 _ATTEMPTS = 20
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One picture of a stage."""
-
-    caption: str
-    values: NDArray[Any]
-    """[H, W, 3] uint8 where `kind` is "colour", [H, W] where "grey" or "difference", [n] where "numbers"."""
-    kind: Kind
-    low: float = 0.0
-    """What is drawn darkest, for "grey"."""
-    high: float = 1.0
-    zero: float = 0.0
-    """The value that means no difference."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +44,27 @@ class Stage:
     """Whether the first axis counts pictures."""
     pictorial: bool = True
     """Whether the observation is a picture, or several; else its numbers are drawn."""
-    kept: tuple[slice, slice] | None = None
+    kept: Kept | None = None
     """The rows and columns that the next stage keeps of it, where that one cuts."""
 
     @property
-    def label(self) -> str:
-        """Name, shape, dtype and range of the values."""
+    def title(self) -> str:
+        """The name; of a wrapper in a configuration, its own rather than its place."""
+        place = re.fullmatch(r"observation\[\d+\] \((.+)\)", self.name)
+        return place[1] if place else self.name
+
+    def facts(self) -> list[str]:
+        """Return shape, dtype and range of the values, and what colours and lines in the pictures mean."""
         if not isinstance(self.obs, np.ndarray) or self.obs.size == 0:
-            return f"{self.name}\n{self.space}"
-        shape = " x ".join(str(n) for n in self.obs.shape) or "scalar"
-        least, greatest = self.obs.min(), self.obs.max()
-        return f"{self.name}\n{shape}  {self.obs.dtype}  {least:.4g} .. {greatest:.4g}"
+            return [str(self.space)]
+        panels = self.panels()
+        facts = [_shape(self.obs), str(self.obs.dtype), f"{self.obs.min():.4g} .. {self.obs.max():.4g}"]
+        facts += ["red: more, blue: less"] * any(panel.kind == "difference" for panel in panels)
+        return facts + ["broken line: what is kept"] * any(panel.is_cut(self.kept) for panel in panels)
+
+    def observed(self) -> str:
+        """Return shape and dtype in a few words."""
+        return f"{_shape(self.obs)}  {self.obs.dtype}"
 
     def panels(self) -> list[Panel]:
         """Return the pictures of which the observation consists; numbers where it is none."""
@@ -175,7 +171,7 @@ class _Recorder(gymnasium.ObservationWrapper[Any, Any, Any]):
         return stage_of(self.env, self._obs, self._name)
 
     @property
-    def kept(self) -> tuple[slice, slice] | None:
+    def kept(self) -> Kept | None:
         """What the wrapper below kept of the last picture that it was given, where it cuts."""
         return self.env.window if isinstance(self.env, ImageWrapper | RenderObservation) else None
 
@@ -224,3 +220,7 @@ def _action(env: Env, info: dict[str, Any]) -> Any:
 
 def _ago(steps: int) -> str:
     return "now" if steps == 0 else f"{steps} before"
+
+
+def _shape(obs: NDArray[Any]) -> str:
+    return " x ".join(str(n) for n in obs.shape) or "scalar"

@@ -16,9 +16,9 @@ from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.training.models import Which
 from cartpole_dqn.views.animation import FASTEST_GIF, check_animation, open_animation
+from cartpole_dqn.views.in_notebook import shown_as
 from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.scene import draw_scene
-from cartpole_dqn.views.shown import shown_as
 
 _HOLD = 0.7
 """Seconds for which an episode's last picture stands."""

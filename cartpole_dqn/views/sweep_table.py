@@ -19,8 +19,7 @@ from rich.text import Text
 
 from cartpole_dqn.observers.display.display import is_live
 from cartpole_dqn.studies.sweep import SweepView, TrialView
-from cartpole_dqn.text.figures import NOTHING, duration, one_line
-from cartpole_dqn.text.tables import score
+from cartpole_dqn.text.figures import NOTHING, count_of, duration, one_line, score
 
 _STATES = ("running", "failed", "interrupted", "done", "waiting")
 """Who is shown first where there is no room for all."""
@@ -188,7 +187,7 @@ def _told(trial: TrialView) -> str:
 
 def _counts(view: SweepView) -> str:
     found = [f"{count} {state}" for state in ("done", *_STATES) if (count := view.count(state))]  # type: ignore[arg-type]
-    return f"{view.total} trial{'' if view.total == 1 else 's'}: {', '.join(dict.fromkeys(found))}"
+    return f"{count_of(view.total, 'trial')}: {', '.join(dict.fromkeys(found))}"
 
 
 def _rest(view: SweepView, shown: Sequence[TrialView]) -> str:

@@ -95,7 +95,7 @@ def curve_lines(values: Sequence[float], means: Sequence[float], width: int, hei
 
 
 def _row(label: str, dots: Sequence[int], line: Sequence[int]) -> Text:
-    text = Text(label + " ", style="dim", no_wrap=True, end="")
+    text = Text.assemble((label + " ", "dim"), no_wrap=True, end="")
     cells = zip(dots, line, strict=True)
     # A span for each run of cells in one style, not for each cell: drawing takes time that the run could use.
     for on_line, run in itertools.groupby(cells, key=lambda cell: bool(cell[1])):

@@ -18,10 +18,8 @@ from rich.segment import ControlType, Segment
 
 from cartpole_dqn.contracts.events import (
     Checkpoint,
-    Episode,
     Evaluating,
     Evaluation,
-    Observer,
     ObserverContext,
     Progress,
     RunEnded,
@@ -29,7 +27,6 @@ from cartpole_dqn.contracts.events import (
     RunStarted,
 )
 from cartpole_dqn.contracts.options import option, options_class
-from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.observers.display.panel import (
     RunPanel,
     describe_checkpoint,
@@ -55,7 +52,7 @@ class DisplayOptions:
     curve: bool = option(default=True, effect="draw the curve of returns where there is room")
 
 
-class Display(Observer):
+class Display(Tracker):
     """Shows a run on `context.console`: live where that is a terminal and `context.plain` is not set, else in lines.
 
     The panel is drawn by a thread of its own from snapshots that are never changed; a step costs the run no drawing.
@@ -65,77 +62,64 @@ class Display(Observer):
     Options: ClassVar[type] = DisplayOptions
 
     def __init__(self, options: DisplayOptions, context: ObserverContext) -> None:
+        super().__init__(context.clock)
         self._options = options
         self._console: Console = context.console
         self._wraps = is_live(self._console)
         self._plain = context.plain or not self._wraps
-        self._tracker = Tracker(context.clock)
         self._next_line = 0.0
         self._drawing: _Drawing | None = None
 
     def run_started(self, event: RunStarted) -> None:
         """Show that a run begins, or goes on."""
-        self._tracker.run_started(event)
+        super().run_started(event)
         if self._plain:
             self._say(_opening(event))
-            self._next_line = self._tracker.now() + self._options.plain_every_seconds
+            self._next_line = self.now() + self._options.plain_every_seconds
             return
-        self._drawing = _Drawing(self._tracker, self._console, self._options)
+        self._drawing = _Drawing(self, self._console, self._options)
         self._drawing.start()
 
     def updated(self, event: Progress) -> None:
         """Keep the snapshot; in plain mode print a line when one is due."""
-        now = self._tracker.updated(event)
+        super().updated(event)
         if self._plain:
-            if now >= self._next_line:
-                self._say_progress(now)
+            if self._seen >= self._next_line:
+                self._say_now(plain_line(self.snapshot()))
         elif self._drawing is not None and self._drawing.error is not None:
             error = self._drawing.error
             self._stop()
             raise error
 
-    def episode_ended(self, event: Episode) -> None:
-        """Take the episode into the figures."""
-        self._tracker.episode_ended(event)
-
     def evaluating(self, event: Evaluating) -> None:
         """Show how far it is; in plain mode print a line when one is due."""
-        now = self._tracker.evaluating(event)
-        if self._plain and now >= self._next_line:
-            self._next_line = now + self._options.plain_every_seconds
-            self._say(describe_evaluating(event))
+        super().evaluating(event)
+        if self._plain and self.now() >= self._next_line:
+            self._say_now(describe_evaluating(event))
 
     def evaluated(self, event: Evaluation) -> None:
         """Show the evaluation."""
-        self._tracker.evaluated(event)
+        super().evaluated(event)
         if self._plain:
             self._say(describe_evaluation(event))
 
     def checkpoint_written(self, event: Checkpoint) -> None:
         """Show the checkpoint."""
-        self._tracker.checkpoint_written(event)
+        super().checkpoint_written(event)
         if self._plain:
             self._say(describe_checkpoint(event))
 
     def run_ended(self, event: RunEnded) -> None:
         """Draw for the last time and print the summary."""
-        self._tracker.run_ended(event)
+        super().run_ended(event)
         self._stop()
-        for line in summary_lines(self._tracker.snapshot(), event):
+        for line in summary_lines(self.snapshot(), event):
             self._say(line)
 
     def run_failed(self, event: RunFailed) -> None:
         """Stop drawing: the error is told by whoever started the run."""
-        self._tracker.stop()
+        super().run_failed(event)
         self._stop()
-
-    def state_dict(self) -> State:
-        """Histories that a resumed run goes on with."""
-        return self._tracker.state_dict()
-
-    def load_state_dict(self, state: State) -> None:
-        """See `Observer.load_state_dict`."""
-        self._tracker.load_state_dict(state)
 
     def _say(self, text: str) -> None:
         try:
@@ -145,9 +129,9 @@ class Display(Observer):
         # In a log long lines stay whole, so that they can be searched.
         self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=not self._wraps)
 
-    def _say_progress(self, now: float) -> None:
-        self._next_line = now + self._options.plain_every_seconds
-        self._say(plain_line(self._tracker.snapshot()))
+    def _say_now(self, text: str) -> None:
+        self._next_line = self.now() + self._options.plain_every_seconds
+        self._say(text)
 
     def _stop(self) -> None:
         drawing, self._drawing = self._drawing, None

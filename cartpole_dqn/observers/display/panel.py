@@ -21,7 +21,7 @@ from rich.text import Text
 from cartpole_dqn.contracts.events import Checkpoint, Evaluating, Evaluation, RunEnded
 from cartpole_dqn.observers.display.braille import curve_lines
 from cartpole_dqn.observers.display.tracker import Snapshot
-from cartpole_dqn.text.figures import NOTHING, duration, number, one_line, size
+from cartpole_dqn.text.figures import NOTHING, duration, number, one_line, score, size, spread
 
 MOST_COLUMNS = 100
 _CURVE_ROWS = (3, 8)
@@ -70,9 +70,10 @@ class RunPanel:
             return
         yield Panel(
             text,
-            title=Text(one_line(self._snapshot.started.name) or "run", style="bold"),
+            # The frame's style is laid over the title's, but for its spans.
+            title=Text.assemble((one_line(self._snapshot.started.name) or "run", "bold not dim")),
             title_align="left",
-            subtitle=Text(_footer(self._snapshot), style="bold" if _is_busy(self._snapshot) else "dim"),
+            subtitle=Text.assemble((_footer(self._snapshot), "bold not dim" if _is_busy(self._snapshot) else "dim")),
             subtitle_align="left",
             border_style="dim",
             width=width,
@@ -101,7 +102,7 @@ def panel_lines(
     drawn: list[Text] = []
     rows = min(_CURVE_ROWS[1], max(room - _BLANKS, min(room, _CURVE_ROWS[0])))
     if curve and not ascii_only and rows >= _CURVE_ROWS[0]:
-        drawn = curve_lines(snapshot.returns.curve, snapshot.returns.means, width, rows)
+        drawn = curve_lines(snapshot.trail.returns, snapshot.trail.means_20, width, rows)
         room -= len(drawn)
     blocks = [block for block in (head, figures, tail, drawn) if block]
     return [_cut(line, width, ascii_only) for line in _spaced(blocks, room)][: max(1, height)]
@@ -158,10 +159,8 @@ def summary_lines(snapshot: Snapshot, ended: RunEnded) -> list[str]:
         f"checkpoints {duration(ended.checkpoint_seconds)}",
     ]
     if ended.best is not None:
-        lines.append(
-            f"best evaluation: {_spread(ended.best, '±')} over {len(ended.best.returns)} episodes, at step "
-            f"{ended.best.step:,}"
-        )
+        mean = spread(ended.best.mean, ended.best.std)
+        lines.append(f"best evaluation: {mean} over {len(ended.best.returns)} episodes, at step {ended.best.step:,}")
     if snapshot.returns.mean_100 is not None:
         lines.append(
             f"mean of the last {min(100, progress.episode)} training returns: {number(snapshot.returns.mean_100)}"
@@ -172,7 +171,7 @@ def summary_lines(snapshot: Snapshot, ended: RunEnded) -> list[str]:
 def describe_evaluating(event: Evaluating) -> str:
     """Return how far an evaluation is: "confirming on 100 episodes: 34 done, mean 498.2"."""
     doing = "confirming" if event.stream == "confirm" else "evaluating"
-    mean = "" if event.mean is None else f", mean {_return(event.mean)}"
+    mean = "" if event.mean is None else f", mean {score(event.mean)}"
     return f"{doing} on {event.episodes:,} episodes: {event.done:,} done{mean}"
 
 
@@ -180,7 +179,7 @@ def describe_evaluation(event: Evaluation) -> str:
     """Return an evaluation in one line."""
     best = ", the best so far" if event.best else ""
     return (
-        f"evaluation at step {event.step:,}: mean {_spread(event, '±')} over {len(event.returns)} episodes, "
+        f"evaluation at step {event.step:,}: mean {spread(event.mean, event.std)} over {len(event.returns)} episodes, "
         f"{event.seconds:.1f} s{best}"
     )
 
@@ -200,19 +199,6 @@ def _extras(metrics: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[F
                 yield one_line(str(key)).replace("_", " "), number(value)
 
 
-def _spread(evaluation: Evaluation, sign: str) -> str:
-    decimals = _decimals(max(abs(evaluation.mean), evaluation.std))
-    return f"{evaluation.mean:.{decimals}f} {sign} {evaluation.std:.{decimals}f}"
-
-
-def _return(mean: float) -> str:
-    return f"{mean:.{_decimals(abs(mean))}f}"
-
-
-def _decimals(largest: float) -> int:
-    return 1 if largest >= 1 else 3  # where rewards are small, so are returns
-
-
 # Lines ----------------------------------------------------------------------------------------------------------------
 
 
@@ -229,14 +215,12 @@ def _bar(snapshot: Snapshot, width: int, ascii_only: bool) -> Text:
     full, half, empty = ("#", "", "-") if ascii_only else ("━", "╸", "─")
     halves = int(share * cells * 2)
     done = full * (halves // 2) + half * (halves % 2)
-    text = Text(done, style="green")
-    text.append(empty * (cells - len(done)), style="dim")
-    return text.append(f"  {words}", style="bold")
+    return Text.assemble((done, "green"), (empty * (cells - len(done)), "dim"), (f"  {words}", "bold"))
 
 
 def _times(snapshot: Snapshot, width: int) -> Text:
     elapsed = duration(snapshot.elapsed)
-    left = NOTHING if snapshot.remaining is None else duration(snapshot.remaining)
+    left = duration(snapshot.remaining)
     rate = number(snapshot.rate)
     if snapshot.total is None:
         return Text(_first_that_fits([f"elapsed {elapsed}   {rate} steps/s", f"{elapsed}  {rate}/s", elapsed], width))
@@ -273,20 +257,19 @@ def _cell(figure: Figure, width: int) -> Text:
         # A number that is cut would be another number: the label gives way first.
         label = set_cell_size(label, max(3, width - 1 - cell_len(value))).rstrip()
         value = set_cell_size(value, max(1, min(cell_len(value), width - 1 - cell_len(label))))
-    text = Text(label, style="dim")
-    text.append(" " * max(1, width - cell_len(label) - cell_len(value)))
-    return text.append(value, style="bold" if "mean of" in figure[0] else "")
+    gap = " " * max(1, width - cell_len(label) - cell_len(value))
+    return Text.assemble((label, "dim"), gap, (value, "bold" if "mean of" in figure[0] else ""))
 
 
 def _evaluations(snapshot: Snapshot, width: int, sign: str) -> Text | None:
     last, best = snapshot.evaluation, snapshot.best
     if last is None:
         return None
-    here = _spread(last, sign)
+    here = spread(last.mean, last.std, sign)
     if last.best or best is None or best.step == last.step:
         words = [f"evaluation {here} at step {last.step:,}, the best so far", f"eval {here}, the best", f"eval {here}"]
     else:
-        there = _spread(best, sign)
+        there = spread(best.mean, best.std, sign)
         words = [
             f"evaluation {here} at step {last.step:,}   best {there} at step {best.step:,}",
             f"evaluation {here}   best {there}",
@@ -338,7 +321,7 @@ def _of_total(snapshot: Snapshot, *, steps: bool) -> str:
 
 def _labelled(words: str) -> Text:
     label, _, rest = words.partition(" ")
-    return Text(label, style="dim").append(f" {rest}", style="default")
+    return Text.assemble((label, "dim"), f" {rest}")
 
 
 def _first_that_fits(candidates: Sequence[str], width: int) -> str:

@@ -1,23 +1,35 @@
 """What a display knows of a run: events go in, immutable snapshots come out.
 
-* `Tracker`: hears events in the run's thread; `snapshot` may be called from another one.
+* `Tracker`: an observer that keeps them; `snapshot` may be called from another thread. Displays are kinds of it.
 * `Snapshot`: everything that is shown, at one moment.
-* `Returns`: the figures of the episodes so far, with a curve of bounded size.
-* `Folded`: that curve: values in a bounded number of points, each the mean of equally many.
+* `Returns`: the figures of the episodes so far. `Trail`: their course, of bounded size.
+* `Folded`: one curve of it: values in a bounded number of points, each the mean of equally many.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from math import nan
 from statistics import fmean
 from typing import Any
 
-from cartpole_dqn.contracts.events import Checkpoint, Episode, Evaluating, Evaluation, Progress, RunEnded, RunStarted
+from cartpole_dqn.contracts.events import (
+    Checkpoint,
+    Episode,
+    Evaluating,
+    Evaluation,
+    Observer,
+    Progress,
+    RunEnded,
+    RunFailed,
+    RunStarted,
+)
 from cartpole_dqn.contracts.parts import State
 
 POINTS = 256
+_MOST_EVALUATIONS = 300
 _SAMPLE_SECONDS = 0.5
 _RATE_SAMPLES = 21  # of which the first and the last give the rate: over ten seconds
 
@@ -32,10 +44,21 @@ class Returns:
     mean_100: float | None = None
     best: float | None = None
     mean_length_20: float | None = None
-    curve: tuple[float, ...] = ()
-    """Returns over the whole run, in at most `POINTS` points, from the first episode to the last."""
-    means: tuple[float, ...] = ()
-    """`mean_20` at the same points."""
+
+
+@dataclass(frozen=True)
+class Trail:
+    """The course of the whole run so far; episodes in at most `POINTS` points, each of equally many."""
+
+    steps: tuple[float, ...] = ()
+    """Where the episodes ended."""
+    returns: tuple[float, ...] = ()
+    means_20: tuple[float, ...] = ()
+    means_100: tuple[float, ...] = ()
+    epsilon: tuple[float, ...] = ()
+    """NaN where there is none."""
+    evaluations: tuple[tuple[float, float], ...] = ()
+    """(step, mean) of those that choose the best model; the oldest are forgotten where there are very many."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +77,7 @@ class Snapshot:
     idle: float
     """Seconds since the last step or evaluation; more than a moment while either or a checkpoint is under way."""
     returns: Returns
+    trail: Trail
     evaluating: Evaluating | None
     """How far the evaluation under way is; None while there is none."""
     evaluation: Evaluation | None
@@ -120,15 +144,15 @@ class Folded:
         self._rest = [float(v) for v in state["rest"]]
 
 
-class Tracker:
-    """Hears the events of a run. Each attribute that `snapshot` reads is immutable and replaced as a whole.
+class Tracker(Observer):
+    """Keeps the events of a run. Each attribute that `snapshot` reads is immutable and replaced as a whole.
 
     Args:
         clock: seconds, monotonic.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        self.now = clock
         self._started: RunStarted | None = None
         self._progress: Progress | None = None
         self._began = self._seen = clock()
@@ -139,54 +163,47 @@ class Tracker:
         self._samples: deque[tuple[float, int]] = deque(maxlen=_RATE_SAMPLES)
         self._rate: float | None = None
         self._recent: deque[tuple[float, int]] = deque(maxlen=100)  # return and length
-        self._returns = Returns()
-        self._curve, self._means = Folded(), Folded()
+        self._returns, self._trail = Returns(), Trail()
+        self._columns = {name: Folded() for name in ("steps", "returns", "means_20", "means_100", "epsilon")}
         self._evaluating: Evaluating | None = None
         self._evaluation: Evaluation | None = None
         self._best: Evaluation | None = None
         self._checkpoint: Checkpoint | None = None
 
-    def now(self) -> float:
-        """Return the clock's time."""
-        return self._clock()
-
     def run_started(self, event: RunStarted) -> None:
         """Start the clock."""
         self._started = event
-        self._began = self._seen = self._clock()
+        self._began = self._seen = self.now()
 
-    def updated(self, event: Progress) -> float:
-        """Keep the snapshot and return the time: called at every step."""
+    def updated(self, event: Progress) -> None:
+        """Keep the snapshot: called at every step."""
         self._progress = event
         self._evaluating = None  # Also of one that was broken off.
-        self._seen = now = self._clock()
+        self._seen = now = self.now()
         if now >= self._next_sample:
             self._sample(now, event)
-        return now
 
     def episode_ended(self, event: Episode) -> None:
-        """Take the return into the figures."""
+        """Take the episode into the figures and the curves."""
         self._progress = event.progress
         self._recent.append((event.episode_return, event.length))
-        returns = [pair[0] for pair in self._recent]
-        mean_20 = fmean(returns[-20:])
-        self._curve.add(event.episode_return)
-        self._means.add(mean_20)
-        before = self._returns.best
-        self._returns = Returns(
-            last=event.episode_return,
-            mean_20=mean_20,
-            mean_100=fmean(returns),
-            best=event.episode_return if before is None else max(before, event.episode_return),
-            mean_length_20=fmean([pair[1] for pair in self._recent][-20:]),
-            curve=self._curve.points(),
-            means=self._means.points(),
-        )
+        best = self._returns.best
+        self._returns = self._figures(event.episode_return if best is None else max(best, event.episode_return))
+        epsilon = event.progress.status.get("epsilon")
+        row = {
+            "steps": float(event.step),
+            "returns": event.episode_return,
+            "means_20": self._returns.mean_20 or 0.0,
+            "means_100": self._returns.mean_100 or 0.0,
+            "epsilon": float(epsilon) if isinstance(epsilon, int | float) else nan,
+        }
+        for name, value in row.items():
+            self._columns[name].add(value)
+        self._follow(self._trail.evaluations)
 
-    def evaluating(self, event: Evaluating) -> float:
-        """Keep how far it is and return the time."""
+    def evaluating(self, event: Evaluating) -> None:
+        """Keep how far it is."""
         self._evaluating = event
-        return self._clock()
 
     def evaluated(self, event: Evaluation) -> None:
         """Keep the evaluation, and whether it is the best."""
@@ -194,29 +211,31 @@ class Tracker:
         self._evaluation = event
         if event.best:
             self._best = event
-        self._seen = self._clock()
+        if event.stream != "confirm":
+            point = (float(event.step), event.mean)
+            self._trail = replace(self._trail, evaluations=(*self._trail.evaluations[1 - _MOST_EVALUATIONS :], point))
+        self._seen = self.now()
 
     def checkpoint_written(self, event: Checkpoint) -> None:
         """Keep the checkpoint."""
         self._checkpoint = event
-        self._seen = self._clock()
+        self._seen = self.now()
 
     def run_ended(self, event: RunEnded) -> None:
         """Stop the clock."""
         self._progress = event.progress
         self._best = event.best or self._best
-        self.stop()
+        self._stop_clock()
 
-    def stop(self) -> None:
+    def run_failed(self, event: RunFailed) -> None:
         """Stop the clock."""
-        self._evaluating = None
-        self._ended = self._seen = self._clock()
+        self._stop_clock()
 
     def snapshot(self) -> Snapshot:
         """Return the run as it stands. Raises `RuntimeError` before `run_started`."""
         if self._started is None:
             raise RuntimeError("Tracker: expected run_started before a snapshot is asked for.")
-        now = self._clock() if self._ended is None else self._ended
+        now = self.now() if self._ended is None else self._ended
         snapshot = Snapshot(
             started=self._started,
             progress=self._progress,
@@ -225,6 +244,7 @@ class Tracker:
             rate=self._rate,
             idle=max(0.0, now - self._seen),
             returns=self._returns,
+            trail=self._trail,
             evaluating=self._evaluating,
             evaluation=self._evaluation,
             best=self._best,
@@ -234,13 +254,13 @@ class Tracker:
 
     def state_dict(self) -> State:
         """Histories that a resumed run goes on with."""
-        now = self._clock() if self._ended is None else self._ended
+        now = self.now() if self._ended is None else self._ended
         return {
             "elapsed": self._earlier + now - self._began,
             "recent": [list(pair) for pair in self._recent],
             "best_return": self._returns.best,
-            "curve": self._curve.state_dict(),
-            "means": self._means.state_dict(),
+            "columns": {name: column.state_dict() for name, column in self._columns.items()},
+            "evaluations": [list(pair) for pair in self._trail.evaluations],
             "evaluation": _plain(self._evaluation),
             "best": _plain(self._best),
         }
@@ -250,21 +270,24 @@ class Tracker:
         self._earlier = float(state["elapsed"])
         self._recent.clear()
         self._recent.extend((float(value), int(length)) for value, length in state["recent"])
-        self._curve.load_state_dict(state["curve"])
-        self._means.load_state_dict(state["means"])
+        for name, column in self._columns.items():
+            column.load_state_dict(state["columns"][name])
         self._evaluation, self._best = _evaluation(state["evaluation"]), _evaluation(state["best"])
-        if not self._recent:
-            return
+        self._follow(tuple((float(step), float(mean)) for step, mean in state["evaluations"]))
+        if self._recent:
+            self._returns = self._figures(float(state["best_return"]))
+
+    def _figures(self, best: float) -> Returns:
         returns = [pair[0] for pair in self._recent]
-        self._returns = Returns(
-            last=returns[-1],
-            mean_20=fmean(returns[-20:]),
-            mean_100=fmean(returns),
-            best=float(state["best_return"]),
-            mean_length_20=fmean([pair[1] for pair in self._recent][-20:]),
-            curve=self._curve.points(),
-            means=self._means.points(),
-        )
+        lengths = [pair[1] for pair in self._recent]
+        return Returns(returns[-1], fmean(returns[-20:]), fmean(returns), best, fmean(lengths[-20:]))
+
+    def _follow(self, evaluations: tuple[tuple[float, float], ...]) -> None:
+        self._trail = Trail(**{name: c.points() for name, c in self._columns.items()}, evaluations=evaluations)
+
+    def _stop_clock(self) -> None:
+        self._evaluating = None
+        self._ended = self._seen = self.now()
 
     def _sample(self, now: float, event: Progress) -> None:
         self._next_sample = now + _SAMPLE_SECONDS
@@ -293,25 +316,11 @@ class Tracker:
 def _plain(evaluation: Evaluation | None) -> State | None:
     if evaluation is None:
         return None
-    return {
-        "step": evaluation.step,
-        "returns": list(evaluation.returns),
-        "lengths": list(evaluation.lengths),
-        "stream": evaluation.stream,
-        "seconds": evaluation.seconds,
-        "best": evaluation.best,
-    }
+    return {**asdict(evaluation), "returns": list(evaluation.returns), "lengths": list(evaluation.lengths)}
 
 
 def _evaluation(state: dict[str, Any] | None) -> Evaluation | None:
     if state is None:
         return None
     returns: Sequence[float] = state["returns"]
-    return Evaluation(
-        step=int(state["step"]),
-        returns=tuple(float(v) for v in returns),
-        lengths=tuple(int(v) for v in state["lengths"]),
-        stream=str(state["stream"]),
-        seconds=float(state["seconds"]),
-        best=bool(state["best"]),
-    )
+    return Evaluation(**{**state, "returns": tuple(map(float, returns)), "lengths": tuple(map(int, state["lengths"]))})

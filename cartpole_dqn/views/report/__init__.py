@@ -1,4 +1,5 @@
 """A run on one page.
 
-* `gather`: collects what the page shows. `content`, `course`, `setup`, `pictures`: its sections. `page`: the HTML.
+* `gather`: collects what the page shows (`content`). `course`, `setup`, `pictures`: its parts as tables and pictures.
+* `page`: the HTML, by the template `report.html.jinja`.
 """

@@ -1,41 +1,38 @@
-"""How a run was made, as sections of its report.
+"""How a run was made, as tables of its report.
 
-* `configuration_section`: what differs from the preset, everything in short, and the whole text.
-* `made_with_section`: plugins, versions, machine. `commands_section`: what repeats it and goes on with it.
+* `differences_of`, `preset_of`, `parts_of`: what differs from which preset, and everything in short.
+* `plugins_of`, `made_with`: plugins, versions, machine. `commands`: what repeats the run and goes on with it.
 * `table_at`: a table in a configuration that may lack it.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cartpole_dqn.text.figures import NOTHING, number, size
-from cartpole_dqn.text.markup import Html, count_of, data_uri, rows_table, section, tag
+from cartpole_dqn.text.figures import NOTHING, count_of, number, size
+from cartpole_dqn.text.tables import TextTable
 from cartpole_dqn.views.report.content import Report
 
 
-def configuration_section(report: Report) -> Html:
-    """Return what differs from the preset, every part in short, and the whole text folded away."""
+def preset_of(report: Report) -> str:
+    """Return what the configuration is compared with, in words."""
     preset = report.settings.get("preset")
-    than = f"the preset {preset}" if preset else "the preset that its environment would have chosen"
-    parts: list[str] = []
-    if report.differences is not None:
-        if report.differences:
-            rows = [(tag("code", d.key), _value(d.here), _value(d.preset)) for d in report.differences]
-            parts += [
-                tag("h3", f"Other than in {than}"),
-                rows_table(("setting", "here", "in the preset"), rows, left=3),
-            ]
-        else:
-            parts.append(tag("p", f"Every setting is that of {than}."))
-    parts += [tag("h3", "In short"), rows_table(("part", "what", "settings"), list(_in_short(report.settings)), left=3)]
-    link = tag(
-        "a", "Save it as config.toml", href=data_uri(report.config_text.encode(), "text/plain"), download="config.toml"
-    )
-    text = tag("details", tag("summary", "The complete configuration"), tag("pre", report.config_text), tag("p", link))
-    return section("Configuration", *parts, text, class_="long")
+    return f"the preset {preset}" if preset else "the preset that its environment would have chosen"
+
+
+def differences_of(report: Report) -> TextTable | None:
+    """Return the settings that are not the preset's; None where there is none, or nobody knows."""
+    if not report.differences:
+        return None
+    rows = tuple((d.key, _value(d.here), _value(d.preset)) for d in report.differences)
+    return TextTable(f"Other than in {preset_of(report)}", ("setting", "here", "in the preset"), rows, left=3)
+
+
+def parts_of(settings: Mapping[str, Any]) -> TextTable:
+    """Return every part in short."""
+    return TextTable("In short", ("part", "what", "settings"), tuple(_in_short(settings)), left=3)
 
 
 def _in_short(settings: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -64,73 +61,55 @@ def _parts(name: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str, str]
         yield from _parts(key if name == "agent" else f"{name} {key}", value)
 
 
-def made_with_section(report: Report) -> Html:
-    """Return plugins, versions and machine, as they were when the run was made."""
-    known = report.environment
-    versions = {"python": known.get("python"), **table_at(known, "versions")}
+def made_with(known: Mapping[str, Any]) -> list[TextTable]:
+    """Return versions and machine as they were when the run was made, those that are known."""
     memory = known.get("memory_bytes")
-    machine = {
-        "processor": known.get("cpu"),
-        "processors": known.get("cpu_count"),
-        "memory": size(memory) if isinstance(memory, int) else None,
-        "system": known.get("platform"),
-        "device": known.get("device"),
-        "threads": known.get("threads"),
+    found = {
+        "Versions": {"python": known.get("python"), **table_at(known, "versions")},
+        "Machine": {
+            "processor": known.get("cpu"),
+            "processors": known.get("cpu_count"),
+            "memory": size(memory) if isinstance(memory, int) else None,
+            "system": known.get("platform"),
+            "device": known.get("device"),
+            "threads": known.get("threads"),
+        },
     }
-    columns = [
-        tag(
-            "div",
-            tag("h3", name),
-            rows_table(("", ""), [(k, str(v)) for k, v in table.items() if v is not None], left=2),
-        )
-        for name, table in (("Versions", versions), ("Machine", machine))
-        if any(value is not None for value in table.values())
+    tables = [
+        TextTable(title, ("", ""), tuple((key, str(value)) for key, value in table.items() if value is not None), 2)
+        for title, table in found.items()
     ]
-    parts: list[str] = []
-    plugins = list(_plugins(report))
-    if plugins:
-        parts += [tag("h3", "Plugins"), rows_table(("distribution", "version", "used by this run"), plugins, left=3)]
-    parts.append(tag("div", *columns, class_="columns"))
-    if report.changed:
-        said = "Where this page was made, and what is played on it: "
-        parts.append(tag("p", said + ", ".join(report.changed) + ".", class_="faint"))
-    return section("Made with", *parts, class_="long") if plugins or columns else Html()
+    return [table for table in tables if table.rows]
 
 
-def _plugins(report: Report) -> Iterator[tuple[str, str, str]]:
+def plugins_of(report: Report) -> TextTable:
+    """Return the plugins that were installed, and what of each the run used."""
     plugins = report.environment.get("plugins")
-    for plugin in plugins if isinstance(plugins, list) else []:
-        if not isinstance(plugin, Mapping):
-            continue
-        brought = plugin.get("components")
-        brought = [str(name) for name in brought] if isinstance(brought, list) else []
-        used = [name for name in brought if name in report.components]
-        state = plugin.get("state")
-        text = ", ".join(used) if used else f"none of {count_of(len(brought), 'component')}"
-        text = text if state in (None, "loaded") else f"{state}"
-        yield str(plugin.get("distribution", "")), str(plugin.get("version", "")), text
+    rows = [_plugin(plugin, report.components) for plugin in _list(plugins) if isinstance(plugin, Mapping)]
+    return TextTable("Plugins", ("distribution", "version", "used by this run"), tuple(rows), left=3)
 
 
-def commands_section(report: Report) -> Html:
+def _plugin(plugin: Mapping[str, Any], components: Mapping[str, str]) -> tuple[str, str, str]:
+    brought = [str(name) for name in _list(plugin.get("components"))]
+    text = ", ".join(name for name in brought if name in components) or f"none of {count_of(len(brought), 'component')}"
+    state = plugin.get("state")
+    text = text if state in (None, "loaded") else f"{state}"
+    return str(plugin.get("distribution", "")), str(plugin.get("version", "")), text
+
+
+def commands(place: str) -> str:
     """Return the commands that repeat the run, go on with it, and look at it."""
-    place = shlex.quote(report.place)
-    config = shlex.quote(f"{report.place}/config.toml")
-    commands = (
-        f"cartpole-dqn run --config {config}        # the same run again, in a new folder",
-        f"cartpole-dqn resume {place}        # go on from its last checkpoint",
-        f"cartpole-dqn evaluate {place}",
-        f"cartpole-dqn watch {place}",
-        f"cartpole-dqn plot {place}",
-        f"cartpole-dqn report {place} --out report.html        # this page again",
+    folder = shlex.quote(place)
+    lines = (
+        (f"cartpole-dqn run --config {shlex.quote(f'{place}/config.toml')}", "the same run again, in a new folder"),
+        (f"cartpole-dqn resume {folder}", "go on from its last checkpoint"),
+        (f"cartpole-dqn evaluate {folder}", ""),
+        (f"cartpole-dqn watch {folder}", ""),
+        (f"cartpole-dqn plot {folder}", ""),
+        (f"cartpole-dqn report {folder} --out report.html", "this page again"),
     )
-    said = "With the same versions on the same kind of machine a run takes the same course, to the bit."
-    return section("Again", tag("p", said), tag("pre", "\n".join(_aligned(commands))))
-
-
-def _aligned(commands: Sequence[str]) -> list[str]:
-    split = [command.partition("        # ") for command in commands]
-    wide = max(len(before) for before, _, after in split if after)
-    return [f"{before.ljust(wide)}  # {after}" if after else before for before, _, after in split]
+    wide = max(len(command) for command, said in lines if said)
+    return "\n".join(f"{command.ljust(wide)}  # {said}" if said else command for command, said in lines)
 
 
 # Words ----------------------------------------------------------------------------------------------------------------
@@ -140,6 +119,10 @@ def table_at(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """Return the table under `key`, an empty one where there is none."""
     table = settings.get(key)
     return table if isinstance(table, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _listed(table: Mapping[str, Any]) -> str:

@@ -23,14 +23,6 @@ def dots_of(rows: list[str]) -> set[tuple[int, int]]:
     }
 
 
-def test_every_dot_has_its_place() -> None:
-    for x in range(6):
-        for y in range(8):
-            curve = Curve(3, 2)
-            curve.dot(x, y)
-            assert dots_of(curve.rows()) == {(x, y)}
-
-
 @settings(max_examples=60, deadline=None)
 @given(values, st.integers(1, 30), st.integers(1, 8))
 def test_points_lie_where_their_values_say(numbers: list[float], width: int, height: int) -> None:

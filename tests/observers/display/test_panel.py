@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
 from cartpole_dqn.observers.display.panel import (
@@ -53,6 +54,10 @@ def test_everything_is_shown_where_there_is_room(snapshot: Make) -> None:
     ):
         assert words in text
     assert any(0x2801 <= ord(c) <= 0x28FF for c in text)
+    assert len(panel_lines(snapshot(), 80, 30, curve=False)) < len(panel_lines(snapshot(), 80, 30))
+    before = "\n".join(shown(snapshot(played=0, evaluated=False), 80, 24))
+    assert "starting" in before
+    assert "0 / 1,000 steps  0%" in before
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -62,8 +67,6 @@ def test_never_wider_or_higher_than_the_console(
 ) -> None:
     name = "長い名前の環境" if wide else "dqn on CartPole-v1"
     lines = shown(snapshot(played=played, evaluated=evaluated, name=name), width, height)
-    from rich.cells import cell_len
-
     assert len(lines) <= max(1, height - 1)
     assert max(cell_len(line) for line in lines) <= min(width, MOST_COLUMNS)
 
@@ -80,14 +83,10 @@ def test_narrow_and_low_keeps_what_matters_most(snapshot: Make) -> None:
     assert len(tiny) == 2
 
 
-def test_the_curve_can_be_left_out(snapshot: Make) -> None:
-    with_curve = panel_lines(snapshot(), 80, 30)
-    without = panel_lines(snapshot(), 80, 30, curve=False)
-    assert len(without) < len(with_curve)
-
-
 def test_what_an_agent_tells_of_its_own_is_listed(snapshot: Make) -> None:
     status = {"epsilon": 0.5, "goal": "s6\x1b[2J", "meta_epsilon": 0.25, "option_count": 3}
+    long = {"a_very_long_name_of_some_figure_indeed": 123456, "goal": "x" * 90}
+    assert "123,456" in "\n".join(shown(snapshot(status=long), 60, 30)), "a label gives way to its number"
     figures = dict(figures_of(snapshot(status=status)))
     assert figures["goal"] == "s6 [2J"
     assert figures["meta epsilon"] == "0.25"
@@ -96,31 +95,6 @@ def test_what_an_agent_tells_of_its_own_is_listed(snapshot: Make) -> None:
     text = "\n".join(shown(snapshot(status=status), 80, 30))
     assert "meta epsilon" in text
     assert "\x1b[2J" not in text
-
-
-def test_a_long_label_gives_way_to_its_number(snapshot: Make) -> None:
-    status = {"a_very_long_name_of_some_figure_indeed": 123456, "goal": "x" * 90}
-    text = "\n".join(shown(snapshot(status=status), 60, 30))
-    assert "123,456" in text
-
-
-def test_before_the_first_step(snapshot: Make) -> None:
-    text = "\n".join(shown(snapshot(played=0, evaluated=False), 80, 24))
-    assert "starting" in text
-    assert "0 / 1,000 steps  0%" in text
-
-
-def test_says_that_it_saves_or_waits(snapshot: Make, clock: Any, events: Any) -> None:
-    from cartpole_dqn.observers.display.tracker import Tracker
-
-    tracker = Tracker(clock)
-    tracker.run_started(events.started())
-    tracker.updated(events.progress())
-    assert "saving" not in "\n".join(shown(tracker.snapshot(), 80, 24))
-    clock.now += 12
-    assert "saving, or waiting for the environment: 12 s since the last step" in "\n".join(
-        shown(tracker.snapshot(), 80, 24)
-    )
 
 
 def test_without_a_budget_and_with_one_in_episodes(snapshot: Make) -> None:
@@ -142,15 +116,29 @@ def test_a_console_that_knows_only_ascii(snapshot: Make) -> None:
     assert "#" in text
 
 
-def test_no_color_leaves_no_colours(snapshot: Make) -> None:
-    def codes(**options: Any) -> str:
-        out = Console(file=io.StringIO(), width=80, height=30, force_terminal=True, color_system="standard", **options)
-        out.print(RunPanel(snapshot()))
-        text: str = out.file.getvalue()  # type: ignore[attr-defined]
-        return text
+def drawn(snapshot: Any, **options: Any) -> str:
+    """What a terminal of 80 columns gets, codes and all."""
+    out = Console(file=io.StringIO(), width=80, height=30, force_terminal=True, color_system="standard", **options)
+    out.print(RunPanel(snapshot))
+    text: str = out.file.getvalue()  # type: ignore[attr-defined]
+    return text
 
-    assert "\x1b[32m" in codes(no_color=False)
-    assert "\x1b[32m" not in codes(no_color=True)
+
+def test_labels_are_dim_and_figures_are_not(snapshot: Make) -> None:
+    """As a terminal reads it: 2 begins dim, 0 ends it. What is not of the frame, a label or a mark stands out."""
+    codes = drawn(snapshot())
+    assert "\x1b[32m" in codes
+    assert "\x1b[32m" not in drawn(snapshot(), no_color=True)
+    faint, plain = "", ""
+    for code, text in re.findall(r"(?:\x1b\[([\d;]*)m)?([^\x1b]+)", codes):
+        dim = "2" in code.split(";")
+        faint, plain = faint + (text if dim else " " * len(text)), plain + (" " * len(text) if dim else text)
+    figures = ("600 / 1,000 steps  60%", "0.75", "0.0123", "0.0005", "60.0 ± 10.0 at step 500", "600 / 5,000")
+    for words in (*figures, "dqn on CartPole-v1, pixels", "elapsed 0:00:30"):
+        assert words in plain, words
+    for label in ("last return", "mean of 100", "epsilon", "evaluation", "replay", "runs/x"):
+        assert label in faint, label
+    assert any(0x2801 <= ord(c) <= 0x28FF for c in plain), "the mean's line"
 
 
 def test_plain_line(snapshot: Make) -> None:
@@ -169,27 +157,19 @@ def test_events_in_words(events: Any) -> None:
         == "evaluation at step 500: mean 150.0 ± 50.0 over 2 episodes, 3.2 s, the best so far"
     )
     assert describe_checkpoint(events.checkpoint()) == "checkpoint at step 500: 34 MB, 0.4 s"
+    small = describe_evaluation(events.evaluation(returns=(0.01, 0.406)))
+    assert small.startswith("evaluation at step 500: mean 0.208 ± 0.198 over 2 episodes")
 
 
-def test_small_returns_keep_their_digits(events: Any) -> None:
-    assert describe_evaluation(events.evaluation(returns=(0.01, 0.406))).startswith(
-        "evaluation at step 500: mean 0.208 ± 0.198 over 2 episodes"
-    )
-    assert "mean -2.5 ± 0.5" in describe_evaluation(events.evaluation(returns=(-3.0, -2.0)))
-
-
-@pytest.mark.parametrize(
-    ("reason", "words"), [("done", "done: "), ("solved", "solved: "), ("SIGINT", "ended by SIGINT: ")]
-)
-def test_summary_says_training_and_evaluation_apart(snapshot: Make, events: Any, reason: str, words: str) -> None:
-    lines = summary_lines(snapshot(), events.ended(reason=reason))
-    assert lines[0] == f"{words}1,000 steps, 40 episodes"
-    assert lines[1] == "training 0:00:20, 50 steps/s; evaluation 0:01:05; checkpoints 0:00:02"
-    assert lines[2] == "best evaluation: 150.0 ± 50.0 over 2 episodes, at step 500"
+def test_summary_says_training_and_evaluation_apart(snapshot: Make, events: Any) -> None:
+    for reason, words in (("solved", "solved: "), ("SIGINT", "ended by SIGINT: "), ("done", "done: ")):
+        lines = summary_lines(snapshot(), events.ended(reason=reason))
+        assert lines[0] == f"{words}1,000 steps, 40 episodes"
+    assert lines[1:3] == [
+        "training 0:00:20, 50 steps/s; evaluation 0:01:05; checkpoints 0:00:02",
+        "best evaluation: 150.0 ± 50.0 over 2 episodes, at step 500",
+    ]
     assert lines[3].startswith("mean of the last 40 training returns: ")
-
-
-def test_summary_of_a_run_that_did_nothing(snapshot: Make, events: Any) -> None:
     ended = events.ended(best=None, progress=events.progress(0, episode=0, seconds=0.0))
     lines = summary_lines(snapshot(played=0, evaluated=False), ended)
     assert lines == ["done: 0 steps, 0 episodes", "training 0:00:00; evaluation 0:01:05; checkpoints 0:00:02"]

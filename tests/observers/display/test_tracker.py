@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import statistics
 from typing import Any
 
@@ -8,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cartpole_dqn.contracts.events import Evaluating
-from cartpole_dqn.observers.display.tracker import Folded, Tracker
+from cartpole_dqn.contracts.events import Episode, Evaluating, Progress, RunFailed, RunStarted
+from cartpole_dqn.observers.display.tracker import POINTS, Folded, Tracker
 
 
 def folded_slowly(values: list[float], points: int) -> list[float]:
@@ -22,33 +24,19 @@ def folded_slowly(values: list[float], points: int) -> list[float]:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), max_size=120), st.sampled_from([2, 4, 8, 16]))
-def test_folded_curve_equals_the_slow_reference(values: list[float], points: int) -> None:
+def test_folded_curve_equals_the_slow_reference_and_goes_on_from_its_state(values: list[float], points: int) -> None:
     curve = Folded(points)
     for value in values:
+        before, curve = curve, Folded(points)
+        curve.load_state_dict(json.loads(json.dumps(before.state_dict())))
         curve.add(value)
     assert list(curve.points()) == pytest.approx(folded_slowly(values, points), abs=1e-6)
     assert len(curve.points()) <= points
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.lists(st.floats(0, 500), max_size=60), st.lists(st.floats(0, 500), max_size=60))
-def test_folded_curve_goes_on_from_its_state(before: list[float], after: list[float]) -> None:
-    whole, first, second = Folded(8), Folded(8), Folded(8)
-    for value in before:
-        whole.add(value)
-        first.add(value)
-    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-    for value in after:
-        whole.add(value)
-        second.add(value)
-    assert second.points() == whole.points()
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(-500, 500), min_size=1, max_size=130))
 def test_figures_of_returns_equal_the_slow_reference(values: list[float]) -> None:
-    from cartpole_dqn.contracts.events import Episode, Progress, RunStarted
-
     tracker = Tracker(lambda: 0.0)
     tracker.run_started(RunStarted("x", None, None, None, 0, 0, 1))
     for k, value in enumerate(values):
@@ -104,7 +92,7 @@ def test_an_evaluation_is_under_way_until_its_end_or_the_next_step(clock: Any, e
     for end in (
         lambda: tracker.evaluated(events.evaluation()),
         lambda: tracker.updated(events.progress(2)),  # it was broken off
-        tracker.stop,
+        lambda: tracker.run_failed(RunFailed(2, ValueError())),
     ):
         assert tracker.snapshot().evaluating is None
         tracker.evaluating(far)
@@ -147,7 +135,10 @@ def test_a_resumed_run_goes_on_with_its_figures(clock: Any, events: Any) -> None
     second.run_started(events.started(step=100, episode=120))
     clock.now += 5
     before, after = first.snapshot(), second.snapshot()
-    assert after.returns == before.returns
+    assert (after.returns, after.trail) == (before.returns, before.trail)
+    for tracker in (first, second):
+        tracker.episode_ended(events.episode(121, 5.0, step=300))
+    assert second.snapshot().trail == first.snapshot().trail
     assert (after.evaluation, after.best) == (before.evaluation, before.best)
     assert after.elapsed == 65
     assert after.done == 100
@@ -156,3 +147,23 @@ def test_a_resumed_run_goes_on_with_its_figures(clock: Any, events: Any) -> None
 def test_a_snapshot_needs_a_run(clock: Any) -> None:
     with pytest.raises(RuntimeError, match="expected run_started"):
         Tracker(clock).snapshot()
+
+
+def test_a_trail_stays_small_and_says_where_and_how_much(clock: Any, events: Any) -> None:
+    tracker = Tracker(clock)
+    tracker.run_started(events.started())
+    for k in range(1, 3001):
+        status = {"epsilon": 0.5} if k > 1500 else {}
+        progress = events.progress(20 * k, status=status)
+        tracker.episode_ended(events.episode(k, float(k), step=20 * k, progress=progress))
+    for k in range(400):
+        tracker.evaluated(events.evaluation(k))
+    tracker.evaluated(dataclasses.replace(events.evaluation(999), stream="confirm"))
+    trail = tracker.snapshot().trail
+    assert len(trail.steps) == len(trail.returns) == len(trail.means_100) == len(trail.epsilon) <= POINTS
+    assert trail.steps == tuple(20 * value for value in trail.returns)
+    assert trail.means_20[-1] == pytest.approx(3000 - 9.5, abs=10)
+    assert trail.means_100[-1] == pytest.approx(3000 - 49.5, abs=10)
+    assert math.isnan(trail.epsilon[0])
+    assert trail.epsilon[-1] == 0.5
+    assert [step for step, _ in trail.evaluations] == list(range(100, 400))

@@ -1,4 +1,4 @@
-"""The report of real runs, whole and broken; what a browser makes of it is in `test_report_in_browser`."""
+"""The report of real runs, whole and broken; what a browser makes of it is in `test_in_browser`."""
 
 from __future__ import annotations
 
@@ -101,6 +101,10 @@ def test_everything_there_is_stands_on_the_page(trained: Trained, tmp_path: Path
     assert kinds.count("image/gif") == 1
     assert kinds.count("image/svg+xml") == 2
     assert kinds.count("image/png") == 1 + 8
+    least, most = min(found.returns), max(found.returns)
+    places = {min(24, int(25 * (value - least) / (most - least))) for value in found.returns}
+    bars = [attributes for name, attributes in page.elements if name == "rect" and attributes["height"] != "0"]
+    assert {int(float(bar["x"])) for bar in bars} == places
     for kind, data in page.pictures():
         if kind != "image/svg+xml":
             Image.open(io.BytesIO(data)).verify()
@@ -145,7 +149,7 @@ def test_where_it_lay_is_nobodys_business(copied: Callable[..., Run], tmp_path: 
 
 def test_names_in_files_cannot_write_html(copied: Callable[..., Run], tmp_path: Path) -> None:
     run = copied("<img src=x onerror=alert(1)>")
-    evil = "</pre><script>alert(1)</script>"
+    evil = "</pre><script>alert(1)</script>{{ 7 * 7 }}"
     text = run.folder.config.read_text().replace("[env]", f"# {evil}\n[env]", 1)
     run.folder.config.write_text(text)
     described = json.loads(run.folder.environment.read_text())
@@ -160,6 +164,8 @@ def test_names_in_files_cannot_write_html(copied: Callable[..., Run], tmp_path: 
     assert "script" not in {name for name, _ in page.elements}
     assert [a["src"][:10] for n, a in page.elements if n == "img"] == ["data:image"]
     assert page.words.count("alert(1)") >= 6
+    assert "49" not in page.words.split()
+    assert page.words.count("{{ 7 * 7 }}") >= 2
 
 
 def test_an_agent_that_sees_numbers_has_them_by_name(copied: Callable[..., Run], tmp_path: Path) -> None:
@@ -188,10 +194,6 @@ def test_what_a_run_lacks_is_said_and_the_rest_is_there(write_run: WriteRun, tmp
     assert page.sections() == ["What is missing on this page", "What the agent sees", "Configuration", "Again"]
 
 
-def damage(run: Run, name: str, text: str) -> None:
-    (run.path / name).write_text(text)
-
-
 DAMAGED = {
     "metrics.jsonl": ("x\n", "The curves, evaluations and episodes: mine/metrics.jsonl, line 1"),
     "environment.json": ("[1]", "What it was made with: environment.json is missing or damaged."),
@@ -203,7 +205,7 @@ DAMAGED = {
 def test_a_damaged_file_costs_only_what_was_in_it(copied: Callable[..., Run], tmp_path: Path, name: str) -> None:
     text, words = DAMAGED[name]
     run = copied()
-    damage(run, name, text)
+    (run.path / name).write_text(text)
     report, page = written(run, tmp_path / "x.html", episodes=1)
     assert len(report.missing) == 1
     assert report.missing[0].startswith(words)
@@ -241,7 +243,7 @@ def test_what_is_no_run_or_no_page_is_refused(copied: Callable[..., Run], tmp_pa
     for name, words in (("x.pdf", "ending in .html"), ("no/x.html", "cannot be written: No such file")):
         with pytest.raises(UserError, match=words):
             written(run, tmp_path / name)
-    damage(run, "config.toml", "= x")
+    (run.path / "config.toml").write_text("= x")
     with pytest.raises(RunFolderError, match="is not valid TOML"):
         written(run, tmp_path / "x.html")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]

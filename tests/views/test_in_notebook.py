@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from cartpole_dqn.api import Run, load
-from cartpole_dqn.views import shown as module
-from cartpole_dqn.views.shown import ShownFile, shown_as
+from cartpole_dqn.views import in_notebook as module
+from cartpole_dqn.views.in_notebook import ShownFile, shown_as
 
 Trained = Callable[..., Run]
 

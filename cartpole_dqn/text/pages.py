@@ -1,0 +1,72 @@
+"""HTML from templates, in which whatever is put in stands as text: it may come from a stranger's file.
+
+* `render`: a template of this package, filled. `filled`: the same for a line of HTML.
+* `data_uri`: a file's bytes as an address, so that a page holds them itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+from typing import TYPE_CHECKING, Any
+
+from cartpole_dqn.text import figures
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a template filled with `values`.
+
+    Its filters are `number`, `count_of` and `data_uri`.
+
+    Args:
+        template: a Jinja template's path in the package, such as "views/report/report.html.jinja".
+        values: what its names stand for. Strings are escaped; what a screen cannot show (or turns around) is replaced.
+
+    Raises:
+        jinja2.UndefinedError: the template uses a name that was not given.
+    """
+    return _environment().get_template(template).render(**values)
+
+
+def filled(html: str, *values: Any) -> Markup:
+    """Return `html` with each `{}` replaced by a value, which is escaped where it is no `Markup`.
+
+    >>> filled('<a title="{}">{}</a>', "a & b", filled("<b>{}</b>", "<"))
+    Markup('<a title="a &amp; b"><b>&lt;</b></a>')
+    """
+    from markupsafe import Markup
+
+    return Markup(html).format(*map(_shown, values))
+
+
+def data_uri(data: bytes, kind: str) -> str:
+    """Return `data` as an address. `kind` is its media type, such as "image/png"."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+@functools.cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("cartpole_dqn", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    named = (figures.number, figures.count_of, data_uri)
+    environment.filters.update({function.__name__: function for function in named})
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """Return what stands for a value; `Markup` stays as it is."""
+    if hasattr(value, "__html__"):
+        return value
+    return figures.printable(str(value), "\N{REPLACEMENT CHARACTER}", lines=True)

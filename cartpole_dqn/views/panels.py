@@ -1,0 +1,226 @@
+"""What an observation consists of as pictures, and how these are drawn: for `preview`, `record`, `watch` and `report`.
+
+* `Panel`: one picture, or a vector's numbers. `colours_of`: its values as colours, everywhere the same ones.
+* `size_within`: how large it is drawn. `paste`: draw it into a picture, enlarged pixel for pixel.
+* `draw_numbers`, `draw_columns`: a vector as bars. `write`, `shortened`, `figure`: words and numbers beside them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Picture = NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+Kind = Literal["colour", "grey", "difference", "numbers"]
+Kept = tuple[slice, slice]
+"""Rows and columns."""
+
+PAPER, INK, FAINT, LINE = (255, 255, 255), (36, 41, 47), (110, 118, 129), (208, 215, 222)
+BLUE, RED, PALE, KEPT = (31, 95, 168), (179, 38, 30), (168, 197, 230), (194, 24, 124)
+MOST_PANELS, MOST_ROWS = 8, 18
+ROW, CAPTION, COLUMNS_HEIGHT = 18, 16, 90  # pixels: of a number or an action, of a caption, of numbers as columns
+_NAME, _FIGURE, _BARS = 104, 166, 176  # where a number's name ends, its figure ends, its bar may begin
+_SHADES = 5
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of an observation."""
+
+    caption: str
+    values: NDArray[Any]
+    """[H, W, 3] uint8 where `kind` is "colour", [H, W] where "grey" or "difference", [n] where "numbers"."""
+    kind: Kind
+    low: float = 0.0
+    """What is drawn darkest, for "grey"."""
+    high: float = 1.0
+    zero: float = 0.0
+    """The value that means no difference."""
+
+    def is_cut(self, kept: Kept | None) -> bool:
+        """Whether `kept` is less than the whole picture, or more."""
+        return kept is not None and self.kind != "numbers" and kept != tuple(slice(0, n) for n in self.values.shape[:2])
+
+
+def colours_of(panel: Panel, *, moving: bool = False) -> Picture:
+    """Return a panel's values as colours [H, W, 3]: grey from low to high, differences from blue over white to red.
+
+    The greatest difference has full colour. Where the picture is one of many that follow each other (`moving`), the
+    greatest possible one has: else the same difference would look another way in the next picture.
+    """
+    if panel.kind == "colour":
+        return np.ascontiguousarray(panel.values, dtype=np.uint8)
+    numbers = np.nan_to_num(panel.values.astype(np.float32))
+    if panel.kind == "grey":
+        grey = np.clip((numbers - panel.low) / max(panel.high - panel.low, 1e-9), 0, 1)
+        return np.repeat((grey * 255).astype(np.uint8)[..., None], 3, axis=2)
+    # Along the root, or small ones would not be seen beside large ones.
+    differences = numbers - panel.zero
+    greatest = max(float(np.abs(differences).max(initial=0.0)), 1e-9)
+    if moving:
+        possible = next((bound for bound in (1.0, 255.0) if greatest <= bound), greatest)
+        greatest = 127.0 if panel.values.dtype == np.uint8 else possible
+    share = np.clip(differences / greatest, -1, 1)[..., None]
+    paper, more, less = (np.array(colour, dtype=np.float32) for colour in (PAPER, RED, BLUE))
+    mixed = paper + np.sqrt(np.abs(share)) * (np.where(share >= 0, more, less) - paper)
+    return np.asarray(mixed, dtype=np.uint8)
+
+
+def size_within(shape: Sequence[int], wide: float, high: float) -> tuple[int, int]:
+    """Return the width and height in which an array [H, W, ...] is drawn: a whole multiple of its own, or a part."""
+    rows, columns = shape[:2]
+    zoom = min(wide / columns, high / rows)
+    zoom = float(int(zoom)) if zoom >= 1 else zoom
+    return max(1, round(columns * zoom)), max(1, round(rows * zoom))
+
+
+def paste(
+    image: Image.Image,
+    panel: Panel,
+    place: tuple[int, int],
+    size: tuple[int, int],
+    *,
+    kept: Kept | None = None,
+    moving: bool = False,
+) -> None:
+    """Draw a panel in a frame at `place`, `size` in pixels, with a broken line around what is kept of it."""
+    picture = Image.fromarray(colours_of(panel, moving=moving))
+    # Enlarged pixels stay squares; a picture that must shrink is averaged, or lines would vanish.
+    how = Image.Resampling.BOX if picture.width > size[0] else Image.Resampling.NEAREST
+    drawn = picture.resize(size, how)
+    if kept is not None and panel.is_cut(kept):
+        zoom = size[0] / picture.width, size[1] / picture.height
+        x, y = ([round(end * zoom[axis]) for end in (kept[1 - axis].start, kept[1 - axis].stop)] for axis in (0, 1))
+        _outline(ImageDraw.Draw(drawn), (x[0], y[0], x[1] - 1, y[1] - 1))
+    image.paste(drawn, place)
+    frame = (place[0] - 1, place[1] - 1, place[0] + size[0], place[1] + size[1])
+    ImageDraw.Draw(image).rectangle(frame, outline=LINE)
+
+
+def _outline(draw: ImageDraw.ImageDraw, box: Box) -> None:
+    """Draw a broken line around `box`, visible on any colour."""
+    left, top, right, bottom = box
+    draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=PAPER, width=4)
+    for x in range(left, right, 14):
+        for y in (top, bottom - 1):
+            draw.rectangle((x, y, min(x + 7, right), y + 1), fill=KEPT)
+    for y in range(top, bottom, 14):
+        for x in (left, right - 1):
+            draw.rectangle((x, y, x + 1, min(y + 7, bottom)), fill=KEPT)
+
+
+# Numbers --------------------------------------------------------------------------------------------------------------
+
+
+def numbers_height(count: int) -> int:
+    """Return how high `draw_numbers` draws so many numbers, or so many actions."""
+    return count * ROW if count <= MOST_ROWS else COLUMNS_HEIGHT
+
+
+def draw_numbers(
+    draw: ImageDraw.ImageDraw, values: NDArray[Any], box: Box, names: Sequence[str], shares: NDArray[np.float64] | None
+) -> None:
+    """Draw a vector: a row each with name, number and bar, or as columns where there are many.
+
+    Args:
+        draw: the picture.
+        values: [n].
+        box: where.
+        names: [n], or none.
+        shares: [n], how much of the line each bar takes, -1 to 1; by default in proportion to the greatest.
+    """
+    left, top, right, _ = box
+    numbers = np.nan_to_num(values.astype(np.float64))
+    if len(values) > MOST_ROWS:
+        draw_columns(draw, numbers, box, marked=None)
+        return
+    if shares is None:
+        shares = numbers / max(float(np.abs(numbers).max(initial=0.0)), 1e-9)
+    middle, reach = (left + _BARS + right) // 2, (right - left - _BARS) // 2
+    for i, number in enumerate(values.tolist()):
+        y = top + i * ROW + ROW // 2
+        name = names[i] if len(names) == len(values) else f"[{i}]"
+        write(draw, (left, y), shortened(name, _NAME, 12), size=12, colour=FAINT, anchor="lm")
+        write(draw, (left + _FIGURE, y), figure(number, decimals_of(values)), size=12, anchor="rm")
+        end = middle + round(reach * float(shares[i]))
+        draw.rectangle((min(middle, end), y - 5, max(middle, end), y + 5), fill=BLUE)
+        draw.line((middle, y - ROW // 2, middle, y + ROW // 2), fill=LINE)
+
+
+def draw_columns(draw: ImageDraw.ImageDraw, values: NDArray[np.float64], box: Box, *, marked: int | None) -> None:
+    """Draw many numbers as columns around the line of zero."""
+    left, top, right, bottom = box
+    most = max(float(np.abs(values).max(initial=0.0)), 1e-9)
+    negative = bool((values < 0).any())
+    zero, reach = ((top + bottom) // 2, (bottom - top) // 2) if negative else (bottom, bottom - top)
+    edges = np.linspace(left, right, len(values) + 1).round().astype(int)
+    for i, value in enumerate(values):
+        end = zero - round(reach * value / most)
+        colour = RED if i == marked else BLUE if marked is None else PALE
+        draw.rectangle((edges[i], min(zero, end), max(edges[i], edges[i + 1] - 1), max(zero, end)), fill=colour)
+    draw.line((left, zero, right, zero), fill=LINE)
+
+
+# Words ----------------------------------------------------------------------------------------------------------------
+
+
+def decimals_of(values: NDArray[Any]) -> int:
+    """Return how many decimals an observation's numbers have: none where they are whole by their type."""
+    return 0 if values.dtype.kind in "biu" else 4
+
+
+def figure(number: float, decimals: int) -> str:
+    """Return a number with its sign, in at most eight characters."""
+    text = f"{number:+.{decimals}f}"
+    return text if len(text) <= 8 else f"{number:+.1e}"
+
+
+def write(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    text: str,
+    *,
+    size: int = 13,
+    colour: tuple[int, int, int] = INK,
+    anchor: str = "la",
+) -> None:
+    """Write `text`: "l", "m" or "r", `place` is at its left, middle or right; "a" or "m", at its top or middle."""
+    if not text:
+        return
+    letters = _letters(text, size)
+    x = place[0] - {"l": 0, "m": letters.width // 2, "r": letters.width}[anchor[0]]
+    y = place[1] - (letters.height // 2 if anchor[1] == "m" else 0)
+    draw.bitmap((x, y), letters, fill=colour)
+
+
+@functools.cache
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size)
+
+
+@functools.lru_cache(maxsize=1024)
+def _letters(text: str, size: int) -> Image.Image:
+    """Return how much of each pixel the text covers, in few steps: a GIF has 256 colours for everything."""
+    font = _font(size)
+    covered = Image.new("L", (max(1, math.ceil(font.getlength(text))), sum(font.getmetrics())))
+    ImageDraw.Draw(covered).text((0, 0), text, fill=255, font=font)
+    step = 255 // _SHADES
+    return covered.point([round(value / step) * step for value in range(256)])
+
+
+@functools.lru_cache(maxsize=512)
+def shortened(text: str, width: int, size: int) -> str:
+    """Return as much of the text as fits into `width` pixels."""
+    if _font(size).getlength(text) <= width:
+        return text
+    while text and _font(size).getlength(f"{text}..") > width:
+        text = text[:-1]
+    return f"{text.rstrip()}.."

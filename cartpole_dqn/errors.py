@@ -14,6 +14,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from cartpole_dqn.text.figures import printable
+
 
 class CartpoleDqnError(Exception):
     """An error whose message is a sentence for the user: what was expected, what came, what to do."""
@@ -21,11 +23,8 @@ class CartpoleDqnError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        """Return the message; what a terminal would take for more than text (from a stranger's file) is spelled out."""
-        text = super().__str__()
-        if text.isprintable():
-            return text
-        return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)
+        """Return the message. Control characters are escaped: it may quote an untrusted file."""
+        return printable(super().__str__(), lines=True)
 
 
 class UserError(CartpoleDqnError):

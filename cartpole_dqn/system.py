@@ -2,7 +2,6 @@
 
 * `available_bytes`: what a process may still take: the machine's free memory and its control groups' limits.
 * `require_memory`: raise a `UserError` with both figures and what to do.
-* `format_bytes`: "1.5 GiB".
 * `keep_freed_memory`: spare the system the pages that every update gives back and takes again.
 """
 
@@ -13,6 +12,7 @@ import sys
 from pathlib import Path
 
 from cartpole_dqn.errors import UserError
+from cartpole_dqn.text.figures import size
 
 __version__ = "0.1.0"
 
@@ -46,23 +46,7 @@ def require_memory(needed: int, *, who: str, mend: str, available: int | None = 
     if available is None:
         available = available_bytes()
     if available is not None and needed > available:
-        raise UserError(
-            f"{who} would take {format_bytes(needed)} of memory, but {format_bytes(available)} are left. {mend}"
-        )
-
-
-def format_bytes(count: int) -> str:
-    """Return a number of bytes for people.
-
-    >>> format_bytes(38_400), format_bytes(3 * 2**30)
-    ('37.5 KiB', '3.0 GiB')
-    """
-    size = float(count)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
+        raise UserError(f"{who} would take {size(needed)} of memory, but {size(available)} are left. {mend}")
 
 
 def keep_freed_memory() -> bool:

@@ -29,10 +29,10 @@ ROWS = [
     "testing",
     "contracts",
     "wrappers",
-    "text",
     "system",
     "files",
     "errors",
+    "text",
 ]
 # The public names are lazy: `__init__` points everywhere and imports `system` alone.
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "template" not in p.parts and p != PACKAGE / "__init__.py")

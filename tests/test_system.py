@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cartpole_dqn.errors import UserError
-from cartpole_dqn.system import available_bytes, format_bytes, require_memory
+from cartpole_dqn.system import available_bytes, require_memory
 
 KIB = 1024
 
@@ -78,23 +78,15 @@ def test_this_machine_has_some() -> None:
 
 def test_refusal_gives_figures_and_the_mend() -> None:
     require_memory(1000, who="it", mend="", available=1000)
-    with pytest.raises(UserError, match=r"replay x would take 3\.0 GiB of memory, but 1\.5 GiB are left\. Mend it\."):
-        require_memory(3 * 2**30, who="replay x", mend="Mend it.", available=3 * 2**29)
+    with pytest.raises(UserError, match=r"replay x would take 3 GB of memory, but 1\.5 GB are left\. Mend it\."):
+        require_memory(3 * 10**9, who="replay x", mend="Mend it.", available=15 * 10**8)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much is free")
 def test_this_machine_is_asked_by_default() -> None:
     require_memory(1, who="it", mend="")
-    with pytest.raises(UserError, match=r"would take 1048576\.0 TiB"):
+    with pytest.raises(UserError, match=r"would take 1,152,922 TB"):
         require_memory(2**60, who="it", mend="")
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (2**30, "1.0 GiB"), (3 * 2**50, "3072.0 TiB")],
-)
-def test_bytes_for_people(count: int, text: str) -> None:
-    assert format_bytes(count) == text
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")

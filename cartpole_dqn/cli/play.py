@@ -107,7 +107,7 @@ def record(
     target = out or folder.path / "record.gif"
     check_animation(target)
     from cartpole_dqn import api
-    from cartpole_dqn.system import format_bytes
+    from cartpole_dqn.text.figures import size
     from cartpole_dqn.views.record import record_run
 
     session: Session = ctx.obj
@@ -130,7 +130,7 @@ def record(
     for number, (value, length) in enumerate(zip(made.returns, made.lengths, strict=True), start=1):
         session.err.print(f"episode {number}: return {value:.6g}, {length} steps", markup=False, highlight=False)
     session.err.print(
-        f"{made.frames} pictures at {made.fps:g} a second, {format_bytes(made.nbytes)}", markup=False, highlight=False
+        f"{made.frames} pictures at {made.fps:g} a second, {size(made.nbytes)}", markup=False, highlight=False
     )
     print(made.path)
 

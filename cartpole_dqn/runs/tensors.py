@@ -29,7 +29,8 @@ from torch import Tensor
 
 from cartpole_dqn.errors import CheckpointError
 from cartpole_dqn.files import create_file, reason, write_all
-from cartpole_dqn.system import available_bytes, format_bytes
+from cartpole_dqn.system import available_bytes
+from cartpole_dqn.text import figures
 
 CODES: dict[torch.dtype, str] = {
     torch.float64: "F64",
@@ -140,7 +141,7 @@ def _read(file: FileIO, path: Path, size: int, checksum: str) -> dict[str, Tenso
     available = available_bytes()
     if available is not None and size > available:
         raise CheckpointError(
-            f"{path} would take {format_bytes(size)} of memory, but {format_bytes(available)} are left. Close other "
+            f"{path} would take {figures.size(size)} of memory, but {figures.size(available)} are left. Close other "
             f"programs, or load it on a machine with more memory."
         )
     digest.update(start)

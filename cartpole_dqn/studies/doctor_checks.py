@@ -22,7 +22,8 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
-from cartpole_dqn.system import __version__, available_bytes, format_bytes
+from cartpole_dqn.system import __version__, available_bytes
+from cartpole_dqn.text.figures import size
 
 Verdict = Literal["ok", "warning", "problem"]
 
@@ -103,7 +104,7 @@ def check_memory() -> Finding:
     left = available_bytes()
     if left is None:
         return Finding("memory", "ok", "this system does not say how much is left")
-    said, data = f"{format_bytes(left)} available", {"available": left}
+    said, data = f"{size(left)} available", {"available": left}
     if left < _LITTLE_MEMORY:
         verdict: Verdict = "problem" if left < _TOO_LITTLE_MEMORY else "warning"
         advice = "Close other programs, or make replays smaller: --set agent.replay.capacity=10000."
@@ -125,7 +126,7 @@ def check_disk(runs: Path) -> Finding:
     except OSError as error:
         text = (error.strerror or str(error)).rstrip(".")
         return Finding("disk", "problem", f"{runs} cannot be written to: {text}", "Choose another place with --out.")
-    said, data = f"{format_bytes(left)} free at {runs}", {"free": left}
+    said, data = f"{size(left)} free at {runs}", {"free": left}
     if left < _LITTLE_DISK:
         verdict: Verdict = "problem" if left < _TOO_LITTLE_DISK else "warning"
         return Finding("disk", verdict, said, "Make room, choose another place with --out, or --no-save-replay.", data)

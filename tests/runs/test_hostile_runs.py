@@ -157,7 +157,7 @@ BREAKS: dict[str, tuple[Break, str]] = {
         change_bytes(lambda data: (2**62).to_bytes(8, "little") + data[8:], signed=True),
         "it says that",
     ),
-    "larger than memory": (grow, "would take 1.0 TiB of memory, but"),
+    "larger than memory": (grow, "would take 1.1 TB of memory, but"),
     "wrong shapes": (change_state(widen), "the weights do not fit"),
     "wrong names": (
         change_state(lambda meta, weights: weights.update(surplus=weights.pop(first_of(weights)))),

@@ -90,12 +90,12 @@ def test_two_replays_that_fit_alone_and_not_together_are_refused(
     left(monkeypatch, 10 * MIB)
     start(config, host)
     left(monkeypatch, 4 * MIB)
-    words = r"agent two, with all its replays, would take \d\.\d MiB of memory, but 4\.0 MiB are left\. Set smaller"
+    words = r"agent two, with all its replays, would take \d\.\d+ MB of memory, but 4\.19 MB are left\. Set smaller"
     with pytest.raises(UserError, match=words):
         start(config, host)
     left(monkeypatch, 2 * MIB)
     with pytest.raises(
-        UserError, match=r"replay uniform with 50000 slots .* would take \d\.\d MiB of memory, but 2\.0"
+        UserError, match=r"replay uniform with 50000 slots .* would take \d\.\d+ MB of memory, but 2\.1"
     ):
         start(config, host)
 
@@ -120,11 +120,11 @@ def test_a_resumed_run_is_refused_too(
     before = {path: path.read_bytes() for path in folder.checkpoint.iterdir()}
     larger = {**config.agent, "replay": {**config.agent["replay"], "capacity": 10**12}}
     with pytest.raises(
-        UserError, match=r"replay uniform with 1000000000000 slots .* would take \d+\.\d TiB of memory, but"
+        UserError, match=r"replay uniform with 1000000000000 slots .* would take 56 TB of memory, but"
     ):
         resume(changed(config, agent=larger))
     monkeypatch.setattr("cartpole_dqn.runs.tensors.available_bytes", lambda: 1000)
-    with pytest.raises(CheckpointError, match=r"safetensors would take \d+\.\d KiB of memory, but 1000 bytes are left"):
+    with pytest.raises(CheckpointError, match=r"safetensors would take [\d.]+ kB of memory, but 1 kB are left"):
         resume(config)
     assert {path: path.read_bytes() for path in folder.checkpoint.iterdir()} == before
     monkeypatch.undo()

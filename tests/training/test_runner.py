@@ -608,9 +608,7 @@ def test_a_saved_replay_that_memory_cannot_take_twice_is_refused_with_the_figure
     state, replay = copy.deepcopy(runner.state_dict()), copy.deepcopy(runner._agent.replay_state_dict())
     resumed = make_runner(steps=90)
     monkeypatch.setattr("cartpole_dqn.system.available_bytes", lambda: 1000)
-    words = (
-        r"the saved replay, which is copied into the agent's, would take \d\.\d KiB of memory, but 1000 bytes are left"
-    )
+    words = r"the saved replay, which is copied into the agent's, would take [\d.]+ kB of memory, but 1 kB are left"
     with pytest.raises(UserError, match=words):
         resumed.load_state_dict(state, replay)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from cartpole_dqn.runs.history import Floats, RunHistory, read_metrics, running_mean, trailing_mean
+from cartpole_dqn.text.figures import score
 from cartpole_dqn.views.chart import Axis, Chart, Style, XAxis, same_as_duration, scale_loss, start_at_zero
 from cartpole_dqn.views.overlay import draw_groups
 
@@ -101,7 +102,7 @@ def _draw_returns(chart: Chart, panel: Any, run: RunHistory, axis: Axis) -> None
     if run.best_step is not None and run.best_returns:
         place, mean = axis.steps(run, np.array([float(run.best_step)])), float(np.mean(run.best_returns))
         (star,) = panel.plot(place, [mean], linestyle="none", marker="*", markersize=14, **look)
-        entries.append((star, f"kept as best/: {mean:,.1f} at step {run.best_step:,}"))
+        entries.append((star, f"kept as best/: {score(mean)} at step {run.best_step:,}"))
     chart.legend(entries)
     if not entries:
         chart.say("no episode has ended")

@@ -18,10 +18,7 @@ from cartpole_dqn.training.models import Which
 from cartpole_dqn.views.animation import FASTEST_GIF, check_animation, open_animation
 from cartpole_dqn.views.in_notebook import shown_as
 from cartpole_dqn.views.playback import Playback
-from cartpole_dqn.views.scene import draw_scene
-
-_HOLD = 0.7
-"""Seconds for which an episode's last picture stands."""
+from cartpole_dqn.views.scene import HOLD, draw_scene
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def record_run(
             for number in range(1, episodes + 1):
                 for scene in playback.episode(number):
                     picture = draw_scene(scene) if side_by_side else scene.frame
-                    for _ in range(max(1, round(fps * _HOLD)) if scene.ending else 1):
+                    for _ in range(max(1, round(fps * HOLD)) if scene.ending else 1):
                         animation.add(picture)
                     told(number, scene.step)
                 returns.append(scene.total)

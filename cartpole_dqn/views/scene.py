@@ -42,6 +42,9 @@ from cartpole_dqn.views.panels import (
     write,
 )
 
+HOLD = 0.7
+"""Seconds for which an episode's last picture stands."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:

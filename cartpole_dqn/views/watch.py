@@ -25,14 +25,12 @@ from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.training.models import Which
 from cartpole_dqn.views.playback import Playback
-from cartpole_dqn.views.scene import Scene, draw_scene
+from cartpole_dqn.views.scene import HOLD, Scene, draw_scene
 
 KEYS = "space: pause, n: next step, arrows: speed, q: quit"
 
 _TICK = 0.02
 """Seconds between two looks at the keyboard."""
-_HOLD = 0.7
-"""Seconds for which an episode's last picture stands."""
 _REFRESH = 1 / 60
 """Seconds between two pictures at most: what plays faster is shown in part."""
 _SLOWEST, _FASTEST = 1 / 16, 64.0
@@ -252,7 +250,7 @@ class _Show:
             self._last = (picture, scene)
             self._show()
             self._shown_at = now
-        pace.wait_for(1 + _HOLD * pace.fps if scene.ending else 1)
+        pace.wait_for(1 + HOLD * pace.fps if scene.ending else 1)
         while True:
             if not self._obey():
                 return False

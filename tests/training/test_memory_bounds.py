@@ -119,9 +119,7 @@ def test_a_resumed_run_is_refused_too(
 
     before = {path: path.read_bytes() for path in folder.checkpoint.iterdir()}
     larger = {**config.agent, "replay": {**config.agent["replay"], "capacity": 10**12}}
-    with pytest.raises(
-        UserError, match=r"replay uniform with 1000000000000 slots .* would take 56 TB of memory, but"
-    ):
+    with pytest.raises(UserError, match=r"replay uniform with 1000000000000 slots .* would take 56 TB of memory, but"):
         resume(changed(config, agent=larger))
     monkeypatch.setattr("cartpole_dqn.runs.tensors.available_bytes", lambda: 1000)
     with pytest.raises(CheckpointError, match=r"safetensors would take [\d.]+ kB of memory, but 1 kB are left"):

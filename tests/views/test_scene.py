@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cartpole_dqn.views.panels import Panel
+from cartpole_dqn.views.panels import Panel, colours_of
 from cartpole_dqn.views.scene import Scene, draw_scene
 
 BLUE, RED, PAPER = (31, 95, 168), (179, 38, 30), (255, 255, 255)
@@ -59,6 +59,9 @@ def test_what_the_agent_sees_is_enlarged_pixel_for_pixel() -> None:
     for panel in panels:
         enlarged = np.repeat(np.repeat(panel.values, 3, axis=0), 3, axis=1)
         assert contains(found, np.repeat(enlarged[..., None], 3, axis=2))
+    shown = frame(20, 30, seed=3)
+    found = beside(draw_scene(scene(panels=[Panel("", shown, "colour")])))
+    assert contains(found, np.repeat(np.repeat(shown, 10, axis=0), 10, axis=1))
 
 
 def contains(picture: NDArray[np.uint8], part: NDArray[np.uint8]) -> bool:
@@ -72,12 +75,6 @@ def contains(picture: NDArray[np.uint8], part: NDArray[np.uint8]) -> bool:
     return False
 
 
-def test_colours_are_shown_as_colours() -> None:
-    shown = frame(20, 30, seed=3)
-    found = beside(draw_scene(scene(panels=[Panel("", shown, "colour")])))
-    assert contains(found, np.repeat(np.repeat(shown, 10, axis=0), 10, axis=1))
-
-
 @pytest.mark.parametrize(("dtype", "zero", "most"), [(np.uint8, 128, 127), (np.int16, 0, 255), (np.float32, 0, 1)])
 def test_differences_are_blue_and_red_around_white(dtype: Any, zero: int, most: int) -> None:
     values = np.full((10, 10), zero, dtype)
@@ -89,6 +86,8 @@ def test_differences_are_blue_and_red_around_white(dtype: Any, zero: int, most: 
     assert count(found, RED) == count(found, BLUE) > 0
     still = beside(draw_scene(replace(without, panels=[replace(panel, values=np.full_like(values, zero))])))
     assert count(still, RED) == count(still, BLUE) == 0
+    halved = colours_of(replace(panel, values=((values.astype(float) - zero) / 2 + zero).astype(dtype)))
+    assert (halved[0] == RED).all(), "in a picture that stands alone the greatest difference has full colour"
 
 
 def test_the_same_difference_looks_the_same_beside_a_larger_one() -> None:
@@ -135,21 +134,10 @@ def test_numbers_with_a_bound_fill_their_line_and_others_never_quite() -> None:
     assert bounded > 2 * unbounded > 0
 
 
-def test_names_and_standing_change_the_picture() -> None:
-    pictures = [
-        draw_scene(scene(**changes)).tobytes()
-        for changes in (
-            {},
-            {"names": ("x", "y")},
-            {"step": 7},
-            {"total": 7.5},
-            {"episode": 2},
-            {"ending": "terminated", "action": None},
-            {"observed": "4  float32"},
-            {"actions": ("up", "down")},
-        )
-    ]
-    assert len(set(pictures)) == len(pictures)
+def test_all_that_is_said_of_a_moment_is_in_its_picture() -> None:
+    said: list[dict[str, Any]] = [{}, {"names": ("x", "y")}, {"step": 7}, {"total": 7.5}, {"episode": 2}]
+    said += [{"ending": "terminated", "action": None}, {"observed": "4  float32"}, {"actions": ("up", "down")}]
+    assert len({draw_scene(scene(**changes)).tobytes() for changes in said}) == len(said)
 
 
 kinds = st.sampled_from(["numbers", "grey", "colour", "difference"])

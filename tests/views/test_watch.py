@@ -68,6 +68,10 @@ def test_it_plays_in_real_time_and_ends_with_its_episodes(trained: Trained) -> N
     assert returns == tuple(trained().evaluate(episodes=2, seed=3).returns)
     # 50 steps a second, and each last picture stands for 0.7 s more.
     assert abs(time.now - (sum(returns) + 2) / 50 - 2 * 0.7) < 0.1
+    slow, fast = Time(), Time()
+    watch(trained(), slow, episodes=1, max_steps=8, speed=0.5)
+    watch(trained(), fast, episodes=1, max_steps=8, speed=2.0)
+    assert slow.now == pytest.approx(4 * fast.now, abs=0.05)
     assert not pygame.display.get_init()
 
 
@@ -104,13 +108,6 @@ def test_arrows_change_the_speed(trained: Trained) -> None:
     watch(trained(), time)
     said = [time.caption(0.1 * (i + 1) + 0.05).rpartition(", ")[2] for i in range(6)]
     assert said == ["2x", "4x", "2x", "1x", "1/2x", "1/4x"]
-
-
-def test_a_speed_scales_time(trained: Trained) -> None:
-    slow, fast = Time(), Time()
-    watch(trained(), slow, episodes=1, max_steps=8, speed=0.5)
-    watch(trained(), fast, episodes=1, max_steps=8, speed=2.0)
-    assert slow.now == pytest.approx(4 * fast.now, abs=0.05)
 
 
 def test_the_window_shows_the_picture_and_keeps_its_proportions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,16 +159,14 @@ def test_without_a_display_it_says_so_and_offers_a_recording() -> None:
         require_display("mine", environ={}, platform=platform)
 
 
-def test_a_display_that_does_not_answer_is_said_too(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_display_that_does_not_answer_or_that_nobody_sees_is_said_too(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained()
     pygame.quit()
     monkeypatch.setenv("SDL_VIDEODRIVER", "nonesuch")
     with pytest.raises(UserError, match=r"no window can be opened here: .*nonesuch.*cartpole-dqn record"):
-        watch(trained(), Time())
-
-
-def test_a_driver_that_nobody_sees_is_no_display(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    pygame.quit()
-    run = trained()
+        watch(run, Time())
     monkeypatch.delenv("SDL_VIDEODRIVER")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setenv("DISPLAY", ":4711")

@@ -163,7 +163,7 @@ def draw_columns(draw: ImageDraw.ImageDraw, values: NDArray[np.float64], box: Bo
     zero, reach = ((top + bottom) // 2, (bottom - top) // 2) if negative else (bottom, bottom - top)
     edges = np.linspace(left, right, len(values) + 1).round().astype(int)
     for i, value in enumerate(values):
-        end = zero - round(reach * value / most)
+        end = zero - round(reach * (value / most))
         colour = RED if i == marked else BLUE if marked is None else PALE
         draw.rectangle((edges[i], min(zero, end), max(edges[i], edges[i + 1] - 1), max(zero, end)), fill=colour)
     draw.line((left, zero, right, zero), fill=LINE)

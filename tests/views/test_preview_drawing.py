@@ -53,7 +53,7 @@ def test_nothing_to_draw_and_nowhere_to_draw_it(tmp_path: Path) -> None:
         draw_preview([], tmp_path / "x.png")
     stage = Stage("quadrants", quadrants(), None)
     for name, error in (("nowhere/x.png", OSError), ("x.nonsense", ValueError)):
-        with pytest.raises(error, match=name):
+        with pytest.raises(error, match=Path(name).parts[0]):
             draw_preview([stage], tmp_path / name)
 
 

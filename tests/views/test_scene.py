@@ -87,7 +87,7 @@ def test_differences_are_blue_and_red_around_white(dtype: Any, zero: int, most: 
     still = beside(draw_scene(replace(without, panels=[replace(panel, values=np.full_like(values, zero))])))
     assert count(still, RED) == count(still, BLUE) == 0
     halved = colours_of(replace(panel, values=((values.astype(float) - zero) / 2 + zero).astype(dtype)))
-    assert (halved[0] == RED).all(), "in a picture that stands alone the greatest difference has full colour"
+    assert (halved[-1] == BLUE).all(), "in a picture that stands alone the greatest difference has full colour"
 
 
 def test_the_same_difference_looks_the_same_beside_a_larger_one() -> None:

@@ -60,8 +60,7 @@ if TYPE_CHECKING:
     from cartpole_dqn.errors import UserError as UserError
     from cartpole_dqn.plugin.hookspecs import hookimpl as hookimpl
     from cartpole_dqn.plugin.registry import Registry as Registry
-    from cartpole_dqn.studies.trial_launcher import TrialLauncher as TrialLauncher
-    from cartpole_dqn.studies.trial_launcher import TrialProcess as TrialProcess
+    from cartpole_dqn.studies.trial_process import TrialProcess as TrialProcess
     from cartpole_dqn.system import require_memory as require_memory
     from cartpole_dqn.training.assembly import builtin_builder as builtin_builder
     from cartpole_dqn.training.assembly import builtin_collection as builtin_collection

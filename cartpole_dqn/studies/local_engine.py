@@ -3,25 +3,23 @@
 * `LocalEngine`: the sweep engine `local`; `LocalOptions`: its options.
 * `usable_cores`: how many cores this process may use.
 
-A trial is `cartpole-dqn run`, or `resume`, in a session of its own (`trial_launcher`), so that a Ctrl-C in the
-terminal reaches the sweep alone, which decides what becomes of its trials. The processes end with the sweep's, however
-that ends.
+A trial is `cartpole-dqn run`, or `resume`, in a session of its own (`trial_process`), so that a Ctrl-C in the terminal
+reaches the sweep alone, which decides what becomes of its trials. They end when the sweep's process does, however that
+ends.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import queue
-import threading
 import time
+from multiprocessing import connection
 from pathlib import Path
 from typing import ClassVar
 
 from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.contracts.sweep_engine import SweepEngine, SweepEngineContext, Trial, TrialEnd
 from cartpole_dqn.files import reason
-from cartpole_dqn.studies.trial_launcher import TrialLauncher, TrialProcess
+from cartpole_dqn.studies.trial_process import TrialProcess
 
 _SAID = 4_000
 """Bytes of a trial's log in which its last words are looked for."""
@@ -53,12 +51,7 @@ class LocalEngine(SweepEngine):
         super().__init__(options, context)
         self._folder = context.folder / "local"
         self._slots = context.jobs or usable_cores()
-        self._launcher = TrialLauncher(
-            stop_seconds=options.stop_seconds,
-            environment={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-        )
         self._running: dict[str, TrialProcess] = {}
-        self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._unstarted: list[TrialEnd] = []
         self._stop_at: float | None = None
         self._killed: set[str] = set()
@@ -69,18 +62,20 @@ class LocalEngine(SweepEngine):
         return self._slots
 
     def start(self, trial: Trial) -> None:
-        """Start the trial's process."""
+        """Start the trial's process. The first call waits for the fork server's imports."""
         config, log = self._folder / f"{trial.name}.toml", self._log(trial.name)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             trial.folder.parent.mkdir(parents=True, exist_ok=True)
             config.write_text(trial.config, encoding="utf-8")
-            process = self._launcher.start(trial.arguments(config), log=log)
+            self._running[trial.name] = TrialProcess(
+                trial.arguments(config),
+                log=log,
+                environment={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+                stop_seconds=self.options.stop_seconds,
+            )
         except OSError as error:
             self._unstarted.append(TrialEnd(trial.name, "failed", f"it could not be started: {reason(error)}."))
-            return
-        self._running[trial.name] = process
-        threading.Thread(target=self._await, args=(trial.name, process), daemon=True).start()
 
     def wait(self, timeout: float) -> list[TrialEnd]:
         """Return the trials that ended; those whose time to end in order is over are killed meanwhile."""
@@ -88,12 +83,12 @@ class LocalEngine(SweepEngine):
         until = time.monotonic() + timeout
         while self._running:
             left = 0.0 if found else max(0.0, until - time.monotonic())
-            name = self._next(min(left, _SLICE))
-            if name is not None:
-                found.append(self._end(name))
-            elif left <= _SLICE:
-                break
+            names = {process.pipe: name for name, process in self._running.items()}
+            ready = connection.wait(list(names), min(left, _SLICE))
+            found += [self._end(name) for pipe, name in names.items() if pipe in ready]
             self._kill_late()
+            if found or left <= _SLICE:
+                break
         return found
 
     def stop(self) -> None:
@@ -109,16 +104,6 @@ class LocalEngine(SweepEngine):
             process.kill()
             process.wait(_LEAVING)
         self._running.clear()
-        self._launcher.close()
-
-    def _await(self, name: str, process: TrialProcess) -> None:
-        process.wait()
-        self._ended.put(name)
-
-    def _next(self, timeout: float) -> str | None:
-        with contextlib.suppress(queue.Empty):
-            return self._ended.get(timeout=timeout) if timeout > 0 else self._ended.get_nowait()
-        return None
 
     def _end(self, name: str) -> TrialEnd:
         code = self._running.pop(name).wait()

@@ -5,11 +5,10 @@
 The sweep engine "ray":
 
 * `sweep`: `RaySweep`, the engine, and its options.
-* `follower`: follows one trial from its start to its end, across nodes that die.
-* `seats`: workers on the cluster, kept from trial to trial.
 * `nodes`: which nodes there are, which can be used, and why others cannot.
 * `connection`: the connection to a cluster, or a Ray of its own on this machine.
-* `worker`: what runs on a node; `launch` is the process that it starts for a run.
+* `trial`: the task that runs a trial on a node.
+* `home`: the actor that keeps the run folders where the sweep is.
 * `run_files`: a run folder's files as they stood at one moment, and how they are put in place elsewhere.
 * `versions`: what a node must have in common with the machine that the sweep was started on.
 

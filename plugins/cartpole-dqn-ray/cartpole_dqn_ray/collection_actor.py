@@ -1,7 +1,6 @@
 """`Player`: what an actor runs: some lanes of the run, by the weights that the learner published last.
 
 * `Greeting`: what an actor says of itself before it plays. `Answer`: what it sends.
-* `mismatch`, `differences`: how an actor's versions differ: such that it cannot play, or only worth knowing.
 * `portable`, `restored`: weights as Ray carries them without a copy: arrays in place of tensors, and back.
 """
 
@@ -9,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,26 +86,6 @@ class Player:
             self._version = version
         fragments = self._rollout.collect(self._steps, self._epsilons)
         return Answer(fragments, time.perf_counter() - began)
-
-
-def mismatch(there: Mapping[str, str], here: Mapping[str, str]) -> str:
-    """Return why an actor with the versions `there` cannot play for a run with those `here`; "" where it can."""
-    for name in ("python", "cartpole-dqn", "cartpole-dqn-ray"):
-        ours, theirs = (found.get(name, "none") for found in (here, there))
-        if name == "python":
-            ours, theirs = (".".join(version.split(".")[:2]) for version in (ours, theirs))
-        if ours != theirs:
-            return f"has {name} {theirs}, and the run {ours}: install the same version there."
-    return ""
-
-
-def differences(there: Mapping[str, str], here: Mapping[str, str]) -> str:
-    """Return what differs otherwise, in a line; "" where nothing does."""
-    return ", ".join(
-        f"{name} {there.get(name, 'none')} (here {here.get(name, 'none')})"
-        for name in sorted({*there, *here})
-        if there.get(name) != here.get(name)
-    )
 
 
 def portable(state: Any) -> Any:

@@ -16,9 +16,9 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from cartpole_dqn import CartpoleDqnError, RunError, State, UserError
-from cartpole_dqn_ray.collection_actor import Answer, Greeting, Player, differences, mismatch, portable
+from cartpole_dqn_ray.collection_actor import Answer, Greeting, Player, portable
 from cartpole_dqn_ray.connection import Connection
-from cartpole_dqn_ray.versions import versions_here
+from cartpole_dqn_ray.versions import differences, mismatch, versions_here
 
 _IN_VAIN = 3
 """Deaths of one actor in a row, without a fragment between them, after which the run gives up."""
@@ -262,12 +262,15 @@ class Team:
 
     def _compare(self, number: int, greeting: Greeting) -> None:
         """Refuse an actor of another cartpole-dqn or Python, and say once what else differs."""
-        refusal = mismatch(greeting.versions, self._here)
-        if refusal:
-            raise RunError(f"actor {number}{self._place(number)} {refusal}")
-        other = differences(greeting.versions, self._here)
-        said = f"actors{self._place(number)} have other versions: {other}."
-        if other and said not in self._said:
+        if other := mismatch(greeting.versions, self._here, ("python", "cartpole-dqn", "cartpole-dqn-ray")):
+            name, theirs, ours = other
+            raise RunError(
+                f"actor {number}{self._place(number)} has {name} {theirs}, and the run {ours}: install the same "
+                f"version there."
+            )
+        found = differences(greeting.versions, self._here)
+        said = f"actors{self._place(number)} have other versions: {found}."
+        if found and said not in self._said:
             self._said.add(said)
             self._warn(said)
 

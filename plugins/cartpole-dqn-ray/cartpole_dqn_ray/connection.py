@@ -1,6 +1,7 @@
 """The connection to a cluster, or a Ray of its own on this machine.
 
-* `Connection`: made by `connect`; `embedded` says which of the two it is; `close` ends it.
+* `Connection`: `embedded` says which of the two it is; `close` ends it.
+* `answer`: what a reference stands for, with errors of ours as they were raised.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
+from typing import Any
 
-from cartpole_dqn import UserError
+from cartpole_dqn import CartpoleDqnError, UserError
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",
     "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
+    "RAY_enable_output_error_log_if_still_retry": "0",
 }
 """What keeps Ray from reporting its use over the network, and from printing to stdout; read when it is imported."""
 _KNOCK = 10.0
@@ -116,6 +119,21 @@ class Connection:
             f"no Ray cluster can be used at {self.address}: {said} "
             f"Start one there with `ray start --head`, or leave out the address to have one on this machine."
         )
+
+
+def answer(reference: Any) -> Any:
+    """Return what a call returned.
+
+    Raises:
+        CartpoleDqnError, OSError: as it was raised where the call was made; Ray's own text is a traceback.
+        RayError: anything else that went wrong.
+    """
+    import ray
+
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause if isinstance(error.cause, CartpoleDqnError | OSError) else error from None
 
 
 def _require_listener(address: str) -> None:

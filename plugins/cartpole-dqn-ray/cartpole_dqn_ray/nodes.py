@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import secrets
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ Storage = Literal["auto", "shared", "object-store"]
 
 _PROBE_SECONDS = 120.0
 """How long the nodes may take to answer at first: each starts a Python for that."""
-_FRESH = 1.0
+_FRESH = 0.5
 """Seconds for which the list of nodes is believed."""
 
 
@@ -40,7 +39,7 @@ class Node:
 
 
 class Nodes:
-    """The nodes of the cluster that this process is connected to. Methods may be called from any thread.
+    """The nodes of the cluster that this process is connected to.
 
     Args:
         folder: the sweep's folder, in which a mark is left for nodes to see; made where it is missing.
@@ -59,6 +58,8 @@ class Nodes:
         alone: bool,
         say: Callable[[str], None],
     ) -> None:
+        self.known: dict[str, Node] = {}
+        """The nodes that answered, by id; those that are gone included."""
         self._alone = alone
         self._storage = storage
         self._resources = {name: amount for name, amount in resources.items() if amount}
@@ -68,80 +69,71 @@ class Nodes:
         self._token = secrets.token_hex(16)
         self._mark = folder / "ray" / "mark"
         self._folder = folder
-        self._lock = threading.Lock()
         self._asking: dict[str, Any] = {}
-        self._known: dict[str, Node] = {}
-        self._alive: list[dict[str, Any]] = []
+        self._alive: dict[str, dict[str, Any]] = {}
         self._looked = -math.inf
         self._mark.parent.mkdir(parents=True, exist_ok=True)
         self._mark.write_text(self._token, encoding="ascii")
 
-    def refresh(self, *, at_once: bool = False) -> None:
-        """Look which nodes are alive, ask new ones, and hear who answered. A node is not used before it did."""
-        with self._lock:
-            if not at_once and time.monotonic() - self._looked < _FRESH:
-                return
-            self._look()
-            self._looked = time.monotonic()
-
-    def _look(self) -> None:
+    def refresh(self) -> None:
+        """Look which nodes are alive, ask new ones, and hear who answered; at most twice a second."""
         import ray
 
+        if time.monotonic() - self._looked < _FRESH:
+            return
+        self._looked = time.monotonic()
         listed: Any = ray.nodes  # Ray gives it no types
-        self._alive = [node for node in listed() if node["Alive"]]
-        alive = {str(node["NodeID"]): node for node in self._alive}
-        for node_id, node in alive.items():
-            if node_id in self._known or node_id in self._asking or not self._places_on(node):
+        self._alive = {str(node["NodeID"]): node for node in listed() if node["Alive"]}
+        for node_id, node in self._alive.items():
+            if node_id in self.known or node_id in self._asking or not self._places_on(node):
                 continue
             if self._alone:
-                here = {"versions": self._here, "boot": self._boot, "sees": True}
-                self._known[node_id] = self._judge(node, here)
+                self.known[node_id] = self._judge(node, {"versions": self._here, "boot": self._boot, "sees": True})
             else:
                 self._asking[node_id] = self._ask(node_id)
         for node_id, asked in list(self._asking.items()):
-            if node_id not in alive:
+            if node_id not in self._alive:
                 del self._asking[node_id]
             elif ray.wait([asked], timeout=0)[0]:
-                self._known[node_id] = self._judge(alive[node_id], self._answer(asked))
+                self.known[node_id] = self._judge(self._alive[node_id], self._answer(asked))
                 del self._asking[node_id]
 
-    def get(self, node_id: str) -> Node | None:
-        """Return what is known of a node."""
-        return self._known.get(node_id)
-
-    def is_alive(self, node_id: str) -> bool:
+    def is_alive(self, node: Node) -> bool:
         """Whether a node was alive at the last look."""
-        return any(node["NodeID"] == node_id for node in self._alive)
+        return node.id in self._alive
 
     @property
     def places(self) -> int:
         """How many trials the usable nodes take at once, were they free of other work."""
         self.refresh()
-        return sum(self._places_on(node) for node in self._alive if self._usable(node))
+        usable = [node for node_id, node in self._alive.items() if self._is_usable(node_id)]
+        return sum(self._places_on(node) for node in usable)
 
     @property
     def selector(self) -> dict[str, str]:
         """Ray's label selector that leaves out the nodes that are not used."""
-        alive = {node["NodeID"] for node in self._alive}
-        refused = [node.id for node in list(self._known.values()) if node.refused and node.id in alive]
+        refused = [node.id for node in self.known.values() if node.refused and node.id in self._alive]
         return {"ray.io/node-id": f"!in({','.join(refused)})"} if refused else {}
 
     def require_one(self) -> None:
         """Wait for the nodes' answers, and raise a `UserError` that says why where no node can be used."""
         until = time.monotonic() + _PROBE_SECONDS
-        self.refresh(at_once=True)
+        self.refresh()
         while self._asking and time.monotonic() < until:
-            time.sleep(0.05)
-            self.refresh(at_once=True)
+            time.sleep(_FRESH)
+            self.refresh()
         if self.places:
             return
         if self._asking:
             raise UserError(f"no node of the cluster answered within {_PROBE_SECONDS:g} seconds. See `ray status`.")
         asked = " and ".join(f"{amount:g} {name}" for name, amount in self._resources.items())
-        refused = [node.refused for node in self._known.values() if node.refused]
+        refused = [node.refused for node in self.known.values() if node.refused]
         if refused:
             raise UserError(f"no node of the cluster can be used. {' '.join(refused)}")
-        most = {name: max((n["Resources"].get(name, 0) for n in self._alive), default=0) for name in self._resources}
+        most = {
+            name: max((n["Resources"].get(name, 0) for n in self._alive.values()), default=0)
+            for name in self._resources
+        }
         there = " and ".join(f"{amount:g} {name}" for name, amount in most.items())
         raise UserError(f"no node of the cluster has {asked} for a trial: the most that one has is {there}.")
 
@@ -149,8 +141,8 @@ class Nodes:
         """Remove the mark."""
         self._mark.unlink(missing_ok=True)
 
-    def _usable(self, node: Mapping[str, Any]) -> bool:
-        known = self._known.get(node["NodeID"])
+    def _is_usable(self, node_id: str) -> bool:
+        known = self.known.get(node_id)
         return known is not None and not known.refused
 
     def _places_on(self, node: Mapping[str, Any]) -> int:
@@ -170,8 +162,8 @@ class Nodes:
         import ray
 
         try:
-            answer: dict[str, Any] = ray.get(asked)
-            return answer
+            found: dict[str, Any] = ray.get(asked)
+            return found
         except ray.exceptions.RayError as error:
             return {"error": " ".join(str(error).split())[-300:]}
 
@@ -200,7 +192,7 @@ class Nodes:
 
     def _name(self, node: Mapping[str, Any]) -> str:
         host = str(node["NodeManagerHostname"])
-        alike = sum(other["NodeManagerHostname"] == host for other in self._alive)
+        alike = sum(other["NodeManagerHostname"] == host for other in self._alive.values())
         return host if alike == 1 else f"{host}/{node['NodeID'][:4]}"
 
 

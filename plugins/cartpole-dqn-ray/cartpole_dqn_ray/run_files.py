@@ -1,12 +1,10 @@
 """A run folder's files as they stood at one moment, and how they are put in place elsewhere.
 
-* `Snapshot`: the files of a folder, held open, so that what the run writes meanwhile changes nothing in them.
-* `Receiver`: takes such files in pieces, and puts them in place together.
-* `FileEntry`: one file: its name in the folder and its size.
+* `read_run`: reads a folder while a run writes to it. `write_run`: puts such files in place together.
 
 `checkpoint/`, `best/` and `init/` are states: files with numbered names, and a `state.json` that names them and is
-replaced at once. A snapshot holds the files of one and the same `state.json`, and a receiver puts it in place after
-them: each moment shows a complete state on both sides. A name may not lead out of the folder, and no link is followed.
+replaced at once. What is read belongs to one and the same `state.json`, which is written last: each moment shows a
+complete state on both sides. A name may not lead out of the folder, and no link is followed.
 """
 
 from __future__ import annotations
@@ -15,9 +13,9 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
 from cartpole_dqn import RunError
 
@@ -27,165 +25,74 @@ PROGRESS = ("config.toml", "environment.json", "metrics.csv", "metrics.jsonl")
 """What tells how far a run is; the rest is wanted with its checkpoints."""
 
 _COMMIT = "state.json"
-_STATUS = "status.json"
 _MOST_FILES = 10_000
 _DEEPEST = 8
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
-Signature = tuple[int, int, int]
-"""A file's inode, size and time of change: the same where its content is."""
+Opened = list[tuple[str, BinaryIO]]
+"""Files and their names in the folder, with slashes."""
 
 
-@dataclass(frozen=True)
-class FileEntry:
-    """One file: its name in the folder, with slashes, and its size in bytes."""
-
-    path: str
-    size: int
-
-
-class Snapshot:
-    """Files of a run folder as they stood at one moment.
+def read_run(folder: Path, *, only: Sequence[str] | None = None, put: Callable[[bytes], Any] = bytes) -> dict[str, Any]:
+    """Return the files of a run folder by name, with slashes: what `put` makes of each one's bytes.
 
     Args:
         folder: the run's folder.
-        known: signatures of the files that the receiver has; these are left out of `entries`.
-        only: top-level files to take; None for all of the folder.
+        only: top-level files to read; None for all of the folder.
+        put: is given one file after another.
 
     Raises:
         RunError: a file cannot be read, or the run replaces its checkpoint faster than it can be opened.
     """
-
-    def __init__(self, folder: Path, known: Mapping[str, Signature], only: Sequence[str] | None = None) -> None:
-        self.entries: list[FileEntry] = []
-        self.names: list[str] = []
-        """Every file that is there, those that the receiver has included."""
-        self.signatures: dict[str, Signature] = {}
-        """Of all of them."""
-        self._descriptors: list[int] = []
+    with contextlib.ExitStack() as stack:
         try:
             # The checkpoint first: what it counts on was written before it, and what is opened later has it too.
-            for state in () if only is not None else reversed(STATES):
-                self._take(_open_state(folder, state), known)
-            self._take(_open_others(folder, only), known)
+            states = [_open_state(folder, state, stack) for state in reversed(STATES)] if only is None else []
+            opened = [*(each for state in states for each in state), *_open_others(folder, only, stack)]
+            return {name: put(file.read(os.fstat(file.fileno()).st_size)) for name, file in opened if _is_name(name)}
         except OSError as error:
-            self.close()
             raise RunError(f"{folder} cannot be read: {error.strerror or error}.") from error
-        except BaseException:
-            self.close()
-            raise
-
-    def read(self, index: int, offset: int, count: int) -> bytes:
-        """Return `count` bytes of the entry `index` from `offset` on, fewer at its end."""
-        rest = max(min(count, self.entries[index].size - offset), 0)
-        os.lseek(self._descriptors[index], offset, os.SEEK_SET)
-        pieces = []
-        while rest and (piece := os.read(self._descriptors[index], rest)):
-            pieces.append(piece)
-            rest -= len(piece)
-        return b"".join(pieces)
-
-    def __enter__(self) -> Snapshot:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the files."""
-        while self._descriptors:
-            os.close(self._descriptors.pop())
-
-    def _take(self, opened: Iterable[tuple[str, int]], known: Mapping[str, Signature]) -> None:
-        for name, descriptor in opened:
-            status = os.fstat(descriptor)
-            signature = (status.st_ino, status.st_size, status.st_mtime_ns)
-            if _is_name(name):
-                self.names.append(name)
-                self.signatures[name] = signature
-            if known.get(name) == signature or not _is_name(name):
-                os.close(descriptor)
-            else:
-                self.entries.append(FileEntry(name, status.st_size))
-                self._descriptors.append(descriptor)
 
 
-class Receiver:
-    """Takes files in pieces and puts them in place together.
+def write_run(folder: Path, staging: Path, files: Mapping[str, Any], get: Callable[[Any], bytes] = bytes) -> None:
+    """Put files in place together, the `state.json` of each state after the files that it names.
 
     Args:
         folder: where they belong; made where it is missing.
-        staging: a folder on the same filesystem, this receiver's alone; what is in it is removed.
-        entries: the files that come.
-        names: every file that the sender has: other files of a state are removed afterwards.
+        staging: a folder on the same filesystem, for this call alone; what is in it is removed.
+        files: by name, as `read_run` returns them. Other tensors of a state that is among them are removed.
+        get: returns a file's bytes.
 
     Raises:
-        RunError: a name leads out of the folder, or is none.
+        RunError: a name is none, or a folder on the way is a link. Then nothing of it is in place.
     """
-
-    def __init__(self, folder: Path, staging: Path, entries: Sequence[FileEntry], names: Sequence[str]) -> None:
-        if len(names) > _MOST_FILES:
-            raise RunError(f"{len(names):,} files came for {folder}, more than any run has.")
-        self.folder = folder
-        self.staging = staging
-        self.entries = [FileEntry(checked_name(entry.path), entry.size) for entry in entries]
-        self._names = {checked_name(name) for name in names}
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-
-    def append(self, index: int, piece: bytes) -> None:
-        """Take the next piece of the entry `index`."""
-        with self._staged(index).open("ab") as file:
-            file.write(piece)
-
-    def install(self) -> None:
-        """Put all in place, the `state.json` of each state after the files that it names.
-
-        Raises:
-            RunError: a file did not come whole, or a folder on its way is a link. Then nothing of it is in place.
-        """
-        for index, entry in enumerate(self.entries):
-            self._seal(index, entry)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        touched = set()
-        for index in sorted(range(len(self.entries)), key=lambda i: _rank(self.entries[i].path)):
-            target = self.folder / self.entries[index].path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.name == _COMMIT:
-                _sync(target.parent)
-            self._staged(index).replace(target)
-            touched.add(target.parent)
-        for folder in touched:
-            _sync(folder)
-        for state in STATES:
-            self._remove_superseded(state)
-        shutil.rmtree(self.staging, ignore_errors=True)
-
-    def _staged(self, index: int) -> Path:
-        return self.staging / str(index)
-
-    def _seal(self, index: int, entry: FileEntry) -> None:
-        _require_no_link(self.folder, (self.folder / entry.path).parent)
-        with self._staged(index).open("ab") as file:
-            came = file.tell()
+    for name in files:
+        if not _is_name(name):
+            raise RunError(f"{str(name)[:100]!r} came as the name of a file in a run folder, and is none.")
+    if len(files) > _MOST_FILES:
+        raise RunError(f"{len(files):,} files came for {folder}, more than any run has.")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    for index, (name, each) in enumerate(files.items()):
+        _require_no_link(folder, (folder / name).parent)
+        with (staging / str(index)).open("wb") as file:
+            file.write(get(each))
+            file.flush()
             os.fsync(file.fileno())
-        if came != entry.size:
-            raise RunError(f"{entry.path} was to have {entry.size:,} bytes, and {came:,} came.")
-
-    def _remove_superseded(self, state: str) -> None:
-        folder = self.folder / state
-        if f"{state}/{_COMMIT}" not in self._names or not folder.is_dir():
-            return
-        for path in list(folder.glob("*.safetensors")):
-            if f"{state}/{path.name}" not in self._names:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, name in sorted(enumerate(files), key=lambda pair: _rank(pair[1])):
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.name == _COMMIT:
+            _sync(target.parent)
+        (staging / str(index)).replace(target)
+    for parent in {(folder / name).parent for name in files}:
+        _sync(parent)
+    for state in STATES:
+        for path in list((folder / state).glob("*.safetensors")) if f"{state}/{_COMMIT}" in files else ():
+            if f"{state}/{path.name}" not in files:
                 path.unlink(missing_ok=True)
-
-
-def checked_name(text: str) -> str:
-    """Return `text` if it names a file inside a folder, else raise a `RunError`."""
-    if not _is_name(text):
-        raise RunError(f"{str(text)[:100]!r} came as the name of a file in a run folder, and is none.")
-    return text
+    shutil.rmtree(staging, ignore_errors=True)
 
 
 def _is_name(text: str) -> bool:
@@ -198,72 +105,40 @@ def _is_part(part: str) -> bool:
     return 0 < len(part) < 250 and part[0] != "." and part.isprintable() and not set(part) & set('\\:*?"<>|')
 
 
-# Sending --------------------------------------------------------------------------------------------------------------
-
-
-def _open_state(folder: Path, state: str) -> list[tuple[str, int]]:
+def _open_state(folder: Path, state: str, stack: contextlib.ExitStack) -> Opened:
     """Open `state.json` and the files beside it while it stands; nothing where there is none yet."""
     for _ in range(100):
-        opened: list[tuple[str, int]] = []
-        try:
-            before = _signature(folder / state / _COMMIT)
-            if before is None:
+        with contextlib.ExitStack() as attempt, contextlib.suppress(FileNotFoundError):
+            if not (folder / state / _COMMIT).exists():
                 return []
-            for path in sorted((folder / state).iterdir()):
-                if (descriptor := _open(path)) is not None:
-                    opened.append((f"{state}/{path.name}", descriptor))
+            before = (folder / state / _COMMIT).lstat()
+            paths = sorted((folder / state).iterdir())
+            opened = [(f"{state}/{path.name}", file) for path in paths for file in _open(path, attempt)]
             # Files are removed only once another `state.json` stands: while it is the same, all of them were there.
-            if _signature(folder / state / _COMMIT) == before:
+            after = (folder / state / _COMMIT).lstat()
+            if (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns):
+                stack.push(attempt.pop_all())
                 return opened
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            _close(opened)
-            raise
-        _close(opened)
     raise RunError(f"{folder / state} is replaced faster than it can be read.")
 
 
-def _open_others(folder: Path, only: Sequence[str] | None) -> Iterator[tuple[str, int]]:
+def _open_others(folder: Path, only: Sequence[str] | None, stack: contextlib.ExitStack) -> Opened:
+    opened = []
     for root, folders, names in os.walk(folder):
         inside = PurePosixPath(Path(root).relative_to(folder).as_posix())
-        folders[:] = sorted(n for n in folders if not n.startswith(".") and (inside.name or n not in STATES))
-        if only is not None:
-            folders.clear()
-        for name in sorted(names):
-            if only is not None and name not in only:
-                continue
+        folders[:] = [n for n in folders if only is None and n[0] != "." and (inside.name or n not in STATES)]
+        for name in sorted(names if only is None else set(names) & set(only)):
             with contextlib.suppress(FileNotFoundError):
-                descriptor = _open(Path(root) / name)
-                if descriptor is not None:
-                    yield str(inside / name), descriptor
+                opened += [(str(inside / name), file) for file in _open(Path(root) / name, stack)]
+    return opened
 
 
-def _open(path: Path) -> int | None:
-    """Return a descriptor of a regular file; None for anything else."""
-    if path.is_symlink():
-        return None
-    descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    return None
-
-
-def _signature(path: Path) -> Signature | None:
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _close(opened: Iterable[tuple[str, int]]) -> None:
-    for _, descriptor in opened:
-        os.close(descriptor)
-
-
-# Receiving ------------------------------------------------------------------------------------------------------------
+def _open(path: Path, stack: contextlib.ExitStack) -> Iterator[BinaryIO]:
+    """Open a regular file; nothing is opened of another kind."""
+    if not path.is_symlink():
+        file = stack.enter_context(os.fdopen(os.open(path, os.O_RDONLY | _NO_FOLLOW), "rb"))
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            yield file
 
 
 def _rank(path: str) -> tuple[int, bool]:
@@ -271,7 +146,7 @@ def _rank(path: str) -> tuple[int, bool]:
     parts = path.split("/")
     if len(parts) == 2 and parts[0] in STATES:
         return (0 if parts[0] == "init" else 2 + STATES.index(parts[0])), parts[1] == _COMMIT
-    return (9 if path == _STATUS else 1), False
+    return (9 if path == "status.json" else 1), False
 
 
 def _require_no_link(folder: Path, parent: Path) -> None:

@@ -9,20 +9,27 @@ import contextlib
 import dataclasses
 import math
 import os
-import queue
+import sys
+import time
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from cartpole_dqn import SweepEngine, SweepEngineContext, Trial, TrialEnd, UserError, option, options_class
-from cartpole_dqn_ray.connection import Connection
-from cartpole_dqn_ray.follower import Follower, Rules
-from cartpole_dqn_ray.nodes import Nodes
-from cartpole_dqn_ray.seats import Seats
+from cartpole_dqn_ray.connection import Connection, answer
+from cartpole_dqn_ray.home import Home, News
+from cartpole_dqn_ray.nodes import Node, Nodes
+from cartpole_dqn_ray.trial import MovedError, Outcome, Terms, run_trial
 
 FOLDER = "ray"
 """The engine's folder in the sweep's."""
 
 _MEGABYTE = 1 << 20
+_LOOK = 0.5
+"""Seconds between two looks at what became of the trials."""
+_LEAVING = 10.0
+"""Seconds that trials may take to end when the engine closes."""
+_THREADS = 16
+"""Trials whose files are moved at once."""
 
 
 @options_class
@@ -56,7 +63,7 @@ class RaySweepOptions:
 
 
 class RaySweep(SweepEngine):
-    """Runs trials on the nodes of a Ray cluster; those of a node that is lost go on elsewhere.
+    """Runs trials as tasks on the nodes of a Ray cluster; Ray runs those of a lost node elsewhere.
 
     Without an address it starts a Ray on this machine, with as many places as `--jobs` says, or as there are cores.
 
@@ -70,9 +77,13 @@ class RaySweep(SweepEngine):
     def __init__(self, options: RaySweepOptions, context: SweepEngineContext) -> None:
         super().__init__(options, context)
         _require_whole(options)
-        self._followers: dict[str, Follower] = {}
-        self._ended: queue.SimpleQueue[TrialEnd] = queue.SimpleQueue()
-        folder = context.folder.absolute() / FOLDER
+        self._folder = context.folder.absolute() / FOLDER
+        self._trials: dict[str, Trial] = {}
+        self._tasks: dict[Any, str] = {}
+        """The trial of each task that has not ended."""
+        self._places: dict[str, Node] = {}
+        self._ended: list[TrialEnd] = []
+        self._no_place_since: float | None = None
         cores = (context.jobs or _usable_cores()) * options.cpus
         self._connection = Connection(
             options.address,
@@ -80,25 +91,28 @@ class RaySweep(SweepEngine):
             gpus=options.gpus > 0,
             store=options.object_store_megabytes * _MEGABYTE,
         )
-        resources = {"CPU": options.cpus, "GPU": options.gpus}
         try:
-            alone = self._connection.alone
-            self._nodes = Nodes(context.folder.absolute(), options.storage, resources, alone=alone, say=context.say)
+            self._nodes = Nodes(
+                context.folder.absolute(),
+                options.storage,
+                {"CPU": options.cpus, "GPU": options.gpus},
+                alone=self._connection.alone,
+                say=context.say,
+            )
             self._nodes.require_one()
+            self._home = self._make_home()
         except BaseException:
             self._connection.close()
             raise
         environment = {name: str(max(1, int(options.cpus))) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         if not options.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ""
-        worker = {"environment": environment, "sync_seconds": options.sync_seconds}
-        self._seats = Seats(self._nodes, resources, worker, options.patience)
-        self._rules = Rules(
-            folder=folder,
+        self._terms = Terms(
+            environment=environment,
             current=str(Path.cwd()),
-            max_moves=options.max_moves,
+            added=[str(Path.cwd()), str(Path(sys.argv[0]).resolve().parent)],
+            sync_seconds=options.sync_seconds,
             stop_seconds=options.stop_seconds,
-            say=context.say,
         )
 
     @property
@@ -108,42 +122,144 @@ class RaySweep(SweepEngine):
         return places if self.context.jobs is None else min(places, self.context.jobs)
 
     def start(self, trial: Trial) -> None:
-        """Begin to follow the trial, in a thread of its own."""
-        absolute = dataclasses.replace(trial, folder=trial.folder.absolute())
-        follower = Follower(absolute, self._seats, self._rules, self._ended.put)
-        self._followers[trial.name] = follower
-        follower.start()
+        """Give the trial to Ray."""
+        self._trials[trial.name] = dataclasses.replace(trial, folder=trial.folder.absolute())
+        answer(self._home.expect.remote(self._trials[trial.name]))
+        self._submit(trial.name, self.options.max_moves)
 
     def wait(self, timeout: float) -> list[TrialEnd]:
         """Return the trials that ended, waiting for the first."""
-        found = []
-        with contextlib.suppress(queue.Empty):
-            found.append(self._ended.get(timeout=timeout) if timeout > 0 else self._ended.get_nowait())
-            while True:
-                found.append(self._ended.get_nowait())
-        for end in found:
-            self._followers.pop(end.name).join()
-        if not self._connection.embedded:
-            self._seats.release_idle()
-        return found
+        import ray
+
+        until = time.monotonic() + timeout
+        while True:
+            self._listen(self._home.news.remote(self._nodes.known))
+            left = max(0.0, until - time.monotonic()) if self._tasks and not self._ended else 0.0
+            done, _ = ray.wait(list(self._tasks), timeout=min(left, _LOOK)) if self._tasks else ([], [])
+            for task in done:
+                self._hear(task)
+            self._give_up_waiting()
+            if self._ended or left <= _LOOK:
+                found, self._ended = self._ended, []
+                return found
 
     def stop(self) -> None:
         """Ask every run to end in order, on whatever node it is."""
-        self._seats.stopping.set()
+        self._listen(self._home.order.remote("stop"))
+        for task, name in list(self._tasks.items()):
+            if name not in self._places:
+                self._end(task, TrialEnd(name, "interrupted"))
 
     def close(self) -> None:
-        """End every run and every worker, and the Ray that was started here."""
-        self._seats.close()
-        for follower in self._followers.values():
-            follower.join(timeout=10)
-        self._seats.close()  # a worker that was only just starting
+        """End every run, and the Ray that was started here."""
+        import ray
+
+        with contextlib.suppress(ray.exceptions.RayError):
+            self._listen(self._home.order.remote("leave"))
+            placed = [task for task, name in self._tasks.items() if name in self._places]
+            if placed:
+                ray.wait(placed, num_returns=len(placed), timeout=_LEAVING)
+        for task in self._tasks:
+            ray.cancel(task, force=True)
+        ray.kill(self._home)
         self._nodes.forget_mark()
         self._connection.close()
 
     def place(self, name: str) -> str:
         """Return the node that a trial is on; "" while it waits for one, and where there is only this machine."""
-        follower = self._followers.get(name)
-        return "" if follower is None or self._connection.embedded else follower.place
+        return "" if name not in self._places or self._connection.embedded else self._places[name].name
+
+    def _make_home(self) -> Any:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        remote: Any = ray.remote(Home)
+        options = {"num_cpus": 0, "max_concurrency": _THREADS, "max_task_retries": -1, "scheduling_strategy": here}
+        return remote.options(**options).remote(self._folder)
+
+    def _submit(self, name: str, moves: int) -> None:
+        """Have Ray run a trial, and run it again up to `moves` times where its node, worker or process is lost."""
+        import ray
+
+        options: dict[str, Any] = {
+            "num_cpus": self.options.cpus,
+            "num_gpus": self.options.gpus,
+            "max_retries": moves,
+            "retry_exceptions": [MovedError],
+        }
+        if selector := self._nodes.selector:
+            options["label_selector"] = selector
+        remote: Any = ray.remote(run_trial)
+        task = remote.options(**options).remote(self._trials[name], self._terms, self._home)
+        self._tasks[task] = name
+
+    def _listen(self, news: Any) -> None:
+        found: News = answer(news)
+        self._nodes.refresh()
+        self._places = {name: node for name, node in found.places.items() if self._nodes.is_alive(node)}
+        for text in found.said:
+            self.context.say(text)
+
+    def _hear(self, task: Any) -> None:
+        """Take what became of a task."""
+        import ray
+
+        name = self._tasks[task]
+        try:
+            outcome: Outcome | None = answer(task)
+        except (MovedError, ray.exceptions.RayError) as error:
+            self._end(task, TrialEnd(name, "failed", self._why(name, error)))
+            return
+        if outcome is None:  # Its node joined after it was given to Ray, and is not to be used.
+            del self._tasks[task]
+            self._submit(name, self.options.max_moves)
+            return
+        if outcome.end.state == "failed" and outcome.said:
+            self._keep(name, outcome.said)
+        self._end(task, outcome.end)
+
+    def _why(self, name: str, error: Exception) -> str:
+        import ray
+
+        if isinstance(error, ray.exceptions.RayTaskError):
+            said = " ".join(str(error.cause).split())[:300]
+            return f"the sweep engine ray failed: {type(error.cause).__name__}: {said}"
+        lost, moves = answer(self._home.finish.remote(name))
+        if not lost:
+            return f"Ray could not start a worker for it: {' '.join(str(error).split())[-300:]}"
+        return (
+            f"{lost}, and it was moved {moves} times before, which is the most that the option max_moves allows. "
+            f"`cartpole-dqn sweep --resume` goes on with it."
+        )
+
+    def _end(self, task: Any, end: TrialEnd) -> None:
+        del self._tasks[task]
+        self._places.pop(end.name, None)
+        self._ended.append(end)
+        answer(self._home.finish.remote(end.name))
+
+    def _give_up_waiting(self) -> None:
+        """Fail the trials that wait for a place where no node could take one for too long."""
+        import ray
+
+        waiting = {task: name for task, name in self._tasks.items() if name not in self._places}
+        if not waiting or self._nodes.places:
+            self._no_place_since = None
+            return
+        self._no_place_since = self._no_place_since or time.monotonic()
+        if time.monotonic() - self._no_place_since > self.options.patience:
+            why = f"for {self.options.patience:g} seconds no node of the cluster could take it."
+            for task, name in waiting.items():
+                ray.cancel(task, force=True)
+                self._end(task, TrialEnd(name, "failed", why))
+
+    def _keep(self, name: str, said: str) -> None:
+        """Keep what a failed run said; a log that cannot be written must not hide what it is about."""
+        try:
+            (self._folder / f"{name}.log").write_text(said, encoding="utf-8")
+        except OSError as error:
+            self.context.say(f"{name}: what it said could not be kept: {error.strerror or error}.")
 
 
 def _require_whole(options: RaySweepOptions) -> None:

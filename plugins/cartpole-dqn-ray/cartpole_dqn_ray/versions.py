@@ -4,7 +4,8 @@
 
 * `versions_here`: the versions that this process works with.
 * `boot_id`: what tells machines apart.
-* `breaking`, `differing`: how a node's differ, as sentences: such that nothing can run there, or only worth knowing.
+* `mismatch`, `differences`: how others differ: such that nothing can run there, or only worth knowing.
+* `breaking`, `differing`: the same as sentences about a node.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import contextlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cartpole_dqn
@@ -47,31 +48,41 @@ def boot_id() -> str:
     return ""
 
 
+def mismatch(there: Versions, here: Versions, names: Sequence[str] = ("python", "cartpole-dqn")) -> list[str]:
+    """Return the name and both versions, theirs first, of the first of `names` that must agree and does not."""
+    for name in names:
+        theirs, ours = there.get(name, "none"), here.get(name, "none")
+        # Of Python's, major and minor count.
+        counts = 2 if name == "python" else None
+        if theirs.split(".")[:counts] != ours.split(".")[:counts]:
+            return [name.replace("python", "Python"), theirs, ours]
+    return []
+
+
 def breaking(node: str, there: Versions, here: Versions) -> str:
     """Return why nothing can run on `node`, as a sentence; "" where it can."""
-    for name, shown in (("python", "Python"), ("cartpole-dqn", "cartpole-dqn")):
-        ours, theirs = here[name], there.get(name, "none")
-        if _that_counts(name, ours) != _that_counts(name, theirs):
-            return (
-                f"{node} is not used: it has {shown} {theirs}, and this machine has {ours}. "
-                f"Install the same version there, or start the sweep from a machine that has {theirs}."
-            )
-    return ""
+    if not (found := mismatch(there, here)):
+        return ""
+    name, theirs, ours = found
+    return (
+        f"{node} is not used: it has {name} {theirs}, and this machine has {ours}. "
+        f"Install the same version there, or start the sweep from a machine that has {theirs}."
+    )
 
 
 def differing(node: str, there: Versions, here: Versions) -> str:
     """Return what else differs on `node`, as a sentence; "" where nothing does."""
-    found = [
+    found = differences(there, here)
+    return f"{node} has other versions: {found}. Its trials may take another course." if found else ""
+
+
+def differences(there: Versions, here: Versions) -> str:
+    """Return what differs, in a line; "" where nothing does."""
+    return ", ".join(
         f"{name} {there.get(name, 'none')} (here {here.get(name, 'none')})"
         for name in sorted({*here, *there})
         if there.get(name) != here.get(name)
-    ]
-    return f"{node} has other versions: {', '.join(found)}. Its trials may take another course." if found else ""
-
-
-def _that_counts(name: str, version: str) -> str:
-    """Return the part of a version that must be the same: of Python's, major and minor."""
-    return ".".join(version.split(".")[:2]) if name == "python" else version
+    )
 
 
 if __name__ == "__main__":

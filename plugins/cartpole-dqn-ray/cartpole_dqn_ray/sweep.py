@@ -18,7 +18,7 @@ from cartpole_dqn import SweepEngine, SweepEngineContext, Trial, TrialEnd, UserE
 from cartpole_dqn_ray.connection import Connection, answer
 from cartpole_dqn_ray.home import Home, News
 from cartpole_dqn_ray.nodes import Node, Nodes
-from cartpole_dqn_ray.trial import MovedError, Outcome, Terms, run_trial
+from cartpole_dqn_ray.trial import MovedError, Outcome, Terms, lost_too_often, run_trial
 
 FOLDER = "ray"
 """The engine's folder in the sweep's."""
@@ -113,6 +113,7 @@ class RaySweep(SweepEngine):
             added=[str(Path.cwd()), str(Path(sys.argv[0]).resolve().parent)],
             sync_seconds=options.sync_seconds,
             stop_seconds=options.stop_seconds,
+            max_moves=options.max_moves,
         )
 
     @property
@@ -125,7 +126,7 @@ class RaySweep(SweepEngine):
         """Give the trial to Ray."""
         self._trials[trial.name] = dataclasses.replace(trial, folder=trial.folder.absolute())
         answer(self._home.expect.remote(self._trials[trial.name]))
-        self._submit(trial.name, self.options.max_moves)
+        self._submit(trial.name)
 
     def wait(self, timeout: float) -> list[TrialEnd]:
         """Return the trials that ended, waiting for the first."""
@@ -178,14 +179,14 @@ class RaySweep(SweepEngine):
         options = {"num_cpus": 0, "max_concurrency": _THREADS, "max_task_retries": -1, "scheduling_strategy": here}
         return remote.options(**options).remote(self._folder)
 
-    def _submit(self, name: str, moves: int) -> None:
-        """Have Ray run a trial, and run it again up to `moves` times where its node, worker or process is lost."""
+    def _submit(self, name: str) -> None:
+        """Have Ray run a trial, and run it again where its node, worker or process is lost."""
         import ray
 
         options: dict[str, Any] = {
             "num_cpus": self.options.cpus,
             "num_gpus": self.options.gpus,
-            "max_retries": moves,
+            "max_retries": self.options.max_moves,
             "retry_exceptions": [MovedError],
         }
         if selector := self._nodes.selector:
@@ -209,29 +210,27 @@ class RaySweep(SweepEngine):
         try:
             outcome: Outcome | None = answer(task)
         except (MovedError, ray.exceptions.RayError) as error:
-            self._end(task, TrialEnd(name, "failed", self._why(name, error)))
+            self._end(task, self._lost(name, error))
             return
         if outcome is None:  # Its node joined after it was given to Ray, and is not to be used.
             del self._tasks[task]
-            self._submit(name, self.options.max_moves)
+            self._submit(name)
             return
         if outcome.end.state == "failed" and outcome.said:
             self._keep(name, outcome.said)
         self._end(task, outcome.end)
 
-    def _why(self, name: str, error: Exception) -> str:
+    def _lost(self, name: str, error: Exception) -> TrialEnd:
         import ray
 
         if isinstance(error, ray.exceptions.RayTaskError):
-            said = " ".join(str(error.cause).split())[:300]
-            return f"the sweep engine ray failed: {type(error.cause).__name__}: {said}"
+            said = f"the sweep engine ray failed: {type(error.cause).__name__}: {error.cause}"
+            return TrialEnd(name, "failed", " ".join(said.split())[:300])
         lost, moves = answer(self._home.finish.remote(name))
-        if not lost:
-            return f"Ray could not start a worker for it: {' '.join(str(error).split())[-300:]}"
-        return (
-            f"{lost}, and it was moved {moves} times before, which is the most that the option max_moves allows. "
-            f"`cartpole-dqn sweep --resume` goes on with it."
-        )
+        if lost:
+            return lost_too_often(name, lost, moves)
+        said = " ".join(str(error).split())[-300:]
+        return TrialEnd(name, "failed", f"Ray could not start a worker for it: {said}")
 
     def _end(self, task: Any, end: TrialEnd) -> None:
         del self._tasks[task]

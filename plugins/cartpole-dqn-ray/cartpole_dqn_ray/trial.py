@@ -1,5 +1,6 @@
 """`run_trial`: the Ray task that runs a trial on a node. Ray runs it again elsewhere if the node or its worker dies.
 
+* `lost_too_often`: the end of one that is not run again.
 * `Terms`: what all trials of a sweep are run by. `Outcome`: how one ended. `MovedError`: it is to be run again.
 
 The run itself is a process of its own, so that it is what it would be by hand: its own torch, signals and memory.
@@ -50,6 +51,7 @@ class Terms(NamedTuple):
     """Folders that Ray puts on the path of its workers. By hand they would not be there."""
     sync_seconds: float
     stop_seconds: float
+    max_moves: int
 
 
 class Outcome(NamedTuple):
@@ -81,6 +83,8 @@ def run_trial(trial: Trial, terms: Terms, home: Any) -> Outcome | None:
             return Outcome(_interrupted(trial, beginning.lost))
         if beginning.node is None or beginning.node.refused:
             return None
+        if beginning.moves > terms.max_moves:  # Ray does not count what is lost for want of memory.
+            return Outcome(lost_too_often(trial.name, beginning.lost, terms.max_moves))
         with tempfile.TemporaryDirectory(prefix="cartpole-dqn-ray-", ignore_cleanup_errors=True) as scratch:
             return attempt.run(beginning.node, beginning.moves, Path(scratch))
     except MovedError:
@@ -89,6 +93,16 @@ def run_trial(trial: Trial, terms: Terms, home: Any) -> Outcome | None:
         return Outcome(TrialEnd(trial.name, "failed", str(error)))
     except OSError as error:
         return Outcome(TrialEnd(trial.name, "failed", f"its files could not be kept: {error.strerror or error}."))
+
+
+def lost_too_often(name: str, why: str, moves: int) -> TrialEnd:
+    """Return the end of a trial that is not moved again."""
+    return TrialEnd(
+        name,
+        "failed",
+        f"{why}, and it was moved {moves} times before, which is the most that the option max_moves allows. "
+        f"`cartpole-dqn sweep --resume` goes on with it.",
+    )
 
 
 class _Attempt:

@@ -216,8 +216,10 @@ def test_a_node_with_another_version_is_not_used_and_a_failing_trial_harms_no_ot
 ) -> None:
     other = tmp_path / "other"
     shutil.copytree(Path(cartpole_dqn.__file__).parent, other / "cartpole_dqn")
-    module = other / "cartpole_dqn" / "__init__.py"
-    module.write_text(module.read_text().replace(f'"{cartpole_dqn.__version__}"', '"9.9.9"'))
+    module = other / "cartpole_dqn" / "system.py"
+    text = module.read_text()
+    assert f'"{cartpole_dqn.__version__}"' in text
+    module.write_text(text.replace(f'"{cartpole_dqn.__version__}"', '"9.9.9"'))
     wrong = add_node(num_cpus=2, env_vars={"PYTHONPATH": str(other)})
     with pytest.raises(
         UserError, match=r"no node of the cluster can be used. \S+ is not used: it has cartpole-dqn 9.9.9"

@@ -160,8 +160,7 @@ class RaySweep(SweepEngine):
             placed = [task for task, name in self._tasks.items() if name in self._places]
             if placed:
                 ray.wait(placed, num_returns=len(placed), timeout=_LEAVING)
-        for task in self._tasks:
-            ray.cancel(task, force=True)
+        # A task whose home is gone ends its run. None is cancelled: Ray 2.60 aborts where one ends at that moment.
         ray.kill(self._home)
         self._nodes.forget_mark()
         self._connection.close()
@@ -240,8 +239,6 @@ class RaySweep(SweepEngine):
 
     def _give_up_waiting(self) -> None:
         """Fail the trials that wait for a place where no node could take one for too long."""
-        import ray
-
         waiting = {task: name for task, name in self._tasks.items() if name not in self._places}
         if not waiting or self._nodes.places:
             self._no_place_since = None
@@ -250,7 +247,6 @@ class RaySweep(SweepEngine):
         if time.monotonic() - self._no_place_since > self.options.patience:
             why = f"for {self.options.patience:g} seconds no node of the cluster could take it."
             for task, name in waiting.items():
-                ray.cancel(task, force=True)
                 self._end(task, TrialEnd(name, "failed", why))
 
     def _keep(self, name: str, said: str) -> None:

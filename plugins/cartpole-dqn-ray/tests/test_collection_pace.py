@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from cartpole_dqn_ray.collection import RayCollectionOptions, RayCollector
-from cartpole_dqn_ray.collection_actor import Player, differences, mismatch, portable, restored
+from cartpole_dqn_ray.collection_actor import Player, portable, restored
 from cartpole_dqn_ray.collection_pace import Meter, Pace, ladder
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -132,18 +132,6 @@ def test_environments_in_processes_of_their_own_are_refused() -> None:
     fields = {**vars(context), "config": context.config.replace('vector = "sync"', 'vector = "async"')}
     with pytest.raises(UserError, match="actors are processes already: use --vector sync"):
         RayCollector(RayCollectionOptions(), CollectorContext(**fields))
-
-
-def test_versions_that_matter_are_told_from_those_worth_knowing() -> None:
-    here = {"python": "3.11.7", "cartpole-dqn": "0.1.0", "cartpole-dqn-ray": "0.1.0", "torch": "2.4"}
-    assert mismatch({**here, "python": "3.11.2"}, here) == ""
-    assert mismatch({**here, "python": "3.12.7"}, here) == (
-        "has python 3.12, and the run 3.11: install the same version there."
-    )
-    there = {"python": "3.11.7", "cartpole-dqn": "0.1.0", "torch": "2.5"}
-    assert mismatch(there, here) == "has cartpole-dqn-ray none, and the run 0.1.0: install the same version there."
-    assert differences({**here, "torch": "2.5"}, here) == "torch 2.5 (here 2.4)"
-    assert differences(here, here) == ""
 
 
 def test_weights_travel_as_arrays_and_come_back_as_tensors_of_their_own() -> None:

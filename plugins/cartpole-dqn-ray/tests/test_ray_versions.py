@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 
 import pytest
-from cartpole_dqn_ray.versions import breaking, differing, versions_here
+from cartpole_dqn_ray.versions import breaking, differing, mismatch, versions_here
 
 import cartpole_dqn
 
@@ -49,3 +49,11 @@ def test_what_differs_is_named_with_both_versions() -> None:
         assert part in said
     assert "python" not in said
     assert differing("node-7", HERE, HERE) == ""
+
+
+def test_an_actor_needs_the_plugin_too() -> None:
+    names = ("python", "cartpole-dqn", "cartpole-dqn-ray")
+    here = {**HERE, "cartpole-dqn-ray": "0.1.0"}
+    assert mismatch({**here, "python": "3.11.2"}, here, names) == []
+    assert mismatch({**here, "python": "3.12.7"}, here, names) == ["Python", "3.12.7", "3.11.7"]
+    assert mismatch(HERE, here, names) == ["cartpole-dqn-ray", "none", "0.1.0"]

@@ -157,7 +157,7 @@ def _check(file: FileIO, path: Path, size: int, checksum: str) -> None:
     if status.st_size != size or not stat.S_ISREG(status.st_mode):
         raise CheckpointError(f"{path} has {status.st_size:,} bytes where {size:,} were written. {_RESTORE}")
     available = available_bytes()
-    if available is not None and size > available:
+    if size > available:
         raise CheckpointError(
             f"{path} would take {format_bytes(size)} of memory, but {format_bytes(available)} are left. Close other "
             f"programs, or load it on a machine with more memory."

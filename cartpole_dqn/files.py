@@ -16,12 +16,15 @@ import errno
 import io
 import os
 import stat
+import time
 from pathlib import Path
 
 # Windows has neither flag; there, links need a privilege that an ordinary program lacks.
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _NO_BLOCK = getattr(os, "O_NONBLOCK", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
+_PATIENCE = 2.0 if os.name == "nt" else 0.0
+"""Seconds to try a rename: Windows refuses it while a reader has the file open."""
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -39,12 +42,23 @@ def replace_file(path: Path, data: bytes) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.replace(new, path)  # noqa: PTH105 (tests stop the process at every call to `os`)
+        _rename(new, path)
     except BaseException:
         with contextlib.suppress(OSError):
             new.unlink()
         raise
     sync_folder(path.parent)
+
+
+def _rename(new: Path, path: Path) -> None:
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return os.replace(new, path)  # noqa: PTH105 (tests stop the process at every call to `os`)
+        except PermissionError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.01)
 
 
 def beside(path: Path) -> Path:

@@ -24,14 +24,17 @@ _MEMORY_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "me
 """Limit and use, by the names of control groups v2 and v1."""
 
 
-def available_bytes(root: Path = Path("/")) -> int | None:
-    """Return the bytes of memory that may still be taken, None where the system does not say (it is not Linux).
+def available_bytes(root: Path = Path("/")) -> int:
+    """Return the bytes of memory that may still be taken.
 
-    The least of `MemAvailable` in `/proc/meminfo` and of what each control group around this process leaves; pages of
-    files that the system would give up count as free in both.
+    This is the least of what the machine has and of what each control group around this process leaves: containers
+    limit memory by such groups, which psutil does not look at. Pages of files that the system would give up count as
+    free in both.
     """
-    found = [_mem_available(root), *(_left_in_group(folder) for folder in _groups(root))]
-    return min((bytes_left for bytes_left in found if bytes_left is not None), default=None)
+    import psutil
+
+    found = [_left_in_group(folder) for folder in _groups(root)]
+    return min([int(psutil.virtual_memory().available), *(left for left in found if left is not None)])
 
 
 def require_memory(needed: int, *, who: str, mend: str, available: int | None = None) -> None:
@@ -41,11 +44,11 @@ def require_memory(needed: int, *, who: str, mend: str, available: int | None = 
         needed: projected bytes.
         who: what would take them, as the message's subject: "replay uniform with 50000 slots".
         mend: what the user can do, a sentence.
-        available: bytes left; by default as `available_bytes` says. Where that does not know, everything passes.
+        available: bytes left; by default as `available_bytes` says.
     """
     if available is None:
         available = available_bytes()
-    if available is not None and needed > available:
+    if needed > available:
         raise UserError(f"{who} would take {size(needed)} of memory, but {size(available)} are left. {mend}")
 
 
@@ -63,14 +66,6 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return all(mallopt(*setting) == 1 for setting in (_MMAP_FROM, _TRIM_FROM))
-
-
-def _mem_available(root: Path) -> int | None:
-    for line in _read(root / "proc/meminfo").splitlines():
-        name, _, rest = line.partition(":")
-        if name == "MemAvailable":
-            return int(rest.split()[0]) * 1024
-    return None
 
 
 def _groups(root: Path) -> list[Path]:

@@ -52,6 +52,24 @@ def test_an_error_keeps_the_old_content_and_leaves_nothing(
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
+def test_a_reader_that_is_in_the_way_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, where a file that somebody has open cannot be replaced."""
+    real, refusals = os.replace, [PermissionError(errno.EACCES, "Access is denied")] * 3
+
+    def replace(new: Path, path: Path) -> None:
+        if refusals:
+            raise refusals.pop()
+        real(new, path)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(PermissionError):
+        replace_file(tmp_path / "x", b"new")
+    monkeypatch.setattr("cartpole_dqn.files._PATIENCE", 60.0)
+    replace_file(tmp_path / "x", b"new")
+    assert not refusals
+    assert (tmp_path / "x").read_bytes() == b"new"
+
+
 def test_a_write_that_takes_a_part_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:3]))

@@ -23,24 +23,13 @@ def write(root: Path, **files: str) -> Path:
     return root
 
 
-MEMINFO = "MemTotal:       16000 kB\nMemFree:  10 kB\nMemAvailable:    8000 kB\n"
-
-
-def test_free_memory_counts_where_no_group_limits(tmp_path: Path) -> None:
-    assert available_bytes(write(tmp_path, proc__meminfo=MEMINFO)) == 8000 * KIB
-
-
-def test_a_system_that_does_not_say(tmp_path: Path) -> None:
-    assert available_bytes(tmp_path) is None
-
-
 def test_version_2_groups_and_those_around_them(tmp_path: Path) -> None:
-    root = write(tmp_path, proc__meminfo=MEMINFO, proc__self__cgroup="0::/outer/inner\n")
+    root = write(tmp_path, proc__self__cgroup="0::/outer/inner\n")
     outer, inner = root / "sys/fs/cgroup/outer", root / "sys/fs/cgroup/outer/inner"
     inner.mkdir(parents=True)
     (inner / "memory.max").write_text("max\n")
     (inner / "memory.current").write_text("5000\n")
-    assert available_bytes(root) == 8000 * KIB
+    assert available_bytes(root) > 2**20
     (outer / "memory.max").write_text(f"{7000 * KIB}\n")
     (outer / "memory.current").write_text(f"{3000 * KIB}\n")
     assert available_bytes(root) == 4000 * KIB
@@ -51,7 +40,7 @@ def test_version_2_groups_and_those_around_them(tmp_path: Path) -> None:
 
 
 def test_version_1_groups(tmp_path: Path) -> None:
-    root = write(tmp_path, proc__meminfo=MEMINFO, proc__self__cgroup="5:cpu,cpuacct:/x\n4:memory:/job\n0::/\n")
+    root = write(tmp_path, proc__self__cgroup="5:cpu,cpuacct:/x\n4:memory:/job\n0::/\n")
     write(root / "sys/fs/cgroup/memory/job", memory_limit="")
     job = root / "sys/fs/cgroup/memory/job"
     (job / "memory.limit_in_bytes").write_text(f"{6000 * KIB}\n")
@@ -61,19 +50,12 @@ def test_version_1_groups(tmp_path: Path) -> None:
 
 
 def test_a_container_that_sees_its_own_group_at_the_top(tmp_path: Path) -> None:
-    root = write(tmp_path, proc__meminfo=MEMINFO, proc__self__cgroup="0::/a/path/of/the/host\n")
+    root = write(tmp_path, proc__self__cgroup="0::/a/path/of/the/host\n")
     top = root / "sys/fs/cgroup"
     top.mkdir(parents=True)
     (top / "memory.max").write_text(f"{300 * KIB}\n")
     (top / "memory.current").write_text(f"{100 * KIB}\n")
     assert available_bytes(root) == 200 * KIB
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much is free")
-def test_this_machine_has_some() -> None:
-    found = available_bytes()
-    assert found is not None
-    assert found > 2**20
 
 
 def test_refusal_gives_figures_and_the_mend() -> None:
@@ -82,7 +64,6 @@ def test_refusal_gives_figures_and_the_mend() -> None:
         require_memory(3 * 10**9, who="replay x", mend="Mend it.", available=15 * 10**8)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much is free")
 def test_this_machine_is_asked_by_default() -> None:
     require_memory(1, who="it", mend="")
     with pytest.raises(UserError, match=r"would take 1,152,922 TB"):

@@ -211,7 +211,7 @@ class RunFolder:
         """Keep the folder for this run inside the block.
 
         The system drops the lock with the process that holds it, however that ends; processes that it forked hold
-        nothing. Where the system has no such locks (Windows), two runs are not kept apart.
+        nothing.
 
         Raises:
             RunFolderError: another run holds it, wrote to it since it was created, or it cannot be written to.

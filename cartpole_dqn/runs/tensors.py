@@ -1,34 +1,39 @@
-"""Tensors in one safetensors file, written and read with no second copy of them in memory.
+"""Tensors in one safetensors file, with a checksum of all its bytes.
 
-* `write_tensors`: named tensors -> a new, synced file; returns its size and checksum.
-* `read_tensors`: an open file -> the tensors, with its size, checksum and header verified.
-* `CODES`: the dtypes that such a file can hold, and their names in it.
+* `write_tensors`: named tensors -> a synced file; returns its size and checksum.
+* `read_tensors`: an open file -> the tensors, with its size, checksum and content verified.
+* `new_checksum`: BLAKE2b with 32 bytes, as `b2sum -l 256` prints it.
+* `CODES`: the dtypes that such a file can hold here, and their names in it.
 * `MAX_DIMS`: the most dimensions of a tensor in it.
 
-The format is eight bytes with the length of a JSON header (little endian), the header, and the tensors' bytes. Both
-directions are spelled out here, and held to the `safetensors` package by tests: the checksum is taken of the very bytes
-that are written and of the very bytes that become tensors, so what was checked is what is loaded, and a replay of
-hundreds of megabytes is never in memory twice. The package itself takes two to three times a file's size in memory, or
-opens the file by its name again after it was checked. A checksum is BLAKE2b with 32 bytes, as `b2sum -l 256` prints it.
+Large tensors are mapped, not read: each page comes from the file when it is first touched, and the system takes it back
+when memory is short. So a replay of gigabytes is copied into its storage without a second copy in memory. Such a tensor
+may be written to, which changes neither the file nor other readers. Small tensors get memory of their own.
+
+The file that was checked is the file that is mapped: it stays open, and `/proc/self/fd/N` names it by its descriptor.
+Where the system has no such folder, the path is opened a second time, and it must name the same file (device and inode)
+before and after; on Windows an open file cannot be replaced at all. Bytes that another program changes in place after
+the check go unnoticed, and a file that it cuts short while a large tensor is copied ends the process (SIGBUS). Nothing
+in this package does either: every file is written once, under a new name.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
-import math
 import os
+import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
-from typing import Any
 
 import torch
+from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
 from torch import Tensor
 
 from cartpole_dqn.errors import CheckpointError
-from cartpole_dqn.files import create_file, reason, write_all
+from cartpole_dqn.files import create_file, open_regular, reason
 from cartpole_dqn.system import available_bytes
 from cartpole_dqn.text import figures
 
@@ -51,12 +56,16 @@ CODES: dict[torch.dtype, str] = {
     torch.bool: "BOOL",
 }
 MAX_DIMS = 32
+"""NumPy's own bound in its first versions."""
 
-_DTYPES = {code: dtype for dtype, code in CODES.items()}
+_MAPPED_FROM = 16 << 20
+"""Bytes from which on a tensor is mapped: what is smaller is not worth keeping a file for."""
 _CHUNK = 8 << 20
-_MAX_HEADER = 100_000_000
-"""The format's own bound."""
 _RESTORE = "Restore it from a copy, or start the run again."
+_DESCRIPTORS = Path("/proc/self/fd")
+_LEFT_BEHIND = re.compile(r"\.tmp\w{6}", re.ASCII)
+"""Where safetensors writes what it then renames."""
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def new_checksum() -> hashlib.blake2b:
@@ -67,36 +76,47 @@ def new_checksum() -> hashlib.blake2b:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> tuple[int, str]:
     """Write `tensors` to the new file `path` and sync it; return (bytes, checksum). Raises `OSError`.
 
-    Tensors may be non-contiguous or on another device; those are copied one at a time.
+    Tensors that are not contiguous, or on another device, are copied first. What a killed writer left in the folder is
+    removed: only one may write there at a time.
     """
-    # Widest first keeps every tensor aligned to its own width.
-    order = sorted(tensors, key=lambda name: -tensors[name].element_size())
-    header: dict[str, Any] = {}
-    end = 0
-    for name in order:
-        tensor = tensors[name]
-        start, end = end, end + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": CODES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    checksum = new_checksum()
-    descriptor = create_file(path)
+    for left in path.parent.iterdir():
+        if _LEFT_BEHIND.fullmatch(left.name):
+            left.unlink()
+    # The package's `save_file` refuses tensors that share memory; the states of parts may.
+    plain = {name: tensor.cpu().resolve_conj().resolve_neg().contiguous() for name, tensor in tensors.items()}
+    specs = {
+        name: TensorSpec(
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            shape=list(tensor.shape),
+            data_ptr=tensor.data_ptr(),
+            data_len=tensor.nbytes,
+        )
+        for name, tensor in plain.items()
+    }
+    # The package replaces this file by one that only its owner may read.
+    mode = _make_empty(path)
     try:
-        for chunk in _chunks(text, [tensors[name] for name in order]):
-            checksum.update(chunk)
-            write_all(descriptor, chunk)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return 8 + len(text) + end, checksum.hexdigest()
+        serialize_file(specs, path)
+        path.chmod(mode)
+        checksum = new_checksum()
+        with open_regular(path) as file:
+            size = _add(checksum, file)
+            os.fsync(file.fileno())
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        if isinstance(error, SafetensorError):
+            raise _as_os_error(error) from error
+        raise
+    return size, checksum.hexdigest()
 
 
 def read_tensors(file: FileIO, path: Path, *, size: int, checksum: str) -> dict[str, Tensor]:
-    """Return the tensors in `file`, each in memory of its own, on the CPU.
+    """Return the tensors in `file`, on the CPU; those of 16 MiB and more are mapped.
 
     Args:
         file: open at its start, unbuffered.
-        path: its name, for messages.
+        path: its name.
         size: bytes that it must have.
         checksum: what its bytes must give.
 
@@ -104,126 +124,87 @@ def read_tensors(file: FileIO, path: Path, *, size: int, checksum: str) -> dict[
         CheckpointError: it is anything but that.
     """
     try:
-        return _read(file, path, size, checksum)
+        _check(file, path, size, checksum)
+        return _load(file, path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {reason(error)}. {_RESTORE}") from error
+    # What the package raises for a header depends on what is wrong with it.
+    except (SafetensorError, RuntimeError, ValueError, TypeError, OverflowError) as error:
+        why = re.sub(r"[^ -~]", "?", str(error))[:200]
+        raise CheckpointError(
+            f"{path} is no safetensors file: its header does not hold together ({why}). {_RESTORE}"
+        ) from None
 
 
-def _chunks(header: bytes, tensors: list[Tensor]) -> Iterator[bytes | memoryview]:
-    yield len(header).to_bytes(8, "little") + header
-    for tensor in tensors:
-        plain = tensor.cpu().resolve_conj().resolve_neg().contiguous()
-        data = _bytes_of(plain)
-        for start in range(0, len(data), _CHUNK):
-            yield data[start : start + _CHUNK]
+def _make_empty(path: Path) -> int:
+    """Make the new file `path`; return the permissions that the system gives it."""
+    descriptor = create_file(path)
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
 
 
-def _bytes_of(tensor: Tensor) -> memoryview:
-    """Return the memory of a contiguous tensor, writable."""
-    if not tensor.numel():
-        return memoryview(b"")
-    # A reshape would keep an odd stride where a dimension has one element, and then there is no view as bytes.
-    return tensor.as_strided((tensor.numel(),), (1,)).view(torch.uint8).numpy().data
-
-
-def _read(file: FileIO, path: Path, size: int, checksum: str) -> dict[str, Tensor]:
-    status = os.fstat(file.fileno())
-    digest = new_checksum()
-    start = bytearray(9)
-    _fill(file, memoryview(start))
+def _check(file: FileIO, path: Path, size: int, checksum: str) -> None:
+    """Raise a `CheckpointError` where the file is not, byte for byte, what was written."""
+    start = file.read(9)
+    # Nothing is wrong with a header's length that looks like a pickle's first bytes.
     if start[8:] != b"{" and start.startswith((b"\x80", b"PK\x03\x04")):
         raise CheckpointError(
             f"{path} looks like a pickle (as torch.save writes it), not like safetensors. Loading a pickle can run "
             f"any code, so it was not opened further. {_RESTORE}"
         )
+    status = os.fstat(file.fileno())
     if status.st_size != size or not stat.S_ISREG(status.st_mode):
         raise CheckpointError(f"{path} has {status.st_size:,} bytes where {size:,} were written. {_RESTORE}")
     available = available_bytes()
-    if available is not None and size > available:
+    if size > available:
         raise CheckpointError(
             f"{path} would take {figures.size(size)} of memory, but {figures.size(available)} are left. Close other "
             f"programs, or load it on a machine with more memory."
         )
+    digest = new_checksum()
     digest.update(start)
-    length = int.from_bytes(start[:8], "little")
-    if not 0 < length <= min(size - 8, _MAX_HEADER):
-        raise CheckpointError(
-            f"{path} is damaged: it says that its header has {length:,} bytes, and the file has {size:,}. {_RESTORE}"
-        )
-    text = bytearray(start[8:]) + bytearray(length - 1)
-    _fill_whole(file, memoryview(text)[1:], path)
-    digest.update(memoryview(text)[1:])
-    tensors = {}
-    for name, dtype, shape in _parse(bytes(text), size - 8 - length, path):
-        tensors[name] = torch.empty(shape, dtype=dtype)
-        data = _bytes_of(tensors[name])
-        for at in range(0, len(data), _CHUNK):
-            _fill_whole(file, data[at : at + _CHUNK], path)
-            digest.update(data[at : at + _CHUNK])
+    if len(start) + _add(digest, file) != size:
+        raise CheckpointError(f"{path} ended early while it was read. {_RESTORE}")
     if digest.hexdigest() != checksum:
         raise CheckpointError(f"{path} is damaged: its checksum is not the one that was written. {_RESTORE}")
-    for name, tensor in tensors.items():
-        if tensor.dtype is torch.bool and tensor.numel() and int(tensor.view(torch.uint8).max()) > 1:
-            raise CheckpointError(f"{path} is no file of ours: {name[:100]!r} holds what is no boolean. {_RESTORE}")
+
+
+def _load(file: FileIO, path: Path) -> dict[str, Tensor]:
+    address = _DESCRIPTORS / str(file.fileno())
+    address = address if address.exists() else path
+    _require_same(file, address, path)
+    tensors = {}
+    with safe_open(address, framework="pt") as found:
+        for name in found.keys():  # noqa: SIM118 (no dict)
+            tensor = found.get_tensor(name)
+            if tensor.dtype not in CODES or tensor.dim() > MAX_DIMS:
+                raise ValueError(f"{name[:100]!r} is a {tensor.dtype} tensor with {tensor.dim()} dimensions")
+            if tensor.dtype is torch.bool and tensor.numel() and int(tensor.view(torch.uint8).max()) > 1:
+                raise ValueError(f"{name[:100]!r} holds what is no boolean")
+            tensors[name] = tensor if tensor.nbytes >= _MAPPED_FROM else tensor.clone()
+    _require_same(file, address, path)
     return tensors
 
 
-def _parse(text: bytes, size: int, path: Path) -> list[tuple[str, torch.dtype, list[int]]]:
-    """Return name, dtype and shape of each tensor in the order of their bytes, which must fill `size` exactly."""
-    try:
-        header = json.loads(text)
-        if not isinstance(header, dict):
-            raise ValueError("no table")
-        header.pop("__metadata__", None)
-        entries = sorted((_entry(name, table) for name, table in header.items()), key=lambda entry: entry[3:])
-        end = 0
-        for name, _, _, start, stop in entries:
-            if start != end:
-                raise ValueError(f"a gap or an overlap before {name[:100]!r}")
-            end = stop
-        if end != size:
-            raise ValueError(f"tensors of {end:,} bytes in a place for {size:,}")
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path} is no safetensors file: its header does not hold together ({_short(error)}). {_RESTORE}"
-        ) from None
-    return [entry[:3] for entry in entries]
+def _require_same(file: FileIO, address: Path, path: Path) -> None:
+    """Raise a `CheckpointError` where `address` does not name the open file."""
+    if not os.path.samestat(os.fstat(file.fileno()), address.stat()):
+        raise CheckpointError(f"{path} was replaced while it was read. Try again.")
 
 
-def _entry(name: str, table: Any) -> tuple[str, torch.dtype, list[int], int, int]:
-    if not isinstance(table, dict) or table.keys() != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"{name[:100]!r} is not described by dtype, shape and data_offsets")
-    dtype = _DTYPES.get(table["dtype"]) if isinstance(table["dtype"], str) else None
-    if dtype is None:
-        raise ValueError(f"{name[:100]!r} has an unknown dtype")
-    shape, offsets = table["shape"], table["data_offsets"]
-    if not _are_sizes(shape) or len(shape) > MAX_DIMS or math.prod(max(n, 1) for n in shape) >= 1 << 48:
-        raise ValueError(f"{name[:100]!r} has an impossible shape")
-    if not _are_sizes(offsets) or len(offsets) != 2:
-        raise ValueError(f"{name[:100]!r} has impossible offsets")
-    if offsets[1] - offsets[0] != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{name[:100]!r} has a shape that does not fit its bytes")
-    return name, dtype, shape, offsets[0], offsets[1]
+def _add(checksum: hashlib.blake2b, file: FileIO) -> int:
+    """Add what is left of `file`; return how many bytes that was."""
+    memory = memoryview(bytearray(_CHUNK))
+    total = 0
+    while count := file.readinto(memory):
+        checksum.update(memory[:count])
+        total += count
+    return total
 
 
-def _are_sizes(values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
-
-
-def _short(error: BaseException) -> str:
-    return "nested too deep" if isinstance(error, RecursionError) else str(error)[:200]
-
-
-def _fill(file: FileIO, memory: memoryview) -> bool:
-    """Read into all of `memory`; return whether there was enough."""
-    while len(memory):
-        count = file.readinto(memory)
-        if not count:
-            return False
-        memory = memory[count:]
-    return True
-
-
-def _fill_whole(file: FileIO, memory: memoryview, path: Path) -> None:
-    if not _fill(file, memory):
-        raise CheckpointError(f"{path} ended early while it was read. {_RESTORE}")
+def _as_os_error(error: SafetensorError) -> OSError:
+    """Return what the system said to the package, which tells it in words alone."""
+    number = _OS_ERROR.search(str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))

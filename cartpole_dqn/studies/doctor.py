@@ -44,6 +44,7 @@ _PATIENCE = 300.0
 _PACKAGE = Path(__file__).parents[2]
 _JUDGES: Mapping[str, Callable[[str, Mapping[str, Any]], Finding]] = {
     "torch": checks.judge_torch,
+    "torchvision": checks.judge_torchvision,
     "display": checks.judge_display,
     "plugins": checks.judge_plugins,
     "run from state": checks.judge_run,

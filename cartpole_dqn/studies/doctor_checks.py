@@ -2,7 +2,7 @@
 
 * `Finding`: what was looked at, the verdict, what was found, what to do.
 * `check_python`, `check_packages`, `check_processors`, `check_memory`, `check_disk`, `check_terminal`: seen from here.
-* `judge_torch`, `judge_display`, `judge_plugins`, `judge_run`: from an answer of `doctor_probe`.
+* `judge_torch`, `judge_torchvision`, `judge_display`, `judge_plugins`, `judge_run`: from an answer of `doctor_probe`.
 
 No torch is imported here.
 """
@@ -72,12 +72,11 @@ def check_packages() -> Finding:
         if requirement.name in versions
         and not requirement.specifier.contains(versions[requirement.name], prereleases=True)
     ]
-    pygames = [name for name in ("pygame-ce", "pygame") if name in versions]
     mend = "pip install --upgrade cartpole-dqn installs what it needs."
-    if len(pygames) > 1:
-        problems.append("pygame and pygame-ce are both installed and overwrite each other's files")
-        mend = "pip uninstall -y pygame pygame-ce && pip install pygame-ce leaves one of them."
-    elif not pygames:
+    if "pygame" in versions:
+        problems.append("pygame is installed, and overwrites the files of pygame-ce, which Gymnasium needs")
+        mend = "pip uninstall -y pygame && pip install --force-reinstall pygame-ce. The first alone breaks pygame-ce."
+    elif "pygame-ce" not in versions:
         problems.append("pygame-ce not installed")
     said = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "torch")
     if problems:
@@ -102,8 +101,6 @@ def check_processors() -> Finding:
 def check_memory() -> Finding:
     """How much memory may still be taken."""
     left = available_bytes()
-    if left is None:
-        return Finding("memory", "ok", "this system does not say how much is left")
     said, data = f"{size(left)} available", {"available": left}
     if left < _LITTLE_MEMORY:
         verdict: Verdict = "problem" if left < _TOO_LITTLE_MEMORY else "warning"
@@ -163,10 +160,23 @@ def judge_torch(name: str, answer: Mapping[str, Any]) -> Finding:
     return Finding(name, "ok", said, data=found)
 
 
+def judge_torchvision(name: str, answer: Mapping[str, Any]) -> Finding:
+    """Whether torchvision belongs to the torch that is installed."""
+    if "error" in answer:
+        advice = (
+            "torch and torchvision are built for each other and come in one command: "
+            "pip install --force-reinstall torch torchvision."
+        )
+        return Finding(name, "problem", f"{_told(name, answer)} (torch is {_version('torch')})", advice)
+    return Finding(name, "ok", answer["found"]["version"], data=answer["found"])
+
+
 def judge_display(name: str, answer: Mapping[str, Any]) -> Finding:
     """Whether environments can be drawn, and windows opened."""
     if "error" in answer:
-        absent = any(word in str(answer["error"]) for word in ("ImportError", "ModuleNotFound", "NotInstalled"))
+        # What is left of the folder once another distribution was removed from it can still be imported.
+        signs = ("ImportError", "ModuleNotFound", "NotInstalled", "module 'pygame' has no attribute")
+        absent = any(sign in str(answer["error"]) for sign in signs)
         advice = (
             "Runs from pixels need pygame: pip install --force-reinstall pygame-ce."
             if absent

@@ -62,6 +62,13 @@ def look_at_torch() -> Found:
     }
 
 
+def look_at_torchvision() -> Found:
+    """Import torchvision, which registers its operators with the torch that it finds."""
+    import torchvision
+
+    return {"version": torchvision.__version__}
+
+
 def look_at_display() -> Found:
     """Draw a frame as runs do, and say which driver of SDL would open a window."""
     from cartpole_dqn.wrappers.render import prepare_display
@@ -135,6 +142,7 @@ def _run(obs: str, steps: int, settings: Mapping[str, Any]) -> Found:
 
 STAGES: Mapping[str, Callable[[], Found]] = {
     "torch": look_at_torch,
+    "torchvision": look_at_torchvision,
     "display": look_at_display,
     "plugins": look_at_plugins,
     "run from state": run_from_state,

@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
+import contextlib
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from gymnasium import spaces
 
 from cartpole_dqn.contracts.collector import Collected, Collector, CollectorContext, Ending
@@ -41,7 +39,7 @@ class CollectorSubject(Subject[Collector]):
         super().__init__(cls, **options)
         self.surroundings = surroundings
 
-    @contextmanager
+    @contextlib.contextmanager
     def course(self) -> Iterator[Course]:
         """A new collector and its agent; closed at the end."""
         assert self.surroundings is not None, (
@@ -280,17 +278,10 @@ def check_close(part: CollectorSubject) -> None:
 
 
 def _children() -> set[int]:
-    """The processes that this one started and that are still there; on Linux all of them."""
-    found = {process.pid for process in multiprocessing.active_children() if process.pid is not None}
-    for task in Path("/proc/self/task").glob("*/children"):
-        found |= {int(pid) for pid in task.read_text(encoding="ascii").split()}
-    return {pid for pid in found if not _is_over(pid)} - {os.getpid()}
-
-
-def _is_over(pid: int) -> bool:
-    try:
-        return (
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] == "Z"
-        )
-    except (OSError, IndexError):
-        return Path("/proc/self").exists()
+    """The processes that this one started and that still run."""
+    found = set()
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                found.add(process.pid)
+    return found

@@ -16,6 +16,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import psutil
 import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
@@ -77,11 +78,7 @@ def pids_of(envs: WorkerEnvs) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def wait_for_end(pids: list[int]) -> None:
@@ -447,7 +444,7 @@ def test_an_object_that_nobody_keeps_ends_its_workers() -> None:
 
 def test_no_descriptor_is_left_open() -> None:
     def count() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
+        return psutil.Process().num_fds()
 
     def once() -> None:
         envs = WorkerEnvs([Actor] * 3)

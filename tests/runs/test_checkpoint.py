@@ -262,7 +262,7 @@ def test_names_last_only_after_what_they_name(folder: Path) -> None:
     log: list[tuple[str, str]] = []
 
     def note(name: str, args: tuple[Any, ...]) -> None:
-        if name in ("write", "fsync"):
+        if name in ("write", "fsync"):  # what safetensors writes itself is not seen here
             log.append((name, Path(f"/proc/self/fd/{args[0]}").readlink().name))
         elif name in ("replace", "unlink"):
             log.append((name, Path(args[0]).name))
@@ -272,9 +272,7 @@ def test_names_last_only_after_what_they_name(folder: Path) -> None:
     log = [(call, name.split("-")[0]) for call, name in log]
     log = [entry for i, entry in enumerate(log) if i == 0 or entry != log[i - 1]]
     wanted = [
-        ("write", "run"),
         ("fsync", "run"),
-        ("write", "replay"),
         ("fsync", "replay"),
         ("fsync", "checkpoint"),
         ("write", f".{STATE_FILE}.new"),

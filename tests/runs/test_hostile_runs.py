@@ -155,7 +155,7 @@ BREAKS: dict[str, tuple[Break, str]] = {
     ),
     "oversized header": (
         change_bytes(lambda data: (2**62).to_bytes(8, "little") + data[8:], signed=True),
-        "it says that",
+        "its header does not hold together",
     ),
     "larger than memory": (grow, "would take 1.1 TB of memory, but"),
     "wrong shapes": (change_state(widen), "the weights do not fit"),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import filelock
 import pytest
 
 from cartpole_dqn.errors import RunFolderError
@@ -129,7 +130,7 @@ def test_a_lock_file_that_was_removed_locks_nobody_out_and_is_not_trusted(tmp_pa
             assert is_held(tmp_path)
 
 
-def test_a_short_look_does_not_keep_a_run_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_looks_keep_no_run_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder_lock, "_PATIENCE", 5.0)
     (tmp_path / ".lock").touch()
     over = threading.Event()
@@ -138,15 +139,41 @@ def test_a_short_look_does_not_keep_a_run_out(tmp_path: Path, monkeypatch: pytes
         while not over.is_set():
             is_held(tmp_path)
 
-    thread = threading.Thread(target=look)
-    thread.start()
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
     try:
         for _ in range(20):
             with hold(tmp_path):
                 pass
     finally:
         over.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_look_takes_another_look_for_no_holder(tmp_path: Path) -> None:
+    """The lock that a look takes for an instant is let go again before the next try."""
+    (tmp_path / ".lock").touch()
+    with open_regular(tmp_path / ".lock") as other:
+        assert filelock.lock_descriptor(other.fileno(), blocking=False)
+        threading.Timer(0.003, lambda: filelock.unlock_descriptor(other.fileno())).start()
+        assert not is_held(tmp_path)
+
+
+def test_a_folder_that_may_only_be_read_is_looked_at(tmp_path: Path) -> None:
+    with hold(tmp_path):
+        (tmp_path / ".lock").chmod(0o444)
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                os.chdir(tmp_path)  # Folders above it may be closed to others.
+                tmp_path.chmod(0o755)
+                if os.geteuid() == 0:
+                    os.setuid(65534)  # Root may write everywhere.
+                os._exit(0 if is_held(Path()) else 1)
+            os._exit(2)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize("plant", ["link", "hard link", "pipe", "folder"])

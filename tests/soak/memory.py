@@ -26,8 +26,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psutil
+
 sys.path.insert(0, str(Path(__file__).parent))
-from processes import is_alive, workers_of
+from processes import is_alive
 
 MIB = 1 << 20
 WARM_UP = 0.2
@@ -192,29 +194,21 @@ def _sample(pid: int, seconds: float, metrics: _Metrics, also_rss: int) -> Sampl
     if not metrics.step:
         return None
     try:
-        children = [child for child in workers_of(pid) if is_alive(child)]
+        process = psutil.Process(pid)
+        children = [child for child in process.children() if is_alive(child.pid)]
         return Sample(
             seconds=round(seconds, 1),
             step=metrics.step,
-            rss=_status(pid, "VmRSS"),
+            rss=process.memory_info().rss,
             replay=metrics.replay,
-            workers_rss=sum(_status(child, "VmRSS") for child in children),
-            files=len(list(Path(f"/proc/{pid}/fd").iterdir())),
-            threads=_status(pid, "Threads"),
+            workers_rss=sum(child.memory_info().rss for child in children),
+            files=process.num_fds(),
+            threads=process.num_threads(),
             processes=len(children),
             also_rss=also_rss,
         )
-    except OSError:
+    except psutil.Error:
         return None
-
-
-def _status(pid: int, name: str) -> int:
-    """Return a figure of `/proc/PID/status`, in bytes where it is one of memory; 0 where it is not there."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            words = line.split()
-            return int(words[1]) * (1024 if words[-1] == "kB" else 1)
-    return 0
 
 
 class _Metrics:
@@ -272,8 +266,8 @@ class _Also:
     def rss(self) -> int:
         """Return what it takes."""
         try:
-            return 0 if self._process is None else _status(self._process.pid, "VmRSS")
-        except OSError:
+            return 0 if self._process is None else psutil.Process(self._process.pid).memory_info().rss
+        except psutil.Error:
             return 0
 
     def end(self) -> tuple[int, int]:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 _CODE = """
 import os, sys
 os.setsid()
@@ -104,12 +106,12 @@ def launch(
 
 def workers_of(pid: int) -> list[int]:
     """Return the processes that `pid` started."""
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [child.pid for child in psutil.Process(pid).children()]
 
 
 def is_alive(pid: int) -> bool:
     """Return whether the process runs: one that has ended and waits to be noticed does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False

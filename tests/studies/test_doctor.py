@@ -68,7 +68,7 @@ def test_what_was_not_reached_is_no_problem_of_its_own(tmp_path: Path, monkeypat
     fake(tmp_path, monkeypatch, torch="import os; os._exit(1)")
     found = {finding.name: finding for finding in examine(tmp_path)}
     assert found["torch"].verdict == "problem"
-    for name in ("display", "plugins", "run from state", "run from pixels"):
+    for name in ("torchvision", "display", "plugins", "run from state", "run from pixels"):
         assert (found[name].verdict, found[name].said) == ("warning", "not looked at: the process had ended")
     assert "terminal" not in found
 
@@ -103,18 +103,35 @@ def test_packages_are_held_to_what_is_required(tmp_path: Path, monkeypatch: pyte
     assert finding.data["versions"]["rich"] in finding.said
 
 
-def test_two_pygames_in_one_folder_are_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, monkeypatch, **{"pygame": "Version: 2.6.1\n", "pygame-ce": "Version: 2.5.8\n"})
+def test_the_other_pygame_is_a_problem_and_so_is_what_its_removal_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, **{"pygame": "Version: 2.6.1\n"})
     finding = checks.check_packages()
     assert finding.verdict == "problem"
-    assert "pygame and pygame-ce are both installed" in finding.said
-    assert "pip uninstall -y pygame pygame-ce" in finding.advice
+    assert "pygame is installed, and overwrites the files of pygame-ce" in finding.said
+    assert "pip uninstall -y pygame && pip install --force-reinstall pygame-ce" in finding.advice
+    fake(tmp_path, monkeypatch, pygame="")
+    broken = checks.judge_display("display", probe()["display"])
+    assert (broken.verdict, "pip install --force-reinstall pygame-ce" in broken.advice) == ("problem", True)
 
 
-@pytest.mark.parametrize(
-    ("left", "verdict"), [(8 << 30, "ok"), (1 << 30, "warning"), (1 << 28, "problem"), (None, "ok")]
-)
-def test_memory_is_judged_by_what_is_left(monkeypatch: pytest.MonkeyPatch, left: int | None, verdict: str) -> None:
+def test_a_torchvision_of_another_torch_is_a_problem_with_its_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert checks.judge_torchvision("torchvision", probe()["torchvision"]).verdict == "ok"
+    error = "operator torchvision::nms does not exist"
+    fake(tmp_path, monkeypatch, torchvision=f"raise RuntimeError({error!r})")
+    answers = probe()
+    finding = checks.judge_torchvision("torchvision", answers["torchvision"])
+    assert finding.verdict == "problem"
+    assert f"RuntimeError: {error} (torch is " in finding.said
+    assert "pip install --force-reinstall torch torchvision" in finding.advice
+    assert "found" in answers["run from state"], "runs need torchvision only where they are told to"
+
+
+@pytest.mark.parametrize(("left", "verdict"), [(8 << 30, "ok"), (1 << 30, "warning"), (1 << 28, "problem")])
+def test_memory_is_judged_by_what_is_left(monkeypatch: pytest.MonkeyPatch, left: int, verdict: str) -> None:
     monkeypatch.setattr(checks, "available_bytes", lambda: left)
     assert checks.check_memory().verdict == verdict
 

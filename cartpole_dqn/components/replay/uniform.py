@@ -53,7 +53,7 @@ class UniformReplay(ReplayBuffer):
         except ValueError as error:
             raise ConfigError(f"replay uniform: {error}") from None
         available = available_bytes()
-        fitting = capacity if available is None else int(capacity * min(1.0, available / needed))
+        fitting = int(capacity * min(1.0, available / needed))
         require_memory(
             needed,
             who=f"replay uniform with {capacity} slots of {space.dtype} {list(space.shape)}",

@@ -1,7 +1,6 @@
 """TensorBoard event files for the runs of cartpole-dqn.
 
 * `observer.TensorBoard`: the observer `tensorboard`, which says what is written and when.
-* `event_file.EventFile`: what it writes to.
 """
 
 from __future__ import annotations

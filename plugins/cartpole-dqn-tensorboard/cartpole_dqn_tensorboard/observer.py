@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
+
+from torch.utils.tensorboard import SummaryWriter
 
 from cartpole_dqn import (
     Episode,
@@ -20,7 +23,11 @@ from cartpole_dqn import (
     option,
     options_class,
 )
-from cartpole_dqn_tensorboard.event_file import EventFile, Point
+
+Point = tuple[str, float]
+"""A tag and its value."""
+LONGEST_WAIT = 5.0
+"""Seconds to wait for the clock to pass an older file's second."""
 
 
 @options_class
@@ -46,7 +53,8 @@ class TensorBoard(Observer):
     checkpoint: a reader sees each point once, as if the run had never stopped.
 
     Raises:
-        UserError: the run has no folder, or `folder` leads out of it.
+        UserError: the run has no folder, or `folder` leads out of it; at the start, an older event file is dated in the
+            future, so that readers would take the new one for the older.
     """
 
     Options: ClassVar[type] = TensorBoardOptions
@@ -63,18 +71,22 @@ class TensorBoard(Observer):
             )
         self._folder = Path(context.folder) / inside
         self._every = options.every_updates
-        self._file: EventFile | None = None
+        self._file: SummaryWriter | None = None
         self._updates = 0  # of the network, at the last point of learning
         self._measured = (0, 0.0)  # step and training seconds at the last episode's end
         self._latest: tuple[int, list[Point]] = (0, [])  # the last step that has points, and these
 
     def run_started(self, event: RunStarted) -> None:
         """Open a new event file."""
-        self._file = EventFile(self._folder, purge_step=event.step)
+        older = sorted(self._folder.glob("events.out.tfevents.*"))
+        if older:
+            _wait_until_newer_than(older[-1])
+        # Readers forget what older files say of this step and later ones.
+        self._file = SummaryWriter(str(self._folder), purge_step=event.step if older else None)
         step, points = self._latest
-        if points and step == event.step:
-            # Of the checkpoint's step, readers keep what was written before it and not what came after it.
-            self._file.write(points, step)
+        if step == event.step:
+            # Of the checkpoint's step, what was written before it counts and what came after it does not.
+            self._add(points, step)
 
     def updated(self, event: Progress) -> None:
         """Write the figures of learning when they are due."""
@@ -132,9 +144,14 @@ class TensorBoard(Observer):
     def _write(self, step: int, points: list[Point]) -> None:
         if self._file is None or not points:
             return
-        self._file.write(points, step)
+        self._add(points, step)
         kept = self._latest[1] if self._latest[0] == step else []
         self._latest = (step, [*kept, *points])
+
+    def _add(self, points: list[Point], step: int) -> None:
+        if self._file is not None:
+            for tag, value in points:
+                self._file.add_scalar(tag, value, step)
 
     def _close(self) -> None:
         file, self._file = self._file, None
@@ -145,3 +162,16 @@ class TensorBoard(Observer):
 def _numbers(group: str, figures: Mapping[str, float | str]) -> list[Point]:
     """Return the figures that are numbers, tagged `group/name`."""
     return [(f"{group}/{name}", float(value)) for name, value in figures.items() if isinstance(value, int | float)]
+
+
+def _wait_until_newer_than(path: Path) -> None:
+    """Wait until a new file's name comes after that of `path`: names begin with the second, and are read in order."""
+    second = path.name.split(".")[3]
+    made = int(second) if second.isdigit() else 0
+    while (wait := made + 1 - time.time()) > 0:
+        if wait > LONGEST_WAIT:
+            raise UserError(
+                f"the event file {path} is dated {wait:.0f} s in the future, and TensorBoard reads event files in the "
+                f"order of their dates: set the clock right, or move that file away."
+            )
+        time.sleep(wait)

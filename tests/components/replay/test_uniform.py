@@ -13,7 +13,6 @@ from cartpole_dqn.components.replay.uniform import UniformReplay
 from cartpole_dqn.contracts.parts import Batch, Context, ReplayBuffer, Transition
 from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.errors import ConfigError, UserError
-from cartpole_dqn.system import available_bytes
 
 CONTEXT = Context(
     observation_space=spaces.Box(-1000, 1000, (2,), np.float32), action_space=spaces.Discrete(2), gamma=0.9
@@ -134,7 +133,6 @@ def test_a_capacity_below_what_the_lanes_need() -> None:
         make(capacity=20, num_envs=4, n_step=5)
 
 
-@pytest.mark.skipif(available_bytes() is None, reason="this system does not say how much memory is free")
 def test_more_than_the_machine_has_is_refused_before_anything_is_taken() -> None:
     screens = spaces.Box(0, 255, (210, 160, 3), np.uint8)
     with pytest.raises(UserError, match=r"1000000000 slots of uint8 \[210, 160, 3\] would take 101 TB") as caught:

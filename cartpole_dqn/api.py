@@ -146,7 +146,7 @@ class Run:
         """The number of the environment's first action."""
         env = self._loaded[1].make(evaluating=True)
         env.close()
-        return int(getattr(env.action_space, "start", 0))
+        return env.first_action
 
     @functools.cached_property
     def _loaded(self) -> tuple[Policy, EnvFactory, int]:

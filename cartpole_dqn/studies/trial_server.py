@@ -39,7 +39,7 @@ _PRELOAD = (
     "cartpole_dqn.components.optimisers",
     "cartpole_dqn.components.replay.uniform",
     "cartpole_dqn.components.target_updates",
-    "cartpole_dqn.envs.lockstep",
+    "cartpole_dqn.envs.lanes",
     "cartpole_dqn.observers.display.display",
     "cartpole_dqn.observers.metrics",
     "gymnasium.envs.classic_control",

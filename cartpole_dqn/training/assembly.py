@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +40,6 @@ from cartpole_dqn.contracts.options import changed, check_options, describe_opti
 from cartpole_dqn.contracts.parts import Agent, Build, Context, Policy, State
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
 from cartpole_dqn.envs.factory import EnvFactory, complete_observation, frame_stack
-from cartpole_dqn.envs.guard import Guard
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.plugin.registry import Registry
@@ -369,9 +367,8 @@ def assemble(
     except BaseException:
         collector.close(at_once=True)
         raise
-    made = itertools.count()
     evaluator = Evaluator(
-        lambda: Guard(factory.make(evaluating=True), next(made)),
+        factory.make_evaluation_vector,
         seed=config.seed,
         clock=clock,
         should_stop=lambda: bool(runner.stop_reason),

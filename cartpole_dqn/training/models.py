@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -61,8 +60,7 @@ def evaluate_run(
 ) -> Evaluation:
     """Play `episodes` greedily with a run's model, reset with the report seeds of `seed`; `told` hears of each."""
     policy, factory, step = load_policy(folder, config, host, which)
-    make_env = functools.partial(factory.make, evaluating=True)
-    evaluator = Evaluator(make_env, seed=seed, clock=time.perf_counter, told=told)
+    evaluator = Evaluator(factory.make_evaluation_vector, seed=seed, clock=time.perf_counter, told=told)
     try:
         evaluation = evaluator.play(policy, episodes=episodes, stream=Stream.REPORT, step=step)
     finally:

@@ -26,8 +26,8 @@ from cartpole_dqn.contracts.options import check_options
 from cartpole_dqn.contracts.parts import Context, Policy, State, Transition
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
 from cartpole_dqn.envs import workers
-from cartpole_dqn.envs.guard import EnvTimeoutError
-from cartpole_dqn.envs.lockstep import Lockstep, LockstepOptions
+from cartpole_dqn.envs.guard import EnvTimeoutError, Guard, Resting
+from cartpole_dqn.envs.lanes import Lockstep, LockstepOptions
 from cartpole_dqn.envs.workers import WorkerEnvs
 from cartpole_dqn.errors import RunError, UserError
 from cartpole_dqn.training.evaluator import Evaluator
@@ -68,6 +68,10 @@ for _name in EVENTS:
 
 def cartpole() -> gymnasium.Env[Any, Any]:
     return gymnasium.make("CartPole-v1", max_episode_steps=40)
+
+
+def make_envs(count: int) -> SyncVectorEnv:
+    return SyncVectorEnv([lambda: Resting(Guard(cartpole()))] * count, autoreset_mode=AutoresetMode.DISABLED)
 
 
 def make_agent(seed: int, num_envs: int) -> DqnAgent:
@@ -233,7 +237,7 @@ def test_an_evaluation_that_a_stop_broke_off_is_made_when_the_run_goes_on() -> N
 
 
 def test_evaluating_and_saving_never_change_the_course() -> None:
-    evaluator = Evaluator(cartpole, seed=0, clock=Clock())
+    evaluator = Evaluator(make_envs, seed=0, clock=Clock())
     hooks = Hooks(
         evaluate=lambda policy, step: evaluator.play(policy, episodes=3, stream=Stream.SELECT, series=step),
         save=lambda state, replay: Checkpoint(state["step"], "", 0, 0.0),
@@ -512,7 +516,7 @@ class Asleep(gymnasium.Wrapper[Any, Any, Any, Any]):
 def make_sleepy_runner(
     mark: Path, *observers: Observer, warnings: list[str], saved: list[int], step_timeout: float = 0
 ) -> Runner:
-    envs = WorkerEnvs([lambda: Asleep(mark)] * 2, step_timeout=step_timeout)
+    envs = WorkerEnvs([lambda: Guard(Asleep(mark))] * 2, step_timeout=step_timeout)
     return Runner(
         agent=make_agent(0, 2),
         collector=lockstep(envs),

@@ -48,6 +48,7 @@ from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memory
 from cartpole_dqn.training.evaluator import Evaluator
 from cartpole_dqn.training.runner import Hooks, Runner, Schedule
+from cartpole_dqn.training.selection import Selection
 from cartpole_dqn.training.watchers import ObserverGroup
 
 DEFAULT_ENV = "CartPole-v1"
@@ -383,9 +384,11 @@ def assemble(
             evaluate_every=config.evaluation.every,
             save_every_steps=config.checkpoint.every_steps,
             save_every_seconds=config.checkpoint.every_seconds,
-            solved_at=solved_at(config),
             stop_when_solved=config.evaluation.until_solved,
-            confirmations=config.evaluation.confirmations,
+        ),
+        selection=Selection(
+            solved_at=solved_at(config),
+            confirmations=None if config.evaluation.until_solved else config.evaluation.confirmations,
         ),
         hooks=_hooks(config, evaluator, folder, clock, used_components(config, host.registry)),
         observers=observers,

@@ -152,6 +152,11 @@ class RunFolder:
         return self.path / "best"
 
     @property
+    def initial(self) -> Path:
+        """The folder of the weights that the run started from, where these are another run's."""
+        return self.path / "init"
+
+    @property
     def environment(self) -> Path:
         """What the run was made with."""
         return self.path / "environment.json"

@@ -28,11 +28,10 @@ from cartpole_dqn.contracts.parts import Obs, Policy
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.errors import CartpoleDqnError, RunFolderError, UserError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
-from cartpole_dqn.runs.catalogue import find_run
+from cartpole_dqn.runs.catalogue import find_run, summarise_run
+from cartpole_dqn.runs.catalogue import run_title as title_of
 from cartpole_dqn.runs.checkpoint import has_state, taking_over
 from cartpole_dqn.runs.folder import RunFolder, describe_environment
-from cartpole_dqn.runs.listing import run_title as title_of
-from cartpole_dqn.runs.listing import summarise_run
 from cartpole_dqn.runs.saved import InitialWeights, Origin, Which, read_checkpoint
 from cartpole_dqn.training import assembly
 from cartpole_dqn.training.initial_weights import find_initial_weights

@@ -1,6 +1,7 @@
 """The folder that a run leaves behind: its name, its files, its lock and its state.
 
 * `RunFolder`: `create` a new one, `open` an old one; the paths of its files; `lock` it for one run at a time.
+* `is_run`, `started_at`: whether a folder is a run's, and when that was started or resumed.
 * `run_state`, `RunStatus`: whether the run in a folder is running, done, interrupted, failed or was killed.
 * `write_text_atomic`: a text that is there whole or not at all.
 * `describe_environment`: what a run was made with: versions, plugins, machine.
@@ -16,6 +17,7 @@ import json
 import os
 import platform
 import re
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -109,9 +111,9 @@ class RunFolder:
             RunFolderError: it is missing, no folder, or not a run's; the message names those that are near.
         """
         try:
-            if _is_run(path):
+            if is_run(path):
                 return cls(path)
-            there, is_folder, inside = path.exists(), path.is_dir(), _is_run(path.parent)
+            there, is_folder, inside = path.exists(), path.is_dir(), is_run(path.parent)
         except OSError as error:
             raise RunFolderError(f"{path} cannot be read: {reason(error)}.") from error
         hint = f" Did you mean '{path.parent}'?" if there and inside else _suggest(path, root)
@@ -228,6 +230,20 @@ class RunFolder:
             yield self
 
 
+def is_run(path: Path) -> bool:
+    """Return whether `path` is the folder of a run."""
+    return started_at(path) > 0
+
+
+def started_at(path: Path) -> float:
+    """Return when the run in the folder `path` was started or resumed, in seconds since the epoch; 0 for no run."""
+    try:
+        status = (path / "config.toml").stat()
+    except (OSError, ValueError):
+        return 0.0
+    return max(status.st_mtime, 1e-9) if stat.S_ISREG(status.st_mode) else 0.0
+
+
 def run_state(path: Path) -> RunStatus:
     """Return how the run in the folder `path` stands; "killed" where it should be running and is not."""
     try:
@@ -335,15 +351,11 @@ def _content(path: Path) -> list[str]:
 
 
 def _taken(path: Path) -> RunFolderError:
-    if _is_run(path):
+    if is_run(path):
         return RunFolderError(
             f"{path} holds a run already. Go on with it by `cartpole-dqn resume {path}`, or choose another --out."
         )
     return RunFolderError(f"{path} is not empty. Choose a folder that is new or empty with --out.")
-
-
-def _is_run(path: Path) -> bool:
-    return (path / "config.toml").is_file()
 
 
 def _suggest(path: Path, root: Path) -> str:
@@ -351,7 +363,7 @@ def _suggest(path: Path, root: Path) -> str:
     found: dict[str, float] = {}
     for place in (path.parent, root):
         with contextlib.suppress(OSError):
-            found.update((str(run), run.stat().st_mtime) for run in place.iterdir() if _is_run(run))
+            found.update((str(run), run.stat().st_mtime) for run in place.iterdir() if is_run(run))
     latest = sorted(found, key=lambda name: found[name], reverse=True)
     for name in latest:
         if Path(name).name == path.name:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from cartpole_dqn.errors import UserError, did_you_mean
+from cartpole_dqn.runs.catalogue import read_settings, run_title
 from cartpole_dqn.runs.history import RunHistory, read_metrics
-from cartpole_dqn.runs.listing import read_settings, run_title
 
 RUN, ALL = "run", "all"
 """What `--group-by` takes besides keys of the configuration: each run by itself, and all of them as one."""

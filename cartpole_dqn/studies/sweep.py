@@ -22,8 +22,8 @@ from cartpole_dqn.contracts.sweep_engine import SweepEngine
 from cartpole_dqn.errors import RunFolderError, UserError
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs import lock as folder_lock
-from cartpole_dqn.runs.folder import run_state, write_text_atomic
-from cartpole_dqn.runs.listing import summarise_run
+from cartpole_dqn.runs.catalogue import summarise_run
+from cartpole_dqn.runs.folder import is_run, run_state, write_text_atomic
 from cartpole_dqn.studies.sweep_plan import (
     FILE,
     Planned,
@@ -244,7 +244,7 @@ class Sweep:
                 entry.state = "done"
             elif told.get("state") == "failed" and not retry_failed:
                 entry.state, entry.error = "failed", str(told.get("error", ""))
-            elif (entry.path / "config.toml").is_file():
+            elif is_run(entry.path):
                 entry.state = "interrupted"
             if entry.state != "waiting":
                 entry.progress = entry.reader.read()

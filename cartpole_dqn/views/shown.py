@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cartpole_dqn.runs.listing import RunSummary
+from cartpole_dqn.runs.catalogue import RunSummary
 from cartpole_dqn.text.figures import number
 from cartpole_dqn.text.markup import data_uri, tag
 from cartpole_dqn.text.tables import score

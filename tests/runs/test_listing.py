@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartpole_dqn.errors import RunFolderError
+from cartpole_dqn.runs.catalogue import list_runs, read_settings, run_title, summarise_run
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.history import read_metrics
-from cartpole_dqn.runs.listing import list_runs, read_settings, run_title, summarise_run
 
 WriteRun = Callable[..., Path]
 

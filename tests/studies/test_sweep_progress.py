@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cartpole_dqn.runs.listing import summarise_run
+from cartpole_dqn.runs.catalogue import summarise_run
 from cartpole_dqn.studies.sweep_progress import ProgressReader, TrialProgress
 
 WriteRun = Callable[..., Path]

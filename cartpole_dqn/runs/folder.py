@@ -56,10 +56,28 @@ class RunStatus:
 
 
 class RunFolder:
-    """A run's folder. `path` is the folder itself; the properties are the files in it, whether there or not."""
+    """A run's folder. `path` is the folder itself; the other attributes are the files in it, whether there or not."""
 
     def __init__(self, path: Path, *, fresh: bool = False, made: bool = False) -> None:
         self.path = path
+        self.config = path / "config.toml"
+        """The complete configuration; `run --config` repeats the run."""
+        self.metrics_csv = path / "metrics.csv"
+        """A line an episode."""
+        self.metrics_jsonl = path / "metrics.jsonl"
+        """A JSON object an event."""
+        self.curve = path / "curve.png"
+        """The run's curve as a picture."""
+        self.checkpoint = path / "checkpoint"
+        """The folder of the last whole state, for resuming."""
+        self.best = path / "best"
+        """The folder of the best model."""
+        self.initial = path / "init"
+        """The folder of the weights that the run started from, where these are another run's."""
+        self.environment = path / "environment.json"
+        """What the run was made with."""
+        self.status = path / "status.json"
+        """How the run stands; read it by `run_state`."""
         self._fresh = fresh
         self._made = made
 
@@ -122,51 +140,6 @@ class RunFolder:
         if not is_folder:
             raise RunFolderError(f"{path} is a file, and a run is a folder.{hint}")
         raise RunFolderError(f"{path} is not the folder of a run: it holds no config.toml.{hint}")
-
-    @property
-    def config(self) -> Path:
-        """The complete configuration; `run --config` repeats the run."""
-        return self.path / "config.toml"
-
-    @property
-    def metrics_csv(self) -> Path:
-        """A line an episode."""
-        return self.path / "metrics.csv"
-
-    @property
-    def metrics_jsonl(self) -> Path:
-        """A JSON object an event."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def curve(self) -> Path:
-        """The run's curve as a picture."""
-        return self.path / "curve.png"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The folder of the last whole state, for resuming."""
-        return self.path / "checkpoint"
-
-    @property
-    def best(self) -> Path:
-        """The folder of the best model."""
-        return self.path / "best"
-
-    @property
-    def initial(self) -> Path:
-        """The folder of the weights that the run started from, where these are another run's."""
-        return self.path / "init"
-
-    @property
-    def environment(self) -> Path:
-        """What the run was made with."""
-        return self.path / "environment.json"
-
-    @property
-    def status(self) -> Path:
-        """How the run stands; read it by `run_state`."""
-        return self.path / "status.json"
 
     def write_config(self, text: str) -> None:
         """Write `config.toml`. Raises `RunError`."""

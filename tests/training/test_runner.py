@@ -168,20 +168,6 @@ def test_a_run_by_episodes_ends_with_the_last_one() -> None:
     assert ended.progress.step == sum(e.length for e in seen.of("episode_ended"))
 
 
-def test_the_best_model_is_kept_by_evaluation() -> None:
-    kept: list[tuple[int, float]] = []
-    hooks = Hooks(
-        evaluate=scripted([10.0, 30.0, 20.0, 30.0]),
-        keep_best=lambda policy, evaluation: kept.append((evaluation.step, evaluation.mean)),
-    )
-    seen = Recorder()
-    ended = make_runner(seen, hooks=hooks, steps=350, evaluate_every=100).run()
-    assert [(e.step, e.best) for e in seen.of("evaluated")] == [(100, True), (200, True), (300, False), (350, False)]
-    assert kept == [(100, 10.0), (200, 30.0)]
-    assert ended.best is not None
-    assert ended.best.mean == 30.0
-
-
 def test_a_solved_run_stops_once_it_is_confirmed() -> None:
     # 90 at 200 is not confirmed (60); 80 at 300 is lower but confirmed (85), so this model is the one to keep.
     kept: list[int] = []

@@ -28,14 +28,14 @@ from cartpole_dqn.contracts.parts import Obs, Policy
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.errors import CartpoleDqnError, RunFolderError, UserError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
-from cartpole_dqn.runs.catalogue import find_run
-from cartpole_dqn.runs.checkpoint import has_state, read_state, require_origin, taking_over
+from cartpole_dqn.runs.catalogue import find_run, summarise_run
+from cartpole_dqn.runs.catalogue import run_title as title_of
+from cartpole_dqn.runs.checkpoint import has_state, taking_over
 from cartpole_dqn.runs.folder import RunFolder, describe_environment
-from cartpole_dqn.runs.listing import run_title as title_of
-from cartpole_dqn.runs.listing import summarise_run
+from cartpole_dqn.runs.saved import InitialWeights, Origin, Which, read_checkpoint
 from cartpole_dqn.training import assembly
-from cartpole_dqn.training.initial_weights import InitialWeights, find_initial_weights
-from cartpole_dqn.training.models import Which, evaluate_run, load_policy
+from cartpole_dqn.training.initial_weights import find_initial_weights
+from cartpole_dqn.training.models import evaluate_run, load_policy
 from cartpole_dqn.training.runner import Runner
 from cartpole_dqn.views.curves import Style, XAxis, draw_curves, read_metrics
 from cartpole_dqn.views.in_notebook import ShownFile, ending_on_interrupt, summary_html, with_notebook_display
@@ -145,7 +145,7 @@ class Run:
         """The number of the environment's first action."""
         env = self._loaded[1].make(evaluating=True)
         env.close()
-        return int(getattr(env.action_space, "start", 0))
+        return env.first_action
 
     @functools.cached_property
     def _loaded(self) -> tuple[Policy, EnvFactory, int]:
@@ -341,16 +341,14 @@ def _restore(made: assembly.Assembly, folder: RunFolder, console: Console) -> No
     if not has_state(folder.checkpoint):
         console.print("no checkpoint was written yet: starting from the beginning.", style="yellow")
         if made.config.init.run:
-            InitialWeights.kept(folder.path).give(made.agent)
+            InitialWeights.kept(folder).give(made.agent)
         folder.clear_metrics()
         return
-    meta, parts = read_state(folder.checkpoint, optional={"replay"})
-    require_origin(folder.checkpoint, meta, env=made.config.env.id, obs=made.config.obs)
-    replay = parts.get("replay")
+    run, replay = read_checkpoint(folder, Origin(made.config.env.id, made.config.obs))
     if replay is None:
         console.print("the replay was not saved: it fills anew, and the run's course differs.", style="yellow")
     with taking_over(folder.checkpoint):
-        lost = made.runner.load_state_dict(parts["run"], replay)
+        lost = made.runner.load_state_dict(run, replay)
     if lost:
         console.print(made.collector.why_lost, style="yellow", markup=False)
 

@@ -14,7 +14,7 @@ from cartpole_dqn.errors import UserError
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
-    from cartpole_dqn.runs.listing import RunSummary
+    from cartpole_dqn.runs.catalogue import RunSummary
 
 RUNS_EXAMPLES = "Examples: cartpole-dqn runs   |   cartpole-dqn runs lr/trials   |   cartpole-dqn runs --json"
 
@@ -32,8 +32,7 @@ def runs(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
 ) -> None:
     """List runs, those started or resumed last first: what they are, how far they came, how good they became."""
-    from cartpole_dqn.runs.catalogue import ROOT
-    from cartpole_dqn.runs.listing import list_runs
+    from cartpole_dqn.runs.catalogue import ROOT, list_runs
     from cartpole_dqn.text.tables import TextTable, as_rich, as_text, fitted, to_json
 
     session: Session = ctx.obj

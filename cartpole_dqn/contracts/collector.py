@@ -62,7 +62,8 @@ class CollectorContext:
     num_envs: int
     """N: the lanes of the run, all of which the collector steps."""
     make_env: Callable[[], gymnasium.Env[Any, Any]]
-    """Makes one environment with its observation wrappers: `Box` observations, `Discrete` actions."""
+    """Makes one environment with its observation wrappers: `Box` observations, `Discrete` actions that count from 0. An
+    `info["action_mask"]` is bool [A] and allows at least one action. Broken contracts raise a `RunError`."""
     make_envs: Callable[[], VectorEnv[Any, Any, Any]]
     """Makes the run's N environments in or beside this process; none resets itself (`AutoresetMode.DISABLED`)."""
     seed: int

@@ -25,7 +25,7 @@ from gymnasium.wrappers import FrameStackObservation
 
 from cartpole_dqn.config.schema import RunConfig, Table
 from cartpole_dqn.contracts.parts import require_discrete
-from cartpole_dqn.envs.guard import Guard
+from cartpole_dqn.envs.guard import Guard, Resting
 from cartpole_dqn.envs.workers import WorkerEnvs
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, did_you_mean
 from cartpole_dqn.plugin.registry import Registry, reason
@@ -99,8 +99,12 @@ class EnvFactory:
             env = gymnasium.wrappers.TimeLimit(env, limit)
         return env
 
-    def make(self, *, evaluating: bool = False) -> Env:
-        """Return one environment with its observation wrappers; its observations are arrays of one shape.
+    def make(self, *, evaluating: bool = False, lane: int = 0) -> Guard:
+        """Return one environment with its observation wrappers, guarded; its observations are arrays of one shape.
+
+        Args:
+            evaluating: whether its time limit is that of evaluation.
+            lane: its number, for messages.
 
         Raises:
             UnsuitableEnvError: see `base`; or its actions are not discrete, or its observations vary in shape or are
@@ -113,26 +117,31 @@ class EnvFactory:
                 if not (stage.training_only and evaluating):
                     env = _wrapped(env, stage)
             _require_discrete(env, self._config.env.id)
-            return _as_numbers(env, self._config.env.id)
+            return Guard(_as_numbers(env, self._config.env.id), lane)
         except BaseException:
             env.close()
             raise
 
     def make_vector(self) -> VectorEnv[Any, Any, Any]:
-        """Return the environments to train in, guarded, `AutoresetMode.DISABLED`.
+        """Return the environments to train in, `AutoresetMode.DISABLED`.
 
         Raises:
             UnsuitableEnvError, ConfigError: see `make`.
             EnvError: a process of its own could not make its environment.
         """
         config = self._config.env
+        makes = [functools.partial(self.make, lane=lane) for lane in range(config.num_envs)]
         if config.vector == "async":
-            return WorkerEnvs([self.make] * config.num_envs, step_timeout=config.step_timeout)
-        makes = [functools.partial(self._make_guarded, lane) for lane in range(config.num_envs)]
+            return WorkerEnvs(makes, step_timeout=config.step_timeout)
         return SyncVectorEnv(makes, autoreset_mode=AutoresetMode.DISABLED)
 
-    def _make_guarded(self, lane: int) -> Env:
-        return Guard(self.make(), lane)
+    def make_evaluation_vector(self, num_envs: int) -> SyncVectorEnv:
+        """Return environments to evaluate in, `AutoresetMode.DISABLED`; each can rest (`Resting`). Raises as `make`."""
+        makes = [functools.partial(self._make_resting, lane) for lane in range(num_envs)]
+        return SyncVectorEnv(makes, autoreset_mode=AutoresetMode.DISABLED)
+
+    def _make_resting(self, lane: int) -> Env:
+        return Resting(self.make(evaluating=True, lane=lane))
 
 
 def _specs_named(env_id: str) -> list[EnvSpec]:

@@ -1,6 +1,7 @@
-"""What an environment gives is checked before anything learns from it.
+"""What an environment gives is checked, and brought into one form, before anything learns from it.
 
-* `Guard`: a wrapper around the environment of one lane.
+* `Guard`: the outermost wrapper of every environment that is stepped.
+* `Resting`: a wrapper around a guard that can sit out while the lanes beside it play on.
 * `EnvError`: an environment broke its contract; the message says which, when and how.
 * `EnvTimeoutError`: a fault of its own: an environment in another process did not answer in time.
 """
@@ -14,6 +15,8 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
 
 from cartpole_dqn.contracts.parts import Obs
 from cartpole_dqn.errors import RunError
@@ -44,19 +47,28 @@ class EnvTimeoutError(EnvError):
 
 
 class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Passes on what an environment returns, or raises an `EnvError`.
+    """Passes on what an environment returns in one form, or raises an `EnvError`.
 
     Observations must be arrays of the shape and dtype of `env.observation_space` (a `Box`) and hold no NaN and no
-    infinity, rewards must be finite numbers, flags booleans. Whatever the environment raises becomes a fault too.
+    infinity, rewards must be finite numbers, flags booleans. Exceptions of the environment become faults too.
+
+    Actions count from 0, whatever `Discrete.start` says. `info["action_mask"]` is bool [A], all True where the
+    environment allows nothing; it is absent where the environment tells none.
 
     Args:
-        env: one lane's environment, all its wrappers on.
+        env: one lane's environment with all its wrappers; `Discrete` actions.
         lane: its number.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], lane: int) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], lane: int = 0) -> None:
         super().__init__(env)
         self._lane = lane
+        actions: Any = env.action_space
+        self._num_actions = int(actions.n)
+        self.first_action = int(actions.start)
+        """What the environment calls action 0."""
+        if self.first_action:
+            self.action_space = spaces.Discrete(self._num_actions)
         self._shape = env.observation_space.shape
         self._dtype = env.observation_space.dtype
         self._is_floating = self._dtype is not None and np.issubdtype(self._dtype, np.inexact)
@@ -76,7 +88,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> StepResult:
         """See `gymnasium.Env.step`. Raises `EnvError`."""
         try:
-            result = self.env.step(action)
+            result = self.env.step(action + self.first_action)
         except (Exception, SystemExit) as error:
             raise self._raised(error) from error
         try:
@@ -112,7 +124,20 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
     def _checked_info(self, info: Any) -> dict[str, Any]:
         if not isinstance(info, dict):
             raise self._gave(f"the info {_short(info)}, expected a dict")
-        return info
+        if "action_mask" not in info:
+            return info
+        told = {key: value for key, value in info.items() if key != "action_mask"}
+        mask = info["action_mask"]
+        return told if mask is None else {**told, "action_mask": self._checked_mask(mask)}
+
+    def _checked_mask(self, mask: Any) -> NDArray[np.bool_]:
+        try:
+            allowed = np.asarray(mask, dtype=np.bool_)
+        except (TypeError, ValueError):
+            allowed = np.empty(0, dtype=np.bool_)
+        if allowed.shape != (self._num_actions,):
+            raise self._gave(f"the action_mask {mask!r}, expected one number for each of {self._num_actions} actions")
+        return allowed if allowed.any() else np.ones_like(allowed)
 
     def _gave(self, what: str) -> EnvError:
         return EnvError(self._lane, f"gave {what.rstrip('.')}.")
@@ -120,6 +145,30 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
     def _raised(self, error: BaseException) -> EnvError:
         # The traceback goes along, so that whoever owns the code that raised can be named.
         return EnvError(self._lane, f"raised {describe(error)}").with_traceback(error.__traceback__)
+
+
+class Resting(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Rests after a reset without a seed: it repeats its last observation and does not step its environment."""
+
+    def __init__(self, env: Guard) -> None:
+        super().__init__(env)
+        self._rests = False
+        self._obs: Obs = np.empty(0)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
+        """See `gymnasium.Env.reset`. The first reset needs a seed."""
+        self._rests = seed is None
+        if self._rests:
+            return self._obs, {}
+        self._obs, info = self.env.reset(seed=seed, options=options)
+        return self._obs, info
+
+    def step(self, action: Any) -> StepResult:
+        """See `gymnasium.Env.step`."""
+        if self._rests:
+            return self._obs, 0.0, False, False, {}
+        self._obs, reward, terminated, truncated, info = self.env.step(action)
+        return self._obs, float(reward), terminated, truncated, info
 
 
 def describe(error: BaseException) -> str:

@@ -1,52 +1,62 @@
-"""The environments of a run as lanes, each with an episode of its own under way.
+"""Environments side by side as lanes, each with an episode of its own under way.
 
-`Lanes` steps a Gymnasium vector environment whose autoreset is disabled: an episode that ended is reset on purpose,
-with a seed made of (run, lane, episode), so that no reset step exists and none can be learned from. It records the
-actions of the episodes under way; with the seeds they are enough to put deterministic environments back to where they
-were.
+* `Lanes`: steps them; training, evaluation and playback all step through it.
+* `training_seeds`: the seeds of a run's episodes.
+* `Lockstep`: the built-in collector, which steps all lanes of a run together. `LockstepOptions`: its options (none).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-from cartpole_dqn.contracts.collector import Ending
-from cartpole_dqn.contracts.parts import Obs, State, Transition
+from cartpole_dqn.contracts.collector import Collected, Collector, CollectorContext, Ending
+from cartpole_dqn.contracts.options import options_class
+from cartpole_dqn.contracts.parts import Agent, Obs, State, Transition
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
 from cartpole_dqn.envs.guard import EnvError, EnvTimeoutError
 from cartpole_dqn.envs.workers import WorkerEnvs
+
+Seeds = Callable[[int, int], int | None]
+"""(lane, number of the episode in that lane, from 0) -> the seed to reset with; None lets the lane rest."""
+
+
+def training_seeds(seed: int, first: int = 0) -> Seeds:
+    """Return the seeds of training in a run of this `seed`; lane 0 is number `first` among all of the run."""
+    return lambda lane, episode: episode_seed(Stream.TRAIN, seed, first + lane, episode)
 
 
 class Lanes:
     """Steps N environments and knows where each one's episode stands.
 
+    An episode that ended is reset on purpose, so no reset step exists and none can be learned from. The seeds and the
+    recorded actions of the episodes under way are enough to put deterministic environments back to where they were.
+
     Args:
-        envs: a vector environment with `AutoresetMode.DISABLED` and `Discrete` actions.
-        seed: the run's seed.
-        first: the number of the first lane among all of the run, where these are some of them: for seeds alone.
+        envs: a vector environment of guarded environments (`envs.guard.Guard`) with `AutoresetMode.DISABLED`. Lanes
+            can rest where each guard is in a `Resting`.
+        seeds: chooses the seed of each new episode.
     """
 
-    def __init__(self, envs: VectorEnv[Any, Any, Any], *, seed: int, first: int = 0) -> None:
+    def __init__(self, envs: VectorEnv[Any, Any, Any], *, seeds: Seeds) -> None:
         mode = envs.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.DISABLED:
             raise ValueError(f"Lanes needs a vector environment with AutoresetMode.DISABLED, got {mode}.")
         self._envs = envs
-        self._seed = seed
-        self._first = first
+        self._choose_seed = seeds
         n = envs.num_envs
         self._episodes = [0] * n  # begun so far in each lane
-        self._seeds = [0] * n
+        self._seeds: list[int | None] = [None] * n
         self._actions: list[list[int]] = [[] for _ in range(n)]
         self._returns = [0.0] * n
-        self._num_actions = int(envs.single_action_space.n)  # type: ignore[attr-defined]
-        self._first_action = int(getattr(envs.single_action_space, "start", 0))
+        num_actions = int(envs.single_action_space.n)  # type: ignore[attr-defined]
         self._masked = False
-        self._mask: NDArray[np.bool_] = np.ones((n, self._num_actions), dtype=np.bool_)
+        self._mask: NDArray[np.bool_] = np.ones((n, num_actions), dtype=np.bool_)
         self.obs: Obs = np.empty(0)
 
     def __len__(self) -> int:
@@ -64,7 +74,7 @@ class Lanes:
     def begin(self, envs: Sequence[int]) -> None:
         """Begin a new episode in these lanes."""
         for env in envs:
-            self._seeds[env] = episode_seed(Stream.TRAIN, self._seed, self._first + env, self._episodes[env])
+            self._seeds[env] = self._choose_seed(env, self._episodes[env])
             self._episodes[env] += 1
             self._actions[env] = []
             self._returns[env] = 0.0
@@ -81,7 +91,7 @@ class Lanes:
         """
         obs = self.obs
         try:
-            next_obs, rewards, terminated, truncated, infos = self._envs.step(actions + self._first_action)
+            next_obs, rewards, terminated, truncated, infos = self._envs.step(actions)
         except EnvError as fault:
             fault.where = f"episode seed {self._seeds[fault.env]}, step {len(self._actions[fault.env]) + 1}"
             raise
@@ -99,9 +109,9 @@ class Lanes:
             self._returns[env] += reward
             if transition.terminated or transition.truncated:
                 length = len(self._actions[env])
-                endings.append(
-                    Ending(env, self._seeds[env], self._returns[env], length, terminated=transition.terminated)
-                )
+                seed, total = self._seeds[env], self._returns[env]
+                assert seed is not None  # a lane that rests does not end
+                endings.append(Ending(env, seed, total, length, terminated=transition.terminated))
         return transitions, endings
 
     def state_dict(self) -> State:
@@ -182,9 +192,7 @@ class Lanes:
                 for env, (h, start) in enumerate(zip(histories, starts, strict=True))
             ]
             try:
-                self.obs, _, terminated, truncated, infos = self._envs.step(
-                    np.asarray(actions, dtype=np.int64) + self._first_action
-                )
+                self.obs, _, terminated, truncated, infos = self._envs.step(np.asarray(actions, dtype=np.int64))
             except EnvError as fault:
                 fault.where = f"episode seed {self._seeds[fault.env]}, while its actions were taken again"
                 raise
@@ -208,7 +216,7 @@ class Lanes:
         self._hear_masks(infos, which)
 
     def _hear_masks(self, infos: dict[str, Any], which: NDArray[np.bool_]) -> None:
-        """Take over what the lanes `which` [N] tell; one that tells nothing, or allows nothing, may do everything."""
+        """Take over what the lanes `which` [N] tell; in one that tells nothing everything is allowed."""
         masks = infos.get("action_mask")
         self._masked = self._masked or masks is not None
         if not self._masked:
@@ -216,21 +224,70 @@ class Lanes:
         fresh = self._mask.copy()  # transitions and agents may hold the old one
         fresh[which] = True
         if masks is not None:
-            for env in np.flatnonzero(infos.get("_action_mask", which)):
-                fresh[env] = allowed_actions(masks[env], self._num_actions, env=int(env))
+            told = infos.get("_action_mask", which)
+            fresh[told] = masks[told]
         self._mask = fresh
 
 
-def allowed_actions(mask: Any, num_actions: int, *, env: int = 0) -> NDArray[np.bool_]:
-    """Return `info["action_mask"]` as [A] bool, all True where it allows nothing.
+@options_class
+class LockstepOptions:
+    """Options of the collector `lockstep`: it has none."""
 
-    Raises:
-        EnvError: it is not one number for each action.
+
+class Lockstep(Collector):
+    """One step of every lane a collection, chosen by the agent itself; a resumed run goes on with the same bits.
+
+    The environments are the configuration's `env.num_envs`: in this process, or a process each where `env.vector` is
+    "async".
     """
-    try:
-        allowed = np.asarray(mask, dtype=np.bool_)
-    except (TypeError, ValueError):
-        allowed = np.empty(0, dtype=np.bool_)
-    if allowed.shape != (num_actions,):
-        raise EnvError(env, f"gave the action_mask {mask!r}, expected one number for each of {num_actions} actions.")
-    return allowed if allowed.any() else np.ones_like(allowed)
+
+    Options: ClassVar[type] = LockstepOptions
+    lockstep: ClassVar[bool] = True
+
+    def __init__(self, options: LockstepOptions, context: CollectorContext) -> None:
+        self._envs = context.make_envs()
+        try:
+            self.lanes = Lanes(self._envs, seeds=training_seeds(context.seed))
+        except BaseException:
+            self._envs.close()
+            raise
+
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        """See `Collector`."""
+        return self._envs.single_observation_space
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        """See `Collector`."""
+        return self._envs.single_action_space
+
+    def start(self) -> None:
+        """See `Collector`."""
+        self.lanes.start()
+
+    def collect(self, agent: Agent) -> Collected:
+        """See `Collector`. Raises `EnvError` where an environment breaks its contract."""
+        actions = agent.act(self.lanes.obs, self.lanes.mask)
+        transitions, endings = self.lanes.step(actions)
+        return Collected(transitions, endings)
+
+    def begin(self, envs: Sequence[int]) -> None:
+        """See `Collector`."""
+        self.lanes.begin(envs)
+
+    def state_dict(self) -> State:
+        """See `Lanes.state_dict`."""
+        return self.lanes.state_dict()
+
+    def load_state_dict(self, state: State) -> list[int]:
+        """See `Lanes.load_state_dict`."""
+        return self.lanes.load_state_dict(state)
+
+    def hurry(self) -> None:
+        """See `Collector`."""
+        self.lanes.hurry()
+
+    def close(self, *, at_once: bool = False) -> None:
+        """See `Collector`."""
+        self.lanes.close(at_once=at_once)

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from cartpole_dqn.contracts.parts import Obs
 from cartpole_dqn.envs.guard import EnvError, EnvTimeoutError, Guard, describe
 
-MakeEnv = Callable[[], gymnasium.Env[Any, Any]]
+MakeEnv = Callable[[], Guard]
 
 GRACE = 5.0
 """Seconds that workers have to finish what they do once the run is to end."""
@@ -54,7 +54,7 @@ class WorkerEnvs(VectorEnv[Any, Any, Any]):
     an `EnvError`, raised once all have answered; where a process is gone or silent only `close` makes sense then.
 
     Args:
-        env_fns: make one environment each, all with the same spaces: `Box` observations, `Discrete` actions.
+        env_fns: make one guarded environment each, all with the same spaces: `Box` observations, `Discrete` actions.
         step_timeout: seconds that a step or a reset may take; 0 for no bound.
 
     Raises:
@@ -249,7 +249,7 @@ def _work(
     for stranger in strangers:
         stranger.close()
     try:
-        env = Guard(make.fn(), lane)
+        env = make.fn()
         if env.observation_space != space:
             raise EnvError(lane, f"observes {env.observation_space}, and the first environment {space}.")
     except EnvError as fault:
@@ -268,7 +268,7 @@ def _work(
         env.close()
 
 
-def _serve(env: Guard, lane: int, pipe: Connection, buffer: Any) -> None:
+def _serve(env: gymnasium.Env[Any, Any], lane: int, pipe: Connection, buffer: Any) -> None:
     own = _view(buffer, env.observation_space, lane, 1)
     answer: Any
     while True:

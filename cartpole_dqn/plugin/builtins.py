@@ -88,7 +88,7 @@ _OBSERVERS = (
 _SWEEP_ENGINES = (("local", "cartpole_dqn.studies.local_engine:LocalEngine", "trials on this machine, a process each"),)
 
 _COLLECTORS = (
-    ("lockstep", "cartpole_dqn.envs.lockstep:Lockstep", "steps all environments together, in the run's own process"),
+    ("lockstep", "cartpole_dqn.envs.lanes:Lockstep", "steps all environments together, in the run's own process"),
 )
 
 _PRESETS = (

@@ -1,7 +1,8 @@
 """A run on disk.
 
 * `folder`: the files of a run. `lock`: one writer at a time.
-* `catalogue`, `listing`: which runs there are.
-* `history`: what `metrics.jsonl` tells.
-* `checkpoint`: a run's state, with `state_tree` (nested values as JSON and tensors) and `tensors` (tensors on disk).
+* `catalogue`: which runs there are, and which one is meant.
+* `metrics`: the events in `metrics.jsonl`. `history`: the same as arrays.
+* `saved`: what a run saves of its state.
+* `checkpoint`: states on disk, with `state_tree` (nested values as JSON and tensors) and `tensors` (tensors on disk).
 """

@@ -1,29 +1,37 @@
-"""Which run is meant: from what somebody typed to a run's folder.
+"""Which runs there are, which one is meant, and what there is to say of each in a line.
 
 * `find_run`: a path, a name or the beginning of one under `runs/`, or `latest` -> `RunFolder`.
 * `find_runs`: several of these -> folders, each once; a folder full of runs stands for all of them.
 * `runs_in`: the runs in a folder, those started last first.
 * `complete_run`: what a shell may offer for what was typed so far.
+* `list_runs`: every run in a folder -> `RunSummary`, those started or resumed last first. `summarise_run`: one of them.
+* `read_settings`: a run's `config.toml` as a plain table, unchecked; `run_title` makes a title of one.
 
-No torch is imported here: a shell waits for it at every press of the tab key.
+Nothing raises for a folder in a listing that is broken: its summary says what is wrong. Neither torch nor NumPy is
+imported here: a shell waits for it at every press of the tab key.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import stat
-from collections.abc import Iterable, Sequence
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from cartpole_dqn.errors import RunFolderError, did_you_mean
-from cartpole_dqn.files import reason
-from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.files import open_regular, reason
+from cartpole_dqn.runs.folder import RunFolder, StateName, is_run, run_state, started_at
+from cartpole_dqn.runs.metrics import RunFigures, read_figures
 
 LATEST = "latest"
 ROOT = Path("runs")
 """Where `run` puts folders that were given no name, seen from where the command is called."""
 
 _SHOWN = 8
+_LARGEST_CONFIG = 1 << 20
 
 
 def find_run(text: str | Path, *, root: Path = ROOT) -> RunFolder:
@@ -101,18 +109,107 @@ def complete_run(incomplete: str, *, root: Path = ROOT) -> list[str]:
     return [name for name in [*names, *([LATEST] if names else [])] if name.startswith(incomplete)]
 
 
-def is_run(path: Path) -> bool:
-    """Return whether `path` is the folder of a run."""
-    return started_at(path) > 0
+# In a line ------------------------------------------------------------------------------------------------------------
 
 
-def started_at(path: Path) -> float:
-    """Return when the run in the folder `path` was started or resumed, in seconds since the epoch; 0 for no run."""
+@dataclass(frozen=True, kw_only=True)
+class RunSummary(RunFigures):
+    """A run in a line. What is not known is None."""
+
+    name: str
+    path: Path
+    state: StateName | Literal["broken"]
+    problem: str | None = None
+    """What is wrong with the folder, as a sentence."""
+    started: float | None = None
+    """When it was started or resumed last, in seconds since the epoch."""
+    env: str | None = None
+    obs: str | None = None
+    preset: str | None = None
+    agent: str | None = None
+    seed: int | None = None
+    steps: int | None = None
+    """Environment steps that it is to take, where these bound it."""
+
+
+def list_runs(root: Path) -> list[RunSummary]:
+    """Return the runs directly in `root`: those started or resumed last first, at the end those without a config.
+
+    Folders that hold nothing of a run are left out.
+
+    Raises:
+        RunFolderError: `root` is missing, no folder, or cannot be read.
+    """
     try:
-        status = (path / "config.toml").stat()
-    except (OSError, ValueError):
-        return 0.0
-    return max(status.st_mtime, 1e-9) if stat.S_ISREG(status.st_mode) else 0.0
+        with os.scandir(root) as entries:
+            folders = [Path(entry.path) for entry in entries if entry.is_dir()]
+    except OSError as error:
+        raise RunFolderError(f"the runs in {root} cannot be listed: {reason(error)}.") from error
+    summaries = [summarise_run(folder) for folder in folders if _looks_like_a_run(folder)]
+    return sorted(summaries, key=lambda run: (run.started or 0.0, run.name), reverse=True)
+
+
+def summarise_run(folder: Path) -> RunSummary:
+    """Return what there is to say of the run in `folder`; never raises for what is wrong there."""
+    name, started = folder.name, started_at(folder) or None
+    try:
+        settings = read_settings(folder)
+        env, agent = _table(settings, "env"), _table(settings, "agent")
+        if not isinstance(env.get("id"), str):
+            raise RunFolderError(f"{folder / 'config.toml'} is not the configuration of a run: it has no env.id.")
+    except RunFolderError as error:
+        return RunSummary(name=name, path=folder, state="broken", problem=str(error), started=started)
+    status = run_state(folder)
+    figures, problem = RunFigures(), None
+    try:
+        figures = read_figures(folder)
+    except RunFolderError as error:
+        problem = str(error)
+    return RunSummary(
+        name=name,
+        path=folder,
+        state=status.state,
+        problem=problem,
+        started=started,
+        env=env["id"],
+        obs=_kept(settings, "obs", str),
+        preset=_kept(settings, "preset", str) or None,
+        agent=_kept(agent, "name", str),
+        seed=_kept(settings, "seed", int),
+        steps=_kept(settings, "steps", int),
+        **{**vars(figures), "step": max(status.step, figures.step)},
+    )
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Return the table in the `config.toml` of the run in `folder`, as it stands there.
+
+    Raises:
+        RunFolderError: it is missing, cannot be read, or is no TOML.
+    """
+    path = folder / "config.toml"
+    try:
+        with open_regular(path) as file:
+            data = file.read(_LARGEST_CONFIG)
+        return tomllib.loads(data.decode())
+    except FileNotFoundError:
+        raise RunFolderError(f"{folder} holds no config.toml.") from None
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {reason(error)}.") from error
+    except UnicodeDecodeError:
+        raise RunFolderError(f"{path} is not UTF-8 text.") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RunFolderError(f"{path} is not valid TOML: {error}.") from None
+
+
+def run_title(settings: Mapping[str, Any]) -> str:
+    """Return what stands above a run's pictures: "dqn on CartPole-v1, pixels, preset pixels, seed 0"."""
+    preset = f", preset {settings['preset']}" if settings.get("preset") else ""
+    agent, env = _table(settings, "agent").get("name"), _table(settings, "env").get("id")
+    return f"{agent} on {env}, {settings.get('obs')}{preset}, seed {settings.get('seed')}"
+
+
+# Helpers --------------------------------------------------------------------------------------------------------------
 
 
 def _is_path(text: str) -> bool:
@@ -141,3 +238,22 @@ def _listed(runs: Iterable[Path]) -> str:
     names = [run.name for run in runs]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
+
+
+def _looks_like_a_run(folder: Path) -> bool:
+    run = RunFolder(folder)
+    files = (run.config, run.metrics_jsonl, run.environment, run.status, run.checkpoint)
+    with contextlib.suppress(OSError):
+        return any(os.path.lexists(file) for file in files)
+    return False
+
+
+def _table(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    table = settings.get(key)
+    return table if isinstance(table, Mapping) else {}
+
+
+def _kept(settings: Mapping[str, Any], key: str, kind: type) -> Any:
+    """Return the value of `key` if it is of that kind: a truth value is no number."""
+    value = settings.get(key)
+    return value if type(value) is kind else None

@@ -3,7 +3,6 @@
 * `write_state`: named states -> the folder; what was there before stays whole until the new one is.
 * `read_state`: the folder -> the states, every byte of them verified.
 * `has_state`: whether anything was ever written there.
-* `require_origin`: refuse a state that was written for another environment.
 * `taking_over`: a block in which states are taken over; whatever that raises is a `CheckpointError`.
 * `pack`, `unpack`: one state as JSON and tensors (`cartpole_dqn.runs.state_tree`).
 
@@ -41,13 +40,12 @@ __all__ = [
     "has_state",
     "pack",
     "read_state",
-    "require_origin",
     "taking_over",
     "unpack",
     "write_state",
 ]
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of the layout; another one is refused in words."""
 STATE_FILE = "state.json"
 
@@ -120,18 +118,6 @@ def read_state(
             for name in sorted(missing - set(optional)):
                 raise CheckpointError(f"{folder / wanted[name].file} is missing. {_RESTORE}")
             return index.meta, {name: _read_part(folder, name, wanted[name], file) for name, file in files.items()}
-
-
-def require_origin(folder: Path, meta: Mapping[str, Any], **expected: str) -> None:
-    """Raise a `CheckpointError` where `meta` says something else than `expected`, such as env="CartPole-v1"."""
-    for name, wanted in expected.items():
-        said = meta.get(name)
-        if said != wanted:
-            was = repr(said)[:100] if said is not None else "nothing"
-            raise CheckpointError(
-                f"{folder} says of its {name}: {was}; the run's configuration says {wanted!r}. It belongs to another "
-                f"run: put the right one there, or start the run again."
-            )
 
 
 @contextlib.contextmanager
@@ -264,8 +250,8 @@ def _read_index(folder: Path) -> _Index:
         raise CheckpointError(f"{path} is not the index of a checkpoint. {_RESTORE}")
     if type(body.get("schema")) is not int or body["schema"] != SCHEMA:
         raise CheckpointError(
-            f"{path} has another layout than number {SCHEMA}, which this version of cartpole-dqn reads. "
-            f"Use the version that wrote it."
+            f"{path} has layout {body.get('schema')!r:.20}, and this version of cartpole-dqn reads layout {SCHEMA}. "
+            f"Use the version that wrote it, or start the run again: `cartpole-dqn run --config` takes its config.toml."
         )
     try:
         if body.keys() != {"checksum", "format", "schema", "meta", "parts"} or not isinstance(body["parts"], dict):

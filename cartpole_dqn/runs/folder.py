@@ -1,6 +1,7 @@
 """The folder that a run leaves behind: its name, its files, its lock and its state.
 
 * `RunFolder`: `create` a new one, `open` an old one; the paths of its files; `lock` it for one run at a time.
+* `is_run`, `started_at`: whether a folder is a run's, and when that was started or resumed.
 * `run_state`, `RunStatus`: whether the run in a folder is running, done, interrupted, failed or was killed.
 * `write_text_atomic`: a text that is there whole or not at all.
 * `describe_environment`: what a run was made with: versions, plugins, machine.
@@ -16,6 +17,7 @@ import json
 import os
 import platform
 import re
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -54,10 +56,28 @@ class RunStatus:
 
 
 class RunFolder:
-    """A run's folder. `path` is the folder itself; the properties are the files in it, whether there or not."""
+    """A run's folder. `path` is the folder itself; the other attributes are the files in it, whether there or not."""
 
     def __init__(self, path: Path, *, fresh: bool = False, made: bool = False) -> None:
         self.path = path
+        self.config = path / "config.toml"
+        """The complete configuration; `run --config` repeats the run."""
+        self.metrics_csv = path / "metrics.csv"
+        """A line an episode."""
+        self.metrics_jsonl = path / "metrics.jsonl"
+        """A JSON object an event."""
+        self.curve = path / "curve.png"
+        """The run's curve as a picture."""
+        self.checkpoint = path / "checkpoint"
+        """The folder of the last whole state, for resuming."""
+        self.best = path / "best"
+        """The folder of the best model."""
+        self.initial = path / "init"
+        """The folder of the weights that the run started from, where these are another run's."""
+        self.environment = path / "environment.json"
+        """What the run was made with."""
+        self.status = path / "status.json"
+        """How the run stands; read it by `run_state`."""
         self._fresh = fresh
         self._made = made
 
@@ -109,9 +129,9 @@ class RunFolder:
             RunFolderError: it is missing, no folder, or not a run's; the message names those that are near.
         """
         try:
-            if _is_run(path):
+            if is_run(path):
                 return cls(path)
-            there, is_folder, inside = path.exists(), path.is_dir(), _is_run(path.parent)
+            there, is_folder, inside = path.exists(), path.is_dir(), is_run(path.parent)
         except OSError as error:
             raise RunFolderError(f"{path} cannot be read: {reason(error)}.") from error
         hint = f" Did you mean '{path.parent}'?" if there and inside else _suggest(path, root)
@@ -120,46 +140,6 @@ class RunFolder:
         if not is_folder:
             raise RunFolderError(f"{path} is a file, and a run is a folder.{hint}")
         raise RunFolderError(f"{path} is not the folder of a run: it holds no config.toml.{hint}")
-
-    @property
-    def config(self) -> Path:
-        """The complete configuration; `run --config` repeats the run."""
-        return self.path / "config.toml"
-
-    @property
-    def metrics_csv(self) -> Path:
-        """A line an episode."""
-        return self.path / "metrics.csv"
-
-    @property
-    def metrics_jsonl(self) -> Path:
-        """A JSON object an event."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def curve(self) -> Path:
-        """The run's curve as a picture."""
-        return self.path / "curve.png"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The folder of the last whole state, for resuming."""
-        return self.path / "checkpoint"
-
-    @property
-    def best(self) -> Path:
-        """The folder of the best model."""
-        return self.path / "best"
-
-    @property
-    def environment(self) -> Path:
-        """What the run was made with."""
-        return self.path / "environment.json"
-
-    @property
-    def status(self) -> Path:
-        """How the run stands; read it by `run_state`."""
-        return self.path / "status.json"
 
     def write_config(self, text: str) -> None:
         """Write `config.toml`. Raises `RunError`."""
@@ -221,6 +201,20 @@ class RunFolder:
                 raise _taken(self.path)
             self._fresh = False
             yield self
+
+
+def is_run(path: Path) -> bool:
+    """Return whether `path` is the folder of a run."""
+    return started_at(path) > 0
+
+
+def started_at(path: Path) -> float:
+    """Return when the run in the folder `path` was started or resumed, in seconds since the epoch; 0 for no run."""
+    try:
+        status = (path / "config.toml").stat()
+    except (OSError, ValueError):
+        return 0.0
+    return max(status.st_mtime, 1e-9) if stat.S_ISREG(status.st_mode) else 0.0
 
 
 def run_state(path: Path) -> RunStatus:
@@ -330,15 +324,11 @@ def _content(path: Path) -> list[str]:
 
 
 def _taken(path: Path) -> RunFolderError:
-    if _is_run(path):
+    if is_run(path):
         return RunFolderError(
             f"{path} holds a run already. Go on with it by `cartpole-dqn resume {path}`, or choose another --out."
         )
     return RunFolderError(f"{path} is not empty. Choose a folder that is new or empty with --out.")
-
-
-def _is_run(path: Path) -> bool:
-    return (path / "config.toml").is_file()
 
 
 def _suggest(path: Path, root: Path) -> str:
@@ -346,7 +336,7 @@ def _suggest(path: Path, root: Path) -> str:
     found: dict[str, float] = {}
     for place in (path.parent, root):
         with contextlib.suppress(OSError):
-            found.update((str(run), run.stat().st_mtime) for run in place.iterdir() if _is_run(run))
+            found.update((str(run), run.stat().st_mtime) for run in place.iterdir() if is_run(run))
     latest = sorted(found, key=lambda name: found[name], reverse=True)
     for name in latest:
         if Path(name).name == path.name:

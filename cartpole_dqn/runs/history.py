@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartpole_dqn.errors import RunFolderError
-from cartpole_dqn.runs.listing import training_seconds
+from cartpole_dqn.runs.metrics import Event, read_events, training_seconds
 
 Floats = NDArray[np.float64]
 Returns = tuple[tuple[float, ...], ...]
@@ -114,25 +113,17 @@ class RunHistory:
 def read_metrics(folder: Path | str) -> RunHistory:
     """Return the history of the run in `folder`, from its `metrics.jsonl`.
 
-    A last line that was torn by a crash is left out; events and fields that are not known are, too.
+    Unknown events and fields are left out.
 
     Raises:
-        RunFolderError: the file is missing, or another line is damaged.
+        RunFolderError: the file is missing, or a line is damaged.
     """
-    path = Path(folder) / "metrics.jsonl"
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise RunFolderError(f"{path} is missing: the run kept no metrics, or has not begun.") from None
-    except OSError as error:
-        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}.") from error
-    lines = data.split(b"\n")[:-1]  # what comes after the last newline is nothing, or torn
-    events = [_parse(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
+    events = read_events(Path(folder))
     try:
         return _history(Path(folder).resolve().name, events)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RunFolderError(
-            f"{path} is not what the observer 'metrics' writes: {type(error).__name__}: {error}."
+            f"{folder}/metrics.jsonl is not what the observer 'metrics' writes: {type(error).__name__}: {error}."
         ) from error
 
 
@@ -166,17 +157,7 @@ def _over_episodes(figure: Any, returns: Returns) -> Floats:
     return np.array([figure(found) if found else np.nan for found in returns], dtype=np.float64)
 
 
-def _parse(line: bytes, path: Path, number: int) -> Mapping[str, Any]:
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        event = None
-    if not isinstance(event, dict):
-        raise RunFolderError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}.")
-    return event
-
-
-def _history(name: str, events: Sequence[Mapping[str, Any]]) -> RunHistory:
+def _history(name: str, events: Sequence[Event]) -> RunHistory:
     episodes = [event for event in events if event.get("event") == "episode"]
     played = [event for event in events if event.get("event") == "evaluation"]
     evaluations = [event for event in played if event.get("stream") != "confirm"]
@@ -206,15 +187,15 @@ def _history(name: str, events: Sequence[Mapping[str, Any]]) -> RunHistory:
     )
 
 
-def _column(events: Sequence[Mapping[str, Any]], key: str) -> Floats:
+def _column(events: Sequence[Event], key: str) -> Floats:
     return np.array([_number(event.get(key)) for event in events], dtype=np.float64)
 
 
-def _returns(events: Sequence[Mapping[str, Any]]) -> Returns:
+def _returns(events: Sequence[Event]) -> Returns:
     return tuple(tuple(_number(value) for value in event["returns"]) for event in events)
 
 
-def _table(event: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _table(event: Event, key: str) -> Event:
     table = event.get(key)
     return table if isinstance(table, Mapping) else {}
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from cartpole_dqn.errors import UserError, did_you_mean
+from cartpole_dqn.runs.catalogue import read_settings, run_title
 from cartpole_dqn.runs.history import RunHistory, read_metrics
-from cartpole_dqn.runs.listing import read_settings, run_title
 
 RUN, ALL, VARIANT = "run", "all", "variant"
 """What `--group-by` takes besides keys of the configuration: each run by itself, all of them, a sweep's variants."""

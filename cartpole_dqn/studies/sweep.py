@@ -10,6 +10,7 @@ knows at its next start what its trials reached.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -22,8 +23,8 @@ from cartpole_dqn.contracts.sweep_engine import SweepEngine
 from cartpole_dqn.errors import RunFolderError, UserError
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs import lock as folder_lock
-from cartpole_dqn.runs.folder import run_state, write_text_atomic
-from cartpole_dqn.runs.listing import RunFigures, read_figures
+from cartpole_dqn.runs.folder import is_run, run_state, write_text_atomic
+from cartpole_dqn.runs.metrics import RunFigures, read_figures
 from cartpole_dqn.studies.sweep_plan import (
     FILE,
     Planned,
@@ -97,7 +98,8 @@ class _Entry:
 
     def look(self) -> None:
         """Read how far the trial is. Another process, or another machine, may be writing to its folder."""
-        self.progress = read_figures(self.path)[0]
+        with contextlib.suppress(RunFolderError):
+            self.progress = read_figures(self.path)
 
 
 class Sweep:
@@ -243,7 +245,7 @@ class Sweep:
                 entry.state = "done"
             elif told.get("state") == "failed" and not retry_failed:
                 entry.state, entry.error = "failed", str(told.get("error", ""))
-            elif (entry.path / "config.toml").is_file():
+            elif is_run(entry.path):
                 entry.state = "interrupted"
             if entry.state != "waiting":
                 entry.look()

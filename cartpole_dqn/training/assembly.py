@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,15 +40,15 @@ from cartpole_dqn.contracts.options import changed, check_options, describe_opti
 from cartpole_dqn.contracts.parts import Agent, Build, Context, Policy, State
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
 from cartpole_dqn.envs.factory import EnvFactory, complete_observation, frame_stack
-from cartpole_dqn.envs.guard import Guard
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.plugin.registry import Registry
-from cartpole_dqn.runs.checkpoint import taking_over, write_state
 from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.runs.saved import Origin, write_best, write_checkpoint
 from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memory
 from cartpole_dqn.training.evaluator import Evaluator
 from cartpole_dqn.training.runner import Hooks, Runner, Schedule
+from cartpole_dqn.training.selection import Selection
 from cartpole_dqn.training.watchers import ObserverGroup
 
 DEFAULT_ENV = "CartPole-v1"
@@ -267,38 +266,25 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def make_policy(config: RunConfig, host: PluginHost, *, agent_state: State | None = None) -> tuple[Policy, EnvFactory]:
-    """Return a policy of the configured agent and the factory of its environments.
-
-    Args:
-        config: complete.
-        host: the loaded plugins.
-        agent_state: what the agent's `state_dict` returned; without it the policy is untrained.
-
-    Raises:
-        CheckpointError: the state does not fit.
-    """
+def make_policy(config: RunConfig, host: PluginHost) -> tuple[Policy, EnvFactory]:
+    """Return an untrained policy of the configured agent, and the factory of its environments."""
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     host.register_environments()
     factory = EnvFactory(config, host.registry)
     env = factory.make(evaluating=True)
     env.close()
-    small = _with_small_replays(config, host.registry)
-    agent = make_agent(small, host, env.observation_space, env.action_space)
-    if agent_state is not None:
-        with taking_over("the checkpoint"):
-            agent.load_state_dict(agent_state)
-    return agent.policy(), factory
+    small = _of_one_lane(config, host.registry)
+    return make_agent(small, host, env.observation_space, env.action_space).policy(), factory
 
 
-def _with_small_replays(config: RunConfig, registry: Registry) -> RunConfig:
-    """A policy needs no memory: shrink every replay of the agent."""
+def _of_one_lane(config: RunConfig, registry: Registry) -> RunConfig:
+    """Return the configuration with one lane and small replays, as a policy remembers nothing of training."""
     agent = dict(config.agent)
     for info in describe_options(options_of_component(registry, "agent", agent["name"])):
         if info.part == "replay" and "capacity" in agent.get(info.name, {}):
             agent[info.name] = {**agent[info.name], "capacity": 1_000}
-    return changed(config, agent=agent)
+    return changed(config, agent=agent, env=changed(config.env, num_envs=1))
 
 
 @contextlib.contextmanager
@@ -369,9 +355,8 @@ def assemble(
     except BaseException:
         collector.close(at_once=True)
         raise
-    made = itertools.count()
     evaluator = Evaluator(
-        lambda: Guard(factory.make(evaluating=True), next(made)),
+        factory.make_evaluation_vector,
         seed=config.seed,
         clock=clock,
         should_stop=lambda: bool(runner.stop_reason),
@@ -386,11 +371,13 @@ def assemble(
             evaluate_every=config.evaluation.every,
             save_every_steps=config.checkpoint.every_steps,
             save_every_seconds=config.checkpoint.every_seconds,
-            solved_at=solved_at(config),
             stop_when_solved=config.evaluation.until_solved,
-            confirmations=config.evaluation.confirmations,
         ),
-        hooks=_hooks(config, evaluator, folder, clock, used_components(config, host.registry)),
+        selection=Selection(
+            solved_at=solved_at(config),
+            confirmations=None if config.evaluation.until_solved else config.evaluation.confirmations,
+        ),
+        hooks=_hooks(config, host.registry, evaluator, agent, folder, clock),
         observers=observers,
         clock=clock,
         num_envs=config.env.num_envs,
@@ -456,10 +443,11 @@ def used_components(config: RunConfig, registry: Registry) -> dict[str, str]:
 
 def _hooks(
     config: RunConfig,
+    registry: Registry,
     evaluator: Evaluator,
+    agent: Agent,
     folder: RunFolder | None,
     clock: Callable[[], float],
-    components: Mapping[str, str],
 ) -> Hooks:
     def evaluate(policy: Policy, step: int) -> Evaluation | None:
         # The step names the series: a resumed run plays the same episodes as one that was never interrupted.
@@ -471,16 +459,15 @@ def _hooks(
 
     if folder is None:
         return Hooks(evaluate=evaluate, confirm=confirm)
-    meta = {"env": config.env.id, "obs": config.obs, "components": dict(components)}
+    origin = Origin(config.env.id, config.obs, used_components(config, registry))
 
     def keep_best(policy: Policy, evaluation: Evaluation) -> None:
-        figures = {"step": evaluation.step, "mean": evaluation.mean, "episodes": len(evaluation.returns)}
-        write_state(folder.best, {"policy": policy.state_dict()}, meta={**meta, **figures})
+        write_best(folder, origin, policy.state_dict(), evaluation)
 
     def save(state: State, replay: State) -> Checkpoint:
         began = clock()
-        parts = {"run": state, **({"replay": replay} if config.checkpoint.save_replay else {})}
-        nbytes = write_state(folder.checkpoint, parts, meta={**meta, "step": state["step"]})
+        kept = replay if config.checkpoint.save_replay else None
+        nbytes = write_checkpoint(folder, origin, state, agent.policy().state_dict(), kept)
         return Checkpoint(state["step"], str(folder.checkpoint), nbytes, clock() - began)
 
     return Hooks(evaluate=evaluate, confirm=confirm, keep_best=keep_best, save=save)

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import gymnasium
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from cartpole_dqn.contracts.events import Evaluating, Evaluation
 from cartpole_dqn.contracts.parts import Policy
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
-from cartpole_dqn.envs.lanes import allowed_actions
+from cartpole_dqn.envs.lanes import Lanes
 
 _MAX_LANES = 10
 
@@ -25,7 +25,7 @@ class Evaluator:
     """Plays episodes greedily.
 
     Args:
-        make_env: makes one environment, with the time limit that evaluation has.
+        make_envs: makes that many environments which can rest: see `EnvFactory.make_evaluation_vector`.
         seed: where the episodes' seeds come from.
         clock: seconds, monotonic.
         should_stop: asked at every step; playing is broken off once it returns True.
@@ -34,19 +34,19 @@ class Evaluator:
 
     def __init__(
         self,
-        make_env: Callable[[], gymnasium.Env[Any, Any]],
+        make_envs: Callable[[int], VectorEnv[Any, Any, Any]],
         *,
         seed: int,
         clock: Callable[[], float],
         should_stop: Callable[[], bool] = lambda: False,
         told: Callable[[Evaluating], None] = lambda event: None,
     ) -> None:
-        self._make_env = make_env
+        self._make_envs = make_envs
         self._seed = seed
         self._clock = clock
         self._should_stop = should_stop
         self._told = told
-        self._envs: list[gymnasium.Env[Any, Any]] = []
+        self._envs: dict[int, VectorEnv[Any, Any, Any]] = {}  # by their number
 
     def play(
         self, policy: Policy, *, episodes: int, stream: Stream, series: int = 0, step: int = 0
@@ -59,69 +59,55 @@ class Evaluator:
             stream: which seeds.
             series: which run of seeds within the stream; equal series are equal episodes.
             step: environment steps trained so far, for the record.
+
+        Raises:
+            EnvError: an environment broke its contract.
         """
         began = self._clock()
-        lanes = min(episodes, _MAX_LANES)
-        while len(self._envs) < lanes:
-            self._envs.append(self._make_env())
-        seeds = [episode_seed(stream, self._seed, series, k) for k in range(episodes)]
+        num_lanes = min(episodes, _MAX_LANES)
+        upcoming = iter(range(episodes))
+        playing: dict[int, int] = {}  # the number of the episode in each lane
         returns, lengths = [0.0] * episodes, [0] * episodes
         ended_returns: list[float] = []
-        playing: list[int | None] = [None] * lanes
-        upcoming = iter(range(episodes))
-        first_env = self._envs[0]
-        first_action = int(getattr(first_env.action_space, "start", 0))
-        num_actions = int(first_env.action_space.n)  # type: ignore[attr-defined]
-        space = first_env.observation_space
-        obs = np.zeros((lanes, *(space.shape or ())), dtype=space.dtype)
-        mask = np.ones((lanes, num_actions), dtype=np.bool_)
 
-        def begin(lane: int) -> None:
-            playing[lane] = next(upcoming, None)
-            if playing[lane] is not None:
-                obs[lane], info = self._envs[lane].reset(seed=seeds[playing[lane]])  # type: ignore[index]
-                mask[lane] = _allowed(info, num_actions)
+        def next_seed(lane: int, _: int) -> int | None:
+            number = next(upcoming, None)
+            if number is None:
+                return None
+            playing[lane] = number
+            return episode_seed(stream, self._seed, series, number)
 
         def tell() -> None:
             mean = sum(ended_returns) / len(ended_returns) if ended_returns else None
             self._told(Evaluating(step, stream.name.lower(), len(ended_returns), episodes, mean))
 
+        if num_lanes not in self._envs:
+            self._envs[num_lanes] = self._make_envs(num_lanes)
+        lanes = Lanes(self._envs[num_lanes], seeds=next_seed)
         tell()
-        for lane in range(lanes):
-            begin(lane)
-        policy.reset(np.ones(lanes, dtype=np.bool_))
-        while any(k is not None for k in playing):
+        lanes.start()
+        policy.reset(np.ones(num_lanes, dtype=np.bool_))
+        while len(ended_returns) < episodes:
             if self._should_stop():
                 return None
-            actions = policy.act(obs, None if mask.all() else mask)
-            ended = np.zeros(lanes, dtype=np.bool_)
-            for lane, k in enumerate(playing):
-                if k is None:
-                    continue
-                obs[lane], reward, terminated, truncated, info = self._envs[lane].step(
-                    int(actions[lane]) + first_action
-                )
-                returns[k] += float(reward)
-                lengths[k] += 1
-                ended[lane] = terminated or truncated
-                if ended[lane]:
-                    ended_returns.append(returns[k])
-                    tell()
-                    begin(lane)
-                else:
-                    mask[lane] = _allowed(info, num_actions)
-            if ended.any():
-                policy.reset(ended)
+            _, endings = lanes.step(policy.act(lanes.obs, lanes.mask))
+            if not endings:
+                continue
+            for ending in endings:
+                number = playing[ending.env]
+                returns[number], lengths[number] = ending.episode_return, ending.length
+                ended_returns.append(ending.episode_return)
+                tell()
+            ended = [ending.env for ending in endings]
+            lanes.begin(ended)
+            which = np.zeros(num_lanes, dtype=np.bool_)
+            which[ended] = True
+            policy.reset(which)
         seconds = self._clock() - began
         return Evaluation(step, tuple(returns), tuple(lengths), stream.name.lower(), seconds)
 
     def close(self) -> None:
         """Close the environments."""
-        for env in self._envs:
-            env.close()
-        self._envs = []
-
-
-def _allowed(info: dict[str, Any], num_actions: int) -> Any:
-    mask = info.get("action_mask")
-    return np.ones(num_actions, dtype=np.bool_) if mask is None else allowed_actions(mask, num_actions)
+        for envs in self._envs.values():
+            envs.close()
+        self._envs = {}

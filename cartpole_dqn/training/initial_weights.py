@@ -1,7 +1,6 @@
 """The weights of another run that a run starts from, in place of random ones.
 
-* `find_initial_weights`: what a configuration's `[init]` names -> the same named completely, and the weights.
-* `InitialWeights`: what an agent is given, kept in the new run's folder as `init/`.
+`find_initial_weights` finds them: a configuration's `[init]` -> the same named completely, and the weights.
 
 What passes from run to run is the state of a policy (`Policy.state_dict`); what an agent makes of it is its own affair
 (`Agent.start_from`). The new run keeps a copy, so that it can begin anew, and be repeated, when the other is gone.
@@ -10,77 +9,23 @@ What passes from run to run is the state of a policy (`Policy.state_dict`); what
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import torch
 from gymnasium import spaces
 
 from cartpole_dqn.config.schema import RunConfig, complete, read_toml
 from cartpole_dqn.contracts.options import changed, describe_options
-from cartpole_dqn.contracts.parts import Agent, State
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.errors import ConfigError, RunFolderError
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.catalogue import find_run
-from cartpole_dqn.runs.checkpoint import has_state, pack, read_state, taking_over, write_state
+from cartpole_dqn.runs.checkpoint import has_state
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.runs.tensors import new_checksum
+from cartpole_dqn.runs.saved import InitialWeights, Origin, choose_model, read_model
 from cartpole_dqn.training import assembly
-from cartpole_dqn.training.models import load_policy
-
-FOLDER = "init"
-"""Where a run's folder keeps the weights that it started from."""
-
-
-@dataclass(frozen=True)
-class InitialWeights:
-    """The weights of a run's policy, and where they come from."""
-
-    run: str
-    """The name of that run's folder."""
-    which: Literal["best", "last"]
-    step: int
-    """Environment steps that they were trained for."""
-    origin: Mapping[str, Any]
-    """What they fit: the agent, its networks, observations and actions."""
-    policy: State
-
-    @property
-    def checksum(self) -> str:
-        """A checksum of the weights."""
-        tree, tensors = pack(self.policy)
-        digest = new_checksum()
-        digest.update(json.dumps(tree, sort_keys=True).encode())
-        for name in sorted(tensors):
-            digest.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        return digest.hexdigest()[:32]
-
-    @property
-    def label(self) -> str:
-        """The weights in words."""
-        return f"the weights of {self.run} ({self.which}, trained for {self.step:,} steps)"
-
-    def give(self, agent: Agent) -> None:
-        """Let `agent` start from them. Raises `UserError` where it cannot."""
-        with taking_over(f"the {self.which} model of {self.run}"):
-            agent.start_from(self.policy)
-
-    def keep(self, folder: RunFolder) -> None:
-        """Write a copy into a run's folder. Raises `RunError`."""
-        meta = {"run": self.run, "which": self.which, "step": self.step, "origin": dict(self.origin)}
-        write_state(folder.path / FOLDER, {"policy": self.policy}, meta=meta)
-
-    @classmethod
-    def kept(cls, folder: Path) -> InitialWeights:
-        """Return the copy in a run's folder. Raises `CheckpointError`."""
-        meta, parts = read_state(folder / FOLDER, parts=["policy"])
-        with taking_over(folder / FOLDER):
-            return cls(str(meta["run"]), meta["which"], int(meta["step"]), dict(meta["origin"]), parts["policy"])
 
 
 def find_initial_weights(
@@ -114,9 +59,9 @@ def find_initial_weights(
 
 
 def _kept_beside(config: RunConfig, beside: Path | None) -> InitialWeights | None:
-    if beside is None or not config.init.weights or not has_state(beside / FOLDER):
+    if beside is None or not config.init.weights or not has_state(RunFolder(beside).initial):
         return None
-    weights = InitialWeights.kept(beside)
+    weights = InitialWeights.kept(RunFolder(beside))
     return weights if weights.checksum == config.init.weights else None
 
 
@@ -124,12 +69,11 @@ def _of_run(config: RunConfig, host: PluginHost) -> InitialWeights:
     try:
         folder = find_run(config.init.run)
         theirs = _config_of(folder, host)
-        # A run that was never evaluated has no best model.
-        which = config.init.which if has_state(folder.best) else "last"
-        policy, _, step = load_policy(folder, theirs, host, which)
+        which = choose_model(folder, config.init.which)
+        model = read_model(folder, Origin(theirs.env.id, theirs.obs), which)
     except RunFolderError as error:
         raise ConfigError(f"init.run: {error} Name the folder of the run with --init-from.") from None
-    return InitialWeights(folder.path.resolve().name, which, step, _origin(theirs, host), policy.state_dict())
+    return InitialWeights(folder.path.resolve().name, which, model.step, _origin(theirs, host), model.policy)
 
 
 def _config_of(folder: RunFolder, host: PluginHost) -> RunConfig:

@@ -1,52 +1,41 @@
-"""How good a run's model is: greedy episodes on report seeds, which neither training nor selecting ever saw."""
+"""A run's model: acting with it, and how good it is.
+
+* `load_policy`: a run -> its policy and the factory of its environments.
+* `evaluate_run`: greedy episodes on report seeds, which neither training nor selecting ever saw.
+"""
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable
-from typing import Literal
 
 from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.events import Evaluating, Evaluation
 from cartpole_dqn.contracts.parts import Policy
 from cartpole_dqn.contracts.seeding import Stream
 from cartpole_dqn.envs.factory import EnvFactory
-from cartpole_dqn.errors import RunFolderError
 from cartpole_dqn.plugin.host import PluginHost
-from cartpole_dqn.runs.checkpoint import has_state, read_state, require_origin, taking_over
+from cartpole_dqn.runs.checkpoint import taking_over
 from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.runs.saved import Origin, Which, read_model
 from cartpole_dqn.training.assembly import make_policy
 from cartpole_dqn.training.evaluator import Evaluator
 
-Which = Literal["best", "last"]
+__all__ = ["Which", "evaluate_run", "load_policy"]
 
 
 def load_policy(folder: RunFolder, config: RunConfig, host: PluginHost, which: Which) -> tuple[Policy, EnvFactory, int]:
     """Return a run's greedy policy, the factory of its environments, and the step it was trained to.
 
     Raises:
-        RunFolderError: the run kept no such model.
+        RunFolderError: the run kept no model.
         CheckpointError: its file is damaged, or does not fit the configuration.
     """
-    if which == "best" and has_state(folder.best):
-        meta, parts = read_state(folder.best)
-        require_origin(folder.best, meta, env=config.env.id, obs=config.obs)
-        policy, factory = make_policy(config, host)
-        with taking_over(folder.best):
-            policy.load_state_dict(parts["policy"])
-            return policy, factory, int(meta["step"])
-    if not has_state(folder.checkpoint):
-        raise RunFolderError(
-            f"{folder.path} holds no model yet: neither best/ nor checkpoint/. Let the run reach its first evaluation "
-            f"or checkpoint."
-        )
-    meta, parts = read_state(folder.checkpoint, parts={"run"})
-    require_origin(folder.checkpoint, meta, env=config.env.id, obs=config.obs)
-    with taking_over(folder.checkpoint):
-        agent_state, step = parts["run"]["agent"], int(meta["step"])
-    policy, factory = make_policy(config, host, agent_state=agent_state)
-    return policy, factory, step
+    model = read_model(folder, Origin(config.env.id, config.obs), which)
+    policy, factory = make_policy(config, host)
+    with taking_over(model.folder):
+        policy.load_state_dict(model.policy)
+    return policy, factory, model.step
 
 
 def evaluate_run(
@@ -61,8 +50,7 @@ def evaluate_run(
 ) -> Evaluation:
     """Play `episodes` greedily with a run's model, reset with the report seeds of `seed`; `told` hears of each."""
     policy, factory, step = load_policy(folder, config, host, which)
-    make_env = functools.partial(factory.make, evaluating=True)
-    evaluator = Evaluator(make_env, seed=seed, clock=time.perf_counter, told=told)
+    evaluator = Evaluator(factory.make_evaluation_vector, seed=seed, clock=time.perf_counter, told=told)
     try:
         evaluation = evaluator.play(policy, episodes=episodes, stream=Stream.REPORT, step=step)
     finally:

@@ -22,7 +22,7 @@ from cartpole_dqn.contracts.parts import Obs, State, Transition
 from cartpole_dqn.contracts.seeding import SeedTree, derive
 from cartpole_dqn.envs.factory import frame_stack
 from cartpole_dqn.envs.guard import EnvError
-from cartpole_dqn.envs.lanes import Lanes
+from cartpole_dqn.envs.lanes import Lanes, training_seeds
 from cartpole_dqn.errors import ConfigError
 from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.training.assembly import make_policy, options_of_component
@@ -57,7 +57,7 @@ class Rollout:
         here = changed(whole.env, num_envs=len(lanes), vector="sync", step_timeout=0.0)
         self._policy, factory = make_policy(changed(whole, device="cpu", env=here), host)
         self._envs = factory.make_vector()
-        self._lanes = Lanes(self._envs, seed=derive(whole.seed, "rollout", incarnation), first=first)
+        self._lanes = Lanes(self._envs, seeds=training_seeds(derive(whole.seed, "rollout", incarnation), first))
         self._first = first
         seeds = [SeedTree(whole.seed, ("rollout", str(lane), str(incarnation))) for lane in lanes]
         self._generators = [tree.numpy("explore") for tree in seeds]

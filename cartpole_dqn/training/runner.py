@@ -17,6 +17,7 @@ from cartpole_dqn.envs.guard import EnvTimeoutError
 from cartpole_dqn.errors import RunError
 from cartpole_dqn.runs.state_tree import bytes_of, find_not_finite
 from cartpole_dqn.system import require_memory
+from cartpole_dqn.training.selection import Selection
 from cartpole_dqn.training.watchers import ObserverGroup, said_by
 
 Clock = Callable[[], float]
@@ -31,11 +32,7 @@ class Schedule:
     evaluate_every: int = 0
     save_every_steps: int = 0
     save_every_seconds: float = 0.0
-    solved_at: float | None = None
-    """The mean return that counts as solved, first in an evaluation and then in its confirmation."""
     stop_when_solved: bool = False
-    """Otherwise the run goes on, and confirms at most `confirmations` models."""
-    confirmations: int = 0
 
 
 @dataclass(kw_only=True)
@@ -59,6 +56,7 @@ class Runner:
         collector: steps the environments.
         schedule: when the run ends, and when it is evaluated and saved.
         hooks: what evaluates, keeps the best model and saves.
+        selection: decides which model is the best; by default the highest evaluation.
         observers: who is told.
         clock: seconds, monotonic.
         num_envs: lanes, for observers.
@@ -73,6 +71,7 @@ class Runner:
         collector: Collector,
         schedule: Schedule,
         hooks: Hooks,
+        selection: Selection | None = None,
         observers: ObserverGroup,
         clock: Clock,
         num_envs: int = 1,
@@ -83,6 +82,7 @@ class Runner:
         self._collector = collector
         self._schedule = schedule
         self._hooks = hooks
+        self._selection = selection or Selection()
         self._observers = observers
         self._clock = clock
         self._num_envs = num_envs
@@ -94,11 +94,6 @@ class Runner:
         self._figures: Mapping[str, float | str] = {}
         self._metrics: dict[str, float] = {}
         self._evaluated_at = -1
-        self._best: Evaluation | None = None
-        self._confirmed: float | None = None  # the best model's mean in its confirmation, once it has one
-        self._solved_step: int | None = None
-        self._confirmations = 0
-        self._challenged = -math.inf  # the highest mean in an evaluation that was then put to the test
         self._seconds = {"training": 0.0, "evaluation": 0.0, "checkpoint": 0.0}
         self._saved_at = (-1, 0.0)  # step, and seconds of training
         self._resumed = False
@@ -146,11 +141,7 @@ class Runner:
             "episode": self._episode,
             "metrics": dict(self._metrics),
             "evaluated_at": self._evaluated_at,
-            "best": None if self._best is None else _evaluation_state(self._best),
-            "confirmed": self._confirmed,
-            "solved_step": self._solved_step,
-            "confirmations": self._confirmations,
-            "challenged": self._challenged,
+            "selection": self._selection.state_dict(),
             "seconds": dict(self._seconds),
             "lanes": self._collector.state_dict(),
             "agent": self._agent.state_dict(),
@@ -179,12 +170,7 @@ class Runner:
         self._episode = int(state["episode"])
         self._metrics = {str(k): float(v) for k, v in state["metrics"].items()}
         self._evaluated_at = int(state["evaluated_at"])
-        best = state["best"]
-        self._best = None if best is None else Evaluation(**best)
-        self._confirmed = None if state["confirmed"] is None else float(state["confirmed"])
-        self._solved_step = None if state["solved_step"] is None else int(state["solved_step"])
-        self._confirmations = int(state["confirmations"])
-        self._challenged = float(state["challenged"])
+        self._selection.load_state_dict(state["selection"])
         self._seconds = {k: float(v) for k, v in state["seconds"].items()}
         self._saved_at = (self._step, self._seconds["training"])
         self._agent.load_state_dict(state["agent"])
@@ -269,11 +255,11 @@ class Runner:
         return RunEnded(
             reason=self._stop_reason or "done",
             progress=self._progress(),
-            best=self._best,
+            best=self._selection.best,
             evaluation_seconds=self._seconds["evaluation"],
             checkpoint_seconds=self._seconds["checkpoint"],
             folder=self._folder,
-            solved_step=self._solved_step,
+            solved_step=self._selection.solved_step,
         )
 
     def _evaluate(self) -> None:
@@ -283,49 +269,22 @@ class Runner:
         evaluation = self._played(self._hooks.evaluate, policy)
         if evaluation is None:
             return
-        higher = self._best is None or evaluation.mean > self._best.mean
         confirmation = None
-        if self._is_promising(evaluation, higher):
-            confirmation = self._confirm(policy)
+        if self._hooks.confirm is not None and self._selection.wants_confirmation(evaluation):
+            confirmation = self._played(self._hooks.confirm, policy)
             if confirmation is None:
                 return
-            self._confirmations += 1
-            self._challenged = max(self._challenged, evaluation.mean)
         self._evaluated_at = self._step
-        solved = confirmation is not None and confirmation.mean >= (self._schedule.solved_at or 0.0)
-        # A confirmed model gives way to one that is confirmed to be better, and to no other.
-        if confirmation is not None and solved:
-            better = self._confirmed is None or confirmation.mean > self._confirmed
-        else:
-            better = higher and self._confirmed is None
-        if better:
-            evaluation = replace(evaluation, best=True)
-            self._best = evaluation
-            if self._hooks.keep_best is not None:
-                _require_finite("policy", policy.state_dict())
-                self._hooks.keep_best(policy, evaluation)
+        verdict = self._selection.decide(evaluation, confirmation)
+        evaluation = replace(evaluation, best=verdict.best)
+        if verdict.best and self._hooks.keep_best is not None:
+            _require_finite("policy", policy.state_dict())
+            self._hooks.keep_best(policy, evaluation)
         self._observers.tell("evaluated", evaluation)
-        if confirmation is None:
-            return
-        self._observers.tell("evaluated", replace(confirmation, best=solved and better))
-        if solved:
-            self._solved_step = self._solved_step or self._step
-            self._confirmed = max(confirmation.mean, self._confirmed or 0.0)
-            if self._schedule.stop_when_solved:
-                self.request_stop("solved")
-
-    def _is_promising(self, evaluation: Evaluation, higher: bool) -> bool:
-        """Whether a model is worth the many episodes of a confirmation."""
-        schedule = self._schedule
-        if self._hooks.confirm is None or schedule.solved_at is None or evaluation.mean < schedule.solved_at:
-            return False
-        if not schedule.stop_when_solved and self._confirmations >= schedule.confirmations:
-            return False
-        return self._confirmed is None or (higher and evaluation.mean > self._challenged)
-
-    def _confirm(self, policy: Policy) -> Evaluation | None:
-        assert self._hooks.confirm is not None
-        return self._played(self._hooks.confirm, policy)
+        if confirmation is not None:
+            self._observers.tell("evaluated", replace(confirmation, best=verdict.solved and verdict.best))
+        if verdict.solved and self._schedule.stop_when_solved:
+            self.request_stop("solved")
 
     def _played(self, play: Callable[[Policy, int], Evaluation | None], policy: Policy) -> Evaluation | None:
         began = self._clock()
@@ -412,17 +371,6 @@ class Runner:
             progress=replace(progress, episode=self._episode),
         )
         self._observers.tell("episode_ended", episode)
-
-
-def _evaluation_state(evaluation: Evaluation) -> State:
-    return {
-        "step": evaluation.step,
-        "returns": evaluation.returns,
-        "lengths": evaluation.lengths,
-        "stream": evaluation.stream,
-        "seconds": evaluation.seconds,
-        "best": evaluation.best,
-    }
 
 
 def _require_finite(what: str, state: State) -> None:

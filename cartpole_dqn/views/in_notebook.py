@@ -20,7 +20,7 @@ from cartpole_dqn.contracts.events import Observer, ObserverContext
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost
-from cartpole_dqn.runs.listing import RunSummary
+from cartpole_dqn.runs.catalogue import RunSummary
 from cartpole_dqn.text.figures import number, score
 from cartpole_dqn.text.pages import data_uri, filled
 from cartpole_dqn.training import assembly

@@ -23,7 +23,7 @@ from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.contracts.parts import Obs
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
 from cartpole_dqn.envs.factory import EnvFactory
-from cartpole_dqn.envs.lanes import allowed_actions
+from cartpole_dqn.envs.lanes import Lanes
 from cartpole_dqn.errors import CartpoleDqnError, RunError, UnsuitableEnvError
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.folder import RunFolder
@@ -73,11 +73,14 @@ class Playback:
         self._policy, _, self.trained_steps = load_policy(folder, config, host, which)
         self._seed = seed
         self._max_steps = max_steps
-        self._env = _Seen(config, host).make(evaluating=True)
+        envs = _Seen(config, host).make_evaluation_vector(1)
+        resting: Any = envs.envs[0]
+        self._env: Env = resting.env.env  # below its guard: its actions are named as it counts them
+        self._lanes = Lanes(envs, seeds=lambda lane, episode: self._episode_seed)
+        self._episode_seed = 0
         self._actions = action_names(self._env)
         self._number_names = number_names(self._env)
         self._reaches = _reaches(self._env.observation_space)
-        self._first_action = int(getattr(self._env.action_space, "start", 0))
 
     @property
     def env_id(self) -> str:
@@ -100,25 +103,24 @@ class Playback:
         Raises:
             RunError: the environment failed.
         """
-        env = self._env
-        seed = episode_seed(Stream.REPORT, self._seed, 0, number - 1)
+        lanes = self._lanes
+        self._episode_seed = episode_seed(Stream.REPORT, self._seed, 0, number - 1)
         total, ending = 0.0, ""
         step = 0
         try:
-            told, info = env.reset(seed=seed)
+            lanes.begin([0])
             self._policy.reset(np.ones(1, dtype=np.bool_))
             for step in itertools.count():
-                obs = np.array(told)  # a copy: wrappers may write the next one into the same array
-                mask = self._mask(info)
+                obs, mask = lanes.obs, lanes.mask
                 # Values first: what a policy remembers of the episode changes when it acts.
-                values = self._policy.q_values(obs[None])
+                values = self._policy.q_values(obs)
                 if not ending and step == self._max_steps:
                     ending = "cut off"
-                action = None if ending else int(self._policy.act(obs[None], mask)[0])
+                action = None if ending else int(self._policy.act(obs, mask)[0])
                 yield Scene(
-                    **self._seen(obs),
+                    **self._seen(obs[0]),
                     q_values=None if values is None else values[0],
-                    allowed=None if mask is None else mask[0],
+                    allowed=None if mask is None or mask.all() else mask[0],
                     action=action,
                     episode=number,
                     step=step,
@@ -127,31 +129,25 @@ class Playback:
                 )
                 if action is None:
                     return
-                told, reward, terminated, truncated, info = env.step(action + self._first_action)
-                total += float(reward)
-                ending = "terminated" if terminated else "truncated" if truncated else ""
+                made = lanes.step(np.array([action]))[0][0]
+                total += made.reward
+                ending = "terminated" if made.terminated else "truncated" if made.truncated else ""
         except CartpoleDqnError:
             raise
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
+            seed = self._episode_seed
             raise RunError(f"{self.env_id} failed after {step} steps of the episode of seed {seed}: {what}") from error
 
     def close(self) -> None:
         """Close the environment."""
-        self._env.close()
+        self._lanes.close()
 
     def __enter__(self) -> Playback:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _mask(self, info: dict[str, Any]) -> NDArray[np.bool_] | None:
-        told = info.get("action_mask")
-        if told is None:
-            return None
-        mask = allowed_actions(told, len(self._actions))[None]
-        return None if mask.all() else mask
 
     def _seen(self, obs: Obs) -> dict[str, Any]:
         """Return what a scene says of the environment, the agent's observation and the actions."""

@@ -70,7 +70,7 @@ def peer(seed: int, steps: int | None) -> dict[str, Any]:
 def ours(seed: int, steps: int | None) -> dict[str, Any]:
     """Train the default until it is solved, and play what it kept."""
     from cartpole_dqn import train
-    from cartpole_dqn.runs.listing import summarise_run
+    from cartpole_dqn.runs.catalogue import summarise_run
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "run"

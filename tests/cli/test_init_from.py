@@ -12,7 +12,8 @@ import pytest
 from cartpole_dqn.api import train
 from cartpole_dqn.errors import ConfigError
 from cartpole_dqn.runs.checkpoint import read_state
-from cartpole_dqn.training.initial_weights import InitialWeights
+from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.runs.saved import InitialWeights
 
 Call = Callable[..., Any]
 QUICK = ("--obs", "state", "--plain", "--set", "evaluation.every=0", "--set", "observer=[]")
@@ -35,7 +36,7 @@ def test_a_run_says_where_it_starts(call: Call, runs: Path) -> None:
     said = call("run", *QUICK, "--steps", "5", "--init-from", "latest", "--init-last", "--out", "runs/next")
     assert said.code == 0, said.err
     assert said.err.startswith("starting from the weights of mine (last, trained for 30 steps).\n")
-    assert InitialWeights.kept(runs / "next").run == "mine"
+    assert InitialWeights.kept(RunFolder(runs / "next")).run == "mine"
     said = call("run", "--config", "runs/next/config.toml", "--plain", "--out", "runs/again")
     assert said.code == 0, said.err
     assert said.err.startswith("starting from the weights of mine (last, trained for 30 steps).\n")
@@ -68,11 +69,11 @@ def test_it_is_a_setting_like_others(runs: Path, monkeypatch: pytest.MonkeyPatch
     run = train(obs="state", steps=3, out="a", settings={**SETTINGS, "init": {"run": "mine"}}, plain=True)
     assert run.config.init.run == "mine"
     _, parts = read_state(run.folder.checkpoint, parts=["run"])
-    kept = InitialWeights.kept(run.path)
+    kept = InitialWeights.kept(run.folder)
     for name, weights in kept.policy["network"].items():
         assert (parts["run"]["agent"]["online"][name] == weights).all()  # in three steps nothing is learned
     shutil.rmtree(runs / "mine")
     again = train(config="a/config.toml", out="b", plain=True)
-    assert InitialWeights.kept(again.path).checksum == kept.checksum
+    assert InitialWeights.kept(again.folder).checksum == kept.checksum
     with pytest.raises(ConfigError, match=r"init\.run: 'mine' is no run"):
         train(obs="state", steps=3, out="c", settings={**SETTINGS, "init": {"run": "mine"}}, plain=True)

@@ -11,7 +11,7 @@ import pytest
 from gymnasium import spaces
 from rich.console import Console
 
-from cartpole_dqn.envs.guard import EnvError, Guard
+from cartpole_dqn.envs.guard import EnvError, Guard, Resting
 from cartpole_dqn.errors import RunError
 from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.training.assembly import assemble, resolve_config
@@ -23,9 +23,11 @@ NAN, INF = float("nan"), float("inf")
 class Scripted(gymnasium.Env[Any, Any]):
     """Returns what it was given, or raises it."""
 
-    def __init__(self, answer: Any = SOUND, first: Any = None, space: spaces.Box | None = None) -> None:
+    def __init__(
+        self, answer: Any = SOUND, first: Any = None, space: spaces.Box | None = None, actions: Any = None
+    ) -> None:
         self.observation_space = space or spaces.Box(-1, 1, (3,), np.float32)
-        self.action_space = spaces.Discrete(2)
+        self.action_space = actions or spaces.Discrete(2)
         self.answer = answer
         self.first = (self.observation_space.sample() * 0, {}) if first is None else first
 
@@ -141,6 +143,62 @@ def test_a_number_is_an_observation_of_no_dimensions() -> None:
         env.step(0)
 
 
+MASKS = {
+    "int8": np.array([1, 0, 1], np.int8),
+    "bool": np.array([True, False, True]),
+    "list": [1, 0, 1],
+    "tuple": (True, False, True),
+}
+
+
+@pytest.mark.parametrize("form", MASKS)
+def test_masks_become_boolean(form: str) -> None:
+    env = Guard(Scripted(answer(info={"action_mask": MASKS[form], "x": 1}), actions=spaces.Discrete(3)))
+    env.reset()
+    info = env.step(0)[-1]
+    assert (info["action_mask"].dtype, info["action_mask"].tolist(), info["x"]) == (np.bool_, [True, False, True], 1)
+
+
+def test_a_mask_that_allows_nothing_allows_everything() -> None:
+    env = Guard(Scripted(answer(info={"action_mask": np.zeros(2)}), first=(SOUND[0], {"action_mask": None})))
+    assert env.reset()[1] == {}
+    assert env.step(0)[-1]["action_mask"].tolist() == [True, True]
+
+
+@pytest.mark.parametrize("mask", [np.ones(2), np.ones((1, 3)), [1, [0], 1], "all"])
+def test_a_mask_of_another_form_is_a_fault(mask: Any) -> None:
+    env = Guard(Scripted(first=(SOUND[0], {"action_mask": mask}), actions=spaces.Discrete(3)))
+    with pytest.raises(EnvError, match=r"environment 0 gave the action_mask .* each of 3 actions"):
+        env.reset()
+
+
+def test_actions_count_from_0() -> None:
+    heard: list[int] = []
+
+    class Hears(Scripted):
+        def step(self, action: Any) -> Any:
+            heard.append(action)
+            return super().step(action)
+
+    env = Guard(Hears(actions=spaces.Discrete(3, start=5)))
+    assert env.action_space == spaces.Discrete(3)
+    env.reset()
+    env.step(2)
+    assert heard == [7]
+
+
+def test_an_environment_rests_from_a_reset_without_a_seed() -> None:
+    outcomes = iter([answer(obs=np.full(3, 0.5, np.float32)), answer(terminated=True)])
+    env = Resting(Guard(Scripted(lambda: next(outcomes))))
+    env.reset(seed=1)
+    env.step(0)
+    for shown in (env.reset(), *(env.step(0) for _ in range(3))):
+        assert shown[0].tolist() == [0.5] * 3
+        assert shown[1:] in (({},), (0.0, False, False, {}))
+    env.reset(seed=2)
+    assert env.step(0)[2] is True
+
+
 def test_whoever_owns_the_code_that_raised_can_be_found() -> None:
     with pytest.raises(EnvError) as caught:
         Guard(Scripted(KeyError("x")), 0).step(0)
@@ -170,7 +228,7 @@ def test_environments_of_evaluation_are_guarded_too() -> None:
     try:
         config = resolve_config(host, flags=flags, sets=sets)[0]
         made = assemble(config, host, folder=None, console=Console(quiet=True), clock=time.perf_counter)
-        with pytest.raises(RunError, match="step 30: in an evaluation: environment 0 gave the reward nan"):
+        with pytest.raises(RunError, match=r"step 30: in an evaluation: environment 0 .* gave the reward nan"):
             made.runner.run()
         made.close()
     finally:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from cartpole_dqn.contracts.parts import Transition
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
 from cartpole_dqn.envs.guard import EnvError, Guard
-from cartpole_dqn.envs.lanes import Lanes
+from cartpole_dqn.envs.lanes import Lanes, training_seeds
 from cartpole_dqn.envs.workers import WorkerEnvs
 
 
@@ -24,32 +25,31 @@ def cartpole() -> gymnasium.Env[Any, Any]:
 
 
 def make_lanes(n: int, make: Any = cartpole, seed: int = 0, apart: bool = False) -> Lanes:
-    if apart:
-        return Lanes(WorkerEnvs([make] * n), seed=seed)
-    makes = [lambda lane=lane: Guard(make(), lane) for lane in range(n)]
-    return Lanes(SyncVectorEnv(makes, autoreset_mode=AutoresetMode.DISABLED), seed=seed)
+    return lanes_of([make] * n, seed, apart)
+
+
+def lanes_of(makes: Sequence[Any], seed: int = 0, apart: bool = False) -> Lanes:
+    guarded = [lambda lane=lane, make=make: Guard(make(), lane) for lane, make in enumerate(makes)]
+    envs: Any = WorkerEnvs(guarded) if apart else SyncVectorEnv(guarded, autoreset_mode=AutoresetMode.DISABLED)
+    return Lanes(envs, seeds=training_seeds(seed))
 
 
 class Oracle(gymnasium.Env[Any, Any]):
-    """Discrete(3, start=5); tells which actions are allowed; a coin that no seed governs where asked."""
+    """Counts its steps; a coin that no seed governs where asked."""
 
-    def __init__(self, fickle: bool = False, reward: float = 1.0) -> None:
+    def __init__(self, fickle: bool = False) -> None:
         self.observation_space = spaces.Box(0, 1e9, (1,), np.float64)
-        self.action_space = spaces.Discrete(3, start=5)
-        self.fickle, self.reward, self.count, self.resets = fickle, reward, 0, 0
-        self.actions: list[int] = []
+        self.action_space = spaces.Discrete(3)
+        self.fickle, self.count, self.resets = fickle, 0, 0
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
-        super().reset(seed=seed)
         self.count = 0
         self.resets += 1
-        return self._obs(), {"action_mask": np.array([1, 0, 1], dtype=np.int8)}
+        return self._obs(), {}
 
     def step(self, action: Any) -> Any:
-        assert self.action_space.contains(int(action))
-        self.actions.append(int(action))
         self.count += 1
-        return self._obs(), self.reward, False, False, {"action_mask": np.array([0, 1, 1], dtype=np.int8)}
+        return self._obs(), 1.0, False, False, {}
 
     def _obs(self) -> Any:
         return np.array([self.count + (1000 * self.resets if self.fickle else 0)], dtype=np.float64)
@@ -210,30 +210,71 @@ def test_a_fault_is_told_with_its_episode_and_step(apart: bool) -> None:
     assert re.search(r"\(test_lanes\.py, line \d+\)$", text)
 
 
-def test_masks_are_heard_and_actions_start_where_the_space_does() -> None:
-    lanes = make_lanes(2, Oracle)
-    assert lanes.mask is None
+NOTHING = object()
+
+
+class Telling(gymnasium.Env[Any, Any]):
+    """Tells the masks it was given, one a step and the first at its reset; `NOTHING` tells none."""
+
+    observation_space = spaces.Box(0, 1, (1,), np.float32)
+    action_space = spaces.Discrete(3, start=4)
+
+    def __init__(self, masks: Sequence[Any]) -> None:
+        self.masks = masks
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.count = 0
+        return np.zeros(1, np.float32), self._info()
+
+    def step(self, action: Any) -> Any:
+        self.count += 1
+        return np.zeros(1, np.float32), 0.0, self.count == len(self.masks) - 1, False, self._info()
+
+    def _info(self) -> dict[str, Any]:
+        mask = self.masks[self.count]
+        return {} if mask is NOTHING else {"action_mask": np.array([int(c) for c in mask], np.int8)}
+
+
+def bits(mask: Any) -> str | None:
+    return None if mask is None else "".join("01"[int(b)] for b in mask.reshape(-1))
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_transitions_carry_the_mask_of_the_next_state(apart: bool) -> None:
+    stories = (["100", "010", "011"], ["001", "001", "001"], [NOTHING] * 3)
+    lanes = lanes_of([lambda story=story: Telling(story) for story in stories], apart=apart)
+    try:
+        lanes.start()
+        assert bits(lanes.mask) == "100" + "001" + "111"
+        seen = [lanes.step(np.array([0, 2, 1]))[0] for _ in range(2)]
+    finally:
+        lanes.close()
+    assert [[bits(t.next_mask) for t in step] for step in seen] == [["010", "001", "111"], ["011", "001", "111"]]
+
+
+def test_a_mask_does_not_outlive_its_state() -> None:
+    lanes = lanes_of([lambda: Telling([NOTHING, "100", NOTHING, "001"])])
     lanes.start()
-    first = lanes.mask
-    assert first is not None
-    assert first.tolist() == [[True, False, True]] * 2
-    lanes.step(np.array([0, 2]))
-    assert lanes.mask is not None
-    assert lanes.mask.tolist() == [[False, True, True]] * 2
-    assert first.tolist() == [[True, False, True]] * 2, "an agent may still hold the old mask"
-    assert [env.unwrapped.actions for env in lanes._envs.envs] == [[5], [7]]  # type: ignore[attr-defined]
+    assert lanes.mask is None
+    assert bits(lanes.step(np.array([0]))[0][0].next_mask) == "100"
+    held = lanes.mask
+    assert bits(lanes.step(np.array([0]))[0][0].next_mask) == "111"
+    assert bits(held) == "100", "whoever holds an old mask keeps it"
+    lanes.step(np.array([0]))
+    ended = lanes.mask
+    lanes.begin([0])
+    assert (bits(lanes.mask), bits(ended)) == ("111", "001")
 
 
 def test_environments_without_masks_have_none() -> None:
     lanes = make_lanes(1)
     lanes.start()
-    lanes.step(np.array([0]))
-    assert lanes.mask is None
+    assert lanes.step(np.array([0]))[0][0].next_mask is None
 
 
 def test_autoreset_is_refused() -> None:
     with pytest.raises(ValueError, match="DISABLED"):
-        Lanes(SyncVectorEnv([cartpole]), seed=0)
+        Lanes(SyncVectorEnv([cartpole]), seeds=training_seeds(0))
 
 
 def test_another_number_of_lanes_is_refused() -> None:

@@ -14,7 +14,7 @@ from cartpole_dqn.agents.dqn import DqnAgent
 from cartpole_dqn.api import read_config
 from cartpole_dqn.config.schema import parse_toml, to_toml
 from cartpole_dqn.envs.factory import EnvFactory
-from cartpole_dqn.envs.lockstep import Lockstep, LockstepOptions
+from cartpole_dqn.envs.lanes import Lockstep, LockstepOptions
 from cartpole_dqn.errors import ConfigError, UserError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs.folder import RunFolder

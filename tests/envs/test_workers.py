@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +54,17 @@ class Actor(gymnasium.Env[Any, Any]):
         return np.array([self.seed, self.count], np.float32)
 
 
+def worker_envs(makes: Sequence[Callable[[], Any]], **given: Any) -> WorkerEnvs:
+    return WorkerEnvs([lambda make=make: Guard(make()) for make in makes], **given)
+
+
 @pytest.fixture
 def start() -> Iterator[Callable[..., WorkerEnvs]]:
     """Make workers that are gone once the test is over."""
     made: list[WorkerEnvs] = []
 
     def make(n: int = 2, do: Do | None = None, **given: Any) -> WorkerEnvs:
-        made.append(WorkerEnvs([lambda: Actor(do)] * n, **given))
+        made.append(worker_envs([lambda: Actor(do)] * n, **given))
         return made[-1]
 
     yield make
@@ -125,7 +129,7 @@ def cartpole() -> gymnasium.Env[Any, Any]:
 def test_they_step_like_environments_in_one_process(n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     together = SyncVectorEnv([cartpole] * n, autoreset_mode=AutoresetMode.DISABLED)
-    apart = WorkerEnvs([cartpole] * n)
+    apart = worker_envs([cartpole] * n)
     assert apart.metadata["autoreset_mode"] is AutoresetMode.DISABLED
     assert apart.observation_space == together.observation_space
     assert apart.single_action_space == together.single_action_space
@@ -153,7 +157,7 @@ def test_they_step_like_environments_in_one_process(n: int, seed: int) -> None:
 def test_they_start_where_processes_cannot_be_forked(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     context = multiprocessing.get_context(method)
     monkeypatch.setattr(multiprocessing, "get_context", lambda: context)
-    envs = WorkerEnvs([lambda: gymnasium.make("CartPole-v1", max_episode_steps=12)] * 2)
+    envs = worker_envs([lambda: gymnasium.make("CartPole-v1", max_episode_steps=12)] * 2)
     together = SyncVectorEnv([cartpole] * 2, autoreset_mode=AutoresetMode.DISABLED)
     try:
         seeds: Any = [3, 4]
@@ -247,7 +251,7 @@ def test_one_that_cannot_be_made_or_differs_is_named() -> None:
         return Actor()
 
     with pytest.raises(EnvError, match=r"environment 0 could not be made: OSError: no display \("):
-        WorkerEnvs([here_only])
+        worker_envs([here_only])
 
     def other() -> Any:
         env = Actor()
@@ -255,7 +259,7 @@ def test_one_that_cannot_be_made_or_differs_is_named() -> None:
         return env
 
     with pytest.raises(EnvError, match="environment 1 observes Box"):
-        WorkerEnvs([Actor, other])
+        worker_envs([Actor, other])
 
 
 def test_one_that_hangs_is_given_up_after_its_time(
@@ -284,7 +288,7 @@ def test_a_slow_one_is_not_given_up(start: Callable[..., WorkerEnvs]) -> None:
 def test_a_pause_of_the_whole_process_is_not_taken_for_a_hang() -> None:
     def play(say: Say) -> None:
         # In pieces: one long sleep ends at a time of day, however long the process was stopped meanwhile.
-        envs = WorkerEnvs([lambda: Actor(lambda actor: [time.sleep(0.1) for _ in range(8)])] * 2, step_timeout=3.0)
+        envs = worker_envs([lambda: Actor(lambda actor: [time.sleep(0.1) for _ in range(8)])] * 2, step_timeout=3.0)
         envs.reset(seed=[1, 2], options=all_of(envs))
         say("ready")
         say(str(envs.step(np.array([1, 1]))[1].tolist()))
@@ -325,7 +329,7 @@ def test_idle_workers_leave_at_once(start: Callable[..., WorkerEnvs], monkeypatc
 
 def test_a_busy_worker_is_killed_after_its_grace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(workers, "GRACE", 2.0)
-    envs = WorkerEnvs([lambda: Actor(sleep), lambda: Actor(lambda a: time.sleep(0.3))])
+    envs = worker_envs([lambda: Actor(sleep), lambda: Actor(lambda a: time.sleep(0.3))])
     envs.reset(seed=[1, 2], options=all_of(envs))
     for lane in range(2):
         envs._send(lane, ("step", 1, None))
@@ -343,7 +347,7 @@ def test_an_environment_that_does_not_close_is_ended_all_the_same(monkeypatch: p
 
     pid = os.getpid()
     monkeypatch.setattr(workers, "GRACE", 0.3)
-    envs = WorkerEnvs([Clinging])
+    envs = worker_envs([Clinging])
     began = time.monotonic()
     envs.close()
     assert time.monotonic() - began < LONG
@@ -356,10 +360,10 @@ def test_environments_are_closed_in_their_processes(tmp_path: Path) -> None:
             raise RuntimeError("nobody hears this")
 
     with contextlib.suppress(RuntimeError):
-        WorkerEnvs([Tidy])  # The one that tells the spaces is closed here, and raises.
+        worker_envs([Tidy])  # The one that tells the spaces is closed here, and raises.
     Tidy.close = lambda self: (tmp_path / f"closed-{os.getpid()}").touch() if os.getpid() != pid else None  # type: ignore[method-assign,func-returns-value]
     pid = os.getpid()
-    envs = WorkerEnvs([Tidy] * 2)
+    envs = worker_envs([Tidy] * 2)
     envs.close()
     for worker in pids_of(envs):
         assert (tmp_path / f"closed-{worker}").exists()
@@ -394,7 +398,7 @@ def spin(actor: Actor) -> None:
 
 
 def start_and_be_busy(do: Do | None, say: Say) -> None:
-    envs = WorkerEnvs([lambda: Actor(do)] * 3)
+    envs = worker_envs([lambda: Actor(do)] * 3)
     envs.reset(seed=[1, 2, 3], options=all_of(envs))
     if do is not None:
         for lane in (0, 1):
@@ -436,7 +440,7 @@ def test_the_interpreter_leaves_without_waiting_for_workers_that_nobody_closed(e
 
 
 def test_an_object_that_nobody_keeps_ends_its_workers() -> None:
-    envs = WorkerEnvs([Actor] * 2)
+    envs = worker_envs([Actor] * 2)
     pids = pids_of(envs)
     del envs
     wait_for_end(pids)
@@ -447,7 +451,7 @@ def test_no_descriptor_is_left_open() -> None:
         return psutil.Process().num_fds()
 
     def once() -> None:
-        envs = WorkerEnvs([Actor] * 3)
+        envs = worker_envs([Actor] * 3)
         envs.reset(seed=[1, 2, 3], options=all_of(envs))
         envs.close()
 

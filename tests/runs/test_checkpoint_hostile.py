@@ -21,38 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartpole_dqn.errors import CheckpointError, RunError
-from cartpole_dqn.runs.checkpoint import SCHEMA, STATE_FILE, read_state, require_origin, taking_over, write_state
+from cartpole_dqn.runs.checkpoint import SCHEMA, STATE_FILE, read_state, taking_over, write_state
 
 PARTS: dict[str, dict[str, Any]] = {
     "run": {"step": 7, "weights": {"w": torch.arange(6.0).reshape(2, 3)}, "pcg": np.random.PCG64(1).state},
     "replay": {"obs": np.arange(40, dtype=np.uint8).reshape(10, 4), "position": np.int64(3)},
 }
-
-
-def parts_at(step: int) -> dict[str, Any]:
-    """A state in which every file tells the step."""
-    return {"run": {"step": step}, "replay": {"steps": np.full(500, step)}}
-
-
-def step_of(folder: Path) -> int:
-    meta, parts = read_state(folder)
-    assert parts["run"]["step"] == meta["step"]
-    assert parts["replay"]["steps"].tolist() == [meta["step"]] * 500
-    return int(meta["step"])
-
-
-def write_step(folder: Path, step: int) -> int:
-    return write_state(folder, parts_at(step), meta={"step": step})
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
-
-
-def named(folder: Path) -> set[str]:
-    """The files that belong to the state."""
-    table = json.loads((folder / STATE_FILE).read_text())
-    return {STATE_FILE} | {part["file"] for part in table["parts"].values()}
 
 
 def resign(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
@@ -199,25 +173,6 @@ def test_links_pipes_and_folders_are_not_followed(sound: Path, file: str) -> Non
             read_state(folder)
 
 
-def test_nothing_is_read_or_written_through_a_link(sound: Path) -> None:
-    with copy_of(sound) as folder:
-        link = folder.parent / "link"
-        link.symlink_to(folder)
-        with pytest.raises(CheckpointError, match="symbolic link"):
-            read_state(link)
-        with pytest.raises(RunError, match="symbolic link"):
-            write_step(link, 1)
-        victim = folder.parent / "victim"
-        victim.write_text("precious")
-        for name in (STATE_FILE, f".{STATE_FILE}.new", "run-2.safetensors", "replay-77.safetensors"):
-            (folder / name).unlink(missing_ok=True)
-            (folder / name).symlink_to(victim)
-        write_step(folder, 1)
-        assert victim.read_text() == "precious"
-        assert step_of(folder) == 1
-        assert names(folder) == named(folder)
-
-
 @pytest.mark.parametrize(
     ("rest", "words"),
     [
@@ -228,10 +183,10 @@ def test_nothing_is_read_or_written_through_a_link(sound: Path) -> None:
         (b'"x":NaN}', "NaN is not JSON"),
         (b'"x":\xff}', "no JSON that can be read"),
         (b'"x":1}', "not the index of a checkpoint"),
-        (b'"format":"cartpole-dqn checkpoint","schema":1}', "its entries are not those"),
-        (b'"format":"cartpole-dqn checkpoint","schema":1,"meta":1,"parts":{}}', "a state is a table"),
-        (b'"format":"cartpole-dqn checkpoint","schema":1,"meta":{},"parts":[]}', "its entries are not those"),
-        (b'"format":"cartpole-dqn checkpoint","schema":1,"meta":{"$int":1},"parts":{}}', "does not hold together"),
+        (b'"format":"cartpole-dqn checkpoint","schema":2}', "its entries are not those"),
+        (b'"format":"cartpole-dqn checkpoint","schema":2,"meta":1,"parts":{}}', "a state is a table"),
+        (b'"format":"cartpole-dqn checkpoint","schema":2,"meta":{},"parts":[]}', "its entries are not those"),
+        (b'"format":"cartpole-dqn checkpoint","schema":2,"meta":{"$int":1},"parts":{}}', "does not hold together"),
     ],
 )
 def test_an_index_that_is_none_is_refused(sound: Path, rest: bytes, words: str) -> None:
@@ -241,12 +196,11 @@ def test_an_index_that_is_none_is_refused(sound: Path, rest: bytes, words: str) 
             read_state(folder)
 
 
-@pytest.mark.parametrize("schema", [0, 2, 10**30, True, "1", None, 1.0, [1]])
+@pytest.mark.parametrize("schema", [0, 1, 10**30, True, "1", None, 1.0, [1]])
 def test_another_layout_is_named(sound: Path, schema: Any) -> None:
-    assert SCHEMA == 1
     with copy_of(sound) as folder:
         resign(folder, lambda table: table.update(schema=schema))
-        with pytest.raises(CheckpointError, match=r"another layout than number 1, .* Use the version that wrote it"):
+        with pytest.raises(CheckpointError, match=rf"reads layout {SCHEMA}\. Use the version that wrote it"):
             read_state(folder)
 
 
@@ -311,21 +265,6 @@ def test_no_descriptor_is_left_open(sound: Path) -> None:
             with pytest.raises(CheckpointError):
                 read_state(folder)
         assert count() == before
-
-
-def test_a_state_of_another_run_is_told(tmp_path: Path) -> None:
-    meta = {"env": "CartPole-v1", "obs": "pixels", "shape": (1, 2)}
-    require_origin(tmp_path, meta, env="CartPole-v1", obs="pixels")
-    with pytest.raises(
-        CheckpointError, match="says of its env: 'CartPole-v1'; the run's configuration says 'Acrobot-v1'"
-    ):
-        require_origin(tmp_path, meta, env="Acrobot-v1", obs="pixels")
-    with pytest.raises(CheckpointError, match="says of its env: nothing; the run's"):
-        require_origin(tmp_path, {"obs": "pixels"}, env="Acrobot-v1", obs="pixels")
-    with pytest.raises(CheckpointError) as caught:
-        require_origin(tmp_path, {"env": "\x1b[2J" * 1000}, env="Acrobot-v1")
-    assert len(str(caught.value)) < 500
-    assert str(caught.value).isprintable()
 
 
 def test_whatever_a_part_raises_is_a_state_that_does_not_fit(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from cartpole_dqn.contracts.sweep_engine import SweepEngine, SweepEngineContext,
 from cartpole_dqn.errors import CartpoleDqnError, RunFolderError, UserError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs import lock as folder_lock
+from cartpole_dqn.runs.catalogue import read_settings
 from cartpole_dqn.runs.folder import RunFolder, run_state
-from cartpole_dqn.runs.listing import read_settings
 from cartpole_dqn.studies.sweep import Sweep, SweepView
 from cartpole_dqn.studies.sweep_plan import SweepPlan, plan_trials
 from cartpole_dqn.studies.sweep_space import Range, Setting, parse_variants

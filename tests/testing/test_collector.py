@@ -16,7 +16,7 @@ from cartpole_dqn import Rollout, UserError, builtin_collection
 from cartpole_dqn.contracts.collector import Collected, Collector, CollectorContext
 from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.contracts.parts import Agent, State
-from cartpole_dqn.envs.lockstep import Lockstep, LockstepOptions
+from cartpole_dqn.envs.lanes import Lockstep, LockstepOptions
 from cartpole_dqn.testing import check_collector, checks_for, collector, run_checks
 
 

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from cartpole_dqn.contracts.events import Evaluating
 from cartpole_dqn.contracts.parts import Policy, State
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
+from cartpole_dqn.envs.guard import Guard, Resting
 from cartpole_dqn.training.evaluator import Evaluator
 
 
@@ -37,8 +40,12 @@ def cartpole() -> gymnasium.Env[Any, Any]:
     return gymnasium.make("CartPole-v1")
 
 
+def side_by_side(make: Callable[[], gymnasium.Env[Any, Any]]) -> Callable[[int], SyncVectorEnv]:
+    return lambda n: SyncVectorEnv([lambda: Resting(Guard(make()))] * n, autoreset_mode=AutoresetMode.DISABLED)
+
+
 def play(episodes: int, stream: Stream = Stream.REPORT, seed: int = 0, series: int = 0) -> Any:
-    evaluator = Evaluator(cartpole, seed=seed, clock=lambda: 0.0)
+    evaluator = Evaluator(side_by_side(cartpole), seed=seed, clock=lambda: 0.0)
     evaluation = evaluator.play(Leaning(), episodes=episodes, stream=stream, series=series, step=7)
     evaluator.close()
     return evaluation
@@ -67,7 +74,7 @@ def test_streams_seeds_and_series_differ_and_repeat() -> None:
 
 def test_it_tells_how_far_it_is() -> None:
     told: list[Evaluating] = []
-    evaluator = Evaluator(cartpole, seed=0, clock=lambda: 0.0, told=told.append)
+    evaluator = Evaluator(side_by_side(cartpole), seed=0, clock=lambda: 0.0, told=told.append)
     evaluation = evaluator.play(Leaning(), episodes=23, stream=Stream.CONFIRM, step=7)
     evaluator.close()
     assert evaluation is not None
@@ -80,14 +87,14 @@ def test_it_tells_how_far_it_is() -> None:
 
 
 def test_the_policy_hears_of_every_new_episode() -> None:
-    evaluator, policy = Evaluator(cartpole, seed=0, clock=lambda: 0.0), Leaning()
+    evaluator, policy = Evaluator(side_by_side(cartpole), seed=0, clock=lambda: 0.0), Leaning()
     evaluator.play(policy, episodes=4, stream=Stream.SELECT)
     assert policy.begun >= 4
 
 
 def test_it_can_be_broken_off() -> None:
     looks = iter([False] * 5 + [True])
-    evaluator = Evaluator(cartpole, seed=0, clock=lambda: 0.0, should_stop=lambda: next(looks))
+    evaluator = Evaluator(side_by_side(cartpole), seed=0, clock=lambda: 0.0, should_stop=lambda: next(looks))
     assert evaluator.play(Leaning(), episodes=50, stream=Stream.SELECT) is None
 
 
@@ -123,7 +130,7 @@ class Obedient(Leaning):
 
 
 def test_masks_and_first_actions_are_respected() -> None:
-    evaluator = Evaluator(Forked, seed=0, clock=lambda: 0.0)
+    evaluator = Evaluator(side_by_side(Forked), seed=0, clock=lambda: 0.0)
     evaluation = evaluator.play(Obedient(), episodes=12, stream=Stream.SELECT)
     assert evaluation is not None
     assert evaluation.returns == (2.0,) * 12

@@ -24,8 +24,9 @@ from cartpole_dqn.errors import CheckpointError, ConfigError, UserError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs.checkpoint import read_state
 from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.runs.saved import InitialWeights
 from cartpole_dqn.training.assembly import assemble, resolve_config
-from cartpole_dqn.training.initial_weights import InitialWeights, find_initial_weights
+from cartpole_dqn.training.initial_weights import find_initial_weights
 
 HOST = load_plugins(allowed=())
 METRICS = [{"name": "metrics"}]
@@ -118,7 +119,7 @@ def test_best_is_what_evaluation_kept(here: Path) -> None:
     begin(Path("runs/second"), seed=8, evaluation={"every": 20, "episodes": 1})
     _, parts = read_state(Path("runs/second/best"))
     run = begin(Path("runs/third"), init="second", which="best", steps=1)
-    assert equal(InitialWeights.kept(run.path).policy, parts["policy"])
+    assert equal(InitialWeights.kept(run.folder).policy, parts["policy"])
     # Nothing is learned in a single step.
     assert equal(agent_of(run.path)["online"], parts["policy"]["network"])
 
@@ -219,7 +220,7 @@ def test_other_weights_than_the_configuration_names_are_refused(here: Path) -> N
 
 
 def test_damage_is_said(here: Path) -> None:
-    for path in Path("runs/first/checkpoint").glob("run-*.safetensors"):
+    for path in Path("runs/first/checkpoint").glob("policy-*.safetensors"):
         path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(CheckpointError, match="runs/first/checkpoint"):
         begin(Path("runs/a"), init="first")

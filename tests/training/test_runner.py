@@ -26,12 +26,13 @@ from cartpole_dqn.contracts.options import check_options
 from cartpole_dqn.contracts.parts import Context, Policy, State, Transition
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
 from cartpole_dqn.envs import workers
-from cartpole_dqn.envs.guard import EnvTimeoutError
-from cartpole_dqn.envs.lockstep import Lockstep, LockstepOptions
+from cartpole_dqn.envs.guard import EnvTimeoutError, Guard, Resting
+from cartpole_dqn.envs.lanes import Lockstep, LockstepOptions
 from cartpole_dqn.envs.workers import WorkerEnvs
 from cartpole_dqn.errors import RunError, UserError
 from cartpole_dqn.training.evaluator import Evaluator
 from cartpole_dqn.training.runner import Hooks, Runner, Schedule
+from cartpole_dqn.training.selection import Selection
 from cartpole_dqn.training.watchers import ObserverGroup
 
 BUILD = builtin_builder()
@@ -68,6 +69,10 @@ for _name in EVENTS:
 
 def cartpole() -> gymnasium.Env[Any, Any]:
     return gymnasium.make("CartPole-v1", max_episode_steps=40)
+
+
+def make_envs(count: int) -> SyncVectorEnv:
+    return SyncVectorEnv([lambda: Resting(Guard(cartpole()))] * count, autoreset_mode=AutoresetMode.DISABLED)
 
 
 def make_agent(seed: int, num_envs: int) -> DqnAgent:
@@ -107,6 +112,7 @@ def make_runner(
     warnings: list[str] | None = None,
     agent: Any = None,
     collector: Any = None,
+    selection: Selection | None = None,
     **schedule: Any,
 ) -> Runner:
     envs = SyncVectorEnv([cartpole] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
@@ -117,6 +123,7 @@ def make_runner(
         num_envs=num_envs,
         schedule=Schedule(**schedule),
         hooks=hooks or Hooks(),
+        selection=selection,
         observers=ObserverGroup([(f"o{i}", o) for i, o in enumerate(observers)], warn),
         clock=Clock(),
         name="test",
@@ -161,56 +168,22 @@ def test_a_run_by_episodes_ends_with_the_last_one() -> None:
     assert ended.progress.step == sum(e.length for e in seen.of("episode_ended"))
 
 
-def test_the_best_model_is_kept_by_evaluation() -> None:
-    kept: list[tuple[int, float]] = []
-    hooks = Hooks(
-        evaluate=scripted([10.0, 30.0, 20.0, 30.0]),
-        keep_best=lambda policy, evaluation: kept.append((evaluation.step, evaluation.mean)),
-    )
-    seen = Recorder()
-    ended = make_runner(seen, hooks=hooks, steps=350, evaluate_every=100).run()
-    assert [(e.step, e.best) for e in seen.of("evaluated")] == [(100, True), (200, True), (300, False), (350, False)]
-    assert kept == [(100, 10.0), (200, 30.0)]
-    assert ended.best is not None
-    assert ended.best.mean == 30.0
-
-
-def watch_confirmations(means: list[float], confirming: list[float], **schedule: Any) -> tuple[Any, ...]:
+def test_a_solved_run_stops_once_it_is_confirmed() -> None:
+    # 90 at 200 is not confirmed (60); 80 at 300 is lower but confirmed (85), so this model is the one to keep.
     kept: list[int] = []
     hooks = Hooks(
-        evaluate=scripted(means),
-        confirm=scripted(confirming),
+        evaluate=scripted([50, 90, 80, 99]),
+        confirm=scripted([60, 85]),
         keep_best=lambda policy, evaluation: kept.append(evaluation.step),
     )
     seen = Recorder()
-    ended = make_runner(seen, hooks=hooks, evaluate_every=100, solved_at=80.0, **schedule).run()
-    return ended, kept, [(e.step, e.mean, e.best) for e in seen.of("evaluated")]
-
-
-def test_a_solved_run_stops_once_it_is_confirmed() -> None:
-    # 90 at 200 is not confirmed (60); 80 at 300 is lower but confirmed (85), so this model is the one to keep.
-    ended, kept, told = watch_confirmations([50, 90, 80, 99], [60, 85], steps=900, stop_when_solved=True)
+    selection = Selection(solved_at=80.0, confirmations=None)
+    runner = make_runner(seen, hooks=hooks, selection=selection, evaluate_every=100, steps=900, stop_when_solved=True)
+    ended = runner.run()
     assert (ended.reason, ended.progress.step, ended.solved_step) == ("solved", 300, 300)
     assert kept == [100, 200, 300]
+    told = [(e.step, e.mean, e.best) for e in seen.of("evaluated")]
     assert told == [(100, 50, True), (200, 90, True), (200, 60, False), (300, 80, True), (300, 85, True)]
-
-
-def test_a_confirmed_model_gives_way_only_to_one_confirmed_to_be_better() -> None:
-    # After 82 was confirmed by 85: 81 is not asked again, 90 is confirmed by less, so 88 is not asked; 95 by more.
-    ended, kept, told = watch_confirmations([82, 81, 90, 88, 95], [85, 83, 88], steps=500, confirmations=9)
-    assert (ended.reason, ended.progress.step, ended.solved_step) == ("done", 500, 100)
-    assert kept == [100, 500]
-    assert [t for t in told if t[2]] == [(100, 82, True), (100, 85, True), (500, 95, True), (500, 88, True)]
-
-
-def test_a_run_confirms_only_so_many_models() -> None:
-    # Neither attempt succeeds and there is no third: the highest evaluation is kept, as without confirmations.
-    ended, kept, told = watch_confirmations([90, 85, 95, 70], [70, 75], steps=400, confirmations=2)
-    assert ended.solved_step is None
-    assert kept == [100, 300]
-    assert [mean for _, mean, _ in told] == [90, 70, 85, 75, 95, 70]
-    ended, kept, _ = watch_confirmations([90, 95], [], steps=200, confirmations=0)
-    assert kept == [100, 200]
 
 
 def test_an_evaluation_that_a_stop_broke_off_is_made_when_the_run_goes_on() -> None:
@@ -233,7 +206,7 @@ def test_an_evaluation_that_a_stop_broke_off_is_made_when_the_run_goes_on() -> N
 
 
 def test_evaluating_and_saving_never_change_the_course() -> None:
-    evaluator = Evaluator(cartpole, seed=0, clock=Clock())
+    evaluator = Evaluator(make_envs, seed=0, clock=Clock())
     hooks = Hooks(
         evaluate=lambda policy, step: evaluator.play(policy, episodes=3, stream=Stream.SELECT, series=step),
         save=lambda state, replay: Checkpoint(state["step"], "", 0, 0.0),
@@ -344,7 +317,7 @@ def test_the_last_checkpoint_knows_the_last_evaluation(every: int) -> None:
 
     hooks = Hooks(evaluate=evaluate, save=save)
     make_runner(hooks=hooks, steps=100, evaluate_every=30, save_every_steps=every).run()
-    assert (saved[-1]["step"], saved[-1]["evaluated_at"], saved[-1]["best"]["step"]) == (100, 100, 100)
+    assert (saved[-1]["step"], saved[-1]["evaluated_at"], saved[-1]["selection"]["best"]["step"]) == (100, 100, 100)
 
 
 def test_a_stop_request_ends_the_run_in_order() -> None:
@@ -512,7 +485,7 @@ class Asleep(gymnasium.Wrapper[Any, Any, Any, Any]):
 def make_sleepy_runner(
     mark: Path, *observers: Observer, warnings: list[str], saved: list[int], step_timeout: float = 0
 ) -> Runner:
-    envs = WorkerEnvs([lambda: Asleep(mark)] * 2, step_timeout=step_timeout)
+    envs = WorkerEnvs([lambda: Guard(Asleep(mark))] * 2, step_timeout=step_timeout)
     return Runner(
         agent=make_agent(0, 2),
         collector=lockstep(envs),

@@ -189,7 +189,7 @@ def test_an_environment_that_fails_is_named_with_the_step(trained: Trained, monk
     monkeypatch.setattr(Counting, "fails_at", 4)
     with (
         playback(run) as shown,
-        pytest.raises(RunError, match=r"CountingPlayback-v0 failed after 4 steps .* ValueError: the motor broke"),
+        pytest.raises(RunError, match=r"environment 0 \(episode seed \d+, step 5\) raised ValueError: the motor broke"),
     ):
         list(shown.episode(1))
 

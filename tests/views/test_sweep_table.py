@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from cartpole_dqn.runs.listing import RunFigures
+from cartpole_dqn.runs.metrics import RunFigures
 from cartpole_dqn.studies.sweep import SweepView, TrialView
 from cartpole_dqn.views.sweep_table import PlainSweep, sweep_table, watching
 

@@ -24,10 +24,10 @@ from cartpole_dqn.errors import RunFolderError, UserError
 from cartpole_dqn.files import open_regular, reason, replace_file
 from cartpole_dqn.observers.display.panel import describe_evaluating
 from cartpole_dqn.plugin.host import PluginHost
+from cartpole_dqn.runs.catalogue import read_settings, run_title, summarise_run
 from cartpole_dqn.runs.checkpoint import has_state
 from cartpole_dqn.runs.folder import RunFolder, describe_environment
 from cartpole_dqn.runs.history import read_metrics
-from cartpole_dqn.runs.listing import read_settings, run_title, summarise_run
 from cartpole_dqn.training import assembly
 from cartpole_dqn.training.models import Which, evaluate_run
 from cartpole_dqn.training.watchers import said_by

@@ -1,0 +1,178 @@
+"""What a run saves: its checkpoint, its best model, and the weights that it started from.
+
+* `write_checkpoint`, `read_checkpoint`: the folder `checkpoint/`, everything that a resumed run needs.
+* `write_best`: the folder `best/`, the policy of the best model.
+* `read_model`: a model to act with, from `best/` or `checkpoint/` -> `Model`. `choose_model`: which of them is there.
+* `InitialWeights`: the folder `init/`, the weights that a run started from.
+* `Origin`: the run that a state was written by.
+
+| folder | meta | parts |
+|---|---|---|
+| `checkpoint/` | env, obs, components, step | run (the runner's state, in it the agent's), policy, replay (optional) |
+| `best/` | env, obs, components, step, mean, episodes | policy |
+| `init/` | run, which, step, origin | policy |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from cartpole_dqn.contracts.events import Evaluation
+from cartpole_dqn.contracts.parts import Agent, State
+from cartpole_dqn.errors import CheckpointError, RunFolderError
+from cartpole_dqn.runs.checkpoint import has_state, pack, read_state, taking_over, write_state
+from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.runs.tensors import new_checksum
+
+Which = Literal["best", "last"]
+"""The best model, or the last one."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The run that a state was written by."""
+
+    env: str
+    """The environment's id."""
+    obs: str
+    """What is observed."""
+    components: Mapping[str, str] = field(default_factory=dict)
+    """Component ("agent/dqn") -> its distribution and version: for people, not compared."""
+
+    def meta(self, **figures: Any) -> dict[str, Any]:
+        """Return it with further figures, as `write_state` takes it."""
+        return {"env": self.env, "obs": self.obs, "components": dict(self.components), **figures}
+
+    def require(self, meta: Mapping[str, Any], folder: Path) -> None:
+        """Raise a `CheckpointError` where the `meta` in `folder` is of another environment or of other observations."""
+        for name, wanted in (("env", self.env), ("obs", self.obs)):
+            said = meta.get(name)
+            if said != wanted:
+                was = repr(said)[:100] if said is not None else "nothing"
+                raise CheckpointError(
+                    f"{folder} says of its {name}: {was}; the run's configuration says {wanted!r}. It belongs to "
+                    f"another run: put the right one there, or start the run again."
+                )
+
+
+# The checkpoint -------------------------------------------------------------------------------------------------------
+
+
+def write_checkpoint(folder: RunFolder, origin: Origin, run: State, policy: State, replay: State | None) -> int:
+    """Write everything that a resumed run needs; return the bytes written. Raises `RunError`.
+
+    Args:
+        folder: the run's.
+        origin: the run.
+        run: `Runner.state_dict()`.
+        policy: `Policy.state_dict()` of the agent's policy: what a model is read from.
+        replay: `Agent.replay_state_dict()`; None leaves it out.
+    """
+    parts = {"run": run, "policy": policy, **({} if replay is None else {"replay": replay})}
+    return write_state(folder.checkpoint, parts, meta=origin.meta(step=run["step"]))
+
+
+def read_checkpoint(folder: RunFolder, origin: Origin) -> tuple[State, State | None]:
+    """Return the states of run and replay that `write_checkpoint` wrote. Raises `CheckpointError`."""
+    meta, parts = read_state(folder.checkpoint, parts=["run", "replay"], optional=["replay"])
+    origin.require(meta, folder.checkpoint)
+    return parts["run"], parts.get("replay")
+
+
+# A model --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to act with."""
+
+    folder: Path
+    step: int
+    """Environment steps that it was trained for."""
+    policy: State
+    """`Policy.state_dict()`."""
+
+
+def write_best(folder: RunFolder, origin: Origin, policy: State, evaluation: Evaluation) -> None:
+    """Write the policy of the best model. Raises `RunError`."""
+    figures = {"step": evaluation.step, "mean": evaluation.mean, "episodes": len(evaluation.returns)}
+    write_state(folder.best, {"policy": policy}, meta=origin.meta(**figures))
+
+
+def choose_model(folder: RunFolder, wanted: Which) -> Which:
+    """Return the model to take where `wanted` is wanted: the last one where no best one was kept."""
+    return "best" if wanted == "best" and has_state(folder.best) else "last"
+
+
+def read_model(folder: RunFolder, origin: Origin, wanted: Which) -> Model:
+    """Return a model of a run; the last one where no best one was kept.
+
+    Raises:
+        RunFolderError: the run kept no model.
+        CheckpointError: its files are damaged, or of another run.
+    """
+    place = folder.best if choose_model(folder, wanted) == "best" else folder.checkpoint
+    if not has_state(place):
+        raise RunFolderError(
+            f"{folder.path} holds no model yet: neither best/ nor checkpoint/. Let the run reach its first evaluation "
+            f"or checkpoint."
+        )
+    meta, parts = read_state(place, parts=["policy"])
+    origin.require(meta, place)
+    with taking_over(place):
+        return Model(place, int(meta["step"]), parts["policy"])
+
+
+# Initial weights ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """The weights of another run's policy, from which a run starts."""
+
+    run: str
+    """The name of the other run's folder."""
+    which: Which
+    step: int
+    """Environment steps that they were trained for."""
+    origin: Mapping[str, Any]
+    """What they fit: the agent, its networks, observations and actions."""
+    policy: State
+
+    @property
+    def checksum(self) -> str:
+        """A checksum of the weights."""
+        tree, tensors = pack(self.policy)
+        digest = new_checksum()
+        digest.update(json.dumps(tree, sort_keys=True).encode())
+        for name in sorted(tensors):
+            digest.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()[:32]
+
+    @property
+    def label(self) -> str:
+        """The weights in words."""
+        return f"the weights of {self.run} ({self.which}, trained for {self.step:,} steps)"
+
+    def give(self, agent: Agent) -> None:
+        """Let `agent` start from them. Raises `UserError` where it cannot."""
+        with taking_over(f"the {self.which} model of {self.run}"):
+            agent.start_from(self.policy)
+
+    def keep(self, folder: RunFolder) -> None:
+        """Write a copy into a run's folder. Raises `RunError`."""
+        meta = {"run": self.run, "which": self.which, "step": self.step, "origin": dict(self.origin)}
+        write_state(folder.initial, {"policy": self.policy}, meta=meta)
+
+    @classmethod
+    def kept(cls, folder: RunFolder) -> InitialWeights:
+        """Return the copy in a run's folder. Raises `CheckpointError`."""
+        meta, parts = read_state(folder.initial, parts=["policy"])
+        with taking_over(folder.initial):
+            return cls(str(meta["run"]), meta["which"], int(meta["step"]), dict(meta["origin"]), parts["policy"])

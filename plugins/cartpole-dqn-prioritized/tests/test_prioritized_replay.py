@@ -254,7 +254,7 @@ def test_sizes() -> None:
 def test_a_capacity_that_is_too_small_or_too_large_is_refused() -> None:
     with pytest.raises(UserError, match=r"replay prioritized: .* at least 28"):
         make(capacity=20, num_envs=4, n_step=5)
-    with pytest.raises(UserError, match=r"with 1000000000000 slots of float32 \[2\] would take .*smaller capacity"):
+    with pytest.raises(UserError, match=r"with 1000000000000 slots of float32 \[2\] would take .*Set its capacity"):
         make(capacity=10**12)
 
 

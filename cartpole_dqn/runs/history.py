@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from cartpole_dqn.errors import RunFolderError
 
 Floats = NDArray[np.float64]
-Returns = tuple[tuple[float, ...], ...]
+ReturnsByEvaluation = tuple[tuple[float, ...], ...]
 
 
 def _nothing() -> Floats:
@@ -45,13 +45,13 @@ class RunHistory:
     loss: Floats = field(default_factory=_nothing)
     evaluation_step: Floats = field(default_factory=_nothing)
     """[V] of the evaluations that select `best/`."""
-    evaluation_returns: Returns = ()
+    evaluation_returns: ReturnsByEvaluation = ()
     """V evaluations, each with its episodes' returns."""
     evaluation_seconds: Floats = field(default_factory=_nothing)
     """[V] what each of them took, without training."""
     confirmation_step: Floats = field(default_factory=_nothing)
     """[C] of evaluations on further episodes, of models that reached the threshold."""
-    confirmation_returns: Returns = ()
+    confirmation_returns: ReturnsByEvaluation = ()
     """C confirmations, each with its episodes' returns."""
     confirmation_seconds: Floats = field(default_factory=_nothing)
     """[C]"""
@@ -167,7 +167,7 @@ def trailing_mean(values: Sequence[float] | Floats, window: int) -> Floats:
     return means
 
 
-def _over_episodes(figure: Any, returns: Returns) -> Floats:
+def _over_episodes(figure: Any, returns: ReturnsByEvaluation) -> Floats:
     return np.array([figure(found) if found else np.nan for found in returns], dtype=np.float64)
 
 
@@ -217,7 +217,7 @@ def _column(events: Sequence[Mapping[str, Any]], key: str) -> Floats:
     return np.array([_number(event.get(key)) for event in events], dtype=np.float64)
 
 
-def _returns(events: Sequence[Mapping[str, Any]]) -> Returns:
+def _returns(events: Sequence[Mapping[str, Any]]) -> ReturnsByEvaluation:
     return tuple(tuple(_number(value) for value in event["returns"]) for event in events)
 
 

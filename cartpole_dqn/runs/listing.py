@@ -23,7 +23,7 @@ from cartpole_dqn.files import open_regular, reason
 from cartpole_dqn.runs.catalogue import started_at
 from cartpole_dqn.runs.folder import RunFolder, run_state
 
-State = Literal["running", "done", "interrupted", "failed", "killed", "unknown", "broken"]
+RunState = Literal["running", "done", "interrupted", "failed", "killed", "unknown", "broken"]
 
 _LARGEST_CONFIG = 1 << 20
 
@@ -34,7 +34,7 @@ class RunSummary:
 
     name: str
     path: Path
-    state: State
+    state: RunState
     problem: str | None = None
     """What is wrong with the folder, as a sentence."""
     started: float | None = None

@@ -94,9 +94,6 @@ def check_agent(cls: Callable[..., Agent], builder: Build | None = None, /, **op
         cls: built as `cls(options, context)`.
         builder: builds the agent's parts, `cartpole_dqn.builtin_builder()` for instance; None where it has none.
         **options: values of `cls.Options`.
-
-    Raises:
-        AssertionError: names each check that failed, and what was wrong.
     """
     AGENT.hold(cls, builder, **options)
 

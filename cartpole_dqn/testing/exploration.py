@@ -35,15 +35,7 @@ EXPLORATION: Contract[ExplorationSubject] = Contract("exploration", ExplorationS
 
 
 def check_exploration(cls: Callable[..., Exploration], /, **options: object) -> None:
-    """Hold an exploration to its contract.
-
-    Args:
-        cls: built as `cls(options, context)`.
-        **options: values of `cls.Options`.
-
-    Raises:
-        AssertionError: names each check that failed, and what was wrong.
-    """
+    """Hold an exploration to its contract."""
     EXPLORATION.hold(cls, **options)
 
 

@@ -147,9 +147,6 @@ def check_network(cls: Callable[..., Network], space: spaces.Box | None = None, 
         space: the observations it is made for. By default the kit tries float vectors, integer vectors, and two sorts
             of integer images of about 40 x 48; a network may refuse some, by a `UserError` or a `ValueError`.
         **options: values of `cls.Options`.
-
-    Raises:
-        AssertionError: names each check that failed, and what was wrong.
     """
     NETWORK.hold(cls, space, **options)
 

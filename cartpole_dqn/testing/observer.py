@@ -62,13 +62,6 @@ def check_observer(cls: Callable[..., Observer], /, **options: object) -> None:
 
     The kit tells it of made-up runs: with and without a folder, for a live display and for plain lines, begun, resumed,
     ended and failed.
-
-    Args:
-        cls: built as `cls(options, context)`.
-        **options: values of `cls.Options`.
-
-    Raises:
-        AssertionError: names each check that failed, and what was wrong.
     """
     OBSERVER.hold(cls, **options)
 

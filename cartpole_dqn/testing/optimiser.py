@@ -35,15 +35,7 @@ OPTIMISER: Contract[OptimiserSubject] = Contract("optimiser", OptimiserSubject, 
 
 
 def check_optimiser(cls: Callable[..., Optimiser], /, **options: object) -> None:
-    """Hold an optimiser to its contract.
-
-    Args:
-        cls: built as `cls(options, context)`.
-        **options: values of `cls.Options`.
-
-    Raises:
-        AssertionError: names each check that failed, and what was wrong.
-    """
+    """Hold an optimiser to its contract."""
     OPTIMISER.hold(cls, **options)
 
 

@@ -72,13 +72,6 @@ def check_replay(cls: Callable[..., ReplayBuffer], /, **options: object) -> None
 
     The kit makes up episodes in one to three lanes, with every observation unlike every other, and holds what `sample`
     gives to a slow walk along what was added. It asks for a `capacity` of 60 slots where that is an option.
-
-    Args:
-        cls: built as `cls(options, context)`.
-        **options: values of `cls.Options`.
-
-    Raises:
-        AssertionError: names each check that failed, and what was wrong.
     """
     REPLAY.hold(cls, **options)
 

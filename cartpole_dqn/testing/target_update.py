@@ -58,13 +58,6 @@ def check_target_update(cls: Callable[..., TargetUpdate], /, **options: object) 
 
     The kit makes 20,000 updates and ends 200 episodes, in which the target must get at least half way to an online
     network that stands still: give options with which it does.
-
-    Args:
-        cls: built as `cls(options, context)`.
-        **options: values of `cls.Options`.
-
-    Raises:
-        AssertionError: names each check that failed, and what was wrong.
     """
     TARGET_UPDATE.hold(cls, **options)
 

@@ -87,9 +87,7 @@ def check_even_sampling(part: Replays) -> None:
     and tenths of them compared, so that a slow change with age shows.
     """
     replay, story = _uneven(part)
-    _assert_weights_undo_sampling(
-        replay, draw(replay, story.context.observation_space, OFTEN * len(replay), small=True)
-    )
+    _assert_weights_undo_sampling(replay, _draw_often(replay, story))
     where = context(num_envs=1)
     replay, story = build(part, where, MANY), Story(where)
     tell(replay, story, min(MANY, replay.capacity) * 4 // 5)
@@ -138,9 +136,7 @@ def check_priorities(part: Replays) -> None:
     """Once TD errors of many sizes were told, weights still undo how often each transition is sampled."""
     replay, story = _uneven(part)
     _tell_all(replay, story, lambda number: (0.1, -0.5, 2.0, -8.0)[number % 4])
-    _assert_weights_undo_sampling(
-        replay, draw(replay, story.context.observation_space, OFTEN * len(replay), small=True)
-    )
+    _assert_weights_undo_sampling(replay, _draw_often(replay, story))
 
 
 @REPLAY.check

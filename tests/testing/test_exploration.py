@@ -187,5 +187,5 @@ TABLE = [
 
 def test_all_at_once() -> None:
     check_exploration(PlainExploration, end=0.5)
-    with pytest.raises(AssertionError, match="AsksTwice fails 1 of 11 checks"):
+    with pytest.raises(AssertionError, match="AsksTwice fails 1 of 12 checks"):
         check_exploration(AsksTwice)

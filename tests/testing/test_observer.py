@@ -191,5 +191,5 @@ TABLE = [
 
 def test_all_at_once() -> None:
     check_observer(PlainObserver, every=1)
-    with pytest.raises(AssertionError, match="Prints fails 1 of 9 checks"):
+    with pytest.raises(AssertionError, match="Prints fails 1 of 10 checks"):
         check_observer(Prints)

@@ -174,5 +174,5 @@ TABLE = [
 
 def test_all_at_once() -> None:
     check_target_update(PlainUpdate, tau=0.01, every=1)
-    with pytest.raises(AssertionError, match="Idle fails 5 of 10 checks"):
+    with pytest.raises(AssertionError, match="Idle fails 7 of 10 checks"):
         check_target_update(Idle)

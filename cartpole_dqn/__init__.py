@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cartpole_dqn.api import train as train
     from cartpole_dqn.components.exploration import EpsilonGreedy as EpsilonGreedy
     from cartpole_dqn.components.replay.ring import TransitionRing as TransitionRing
+    from cartpole_dqn.components.replay.ring_replay import RingReplay as RingReplay
     from cartpole_dqn.contracts.collector import Collected as Collected
     from cartpole_dqn.contracts.collector import Collector as Collector
     from cartpole_dqn.contracts.collector import CollectorContext as CollectorContext
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from cartpole_dqn.contracts.sweep_engine import SweepEngineContext as SweepEngineContext
     from cartpole_dqn.contracts.sweep_engine import Trial as Trial
     from cartpole_dqn.contracts.sweep_engine import TrialEnd as TrialEnd
+    from cartpole_dqn.contracts.weights import frozen_copy as frozen_copy
+    from cartpole_dqn.contracts.weights import load_weights as load_weights
     from cartpole_dqn.errors import CartpoleDqnError as CartpoleDqnError
     from cartpole_dqn.errors import RunError as RunError
     from cartpole_dqn.errors import UserError as UserError

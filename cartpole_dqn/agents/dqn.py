@@ -8,7 +8,6 @@ learning (Bellemare et al. 2016) as options.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -36,6 +35,7 @@ from cartpole_dqn.contracts.parts import (
     Transition,
 )
 from cartpole_dqn.contracts.seeding import generator_state, restore_generator
+from cartpole_dqn.contracts.weights import frozen_copy, load_weights
 from cartpole_dqn.errors import RunError
 
 _LOOK_EVERY = 10
@@ -109,7 +109,7 @@ class DqnAgent(Agent):
         self._columns = columns_of(context.observation_space, f"agent.{needs_images[0]}") if needs_images else 0
         self._all_allowed = torch.ones(context.num_envs, self._num_actions, dtype=torch.bool)
         self._online: Network = context.build("network", options.network).to(context.device)
-        self._target = frozen_copy(self._online)
+        self._target: Network = frozen_copy(self._online)
         self._parameters = list(self._online.parameters())
         self._optimiser: Optimiser = context.build("optimiser", options.optimiser)
         self._optimiser.attach(self._parameters)
@@ -277,6 +277,7 @@ class DqnAgent(Agent):
             "optimiser": self._optimiser.state_dict(),
             "target_update": self._target_update.state_dict(),
             "exploration": self._exploration.state_dict(),
+            "replay": self._replay.small_state_dict(),
             "explore_generator": generator_state(self._explore_generator),
             "noise_generator": generator_state(self._noise_generator),
             "shift_generator": generator_state(self._shift_generator),
@@ -294,6 +295,7 @@ class DqnAgent(Agent):
         self._optimiser.load_state_dict(state["optimiser"])
         self._target_update.load_state_dict(state["target_update"])
         self._exploration.load_state_dict(state["exploration"])
+        self._replay.load_small_state_dict(state["replay"])
         restore_generator(self._explore_generator, state["explore_generator"])
         restore_generator(self._noise_generator, state["noise_generator"])
         restore_generator(self._shift_generator, state["shift_generator"])
@@ -341,22 +343,3 @@ class GreedyPolicy(Policy):
     def load_state_dict(self, state: State) -> None:
         """See `Policy.load_state_dict`. Raises `ValueError` where weights do not fit."""
         load_weights(self._network, state["network"])
-
-
-def frozen_copy(network: Network) -> Network:
-    """Return a copy in evaluation mode that takes no gradients."""
-    clone = copy.deepcopy(network)
-    clone.eval()
-    clone.requires_grad_(False)
-    return clone
-
-
-def load_weights(network: Network, weights: Mapping[str, Tensor]) -> None:
-    """Put `weights` into `network`; raise `ValueError` in one line where names, shapes or values do not fit."""
-    bad = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
-    if bad:
-        raise ValueError(f"the weights of {', '.join(bad)} are not finite.")
-    try:
-        network.load_state_dict(dict(weights))
-    except RuntimeError as error:
-        raise ValueError(f"the weights do not fit {type(network).__name__}: {' '.join(str(error).split())}") from None

@@ -6,4 +6,5 @@
 * `sweep_engine`: where a sweep's trials run.
 * `options`: how a part declares its options.
 * `seeding`: generators by name, all derived from the run's seed.
+* `weights`: copies of networks, and loading saved weights into them.
 """

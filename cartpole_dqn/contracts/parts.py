@@ -173,11 +173,21 @@ class ReplayBuffer(abc.ABC):
 
     @abc.abstractmethod
     def state_dict(self) -> State:
-        """See `Stateful`."""
+        """The whole state: the transitions, and everything in `small_state_dict`."""
 
     @abc.abstractmethod
     def load_state_dict(self, state: State) -> None:
         """See `Stateful`."""
+
+    def small_state_dict(self) -> State:
+        """The state besides the transitions: generators, schedules, the largest priority.
+
+        The agent saves it with its own state, so that a run whose replay is not saved goes on with it.
+        """
+        return {}
+
+    def load_small_state_dict(self, state: State) -> None:
+        """Take over what `small_state_dict` returned, and keep the transitions as they are."""
 
 
 class Network(nn.Module, abc.ABC):
@@ -397,7 +407,7 @@ class Agent(abc.ABC):
 
     @abc.abstractmethod
     def state_dict(self) -> State:
-        """The state without what replays store."""
+        """The state without what replays store; with each replay's `small_state_dict`."""
 
     @abc.abstractmethod
     def load_state_dict(self, state: State) -> None:

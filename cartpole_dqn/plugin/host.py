@@ -46,7 +46,7 @@ from cartpole_dqn.system import __version__
 
 __all__ = ["PluginError", "PluginHost", "PluginRecord", "load_plugins"]
 
-State = Literal["loaded", "failed", "blocked", "not-allowed", "incompatible"]
+PluginState = Literal["loaded", "failed", "blocked", "not-allowed", "incompatible"]
 
 # Named rather than imported: the built-ins stand on a higher floor, and take the way that every plugin takes.
 _BUILTINS = EntryPoint(name="builtins", value="cartpole_dqn.plugin.builtins", group=GROUP)
@@ -62,7 +62,7 @@ class PluginRecord:
     """Its entry point's name."""
     distribution: str
     version: str
-    state: State
+    state: PluginState
     error: str = ""
     """Why it is not loaded, or what went wrong later; one line."""
     components: tuple[Component, ...] = ()
@@ -194,7 +194,7 @@ class PluginHost:
                 self._manager.unregister(plugin)
             if entry is _BUILTINS:
                 raise
-            state: State = "incompatible" if isinstance(error, _IncompatibleError) else "failed"
+            state: PluginState = "incompatible" if isinstance(error, _IncompatibleError) else "failed"
             self._record(dataclasses.replace(record, state=state, error=reason(error), cause=error))
             return
         module = entry.value.partition(":")[0].strip()

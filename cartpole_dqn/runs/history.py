@@ -20,7 +20,7 @@ from cartpole_dqn.errors import RunFolderError
 from cartpole_dqn.runs.metrics import Event, read_events, training_seconds
 
 Floats = NDArray[np.float64]
-Returns = tuple[tuple[float, ...], ...]
+ReturnsByEvaluation = tuple[tuple[float, ...], ...]
 
 
 def _nothing() -> Floats:
@@ -46,11 +46,11 @@ class RunHistory:
     loss: Floats = field(default_factory=_nothing)
     evaluation_step: Floats = field(default_factory=_nothing)
     """[V] of the evaluations that select `best/`."""
-    evaluation_returns: Returns = ()
+    evaluation_returns: ReturnsByEvaluation = ()
     """V evaluations, each with its episodes' returns."""
     confirmation_step: Floats = field(default_factory=_nothing)
     """[C] of evaluations on further episodes, of models that reached the threshold."""
-    confirmation_returns: Returns = ()
+    confirmation_returns: ReturnsByEvaluation = ()
     """C confirmations, each with its episodes' returns."""
     best_step: int | None = None
     """Where the model in `best/` was evaluated."""
@@ -153,7 +153,7 @@ def trailing_mean(values: Sequence[float] | Floats, window: int) -> Floats:
     return means
 
 
-def _over_episodes(figure: Any, returns: Returns) -> Floats:
+def _over_episodes(figure: Any, returns: ReturnsByEvaluation) -> Floats:
     return np.array([figure(found) if found else np.nan for found in returns], dtype=np.float64)
 
 
@@ -191,7 +191,7 @@ def _column(events: Sequence[Event], key: str) -> Floats:
     return np.array([_number(event.get(key)) for event in events], dtype=np.float64)
 
 
-def _returns(events: Sequence[Event]) -> Returns:
+def _returns(events: Sequence[Event]) -> ReturnsByEvaluation:
     return tuple(tuple(_number(value) for value in event["returns"]) for event in events)
 
 

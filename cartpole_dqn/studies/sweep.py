@@ -37,7 +37,7 @@ from cartpole_dqn.studies.sweep_plan import (
 from cartpole_dqn.studies.sweep_search import Search
 from cartpole_dqn.studies.sweep_space import Setting
 
-SweepState = Literal["waiting", "running", "done", "failed", "interrupted"]
+TrialStatus = Literal["waiting", "running", "done", "failed", "interrupted"]
 
 _RECORD = "trials.json"
 _LOOK = 0.5
@@ -49,7 +49,7 @@ class TrialView:
     """How a trial stands."""
 
     name: str
-    state: SweepState
+    state: TrialStatus
     error: str
     progress: RunFigures
     steps: int | None
@@ -69,7 +69,7 @@ class SweepView:
     """Trials in all, those of settings that a search has not chosen yet included."""
     stopping: bool = False
 
-    def count(self, state: SweepState) -> int:
+    def count(self, state: TrialStatus) -> int:
         """Return how many trials are in a state; those that are not known yet are waiting."""
         unknown = self.total - len(self.trials) if state == "waiting" else 0
         return sum(trial.state == state for trial in self.trials) + unknown
@@ -81,7 +81,7 @@ class _Entry:
 
     planned: Planned
     setting: int
-    state: SweepState = "waiting"
+    state: TrialStatus = "waiting"
     error: str = ""
     seconds: float = 0.0
     began: float | None = None
@@ -275,7 +275,7 @@ class Sweep:
             engine.start(entry.planned.trial)
             running += 1
 
-    def _ended(self, name: str, state: SweepState, error: str) -> None:
+    def _ended(self, name: str, state: TrialStatus, error: str) -> None:
         entry = next((entry for entry in self._running() if entry.name == name), None)
         if entry is None:
             raise RuntimeError(f"it told of the end of a trial {name!r}, which does not run.")

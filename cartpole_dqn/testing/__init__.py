@@ -18,8 +18,9 @@ given the only space that it is made for, `check_network(MyNetwork, Box(0, 255, 
 checked in surroundings, `check_collector(MyCollector, cartpole_dqn.builtin_collection)`.
 
 * `check_replay`, `check_network`, `check_target_update`, `check_exploration`, `check_optimiser`, `check_agent`,
-  `check_observer`, `check_collector`, `check_sweep_engine`, `check_wrapper`: every check of a kind; one
-  `AssertionError` names all that failed.
+  `check_observer`, `check_collector`, `check_sweep_engine`, `check_wrapper`: every check of a kind. Each takes a class,
+  which is built as `cls(options, context)`, and values of `cls.Options` as keywords. One `AssertionError` names all
+  that failed, and what was wrong; wrong options are a `ConfigError`.
 * `checks_for`: a kind's checks as functions, each named after what it holds a part to.
 * `run_checks`: runs them and returns a `CheckResult` each, for commands.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -76,12 +76,11 @@ class Contract(Generic[S]):
         checks: those that several kinds share; they come first.
     """
 
-    def __init__(self, kind: str, subject: Callable[..., S], checks: tuple[Callable[[S], None], ...] = ()) -> None:
+    def __init__(self, kind: str, subject: Callable[..., S], checks: Iterable[Callable[[S], None]] = ()) -> None:
         self.kind = kind
         self.checks: list[Check] = []
         self._subject = subject
-        for function in checks:
-            self.check(function)
+        self.share(checks)
 
     def check(self, function: Callable[[S], None]) -> Check:
         """Add a check (a decorator); the result takes what the kind's public function takes."""
@@ -95,9 +94,21 @@ class Contract(Generic[S]):
         self.checks.append(public)
         return public
 
+    def share(self, checks: Iterable[Callable[[S], None]]) -> None:
+        """Add checks that other kinds have too."""
+        for function in checks:
+            self.check(function)
+
     def run(self, *given: Any, **options: Any) -> list[CheckResult]:
-        """Run every check, whatever the others say."""
+        """Run every check, whatever the others say. Raises `ConfigError` where the `options` are wrong."""
         _refuse_disabled_asserts()
+        subject = self._subject(*given, **options)
+        if (
+            options
+            and isinstance(subject, Subject)
+            and hasattr(getattr(subject.cls, "Options", None), "__pydantic_fields__")
+        ):
+            subject.options()  # said once here, and not by every check
         return [_run(check, given, options) for check in self.checks]
 
     def hold(self, *given: Any, **options: Any) -> None:

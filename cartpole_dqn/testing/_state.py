@@ -58,7 +58,10 @@ def difference(left: Any, right: Any, place: str = "") -> str:
             return f"{here} (lengths {len(left)} and {len(right)})"
         return _first(difference(a, b, f"{place}[{i}]") for i, (a, b) in enumerate(zip(left, right, strict=True)))
     if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
-        left, right = left.detach().cpu().numpy(), right.detach().cpu().numpy()
+        if left.dtype != right.dtype or left.shape != right.shape:
+            return here
+        left, right = left.detach().cpu(), right.detach().cpu()
+        return "" if bool(((left == right) | ((left != left) & (right != right))).all()) else here
     if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
         nan = np.issubdtype(left.dtype, np.inexact)
         equal = left.dtype == right.dtype and np.array_equal(left, right, equal_nan=bool(nan))

@@ -172,11 +172,12 @@ class Story:
 
 
 class Draws(NamedTuple):
-    """Many drawn transitions: [K] numbers of their observations, indices, weights."""
+    """Many drawn transitions: [K] numbers of their observations, indices, weights, and which batch each is of."""
 
     numbers: NDArray[np.int64]
     indices: NDArray[np.int64]
     weights: NDArray[np.float32]
+    batches: NDArray[np.int64]
 
 
 def tell(replay: ReplayBuffer, story: Story, rounds: int) -> None:
@@ -193,17 +194,18 @@ def draw_batch(replay: ReplayBuffer, most: int = BATCH) -> Batch:
     return replay.sample(min(most, size))
 
 
-def draw(replay: ReplayBuffer, space: spaces.Box, count: int) -> Draws:
-    """Sample `count` transitions or a few more."""
+def draw(replay: ReplayBuffer, space: spaces.Box, count: int, *, small: bool = False) -> Draws:
+    """Sample `count` transitions or a few more; in `small` batches, in which hardly any comes twice, if asked for."""
     batches: list[Batch] = []
     while count > 0:
-        batches.append(draw_batch(replay))
+        batches.append(draw_batch(replay, max(1, len(replay) // 4) if small else BATCH))
         count -= len(batches[-1])
     obs = np.concatenate([batch.obs.cpu().numpy() for batch in batches])
     return Draws(
         Stamp(space).read(obs),
         np.concatenate([batch.indices.cpu().numpy() for batch in batches]),
         np.concatenate([batch.weights.cpu().numpy() for batch in batches]),
+        np.repeat(np.arange(len(batches)), [len(batch) for batch in batches]),
     )
 
 

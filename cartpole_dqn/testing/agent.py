@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartpole_dqn.contracts.parts import Agent, Build, Context, Obs, Policy
+from cartpole_dqn.contracts.parts import Agent, Build, Context, Obs, Policy, State
 from cartpole_dqn.contracts.seeding import SeedTree
-from cartpole_dqn.testing._contract import Contract, Subject
+from cartpole_dqn.testing._contract import Contract
+from cartpole_dqn.testing._course import SEEDED, Course, Lasting
 from cartpole_dqn.testing._games import Endings, Game, Matching, Moment, observations, play
 from cartpole_dqn.testing._options import SHARED
 from cartpole_dqn.testing._spaces import context, devices
-from cartpole_dqn.testing._state import difference, global_randomness_untouched, snapshot
+from cartpole_dqn.testing._state import difference, snapshot
 
 LANES = 2
 PATIENCE = 4000
@@ -27,7 +30,7 @@ BUDGET = 5000
 """Steps of each lane in which an agent must have learned a tiny game."""
 
 
-class AgentSubject(Subject[Agent]):
+class AgentSubject(Lasting[Agent]):
     """An agent class, and what its contexts build parts with."""
 
     def __init__(self, cls: Callable[..., Agent], builder: Build | None = None, /, **options: Any) -> None:
@@ -41,6 +44,41 @@ class AgentSubject(Subject[Agent]):
     def surroundings(self, game: type[Game], *, seed: int = 0, device: str = "cpu") -> Context:
         """Return an agent's context."""
         return context(game.SPACE, actions=game.actions, num_envs=LANES, seed=seed, device=device, builder=self.builder)
+
+    @functools.cached_property
+    def steps(self) -> int:  # type: ignore[override]
+        """See `Lasting`: until it has learned some twenty times."""
+        return len(warm(self.make(), Matching(LANES)))
+
+    @property
+    def saved_after(self) -> tuple[int, ...]:  # type: ignore[override]
+        """See `Lasting`."""
+        return (4, self.steps)
+
+    def course(self, seed: int = 0) -> Playing:
+        """See `Lasting`."""
+        return Playing(self.make(seed=seed))
+
+
+class Playing(Course):
+    """An agent at play."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent, self.game = agent, Matching(LANES)
+
+    def go(self, steps: int) -> dict[str, Any]:
+        """See `Course`."""
+        return {"actions and metrics": play(self.agent, self.game, steps)}
+
+    def state(self) -> tuple[State, State]:
+        """See `Course`."""
+        return self.agent.state_dict(), self.agent.replay_state_dict()
+
+    def take_over(self, state: tuple[State, State], other: Playing) -> None:
+        """See `Course`."""
+        self.agent.load_state_dict(state[0])
+        self.agent.load_replay_state_dict(state[1])
+        self.game = copy.deepcopy(other.game)
 
 
 AGENT: Contract[AgentSubject] = Contract("agent", AgentSubject, SHARED)
@@ -56,9 +94,6 @@ def check_agent(cls: Callable[..., Agent], builder: Build | None = None, /, **op
         cls: built as `cls(options, context)`.
         builder: builds the agent's parts, `cartpole_dqn.builtin_builder()` for instance; None where it has none.
         **options: values of `cls.Options`.
-
-    Raises:
-        AssertionError: names each check that failed, and what was wrong.
     """
     AGENT.hold(cls, builder, **options)
 
@@ -220,76 +255,29 @@ def check_policy_is_a_copy(part: AgentSubject) -> None:
 
 
 @AGENT.check
-def check_same_seed(part: AgentSubject) -> None:
-    """Equal seeds lead to equal actions and figures, to the bit."""
-    courses = [warm(part.make(), Matching(LANES)) for _ in range(2)]
-    place = difference(courses[0], courses[1], "actions and metrics")
-    assert not place, f"two agents with equal seeds differ: {place}."
-
-
-@AGENT.check
-def check_other_seed(part: AgentSubject) -> None:
-    """Other seeds lead to other actions or figures."""
-    courses = [warm(part.make(seed=seed), Matching(LANES)) for seed in (0, 1)]
-    assert difference(courses[0], courses[1]), "two agents with different seeds did the same: use context.seeds."
-
-
-@AGENT.check
-def check_global_randomness(part: AgentSubject) -> None:
-    """Building, playing, learning and policies leave the global generators alone."""
-    with global_randomness_untouched("the agent"):
-        agent = part.make()
-        warm(agent, Matching(LANES))
-        _policy(agent, 2).act(_probes(2))
-
-
-@AGENT.check
-def check_state_round_trip(part: AgentSubject) -> None:
-    """A new agent that takes over both states goes on to the bit as the old one, new or in the midst of learning."""
-    for begun in (False, True):
-        agent, game, twin = part.make(), Matching(LANES), Matching(LANES)
-        course = warm(agent, game) if begun else play(agent, game, 4)
-        for moment in course:
-            twin.step(np.array(moment.actions))
-        states = snapshot(agent.state_dict()), snapshot(agent.replay_state_dict(), "replay state")
-        resumed = part.make(seed=1)
-        play(resumed, Matching(LANES), 3)  # what it did before is forgotten
-        resumed.load_state_dict(states[0])
-        resumed.load_replay_state_dict(states[1])
-        courses = [_long(agent, game, begun), _long(resumed, twin, begun)]
-        place = difference(courses[0], courses[1], "actions and metrics")
-        assert not place, f"saved after {len(course)} steps and loaded into another agent, it went on unlike: {place}."
-        states = snapshot(agent.state_dict()), snapshot(resumed.state_dict())
-        place = difference(states[0], states[1], "state")
-        assert not place, f"saved after {len(course)} steps and resumed, the state came to differ: {place}."
-
-
-@AGENT.check
 def check_resuming_without_replay(part: AgentSubject) -> None:
-    """An agent that takes over its state without what replays stored acts alike, and collects and learns anew."""
+    """Without what replays stored, an agent that takes over a state acts alike, collects and learns anew.
+
+    Its state holds all the rest, the small state of replays too: two of them go on alike.
+    """
     agent, game = part.make(), Matching(LANES)
     warm(agent, game)
-    resumed = part.make(seed=1)
-    resumed.load_state_dict(snapshot(agent.state_dict()))
-    place = difference(_values(_policy(agent, 4)), _values(_policy(resumed, 4)))
-    assert not place, f"without its replay, a resumed agent's policy differs: {place}."
-    warm(resumed, game)
+    state, values = snapshot(agent.state_dict()), _values(_policy(agent, 4))
+    results = []
+    for seed in (1, 2):
+        resumed = part.make(seed=seed)
+        resumed.load_state_dict(snapshot(state))
+        place = difference(values, _values(_policy(resumed, 4)))
+        assert not place, f"without its replay, a resumed agent's policy differs: {place}."
+        results.append(warm(resumed, copy.deepcopy(game)))
+    place = difference(results[0], results[1], "actions and metrics")
+    assert not place, (
+        f"two agents that took over one state without a replay went on differently: {place}. Save the replay's "
+        f"small_state_dict with the agent's state."
+    )
 
 
-@AGENT.check
-def check_saving_changes_nothing(part: AgentSubject) -> None:
-    """An agent whose state is taken goes on as one whose state is not."""
-    courses = []
-    for saved in (False, True):
-        agent, game = part.make(), Matching(LANES)
-        course = warm(agent, game)
-        for _ in range(10):
-            if saved:
-                snapshot([agent.state_dict(), agent.replay_state_dict()])
-            course += play(agent, game, 2)
-        courses.append(course)
-    place = difference(courses[0], courses[1], "actions and metrics")
-    assert not place, f"an agent that was saved went on unlike one that was not: {place}."
+AGENT.share(SEEDED)
 
 
 def _assert_actions(actions: object, lanes: int, choices: int, who: str) -> None:
@@ -335,7 +323,3 @@ def _random_mask(random: np.random.Generator, lanes: int) -> NDArray[np.bool_]:
     mask = random.random((lanes, Matching.actions)) < 0.4
     mask[np.arange(lanes), random.integers(Matching.actions, size=lanes)] = True
     return mask
-
-
-def _long(agent: Agent, game: Game, learned: bool) -> list[Moment]:
-    return play(agent, game, 60) if learned else warm(agent, game)

@@ -67,9 +67,6 @@ def check_collector(
         cls: built as `cls(options, context)`.
         surroundings: makes the context and an agent: `cartpole_dqn.builtin_collection`, or another of its kind.
         **options: values of `cls.Options`.
-
-    Raises:
-        AssertionError: names each check that failed, and what was wrong.
     """
     COLLECTOR.hold(cls, surroundings, **options)
 

@@ -11,41 +11,44 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cartpole_dqn.contracts.parts import Exploration
+from cartpole_dqn.contracts.parts import Exploration, State
 from cartpole_dqn.contracts.seeding import SeedTree
-from cartpole_dqn.testing._contract import Contract, Subject
+from cartpole_dqn.testing._contract import Contract
+from cartpole_dqn.testing._course import STATE, Course, Lasting, check_global_randomness
 from cartpole_dqn.testing._options import SHARED
 from cartpole_dqn.testing._spaces import context
-from cartpole_dqn.testing._state import difference, global_randomness_untouched, snapshot
+from cartpole_dqn.testing._state import difference
 
-EXPLORATION: Contract[Subject[Exploration]] = Contract("exploration", Subject, SHARED)
 STEPS = (0, 1, 100, 2_000, 50_000, 10_000_000)
 """From the first step to long after any schedule."""
 
 
+class ExplorationSubject(Lasting[Exploration]):
+    """An exploration class."""
+
+    def course(self, seed: int = 0) -> Chooser:
+        """See `Lasting`."""
+        return Chooser(self, seed=seed)
+
+
+EXPLORATION: Contract[ExplorationSubject] = Contract("exploration", ExplorationSubject, SHARED)
+
+
 def check_exploration(cls: Callable[..., Exploration], /, **options: object) -> None:
-    """Hold an exploration to its contract.
-
-    Args:
-        cls: built as `cls(options, context)`.
-        **options: values of `cls.Options`.
-
-    Raises:
-        AssertionError: names each check that failed, and what was wrong.
-    """
+    """Hold an exploration to its contract."""
     EXPLORATION.hold(cls, **options)
 
 
-class Chooser:
+class Chooser(Course):
     """An exploration that is asked again and again, with values and a generator of its own."""
 
-    def __init__(self, part: Subject[Exploration], *, lanes: int = 5, actions: int = 4, seed: int = 0) -> None:
+    def __init__(self, part: ExplorationSubject, *, lanes: int = 5, actions: int = 4, seed: int = 0) -> None:
         self.exploration = part.build(context(num_envs=lanes, actions=actions, seed=seed))
         self.lanes, self.actions = lanes, actions
         self.generator = SeedTree(0).torch("explore")
         self._random = SeedTree(0).torch("values")
         self.all_allowed = torch.ones(lanes, actions, dtype=torch.bool)
-        self.asked = 0
+        self.asked = self.calls = 0
 
     def values(self) -> Tensor:
         """[N, A] random values."""
@@ -67,9 +70,25 @@ class Chooser:
 
         return q
 
+    def go(self, steps: int) -> list[list[int]]:
+        """See `Course`; 30 steps of a run pass between two calls."""
+        self.calls += steps
+        return [self.select(30 * call).tolist() for call in range(self.calls - steps, self.calls)]
+
+    def state(self) -> State:
+        """See `Course`."""
+        return self.exploration.state_dict()
+
+    def take_over(self, state: State, other: Chooser) -> None:
+        """See `Course`."""
+        self.exploration.load_state_dict(state)
+        self.calls = other.calls
+        self.generator.set_state(other.generator.get_state())
+        self._random.set_state(other._random.get_state())
+
 
 @EXPLORATION.check
-def check_actions(part: Subject[Exploration]) -> None:
+def check_actions(part: ExplorationSubject) -> None:
     """`select` gives int64 [N] on the CPU, each from 0 to A - 1, for one lane and for many, at any step."""
     for lanes, actions in ((1, 2), (5, 4), (16, 3)):
         chooser = Chooser(part, lanes=lanes, actions=actions)
@@ -84,7 +103,7 @@ def check_actions(part: Subject[Exploration]) -> None:
 
 
 @EXPLORATION.check
-def check_masks(part: Subject[Exploration]) -> None:
+def check_masks(part: ExplorationSubject) -> None:
     """An action that the mask forbids is never chosen, at any step, not even where only one is allowed."""
     chooser = Chooser(part, lanes=12, actions=5)
     random = SeedTree(0).torch("masks")
@@ -96,7 +115,7 @@ def check_masks(part: Subject[Exploration]) -> None:
 
 
 @EXPLORATION.check
-def check_values_are_followed(part: Subject[Exploration]) -> None:
+def check_values_are_followed(part: ExplorationSubject) -> None:
     """In the long run each lane's best action is the one it takes most often."""
     chooser = Chooser(part, lanes=4, actions=4)
     best = torch.tensor([2, 0, 3, 1])
@@ -111,7 +130,7 @@ def check_values_are_followed(part: Subject[Exploration]) -> None:
 
 
 @EXPLORATION.check
-def check_values_are_asked_once(part: Subject[Exploration]) -> None:
+def check_values_are_asked_once(part: ExplorationSubject) -> None:
     """`q` runs the network: it is called once at most in a `select`, and what it returns is left as it is."""
     chooser = Chooser(part)
     for step in STEPS * 10:
@@ -125,7 +144,7 @@ def check_values_are_asked_once(part: Subject[Exploration]) -> None:
 
 
 @EXPLORATION.check
-def check_lanes_explore_apart(part: Subject[Exploration]) -> None:
+def check_lanes_explore_apart(part: ExplorationSubject) -> None:
     """Random choices are made for each lane on its own, not one for all."""
     chooser = Chooser(part, lanes=8, actions=4)
     values = torch.zeros(8, 4)
@@ -139,7 +158,7 @@ def check_lanes_explore_apart(part: Subject[Exploration]) -> None:
 
 
 @EXPLORATION.check
-def check_epsilon(part: Subject[Exploration]) -> None:
+def check_epsilon(part: ExplorationSubject) -> None:
     """`epsilon` is None, or the share of random actions at that step, in [0, 1]."""
     chooser = Chooser(part, lanes=50, actions=4)
     for step in STEPS:
@@ -157,37 +176,11 @@ def check_epsilon(part: Subject[Exploration]) -> None:
         )
 
 
-# Randomness and state -------------------------------------------------------------------------------------------------
-
-
 @EXPLORATION.check
-def check_generator(part: Subject[Exploration]) -> None:
+def check_generator(part: ExplorationSubject) -> None:
     """The generator that is handed in is the only source of randomness: equal ones, equal actions."""
-    courses = [_course(Chooser(part, seed=seed)) for seed in (0, 1)]
-    place = difference(courses[0], courses[1], "actions")
+    place = difference(part.course(0).go(part.steps), part.course(1).go(part.steps), "actions")
     assert not place, f"equal generators gave different actions: {place}. Draw from `generator` alone."
 
 
-@EXPLORATION.check
-def check_global_randomness(part: Subject[Exploration]) -> None:
-    """The global generators are left alone."""
-    with global_randomness_untouched("the exploration"):
-        _course(Chooser(part))
-
-
-@EXPLORATION.check
-def check_state_round_trip(part: Subject[Exploration]) -> None:
-    """A new exploration that takes over a state goes on exactly as the old one."""
-    for done in (0, 3, 40):
-        old, new = Chooser(part), Chooser(part)
-        for chooser in (old, new):
-            _course(chooser, done)
-        state = snapshot(old.exploration.state_dict())
-        new.exploration = Chooser(part).exploration
-        new.exploration.load_state_dict(state)
-        place = difference(_course(old), _course(new), "actions")
-        assert not place, f"saved after {done} calls and loaded into another, it chose differently: {place}."
-
-
-def _course(chooser: Chooser, calls: int = 60) -> list[list[int]]:
-    return [chooser.select(i * 30).tolist() for i in range(calls)]
+EXPLORATION.share((check_global_randomness, *STATE))

@@ -31,16 +31,23 @@ from cartpole_dqn.contracts.events import (
 )
 from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.contracts.seeding import SeedTree
-from cartpole_dqn.testing._contract import Contract, Subject
+from cartpole_dqn.testing._contract import Contract
+from cartpole_dqn.testing._course import STATE, Course, Lasting, check_global_randomness
 from cartpole_dqn.testing._options import SHARED
-from cartpole_dqn.testing._state import difference, global_randomness_untouched, snapshot
+from cartpole_dqn.testing._state import difference, snapshot
 
 Told = tuple[str, Any]
 """A method of `Observer` and the event that it hears."""
 
 
-class ObserverSubject(Subject[Observer]):
+class ObserverSubject(Lasting[Observer]):
     """An observer class."""
+
+    saved_after = (0, 25, 60)
+
+    def course(self, seed: int = 0) -> Watching:
+        """See `Lasting`."""
+        return Watching(self)
 
     def watch(self, stage: Stage) -> Observer:
         """Return a new observer on a stage."""
@@ -55,13 +62,6 @@ def check_observer(cls: Callable[..., Observer], /, **options: object) -> None:
 
     The kit tells it of made-up runs: with and without a folder, for a live display and for plain lines, begun, resumed,
     ended and failed.
-
-    Args:
-        cls: built as `cls(options, context)`.
-        **options: values of `cls.Options`.
-
-    Raises:
-        AssertionError: names each check that failed, and what was wrong.
     """
     OBSERVER.hold(cls, **options)
 
@@ -94,6 +94,57 @@ def stages(part: ObserverSubject) -> Iterator[list[Stage]]:
         (Path(place) / "plain").mkdir()
         kept = [Stage(Path(place) / "live", plain=False), Stage(Path(place) / "plain")]
         yield kept if getattr(part.cls, "needs_folder", False) else [*kept, Stage(None, plain=False), Stage(None)]
+
+
+class Watching(Course):
+    """Observers of one run, on every kind of stage."""
+
+    def __init__(self, part: ObserverSubject) -> None:
+        self._part = part
+        self._open = contextlib.ExitStack()
+        self.stages = self._open.enter_context(stages(part))
+        self.step = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self.observers = [self._part.watch(stage) for stage in self.stages]
+        self._told = False
+
+    def go(self, steps: int) -> Any:
+        """See `Course`."""
+        events = [*([] if self._told else [started(self.step)]), *happening(self.step, self.step + steps)]
+        self.step, self._told = self.step + steps, True
+        for stage, observer in zip(self.stages, self.observers, strict=True):
+            stage.tell(observer, events)
+        return snapshot(self.state())
+
+    def state(self) -> list[State]:
+        """See `Course`."""
+        return [observer.state_dict() for observer in self.observers]
+
+    def take_over(self, state: list[State], other: Watching) -> None:
+        """See `Course`; the new observers find copies of the folders of the old ones."""
+        self._end()
+        self.step = other.step
+        for mine, theirs in zip(self.stages, other.stages, strict=True):
+            mine.seconds = theirs.seconds
+            if mine.context.folder is not None and theirs.context.folder is not None:
+                shutil.rmtree(mine.context.folder)
+                shutil.copytree(theirs.context.folder, mine.context.folder)
+        self._begin()
+        for observer, saved in zip(self.observers, state, strict=True):
+            observer.load_state_dict(saved)
+        place = difference(state, snapshot(self.state()), "state")
+        assert not place, f"a state that was taken over after {self.step} steps became another: {place}."
+
+    def _end(self) -> None:
+        for stage, observer in zip(self.stages, self.observers, strict=True):
+            stage.tell(observer, ended("done", self.step) if self._told else [])
+
+    def close(self) -> None:
+        """See `Course`."""
+        self._end()
+        self._open.close()
 
 
 @OBSERVER.check
@@ -156,33 +207,7 @@ def check_nothing_runs_on(part: ObserverSubject) -> None:
                 _assert_over(before, last[-1][0])
 
 
-@OBSERVER.check
-def check_global_randomness(part: ObserverSubject) -> None:
-    """The global generators are left alone: watching a run must not change it."""
-    with stages(part) as found, global_randomness_untouched("the observer"):
-        for stage in found:
-            observer = part.watch(stage)
-            stage.tell(observer, [started(0), *happening(0, 60), *ended("done", 60)])
-
-
-@OBSERVER.check
-def check_state_round_trip(part: ObserverSubject) -> None:
-    """A new observer that takes over a state, in a copy of the folder, comes to the same state as the old one."""
-    for done in (0, 25, 60):
-        with tempfile.TemporaryDirectory() as place:
-            stage, later = Stage(Path(place) / "old"), Stage(Path(place) / "new")
-            (Path(place) / "old").mkdir()
-            old = part.watch(stage)
-            stage.tell(old, [started(0), *happening(0, done)])
-            state = snapshot(old.state_dict())
-            shutil.copytree(Path(place) / "old", Path(place) / "new")
-            later.seconds = stage.seconds
-            new = part.watch(later)
-            new.load_state_dict(state)
-            _assert_same(state, new.state_dict(), f"taken over after {done} steps")
-            stage.tell(old, [*happening(done, 90), *ended("done", 90)])
-            later.tell(new, [started(done), *happening(done, 90), *ended("done", 90)])
-            _assert_same(old.state_dict(), new.state_dict(), f"resumed after {done} steps, 90 steps from the start")
+OBSERVER.share((check_global_randomness, *STATE))
 
 
 # Made-up runs ---------------------------------------------------------------------------------------------------------
@@ -244,11 +269,6 @@ def _episode(step: int) -> Episode:
         episode=number, step=step, env=number % 2, seed=number, episode_return=float(number * 3 % 17), length=6,
         terminated=bool(number % 3), progress=_progress(step, number),
     )  # fmt: skip
-
-
-def _assert_same(expected: State, came: State, when: str) -> None:
-    place = difference(snapshot(expected), snapshot(came), "state")
-    assert not place, f"the state differs, {when}: {place}."
 
 
 def _assert_over(before: set[threading.Thread], event: str) -> None:

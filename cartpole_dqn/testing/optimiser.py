@@ -7,37 +7,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cartpole_dqn.contracts.parts import Optimiser
+from cartpole_dqn.contracts.parts import Optimiser, State
 from cartpole_dqn.contracts.seeding import SeedTree
-from cartpole_dqn.testing._contract import Contract, Subject
+from cartpole_dqn.testing._contract import Contract
+from cartpole_dqn.testing._course import DETERMINISTIC, Course, Lasting
 from cartpole_dqn.testing._options import SHARED
 from cartpole_dqn.testing._spaces import context, devices
-from cartpole_dqn.testing._state import difference, global_randomness_untouched, snapshot
 
-OPTIMISER: Contract[Subject[Optimiser]] = Contract("optimiser", Subject, SHARED)
+
+class OptimiserSubject(Lasting[Optimiser]):
+    """An optimiser class."""
+
+    saved_after = (0, 1, 7)
+    steps = 20
+
+    def course(self, seed: int = 0) -> Descent:
+        """See `Lasting`."""
+        return Descent(self)
+
+
+OPTIMISER: Contract[OptimiserSubject] = Contract("optimiser", OptimiserSubject, SHARED)
 
 
 def check_optimiser(cls: Callable[..., Optimiser], /, **options: object) -> None:
-    """Hold an optimiser to its contract.
-
-    Args:
-        cls: built as `cls(options, context)`.
-        **options: values of `cls.Options`.
-
-    Raises:
-        AssertionError: names each check that failed, and what was wrong.
-    """
+    """Hold an optimiser to its contract."""
     OPTIMISER.hold(cls, **options)
 
 
-class Descent:
+class Descent(Course):
     """A regression with made-up data, and an optimiser on its way down."""
 
-    def __init__(self, part: Subject[Optimiser], device: str = "cpu") -> None:
+    def __init__(self, part: OptimiserSubject, device: str = "cpu") -> None:
         generator = SeedTree(0).torch("data")
         shapes = ((3, 2), (2,))
         start = [torch.randn(shape, generator=generator).to(device) for shape in shapes]
@@ -66,9 +71,24 @@ class Descent:
         """A copy of the parameters."""
         return [parameter.detach().clone() for parameter in self.parameters]
 
+    def go(self, steps: int) -> dict[str, Any]:
+        """See `Course`."""
+        return {"lr": self.step(steps), "parameters": self.weights()}
+
+    def state(self) -> State:
+        """See `Course`."""
+        return self.optimiser.state_dict()
+
+    @torch.no_grad()
+    def take_over(self, state: State, other: Descent) -> None:
+        """See `Course`."""
+        for parameter, value in zip(self.parameters, other.parameters, strict=True):
+            parameter.copy_(value)
+        self.optimiser.load_state_dict(state)
+
 
 @OPTIMISER.check
-def check_attaching(part: Subject[Optimiser]) -> None:
+def check_attaching(part: OptimiserSubject) -> None:
     """A step before `attach` is an error, not a silent nothing."""
     optimiser = part.build(context())
     try:
@@ -79,7 +99,7 @@ def check_attaching(part: Subject[Optimiser]) -> None:
 
 
 @OPTIMISER.check
-def check_parameters_move(part: Subject[Optimiser]) -> None:
+def check_parameters_move(part: OptimiserSubject) -> None:
     """Steps move every attached parameter in place, on any device, and the loss falls."""
     for device in devices():
         descent = Descent(part, device)
@@ -94,7 +114,7 @@ def check_parameters_move(part: Subject[Optimiser]) -> None:
 
 
 @OPTIMISER.check
-def check_only_attached_parameters_move(part: Subject[Optimiser]) -> None:
+def check_only_attached_parameters_move(part: OptimiserSubject) -> None:
     """Parameters that were not attached, or have no gradient, stay."""
     descent = Descent(part)
     bystander, idle = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
@@ -108,7 +128,7 @@ def check_only_attached_parameters_move(part: Subject[Optimiser]) -> None:
 
 
 @OPTIMISER.check
-def check_zero_grad(part: Subject[Optimiser]) -> None:
+def check_zero_grad(part: OptimiserSubject) -> None:
     """`zero_grad` leaves no gradient behind, so that none is counted twice."""
     descent = Descent(part)
     descent.step()
@@ -119,35 +139,11 @@ def check_zero_grad(part: Subject[Optimiser]) -> None:
 
 
 @OPTIMISER.check
-def check_learning_rate(part: Subject[Optimiser]) -> None:
+def check_learning_rate(part: OptimiserSubject) -> None:
     """`lr` is a finite float above 0 before each of the first steps."""
     for number, rate in enumerate(Descent(part).step(20), start=1):
         fits = isinstance(rate, float) and 0 < rate < math.inf
         assert fits, f"lr before step {number} is {rate!r}: expected a finite float above 0."
 
 
-@OPTIMISER.check
-def check_determinism(part: Subject[Optimiser]) -> None:
-    """Equal gradients make equal steps, and the global generators are left alone."""
-    descents = [Descent(part), Descent(part)]
-    with global_randomness_untouched("the optimiser"):
-        for descent in descents:
-            descent.step(20)
-    place = difference(descents[0].weights(), descents[1].weights(), "parameters")
-    assert not place, f"two equal courses led to different weights: {place}."
-
-
-@OPTIMISER.check
-def check_state_round_trip(part: Subject[Optimiser]) -> None:
-    """A new optimiser that takes over a state goes on to the bit as the old one, learning rates included."""
-    for done in (0, 1, 7):
-        old, new = Descent(part), Descent(part)
-        old.step(done)
-        new.step(2)  # what it did before is forgotten
-        with torch.no_grad():
-            for parameter, value in zip(new.parameters, old.parameters, strict=True):
-                parameter.copy_(value)
-        new.optimiser.load_state_dict(snapshot(old.optimiser.state_dict()))
-        rates = [descent.step(10) for descent in (old, new)]
-        place = difference(rates[0], rates[1], "lr") or difference(old.weights(), new.weights(), "parameters")
-        assert not place, f"saved after {done} steps and loaded into another, it went on differently: {place}."
+OPTIMISER.share(DETERMINISTIC)

@@ -2,28 +2,69 @@
 
 * `check_replay`: every check of the kind.
 
-The other half, which transitions are chosen, is in `replay_sampling`; randomness and state are in `replay_state`.
+The other half, which transitions are chosen, with randomness and state, is in `replay_sampling`.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
 
-from cartpole_dqn.contracts.parts import Batch, Context, ReplayBuffer
-from cartpole_dqn.testing._contract import Contract, Subject
+from cartpole_dqn.contracts.parts import Batch, Context, ReplayBuffer, State
+from cartpole_dqn.testing._contract import Contract
+from cartpole_dqn.testing._course import Course, Lasting
 from cartpole_dqn.testing._options import SHARED
 from cartpole_dqn.testing._spaces import IMAGE, SIGNED, VECTOR, context, devices
 from cartpole_dqn.testing._state import difference, snapshot
-from cartpole_dqn.testing._story import Row, Step, Story, draw_batch, tell
+from cartpole_dqn.testing._story import Outcome, Row, Step, Story, draw_batch, live, tell
 
-REPLAY: Contract[Subject[ReplayBuffer]] = Contract("replay", Subject, SHARED)
 CAPACITY = 60
 """What the kit asks for, where `capacity` is an option and was not given."""
+
+
+class Replays(Lasting[ReplayBuffer]):
+    """A class of replays."""
+
+    steps = 20
+
+    @property
+    def saved_after(self) -> list[int]:  # type: ignore[override]
+        """See `Lasting`: empty, filling, and wrapped around."""
+        capacity = build(self, context()).capacity
+        return [0, capacity // 60, capacity // 10, capacity // 5 * 2]
+
+    def course(self, seed: int = 0) -> Living:
+        """See `Lasting`."""
+        return Living(self, context(n_step=3, seed=seed))
+
+
+class Living(Course):
+    """A replay that lives a story."""
+
+    def __init__(self, part: Replays, where: Context) -> None:
+        self.replay, self.story = build(part, where), Story(where)
+
+    def go(self, steps: int) -> dict[str, Any]:
+        """See `Course`."""
+        return {"batches": live(self.replay, self.story, steps), "len": len(self.replay)}
+
+    def state(self) -> State:
+        """See `Course`."""
+        return self.replay.state_dict()
+
+    def take_over(self, state: State, other: Living) -> None:
+        """See `Course`."""
+        self.replay.load_state_dict(state)
+        self.story = copy.deepcopy(other.story)
+
+
+REPLAY: Contract[Replays] = Contract("replay", Replays, SHARED)
 
 
 def check_replay(cls: Callable[..., ReplayBuffer], /, **options: object) -> None:
@@ -31,20 +72,13 @@ def check_replay(cls: Callable[..., ReplayBuffer], /, **options: object) -> None
 
     The kit makes up episodes in one to three lanes, with every observation unlike every other, and holds what `sample`
     gives to a slow walk along what was added. It asks for a `capacity` of 60 slots where that is an option.
-
-    Args:
-        cls: built as `cls(options, context)`.
-        **options: values of `cls.Options`.
-
-    Raises:
-        AssertionError: names each check that failed, and what was wrong.
     """
     REPLAY.hold(cls, **options)
 
 
-def build(part: Subject[ReplayBuffer], where: Context) -> ReplayBuffer:
+def build(part: Replays, where: Context, capacity: int = CAPACITY) -> ReplayBuffer:
     """Return a new, small replay."""
-    replay = part.build(where, capacity=CAPACITY)
+    replay = part.build(where, capacity=capacity)
     assert replay.capacity <= 20_000, (
         f"the capacity is {replay.capacity}: give the check options that make it small, or name the option capacity."
     )
@@ -59,26 +93,31 @@ def surroundings(*n_steps: int) -> Iterator[Context]:
         yield context(SIGNED, num_envs=2, n_step=n_step)
 
 
-def drawn(part: Subject[ReplayBuffer], *n_steps: int) -> Iterator[tuple[Story, Row, Step]]:
-    """Rows of batches that are drawn while replays fill, a quarter of the way; rows of no step are left out.
+def rows(
+    part: Replays, *n_steps: int, wanted: Callable[[Outcome], bool] = lambda outcome: True, what: str = ""
+) -> Iterator[tuple[Story, Row, Step]]:
+    """Rows of batches that are drawn while replays fill, a quarter of the way; at least one is there.
 
-    At least one is of a step; `check_observations` blames the others.
+    Args:
+        part: what is built.
+        *n_steps: numbers of steps to build it for.
+        wanted: which of the rows whose n steps are known; without `what`, all rows of a step are given.
+        what: the wanted ones, in the message where there are none.
     """
+    found = 0
     for where in surroundings(*n_steps):
         replay, story = build(part, where), Story(where)
-        reached = 0
         for _ in range(8):
             tell(replay, story, max(1, CAPACITY // (30 * where.num_envs)))
-            if len(replay):
-                for row in story.rows(draw_batch(replay)):
-                    if row.step is not None:
-                        reached += 1
-                        yield story, row, row.step
-        assert reached, "no sampled obs begins a transition that was added."
+            for row in story.rows(draw_batch(replay)) if len(replay) else ():
+                if row.step is not None and (not what or (row.outcome is not None and wanted(row.outcome))):
+                    found += 1
+                    yield story, row, row.step
+    assert found, f"no {what} was ever sampled." if what else "no sampled obs begins a transition that was added."
 
 
 @REPLAY.check
-def check_batch_shapes(part: Subject[ReplayBuffer]) -> None:
+def check_batch_shapes(part: Replays) -> None:
     """Every field of a batch has the shape, dtype and device that `Batch` says."""
     for device in devices():
         for where in (context(space, device=device) for space in (VECTOR, IMAGE, SIGNED)):
@@ -109,7 +148,7 @@ def _assert_shapes(batch: Batch, size: int, where: Context) -> None:
 
 
 @REPLAY.check
-def check_sampling_from_nothing(part: Subject[ReplayBuffer]) -> None:
+def check_sampling_from_nothing(part: Replays) -> None:
     """`sample` raises `ValueError` while no transition is complete, and `len` is 0 then."""
     for n_step in (1, 3):
         replay = build(part, context(n_step=n_step))
@@ -122,7 +161,7 @@ def check_sampling_from_nothing(part: Subject[ReplayBuffer]) -> None:
 
 
 @REPLAY.check
-def check_observations(part: Subject[ReplayBuffer]) -> None:
+def check_observations(part: Replays) -> None:
     """`obs` and `next_obs` come back as they were added, integers as integers, an episode's last one too."""
     endings = 0
     for where in surroundings(1):
@@ -140,76 +179,68 @@ def check_observations(part: Subject[ReplayBuffer]) -> None:
 
 
 @REPLAY.check
-def check_actions_and_rewards(part: Subject[ReplayBuffer]) -> None:
+def check_actions_and_rewards(part: Replays) -> None:
     """`actions`, and with one step `rewards`, belong to the transition whose `obs` came."""
-    for _, row, step in drawn(part, 1):
+    for _, row, step in rows(part, 1):
         assert row.action == step.action, f"expected the action {step.action}, got {row.action}."
         assert _near(row.reward, step.reward), f"expected the reward {step.reward:g}, got {row.reward:g}."
 
 
 @REPLAY.check
-def check_discounts(part: Subject[ReplayBuffer]) -> None:
+def check_discounts(part: Replays) -> None:
     """`discounts` is gamma^n where the episode goes on."""
-    reached = 0
-    for story, row, _ in drawn(part, 1, 3):
-        if row.outcome is not None and not (row.outcome.terminated or row.outcome.truncated):
-            reached += 1
-            _assert_discount(row, story, "within an episode")
-    assert reached, "no transition within an episode was ever sampled."
+    for story, row, _ in rows(
+        part, 1, 3, wanted=lambda o: not (o.terminated or o.truncated), what="transition within an episode"
+    ):
+        _assert_discount(row, story, "within an episode")
 
 
 @REPLAY.check
-def check_terminated_steps(part: Subject[ReplayBuffer]) -> None:
+def check_terminated_steps(part: Replays) -> None:
     """`discounts` is 0 where the episode terminated within the n steps, whether it was truncated too or not."""
-    reached = 0
-    for story, row, _ in drawn(part, 1, 3):
-        if row.outcome is not None and row.outcome.terminated:
-            reached += 1
-            _assert_discount(row, story, "at a terminated step")
-    assert reached, "no transition that terminates was ever sampled."
+    for story, row, _ in rows(part, 1, 3, wanted=lambda o: o.terminated, what="transition that terminates"):
+        _assert_discount(row, story, "at a terminated step")
 
 
 @REPLAY.check
-def check_truncated_steps(part: Subject[ReplayBuffer]) -> None:
+def check_truncated_steps(part: Replays) -> None:
     """`discounts` is gamma^k where the episode was truncated after k steps: it bootstraps from the last observation."""
-    reached = 0
-    for story, row, _ in drawn(part, 1, 3):
-        if row.outcome is not None and row.outcome.truncated and not row.outcome.terminated:
-            reached += 1
-            _assert_discount(row, story, f"at a truncation {row.outcome.steps} steps on")
-    assert reached, "no truncated transition was ever sampled."
+    for story, row, _ in rows(
+        part, 1, 3, wanted=lambda o: o.truncated and not o.terminated, what="truncated transition"
+    ):
+        assert row.outcome is not None
+        _assert_discount(row, story, f"at a truncation {row.outcome.steps} steps on")
 
 
 @REPLAY.check
-def check_n_step_returns(part: Subject[ReplayBuffer]) -> None:
+def check_n_step_returns(part: Replays) -> None:
     """`rewards` is r_1 + gamma r_2 + ... over n steps, cut at the episode's end, and `next_obs` is where they lead."""
-    reached = 0
-    for story, row, _ in drawn(part, 2, 4):
-        if row.outcome is not None:
-            _assert_n_step(row, story)
-            reached += row.outcome.steps == story.context.n_step
-    assert reached, "no transition with all its n steps was ever sampled."
+    whole = 0
+    for story, row, _ in rows(part, 2, 4, what="complete transition"):
+        _assert_n_step(row, story)
+        whole += row.outcome is not None and row.outcome.steps == story.context.n_step
+    assert whole, "no transition with all its n steps was ever sampled."
 
 
 @REPLAY.check
-def check_incomplete_steps_wait(part: Subject[ReplayBuffer]) -> None:
+def check_incomplete_steps_wait(part: Replays) -> None:
     """A transition is sampled only once all its n steps, or its episode's end, are known."""
-    for story, row, _ in drawn(part, 3, 5):
+    for story, row, _ in rows(part, 3, 5):
         assert row.outcome is not None, (
             f"a transition was sampled before its {story.context.n_step} steps were added and before its episode ended."
         )
 
 
 @REPLAY.check
-def check_episodes_stay_apart(part: Subject[ReplayBuffer]) -> None:
+def check_episodes_stay_apart(part: Replays) -> None:
     """`obs` and `next_obs` of a transition are of one lane and one episode."""
-    for story, row, step in drawn(part, 1, 3):
+    for story, row, step in rows(part, 1, 3):
         episode = {number for other in story.episode(step) for number in (other.number, other.next_number)}
         assert row.next_number in episode, "obs and next_obs of a transition are of different episodes or lanes."
 
 
 @REPLAY.check
-def check_broken_lanes(part: Subject[ReplayBuffer]) -> None:
+def check_broken_lanes(part: Replays) -> None:
     """After `break_lane` another episode begins in that lane alone; what came before it bootstraps, or is dropped."""
     for where in (context(n_step=n, num_envs=2) for n in (1, 3)):
         replay, story = build(part, where), Story(where)
@@ -227,7 +258,7 @@ def check_broken_lanes(part: Subject[ReplayBuffer]) -> None:
 
 
 @REPLAY.check
-def check_wrap_around(part: Subject[ReplayBuffer]) -> None:
+def check_wrap_around(part: Replays) -> None:
     """When old transitions are overwritten, what is sampled is still whole, and never more than `capacity` are held."""
     for where in surroundings(3):
         replay, story = build(part, where), Story(where)
@@ -241,7 +272,7 @@ def check_wrap_around(part: Subject[ReplayBuffer]) -> None:
 
 
 @REPLAY.check
-def check_storage_is_its_own(part: Subject[ReplayBuffer]) -> None:
+def check_storage_is_its_own(part: Replays) -> None:
     """What was added may be overwritten by whoever added it, and a batch stays as it was drawn."""
     where = context()
     replay, story = build(part, where), Story(where)
@@ -263,7 +294,7 @@ def check_storage_is_its_own(part: Subject[ReplayBuffer]) -> None:
 
 
 @REPLAY.check
-def check_memory(part: Subject[ReplayBuffer]) -> None:
+def check_memory(part: Replays) -> None:
     """`nbytes` and `capacity` are said at once and stay; observations are stored in their own dtype, twice at most."""
     space = spaces.Box(0, 255, (24, 32, 3), np.uint8)
     where = context(space, num_envs=2)

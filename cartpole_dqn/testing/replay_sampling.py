@@ -6,26 +6,27 @@ Coverage and evenness, priorities and weights, randomness, and state. `replay.ch
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from cartpole_dqn.contracts.parts import ReplayBuffer
-from cartpole_dqn.contracts.seeding import seeded_torch
-from cartpole_dqn.testing._contract import Subject
+from cartpole_dqn.testing._course import SEEDED
 from cartpole_dqn.testing._spaces import UNREADABLE, context
-from cartpole_dqn.testing._state import difference, global_randomness_untouched, snapshot
+from cartpole_dqn.testing._state import difference, snapshot
 from cartpole_dqn.testing._story import Draws, Story, draw, draw_batch, known, live, tell
 from cartpole_dqn.testing.replay import REPLAY as REPLAY
-from cartpole_dqn.testing.replay import build
+from cartpole_dqn.testing.replay import Replays, build
 
-Replays = Subject[ReplayBuffer]
 SURE = 40
 """Draws for each transition after which none that is as likely as the others is unseen: but once in e^40."""
-MANY = 150
-"""Draws for each transition that tell how likely it is: to a twelfth, usually."""
+OFTEN = 400
+"""Draws for each transition that tell how likely it is, to a twentieth."""
+MANY = 5000
+"""Slots, where what changes slowly with age is to show."""
 
 
 def _uneven(part: Replays, n_step: int = 1) -> tuple[ReplayBuffer, Story]:
@@ -80,21 +81,20 @@ def check_new_replaces_old(part: Replays) -> None:
 
 @REPLAY.check
 def check_even_sampling(part: Replays) -> None:
-    """Where all weights are 1 and no TD error was told, each transition is as likely as the others.
+    """Before TD errors are told, weights undo how often each transition is sampled; all are 1 where sampling is even.
 
-    Lanes are filled unlike each other, so that choosing a lane first shows. A replay that favours some transitions from
-    the start says so by its weights.
+    Lanes are filled unlike each other, so that choosing a lane first shows. Then thousands of transitions are added,
+    and tenths of them compared, so that a slow change with age shows.
     """
     replay, story = _uneven(part)
-    draws = draw(replay, story.context.observation_space, MANY * len(replay))
-    counts = Counter(draws.numbers.tolist())
-    if (draws.weights == 1).all():
-        even = len(draws.numbers) / len(replay)
-        least, most = min(counts.values()), max(counts.values())
-        assert 0.6 * even < least <= most < 1.5 * even, (
-            f"of {len(replay)} transitions the rarest was sampled {least} times and the commonest {most} times, where "
-            f"{even:.0f} would be even, and all weights are 1."
-        )
+    _assert_weights_undo_sampling(replay, _draw_often(replay, story))
+    where = context(num_envs=1)
+    replay, story = build(part, where, MANY), Story(where)
+    tell(replay, story, min(MANY, replay.capacity) * 4 // 5)
+    if len(replay) > max(1000, len(story.lanes[0]) - 2):  # else it is too small, or chose what to keep
+        draws = draw(replay, where.observation_space, OFTEN * 50)
+        tenths = np.searchsorted(np.linspace(0, len(story.lanes[0]), 10, endpoint=False)[1:], _places(story, draws))
+        _assert_weights_undo_sampling(replay, draws._replace(numbers=tenths), "tenth")
 
 
 @REPLAY.check
@@ -133,24 +133,10 @@ def check_indices(part: Replays) -> None:
 
 @REPLAY.check
 def check_priorities(part: Replays) -> None:
-    """A transition of large TD error is not sampled more rarely than others, and if more often, weighs less."""
+    """Once TD errors of many sizes were told, weights still undo how often each transition is sampled."""
     replay, story = _uneven(part)
-    space = story.context.observation_space
-    favourite = sorted(known(draw(replay, space, SURE * len(replay))))[3]
-    _tell_all(replay, story, lambda number: -5.0 if number == favourite else 0.05)
-    draws = draw(replay, space, MANY * len(replay))
-    chosen = draws.numbers == favourite
-    share = float(chosen.mean()) * len(replay)
-    assert share > 0.4, (
-        f"the transition with a TD error of -5, where others have 0.05, was sampled {share:.2g} times as often as if "
-        f"all were even: its size counts, not its sign."
-    )
-    if share > 2:
-        mine, others = float(draws.weights[chosen].max()), float(draws.weights[~chosen].min())
-        assert mine <= others + 1e-6, (
-            f"a transition that is sampled {share:.2g} times as often as if all were even has the weight {mine:.3g}, "
-            f"and others {others:.3g}: what is sampled more often must weigh less."
-        )
+    _tell_all(replay, story, lambda number: (0.1, -0.5, 2.0, -8.0)[number % 4])
+    _assert_weights_undo_sampling(replay, _draw_often(replay, story))
 
 
 @REPLAY.check
@@ -183,69 +169,75 @@ def check_unknown_indices(part: Replays) -> None:
         _assert_same_course(replays[0], replays[1], stories, f"a TD error for the unknown index {index} was told")
 
 
-# Randomness and state -------------------------------------------------------------------------------------------------
+REPLAY.share(SEEDED)
 
 
 @REPLAY.check
-def check_same_seed(part: Replays) -> None:
-    """Two replays with equal seeds, told the same, give the same batches, whatever torch's global seed is."""
-    courses = []
-    for other in (1, 2):
-        with seeded_torch(other):
-            where = context(n_step=3)
-            replay = build(part, where)
-            courses.append(live(replay, Story(where), 20))
-    place = difference(courses[0], courses[1], "batches")
-    assert not place, f"equal seeds and equal transitions gave different batches: {place}."
+def check_small_state(part: Replays) -> None:
+    """What `small_state_dict` returns, if anything, is small, and two replays that take it over draw alike."""
+    old = part.course()
+    old.go(part.saved_after[-1])
+    state = snapshot(old.replay.small_state_dict())
+    if not state:
+        return
+    stored = [len(array) for array in _arrays(state) if len(array) >= old.replay.capacity]
+    assert not stored, f"it holds an array of {stored[0]}: leave what is kept for each transition to state_dict."
+    results = []
+    for seed in (1, 2):
+        new = part.course(seed)
+        new.replay.load_small_state_dict(state)
+        place = difference(state, snapshot(new.replay.small_state_dict()), "state")
+        assert not place, f"a small state that was taken over became another: {place}."
+        results.append(new.go(part.steps))
+    place = difference(results[0], results[1], "results")
+    assert not place, f"two replays that took over one small state, and were told the same, differ: {place}."
 
 
-@REPLAY.check
-def check_other_seed(part: Replays) -> None:
-    """Another seed chooses other transitions: the generator comes from `context.seeds`."""
-    courses = []
-    for seed in (0, 1):
-        where = context(seed=seed)
-        courses.append([batch.obs for batch in live(build(part, where), Story(where), 20)])
-    assert difference(courses[0], courses[1]), "two seeds chose the same transitions in 20 batches."
+def _arrays(state: Any) -> Iterator[Any]:
+    if isinstance(state, dict | list | tuple):
+        for value in state.values() if isinstance(state, dict) else state:
+            yield from _arrays(value)
+    elif isinstance(state, np.ndarray | torch.Tensor) and state.ndim and state.dtype != torch.uint8:  # a generator's
+        yield state
 
 
-@REPLAY.check
-def check_global_randomness(part: Replays) -> None:
-    """Building, adding, sampling and telling TD errors leave the global generators alone."""
-    where = context()
-    with global_randomness_untouched("the replay"):
-        replay = build(part, where)
-        live(replay, Story(where), 12)
+def _draw_often(replay: ReplayBuffer, story: Story) -> Draws:
+    return draw(replay, story.context.observation_space, OFTEN * len(replay), small=True)
 
 
-@REPLAY.check
-def check_state_round_trip(part: Replays) -> None:
-    """A new replay that takes over a state goes on exactly as the old one: empty, filling, or wrapped around."""
-    for fill in (0.0, 0.05, 0.3, 1.2):
-        where, elsewhere = (context(n_step=3, seed=seed) for seed in (0, 7))
-        replay, story = build(part, where), Story(where)
-        rounds = round(fill * replay.capacity / where.num_envs)
-        live(replay, story, rounds)
-        state = snapshot(replay.state_dict())
-        resumed = build(part, elsewhere)
-        live(resumed, Story(elsewhere, seed=5), rounds % 7)  # what it held before is forgotten
-        resumed.load_state_dict(state)
-        twin = Story(where)
-        for _ in range(rounds):
-            twin.round()
-        when = f"a state of {rounds} transitions a lane was loaded into another replay"
-        assert len(resumed) == len(replay), f"len became {len(resumed)} instead of {len(replay)} after {when}."
-        _assert_same_course(resumed, replay, [twin, story], when)
+def _places(story: Story, draws: Draws) -> NDArray[np.int64]:
+    """Where in the only lane each drawn transition begins."""
+    numbers = np.array([step.number for step in story.lanes[0]])
+    return np.searchsorted(numbers, draws.numbers)
 
 
-@REPLAY.check
-def check_saving_changes_nothing(part: Replays) -> None:
-    """A replay whose state is taken goes on as one whose state is not."""
-    where = context(n_step=2)
-    replays, stories = [build(part, where) for _ in range(2)], [Story(where) for _ in range(2)]
-    for _ in range(4):
-        snapshot(replays[0].state_dict())
-        _assert_same_course(replays[0], replays[1], stories, "state_dict was called")
+def _assert_weights_undo_sampling(replay: ReplayBuffer, draws: Draws, what: str = "transition") -> None:
+    """Hold weights to w = c P^-beta, P being how often each was drawn, for a beta from 0.05 to 1.
+
+    A replay whose attribute `beta` is smaller says that its weights make up for little, and nothing is asked of them.
+    Within a batch weights may have any common factor. So log weights are split into a part of the batch and a part of
+    the transition, which is -beta log P; then P follows for every beta, and one must explain the counts.
+    """
+    if float(getattr(replay, "beta", 1.0)) < 0.05:
+        return
+    _, which, counts = np.unique(draws.numbers, return_inverse=True, return_counts=True)
+    logs, sizes = np.log(draws.weights), np.bincount(draws.batches)
+    mine, shift = np.zeros(len(counts)), np.zeros(len(sizes))
+    for _ in range(100):
+        shift = np.bincount(draws.batches, logs - mine[which]) / sizes
+        mine = np.bincount(which, logs - shift[draws.batches]) / counts
+    misfits = []
+    for beta in np.linspace(0.05, 1, 39):
+        scaled = np.exp(-(mine - mine.max()) / beta)
+        expected = scaled / scaled.sum() * len(draws.numbers)
+        misfits.append(float(((counts - expected) ** 2 / expected).mean()))
+    rarest, commonest = counts.argmin(), counts.argmax()
+    least, most = np.exp(mine[[rarest, commonest]] - mine.max())
+    assert min(misfits) < 5, (
+        f"of {len(counts)} {what}s the commonest was sampled {counts[commonest]} times with the weight {most:.3g}, the "
+        f"rarest {counts[rarest]} times with the weight {least:.3g}. Expected weights of 1 where all are as likely, "
+        f"else (p / min p)^-beta for a beta of at most 1."
+    )
 
 
 def _assert_same_course(one: ReplayBuffer, other: ReplayBuffer, stories: list[Story], when: str) -> None:

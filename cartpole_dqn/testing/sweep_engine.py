@@ -56,15 +56,7 @@ SWEEP_ENGINE: Contract[SweepEngineSubject] = Contract("sweep-engine", SweepEngin
 
 
 def check_sweep_engine(cls: Callable[..., SweepEngine], /, **options: object) -> None:
-    """Hold a sweep engine to its contract.
-
-    Args:
-        cls: built as `cls(options, context)`.
-        **options: values of `cls.Options`.
-
-    Raises:
-        AssertionError: names each check that failed, and what was wrong.
-    """
+    """Hold a sweep engine to its contract."""
     SWEEP_ENGINE.hold(cls, **options)
 
 

@@ -6,21 +6,51 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cartpole_dqn.contracts.parts import TargetUpdate
+from cartpole_dqn.contracts.parts import State, TargetUpdate
 from cartpole_dqn.contracts.seeding import SeedTree, seeded_torch
-from cartpole_dqn.testing._contract import Contract, Subject
+from cartpole_dqn.testing._contract import Contract
+from cartpole_dqn.testing._course import DETERMINISTIC, Course, Lasting
 from cartpole_dqn.testing._options import SHARED
 from cartpole_dqn.testing._spaces import context
-from cartpole_dqn.testing._state import difference, global_randomness_untouched, snapshot
+from cartpole_dqn.testing._state import difference, snapshot
 
-TARGET_UPDATE: Contract[Subject[TargetUpdate]] = Contract("target-update", Subject, SHARED)
 UPDATES = 20_000
 """How long the kit waits; an episode ends after every hundredth update."""
+
+
+class TargetUpdateSubject(Lasting[TargetUpdate]):
+    """A target update class."""
+
+    @functools.cached_property
+    def first(self) -> int:
+        """The update after which the target moves for the first time."""
+        first = next(Pair(self).moves(), None)
+        assert first, "the weights never moved."
+        return first
+
+    @property
+    def saved_after(self) -> tuple[int, ...]:  # type: ignore[override]
+        """See `Lasting`."""
+        return (1, max(1, self.first - 1), self.first, self.first + 1)
+
+    @property
+    def steps(self) -> int:  # type: ignore[override]
+        """See `Lasting`."""
+        return min(2 * self.first, UPDATES)
+
+    def course(self, seed: int = 0) -> Pair:
+        """See `Lasting`."""
+        return Pair(self)
+
+
+TARGET_UPDATE: Contract[TargetUpdateSubject] = Contract("target-update", TargetUpdateSubject, SHARED)
 
 
 def check_target_update(cls: Callable[..., TargetUpdate], /, **options: object) -> None:
@@ -28,21 +58,14 @@ def check_target_update(cls: Callable[..., TargetUpdate], /, **options: object) 
 
     The kit makes 20,000 updates and ends 200 episodes, in which the target must get at least half way to an online
     network that stands still: give options with which it does.
-
-    Args:
-        cls: built as `cls(options, context)`.
-        **options: values of `cls.Options`.
-
-    Raises:
-        AssertionError: names each check that failed, and what was wrong.
     """
     TARGET_UPDATE.hold(cls, **options)
 
 
-class Pair:
+class Pair(Course):
     """An online network with its target, and a target update between them."""
 
-    def __init__(self, part: Subject[TargetUpdate]) -> None:
+    def __init__(self, part: TargetUpdateSubject) -> None:
         self.update = part.build(context())
         self._random = SeedTree(0).torch("weights")
         with seeded_torch(0):
@@ -85,9 +108,29 @@ class Pair:
                 before = snapshot(self.weights())
                 yield self.updates
 
+    def go(self, steps: int) -> dict[str, Any]:
+        """See `Course`."""
+        distances = []
+        for _ in range(steps):
+            self.tell()
+            distances.append(self.distance())
+        return {"distance": distances, "weights": snapshot(self.weights())}
+
+    def state(self) -> State:
+        """See `Course`."""
+        return self.update.state_dict()
+
+    @torch.no_grad()
+    def take_over(self, state: State, other: Pair) -> None:
+        """See `Course`."""
+        for tensor, source in zip(_tensors(self), _tensors(other), strict=True):
+            tensor.copy_(source)
+        self.updates = other.updates
+        self.update.load_state_dict(state)
+
 
 @TARGET_UPDATE.check
-def check_target_moves(part: Subject[TargetUpdate]) -> None:
+def check_target_moves(part: TargetUpdateSubject) -> None:
     """The target gets nearer to an online network that stands still, never farther, and half way at least."""
     pair = Pair(part)
     start = last = pair.distance()
@@ -105,7 +148,7 @@ def check_target_moves(part: Subject[TargetUpdate]) -> None:
 
 
 @TARGET_UPDATE.check
-def check_online_stays(part: Subject[TargetUpdate]) -> None:
+def check_online_stays(part: TargetUpdateSubject) -> None:
     """The online network is only read: its weights, buffers, gradients and mode stay."""
     pair = Pair(part)
     pair.online(torch.ones(4, 3)).sum().backward()
@@ -118,7 +161,7 @@ def check_online_stays(part: Subject[TargetUpdate]) -> None:
 
 
 @TARGET_UPDATE.check
-def check_buffers_are_copied(part: Subject[TargetUpdate]) -> None:
+def check_buffers_are_copied(part: TargetUpdateSubject) -> None:
     """Whenever weights move, buffers (BatchNorm's statistics) become the online network's, and are not averaged."""
     pair = Pair(part)
     moved = 0
@@ -136,7 +179,7 @@ def check_buffers_are_copied(part: Subject[TargetUpdate]) -> None:
 
 
 @TARGET_UPDATE.check
-def check_target_is_its_own(part: Subject[TargetUpdate]) -> None:
+def check_target_is_its_own(part: TargetUpdateSubject) -> None:
     """The target shares no memory with the online network, keeps its tensors, and takes no gradients."""
     pair = Pair(part)
     tensors = [*pair.target.parameters(), *pair.target.buffers()]
@@ -154,39 +197,7 @@ def check_target_is_its_own(part: Subject[TargetUpdate]) -> None:
     )
 
 
-@TARGET_UPDATE.check
-def check_determinism(part: Subject[TargetUpdate]) -> None:
-    """Equal courses lead to equal targets, and the global generators are left alone."""
-    pairs = [Pair(part), Pair(part)]
-    with global_randomness_untouched("the target update"):
-        moves = [next(pair.moves(), None) for pair in pairs]
-    assert moves[0], "the weights never moved."
-    place = difference(snapshot(pairs[0].weights()), snapshot(pairs[1].weights()), "weights")
-    assert moves[0] == moves[1], f"of two equal courses one moved the target at update {moves[0]}, one at {moves[1]}."
-    assert not place, f"two equal courses led to different targets: {place}."
-
-
-@TARGET_UPDATE.check
-def check_state_round_trip(part: Subject[TargetUpdate]) -> None:
-    """A new target update that takes over a state goes on exactly as the old one, from any update on."""
-    first = next(Pair(part).moves(), None)
-    assert first, "the weights never moved."
-    for done in {1, max(1, first - 1), first, first + 1}:
-        old, new = Pair(part), Pair(part)
-        for _ in range(done):
-            old.tell()
-        for tensor, source in zip(_tensors(new), _tensors(old), strict=True):
-            with torch.no_grad():
-                tensor.copy_(source)
-        new.updates = old.updates
-        new.update.load_state_dict(snapshot(old.update.state_dict()))
-        for _ in range(min(2 * first, UPDATES)):
-            old.tell()
-            new.tell()
-            assert all(map(torch.equal, old.weights(), new.weights())), (
-                f"saved after update {done} and loaded into another, it led to a different target by update "
-                f"{old.updates}."
-            )
+TARGET_UPDATE.share(DETERMINISTIC)
 
 
 def _tensors(pair: Pair) -> list[Tensor]:

@@ -56,9 +56,6 @@ def check_wrapper(make: Callable[..., Env], /, **options: object) -> None:
         make: returns a new wrapped environment at each call, a deterministic one made by `gymnasium.make`. Or a wrapper
             class: it is put around CartPole as pictures, and where it refuses those, around CartPole's four numbers.
         **options: arguments of `make`, besides the environment.
-
-    Raises:
-        AssertionError: names each check that failed, and what was wrong.
     """
     WRAPPER.hold(make, **options)
 

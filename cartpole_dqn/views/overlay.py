@@ -26,7 +26,7 @@ from cartpole_dqn.views.chart import (
     start_at_zero,
 )
 
-Curve = tuple[Floats, Floats]
+Line = tuple[Floats, Floats]
 """Where, and how much; places rise, what is not known is left out."""
 
 _LOSS, _EPSILON = "loss", "epsilon"
@@ -48,7 +48,7 @@ class Spread:
     """How many curves there are at a place."""
 
 
-def spread(curves: Sequence[Curve], places: Floats) -> Spread:
+def spread(curves: Sequence[Line], places: Floats) -> Spread:
     """Return the median and quartiles of `curves` at `places`.
 
     Between its points a curve goes straight; before its first point and after its last there is none.
@@ -119,7 +119,7 @@ def draw_groups(
 class _Panel:
     height: float
     label: str
-    curve: Callable[[RunHistory], Curve]
+    curve: Callable[[RunHistory], Line]
     marks: bool = False
     """Whether its points are shown as such, where they are few."""
 
@@ -167,7 +167,7 @@ def _entry(label: str, runs: int) -> str:
     return f"{shortened(label)} ({runs} run{'s' if runs > 1 else ''})"
 
 
-def _trailing(axis: Axis, run: RunHistory, values: Floats, window: int) -> Curve:
+def _trailing(axis: Axis, run: RunHistory, values: Floats, window: int) -> Line:
     """Return the trailing means, the last of which holds until the run ends."""
     known = np.isfinite(values)
     places, means = axis.episodes(run)[known], trailing_mean(values[known], window)
@@ -177,7 +177,7 @@ def _trailing(axis: Axis, run: RunHistory, values: Floats, window: int) -> Curve
     return places, means
 
 
-def _evaluations(axis: Axis, run: RunHistory) -> Curve:
+def _evaluations(axis: Axis, run: RunHistory) -> Line:
     return axis.steps(run, run.evaluation_step), run.evaluation_mean
 
 
@@ -189,7 +189,7 @@ def _look(chart: Chart, i: int) -> dict[str, Any]:
     return {"color": lines[i % len(lines)], "linewidth": 2.0, **marks}
 
 
-def _draw_spread(axes: Any, curves: Sequence[Curve], panel: _Panel, look: dict[str, Any]) -> tuple[Any, bool]:
+def _draw_spread(axes: Any, curves: Sequence[Line], panel: _Panel, look: dict[str, Any]) -> tuple[Any, bool]:
     """Draw a group's curves; return the line, and whether some runs are missing from a part of it."""
     own = np.unique(np.concatenate([where for where, _ in curves]))
     marked = panel.marks and len(own) <= _MOST_MARKS

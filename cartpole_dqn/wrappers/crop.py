@@ -18,7 +18,7 @@ from cartpole_dqn.wrappers.checks import came, is_fraction_like, is_whole, lengt
 from cartpole_dqn.wrappers.image import Image, ImageWrapper, wrappers_of
 from cartpole_dqn.wrappers.locators import FOLLOW, find_locator
 
-Range = Sequence[int] | Sequence[float] | None
+Bounds = Sequence[int] | Sequence[float] | None
 EDGES = ("clamp", "pad")
 SNAPS = ("down", "nearest")
 
@@ -41,7 +41,7 @@ class Crop(ImageWrapper):
     Box(0, 255, (160, 400, 3), uint8)
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], rows: Range = None, columns: Range = None) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], rows: Bounds = None, columns: Bounds = None) -> None:
         super().__init__(env, rows=plain(rows), columns=plain(columns))
         if rows is None and columns is None:
             raise ValueError("Crop: expected rows, columns or both, got neither.")
@@ -106,8 +106,8 @@ class CenteredCrop(ImageWrapper):
         width: int | float,
         locator: str | Mapping[str, Any] = "centre",
         height: int | float | None = None,
-        rows: Range = None,
-        columns: Range = None,
+        rows: Bounds = None,
+        columns: Bounds = None,
         edges: str = "clamp",
         follow: str = "columns",
         snap: str = "down",

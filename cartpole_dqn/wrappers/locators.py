@@ -161,10 +161,10 @@ def _blob(mask: Any, follow: str) -> Place | None:
     return x, 0.5 if y is None else y
 
 
-Run = tuple[NDArray[Any], NDArray[Any]]
+Span = tuple[NDArray[Any], NDArray[Any]]
 
 
-def _heaviest_run(counts: Any) -> Run | None:
+def _heaviest_run(counts: Any) -> Span | None:
     """Return the run of neighbours that holds most of `counts` [n], and the weight of each; None if nothing stands out.
 
     What every place has (a track, the ground) is no blob: the least count of all is taken off each.
@@ -180,7 +180,7 @@ def _heaviest_run(counts: Any) -> Run | None:
     return run, weights[run]
 
 
-def _centre_of(found: Run | None, size: int) -> float | None:
+def _centre_of(found: Span | None, size: int) -> float | None:
     if found is None:
         return None
     run, weights = found

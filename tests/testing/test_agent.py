@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import pydantic
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from cartpole_dqn.contracts.options import Part, option, options_class, part
 from cartpole_dqn.contracts.parts import Agent, Context, Obs, Policy, State, Transition
 from cartpole_dqn.contracts.seeding import generator_state, restore_generator
-from cartpole_dqn.testing import check_agent, checks_for, run_checks
+from cartpole_dqn.testing import check_agent, run_checks
 
 
 @options_class
@@ -136,17 +135,6 @@ def best(values: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> NDArray
 
 
 # Broken ones: each in one way -----------------------------------------------------------------------------------------
-
-
-class NoOptions(PlainAgent):
-    Options = str
-
-
-class LaxOptions(PlainAgent):
-    @pydantic.dataclasses.dataclass(frozen=True)
-    class Options:
-        rate: float = option(default=0.2, effect="share of each error that is mended")
-        epsilon: float = option(default=0.3, effect="chance of a random action")
 
 
 class ShortActions(PlainAgent):
@@ -308,26 +296,6 @@ class PolicyLoadsNothing(PlainAgent):
         return Fixed(self.table.copy())
 
 
-class Unseeded(PlainAgent):
-    def __init__(self, options: Any, context: Context) -> None:
-        super().__init__(options, context)
-        self.generator = np.random.default_rng()
-
-
-class OwnSeed(PlainAgent):
-    def __init__(self, options: Any, context: Context) -> None:
-        super().__init__(options, context)
-        self.generator = np.random.default_rng(0)
-
-
-class GlobalRandomness(PlainAgent):
-    """Draws once from NumPy's global generator, to no effect."""
-
-    def learn(self) -> Mapping[str, float] | None:
-        np.random.random()  # noqa: NPY002
-        return super().learn()
-
-
 class GeneratorNotSaved(PlainAgent):
     def load_state_dict(self, state: State) -> None:
         super().load_state_dict({**state, "generator": generator_state(self.generator)})
@@ -351,14 +319,6 @@ class CountsWithoutState(PlainAgent):
         return super().learn() if self.calls % 2 else None
 
 
-class StateOfObjects(PlainAgent):
-    def state_dict(self) -> State:
-        return {**super().state_dict(), "generator": self.generator}
-
-    def load_state_dict(self, state: State) -> None:
-        super().load_state_dict({**state, "generator": generator_state(state["generator"])})
-
-
 class NeedsItsReplay(PlainAgent):
     def learn(self) -> Mapping[str, float] | None:
         if self.updates and self.kept < self.learn_from:
@@ -380,12 +340,6 @@ class WeightsOfTheReplay(PlainAgent):
         self.table[...] = state["table"]
 
 
-class SavingForgets(PlainAgent):
-    def state_dict(self) -> State:
-        self.kept = 0
-        return super().state_dict()
-
-
 class WithParts(PlainAgent):
     """Takes its epsilon from a part."""
 
@@ -401,10 +355,9 @@ class WithParts(PlainAgent):
 
 
 STATES = "check_state_round_trip check_resuming_without_replay check_saving_changes_nothing"
+RIGHT = [PlainAgent, Reticent]
 TABLE = [
     # (class, the check that names the fault, words of its message, other checks that fail for the same reason)
-    (NoOptions, "check_options_are_declared", "str is no options class", "*"),
-    (LaxOptions, "check_bad_options_are_refused", "option rate takes True", ""),
     (ShortActions, "check_actions", "got int32 [2]", "check_devices"),
     (ListOfActions, "check_actions", "expected a NumPy array", "check_devices"),
     (SpoilsObservations, "check_actions", "act changed the observations", ""),
@@ -428,23 +381,12 @@ TABLE = [
     (PolicySharesTheTable, "check_policy_is_a_copy", "Give it copies", ""),
     (PolicyOfTheStart, "check_policy_is_a_copy", "as one made before", "check_learning check_learning_at_ends"),
     (PolicyLoadsNothing, "check_policy_is_a_copy", "took over another's state", ""),
-    (Unseeded, "check_same_seed", "equal seeds differ", "check_policy_disturbs_nothing check_saving_changes_nothing"),
-    (OwnSeed, "check_other_seed", "use context.seeds", ""),
-    (GlobalRandomness, "check_global_randomness", "NumPy (np.random)", ""),
-    (GeneratorNotSaved, "check_state_round_trip", "went on unlike", ""),
-    (ReplayNotSaved, "check_state_round_trip", "went on unlike", ""),
-    (CountsWithoutState, "check_state_round_trip", "went on unlike", ""),
-    (StateOfObjects, "check_state_round_trip", "no checkpoint can hold", f"{STATES} check_policy_disturbs_nothing"),
+    (GeneratorNotSaved, "check_state_round_trip", "went on differently", "check_resuming_without_replay"),
+    (ReplayNotSaved, "check_state_round_trip", "went on differently", ""),
+    (CountsWithoutState, "check_state_round_trip", "went on differently", ""),
     (NeedsItsReplay, "check_resuming_without_replay", "the replay is empty", ""),
     (WeightsOfTheReplay, "check_resuming_without_replay", "a resumed agent's policy differs", ""),
-    (SavingForgets, "check_saving_changes_nothing", "an agent that was saved", ""),
 ]
-
-
-@pytest.mark.parametrize("cls", [PlainAgent, Reticent])
-@pytest.mark.parametrize("check", checks_for("agent"), ids=lambda check: check.__name__)
-def test_a_right_agent_passes(check: Any, cls: type[Agent]) -> None:
-    check(cls)
 
 
 @pytest.fixture(autouse=True)
@@ -452,17 +394,6 @@ def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A table learns at once, or never."""
     monkeypatch.setattr("cartpole_dqn.testing.agent.PATIENCE", 200)
     monkeypatch.setattr("cartpole_dqn.testing.agent.BUDGET", 1000)
-
-
-@pytest.mark.parametrize(("cls", "name", "words", "also"), TABLE, ids=lambda value: getattr(value, "__name__", None))
-def test_a_fault_is_named(cls: type[Agent], name: str, words: str, also: str) -> None:
-    failed = {result.name: result.message for result in run_checks("agent", cls) if not result.passed}
-    assert words in failed.get(name, "")
-    assert also == "*" or failed.keys() == {name, *also.split()}
-
-
-def test_every_check_has_a_fault_that_it_names() -> None:
-    assert {name for _, name, *_ in TABLE} == {check.__name__ for check in checks_for("agent")}
 
 
 def test_parts_are_built_by_the_builder_that_is_given() -> None:

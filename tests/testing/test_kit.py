@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from cartpole_dqn import testing
 from cartpole_dqn.contracts.options import options_class
 from cartpole_dqn.contracts.parts import Context
-from cartpole_dqn.errors import UserError
+from cartpole_dqn.errors import ConfigError, UserError
 from cartpole_dqn.testing import CheckResult, checks_for, run_checks
 from cartpole_dqn.testing._spaces import UNREADABLE, Stamp, context, random_obs
 from cartpole_dqn.testing._state import difference, global_randomness_untouched, snapshot
@@ -196,6 +196,8 @@ def test_a_snapshot_shares_nothing() -> None:
         ([1], [1, 2], "the value (lengths 1 and 2)"),
         (1, 1.0, "the value (1 and 1.0)"),
         (True, 1, "the value (True and 1)"),
+        (torch.ones(2, dtype=torch.bfloat16), torch.ones(2, dtype=torch.bfloat16), ""),
+        (torch.ones(2, dtype=torch.bfloat16), torch.zeros(2, dtype=torch.bfloat16), "the value"),
         ({"a": torch.zeros(2)}, {"a": torch.zeros(2, dtype=torch.int64)}, "['a']"),
         (np.zeros(2), np.zeros(3), "the value"),
     ],
@@ -215,8 +217,12 @@ def test_draws_from_global_generators_are_seen() -> None:
 
 
 def test_one_reason_is_said_once() -> None:
-    cls: Any = Exits
     with pytest.raises(AssertionError) as caught:
-        testing.check_optimiser(cls, nonsense=1)
-    assert str(caught.value).count("unknown option Exits.nonsense") == 1
+        testing.check_optimiser(Exits)  # type: ignore[arg-type]
+    assert str(caught.value).count("raised SystemExit: 3") == 1
     assert "check_attaching, check_parameters_move" in str(caught.value)
+
+
+def test_wrong_options_are_said_before_anything_is_checked() -> None:
+    with pytest.raises(ConfigError, match=r"^unknown option Exits\.nonsense"):
+        run_checks("optimiser", Exits, {"nonsense": 1})

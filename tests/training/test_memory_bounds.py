@@ -73,7 +73,7 @@ def host() -> PluginHost:
 
 def left(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Let a number of bytes be left, wherever it is asked."""
-    for place in ("components.replay.uniform", "training.assembly"):
+    for place in ("components.replay.ring_replay", "training.assembly"):
         monkeypatch.setattr(f"cartpole_dqn.{place}.available_bytes", lambda: count)
 
 

@@ -8,7 +8,7 @@ the next slot holds the observation that followed. An episode's last observation
 was done. A lane's slots are numbered without end: number k lies at place k modulo the lane's length, so that a number
 names a transition for good, even when its slot was overwritten since.
 
-Where observations are stacks of frames, a slot holds one frame, so that each is stored once too: see `ring_frames`.
+Where observations are stacks of frames, a slot holds one frame, so that each is stored once too: see `frames`.
 
 A transition is *valid*, and may be sampled, once its n-step return is known: n steps on, or at its episode's end. A
 lane's transitions become valid, and are overwritten, in their order, so that a queue per lane knows how many there are

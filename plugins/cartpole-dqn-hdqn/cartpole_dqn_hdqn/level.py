@@ -24,11 +24,12 @@ from cartpole_dqn import (
     RunError,
     State,
     TargetUpdate,
+    frozen_copy,
     generator_state,
+    load_weights,
     restore_generator,
 )
 from cartpole_dqn_hdqn.goals import Mask, Obs
-from cartpole_dqn_hdqn.values import frozen_copy, load_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +153,7 @@ class Level:
             "target": dict(self.target.state_dict()),
             "optimiser": self.optimiser.state_dict(),
             "target_update": self._target_update.state_dict(),
+            "replay": self.replay.small_state_dict(),
             "noise_generator": generator_state(self._noise_generator),
             "updates": self.updates,
         }
@@ -161,5 +163,6 @@ class Level:
         load_weights(self.target, state["target"])
         self.optimiser.load_state_dict(state["optimiser"])
         self._target_update.load_state_dict(state["target_update"])
+        self.replay.load_small_state_dict(state["replay"])
         restore_generator(self._noise_generator, state["noise_generator"])
         self.updates = int(state["updates"])

@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import abc
-import copy
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cartpole_dqn import Network, State, UserError
+from cartpole_dqn import Network, State, UserError, frozen_copy, load_weights
 from cartpole_dqn_hdqn.goals import Goals, Obs
 
 
@@ -114,21 +112,3 @@ class NetworkValues(Values):
     def _ask(self, network: Network, obs: NDArray[Any]) -> Tensor:
         seen = torch.from_numpy(np.ascontiguousarray(obs)).to(self._device)
         return network.q_values(network(seen)).float().cpu()
-
-
-def frozen_copy(network: Network) -> Network:
-    """Return a copy in evaluation mode that takes no gradients."""
-    twin = copy.deepcopy(network)
-    twin.requires_grad_(False)
-    return twin.eval()
-
-
-def load_weights(network: Network, weights: Mapping[str, Tensor]) -> None:
-    """Put `weights` into `network`; raise `ValueError` in one line where names, shapes or values do not fit."""
-    for name, value in weights.items():
-        if not bool(torch.isfinite(value).all()):
-            raise ValueError(f"the weights {name} are not all finite.")
-    try:
-        network.load_state_dict(dict(weights))
-    except RuntimeError as error:
-        raise ValueError(f"the weights do not fit {type(network).__name__}: {' '.join(str(error).split())}") from None

@@ -5,10 +5,8 @@ Proportional prioritised experience replay (Schaul et al. 2016, arXiv 1511.05952
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import deque
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -16,21 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cartpole_dqn import (
-    Batch,
-    Context,
-    ReplayBuffer,
-    RunError,
-    State,
-    Transition,
-    TransitionRing,
-    UserError,
-    generator_state,
-    option,
-    options_class,
-    require_memory,
-    restore_generator,
-)
+from cartpole_dqn import Context, RingReplay, RunError, State, Transition, option, options_class
 from cartpole_dqn_prioritized.sum_tree import SumTree
 
 
@@ -58,19 +42,16 @@ class PrioritizedOptions:
     )
 
 
-class PrioritizedReplay(ReplayBuffer):
+class PrioritizedReplay(RingReplay):
     """Samples transition i with the probability P(i) = p_i / sum_k p_k, where p = (|delta| + eps)^alpha.
 
     A new transition has the largest p told so far (1 before any was): it is learned from soon, whatever its error is.
     One that brings a priority of its own, the |delta| that whoever collected it found, has that (Horgan et al. 2018).
     A batch of K is drawn one from each K-th part of all priorities laid end to end.
 
-    Weights are (N P(i))^-beta, divided by the largest in the batch: N and the sum cancel out, which leaves
-    (p_i / min p)^-beta. The batch's largest, not the whole buffer's: that is the weight of the transition of least
-    priority, which may not be drawn for long, and dividing by it would shrink every update until then. Beta rises
-    evenly with each batch, from `beta_start` to 1.
-
-    Takes gamma, n_step, num_envs and the device from its context, and the generator `sample` from its seeds.
+    Weights are those of `RingReplay`: divided by the batch's largest, not the whole buffer's. That one is the weight of
+    the transition of least priority, which may not be drawn for long; dividing by it would shrink every update until
+    then. Beta rises evenly with each batch, from `beta_start` to 1.
 
     Raises:
         UserError: the capacity is too small for the lanes and n_step, or takes more memory than is left.
@@ -79,47 +60,36 @@ class PrioritizedReplay(ReplayBuffer):
     Options: ClassVar[type] = PrioritizedOptions
 
     def __init__(self, options: PrioritizedOptions, context: Context) -> None:
+        tree = SumTree.bytes_needed(options.capacity)
+        super().__init__(options.capacity, context, name="replay prioritized", extra_bytes=tree)
         self._options = options
-        self.ring = _make_ring(options.capacity, context)
         self._priorities = SumTree(self.ring.capacity)
         self._told: list[deque[float | None]] = [deque() for _ in range(context.num_envs)]
         self._largest = 1.0
         self._batches = 0
-        self._generator = context.seeds.numpy("sample")
 
     @property
-    def beta(self) -> float:
+    def beta(self) -> float:  # type: ignore[override]
         """The exponent of the next batch's weights."""
         start = self._options.beta_start
         return start + (1.0 - start) * min(1.0, self._batches / self._options.beta_steps)
 
     def add(self, transition: Transition) -> None:
-        """See `ReplayBuffer` and `TransitionRing.append`. Raises `RunError` where its priority is not finite."""
+        """See `RingReplay`. Raises `RunError` where the transition's priority is not finite."""
         error = transition.priority
         if error is not None:
             _require_finite(np.array([error]))
         added, removed = self.ring.append(transition)
         # A lane's transitions become valid in the order in which they were added: n steps later, or at its end.
         self._told[transition.env].append(error)
-        self._follow(transition.env, added, removed)
+        self.changed(transition.env, added, removed)
 
-    def break_lane(self, env: int) -> None:
-        """See `ReplayBuffer`."""
-        added, removed = self.ring.break_lane(env)
-        self._follow(env, added, removed)
-
-    def sample(self, batch_size: int) -> Batch:
-        """Choose `batch_size` transitions; one may come twice. Raises `ValueError` while there are none."""
-        if not len(self.ring):
-            raise ValueError("replay prioritized holds no complete transition: store some before learning.")
-        parts = np.arange(batch_size) + self._generator.random(batch_size)
+    def draw(self, batch_size: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """See `RingReplay`; a transition may come twice."""
+        parts = np.arange(batch_size) + self.generator.random(batch_size)
         slots = self._priorities.find(parts * (self._priorities.total / batch_size))
-        priorities = self._priorities.values[slots]
-        weights = (priorities / priorities.min()) ** -self.beta
         self._batches += 1
-        batch = self.ring.gather(self.ring.indices_in(slots))
-        tensor = torch.from_numpy(weights.astype(np.float32)).to(self.ring.device)
-        return dataclasses.replace(batch, weights=tensor)
+        return self.ring.indices_in(slots), self._priorities.values[slots]
 
     def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
         """See `ReplayBuffer`.
@@ -146,7 +116,7 @@ class PrioritizedReplay(ReplayBuffer):
         self._priorities.set(slots, priorities)
         self._largest = max(self._largest, float(priorities.max()))
 
-    def _follow(self, env: int, added: Sequence[int], removed: Sequence[int]) -> None:
+    def changed(self, env: int, added: list[int], removed: list[int]) -> None:
         """Give slots that hold a new transition its own or the largest priority, those that hold none now nothing."""
         told = [self._told[env].popleft() for _ in added]
         plain = [slot for slot, error in zip(added, told, strict=True) if error is None]
@@ -159,54 +129,49 @@ class PrioritizedReplay(ReplayBuffer):
         if removed:
             self._priorities.set(removed, 0.0)
 
-    def __len__(self) -> int:
-        return len(self.ring)
-
-    @property
-    def capacity(self) -> int:
-        """See `ReplayBuffer`."""
-        return self.ring.capacity
-
     @property
     def nbytes(self) -> int:
         """See `ReplayBuffer`."""
         return self.ring.nbytes + self._priorities.nbytes
 
+    def small_state_dict(self) -> State:
+        """See `RingReplay`; with the largest priority, and the batches drawn, which beta follows."""
+        return {**super().small_state_dict(), "largest": self._largest, "batches": self._batches}
+
+    def load_small_state_dict(self, state: State) -> None:
+        """See `RingReplay`. Raises `ValueError` where a number is out of range."""
+        largest, batches = float(state["largest"]), int(state["batches"])
+        if not (0 < largest < math.inf and batches >= 0):
+            raise ValueError("replay prioritized: the saved priorities are out of range; the state is damaged.")
+        super().load_small_state_dict(state)
+        self._largest, self._batches = largest, batches
+
     def state_dict(self) -> State:
-        """`ring` is large; `priorities` [capacity] float64 has 0 where a slot holds no transition.
+        """See `RingReplay`; `priorities` [capacity] float64 has 0 where a slot holds no transition.
 
         `told`, where there is any, are each lane's TD errors that came with steps which are not complete yet.
         """
         some = any(error is not None for lane in self._told for error in lane)
-        return {
-            **({"told": [list(lane) for lane in self._told]} if some else {}),
-            "ring": self.ring.state_dict(),
-            "priorities": self._priorities.values,
-            "largest": self._largest,
-            "batches": self._batches,
-            "generator": generator_state(self._generator),
-        }
+        told = {"told": [list(lane) for lane in self._told]} if some else {}
+        return {**super().state_dict(), "priorities": self._priorities.values, **told}
 
     def load_state_dict(self, state: State) -> None:
         """Take over what `state_dict` returned; raises `ValueError` where it does not fit."""
         priorities = np.asarray(state["priorities"])
-        largest, batches = float(state["largest"]), int(state["batches"])
         if priorities.shape != (self.capacity,) or priorities.dtype != np.float64:
             raise ValueError(
                 f"replay prioritized expected saved priorities float64 [{self.capacity}], got {priorities.dtype} "
                 f"{list(priorities.shape)}. Build it as it was when the state was saved."
             )
-        if not (0 < largest < math.inf and batches >= 0 and _all_finite(priorities) and priorities.min() >= 0):
+        if not _all_finite(priorities) or priorities.min() < 0:
             raise ValueError("replay prioritized: the saved priorities are out of range; the state is damaged.")
         told = _checked_told(state)
-        self.ring.load_state_dict(state["ring"])
+        super().load_state_dict(state)
         slots = np.arange(self.capacity)
         if not np.array_equal(priorities > 0, self.ring.indices_in(slots) >= 0):
             raise ValueError("replay prioritized: the saved priorities are of other transitions; the state is damaged.")
         self._priorities.set(slots, priorities)
         self._told = [deque(lane) for lane in told]
-        self._largest, self._batches = largest, batches
-        restore_generator(self._generator, state["generator"])
 
 
 def _checked_told(state: State) -> list[list[float | None]]:
@@ -219,34 +184,6 @@ def _checked_told(state: State) -> list[list[float | None]]:
     if [len(lane) for lane in told] != waiting or not _all_finite(known):
         raise ValueError("replay prioritized: the saved TD errors are not those of the steps; the state is damaged.")
     return told
-
-
-def _make_ring(capacity: int, context: Context) -> TransitionRing:
-    space = context.observation_space
-    try:
-        needed = TransitionRing.bytes_needed(
-            observation_space=space,
-            capacity=capacity,
-            num_envs=context.num_envs,
-            n_step=context.n_step,
-            frame_stack=context.frame_stack,
-        )
-    except ValueError as error:
-        raise UserError(f"replay prioritized: {error}") from None
-    require_memory(
-        needed + SumTree.bytes_needed(capacity),
-        who=f"replay prioritized with {capacity} slots of {space.dtype} {list(space.shape)}",
-        mend="Set a smaller capacity, or make observations smaller (uint8, fewer pixels).",
-    )
-    return TransitionRing(
-        observation_space=space,
-        capacity=capacity,
-        gamma=context.gamma,
-        num_envs=context.num_envs,
-        n_step=context.n_step,
-        device=context.device,
-        frame_stack=context.frame_stack,
-    )
 
 
 def _require_finite(errors: NDArray[np.float64]) -> None:

@@ -35,7 +35,7 @@ def test_only_public_names_are_imported(path: Path) -> None:
 
 def test_the_files_are_found() -> None:
     used = [pair for path in FILES for pair in names_used(path.read_text(encoding="utf-8"))]
-    assert ("cartpole_dqn", "TransitionRing") in used
+    assert ("cartpole_dqn", "RingReplay") in used
     assert ("cartpole_dqn.testing", "checks_for") in used
     assert names_used("import cartpole_dqn.components.replay.ring") == [("cartpole_dqn.components.replay.ring", "")]
 

@@ -1,18 +1,16 @@
 from __future__ import annotations
 
-import copy
 import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from gymnasium import spaces
 
 from cartpole_dqn.components.replay.uniform import UniformReplay
-from cartpole_dqn.contracts.parts import Batch, Context, ReplayBuffer, Transition
-from cartpole_dqn.contracts.seeding import SeedTree
+from cartpole_dqn.contracts.parts import Context, ReplayBuffer, Transition
 from cartpole_dqn.errors import ConfigError, UserError
+from cartpole_dqn.testing import check_replay
 
 CONTEXT = Context(
     observation_space=spaces.Box(-1000, 1000, (2,), np.float32), action_space=spaces.Discrete(2), gamma=0.9
@@ -29,11 +27,6 @@ def fill(replay: ReplayBuffer, steps: int, *, lane: int = 0, start: int = 0) -> 
     for time in range(start, start + steps):
         obs, next_obs = (np.array([lane, time + i], np.float32) for i in range(2))
         replay.add(Transition(obs, 0, 1.0, next_obs, False, False, lane))
-
-
-def same(a: Batch, b: Batch) -> bool:
-    pairs = [(getattr(a, name), getattr(b, name)) for name in Batch.__dataclass_fields__]
-    return all(one is other if one is None or other is None else torch.equal(one, other) for one, other in pairs)
 
 
 @pytest.mark.parametrize("replacement", [True, False])
@@ -68,66 +61,6 @@ def test_with_replacement_a_batch_may_be_larger_than_the_replay() -> None:
     assert len(replay.sample(64)) == 64
 
 
-@pytest.mark.parametrize("replacement", [True, False])
-def test_nothing_to_sample_from(replacement: bool) -> None:
-    with pytest.raises(ValueError, match="store more"):
-        make(replacement=replacement).sample(1)
-
-
-def test_the_context_decides_gamma_and_steps() -> None:
-    replay = make(n_step=3, gamma=0.5)
-    fill(replay, 10)
-    batch = replay.sample(5)
-    assert batch.rewards.tolist() == [1.75] * 5
-    assert batch.discounts.tolist() == [0.125] * 5
-    assert torch.equal(batch.next_obs[:, 1] - batch.obs[:, 1], torch.full((5,), 3.0))
-    assert batch.weights.tolist() == [1.0] * 5
-
-
-def test_break_lane_reaches_the_ring() -> None:
-    replay = make(n_step=3)
-    fill(replay, 2)
-    assert len(replay) == 0
-    replay.break_lane(0)
-    assert len(replay) == 2
-
-
-def test_priorities_are_no_matter() -> None:
-    replay = make()
-    fill(replay, 5)
-    batch = replay.sample(4)
-    replay.update_priorities(batch.indices, torch.ones(4))
-    assert len(replay) == 5
-
-
-def test_the_same_seed_gives_the_same_batches_and_another_seed_others() -> None:
-    first, again, other = make(), make(), make(seeds=SeedTree(1))
-    for replay in (first, again, other):
-        fill(replay, 50)
-    batches = [[replay.sample(16) for _ in range(5)] for replay in (first, again, other)]
-    assert all(same(a, b) for a, b in zip(batches[0], batches[1], strict=True))
-    assert not any(same(a, b) for a, b in zip(batches[0], batches[2], strict=True))
-
-
-@pytest.mark.parametrize("replacement", [True, False])
-def test_a_restored_replay_goes_on_with_the_same_bits(replacement: bool) -> None:
-    replay, other = (make(replacement=replacement, n_step=2) for _ in range(2))
-    fill(replay, 150)
-    replay.sample(16)
-    other.load_state_dict(copy.deepcopy(replay.state_dict()))
-    for time in range(150, 160):
-        for each in (replay, other):
-            fill(each, 1, start=time)
-        assert same(replay.sample(16), other.sample(16))
-
-
-def test_sizes() -> None:
-    replay = make(capacity=101, num_envs=2)
-    assert isinstance(replay, ReplayBuffer)
-    assert replay.capacity == 100
-    assert replay.nbytes == replay.ring.nbytes > 100 * 8
-
-
 def test_a_capacity_below_what_the_lanes_need() -> None:
     with pytest.raises(ConfigError, match=r"replay uniform: .* at least 28"):
         make(capacity=20, num_envs=4, n_step=5)
@@ -138,3 +71,8 @@ def test_more_than_the_machine_has_is_refused_before_anything_is_taken() -> None
     with pytest.raises(UserError, match=r"1000000000 slots of uint8 \[210, 160, 3\] would take 101 TB") as caught:
         make(capacity=10**9, observation_space=screens)
     assert "Set its capacity well below" in str(caught.value)
+
+
+@pytest.mark.parametrize("replacement", [True, False])
+def test_contract(replacement: bool) -> None:
+    check_replay(UniformReplay, replacement=replacement)

@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from cartpole_dqn import (
-    Batch,
-    Context,
-    ReplayBuffer,
-    State,
-    Transition,
-    TransitionRing,
-    generator_state,
-    option,
-    options_class,
-    restore_generator,
-)
+from cartpole_dqn import Context, RingReplay, option, options_class
+from numpy.typing import NDArray
 
 
 @options_class
@@ -26,7 +16,7 @@ class StratifiedOptions:
     )
 
 
-class StratifiedReplay(ReplayBuffer):
+class StratifiedReplay(RingReplay):
     """Lays all transitions end to end, lane after lane and oldest first, and draws one from each of B equal parts.
 
     Every transition is as likely as every other, so weights are 1; but no batch of B is all old or all new.
@@ -35,52 +25,12 @@ class StratifiedReplay(ReplayBuffer):
     Options = StratifiedOptions
 
     def __init__(self, options: StratifiedOptions, context: Context) -> None:
-        self.ring = TransitionRing(
-            observation_space=context.observation_space,
-            capacity=options.capacity,
-            gamma=context.gamma,
-            num_envs=context.num_envs,
-            n_step=context.n_step,
-            device=context.device,
-        )
-        self._generator = context.seeds.numpy("sample")
+        super().__init__(options.capacity, context, name="replay acme")
 
-    def add(self, transition: Transition) -> None:
-        """Keep a transition."""
-        self.ring.append(transition)
-
-    def sample(self, batch_size: int) -> Batch:
-        """Choose `batch_size` transitions. Raises `ValueError` while there are none."""
+    def draw(self, batch_size: int) -> tuple[NDArray[np.int64], None]:
+        """Choose `batch_size` transitions; None says that all are equally likely."""
         held = len(self.ring)
-        if held == 0:
-            raise ValueError("replay acme holds no complete transition yet.")
-        places = (np.arange(batch_size) + self._generator.random(batch_size)) * (held / batch_size)
+        places = (np.arange(batch_size) + self.generator.random(batch_size)) * (held / batch_size)
         # Rounding may carry the last place to the very end.
         ranks = np.minimum(places.astype(np.int64), held - 1)
-        return self.ring.gather(self.ring.index_at(ranks))
-
-    def break_lane(self, env: int) -> None:
-        """Hear that the lane's episode will not be continued."""
-        self.ring.break_lane(env)
-
-    def __len__(self) -> int:
-        return len(self.ring)
-
-    @property
-    def capacity(self) -> int:
-        """Slots, over all lanes."""
-        return self.ring.capacity
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory taken."""
-        return self.ring.nbytes
-
-    def state_dict(self) -> State:
-        """What a resumed run needs: the transitions, and where the generator stands."""
-        return {"ring": self.ring.state_dict(), "generator": generator_state(self._generator)}
-
-    def load_state_dict(self, state: State) -> None:
-        """Take over what `state_dict` returned."""
-        self.ring.load_state_dict(state["ring"])
-        restore_generator(self._generator, state["generator"])
+        return self.ring.index_at(ranks), None

@@ -53,7 +53,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp
 def _resolved(sets: tuple[str, ...], env: str, seed: int) -> str:
     from cartpole_dqn.config.schema import to_toml
     from cartpole_dqn.plugin.host import load_plugins
-    from cartpole_dqn.training.assembly import resolve_config
+    from cartpole_dqn.training.resolve import resolve_config
 
     flags = {"obs": "native", "seed": seed, "env": {"id": env}}
     config, _ = resolve_config(load_plugins(allowed=()), flags=flags, sets=sets)

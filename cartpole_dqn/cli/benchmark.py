@@ -226,7 +226,7 @@ def vector(
     from cartpole_dqn.envs.factory import EnvFactory
     from cartpole_dqn.runs.folder import describe_environment
     from cartpole_dqn.studies.vector import COUNTS, OBSERVATIONS, as_markdown, measure_vector
-    from cartpole_dqn.training.assembly import resolve_config
+    from cartpole_dqn.training.resolve import resolve_config
 
     session: Session = ctx.obj
     host = session.host()

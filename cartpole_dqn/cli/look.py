@@ -32,16 +32,16 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Play greedily with a run's best model, on seeds that it never saw."""
-    from cartpole_dqn import api
     from cartpole_dqn.runs.catalogue import find_run
     from cartpole_dqn.runs.checkpoint import has_state
     from cartpole_dqn.text.figures import number
     from cartpole_dqn.training.models import evaluate_run
+    from cartpole_dqn.training.resolve import read_config
 
     session: Session = ctx.obj
     host = session.host()
     folder = find_run(run)
-    config = api.read_config(folder, host)
+    config = read_config(folder, host)
     which: Which = "last" if last or not has_state(folder.best) else "best"
     with session.showing_evaluation() as told:
         evaluation = evaluate_run(folder, config, host, episodes=episodes, seed=seed, which=which, told=told)
@@ -80,7 +80,7 @@ def preview(
 ) -> None:
     """Draw what the agent sees: each stage of the observation's wrappers as a labelled picture."""
     from cartpole_dqn.envs.factory import EnvFactory
-    from cartpole_dqn.training import assembly
+    from cartpole_dqn.training.resolve import resolve_config
     from cartpole_dqn.views.preview import preview_stages
     from cartpole_dqn.views.preview_drawing import draw_preview
 
@@ -89,7 +89,7 @@ def preview(
     session: Session = ctx.obj
     host = session.host()
     flags = {"obs": obs, "env": {"id": env} if env else None}
-    resolved, _ = assembly.resolve_config(
+    resolved, _ = resolve_config(
         host, preset=preset, config_file=config, flags={k: v for k, v in flags.items() if v}, sets=set_ or []
     )
     host.register_environments()

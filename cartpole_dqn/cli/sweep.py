@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shlex
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError
+from cartpole_dqn.system import stopping_on_signals
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
@@ -149,8 +149,9 @@ def sweep(
         folder = RunFolder.create(out, env_id=name, obs=obs or "sweep", root=Path("sweeps"))
     base = None if plan.config is None else config or folder.path / BASE
     try:
-        with folder_lock.hold(folder.path), _asked_to_stop() as stop:
-            _run(session, folder.path, plan, base=base, retry_failed=retry_failed, plain=plain, stop=stop)
+        asked_to_stop: list[str] = []
+        with folder_lock.hold(folder.path), stopping_on_signals(asked_to_stop.append):
+            _run(session, folder.path, plan, base=base, retry_failed=retry_failed, plain=plain, stop=asked_to_stop)
     except CartpoleDqnError:
         folder.discard_if_empty()
         raise
@@ -222,15 +223,15 @@ def _run(
     base: Path | None,
     retry_failed: bool,
     plain: bool,
-    stop: _Stop,
+    stop: list[str],
 ) -> None:
-    from cartpole_dqn import api
     from cartpole_dqn.contracts.sweep_engine import SweepEngineContext
     from cartpole_dqn.studies.sweep import Sweep
+    from cartpole_dqn.training.session import say_notes
     from cartpole_dqn.views.sweep_table import watching
 
     host = session.host()
-    api.say_notes(session.err, host, [])
+    say_notes(session.err, host, [])
     context = SweepEngineContext(
         folder=folder.resolve(),
         jobs=plan.jobs,
@@ -249,7 +250,7 @@ def _run(
     hint = f"go on with: cartpole-dqn sweep --resume {shlex.quote(str(folder))}"
     try:
         with _blaming(host, plan.engine), watching(session.err, time.monotonic, plain=plain) as watch:
-            view = made.run(engine, watch=watch, should_stop=lambda: bool(stop.reason))
+            view = made.run(engine, watch=watch, should_stop=lambda: bool(stop))
     except KeyboardInterrupt:
         session.err.print(hint, markup=False, highlight=False)
         raise
@@ -271,7 +272,7 @@ def _with_initial_weights(config: RunConfig, host: PluginHost) -> RunConfig:
     return changed(named, init=changed(named.init, run=str(found)))
 
 
-def _finish(session: Session, folder: Path, made: Sweep, view: SweepView, stop: _Stop, hint: str) -> None:
+def _finish(session: Session, folder: Path, made: Sweep, view: SweepView, stop: list[str], hint: str) -> None:
     """Say what became of the trials and leave with the right code."""
     failed = [f"{trial.name}: {trial.error}" for trial in view.trials if trial.state == "failed"]
     left = view.total - view.count("done") - view.count("failed")
@@ -279,8 +280,8 @@ def _finish(session: Session, folder: Path, made: Sweep, view: SweepView, stop: 
         session.err.print(f"failed: {text}", style="red", markup=False, highlight=False)
     if left:
         session.err.print(f"{left} of {view.total} trials are left; {hint}", markup=False, highlight=False)
-        if stop.reason:
-            raise typer.Exit(128 + signal.Signals[stop.reason].value)
+        if stop:
+            raise typer.Exit(128 + signal.Signals[stop[0]].value)
         raise RunError(f"{left} trials did not come to their end.")
     from cartpole_dqn.views.sweep_results import MARKDOWN, print_results, sweep_comparison, write_results
 
@@ -298,10 +299,9 @@ def _finish(session: Session, folder: Path, made: Sweep, view: SweepView, stop: 
 
 def _make_engine(host: PluginHost, plan: SweepPlan, context: SweepEngineContext) -> SweepEngine:
     from cartpole_dqn.contracts.options import check_options
-    from cartpole_dqn.training.assembly import options_of_component
 
     cls = host.registry.load("sweep-engine", plan.engine)
-    declared = options_of_component(host.registry, "sweep-engine", plan.engine)
+    declared = host.registry.options("sweep-engine", plan.engine)
     options: Any = check_options(declared, plan.engine_options, where=f"sweep-engine '{plan.engine}'")
     with _blaming(host, plan.engine):
         made: SweepEngine = cls(options, context)
@@ -318,31 +318,3 @@ def _blaming(host: PluginHost, name: str) -> Iterator[None]:
     except Exception as error:
         owner = host.registry.component("sweep-engine", name).owner
         raise RunError(f"the sweep engine '{name}' of {owner} failed: {type(error).__name__}: {error}") from error
-
-
-class _Stop:
-    """The name of the first signal that came; "" before."""
-
-    reason = ""
-
-
-@contextlib.contextmanager
-def _asked_to_stop() -> Iterator[_Stop]:
-    """Inside the block SIGINT, SIGTERM and SIGHUP ask the sweep to end in order; a second Ctrl-C ends it at once."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(number: int, _: object) -> None:
-        if number == signal.SIGINT and stop.reason:
-            raise KeyboardInterrupt
-        stop.reason = stop.reason or signal.Signals(number).name
-
-    numbers = [getattr(signal, s) for s in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, s)]
-    before = {number: signal.signal(number, ask) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -168,6 +168,14 @@ class Registry:
         """Return the class that `name` chooses, or a preset's text; errors as of `component` and `Component.load`."""
         return self.component(kind, name).load()
 
+    def options(self, kind: str, name: str) -> type:
+        """Return the options class of a component. Raises `UserError` where it is unknown or declares none."""
+        cls = self.load(kind, name)
+        found = getattr(cls, "Options", None)
+        if not isinstance(found, type):
+            raise UserError(f"{kind} '{name}' ({cls!r}) declares no options class: it needs an attribute Options.")
+        return found
+
     def remember(self, kind: str, name: str, distribution: str, version: str) -> None:
         """Hear where a component came from once: if it is unknown now, the error says what to install."""
         self._remembered[kind, name] = owner_text(distribution, version)

@@ -110,7 +110,8 @@ def _run(obs: str, steps: int, settings: Mapping[str, Any]) -> Found:
     from cartpole_dqn.plugin.host import load_plugins
     from cartpole_dqn.runs.checkpoint import read_state
     from cartpole_dqn.runs.folder import RunFolder
-    from cartpole_dqn.training.assembly import assemble, resolve_config
+    from cartpole_dqn.training.assembly import assemble
+    from cartpole_dqn.training.resolve import resolve_config
 
     host = load_plugins(allowed=())
     sets = [f"{key}={value}" for key, value in settings.items()]

@@ -117,7 +117,8 @@ def time_preset(preset: str, *, steps: int, threads: int) -> float:
 
     from cartpole_dqn.contracts.options import changed
     from cartpole_dqn.plugin.host import load_plugins
-    from cartpole_dqn.training.assembly import assemble, resolve_config
+    from cartpole_dqn.training.assembly import assemble
+    from cartpole_dqn.training.resolve import resolve_config
 
     host = load_plugins()
     flags = {"steps": steps, "threads": threads, "device": "cpu", "observer": [], "evaluation": {"every": 0}}

@@ -35,6 +35,7 @@ from cartpole_dqn.studies.sweep_space import (
 )
 from cartpole_dqn.system import __version__
 from cartpole_dqn.training import assembly
+from cartpole_dqn.training.resolve import resolve_config
 
 FILE = "sweep.toml"
 BASE = "base.toml"
@@ -200,7 +201,7 @@ def plan_trials(
         UserError: something in the configuration does not hold together.
     """
     try:
-        config, notes = assembly.resolve_config(
+        config, notes = resolve_config(
             host,
             preset=plan.preset,
             config_file=base,

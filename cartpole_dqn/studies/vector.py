@@ -128,7 +128,7 @@ def time_lanes(env: str, obs: str, way: str, num_envs: int, *, seconds: float) -
     from cartpole_dqn.envs.factory import EnvFactory
     from cartpole_dqn.envs.lanes import Lanes
     from cartpole_dqn.plugin.host import load_plugins
-    from cartpole_dqn.training.assembly import resolve_config
+    from cartpole_dqn.training.resolve import resolve_config
 
     torch.set_num_threads(1)
     host = load_plugins()

@@ -1,6 +1,5 @@
 """The composition root: configuration and registry in, a run ready to start out.
 
-* `resolve_config`: preset, file, flags and `--set` -> a complete `RunConfig`.
 * `assemble`: a configuration -> `Assembly`, the runner with everything it needs.
 * `make_policy`: a configuration -> an untrained policy that weights can be loaded into.
 * `make_builder`, `builtin_builder`: what `Context.build` calls.
@@ -16,126 +15,31 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gymnasium
 import torch
 from gymnasium import spaces
 
-from cartpole_dqn.config.presets import Preset, choose_preset, parse_preset
-from cartpole_dqn.config.schema import (
-    RunConfig,
-    Table,
-    complete,
-    default_layer,
-    merge_layers,
-    parse_set,
-    read_toml,
-    require_sections,
-    to_toml,
-)
+from cartpole_dqn.config.schema import RunConfig, Table, to_toml
 from cartpole_dqn.contracts.collector import Collector, CollectorContext
 from cartpole_dqn.contracts.events import Checkpoint, Evaluation, Observer, ObserverContext
 from cartpole_dqn.contracts.options import changed, check_options, describe_options
 from cartpole_dqn.contracts.parts import Agent, Build, Context, Policy, State
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
-from cartpole_dqn.envs.factory import EnvFactory, complete_observation, frame_stack
+from cartpole_dqn.envs.factory import EnvFactory, frame_stack
 from cartpole_dqn.envs.guard import Guard
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError
+from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.plugin.registry import Registry
 from cartpole_dqn.runs.checkpoint import taking_over, write_state
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memory
 from cartpole_dqn.training.evaluator import Evaluator
+from cartpole_dqn.training.resolve import resolve_config
 from cartpole_dqn.training.runner import Hooks, Runner, Schedule
 from cartpole_dqn.training.watchers import ObserverGroup
-
-DEFAULT_ENV = "CartPole-v1"
-DEFAULT_OBS = "pixels"
-
-
-# Configuration --------------------------------------------------------------------------------------------------------
-
-
-def resolve_config(
-    host: PluginHost,
-    *,
-    preset: str | None = None,
-    config_file: Path | None = None,
-    flags: Table | None = None,
-    sets: Sequence[str] = (),
-    observers: Sequence[str] = (),
-) -> tuple[RunConfig, list[str]]:
-    """Lay defaults, preset, file, flags and `--set` over each other; `observers` join those already there.
-
-    Returns:
-        The complete configuration, and sentences for the user (options that were dropped).
-
-    Raises:
-        UserError: anything in it that does not hold together.
-    """
-    flags = _normalised(flags or {})
-    from_file = _normalised(read_toml(config_file)) if config_file is not None else {}
-    require_sections(from_file, str(config_file))
-    # What `presets show` prints may come back as a file: these two describe a preset, not a run.
-    from_file = {key: value for key, value in from_file.items() if key not in ("summary", "applies")}
-    chosen = _choose(host.registry, preset, from_file, flags)
-    options_of = functools.partial(options_of_component, host.registry)
-    below = [default_layer(), _without_budget(chosen.table, from_file, flags), _without_budget(from_file, flags), flags]
-    merged, notes = merge_layers(below, options_of)
-    # A set key may rename a part, so it is a layer like the others; list entries are changed in place.
-    watching = merged.get("observer", [])
-    present = [entry.get("name") for entry in watching]
-    watching = [*watching, *({"name": name} for name in dict.fromkeys(observers) if name not in present)]
-    top: Table = {"observation": merged.get("observation", []), "observer": watching}
-    for text in sets:
-        parse_set(text, top)
-    merged, more = merge_layers([_without_budget(merged, top), _normalised(top)], options_of)
-    config = complete(merged, options_of)
-    filled = complete_observation(config.observation, host.registry)
-    return changed(config, observation=filled), notes + more
-
-
-def presets_of(registry: Registry) -> list[Preset]:
-    """Return every registered preset, by name."""
-    return [parse_preset(name, registry.load("preset", name)) for name in registry.names("preset")]
-
-
-def options_of_component(registry: Registry, kind: str, name: str) -> type:
-    """Return the options class of a component. Raises `UserError` where it is unknown or declares none."""
-    cls = registry.load(kind, name)
-    found = getattr(cls, "Options", None)
-    if not isinstance(found, type):
-        raise UserError(f"{kind} '{name}' ({cls!r}) declares no options class: it needs an attribute Options.")
-    return found
-
-
-def _normalised(table: Table) -> Table:
-    """`state` is another name for `native`."""
-    return {**table, "obs": "native"} if table.get("obs") == "state" else table
-
-
-def _choose(registry: Registry, name: str | None, from_file: Table, flags: Table) -> Preset:
-    wanted = name or from_file.get("preset")
-    obs = flags.get("obs", from_file.get("obs"))
-    if wanted:
-        preset = parse_preset(wanted, registry.load("preset", wanted))
-        own = preset.table.get("obs", "native")
-        if obs not in (None, own) and "observation" not in from_file:
-            raise ConfigError(f"preset '{wanted}' observes {own}, not {obs}: leave out --obs or --preset.")
-        return preset
-    env_id = (flags.get("env") or {}).get("id") or (from_file.get("env") or {}).get("id") or DEFAULT_ENV
-    return choose_preset(presets_of(registry), env_id, obs or DEFAULT_OBS)
-
-
-def _without_budget(table: Table, *above: Table) -> Table:
-    """Drop the budget from a lower layer where a higher one gives its own: steps replace episodes, and vice versa."""
-    if any("steps" in layer or "episodes" in layer for layer in above):
-        return {key: value for key, value in table.items() if key not in ("steps", "episodes")}
-    return table
-
 
 # Parts ----------------------------------------------------------------------------------------------------------------
 
@@ -147,7 +51,7 @@ def make_builder(host: PluginHost) -> Build:
         name = str(table.get("name"))
         cls = host.registry.load(kind, name)
         given = {key: value for key, value in table.items() if key != "name"}
-        chosen: Any = check_options(options_of_component(host.registry, kind, name), given, where=f"{kind} '{name}'")
+        chosen: Any = check_options(host.registry.options(kind, name), given, where=f"{kind} '{name}'")
         context = dataclasses.replace(context, builder=build)
         with seeded_torch(context.seeds.integer("init")), _blaming(host, kind, name):
             return cls(chosen, context)
@@ -209,7 +113,7 @@ def make_collector(
             f"--collector lockstep, or another agent."
         )
     given = {key: value for key, value in config.collector.items() if key != "name"}
-    chosen: Any = check_options(options_of_component(host.registry, "collector", name), given, where="collector")
+    chosen: Any = check_options(host.registry.options("collector", name), given, where="collector")
     context = CollectorContext(
         config=to_toml(config),
         num_envs=config.env.num_envs,
@@ -295,7 +199,7 @@ def make_policy(config: RunConfig, host: PluginHost, *, agent_state: State | Non
 def _with_small_replays(config: RunConfig, registry: Registry) -> RunConfig:
     """A policy needs no memory: shrink every replay of the agent."""
     agent = dict(config.agent)
-    for info in describe_options(options_of_component(registry, "agent", agent["name"])):
+    for info in describe_options(registry.options("agent", agent["name"])):
         if info.part == "replay" and "capacity" in agent.get(info.name, {}):
             agent[info.name] = {**agent[info.name], "capacity": 1_000}
     return changed(config, agent=agent)
@@ -418,19 +322,27 @@ def solved_at(config: RunConfig) -> float | None:
 
 
 def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext) -> list[tuple[str, Observer]]:
-    """Return the configured observers; those that need a folder are left out where there is none."""
+    """Return the configured observers; those that need a folder are left out where there is none.
+
+    In a notebook its own display stands in for the terminal's.
+    """
     made: list[tuple[str, Observer]] = []
+    names = [table["name"] for table in config.observer]
+    in_notebook = not context.plain and in_kernel()
     for i, table in enumerate(config.observer):
         name = table["name"]
-        cls = host.registry.load("observer", name)
+        if name == "display" and in_notebook:
+            if "notebook" in names:
+                continue
+            # It goes by the terminal's name, so that each goes on from what the other saved.
+            table = {"name": "notebook"}
+        cls = host.registry.load("observer", table["name"])
         if getattr(cls, "needs_folder", False) and context.folder is None:
             continue
         given = {key: value for key, value in table.items() if key != "name"}
-        chosen: Any = check_options(
-            options_of_component(host.registry, "observer", name), given, where=f"observer[{i}]"
-        )
-        with _blaming(host, "observer", name):
-            component = host.registry.component("observer", name)
+        chosen: Any = check_options(host.registry.options("observer", table["name"]), given, where=f"observer[{i}]")
+        with _blaming(host, "observer", table["name"]):
+            component = host.registry.component("observer", table["name"])
             owner = "" if component.distribution == "cartpole-dqn" else f" of {component.distribution}"
             made.append((f"{name}{owner}", cls(chosen, context)))
     return made
@@ -444,7 +356,7 @@ def used_components(config: RunConfig, registry: Registry) -> dict[str, str]:
 
     def walk(kind: str, table: Mapping[str, Any]) -> None:
         used.append((kind, str(table["name"])))
-        for info in describe_options(options_of_component(registry, kind, str(table["name"]))):
+        for info in describe_options(registry.options(kind, str(table["name"]))):
             if info.part:
                 walk(info.part, table[info.name])
 

@@ -9,7 +9,6 @@ What passes from run to run is the state of a policy (`Policy.state_dict`); what
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from cartpole_dqn.config.schema import RunConfig, complete, read_toml
+from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.options import changed, describe_options
 from cartpole_dqn.contracts.parts import Agent, State
 from cartpole_dqn.envs.factory import EnvFactory
@@ -30,8 +29,8 @@ from cartpole_dqn.runs.catalogue import find_run
 from cartpole_dqn.runs.checkpoint import has_state, pack, read_state, taking_over, write_state
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.tensors import new_checksum
-from cartpole_dqn.training import assembly
 from cartpole_dqn.training.models import load_policy
+from cartpole_dqn.training.resolve import read_config
 
 FOLDER = "init"
 """Where a run's folder keeps the weights that it started from."""
@@ -123,18 +122,13 @@ def _kept_beside(config: RunConfig, beside: Path | None) -> InitialWeights | Non
 def _of_run(config: RunConfig, host: PluginHost) -> InitialWeights:
     try:
         folder = find_run(config.init.run)
-        theirs = _config_of(folder, host)
+        theirs = read_config(folder, host)
         # A run that was never evaluated has no best model.
         which = config.init.which if has_state(folder.best) else "last"
         policy, _, step = load_policy(folder, theirs, host, which)
     except RunFolderError as error:
         raise ConfigError(f"init.run: {error} Name the folder of the run with --init-from.") from None
     return InitialWeights(folder.path.resolve().name, which, step, _origin(theirs, host), policy.state_dict())
-
-
-def _config_of(folder: RunFolder, host: PluginHost) -> RunConfig:
-    host.expect(folder.plugins())
-    return complete(read_toml(folder.config), functools.partial(assembly.options_of_component, host.registry))
 
 
 def _origin(config: RunConfig, host: PluginHost) -> dict[str, Any]:
@@ -148,7 +142,7 @@ def _origin(config: RunConfig, host: PluginHost) -> dict[str, Any]:
     text = f"{seen.dtype} {list(seen.shape)}"
     if np.issubdtype(seen.dtype, np.integer):  # networks divide integers by their bound
         text += f" from {seen.low.min()} to {seen.high.max()}"
-    options = describe_options(assembly.options_of_component(host.registry, "agent", config.agent["name"]))
+    options = describe_options(host.registry.options("agent", config.agent["name"]))
     networks = {info.name: config.agent[info.name] for info in options if info.part == "network"}
     return {
         "agent": config.agent["name"],

@@ -6,7 +6,6 @@ environments made, and a policy that takes the weights which are sent to it.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +24,7 @@ from cartpole_dqn.envs.guard import EnvError
 from cartpole_dqn.envs.lanes import Lanes
 from cartpole_dqn.errors import ConfigError
 from cartpole_dqn.plugin.host import load_plugins
-from cartpole_dqn.training.assembly import make_policy, options_of_component
+from cartpole_dqn.training.assembly import make_policy
 
 
 class Rollout:
@@ -52,8 +51,7 @@ class Rollout:
         if list(lanes) != list(range(first, first + len(lanes))) or not lanes:
             raise ConfigError(f"a rollout plays consecutive lanes, one or more, got {list(lanes)}.")
         host = load_plugins()
-        options_of = functools.partial(options_of_component, host.registry)
-        whole = complete(parse_toml(config, "the configuration"), options_of)
+        whole = complete(parse_toml(config, "the configuration"), host.registry.options)
         here = changed(whole.env, num_envs=len(lanes), vector="sync", step_timeout=0.0)
         self._policy, factory = make_policy(changed(whole, device="cpu", env=here), host)
         self._envs = factory.make_vector()

@@ -16,7 +16,8 @@ from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.envs.factory import EnvFactory, frame_stack
 from cartpole_dqn.errors import ConfigError, UnsuitableEnvError, UserError
 from cartpole_dqn.plugin.host import load_plugins
-from cartpole_dqn.training.assembly import make_agent, resolve_config, used_components
+from cartpole_dqn.training.assembly import make_agent, used_components
+from cartpole_dqn.training.resolve import resolve_config
 
 HOST = load_plugins(allowed=())
 

@@ -101,7 +101,8 @@ def test_figures_over_seeds() -> None:
 def test_every_choice_can_be_taken_away(obs: str, choice: Choice) -> None:
     """Its settings are taken, change what the default is, and fit together."""
     from cartpole_dqn.plugin.host import load_plugins
-    from cartpole_dqn.training.assembly import assemble, resolve_config
+    from cartpole_dqn.training.assembly import assemble
+    from cartpole_dqn.training.resolve import resolve_config
 
     host = load_plugins(allowed=())
     light = ["observer=[]", "agent.replay.capacity=100"]

@@ -15,7 +15,8 @@ from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.errors import CartpoleDqnError, UnsuitableEnvError, UserError
 from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.training import assembly
-from cartpole_dqn.training.assembly import assemble, presets_of, resolve_config
+from cartpole_dqn.training.assembly import assemble
+from cartpole_dqn.training.resolve import presets_of, resolve_config
 
 HOST = load_plugins(allowed=())
 

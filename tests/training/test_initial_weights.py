@@ -18,14 +18,16 @@ from rich.console import Console
 
 from cartpole_dqn import hookimpl
 from cartpole_dqn.agents.dqn import DqnAgent
-from cartpole_dqn.api import Run, execute, load
+from cartpole_dqn.api import Run, load
 from cartpole_dqn.contracts.parts import Agent, State
 from cartpole_dqn.errors import CheckpointError, ConfigError, UserError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs.checkpoint import read_state
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.training.assembly import assemble, resolve_config
+from cartpole_dqn.training.assembly import assemble
 from cartpole_dqn.training.initial_weights import InitialWeights, find_initial_weights
+from cartpole_dqn.training.resolve import resolve_config
+from cartpole_dqn.training.session import execute
 
 HOST = load_plugins(allowed=())
 METRICS = [{"name": "metrics"}]

@@ -16,7 +16,7 @@ from cartpole_dqn.config.schema import to_toml
 from cartpole_dqn.envs.guard import EnvError
 from cartpole_dqn.errors import ConfigError, UserError
 from cartpole_dqn.plugin.host import load_plugins
-from cartpole_dqn.training.assembly import resolve_config
+from cartpole_dqn.training.resolve import resolve_config
 
 CONTEXT, AGENT = builtin_collection(3)
 WEIGHTS = AGENT.policy().state_dict()

@@ -30,6 +30,7 @@ from cartpole_dqn.runs.history import read_metrics
 from cartpole_dqn.runs.listing import read_settings, run_title, summarise_run
 from cartpole_dqn.training import assembly
 from cartpole_dqn.training.models import Which, evaluate_run
+from cartpole_dqn.training.resolve import resolve_config
 from cartpole_dqn.training.watchers import said_by
 from cartpole_dqn.views.curves import draw_curves
 from cartpole_dqn.views.names import number_names
@@ -162,7 +163,7 @@ class _Found:
 def _set_up(found: _Found, config: RunConfig, host: PluginHost) -> None:
     """Add what of the configuration is the run's own, and which component came from where."""
     with found.or_say("What differs from the preset"):
-        preset, _ = assembly.resolve_config(
+        preset, _ = resolve_config(
             host,
             preset=config.preset or None,
             flags={} if config.preset else {"env": {"id": config.env.id}, "obs": config.obs},

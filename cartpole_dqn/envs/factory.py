@@ -49,13 +49,13 @@ class EnvFactory:
     def __init__(self, config: RunConfig, registry: Registry) -> None:
         # A display of pygame must not take over the process's signals.
         os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
-        self._config = config
+        self._config = config.env
         self.stages = wrapper_stages(config.observation, registry)
         self._renders = any(entry["wrapper"] == "render" for entry in config.observation)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a process that is spawned, not forked, needs: also how Gymnasium makes what plugins have registered."""
-        return {**self.__dict__, "_specs": _specs_named(self._config.env.id)}
+        return {**self.__dict__, "_specs": _specs_named(self._config.id)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for spec in state.pop("_specs"):
@@ -68,7 +68,7 @@ class EnvFactory:
         Raises:
             UnsuitableEnvError: it is unknown, cannot be made, or cannot render where it must.
         """
-        env_config = self._config.env
+        env_config = self._config
         kwargs: dict[str, Any] = dict(env_config.kwargs)
         if self._renders:
             kwargs["render_mode"] = "rgb_array"
@@ -99,8 +99,8 @@ class EnvFactory:
         try:
             for place, wrap in self.stages:
                 env = _wrapped(env, place, wrap)
-            _require_discrete(env, self._config.env.id)
-            return _as_numbers(env, self._config.env.id)
+            _require_discrete(env, self._config.id)
+            return _as_numbers(env, self._config.id)
         except BaseException:
             env.close()
             raise
@@ -112,7 +112,7 @@ class EnvFactory:
             UnsuitableEnvError, ConfigError: see `make`.
             EnvError: a process of its own could not make its environment.
         """
-        config = self._config.env
+        config = self._config
         if config.vector == "async":
             return WorkerEnvs([self.make] * config.num_envs, step_timeout=config.step_timeout)
         makes = [functools.partial(self._make_guarded, lane) for lane in range(config.num_envs)]

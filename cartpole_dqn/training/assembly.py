@@ -21,10 +21,10 @@ import gymnasium
 import torch
 from gymnasium import spaces
 
-from cartpole_dqn.config.schema import RunConfig, Table, to_toml
+from cartpole_dqn.config.schema import RunConfig, Table, check_part, to_toml
 from cartpole_dqn.contracts.collector import Collector, CollectorContext
 from cartpole_dqn.contracts.events import Checkpoint, Evaluation, Observer, ObserverContext
-from cartpole_dqn.contracts.options import changed, check_options, describe_options
+from cartpole_dqn.contracts.options import Part, changed, describe_options
 from cartpole_dqn.contracts.parts import Agent, Build, Context, Policy, State
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
 from cartpole_dqn.envs.factory import EnvFactory, frame_stack
@@ -45,16 +45,14 @@ from cartpole_dqn.training.watchers import ObserverGroup
 
 
 def make_builder(host: PluginHost) -> Build:
-    """Return what `Context.build` calls: the registered class, its options checked, its modules seeded."""
+    """Return what `Context.build` calls: the registered class, with checked options, its modules seeded."""
 
     def build(kind: str, table: Mapping[str, Any], context: Context) -> Any:
-        name = str(table.get("name"))
-        cls = host.registry.load(kind, name)
-        given = {key: value for key, value in table.items() if key != "name"}
-        chosen: Any = check_options(host.registry.options(kind, name), given, where=f"{kind} '{name}'")
+        part = check_part(kind, table, host.registry.options, where=f"{kind} '{table.get('name')}'")
+        cls = host.registry.load(kind, part["name"])
         context = dataclasses.replace(context, builder=build)
-        with seeded_torch(context.seeds.integer("init")), _blaming(host, kind, name):
-            return cls(chosen, context)
+        with seeded_torch(context.seeds.integer("init")), _blaming(host, kind, part["name"]):
+            return cls(part.options, context)
 
     return build
 
@@ -112,8 +110,7 @@ def make_collector(
             f"agent {agent} must choose every action itself, and collector {name} lets copies of its policy act: use "
             f"--collector lockstep, or another agent."
         )
-    given = {key: value for key, value in config.collector.items() if key != "name"}
-    chosen: Any = check_options(host.registry.options("collector", name), given, where="collector")
+    part = check_part("collector", config.collector, host.registry.options, where="collector")
     context = CollectorContext(
         config=to_toml(config),
         num_envs=config.env.num_envs,
@@ -124,7 +121,7 @@ def make_collector(
         warn=warn,
     )
     with _blaming(host, "collector", name):
-        collector: Collector = cls(chosen, context)
+        collector: Collector = cls(part.options, context)
     return collector
 
 
@@ -335,16 +332,15 @@ def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext
             if "notebook" in names:
                 continue
             # It goes by the terminal's name, so that each goes on from what the other saved.
-            table = {"name": "notebook"}
+            table = Part(name="notebook")
         cls = host.registry.load("observer", table["name"])
         if getattr(cls, "needs_folder", False) and context.folder is None:
             continue
-        given = {key: value for key, value in table.items() if key != "name"}
-        chosen: Any = check_options(host.registry.options("observer", table["name"]), given, where=f"observer[{i}]")
+        part = check_part("observer", table, host.registry.options, where=f"observer[{i}]")
         with _blaming(host, "observer", table["name"]):
             component = host.registry.component("observer", table["name"])
             owner = "" if component.distribution == "cartpole-dqn" else f" of {component.distribution}"
-            made.append((f"{name}{owner}", cls(chosen, context)))
+            made.append((f"{name}{owner}", cls(part.options, context)))
     return made
 
 

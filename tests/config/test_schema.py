@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from cartpole_dqn.config.schema import (
     RunConfig,
+    check_part,
     complete,
     default_layer,
-    fill_part,
     merge_layers,
     parse_set,
     parse_toml,
@@ -206,8 +206,8 @@ def test_unreadable_files_get_a_sentence(tmp_path: Path) -> None:
         read_toml(tmp_path / "torn.toml")
 
 
-def test_fill_part_keeps_given_values() -> None:
-    filled = fill_part("agent", {"name": "dqn", "gamma": 0.1}, options_of, where="agent")
+def test_check_part_keeps_given_values() -> None:
+    filled = check_part("agent", {"name": "dqn", "gamma": 0.1}, options_of, where="agent")
     assert filled["gamma"] == 0.1
     assert filled["replay"] == {"name": "ring", "capacity": 10, "unique": False}
 

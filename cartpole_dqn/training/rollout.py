@@ -32,8 +32,8 @@ class Rollout:
 
     The priority is the absolute n-step TD error by the policy's own values (Horgan et al. 2018, section 3):
     abs(r_1 + gamma r_2 + ... + gamma^n max_a Q(s_n, a) - Q(s_0, a_0)), each value as it was when its observation was
-    acted upon. A step is handed over once n more were made, or its episode has ended; gamma and n are the agent's.
-    Where a policy tells no values there are no priorities.
+    acted upon. A step is handed over once n more were made, or its episode has ended; gamma and n are the agent's
+    options, 1 where it has none. Where a policy tells no values there are no priorities.
 
     Every choice comes from (the run's seed, the lane, `incarnation`): which lanes are played together does not matter.
 
@@ -62,7 +62,7 @@ class Rollout:
         space = self.observation_space
         assert isinstance(space, spaces.Box)  # as agents need it
         self._frame_stack = frame_stack(whole.observation, host.registry, space)
-        n_step, gamma = int(whole.agent.get("n_step", 1)), float(whole.agent.get("gamma", 0.99))
+        n_step, gamma = int(whole.agent.get("n_step", 1)), float(whole.agent.get("gamma", 1.0))
         self._tails = [_Tail(n_step, gamma) for _ in lanes]
         self._endings: list[list[Ending]] = [[] for _ in lanes]
         self._began = False

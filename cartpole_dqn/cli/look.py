@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartpole_dqn.cli.run_argument import RunArgument
-from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunError, UserError
+from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunError, UserError, said_by
+from cartpole_dqn.files import reason
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
@@ -101,12 +102,12 @@ def preview(
     except CartpoleDqnError:
         raise
     except Exception as error:
-        what = f"{type(error).__name__}: {error}"
+        what = said_by(error)
         raise RunError(f"{resolved.env.id} failed within {steps} random steps of seed {seed}: {what}") from error
     try:
         draw_preview(stages, out)
     except OSError as error:
-        raise UserError(f"--out {out}: cannot be written: {error.strerror or error}.") from None
+        raise UserError(f"--out {out}: cannot be written: {reason(error)}.") from None
     session.err.print(f"{len(stages)} stages of {resolved.env.id}, {resolved.obs}", highlight=False)
     print(out)
 

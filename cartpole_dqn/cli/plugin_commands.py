@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from cartpole_dqn.errors import said_by
 from cartpole_dqn.plugin.discovery import (
     COMMAND_GROUP,
     GROUP,
@@ -32,7 +33,7 @@ from cartpole_dqn.plugin.discovery import (
     switched_off,
     unmet_requirement,
 )
-from cartpole_dqn.plugin.registry import PluginError, owner_text, reason
+from cartpole_dqn.plugin.registry import PluginError, owner_text
 
 if TYPE_CHECKING:
     Command = TyperCommand | TyperGroup
@@ -86,7 +87,7 @@ def load_plugin_command(entry_point: EntryPoint) -> Command:
             raise PluginError(unmet)
         return _as_command(import_entry_point(entry_point), entry_point.name)
     except (Exception, SystemExit) as error:
-        raise PluginError(f"the command '{entry_point.name}' of {owner} cannot be loaded: {reason(error)}") from error
+        raise PluginError(f"the command '{entry_point.name}' of {owner} cannot be loaded: {said_by(error)}") from error
 
 
 def _choose(

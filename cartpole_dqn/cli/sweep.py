@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError
+from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError, said_by
 from cartpole_dqn.system import stopping_on_signals
 
 if TYPE_CHECKING:
@@ -317,4 +317,4 @@ def _blaming(host: PluginHost, name: str) -> Iterator[None]:
         raise
     except Exception as error:
         owner = host.registry.component("sweep-engine", name).owner
-        raise RunError(f"the sweep engine '{name}' of {owner} failed: {type(error).__name__}: {error}") from error
+        raise RunError(f"the sweep engine '{name}' of {owner} failed: {said_by(error)}") from error

@@ -33,6 +33,7 @@ from cartpole_dqn.contracts.options import (
     to_table,
 )
 from cartpole_dqn.errors import ConfigError, did_you_mean
+from cartpole_dqn.files import reason
 
 Table = dict[str, Any]
 OptionsOf = Callable[[str, str], type]
@@ -259,8 +260,8 @@ def read_toml(path: Path) -> Table:
     try:
         return parse_toml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"cannot read the configuration {path}: {reason}.") from None
+        why = reason(error) if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read the configuration {path}: {why}.") from None
 
 
 def parse_toml(text: str, source: str) -> Table:

@@ -27,8 +27,8 @@ from cartpole_dqn.config.schema import RunConfig, Table
 from cartpole_dqn.contracts.parts import require_discrete
 from cartpole_dqn.envs.guard import Guard
 from cartpole_dqn.envs.workers import WorkerEnvs
-from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, did_you_mean
-from cartpole_dqn.plugin.registry import Registry, reason
+from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, did_you_mean, said_by
+from cartpole_dqn.plugin.registry import Registry
 from cartpole_dqn.wrappers.numeric import NumericObservation, is_numeric, unreadable_parts
 
 Env = gymnasium.Env[Any, Any]
@@ -196,8 +196,8 @@ def _named(name: str) -> Callable[..., Env]:
             found = getattr(found, step)
     except (Exception, SystemExit) as error:
         raise ConfigError(
-            f'wrapper "{name}" cannot be loaded: {reason(error).rstrip(".")}. Expected "module:Class" of a module that '
-            f"can be imported: one that is installed, or in a folder of PYTHONPATH."
+            f'wrapper "{name}" cannot be loaded: {said_by(error).rstrip(".")}. Expected "module:Class" of a module '
+            f"that can be imported: one that is installed, or in a folder of PYTHONPATH."
         ) from error
     if not callable(found):
         raise ConfigError(f'wrapper "{name}": expected a class or a function, got a {type(found).__name__}.')
@@ -217,9 +217,9 @@ def _wrapped(env: Env, place: str, wrap: Callable[[Env], Env]) -> Env:
     except CartpoleDqnError:
         raise
     except (ValueError, TypeError, AssertionError, AttributeError, ImportError, GymnasiumError) as error:
-        raise ConfigError(f"{place}: {str(error) or reason(error)}") from error
+        raise ConfigError(f"{place}: {str(error) or said_by(error)}") from error
     except Exception as error:
-        raise ConfigError(f"{place}: {reason(error)}") from error
+        raise ConfigError(f"{place}: {said_by(error)}") from error
     if not isinstance(wrapped, gymnasium.Env):
         raise ConfigError(f"{place}: expected it to return a gymnasium.Env, got a {type(wrapped).__name__}.")
     return wrapped
@@ -248,7 +248,7 @@ def _make(env_id: str, kwargs: dict[str, Any]) -> Env:
     except Exception as error:
         if isinstance(error, TypeError) and "unexpected keyword argument 'render_mode'" in str(error):
             raise _cannot_be_seen(env_id, []) from None
-        raise UnsuitableEnvError(f"cannot make the environment {env_id}: {type(error).__name__}: {error}") from error
+        raise UnsuitableEnvError(f"cannot make the environment {env_id}: {said_by(error)}") from error
 
 
 def _imported(env_id: str) -> str:

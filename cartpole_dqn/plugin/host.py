@@ -25,7 +25,7 @@ import pluggy
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from cartpole_dqn.errors import UserError, did_you_mean
+from cartpole_dqn.errors import UserError, did_you_mean, said_by
 from cartpole_dqn.plugin import hookspecs
 from cartpole_dqn.plugin.discovery import (
     COMMAND_GROUP,
@@ -41,7 +41,7 @@ from cartpole_dqn.plugin.discovery import (
     switched_off,
     unmet_requirement,
 )
-from cartpole_dqn.plugin.registry import Component, PluginError, Registry, owner_text, reason
+from cartpole_dqn.plugin.registry import Component, PluginError, Registry, owner_text
 from cartpole_dqn.system import __version__
 
 __all__ = ["PluginError", "PluginHost", "PluginRecord", "load_plugins"]
@@ -140,7 +140,7 @@ class PluginHost:
             try:
                 _guard_environments(functools.partial(self._call, "register_environments", plugin))
             except (Exception, SystemExit) as error:
-                text = f"register_environments: {reason(error)}"
+                text = f"register_environments: {said_by(error)}"
                 self._record(dataclasses.replace(self.plugins[index], state="failed", error=text, cause=error), index)
         if len(self.failures()) > before:
             self._refuse_if_strict()
@@ -195,7 +195,7 @@ class PluginHost:
             if entry is _BUILTINS:
                 raise
             state: State = "incompatible" if isinstance(error, _IncompatibleError) else "failed"
-            self._record(dataclasses.replace(record, state=state, error=reason(error), cause=error))
+            self._record(dataclasses.replace(record, state=state, error=said_by(error), cause=error))
             return
         module = entry.value.partition(":")[0].strip()
         for package in {module, module.partition(".")[0]}:

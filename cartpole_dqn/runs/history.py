@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartpole_dqn.errors import RunFolderError
+from cartpole_dqn.errors import RunFolderError, said_by
+from cartpole_dqn.files import reason
 
 Floats = NDArray[np.float64]
 Returns = tuple[tuple[float, ...], ...]
@@ -130,15 +131,13 @@ def read_metrics(folder: Path | str) -> RunHistory:
     except FileNotFoundError:
         raise RunFolderError(f"{path} is missing: the run kept no metrics, or has not begun.") from None
     except OSError as error:
-        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise RunFolderError(f"{path} cannot be read: {reason(error)}.") from error
     lines = data.split(b"\n")[:-1]  # what comes after the last newline is nothing, or torn
     events = [_parse(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
     try:
         return _history(Path(folder).resolve().name, events)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RunFolderError(
-            f"{path} is not what the observer 'metrics' writes: {type(error).__name__}: {error}."
-        ) from error
+        raise RunFolderError(f"{path} is not what the observer 'metrics' writes: {said_by(error)}.") from error
 
 
 def running_mean(values: Sequence[float] | Floats, window: int) -> Floats:

@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cartpole_dqn.errors import said_by
+
 Found = dict[str, Any]
 
 STATE_STEPS, PIXEL_STEPS = 400, 60
@@ -37,8 +39,7 @@ def main() -> None:
         try:
             answer["found"] = stage()
         except (Exception, SystemExit) as error:
-            text = " ".join(str(error).split())
-            answer["error"] = f"{type(error).__name__}: {text}" if text else type(error).__name__
+            answer["error"] = said_by(error)
         print(json.dumps(answer), file=answers, flush=True)
 
 

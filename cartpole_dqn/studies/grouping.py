@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from cartpole_dqn.errors import UserError, did_you_mean
 from cartpole_dqn.runs.history import RunHistory, read_metrics
 from cartpole_dqn.runs.listing import read_settings, run_title
+from cartpole_dqn.text.tables import flat
 
 RUN, ALL = "run", "all"
 """What `--group-by` takes besides keys of the configuration: each run by itself, and all of them as one."""
@@ -74,7 +75,7 @@ def read_record(folder: Path) -> Record:
         RunFolderError: one of them is missing or damaged.
     """
     settings = read_settings(folder)
-    return Record(folder, dict(_flat(settings)), read_metrics(folder), run_title(settings))
+    return Record(folder, flat(settings), read_metrics(folder), run_title(settings))
 
 
 def group_records(records: Sequence[Record], keys: Sequence[str] = ()) -> list[Group]:
@@ -118,19 +119,6 @@ def has_effect(key: str) -> bool:
 
 
 # Settings -------------------------------------------------------------------------------------------------------------
-
-
-def _flat(table: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Yield (dotted key, value); a list of tables by number, other lists as they are."""
-    for key, value in table.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{path}.")
-        elif isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
-            for i, entry in enumerate(value):
-                yield from _flat(entry, f"{path}.{i}.")
-        else:
-            yield path, value
 
 
 def _resolve(text: str, present: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 * `TextTable`: a title, columns, rows of text.
 * `fitted`: without columns that make it too wide.
 * `as_text`: aligned by spaces, for a pipe or a file; `as_rich`: for a terminal; `as_markdown`: for a page.
+* `flat`: a table of settings -> its values under their dotted keys.
 * `score`: how a mean return is written.
 * `to_json`: tables, dataclasses' dicts and paths as JSON; what is not finite is null.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,3 +116,21 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) or not isinstance(value, str | int | float | None) else value
+
+
+def flat(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return every value under its dotted key; an entry of a list of tables under its number.
+
+    >>> flat({"agent": {"name": "dqn", "gamma": 0.99}, "observation": [{"wrapper": "render"}]})
+    {'agent.name': 'dqn', 'agent.gamma': 0.99, 'observation.0.wrapper': 'render'}
+    """
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{above}{key}.")
+        elif isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
+            for i, entry in enumerate(value):
+                found |= flat(entry, f"{above}{key}.{i}.")
+        else:
+            found[f"{above}{key}"] = value
+    return found

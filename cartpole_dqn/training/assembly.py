@@ -29,7 +29,7 @@ from cartpole_dqn.contracts.parts import Agent, Build, Context, Policy, State
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
 from cartpole_dqn.envs.factory import EnvFactory, frame_stack
 from cartpole_dqn.envs.guard import Guard
-from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError
+from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, said_by
 from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.plugin.registry import Registry
@@ -211,10 +211,7 @@ def _blaming(host: PluginHost, kind: str, name: str) -> Iterator[None]:
         raise
     except Exception as error:
         component = host.registry.component(kind, name)
-        raise UserError(
-            f"{kind} '{name}' of {component.distribution} {component.version} could not be built: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+        raise UserError(f"{kind} '{name}' of {component.owner} could not be built: {said_by(error)}") from error
 
 
 # A run ----------------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from cartpole_dqn.runs.catalogue import find_run
 from cartpole_dqn.runs.checkpoint import has_state, pack, read_state, taking_over, write_state
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.tensors import new_checksum
+from cartpole_dqn.text.tables import flat
 from cartpole_dqn.training.models import load_policy
 from cartpole_dqn.training.resolve import read_config
 
@@ -148,16 +149,8 @@ def _origin(config: RunConfig, host: PluginHost) -> dict[str, Any]:
         "agent": config.agent["name"],
         "observations": text,
         "actions": int(actions.n),
-        **{f"agent.{key}": value for key, value in _flat(networks).items()},
+        **flat({"agent": networks}),
     }
-
-
-def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        inner = _flat(value) if isinstance(value, Mapping) else None
-        flat.update({key: value} if inner is None else {f"{key}.{below}": it for below, it in inner.items()})
-    return flat
 
 
 def _require_fit(weights: InitialWeights, ours: Mapping[str, Any]) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartpole_dqn.errors import UnknownComponentError, UserError
-from cartpole_dqn.plugin.registry import KINDS, Component, PluginError, Registry, reason
+from cartpole_dqn.errors import UnknownComponentError, UserError, said_by
+from cartpole_dqn.plugin.registry import KINDS, Component, PluginError, Registry
 
 
 def registry(*names: str, distribution: str = "acme", version: str = "1.0") -> Registry:
@@ -159,14 +159,14 @@ class UnprintableError(Exception):
     ("error", "text"),
     [
         (ValueError("two\n  lines"), "ValueError: two lines"),
-        (ValueError(), "ValueError."),
+        (ValueError(), "ValueError"),
         (SystemExit(3), "it called sys.exit(3)."),
         (UserError("a sentence."), "a sentence."),
         (UnprintableError(), "UnprintableError: (an exception that cannot be printed)"),
     ],
 )
-def test_reason_is_one_line(error: BaseException, text: str) -> None:
-    assert reason(error) == text
+def test_any_error_is_said_in_one_line(error: BaseException, text: str) -> None:
+    assert said_by(error) == text
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ cartpole_dqn.errors.ConfigError: unknown option agent.target_update.tua. Did you
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -155,11 +156,9 @@ def check_options(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
     _refuse_unknown(cls, table, where)
     try:
         # JSON mode is strict about numbers and booleans but takes a list for a tuple, as TOML needs.
-        made = TypeAdapter(cls).validate_json(json.dumps(dict(table), default=_refuse))
+        made = TypeAdapter(cls).validate_json(json.dumps(dict(table), default=functools.partial(_refuse, where)))
     except ValidationError as error:
         raise ConfigError(_explain(where, cls, error.errors())) from None
-    except _NotPlainError as error:
-        raise ConfigError(f"{where}: {error}") from None
     parts = {key: value for key, value in table.items() if isinstance(value, Part)}
     return changed(made, **parts) if parts else made  # with what was checked of them already
 
@@ -189,10 +188,6 @@ def changed(instance: T, **changes: Any) -> T:
     return cast(T, dataclasses.replace(cast(Any, instance), **changes))
 
 
-class _NotPlainError(Exception):
-    pass
-
-
 def _refuse_unknown(cls: type, table: Mapping[str, Any], where: str) -> None:
     known = fields_of(cls)
     for key, value in table.items():
@@ -204,8 +199,8 @@ def _refuse_unknown(cls: type, table: Mapping[str, Any], where: str) -> None:
             _refuse_unknown(section, value, place)
 
 
-def _refuse(value: Any) -> Any:
-    raise _NotPlainError(f"{value!r} is a {type(value).__name__}, which a configuration cannot hold.")
+def _refuse(where: str, value: Any) -> Any:
+    raise ConfigError(f"{where}: {value!r} is a {type(value).__name__}, which a configuration cannot hold.")
 
 
 def _plain(value: Any) -> Any:

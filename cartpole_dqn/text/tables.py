@@ -4,6 +4,7 @@
 * `fitted`: without columns that make it too wide.
 * `as_text`: aligned by spaces, for a pipe or a file; `as_rich`: for a terminal; `as_markdown`: for a page.
 * `flat`: a table of settings -> its values under their dotted keys.
+* `print_table`: as text or for a terminal, whichever stdout is.
 * `score`: how a mean return is written.
 * `to_json`: tables, dataclasses' dicts and paths as JSON; what is not finite is null.
 """
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from cartpole_dqn.text.figures import number
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 _GAP = "  "
@@ -74,6 +76,14 @@ def as_rich(table: TextTable) -> Table:
     for row in table.rows:
         made.add_row(*(Text(cell) for cell in row))
     return made
+
+
+def print_table(table: TextTable, console: Console) -> None:
+    """Print a table: folded to a terminal's width, a line a row and nothing cut where `console` is none."""
+    if console.is_terminal:
+        console.print(as_rich(table))
+    else:
+        print(as_text(table), end="")
 
 
 def as_markdown(tables: Sequence[TextTable], said: Sequence[str] = ()) -> str:

@@ -8,12 +8,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,11 +47,10 @@ def make_builder(host: PluginHost) -> Build:
     """Return what `Context.build` calls: the registered class, with checked options, its modules seeded."""
 
     def build(kind: str, table: Mapping[str, Any], context: Context) -> Any:
-        part = check_part(kind, table, host.registry.options, where=f"{kind} '{table.get('name')}'")
-        cls = host.registry.load(kind, part["name"])
-        context = dataclasses.replace(context, builder=build)
-        with seeded_torch(context.seeds.integer("init")), _blaming(host, kind, part["name"]):
-            return cls(part.options, context)
+        where = f"{kind} '{table.get('name')}'"
+        part = check_part(kind, table, host.registry.options, where=where)  # before the seed: it may import the class
+        with seeded_torch(context.seeds.integer("init")):
+            return _built(host, kind, part, dataclasses.replace(context, builder=build), where=where)
 
     return build
 
@@ -110,8 +108,15 @@ def make_collector(
             f"agent {agent} must choose every action itself, and collector {name} lets copies of its policy act: use "
             f"--collector lockstep, or another agent."
         )
-    part = check_part("collector", config.collector, host.registry.options, where="collector")
-    context = CollectorContext(
+    context = _collector_context(config, factory, clock, warn)
+    collector: Collector = _built(host, "collector", config.collector, context, where="collector")
+    return collector
+
+
+def _collector_context(
+    config: RunConfig, factory: EnvFactory, clock: Callable[[], float], warn: Callable[[str], None]
+) -> CollectorContext:
+    return CollectorContext(
         config=to_toml(config),
         num_envs=config.env.num_envs,
         make_env=factory.make,
@@ -120,9 +125,6 @@ def make_collector(
         clock=clock,
         warn=warn,
     )
-    with _blaming(host, "collector", name):
-        collector: Collector = cls(part.options, context)
-    return collector
 
 
 def builtin_collection(
@@ -149,15 +151,7 @@ def builtin_collection(
     factory = EnvFactory(config, host.registry)
     env = factory.make()
     env.close()
-    context = CollectorContext(
-        config=to_toml(config),
-        num_envs=num_envs,
-        make_env=factory.make,
-        make_envs=factory.make_vector,
-        seed=seed,
-        clock=time.monotonic,
-        warn=warn,
-    )
+    context = _collector_context(config, factory, time.monotonic, warn)
     return context, make_agent(config, host, env.observation_space, env.action_space)
 
 
@@ -202,16 +196,19 @@ def _with_small_replays(config: RunConfig, registry: Registry) -> RunConfig:
     return changed(config, agent=agent)
 
 
-@contextlib.contextmanager
-def _blaming(host: PluginHost, kind: str, name: str) -> Iterator[None]:
-    """Name the distribution of a part that raises while it is built."""
+def _built(host: PluginHost, kind: str, table: Mapping[str, Any], context: Any, *, where: str) -> Any:
+    """Return the part that a table chooses; where it raises while it is built, the error names its distribution."""
+    part = check_part(kind, table, host.registry.options, where=where)
+    component = host.registry.component(kind, part["name"])
+    cls = component.load()
     try:
-        yield
+        return cls(part.options, context)
     except CartpoleDqnError:
         raise
     except Exception as error:
-        component = host.registry.component(kind, name)
-        raise UserError(f"{kind} '{name}' of {component.owner} could not be built: {said_by(error)}") from error
+        raise UserError(
+            f"{kind} '{component.name}' of {component.owner} could not be built: {said_by(error)}"
+        ) from error
 
 
 # A run ----------------------------------------------------------------------------------------------------------------
@@ -321,23 +318,20 @@ def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext
     In a notebook its own display stands in for the terminal's.
     """
     made: list[tuple[str, Observer]] = []
-    names = [table["name"] for table in config.observer]
+    names = [entry["name"] for entry in config.observer]
     in_notebook = not context.plain and in_kernel()
-    for i, table in enumerate(config.observer):
-        name = table["name"]
+    for i, entry in enumerate(config.observer):
+        name, table = entry["name"], entry
         if name == "display" and in_notebook:
             if "notebook" in names:
                 continue
             # It goes by the terminal's name, so that each goes on from what the other saved.
             table = Part(name="notebook")
-        cls = host.registry.load("observer", table["name"])
-        if getattr(cls, "needs_folder", False) and context.folder is None:
+        component = host.registry.component("observer", table["name"])
+        if context.folder is None and getattr(component.load(), "needs_folder", False):
             continue
-        part = check_part("observer", table, host.registry.options, where=f"observer[{i}]")
-        with _blaming(host, "observer", table["name"]):
-            component = host.registry.component("observer", table["name"])
-            owner = "" if component.distribution == "cartpole-dqn" else f" of {component.distribution}"
-            made.append((f"{name}{owner}", cls(part.options, context)))
+        owner = "" if component.distribution == "cartpole-dqn" else f" of {component.distribution}"
+        made.append((f"{name}{owner}", _built(host, "observer", table, context, where=f"observer[{i}]")))
     return made
 
 

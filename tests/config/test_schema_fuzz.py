@@ -38,20 +38,8 @@ WORDS = [
     b".",
 ]
 TEXTS = [
-    "",
-    "x",
-    "dqn",
-    "uniform",
-    "pixels",
-    "../x",
-    "\x1b[2J",
-    "\x00",
-    "\u202e",
-    "y" * 3000,
-    "a:b",
-    "os:abort",
-    "%s{}",
-]
+    "", "x", "dqn", "uniform", "pixels", "../x", "\x1b[2J", "\x00", "\u202e", "y" * 3000, "a:b", "os:abort", "%s{}"
+]  # fmt: skip
 
 
 def complete_texts() -> list[bytes]:

@@ -169,27 +169,6 @@ def test_any_error_is_said_in_one_line(error: BaseException, text: str) -> None:
     assert said_by(error) == text
 
 
-@pytest.mark.parametrize(
-    ("source", "text"),
-    [
-        ("raise SystemExit(1)", r"it called sys\.exit\(1\)"),
-        ("import nowhere_at_all", "No module named 'nowhere_at_all'"),
-        ("", "has no attribute 'Part'"),
-        ("Part = 3", "expected a class, got a int"),
-    ],
-)
-def test_a_component_that_cannot_be_loaded_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, text: str
-) -> None:
-    (tmp_path / "broken_probe.py").write_text(source)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "broken_probe", raising=False)
-    made = Registry("acme", "1.0")
-    made.add("replay", "acme", "broken_probe:Part")
-    with pytest.raises(PluginError, match=rf"^replay 'acme' of acme 1\.0 \(broken_probe:Part\) cannot be .*{text}"):
-        made.load("replay", "acme")
-
-
 def test_an_interrupt_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "interrupted_probe.py").write_text("raise KeyboardInterrupt")
     monkeypatch.syspath_prepend(tmp_path)

@@ -61,7 +61,7 @@ def train(
 
     Args:
         env: a Gymnasium id.
-        obs: "pixels", or "native" (also "state").
+        obs: "pixels", or "state".
         preset: a preset's name; without it `env` and `obs` choose one.
         config: a TOML file to lay over the preset.
         steps: environment steps of the whole run; replaces a budget in episodes.

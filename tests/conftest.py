@@ -57,7 +57,7 @@ def _resolved(sets: tuple[str, ...], env: str, seed: int) -> str:
     from cartpole_dqn.plugin.host import load_plugins
     from cartpole_dqn.training.resolve import resolve_config
 
-    flags = {"obs": "native", "seed": seed, "env": {"id": env}}
+    flags = {"obs": "state", "seed": seed, "env": {"id": env}}
     config, _ = resolve_config(load_plugins(allowed=()), flags=flags, sets=sets)
     return to_toml(config)
 

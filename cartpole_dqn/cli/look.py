@@ -71,7 +71,7 @@ def evaluate(
 def preview(
     ctx: typer.Context,
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture to write.")] = Path("preview.png"),
-    obs: Annotated[str | None, typer.Option(help="pixels, or native.")] = None,
+    obs: Annotated[str | None, typer.Option(help="pixels, or state.")] = None,
     env: Annotated[str | None, typer.Option(help="A Gymnasium id, or module:Id.")] = None,
     preset: Annotated[str | None, typer.Option(help="A preset's name.")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings to lay over the preset.")] = None,

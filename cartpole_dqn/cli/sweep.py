@@ -36,7 +36,7 @@ _BASE, _WHAT, _HOW = "What every trial has", "Settings and seeds", "How they run
 def sweep(
     ctx: typer.Context,
     obs: Annotated[
-        str | None, typer.Option(help="pixels, or native: as the environment gives it.", rich_help_panel=_BASE)
+        str | None, typer.Option(help="pixels, or state: as the environment gives it.", rich_help_panel=_BASE)
     ] = None,
     env: Annotated[str | None, typer.Option(help="A Gymnasium id, or module:Id.", rich_help_panel=_BASE)] = None,
     preset: Annotated[

@@ -33,7 +33,7 @@ _PARTS = "Parts of the agent (see cartpole-dqn plugins list --all)"
 
 def run(
     ctx: typer.Context,
-    obs: Annotated[str | None, typer.Option(help="pixels, or native: as the environment gives it.")] = None,
+    obs: Annotated[str | None, typer.Option(help="pixels, or state: as the environment gives it.")] = None,
     env: Annotated[str | None, typer.Option(help="A Gymnasium id, or module:Id.")] = None,
     preset: Annotated[str | None, typer.Option(help="A preset's name; by default env and obs choose one.")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings to lay over the preset.")] = None,

@@ -5,6 +5,7 @@
 * `parse_set`: `agent.replay.capacity=5000` -> a change to a table.
 * `check_part`: a part's table -> the same with every default and its checked options.
 * `complete`: a merged table -> a checked `RunConfig`, each part's options included.
+* `with_obs_renamed`: a table without the former name of what is observed.
 * `require_sections`: refuse a table that cannot be a layer.
 * `with_step_timeout`: what `resume --step-timeout` changes.
 * `to_toml`, `read_toml`: files.
@@ -111,7 +112,7 @@ class RunConfig:
     """A whole run."""
 
     preset: str = option(default="", effect="the preset that this configuration grew from")
-    obs: str = option(default="native", effect="what is observed: pixels, or native as the environment gives it")
+    obs: str = option(default="state", effect="what is observed: pixels, or state as the environment gives it")
     seed: int = option(default=0, ge=0, effect="where every random choice comes from")
     steps: int | None = option(default=None, gt=0, effect="environment steps of the whole run, over all environments")
     episodes: int | None = option(default=None, gt=0, effect="episodes of the whole run")
@@ -167,14 +168,14 @@ def complete(table: Table, options_of: OptionsOf) -> RunConfig:
     Raises:
         ConfigError: an unknown key, a wrong type, a number out of range, no budget.
     """
-    config = check_options(RunConfig, table, where="")
+    config = check_options(RunConfig, with_obs_renamed(table), where="")
     if isinstance(config.env.time_limit, int) and config.env.time_limit < 1:
         raise ConfigError(f'env.time_limit: expected "env", "none" or a number from 1, got {config.env.time_limit}.')
     _check_step_timeout(config.env)
     if config.steps is None and config.episodes is None:
         raise ConfigError("a run needs an end: give steps or episodes.")
     if not config.obs:
-        raise ConfigError("obs: expected pixels or native, got nothing.")
+        raise ConfigError("obs: expected pixels or state, got nothing.")
     return changed(
         config,
         agent=check_part("agent", config.agent, options_of, where="agent"),
@@ -183,6 +184,11 @@ def complete(table: Table, options_of: OptionsOf) -> RunConfig:
             check_part("observer", entry, options_of, where=f"observer[{i}]") for i, entry in enumerate(config.observer)
         ],
     )
+
+
+def with_obs_renamed(table: Table) -> Table:
+    """Return a table in which `obs` is not called native, the former name of state, which older files have."""
+    return {**table, "obs": "state"} if table.get("obs") == "native" else table
 
 
 def require_sections(table: Table, source: str) -> None:

@@ -268,7 +268,7 @@ def _extra(name: str) -> str:
 def _cannot_be_seen(env_id: str, modes: Sequence[Any]) -> UnsuitableEnvError:
     offered = ", ".join(map(str, modes)) or "none"
     return UnsuitableEnvError(
-        f"{env_id} cannot be seen: it has no render mode rgb_array (its modes: {offered}). Use --obs native, which "
+        f"{env_id} cannot be seen: it has no render mode rgb_array (its modes: {offered}). Use --obs state, which "
         f"takes its own observations."
     )
 

@@ -96,7 +96,7 @@ def look_at_plugins() -> Found:
 
 def run_from_state() -> Found:
     """Train some steps from the state."""
-    return _run("native", STATE_STEPS, {"agent.learning_starts": 64})
+    return _run("state", STATE_STEPS, {"agent.learning_starts": 64})
 
 
 def run_from_pixels() -> Found:

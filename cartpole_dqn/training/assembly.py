@@ -136,7 +136,7 @@ def builtin_collection(
     """
     host = load_plugins(allowed=())
     flags: Table = {
-        "obs": "native",
+        "obs": "state",
         "seed": seed,
         "env": {"num_envs": num_envs, "time_limit": 40},
         "agent": {

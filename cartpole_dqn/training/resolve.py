@@ -20,6 +20,7 @@ from cartpole_dqn.config.schema import (
     parse_set,
     read_toml,
     require_sections,
+    with_obs_renamed,
 )
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.envs.factory import complete_observation
@@ -50,8 +51,8 @@ def resolve_config(
     Raises:
         UserError: anything in it that does not hold together.
     """
-    flags = _normalised(flags or {})
-    from_file = _normalised(read_toml(config_file)) if config_file is not None else {}
+    flags = with_obs_renamed(flags or {})
+    from_file = with_obs_renamed(read_toml(config_file)) if config_file is not None else {}
     require_sections(from_file, str(config_file))
     # What `presets show` prints may come back as a file: these two describe a preset, not a run.
     from_file = {key: value for key, value in from_file.items() if key not in ("summary", "applies")}
@@ -66,7 +67,7 @@ def resolve_config(
     top: Table = {"observation": merged.get("observation", []), "observer": watching}
     for text in sets:
         parse_set(text, top)
-    merged, more = merge_layers([_without_budget(merged, top), _normalised(top)], options_of)
+    merged, more = merge_layers([_without_budget(merged, top), top], options_of)
     config = complete(merged, options_of)
     filled = complete_observation(config.observation, host.registry)
     return changed(config, observation=filled), notes + more
@@ -84,17 +85,12 @@ def presets_of(registry: Registry) -> list[Preset]:
     return [parse_preset(name, registry.load("preset", name)) for name in registry.names("preset")]
 
 
-def _normalised(table: Table) -> Table:
-    """`state` is another name for `native`."""
-    return {**table, "obs": "native"} if table.get("obs") == "state" else table
-
-
 def _choose(registry: Registry, name: str | None, from_file: Table, flags: Table) -> Preset:
     wanted = name or from_file.get("preset")
     obs = flags.get("obs", from_file.get("obs"))
     if wanted:
         preset = parse_preset(wanted, registry.load("preset", wanted))
-        own = preset.table.get("obs", "native")
+        own = preset.table.get("obs", "state")
         if obs not in (None, own) and "observation" not in from_file:
             raise ConfigError(f"preset '{wanted}' observes {own}, not {obs}: leave out --obs or --preset.")
         return preset

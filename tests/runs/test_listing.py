@@ -32,7 +32,7 @@ def test_a_run_in_a_line(write_run: WriteRun) -> None:
     os.utime(folder / "config.toml", (1e9, 1e9))
     run = summarise_run(folder)
     assert (run.name, run.path, run.state, run.problem, run.started) == ("r", folder, "done", None, 1e9)
-    assert (run.env, run.obs, run.preset, run.agent, run.seed) == ("CartPole-v1", "native", "state", "dqn", 4)
+    assert (run.env, run.obs, run.preset, run.agent, run.seed) == ("CartPole-v1", "state", "state", "dqn", 4)
     assert (run.step, run.steps) == (900, 900)
     assert (run.best, run.best_step, run.solved_step) == (475, 300, 300)
 
@@ -160,5 +160,5 @@ def test_values_of_the_wrong_kind_are_not_known(tmp_path: Path) -> None:
 
 def test_a_title_of_settings(write_run: WriteRun) -> None:
     settings = read_settings(write_run("r", seed=3))
-    assert run_title(settings) == "dqn on CartPole-v1, native, preset state, seed 3"
-    assert run_title({**settings, "preset": ""}) == "dqn on CartPole-v1, native, seed 3"
+    assert run_title(settings) == "dqn on CartPole-v1, state, preset state, seed 3"
+    assert run_title({**settings, "preset": ""}) == "dqn on CartPole-v1, state, seed 3"

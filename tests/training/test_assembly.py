@@ -9,14 +9,16 @@ import pytest
 import torch
 from rich.console import Console
 
+from cartpole_dqn.config.presets import parse_preset
 from cartpole_dqn.config.schema import RunConfig, to_toml
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.errors import CartpoleDqnError, UserError
 from cartpole_dqn.plugin.host import load_plugins
+from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.training import assembly
 from cartpole_dqn.training.assembly import assemble
-from cartpole_dqn.training.resolve import presets_of, resolve_config
+from cartpole_dqn.training.resolve import presets_of, read_config, resolve_config
 
 HOST = load_plugins(allowed=())
 
@@ -47,7 +49,6 @@ def weights(state: Any) -> list[torch.Tensor]:
     [
         ({}, "pixels"),
         ({"obs": "pixels"}, "pixels"),
-        ({"obs": "native"}, "state"),
         ({"obs": "state"}, "state"),
         ({"obs": "state", "env": {"id": "CartPole-v0"}}, "state"),
         ({"obs": "state", "env": {"id": "Acrobot-v1"}}, "acrobot"),
@@ -59,6 +60,19 @@ def weights(state: Any) -> list[torch.Tensor]:
 )
 def test_env_and_obs_choose_the_preset(flags: dict[str, Any], preset: str) -> None:
     assert resolve(flags=flags).preset == preset
+
+
+def test_native_is_the_former_name_of_state(tmp_path: Path) -> None:
+    config = resolve(flags={"obs": "state"})
+    assert config.obs == "state"
+    assert resolve(flags={"obs": "native"}) == config
+    assert resolve(flags={"obs": "state"}, sets=["obs=native"]) == config
+    older = RunFolder.create(tmp_path / "run", env_id="x", obs="y")
+    older.write_config(to_toml(config).replace('obs = "state"', 'obs = "native"'))
+    assert resolve(config_file=older.config) == config
+    assert read_config(older, HOST) == config
+    preset = parse_preset("acme", 'obs = "native"\n[[applies]]\nenv = "*"\nobs = "native"')
+    assert (preset.table["obs"], preset.applies) == ("state", (("*", "state"),))
 
 
 def test_layers_win_in_their_order(tmp_path: Path) -> None:
@@ -111,8 +125,8 @@ def test_renaming_a_part_is_told() -> None:
     ("given", "words"),
     [
         ({"preset": "pixles"}, "Did you mean 'pixels'?"),
-        ({"preset": "pixels", "flags": {"obs": "native"}}, "preset 'pixels' observes pixels, not native"),
-        ({"flags": {"obs": "pixel"}}, "Known observations: native, pixels"),
+        ({"preset": "pixels", "flags": {"obs": "native"}}, "preset 'pixels' observes pixels, not state"),
+        ({"flags": {"obs": "pixel"}}, "Known observations: pixels, state"),
         ({"sets": ["agent.lr=1"]}, "Did you mean 'agent.optimiser.lr'?"),
         ({"sets": ["agent.replay.capacity=0"]}, "agent.replay.capacity: expected"),
         ({"flags": {"agent": {"replay": {"name": "unifrom"}}}}, "Did you mean 'uniform'?"),

@@ -48,7 +48,7 @@ def begin(
     **flags: Any,
 ) -> Run:
     """Run as `run` does, quietly."""
-    given: dict[str, Any] = {"observer": [], "evaluation": {"every": 0}, "obs": "native"}
+    given: dict[str, Any] = {"observer": [], "evaluation": {"every": 0}, "obs": "state"}
     given |= {"steps": steps, "seed": seed, **flags}
     if init:
         given["init"] = {"run": init, "which": which, "step": 0, "weights": ""}
@@ -94,7 +94,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_both_networks_get_the_weights_and_nothing_else_changes(here: Path) -> None:
-    resolved, _ = resolve_config(HOST, flags={"obs": "native", "init": {"run": "first", "which": "last"}}, sets=SMALL)
+    resolved, _ = resolve_config(HOST, flags={"obs": "state", "init": {"run": "first", "which": "last"}}, sets=SMALL)
     config, initial = find_initial_weights(resolved, HOST)
     assert initial is not None
     trained = agent_of(Path("runs/first"))
@@ -229,7 +229,7 @@ def test_damage_is_said(here: Path) -> None:
 
 
 def test_nobody_starts_from_random_weights_by_mistake(here: Path) -> None:
-    config, _ = resolve_config(HOST, flags={"obs": "native", "init": {"run": "first"}}, sets=SMALL)
+    config, _ = resolve_config(HOST, flags={"obs": "state", "init": {"run": "first"}}, sets=SMALL)
     folder = RunFolder.create(Path("runs/a"), env_id="x", obs="y")
     with pytest.raises(UserError, match="call find_initial_weights first"):
         execute(folder, config, HOST, console=Console(quiet=True))

@@ -6,7 +6,7 @@
 * `CheckpointError` (exit code 2): a file that should hold a run's state does not.
 * `RunError` (exit code 1): a run or a check failed while it was under way.
 
-`did_you_mean` finds the nearest name for a typo.
+`did_you_mean` finds the nearest name for a typo; `said_by` returns any exception as one line.
 """
 
 from __future__ import annotations
@@ -55,6 +55,19 @@ class CheckpointError(UserError):
 
 class RunError(CartpoleDqnError):
     """A run or a check failed while it was under way."""
+
+
+def said_by(error: BaseException) -> str:
+    """Return an exception as one line: our own sentences as they are, what others say with its type before it."""
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r})."
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = "(an exception that cannot be printed)"
+    if isinstance(error, CartpoleDqnError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -1,21 +1,32 @@
-"""How much memory is left, and a refusal in words where it does not suffice.
+"""The machine: how much memory is left, with a refusal in words where it does not suffice, and signals.
 
 * `available_bytes`: what a process may still take: the machine's free memory and its control groups' limits.
 * `require_memory`: raise a `UserError` with both figures and what to do.
+* `stopping_on_signals`, `unwinding_on_signals`: end in order when a signal asks for it.
 * `keep_freed_memory`: spare the system the pages that every update gives back and takes again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.text.figures import size
 
 __version__ = "0.1.0"
 
+STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""The signals that ask a program to end."""
+
+_AGAIN = 5.0
+"""Seconds after which an exit that did not come through is raised again; what is left to do in order takes less."""
 _MMAP_FROM = (-3, 32 * 2**20)
 """M_MMAP_THRESHOLD: blocks from this many bytes on get pages of their own; 32 MiB is the most that glibc takes."""
 _TRIM_FROM = (-1, 512 * 2**20)
@@ -66,6 +77,63 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return all(mallopt(*setting) == 1 for setting in (_MMAP_FROM, _TRIM_FROM))
+
+
+@contextlib.contextmanager
+def stopping_on_signals(
+    ask: Callable[[str], None], numbers: Sequence[signal.Signals] = tuple(STOP_SIGNALS)
+) -> Iterator[None]:
+    """Inside the block a signal's name goes to `ask`, which should return at once; a second Ctrl-C interrupts."""
+    asked = False
+
+    def handle(number: int, _: object) -> None:
+        nonlocal asked
+        if number == signal.SIGINT and asked:
+            raise KeyboardInterrupt
+        asked = True
+        ask(signal.Signals(number).name)
+
+    with _handling(numbers, handle):
+        yield
+
+
+@contextlib.contextmanager
+def unwinding_on_signals() -> Iterator[None]:
+    """Inside the block SIGTERM and SIGHUP unwind the stack as Ctrl-C does, and end the process with 128 + signal.
+
+    An exit that is raised in a finaliser, or in a callback of a library, is dropped there: it is raised again until
+    the block is left.
+    """
+    asked = 0
+
+    def leave(number: int, _: object) -> None:
+        nonlocal asked
+        if not asked and hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
+        asked = asked or number
+        sys.exit(128 + asked)
+
+    alarm = [signal.SIGALRM] if hasattr(signal, "setitimer") else []
+    with _handling([number for number in STOP_SIGNALS if number != signal.SIGINT] + alarm, leave):
+        try:
+            yield
+        finally:
+            if asked and alarm:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextlib.contextmanager
+def _handling(numbers: Sequence[signal.Signals], handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Inside the block `handler` hears of the signals. Only the main thread may say so: elsewhere nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 def _groups(root: Path) -> list[Path]:

@@ -28,7 +28,8 @@ from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.observers.display.panel import RunPanel
 from cartpole_dqn.observers.display.tracker import Tracker
 from cartpole_dqn.plugin.host import load_plugins
-from cartpole_dqn.training.assembly import assemble, resolve_config
+from cartpole_dqn.training.assembly import assemble
+from cartpole_dqn.training.resolve import resolve_config
 
 DOCS = Path(__file__).parent
 IMAGES = DOCS / "images"

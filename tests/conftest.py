@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -53,9 +55,9 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp
 def _resolved(sets: tuple[str, ...], env: str, seed: int) -> str:
     from cartpole_dqn.config.schema import to_toml
     from cartpole_dqn.plugin.host import load_plugins
-    from cartpole_dqn.training.assembly import resolve_config
+    from cartpole_dqn.training.resolve import resolve_config
 
-    flags = {"obs": "native", "seed": seed, "env": {"id": env}}
+    flags = {"obs": "state", "seed": seed, "env": {"id": env}}
     config, _ = resolve_config(load_plugins(allowed=()), flags=flags, sets=sets)
     return to_toml(config)
 
@@ -107,3 +109,40 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
         return folder.path
 
     return written
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Install distributions, version 1.0, for this test alone.
+
+    Each has a name, entry points of plugins and of commands (name -> what it names), a `Requires-Dist`, and modules.
+    """
+    import gymnasium
+
+    monkeypatch.delenv("CARTPOLE_DQN_PLUGINS", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(
+        name: str,
+        plugins: Mapping[str, str] = MappingProxyType({}),
+        commands: Mapping[str, str] = MappingProxyType({}),
+        requires: str = "",
+        **modules: str,
+    ) -> None:
+        for module, text in modules.items():
+            (tmp_path / f"{module}.py").write_text(textwrap.dedent(text))
+        info = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        required = f"Requires-Dist: {requires}\n" if requires else ""
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{required}")
+        lines = ["[cartpole_dqn]", *(f"{key} = {value}" for key, value in plugins.items())]
+        lines += ["[cartpole_dqn.commands]", *(f"{key} = {value}" for key, value in commands.items())]
+        (info / "entry_points.txt").write_text("\n".join(lines))
+
+    before = dict(gymnasium.registry)
+    yield make
+    gymnasium.registry.clear()
+    gymnasium.registry.update(before)
+    for name, loaded in list(sys.modules.items()):
+        if str(getattr(loaded, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]

@@ -30,7 +30,7 @@ from cartpole_dqn.plugin import hookspecs
 from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.plugin.registry import KINDS
 from cartpole_dqn.testing import checks_for
-from cartpole_dqn.training.assembly import resolve_config
+from cartpole_dqn.training.resolve import resolve_config
 
 ROOT = Path(__file__).parents[1]
 PLUGINS = ROOT / "docs" / "plugins"

@@ -71,7 +71,7 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     live, run = said["run"]
     assert "1,300 of 1,300 steps" in live["text/html"]
     assert "<svg" in live["text/html"]
-    assert "dqn on CartPole-v1, native, preset state, seed 0" in run["text/html"]
+    assert "dqn on CartPole-v1, state, preset state, seed 0" in run["text/html"]
     assert "data:image/png;base64," in said["run.plot()"][0]["text/html"]
     assert "data:image/gif;base64," in said['run.record("play.gif", max_steps=150)'][0]["text/html"]
     assert "image/png" in said["    panel.set_axis_off()"][0]

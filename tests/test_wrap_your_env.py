@@ -12,7 +12,7 @@ import pytest
 
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
-from cartpole_dqn.training.assembly import resolve_config
+from cartpole_dqn.training.resolve import resolve_config
 
 PAGE = (Path(__file__).parents[1] / "docs" / "wrap-your-env.md").read_text(encoding="utf-8")
 FILES: dict[str, str] = dict(re.findall(r"^`([\w.-]+)`\n\n```\w+\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from cartpole_dqn.cli import compare, doctor, look, play, plot, plugins, presets, report, runs, sweep, train
-from cartpole_dqn.cli.plugin_commands import PluginCommand, plugin_command_names
+from cartpole_dqn.cli.plugin_commands import PluginCommand, find_plugin_commands
 from cartpole_dqn.cli.session import Session, parse_plugin_switches
 from cartpole_dqn.system import __version__
 
@@ -22,14 +22,14 @@ class _Root(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         built_in = super().list_commands(ctx)
-        return [*built_in, *sorted(plugin_command_names(exclude=built_in, blocked=_blocked(ctx)))]
+        return [*built_in, *sorted(find_plugin_commands(built_in, blocked=_blocked(ctx))[0])]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         built_in = super().get_command(ctx, cmd_name)
         if built_in is not None:
             return built_in
-        names = plugin_command_names(exclude=super().list_commands(ctx), blocked=_blocked(ctx))
-        return PluginCommand(names[cmd_name]) if cmd_name in names else None
+        found, _ = find_plugin_commands(super().list_commands(ctx), blocked=_blocked(ctx))
+        return PluginCommand(found[cmd_name]) if cmd_name in found else None
 
 
 def _blocked(ctx: Any) -> list[str]:

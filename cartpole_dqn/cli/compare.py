@@ -72,11 +72,11 @@ def compare(
 
 def _play(session: Session, records: Sequence[Record], episodes: int, seed: int) -> dict[Path, Scores]:
     """Return what the models of every run reach on report seeds; a run that kept no model has no scores."""
-    from cartpole_dqn import api
     from cartpole_dqn.runs.checkpoint import has_state
     from cartpole_dqn.runs.folder import RunFolder
     from cartpole_dqn.studies.comparison import Played, Scores
     from cartpole_dqn.training.models import evaluate_run
+    from cartpole_dqn.training.resolve import read_config
 
     host = session.host()
     scores = {}
@@ -87,7 +87,7 @@ def _play(session: Session, records: Sequence[Record], episodes: int, seed: int)
         for which, place in places.items():
             if has_state(place):
                 session.say(f"{record.name}, {which} model ({i} of {len(records)})")
-                config = api.read_config(folder, host)
+                config = read_config(folder, host)
                 with session.showing_evaluation() as told:
                     found = evaluate_run(folder, config, host, episodes=episodes, seed=seed, which=which, told=told)
                 played[which] = Played.of(found.returns)

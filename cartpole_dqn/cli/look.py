@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartpole_dqn.cli.run_argument import RunArgument
-from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunError, UserError
+from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunError, UserError, said_by
+from cartpole_dqn.files import reason
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
@@ -32,16 +33,16 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Play greedily with a run's best model, on seeds that it never saw."""
-    from cartpole_dqn import api
     from cartpole_dqn.runs.catalogue import find_run
     from cartpole_dqn.runs.checkpoint import has_state
     from cartpole_dqn.text.figures import number
     from cartpole_dqn.training.models import evaluate_run
+    from cartpole_dqn.training.resolve import read_config
 
     session: Session = ctx.obj
     host = session.host()
     folder = find_run(run)
-    config = api.read_config(folder, host)
+    config = read_config(folder, host)
     which: Which = "last" if last or not has_state(folder.best) else "best"
     with session.showing_evaluation() as told:
         evaluation = evaluate_run(folder, config, host, episodes=episodes, seed=seed, which=which, told=told)
@@ -70,7 +71,7 @@ def evaluate(
 def preview(
     ctx: typer.Context,
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture to write.")] = Path("preview.png"),
-    obs: Annotated[str | None, typer.Option(help="pixels, or native.")] = None,
+    obs: Annotated[str | None, typer.Option(help="pixels, or state.")] = None,
     env: Annotated[str | None, typer.Option(help="A Gymnasium id, or module:Id.")] = None,
     preset: Annotated[str | None, typer.Option(help="A preset's name.")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings to lay over the preset.")] = None,
@@ -80,7 +81,7 @@ def preview(
 ) -> None:
     """Draw what the agent sees: each stage of the observation's wrappers as a labelled picture."""
     from cartpole_dqn.envs.factory import EnvFactory
-    from cartpole_dqn.training import assembly
+    from cartpole_dqn.training.resolve import resolve_config
     from cartpole_dqn.views.preview import preview_stages
     from cartpole_dqn.views.preview_drawing import draw_preview
 
@@ -89,7 +90,7 @@ def preview(
     session: Session = ctx.obj
     host = session.host()
     flags = {"obs": obs, "env": {"id": env} if env else None}
-    resolved, _ = assembly.resolve_config(
+    resolved, _ = resolve_config(
         host, preset=preset, config_file=config, flags={k: v for k, v in flags.items() if v}, sets=set_ or []
     )
     host.register_environments()
@@ -101,12 +102,12 @@ def preview(
     except CartpoleDqnError:
         raise
     except Exception as error:
-        what = f"{type(error).__name__}: {error}"
+        what = said_by(error)
         raise RunError(f"{resolved.env.id} failed within {steps} random steps of seed {seed}: {what}") from error
     try:
         draw_preview(stages, out)
     except OSError as error:
-        raise UserError(f"--out {out}: cannot be written: {error.strerror or error}.") from None
+        raise UserError(f"--out {out}: cannot be written: {reason(error)}.") from None
     session.err.print(f"{len(stages)} stages of {resolved.env.id}, {resolved.obs}", highlight=False)
     print(out)
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cartpole_dqn.cli.run_argument import RunArgument
+from cartpole_dqn.system import unwinding_on_signals
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
@@ -24,9 +20,6 @@ RECORD_EXAMPLES = (
     "Examples: cartpole-dqn record latest   |   cartpole-dqn record runs/NAME --out play.mp4 --episodes 3   |   "
     "cartpole-dqn record runs/NAME --out plain.gif --no-side-by-side --max-steps 200"
 )
-
-_AGAIN = 5.0
-"""Seconds after which an exit that did not come through is raised again; what is left to do in order takes less."""
 
 SeedOption = Annotated[int, typer.Option(min=0, help="Which report seeds; the same as for evaluate.")]
 LastOption = Annotated[bool, typer.Option("--last", help="The last model instead of the best.")]
@@ -58,16 +51,16 @@ def watch(
     from cartpole_dqn.runs.catalogue import find_run
 
     folder = find_run(run)
-    from cartpole_dqn import api
+    from cartpole_dqn.training.resolve import read_config
     from cartpole_dqn.views.watch import KEYS, require_display, watch_run
 
     require_display(run)
 
     session: Session = ctx.obj
     host = session.host()
-    config = api.read_config(folder, host)
+    config = read_config(folder, host)
     session.err.print(KEYS, markup=False, highlight=False)
-    with ending_in_order():
+    with unwinding_on_signals():
         returns = watch_run(
             folder,
             config,
@@ -106,14 +99,14 @@ def record(
     folder = find_run(run)
     target = out or folder.path / "record.gif"
     check_animation(target)
-    from cartpole_dqn import api
     from cartpole_dqn.text.figures import size
+    from cartpole_dqn.training.resolve import read_config
     from cartpole_dqn.views.record import record_run
 
     session: Session = ctx.obj
     host = session.host()
-    config = api.read_config(folder, host)
-    with ending_in_order(), session.err.status("recording") as status:
+    config = read_config(folder, host)
+    with unwinding_on_signals(), session.err.status("recording") as status:
         made = record_run(
             folder,
             config,
@@ -133,39 +126,6 @@ def record(
         f"{made.frames} pictures at {made.fps:g} a second, {size(made.nbytes)}", markup=False, highlight=False
     )
     print(made.path)
-
-
-@contextlib.contextmanager
-def ending_in_order() -> Iterator[None]:
-    """Inside the block SIGTERM and SIGHUP unwind the stack as Ctrl-C does, and end the process with 128 + signal.
-
-    An exit that is raised in a finaliser, or in a callback of a library, is dropped there: it is raised again until
-    the block is left.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    asked = 0
-    before: dict[int, Any] = {}
-
-    def leave(number: int, _: object) -> None:
-        nonlocal asked
-        if not asked and hasattr(signal, "setitimer"):
-            before[signal.SIGALRM] = signal.signal(signal.SIGALRM, leave)
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
-        asked = asked or number
-        sys.exit(128 + asked)
-
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            before[getattr(signal, name)] = signal.signal(getattr(signal, name), leave)
-    try:
-        yield
-    finally:
-        if asked and hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _which(folder: RunFolder, last: bool) -> Which:

@@ -9,6 +9,7 @@ import typer
 
 from cartpole_dqn.cli.run_argument import GroupByOption, RunsArgument, group_keys, one_of, read_records
 from cartpole_dqn.errors import UserError
+from cartpole_dqn.files import reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,7 @@ def plot(
         try:
             _draw(groups, records, picture, cast("Style", style), axis, title)
         except OSError as error:
-            raise UserError(f"{picture} cannot be written: {error.strerror or error}.") from None
+            raise UserError(f"{picture} cannot be written: {reason(error)}.") from None
         print(picture)
 
 

@@ -1,7 +1,6 @@
 """Commands that plugins bring, from the entry point group `cartpole_dqn.commands`.
 
-* `plugin_command_names`: their names, read from metadata alone.
-* `plugin_command_clashes`: a sentence for each name that a plugin wanted and did not get.
+* `find_plugin_commands`: the commands by name, read from metadata alone, and what clashes.
 * `PluginCommand`: a command that is listed without being imported; it is imported when it is called.
 * `load_plugin_command`: the command itself, imported now.
 
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from cartpole_dqn.errors import said_by
 from cartpole_dqn.plugin.discovery import (
     COMMAND_GROUP,
     GROUP,
@@ -32,32 +32,40 @@ from cartpole_dqn.plugin.discovery import (
     switched_off,
     unmet_requirement,
 )
-from cartpole_dqn.plugin.registry import PluginError, owner_text, reason
+from cartpole_dqn.plugin.registry import PluginError, owner_text
 
 if TYPE_CHECKING:
     Command = TyperCommand | TyperGroup
 
 
-def plugin_command_names(
+def find_plugin_commands(
     exclude: Collection[str], *, blocked: Collection[str] = (), allowed: Collection[str] | None = None
-) -> dict[str, EntryPoint]:
-    """Return the commands that plugins offer, by name.
+) -> tuple[dict[str, EntryPoint], list[str]]:
+    """Return the commands that plugins offer, by name, and a sentence for each whose name is taken.
 
     Args:
-        exclude: names that are taken: built-in commands win.
+        exclude: names that are taken: built-in commands win. Among plugins the first distribution by name does.
         blocked: commands to leave out, by their own name, their distribution's, or one of its plugins'.
         allowed: the only ones to take, named likewise; None: what `CARTPOLE_DQN_PLUGINS` lists, or all.
-
-    The first distribution by name wins among those that offer the same command.
     """
-    return _choose(exclude, blocked, allowed)[0]
-
-
-def plugin_command_clashes(
-    exclude: Collection[str], *, blocked: Collection[str] = (), allowed: Collection[str] | None = None
-) -> list[str]:
-    """Return a sentence for each command that a plugin offers under a name that is taken."""
-    return _choose(exclude, blocked, allowed)[1]
+    allowed = allowed_names() if allowed is None else allowed
+    plugins: dict[str, set[str]] = {}
+    for entry in find_entry_points(GROUP)[0]:
+        plugins.setdefault(origin(entry)[0], set()).add(entry.name)
+    chosen: dict[str, EntryPoint] = {}
+    clashes = []
+    for entry in find_entry_points(COMMAND_GROUP)[0]:
+        distribution, version = origin(entry)
+        if switched_off({entry.name, distribution, *plugins.get(distribution, ())}, blocked, allowed):
+            continue
+        if entry.name in exclude or entry.name in chosen:
+            winner = "cartpole-dqn itself" if entry.name in exclude else owner_text(*origin(chosen[entry.name]))
+            clashes.append(
+                f"the command '{entry.name}' of {owner_text(distribution, version)} was left out: {winner} has one."
+            )
+        else:
+            chosen[entry.name] = entry
+    return chosen, clashes
 
 
 class PluginCommand(TyperCommand):
@@ -86,30 +94,7 @@ def load_plugin_command(entry_point: EntryPoint) -> Command:
             raise PluginError(unmet)
         return _as_command(import_entry_point(entry_point), entry_point.name)
     except (Exception, SystemExit) as error:
-        raise PluginError(f"the command '{entry_point.name}' of {owner} cannot be loaded: {reason(error)}") from error
-
-
-def _choose(
-    exclude: Collection[str], blocked: Collection[str], allowed: Collection[str] | None
-) -> tuple[dict[str, EntryPoint], list[str]]:
-    allowed = allowed_names() if allowed is None else allowed
-    plugins: dict[str, set[str]] = {}
-    for entry in find_entry_points(GROUP)[0]:
-        plugins.setdefault(origin(entry)[0], set()).add(entry.name)
-    chosen: dict[str, EntryPoint] = {}
-    clashes = []
-    for entry in find_entry_points(COMMAND_GROUP)[0]:
-        distribution, version = origin(entry)
-        if switched_off({entry.name, distribution, *plugins.get(distribution, ())}, blocked, allowed):
-            continue
-        if entry.name in exclude or entry.name in chosen:
-            winner = "cartpole-dqn itself" if entry.name in exclude else owner_text(*origin(chosen[entry.name]))
-            clashes.append(
-                f"the command '{entry.name}' of {owner_text(distribution, version)} was left out: {winner} has one."
-            )
-        else:
-            chosen[entry.name] = entry
-    return chosen, clashes
+        raise PluginError(f"the command '{entry_point.name}' of {owner} cannot be loaded: {said_by(error)}") from error
 
 
 def _as_command(found: Any, name: str) -> Command:

@@ -23,6 +23,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from cartpole_dqn.errors import UserError
+from cartpole_dqn.files import reason
 
 TEMPLATE_KINDS = ("replay", "network", "target-update", "exploration")
 LONGEST = 50
@@ -92,7 +93,7 @@ def write_project(folder: Path, names: ProjectNames, kinds: Collection[str]) -> 
             written.append(path)
         return written
     except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror or error}.") from None
+        raise UserError(f"cannot write {folder}: {reason(error)}.") from None
 
 
 def _taken(names: ProjectNames) -> str:

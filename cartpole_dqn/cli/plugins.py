@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cartpole_dqn.cli.plugin_commands import find_plugin_commands
 from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS, names_for, write_project
 from cartpole_dqn.errors import RunError, UnknownComponentError, UserError, did_you_mean
 from cartpole_dqn.plugin.registry import KINDS, Component, Registry
@@ -55,12 +56,15 @@ def list_plugins(
             (c.name, c.kind, c.distribution, c.version, r.state, r.error or c.summary) for r, c in shown
         ]
         rows += [(r.name, "(plugin)", r.distribution, r.version, r.state, r.error) for r in silent]
-        print_table(("name", "kind", "distribution", "version", "state", "what it is, or what is wrong"), rows)
+        _print_table(("name", "kind", "distribution", "version", "state", "what it is, or what is wrong"), rows)
     else:
         _say(f"No plugin brings {'any ' + kind if kind else 'anything'} here.")
     if kind and host.failures():
         names = ", ".join(r.label for r in host.failures())
         _say(f"Plugins that failed may have brought more: {names}. `cartpole-dqn plugins list` says why.")
+    built_in = getattr(ctx.find_root().command, "commands", ())
+    for clash in find_plugin_commands(built_in, blocked=ctx.obj.blocked)[1]:
+        _say(clash)
     if not every:
         _say("The built-in components are left out; --all shows them.")
 
@@ -85,7 +89,7 @@ def show(
         if isinstance(block, str):
             print(block)
         else:
-            print_table(*block)
+            _print_table(*block)
 
 
 @app.command(
@@ -193,26 +197,12 @@ def find_component(host: PluginHost, name: str) -> Component | PluginRecord:
     raise UnknownComponentError(f"no component or plugin is named '{name}'.{did_you_mean(name, names)}{failed}")
 
 
-def print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print a table to stdout: folded to a terminal's width, a line a row and nothing cut where there is none."""
+def _print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console = Console(file=sys.stdout, highlight=False)
-    if console.is_terminal:
-        console.print(table)
-        return
-    console.width = max(console.measure(table, options=console.options.update(width=100_000)).maximum, 1)
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        print(line.rstrip())
+    from cartpole_dqn.text.tables import TextTable, print_table
+
+    print_table(TextTable("", headings, tuple(rows), left=len(headings)), Console(highlight=False))
 
 
 def _components(host: PluginHost) -> list[tuple[PluginRecord, Component]]:

@@ -18,9 +18,8 @@ def list_presets(
     ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False
 ) -> None:
     """List the presets: what each is, and what it is the default for."""
-    from rich.table import Table
-
     from cartpole_dqn.config.presets import parse_preset
+    from cartpole_dqn.text.tables import TextTable, print_table
 
     session: Session = ctx.obj
     registry = session.host().registry
@@ -28,13 +27,8 @@ def list_presets(
     if as_json:
         print(json.dumps([{"name": p.name, "summary": p.summary, "applies": list(p.applies)} for p in presets]))
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("name", "default for", "summary"):
-        table.add_column(column, no_wrap=column == "name")
-    for preset in presets:
-        defaults = ", ".join(f"{env} --obs {obs}" for env, obs in preset.applies)
-        table.add_row(preset.name, defaults, preset.summary)
-    session.out.print(table)
+    rows = [(p.name, ", ".join(f"{env} --obs {obs}" for env, obs in p.applies), p.summary) for p in presets]
+    print_table(TextTable("", ("name", "default for", "summary"), tuple(rows), left=3), session.out)
 
 
 @app.command(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cartpole_dqn.cli.play import LastOption, SeedOption, ending_in_order
+from cartpole_dqn.cli.play import LastOption, SeedOption
 from cartpole_dqn.cli.run_argument import RunArgument
 from cartpole_dqn.errors import UserError
+from cartpole_dqn.system import unwinding_on_signals
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
@@ -45,7 +46,7 @@ def report(
 
     folder = find_run(run)
     target = out or folder.path / "report.html"
-    from cartpole_dqn import api
+    from cartpole_dqn.training.resolve import read_config
     from cartpole_dqn.views.report.gather import check_report, write_report
 
     check_report(target)
@@ -53,10 +54,10 @@ def report(
     host = session.host()
     config, problem = None, ""
     try:
-        config = api.read_config(folder, host)
+        config = read_config(folder, host)
     except UserError as error:
         problem = str(error)  # A plugin that is missing here, say: there is still much to tell.
-    with ending_in_order(), session.err.status("reading") as status:
+    with unwinding_on_signals(), session.err.status("reading") as status:
         made = write_report(
             folder,
             config,

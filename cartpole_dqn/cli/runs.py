@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartpole_dqn.errors import UserError
+from cartpole_dqn.files import reason
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
@@ -94,7 +95,7 @@ def _nothing(place: Path) -> str:
     try:
         below = sorted(path for path in place.iterdir() if path.is_dir() and runs_in(path)) if place.exists() else []
     except OSError as error:
-        raise UserError(f"{place} cannot be read: {error.strerror or error}.") from None
+        raise UserError(f"{place} cannot be read: {reason(error)}.") from None
     if below:
         return f"There is no run in {place}, but in {', '.join(str(path) for path in below[:8])}."
     return f"There is no run in {place}. `cartpole-dqn run` makes one in runs/."

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cartpole_dqn.cli.train import stopping_on_signals
-from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError
+from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError, said_by
+from cartpole_dqn.system import stopping_on_signals
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
@@ -101,9 +101,9 @@ def sweep(
         name = env or preset or (config.stem if config is not None else "CartPole-v1")
         folder = RunFolder.create(out, env_id=name, obs=obs or "sweep", root=Path("sweeps"))
     base = None if plan.config is None else config or folder.path / BASE
-    stop = _Stop()
+    stop: list[str] = []
     try:
-        with folder_lock.hold(folder.path), stopping_on_signals(stop):
+        with folder_lock.hold(folder.path), stopping_on_signals(stop.append):
             _run(session, folder.path, plan, base=base, retry_failed=retry_failed, plain=plain, stop=stop)
     except CartpoleDqnError:
         folder.discard_if_empty()
@@ -175,15 +175,15 @@ def _run(
     base: Path | None,
     retry_failed: bool,
     plain: bool,
-    stop: _Stop,
+    stop: list[str],
 ) -> None:
-    from cartpole_dqn import api
     from cartpole_dqn.contracts.sweep_engine import SweepEngineContext
     from cartpole_dqn.studies.sweep import Sweep
+    from cartpole_dqn.training.session import say_notes
     from cartpole_dqn.views.sweep_table import watching
 
     host = session.host()
-    api.say_notes(session.err, host, [])
+    say_notes(session.err, host, [])
     context = SweepEngineContext(
         folder=folder.resolve(),
         jobs=plan.jobs,
@@ -202,7 +202,7 @@ def _run(
     hint = f"go on with: cartpole-dqn sweep --resume {shlex.quote(str(folder))}"
     try:
         with _blaming(host, plan.engine), watching(session.err, time.monotonic, plain=plain) as watch:
-            view = made.run(engine, watch=watch, should_stop=lambda: bool(stop.stop_reason))
+            view = made.run(engine, watch=watch, should_stop=lambda: bool(stop))
     except KeyboardInterrupt:
         session.say(hint)
         raise
@@ -224,7 +224,7 @@ def _with_initial_weights(config: RunConfig, host: PluginHost) -> RunConfig:
     return changed(named, init=changed(named.init, run=str(found)))
 
 
-def _finish(session: Session, folder: Path, made: Sweep, view: SweepView, stop: _Stop, hint: str) -> None:
+def _finish(session: Session, folder: Path, made: Sweep, view: SweepView, stop: list[str], hint: str) -> None:
     """Say what became of the trials and leave with the right code."""
     failed = [f"{trial.name}: {trial.error}" for trial in view.trials if trial.state == "failed"]
     left = view.total - view.count("done") - view.count("failed")
@@ -232,8 +232,8 @@ def _finish(session: Session, folder: Path, made: Sweep, view: SweepView, stop: 
         session.say(f"failed: {text}", "red")
     if left:
         session.say(f"{left} of {view.total} trials are left; {hint}")
-        if stop.stop_reason:
-            raise typer.Exit(128 + signal.Signals[stop.stop_reason].value)
+        if stop:
+            raise typer.Exit(128 + signal.Signals[stop[0]].value)
         raise RunError(f"{left} trials did not come to their end.")
     from cartpole_dqn.views.comparison_tables import print_comparison
     from cartpole_dqn.views.sweep_results import MARKDOWN, sweep_comparison, write_results
@@ -252,10 +252,9 @@ def _finish(session: Session, folder: Path, made: Sweep, view: SweepView, stop: 
 
 def _make_engine(host: PluginHost, plan: SweepPlan, context: SweepEngineContext) -> SweepEngine:
     from cartpole_dqn.contracts.options import check_options
-    from cartpole_dqn.training.assembly import options_of_component
 
     cls = host.registry.load("sweep-engine", plan.engine)
-    declared = options_of_component(host.registry, "sweep-engine", plan.engine)
+    declared = host.registry.options("sweep-engine", plan.engine)
     options: Any = check_options(declared, plan.engine_options, where=f"sweep-engine '{plan.engine}'")
     with _blaming(host, plan.engine):
         made: SweepEngine = cls(options, context)
@@ -271,16 +270,4 @@ def _blaming(host: PluginHost, name: str) -> Iterator[None]:
         raise
     except Exception as error:
         owner = host.registry.component("sweep-engine", name).owner
-        raise RunError(f"the sweep engine '{name}' of {owner} failed: {type(error).__name__}: {error}") from error
-
-
-@dataclasses.dataclass
-class _Stop:
-    """What signals ask of a sweep: to end in order."""
-
-    stop_reason: str = ""
-    """The name of the first signal that came; "" before."""
-
-    def request_stop(self, reason: str) -> None:
-        """Keep the reason."""
-        self.stop_reason = self.stop_reason or reason
+        raise RunError(f"the sweep engine '{name}' of {owner} failed: {said_by(error)}") from error

@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import shlex
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cartpole_dqn.cli.run_argument import RunArgument, complete
 from cartpole_dqn.errors import RunError, UserError
+from cartpole_dqn.system import stopping_on_signals
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
+    from cartpole_dqn.config.schema import RunConfig
     from cartpole_dqn.contracts.events import RunEnded
     from cartpole_dqn.runs.folder import RunFolder
 
@@ -32,7 +33,7 @@ _PARTS = "Parts of the agent (see cartpole-dqn plugins list --all)"
 
 def run(
     ctx: typer.Context,
-    obs: Annotated[str | None, typer.Option(help="pixels, or native: as the environment gives it.")] = None,
+    obs: Annotated[str | None, typer.Option(help="pixels, or state: as the environment gives it.")] = None,
     env: Annotated[str | None, typer.Option(help="A Gymnasium id, or module:Id.")] = None,
     preset: Annotated[str | None, typer.Option(help="A preset's name; by default env and obs choose one.")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings to lay over the preset.")] = None,
@@ -104,14 +105,14 @@ def run(
     }
     flags = {key: value for key, value in flags.items() if value not in (None, {})}
 
-    from cartpole_dqn import api
     from cartpole_dqn.runs.folder import RunFolder
-    from cartpole_dqn.training import assembly
     from cartpole_dqn.training.initial_weights import find_initial_weights
+    from cartpole_dqn.training.resolve import resolve_config
+    from cartpole_dqn.training.session import say_notes
 
     session: Session = ctx.obj
     host = session.host()
-    resolved, notes = assembly.resolve_config(
+    resolved, notes = resolve_config(
         host, preset=preset, config_file=config, flags=flags, sets=set_ or [], observers=observer or []
     )
     resolved, initial = find_initial_weights(resolved, host, beside=None if config is None else config.parent)
@@ -119,13 +120,9 @@ def run(
         notes = [*notes, f"starting from {initial.label}."]
     if not resolved.checkpoint.save_replay:
         notes = [*notes, "the replay is not saved: a resumed run fills it anew, and its course will differ."]
-    api.say_notes(session.err, host, notes)
+    say_notes(session.err, host, notes)
     folder = RunFolder.create(out, env_id=resolved.env.id, obs=resolved.obs)
-    with _saying_how_to_go_on(folder):
-        ended = api.execute(
-            folder, resolved, host, console=session.err, plain=plain, initial=initial, handle=stopping_on_signals
-        )
-    _say_goodbye(session, folder, ended)
+    _execute(session, folder, resolved, plain=plain, initial=initial)
 
 
 def resume(
@@ -141,54 +138,30 @@ def resume(
     """Go on with a run from its last checkpoint."""
     if steps is not None and steps < 1:
         raise UserError(f"--steps: expected a number from 1, got {steps}.")
-    from cartpole_dqn import api
     from cartpole_dqn.config.schema import with_step_timeout
     from cartpole_dqn.runs.catalogue import find_run
+    from cartpole_dqn.training.resolve import read_config
+    from cartpole_dqn.training.session import extended, say_notes
 
     session: Session = ctx.obj
     host = session.host()
     folder = find_run(run)
-    config = api.extended(api.read_config(folder, host), steps)
+    config = extended(read_config(folder, host), steps)
     if step_timeout is not None:
         config = with_step_timeout(config, step_timeout)
-    api.say_notes(session.err, host, [])
+    say_notes(session.err, host, [])
+    _execute(session, folder, config, plain=plain, resuming=True)
+
+
+def _execute(session: Session, folder: RunFolder, config: RunConfig, **how: Any) -> None:
+    from cartpole_dqn.training.session import execute
+    from cartpole_dqn.views.curves import draw_run
+
     with _saying_how_to_go_on(folder):
-        ended = api.execute(
-            folder, config, host, console=session.err, plain=plain, resuming=True, handle=stopping_on_signals
+        ended = execute(
+            folder, config, session.host(), console=session.err, handle=stopping_on_signals, draw=draw_run, **how
         )
     _say_goodbye(session, folder, ended)
-
-
-class Stoppable(Protocol):
-    """A run, or a sweep."""
-
-    @property
-    def stop_reason(self) -> str:
-        """Why it was asked to stop; "" while it was not."""
-
-    def request_stop(self, reason: str) -> None:
-        """Ask it to stop in order. Safe to call from a signal handler."""
-
-
-@contextlib.contextmanager
-def stopping_on_signals(runner: Stoppable) -> Iterator[None]:
-    """Inside the block SIGINT, SIGTERM and SIGHUP ask `runner` to stop in order; a second Ctrl-C ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, _: object) -> None:
-        if number == signal.SIGINT and runner.stop_reason:
-            raise KeyboardInterrupt
-        runner.request_stop(signal.Signals(number).name)
-
-    numbers = [s for s in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, s)]
-    before = {name: signal.signal(getattr(signal, name), ask) for name in numbers}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,9 @@
 * `RunConfig`, with `EnvConfig`, `InitConfig`, `EvaluationConfig`, `CheckpointConfig`: everything that a run depends on.
 * `merge_layers`: defaults < preset < file < flags < `--set`, with parts renamed knowingly.
 * `parse_set`: `agent.replay.capacity=5000` -> a change to a table.
+* `check_part`: a part's table -> the same with every default and its checked options.
 * `complete`: a merged table -> a checked `RunConfig`, each part's options included.
+* `with_obs_renamed`: a table without the former name of what is observed.
 * `require_sections`: refuse a table that cannot be a layer.
 * `with_step_timeout`: what `resume --step-timeout` changes.
 * `to_toml`, `read_toml`: files.
@@ -22,6 +24,7 @@ from typing import Any, Literal
 import tomli_w
 
 from cartpole_dqn.contracts.options import (
+    Part,
     changed,
     check_options,
     describe_options,
@@ -31,10 +34,11 @@ from cartpole_dqn.contracts.options import (
     to_table,
 )
 from cartpole_dqn.errors import ConfigError, did_you_mean
+from cartpole_dqn.files import reason
 
 Table = dict[str, Any]
 OptionsOf = Callable[[str, str], type]
-"""(kind, name) -> the options class of that component; raises `UserError` for an unknown name."""
+"""(kind, name) -> the options class of that component, as `Registry.options`; `UserError` for an unknown name."""
 
 _PARTS = {"agent": "dqn", "collector": "lockstep"}
 """The parts that a run itself has: each one's kind, which is its key, and the name that it has by default."""
@@ -108,7 +112,7 @@ class RunConfig:
     """A whole run."""
 
     preset: str = option(default="", effect="the preset that this configuration grew from")
-    obs: str = option(default="native", effect="what is observed: pixels, or native as the environment gives it")
+    obs: str = option(default="state", effect="what is observed: pixels, or state as the environment gives it")
     seed: int = option(default=0, ge=0, effect="where every random choice comes from")
     steps: int | None = option(default=None, gt=0, effect="environment steps of the whole run, over all environments")
     episodes: int | None = option(default=None, gt=0, effect="episodes of the whole run")
@@ -116,15 +120,15 @@ class RunConfig:
     threads: int = option(default=1, ge=1, le=256, effect="torch's threads; part of what makes a run repeatable")
     env: EnvConfig = option(default_factory=EnvConfig, effect="the environment")
     observation: list[dict[str, Any]] = option(default_factory=list, effect="wrappers, in order")
-    agent: dict[str, Any] = option(default_factory=lambda: {"name": "dqn"}, effect="the agent and its parts")
-    collector: dict[str, Any] = option(
-        default_factory=lambda: {"name": "lockstep"}, effect="what steps the environments"
+    agent: Part = option(default_factory=lambda: Part(name=_PARTS["agent"]), effect="the agent and its parts")
+    collector: Part = option(
+        default_factory=lambda: Part(name=_PARTS["collector"]), effect="what steps the environments"
     )
     init: InitConfig = option(default_factory=InitConfig, effect="weights of another run to start from")
     evaluation: EvaluationConfig = option(default_factory=EvaluationConfig, effect="greedy episodes")
     checkpoint: CheckpointConfig = option(default_factory=CheckpointConfig, effect="saved state")
-    observer: list[dict[str, Any]] = option(
-        default_factory=lambda: [{"name": "display"}, {"name": "metrics"}], effect="who watches"
+    observer: list[Part] = option(
+        default_factory=lambda: [Part(name="display"), Part(name="metrics")], effect="who watches"
     )
 
 
@@ -159,24 +163,32 @@ def merge_layers(layers: Sequence[Table], options_of: OptionsOf) -> tuple[Table,
 def complete(table: Table, options_of: OptionsOf) -> RunConfig:
     """Check a merged table, fill in every default, those of the agent's parts included.
 
+    Each part has its checked `Part.options`.
+
     Raises:
         ConfigError: an unknown key, a wrong type, a number out of range, no budget.
     """
-    config = check_options(RunConfig, table, where="")
+    config = check_options(RunConfig, with_obs_renamed(table), where="")
     if isinstance(config.env.time_limit, int) and config.env.time_limit < 1:
         raise ConfigError(f'env.time_limit: expected "env", "none" or a number from 1, got {config.env.time_limit}.')
     _check_step_timeout(config.env)
     if config.steps is None and config.episodes is None:
         raise ConfigError("a run needs an end: give steps or episodes.")
     if not config.obs:
-        raise ConfigError("obs: expected pixels or native, got nothing.")
-    filled = to_table(config)
-    filled["agent"] = fill_part("agent", config.agent, options_of, where="agent")
-    filled["collector"] = fill_part("collector", config.collector, options_of, where="collector")
-    filled["observer"] = [
-        fill_part("observer", entry, options_of, where=f"observer[{i}]") for i, entry in enumerate(config.observer)
-    ]
-    return check_options(RunConfig, filled, where="")
+        raise ConfigError("obs: expected pixels or state, got nothing.")
+    return changed(
+        config,
+        agent=check_part("agent", config.agent, options_of, where="agent"),
+        collector=check_part("collector", config.collector, options_of, where="collector"),
+        observer=[
+            check_part("observer", entry, options_of, where=f"observer[{i}]") for i, entry in enumerate(config.observer)
+        ],
+    )
+
+
+def with_obs_renamed(table: Table) -> Table:
+    """Return a table in which `obs` is not called native, the former name of state, which older files have."""
+    return {**table, "obs": "state"} if table.get("obs") == "native" else table
 
 
 def require_sections(table: Table, source: str) -> None:
@@ -202,18 +214,29 @@ def with_step_timeout(config: RunConfig, seconds: float) -> RunConfig:
     return changed(config, env=changed_env)
 
 
-def fill_part(kind: str, table: Mapping[str, Any], options_of: OptionsOf, *, where: str) -> Table:
-    """Return a part's table with every default filled in, and those of the parts inside it."""
+def check_part(kind: str, table: Mapping[str, Any], options_of: OptionsOf, *, where: str) -> Part:
+    """Return a part's table with every default and its checked `options`, those of the parts inside it included.
+
+    A part that was checked already is returned as it is.
+
+    Raises:
+        ConfigError: it has no name, or its options do not fit; `where` is its dotted place.
+    """
+    if isinstance(table, Part) and table.options is not None:
+        return table
     name = _part_name(table, kind, where)
-    given = {key: value for key, value in table.items() if key != "name"}
     declared = options_of(kind, name)
-    for info in describe_options(declared):
-        if info.part and info.name in given:
-            given[info.name] = fill_part(info.part, given[info.name], options_of, where=f"{where}.{info.name}")
-        elif info.part:
-            given[info.name] = fill_part(info.part, info.default, options_of, where=f"{where}.{info.name}")
-    _hint_deeper(declared, given, where)
-    return {"name": name, **to_table(check_options(declared, given, where=where))}
+    given = {key: value for key, value in table.items() if key != "name"}
+    inner = {
+        info.name: check_part(info.part, given.get(info.name, info.default), options_of, where=f"{where}.{info.name}")
+        for info in describe_options(declared)
+        if info.part
+    }
+    _hint_deeper(declared, {**given, **inner}, where)
+    options: Any = check_options(declared, {**given, **inner}, where=where)
+    checked = Part({"name": name, **to_table(options), **inner})
+    checked.options = options
+    return checked
 
 
 def parse_set(text: str, table: Table) -> None:
@@ -243,8 +266,8 @@ def read_toml(path: Path) -> Table:
     try:
         return parse_toml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"cannot read the configuration {path}: {reason}.") from None
+        why = reason(error) if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read the configuration {path}: {why}.") from None
 
 
 def parse_toml(text: str, source: str) -> Table:

@@ -2,7 +2,7 @@
 
 * `options_class`: the decorator of an options class: a frozen, keyword-only dataclass validated by pydantic.
 * `option`: one field: default, range, what it does, what is typical.
-* `part`: a field that names another component and holds its table.
+* `part`: a field that names another component and holds its table, a `Part`.
 * `check_options`: a table (from TOML or flags) -> an instance, or a `ConfigError` in words.
 * `takes`: whether a class accepts a value for one option.
 * `describe_options`: the fields as data, for listings and documentation.
@@ -23,6 +23,7 @@ cartpole_dqn.errors.ConfigError: unknown option agent.target_update.tua. Did you
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -32,13 +33,33 @@ from typing import Any, TypeVar, cast, dataclass_transform, get_type_hints
 import pydantic
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import core_schema
 
 from cartpole_dqn.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 
-Part = dict[str, Any]
-"""A table that chooses a component: its `name` and its options, as in TOML."""
+
+class Part(dict[str, Any]):
+    """A table that chooses a component: its `name` and its options, as in TOML.
+
+    In a complete configuration `options` is the checked instance of the component's options class, which its
+    constructor takes; elsewhere it is None. Do not change such a table: a changed copy, `{**part, "capacity": 5}`, is a
+    new one, whose options are checked where the component is built.
+    """
+
+    options: Any = None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls._of)
+
+    @classmethod
+    def _of(cls, value: Any) -> Part:
+        if not isinstance(value, Mapping):
+            raise ValueError("a table")
+        return value if isinstance(value, Part) else cls(value)
+
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -68,7 +89,7 @@ def option(
 def part(kind: str, name: str, *, effect: str = "", **table: Any) -> Any:
     """Declare a field that holds another component of `kind`: by default `name` with the options in `table`."""
     return Field(
-        default_factory=lambda: {"name": name, **table},
+        default_factory=lambda: Part(name=name, **table),
         kw_only=True,
         description=effect or f"the {kind} and its options",
         json_schema_extra={"part": kind},
@@ -135,11 +156,11 @@ def check_options(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
     _refuse_unknown(cls, table, where)
     try:
         # JSON mode is strict about numbers and booleans but takes a list for a tuple, as TOML needs.
-        return TypeAdapter(cls).validate_json(json.dumps(dict(table), default=_refuse))
+        made = TypeAdapter(cls).validate_json(json.dumps(dict(table), default=functools.partial(_refuse, where)))
     except ValidationError as error:
         raise ConfigError(_explain(where, cls, error.errors())) from None
-    except _NotPlainError as error:
-        raise ConfigError(f"{where}: {error}") from None
+    parts = {key: value for key, value in table.items() if isinstance(value, Part)}
+    return changed(made, **parts) if parts else made  # with what was checked of them already
 
 
 def takes(cls: type, key: str, value: Any) -> bool:
@@ -167,10 +188,6 @@ def changed(instance: T, **changes: Any) -> T:
     return cast(T, dataclasses.replace(cast(Any, instance), **changes))
 
 
-class _NotPlainError(Exception):
-    pass
-
-
 def _refuse_unknown(cls: type, table: Mapping[str, Any], where: str) -> None:
     known = fields_of(cls)
     for key, value in table.items():
@@ -182,8 +199,8 @@ def _refuse_unknown(cls: type, table: Mapping[str, Any], where: str) -> None:
             _refuse_unknown(section, value, place)
 
 
-def _refuse(value: Any) -> Any:
-    raise _NotPlainError(f"{value!r} is a {type(value).__name__}, which a configuration cannot hold.")
+def _refuse(where: str, value: Any) -> Any:
+    raise ConfigError(f"{where}: {value!r} is a {type(value).__name__}, which a configuration cannot hold.")
 
 
 def _plain(value: Any) -> Any:

@@ -98,8 +98,8 @@ class Context:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     seeds: SeedTree = field(default_factory=lambda: SeedTree(0))
     """The part's own branch: take generators from it by name, and sample from nothing else."""
-    gamma: float = 0.99
-    """Discount per step, for replays that sum rewards over n steps."""
+    gamma: float = 1.0
+    """Discount per step, for replays that sum rewards over n steps: an agent builds them with its own."""
     n_step: int = 1
     frame_stack: int = 1
     """Frames along an observation's first axis, where each step drops the first and brings a new last one; else 1."""

@@ -27,8 +27,8 @@ from cartpole_dqn.config.schema import RunConfig, Table
 from cartpole_dqn.contracts.parts import require_discrete
 from cartpole_dqn.envs.guard import Guard, Resting
 from cartpole_dqn.envs.workers import WorkerEnvs
-from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, did_you_mean
-from cartpole_dqn.plugin.registry import Registry, reason
+from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, did_you_mean, said_by
+from cartpole_dqn.plugin.registry import Registry
 from cartpole_dqn.wrappers.numeric import NumericObservation, is_numeric, unreadable_parts
 
 Env = gymnasium.Env[Any, Any]
@@ -61,13 +61,13 @@ class EnvFactory:
     def __init__(self, config: RunConfig, registry: Registry) -> None:
         # A display of pygame must not take over the process's signals.
         os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
-        self._config = config
+        self._config = config.env
         self.stages = wrapper_stages(config.observation, registry)
         self._renders = any(entry["wrapper"] == "render" for entry in config.observation)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a process that is spawned, not forked, needs: also how Gymnasium makes what plugins have registered."""
-        return {**self.__dict__, "_specs": _specs_named(self._config.env.id)}
+        return {**self.__dict__, "_specs": _specs_named(self._config.id)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for spec in state.pop("_specs"):
@@ -80,7 +80,7 @@ class EnvFactory:
         Raises:
             UnsuitableEnvError: it is unknown, cannot be made, or cannot render where it must.
         """
-        env_config = self._config.env
+        env_config = self._config
         kwargs: dict[str, Any] = dict(env_config.kwargs)
         if self._renders:
             kwargs["render_mode"] = "rgb_array"
@@ -116,8 +116,8 @@ class EnvFactory:
             for stage in self.stages:
                 if not (stage.training_only and evaluating):
                     env = _wrapped(env, stage)
-            _require_discrete(env, self._config.env.id)
-            return Guard(_as_numbers(env, self._config.env.id), lane)
+            _require_discrete(env, self._config.id)
+            return Guard(_as_numbers(env, self._config.id), lane)
         except BaseException:
             env.close()
             raise
@@ -129,7 +129,7 @@ class EnvFactory:
             UnsuitableEnvError, ConfigError: see `make`.
             EnvError: a process of its own could not make its environment.
         """
-        config = self._config.env
+        config = self._config
         makes = [functools.partial(self.make, lane=lane) for lane in range(config.num_envs)]
         if config.vector == "async":
             return WorkerEnvs(makes, step_timeout=config.step_timeout)
@@ -222,8 +222,8 @@ def _named(name: str) -> Callable[..., Env]:
             found = getattr(found, step)
     except (Exception, SystemExit) as error:
         raise ConfigError(
-            f'wrapper "{name}" cannot be loaded: {reason(error).rstrip(".")}. Expected "module:Class" of a module that '
-            f"can be imported: one that is installed, or in a folder of PYTHONPATH."
+            f'wrapper "{name}" cannot be loaded: {said_by(error).rstrip(".")}. Expected "module:Class" of a module '
+            f"that can be imported: one that is installed, or in a folder of PYTHONPATH."
         ) from error
     if not callable(found):
         raise ConfigError(f'wrapper "{name}": expected a class or a function, got a {type(found).__name__}.')
@@ -244,9 +244,9 @@ def _wrapped(env: Env, stage: WrapperStage) -> Env:
     except CartpoleDqnError:
         raise
     except (ValueError, TypeError, AssertionError, AttributeError, ImportError, GymnasiumError) as error:
-        raise ConfigError(f"{place}: {str(error) or reason(error)}") from error
+        raise ConfigError(f"{place}: {str(error) or said_by(error)}") from error
     except Exception as error:
-        raise ConfigError(f"{place}: {reason(error)}") from error
+        raise ConfigError(f"{place}: {said_by(error)}") from error
     if not isinstance(wrapped, gymnasium.Env):
         raise ConfigError(f"{place}: expected it to return a gymnasium.Env, got a {type(wrapped).__name__}.")
     if stage.training_only and wrapped.observation_space != env.observation_space:
@@ -280,7 +280,7 @@ def _make(env_id: str, kwargs: dict[str, Any]) -> Env:
     except Exception as error:
         if isinstance(error, TypeError) and "unexpected keyword argument 'render_mode'" in str(error):
             raise _cannot_be_seen(env_id, []) from None
-        raise UnsuitableEnvError(f"cannot make the environment {env_id}: {type(error).__name__}: {error}") from error
+        raise UnsuitableEnvError(f"cannot make the environment {env_id}: {said_by(error)}") from error
 
 
 def _imported(env_id: str) -> str:
@@ -300,7 +300,7 @@ def _extra(name: str) -> str:
 def _cannot_be_seen(env_id: str, modes: Sequence[Any]) -> UnsuitableEnvError:
     offered = ", ".join(map(str, modes)) or "none"
     return UnsuitableEnvError(
-        f"{env_id} cannot be seen: it has no render mode rgb_array (its modes: {offered}). Use --obs native, which "
+        f"{env_id} cannot be seen: it has no render mode rgb_array (its modes: {offered}). Use --obs state, which "
         f"takes its own observations."
     )
 

@@ -33,7 +33,7 @@ from cartpole_dqn.contracts.events import (
 )
 from cartpole_dqn.contracts.options import options_class
 from cartpole_dqn.contracts.parts import State
-from cartpole_dqn.errors import CheckpointError, RunFolderError
+from cartpole_dqn.errors import CheckpointError, RunFolderError, said_by
 from cartpole_dqn.files import write_all
 from cartpole_dqn.text.tables import json_value
 
@@ -163,7 +163,7 @@ class Metrics(Observer):
 
     def run_failed(self, event: RunFailed) -> None:
         """Write that the run failed, and close the files."""
-        self._log("run_failed", step=event.step, error=f"{type(event.error).__name__}: {event.error}")
+        self._log("run_failed", step=event.step, error=said_by(event.error))
         self._close()
 
     def state_dict(self) -> State:

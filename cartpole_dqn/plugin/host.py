@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import sys
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ import pluggy
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from cartpole_dqn.errors import UserError, did_you_mean
+from cartpole_dqn.errors import UserError, did_you_mean, said_by
 from cartpole_dqn.plugin import hookspecs
 from cartpole_dqn.plugin.discovery import (
     COMMAND_GROUP,
@@ -41,7 +40,7 @@ from cartpole_dqn.plugin.discovery import (
     switched_off,
     unmet_requirement,
 )
-from cartpole_dqn.plugin.registry import Component, PluginError, Registry, owner_text, reason
+from cartpole_dqn.plugin.registry import Component, PluginError, Registry, owner_text
 from cartpole_dqn.system import __version__
 
 __all__ = ["PluginError", "PluginHost", "PluginRecord", "load_plugins"]
@@ -140,21 +139,10 @@ class PluginHost:
             try:
                 _guard_environments(functools.partial(self._call, "register_environments", plugin))
             except (Exception, SystemExit) as error:
-                text = f"register_environments: {reason(error)}"
+                text = f"register_environments: {said_by(error)}"
                 self._record(dataclasses.replace(self.plugins[index], state="failed", error=text, cause=error), index)
         if len(self.failures()) > before:
             self._refuse_if_strict()
-
-    def owner_of(self, thing: object) -> str | None:
-        """Return the distribution that an object's class (or a class) comes from, None where no plugin brought it.
-
-        A registered class belongs to who registered it, any other to the plugin in whose package it is defined.
-        """
-        cls = thing if isinstance(thing, type) else type(thing)
-        for component in self.registry.components():
-            if component.target is cls or (isinstance(component.target, str) and _imported(component.target) is cls):
-                return component.distribution
-        return self._owner_of_module(str(cls.__module__))
 
     def owner_of_failure(self, error: BaseException) -> str | None:
         """Return the plugin's distribution in whose code `error`, or what caused it, was raised; None where in none."""
@@ -195,7 +183,7 @@ class PluginHost:
             if entry is _BUILTINS:
                 raise
             state: PluginState = "incompatible" if isinstance(error, _IncompatibleError) else "failed"
-            self._record(dataclasses.replace(record, state=state, error=reason(error), cause=error))
+            self._record(dataclasses.replace(record, state=state, error=said_by(error), cause=error))
             return
         module = entry.value.partition(":")[0].strip()
         for package in {module, module.partition(".")[0]}:
@@ -343,15 +331,6 @@ def _guard_environments(register: Callable[[], None]) -> None:
         registry.clear()
         registry.update(before)
         raise
-
-
-def _imported(reference: str) -> Any:
-    """Return what a reference stands for if its module is imported already, else None."""
-    module, _, path = reference.partition(":")
-    found: Any = sys.modules.get(module)
-    for step in path.split("."):
-        found = vars(found).get(step) if hasattr(found, "__dict__") else None
-    return found
 
 
 def _unmatched(found: list[EntryPoint], blocked: Collection[str], allowed: Collection[str]) -> list[str]:

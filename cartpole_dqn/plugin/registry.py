@@ -4,7 +4,6 @@
 * `Component`: one of them: kind, name, a reference to the class, a summary, and the distribution that brought it.
 * `Registry`: components by kind and name.
 * `PluginError`: a plugin, or something that it registered, cannot be used.
-* `reason`: an exception as one line for a message.
 
 A component is registered by a reference ("module:Class") that is imported when the component is chosen, so that
 listing names imports nothing.
@@ -27,7 +26,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from cartpole_dqn.errors import UnknownComponentError, UserError, did_you_mean
+from cartpole_dqn.errors import UnknownComponentError, UserError, did_you_mean, said_by
 
 KINDS = (
     "wrapper",
@@ -93,7 +92,7 @@ class Component:
             for step in path.split("."):
                 found = getattr(found, step)
         except (Exception, SystemExit) as error:
-            raise PluginError(f"{self._who()} cannot be loaded: {reason(error)}") from error
+            raise PluginError(f"{self._who()} cannot be loaded: {said_by(error)}") from error
         if not callable(found):
             raise PluginError(f"{self._who()} cannot be loaded: expected a class, got a {type(found).__name__}.")
         return found
@@ -168,6 +167,14 @@ class Registry:
         """Return the class that `name` chooses, or a preset's text; errors as of `component` and `Component.load`."""
         return self.component(kind, name).load()
 
+    def options(self, kind: str, name: str) -> type:
+        """Return the options class of a component. Raises `UserError` where it is unknown or declares none."""
+        cls = self.load(kind, name)
+        found = getattr(cls, "Options", None)
+        if not isinstance(found, type):
+            raise UserError(f"{kind} '{name}' ({cls!r}) declares no options class: it needs an attribute Options.")
+        return found
+
     def remember(self, kind: str, name: str, distribution: str, version: str) -> None:
         """Hear where a component came from once: if it is unknown now, the error says what to install."""
         self._remembered[kind, name] = owner_text(distribution, version)
@@ -208,20 +215,6 @@ class Registry:
 def owner_text(distribution: str, version: str) -> str:
     """Return a distribution and its version as messages show them."""
     return f"{distribution or 'an unnamed distribution'} {version}".rstrip()
-
-
-def reason(error: BaseException) -> str:
-    """Return an exception as one line: its type and text, or what it means."""
-    if isinstance(error, SystemExit):
-        return f"it called sys.exit({error.code!r})."
-    try:
-        text = " ".join(str(error).split())
-    except Exception:
-        text = "(an exception that cannot be printed)"
-    if isinstance(error, UserError):
-        return text
-    name = type(error).__name__
-    return f"{name}: {text}" if text else f"{name}."
 
 
 def _check_target(kind: str, name: str, target: str | type) -> None:

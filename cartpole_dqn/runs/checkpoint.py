@@ -29,7 +29,7 @@ from typing import Any
 from torch import Tensor
 
 from cartpole_dqn.contracts.parts import State
-from cartpole_dqn.errors import CartpoleDqnError, CheckpointError, RunError
+from cartpole_dqn.errors import CartpoleDqnError, CheckpointError, RunError, said_by
 from cartpole_dqn.files import open_regular, reason, replace_file, sync_folder
 from cartpole_dqn.runs.state_tree import pack, unpack
 from cartpole_dqn.runs.tensors import new_checksum, read_tensors, write_tensors
@@ -128,7 +128,7 @@ def taking_over(what: object) -> Iterator[None]:
     except CartpoleDqnError:
         raise
     except Exception as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        text = said_by(error)[:500]
         raise CheckpointError(f"{what} does not fit the run's configuration: {text}") from error
 
 

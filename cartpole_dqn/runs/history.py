@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartpole_dqn.errors import RunFolderError
+from cartpole_dqn.errors import RunFolderError, said_by
 from cartpole_dqn.runs.metrics import Event, read_events, training_seconds
 
 Floats = NDArray[np.float64]
@@ -122,9 +122,8 @@ def read_metrics(folder: Path | str) -> RunHistory:
     try:
         return _history(Path(folder).resolve().name, events)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RunFolderError(
-            f"{folder}/metrics.jsonl is not what the observer 'metrics' writes: {type(error).__name__}: {error}."
-        ) from error
+        what = f"{folder}/metrics.jsonl is not what the observer 'metrics' writes"
+        raise RunFolderError(f"{what}: {said_by(error)}.") from error
 
 
 def running_mean(values: Sequence[float] | Floats, window: int) -> Floats:

@@ -22,6 +22,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cartpole_dqn.errors import said_by
+from cartpole_dqn.files import reason
 from cartpole_dqn.studies import doctor_checks as checks
 from cartpole_dqn.studies.doctor_checks import Finding
 from cartpole_dqn.system import __version__
@@ -108,7 +110,7 @@ def probe(blocked: Sequence[str] = (), *, patience: float = _PATIENCE) -> dict[s
     except subprocess.TimeoutExpired as silence:
         output, how = silence.stdout or b"", f"no answer within {patience:.0f} seconds"
     except OSError as error:
-        how = f"no other process can be started: {error.strerror or error}"
+        how = f"no other process can be started: {reason(error)}"
     answers: dict[str, dict[str, Any]] = {}
     for line in output.decode(errors="replace").splitlines():
         with contextlib.suppress(ValueError):
@@ -127,8 +129,7 @@ def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except Exception as error:
-        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return Finding(name, "problem", f"looking at it failed: {text}", "Report a bug with this line.")
+        return Finding(name, "problem", f"looking at it failed: {said_by(error)}", "Report a bug with this line.")
 
 
 def _how_it_ended(code: int, stderr: bytes) -> str:

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
+from cartpole_dqn.files import reason
 from cartpole_dqn.system import __version__, available_bytes
 from cartpole_dqn.text.figures import size
 
@@ -121,7 +122,7 @@ def check_disk(runs: Path) -> Finding:
             os.fsync(file.fileno())
         left = shutil.disk_usage(place).free
     except OSError as error:
-        text = (error.strerror or str(error)).rstrip(".")
+        text = reason(error)
         return Finding("disk", "problem", f"{runs} cannot be written to: {text}", "Choose another place with --out.")
     said, data = f"{size(left)} free at {runs}", {"free": left}
     if left < _LITTLE_DISK:

@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cartpole_dqn.errors import said_by
+
 Found = dict[str, Any]
 
 STATE_STEPS, PIXEL_STEPS = 400, 60
@@ -37,8 +39,7 @@ def main() -> None:
         try:
             answer["found"] = stage()
         except (Exception, SystemExit) as error:
-            text = " ".join(str(error).split())
-            answer["error"] = f"{type(error).__name__}: {text}" if text else type(error).__name__
+            answer["error"] = said_by(error)
         print(json.dumps(answer), file=answers, flush=True)
 
 
@@ -102,7 +103,7 @@ def look_at_plugins() -> Found:
 
 def run_from_state() -> Found:
     """Train some steps from the state."""
-    return _run("native", STATE_STEPS, {"agent.learning_starts": 64})
+    return _run("state", STATE_STEPS, {"agent.learning_starts": 64})
 
 
 def run_from_pixels() -> Found:
@@ -117,7 +118,8 @@ def _run(obs: str, steps: int, settings: Mapping[str, Any]) -> Found:
     from cartpole_dqn.plugin.host import load_plugins
     from cartpole_dqn.runs.checkpoint import read_state
     from cartpole_dqn.runs.folder import RunFolder
-    from cartpole_dqn.training.assembly import assemble, resolve_config
+    from cartpole_dqn.training.assembly import assemble
+    from cartpole_dqn.training.resolve import resolve_config
 
     host = load_plugins(allowed=())
     sets = [f"{key}={value}" for key, value in settings.items()]

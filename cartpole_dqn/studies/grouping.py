@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from cartpole_dqn.errors import UserError, did_you_mean
 from cartpole_dqn.runs.catalogue import read_settings, run_title
 from cartpole_dqn.runs.history import RunHistory, read_metrics
+from cartpole_dqn.text.tables import flat
 
 RUN, ALL, VARIANT = "run", "all", "variant"
 """What `--group-by` takes besides keys of the configuration: each run by itself, all of them, a sweep's variants."""
@@ -84,7 +85,7 @@ def read_record(folder: Path) -> Record:
     settings, history = read_settings(folder), read_metrics(folder)
     trial = _TRIAL.fullmatch(history.name)
     named = {VARIANT: trial[1]} if trial else {}
-    return Record(folder, {**named, **dict(_flat(settings))}, history, run_title(settings))
+    return Record(folder, {**named, **flat(settings)}, history, run_title(settings))
 
 
 def group_records(records: Sequence[Record], keys: Sequence[str] = ()) -> list[Group]:
@@ -129,19 +130,6 @@ def has_effect(key: str) -> bool:
 
 
 # Settings -------------------------------------------------------------------------------------------------------------
-
-
-def _flat(table: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Yield (dotted key, value); a list of tables by number, other lists as they are."""
-    for key, value in table.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{path}.")
-        elif isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
-            for i, entry in enumerate(value):
-                yield from _flat(entry, f"{path}.{i}.")
-        else:
-            yield path, value
 
 
 def _resolve(text: str, present: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from cartpole_dqn.config.schema import RunConfig, Table, parse_toml, read_toml, 
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.contracts.sweep_engine import Trial
-from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunFolderError, UserError
+from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunFolderError, UserError, said_by
 from cartpole_dqn.files import reason
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.folder import write_text_atomic
@@ -36,6 +36,7 @@ from cartpole_dqn.studies.sweep_space import (
 )
 from cartpole_dqn.system import __version__
 from cartpole_dqn.training import assembly
+from cartpole_dqn.training.resolve import resolve_config
 
 FILE = "sweep.toml"
 BASE = "base.toml"
@@ -130,7 +131,7 @@ class SweepPlan:
         try:
             return cls._of_table(folder, table)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ConfigError(f"{path} is not what a sweep writes: {type(error).__name__}: {error}.") from None
+            raise ConfigError(f"{path} is not what a sweep writes: {said_by(error)}.") from None
 
     @classmethod
     def _of_table(cls, folder: Path, table: Table) -> SweepPlan:
@@ -212,7 +213,7 @@ def plan_trials(
         UserError: the configuration is invalid.
     """
     try:
-        config, notes = assembly.resolve_config(
+        config, notes = resolve_config(
             host,
             preset=plan.preset,
             config_file=base,

@@ -22,7 +22,7 @@ _STEPS, _ENDLESS = 300, 100_000_000
 _LONGEST = 120.0
 """Seconds that a check waits for what should take a few."""
 _CONFIG = """\
-obs = "native"
+obs = "state"
 seed = 3
 steps = {steps}
 device = "cpu"

@@ -3,6 +3,8 @@
 * `TextTable`: a title, columns, rows of text.
 * `fitted`: without columns that make it too wide.
 * `as_rich`: for a terminal; `as_text`: the same for a pipe or a file; `as_markdown`: for a page.
+* `print_table`: as text or for a terminal, whichever stdout is.
+* `flat`: a table of settings -> its values under their dotted keys.
 * `to_json`: tables, dataclasses' dicts and paths as JSON; `json_value`: what of a value JSON can hold.
 """
 
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 
@@ -69,6 +72,14 @@ def as_text(table: TextTable) -> str:
     return "".join(f"{line.rstrip()}\n" for line in [*filter(None, [table.title]), *made.get().splitlines()])
 
 
+def print_table(table: TextTable, console: Console) -> None:
+    """Print a table: folded to a terminal's width, a line a row and nothing cut where `console` is none."""
+    if console.is_terminal:
+        console.print(as_rich(table))
+    else:
+        print(as_text(table), end="")
+
+
 def as_markdown(tables: Sequence[TextTable], said: Sequence[str] = ()) -> str:
     """Return a Markdown page: each table under its title, and what is said beside them as a list."""
     parts = []
@@ -116,3 +127,21 @@ def _width(table: TextTable) -> int:
 
 def _escaped(cell: str) -> str:
     return cell.replace("\\", "\\\\").replace("|", "\\|")
+
+
+def flat(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return every value under its dotted key; an entry of a list of tables under its number.
+
+    >>> flat({"agent": {"name": "dqn", "gamma": 0.99}, "observation": [{"wrapper": "render"}]})
+    {'agent.name': 'dqn', 'agent.gamma': 0.99, 'observation.0.wrapper': 'render'}
+    """
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{above}{key}.")
+        elif isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
+            for i, entry in enumerate(value):
+                found |= flat(entry, f"{above}{key}.{i}.")
+        else:
+            found[f"{above}{key}"] = value
+    return found

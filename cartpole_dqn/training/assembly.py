@@ -1,6 +1,5 @@
 """The composition root: configuration and registry in, a run ready to start out.
 
-* `resolve_config`: preset, file, flags and `--set` -> a complete `RunConfig`.
 * `assemble`: a configuration -> `Assembly`, the runner with everything it needs.
 * `make_policy`: a configuration -> an untrained policy that weights can be loaded into.
 * `make_builder`, `builtin_builder`: what `Context.build` calls.
@@ -9,147 +8,48 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gymnasium
 import torch
 from gymnasium import spaces
 
-from cartpole_dqn.config.presets import Preset, choose_preset, parse_preset
-from cartpole_dqn.config.schema import (
-    RunConfig,
-    Table,
-    complete,
-    default_layer,
-    merge_layers,
-    parse_set,
-    read_toml,
-    require_sections,
-    to_toml,
-)
+from cartpole_dqn.config.schema import RunConfig, Table, check_part, to_toml
 from cartpole_dqn.contracts.collector import Collector, CollectorContext
 from cartpole_dqn.contracts.events import Checkpoint, Evaluation, Observer, ObserverContext
-from cartpole_dqn.contracts.options import changed, check_options, describe_options
+from cartpole_dqn.contracts.options import Part, changed, describe_options
 from cartpole_dqn.contracts.parts import Agent, Build, Context, Policy, State
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
-from cartpole_dqn.envs.factory import EnvFactory, complete_observation, frame_stack
-from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError
+from cartpole_dqn.envs.factory import EnvFactory, frame_stack
+from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, said_by
+from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.plugin.registry import Registry
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.saved import Origin, write_best, write_checkpoint
 from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memory
 from cartpole_dqn.training.evaluator import Evaluator
+from cartpole_dqn.training.resolve import resolve_config
 from cartpole_dqn.training.runner import Hooks, Runner, Schedule
 from cartpole_dqn.training.selection import Selection
 from cartpole_dqn.training.watchers import ObserverGroup
-
-DEFAULT_ENV = "CartPole-v1"
-DEFAULT_OBS = "pixels"
-
-
-# Configuration --------------------------------------------------------------------------------------------------------
-
-
-def resolve_config(
-    host: PluginHost,
-    *,
-    preset: str | None = None,
-    config_file: Path | None = None,
-    flags: Table | None = None,
-    sets: Sequence[str] = (),
-    observers: Sequence[str] = (),
-) -> tuple[RunConfig, list[str]]:
-    """Lay defaults, preset, file, flags and `--set` over each other; `observers` join those already there.
-
-    Returns:
-        The complete configuration, and sentences for the user (options that were dropped).
-
-    Raises:
-        UserError: anything in it that does not hold together.
-    """
-    flags = _normalised(flags or {})
-    from_file = _normalised(read_toml(config_file)) if config_file is not None else {}
-    require_sections(from_file, str(config_file))
-    # What `presets show` prints may come back as a file: these two describe a preset, not a run.
-    from_file = {key: value for key, value in from_file.items() if key not in ("summary", "applies")}
-    chosen = _choose(host.registry, preset, from_file, flags)
-    options_of = functools.partial(options_of_component, host.registry)
-    below = [default_layer(), _without_budget(chosen.table, from_file, flags), _without_budget(from_file, flags), flags]
-    merged, notes = merge_layers(below, options_of)
-    # A set key may rename a part, so it is a layer like the others; list entries are changed in place.
-    watching = merged.get("observer", [])
-    present = [entry.get("name") for entry in watching]
-    watching = [*watching, *({"name": name} for name in dict.fromkeys(observers) if name not in present)]
-    top: Table = {"observation": merged.get("observation", []), "observer": watching}
-    for text in sets:
-        parse_set(text, top)
-    merged, more = merge_layers([_without_budget(merged, top), _normalised(top)], options_of)
-    config = complete(merged, options_of)
-    filled = complete_observation(config.observation, host.registry)
-    return changed(config, observation=filled), notes + more
-
-
-def presets_of(registry: Registry) -> list[Preset]:
-    """Return every registered preset, by name."""
-    return [parse_preset(name, registry.load("preset", name)) for name in registry.names("preset")]
-
-
-def options_of_component(registry: Registry, kind: str, name: str) -> type:
-    """Return the options class of a component. Raises `UserError` where it is unknown or declares none."""
-    cls = registry.load(kind, name)
-    found = getattr(cls, "Options", None)
-    if not isinstance(found, type):
-        raise UserError(f"{kind} '{name}' ({cls!r}) declares no options class: it needs an attribute Options.")
-    return found
-
-
-def _normalised(table: Table) -> Table:
-    """`state` is another name for `native`."""
-    return {**table, "obs": "native"} if table.get("obs") == "state" else table
-
-
-def _choose(registry: Registry, name: str | None, from_file: Table, flags: Table) -> Preset:
-    wanted = name or from_file.get("preset")
-    obs = flags.get("obs", from_file.get("obs"))
-    if wanted:
-        preset = parse_preset(wanted, registry.load("preset", wanted))
-        own = preset.table.get("obs", "native")
-        if obs not in (None, own) and "observation" not in from_file:
-            raise ConfigError(f"preset '{wanted}' observes {own}, not {obs}: leave out --obs or --preset.")
-        return preset
-    env_id = (flags.get("env") or {}).get("id") or (from_file.get("env") or {}).get("id") or DEFAULT_ENV
-    return choose_preset(presets_of(registry), env_id, obs or DEFAULT_OBS)
-
-
-def _without_budget(table: Table, *above: Table) -> Table:
-    """Drop the budget from a lower layer where a higher one gives its own: steps replace episodes, and vice versa."""
-    if any("steps" in layer or "episodes" in layer for layer in above):
-        return {key: value for key, value in table.items() if key not in ("steps", "episodes")}
-    return table
-
 
 # Parts ----------------------------------------------------------------------------------------------------------------
 
 
 def make_builder(host: PluginHost) -> Build:
-    """Return what `Context.build` calls: the registered class, its options checked, its modules seeded."""
+    """Return what `Context.build` calls: the registered class, with checked options, its modules seeded."""
 
     def build(kind: str, table: Mapping[str, Any], context: Context) -> Any:
-        name = str(table.get("name"))
-        cls = host.registry.load(kind, name)
-        given = {key: value for key, value in table.items() if key != "name"}
-        chosen: Any = check_options(options_of_component(host.registry, kind, name), given, where=f"{kind} '{name}'")
-        context = dataclasses.replace(context, builder=build)
-        with seeded_torch(context.seeds.integer("init")), _blaming(host, kind, name):
-            return cls(chosen, context)
+        where = f"{kind} '{table.get('name')}'"
+        part = check_part(kind, table, host.registry.options, where=where)  # before the seed: it may import the class
+        with seeded_torch(context.seeds.integer("init")):
+            return _built(host, kind, part, dataclasses.replace(context, builder=build), where=where)
 
     return build
 
@@ -207,9 +107,15 @@ def make_collector(
             f"agent {agent} must choose every action itself, and collector {name} lets copies of its policy act: use "
             f"--collector lockstep, or another agent."
         )
-    given = {key: value for key, value in config.collector.items() if key != "name"}
-    chosen: Any = check_options(options_of_component(host.registry, "collector", name), given, where="collector")
-    context = CollectorContext(
+    context = _collector_context(config, factory, clock, warn)
+    collector: Collector = _built(host, "collector", config.collector, context, where="collector")
+    return collector
+
+
+def _collector_context(
+    config: RunConfig, factory: EnvFactory, clock: Callable[[], float], warn: Callable[[str], None]
+) -> CollectorContext:
+    return CollectorContext(
         config=to_toml(config),
         num_envs=config.env.num_envs,
         make_env=factory.make,
@@ -218,9 +124,6 @@ def make_collector(
         clock=clock,
         warn=warn,
     )
-    with _blaming(host, "collector", name):
-        collector: Collector = cls(chosen, context)
-    return collector
 
 
 def builtin_collection(
@@ -232,7 +135,7 @@ def builtin_collection(
     """
     host = load_plugins(allowed=())
     flags: Table = {
-        "obs": "native",
+        "obs": "state",
         "seed": seed,
         "env": {"num_envs": num_envs, "time_limit": 40},
         "agent": {
@@ -247,15 +150,7 @@ def builtin_collection(
     factory = EnvFactory(config, host.registry)
     env = factory.make()
     env.close()
-    context = CollectorContext(
-        config=to_toml(config),
-        num_envs=num_envs,
-        make_env=factory.make,
-        make_envs=factory.make_vector,
-        seed=seed,
-        clock=time.monotonic,
-        warn=warn,
-    )
+    context = _collector_context(config, factory, time.monotonic, warn)
     return context, make_agent(config, host, env.observation_space, env.action_space)
 
 
@@ -281,24 +176,24 @@ def make_policy(config: RunConfig, host: PluginHost) -> tuple[Policy, EnvFactory
 def _of_one_lane(config: RunConfig, registry: Registry) -> RunConfig:
     """Return the configuration with one lane and small replays, as a policy remembers nothing of training."""
     agent = dict(config.agent)
-    for info in describe_options(options_of_component(registry, "agent", agent["name"])):
+    for info in describe_options(registry.options("agent", agent["name"])):
         if info.part == "replay" and "capacity" in agent.get(info.name, {}):
             agent[info.name] = {**agent[info.name], "capacity": 1_000}
     return changed(config, agent=agent, env=changed(config.env, num_envs=1))
 
 
-@contextlib.contextmanager
-def _blaming(host: PluginHost, kind: str, name: str) -> Iterator[None]:
-    """Name the distribution of a part that raises while it is built."""
+def _built(host: PluginHost, kind: str, table: Mapping[str, Any], context: Any, *, where: str) -> Any:
+    """Return the part that a table chooses; where it raises while it is built, the error names its distribution."""
+    part = check_part(kind, table, host.registry.options, where=where)
+    component = host.registry.component(kind, part["name"])
+    cls = component.load()
     try:
-        yield
+        return cls(part.options, context)
     except CartpoleDqnError:
         raise
     except Exception as error:
-        component = host.registry.component(kind, name)
         raise UserError(
-            f"{kind} '{name}' of {component.distribution} {component.version} could not be built: "
-            f"{type(error).__name__}: {error}"
+            f"{kind} '{component.name}' of {component.owner} could not be built: {said_by(error)}"
         ) from error
 
 
@@ -405,21 +300,25 @@ def solved_at(config: RunConfig) -> float | None:
 
 
 def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext) -> list[tuple[str, Observer]]:
-    """Return the configured observers; those that need a folder are left out where there is none."""
+    """Return the configured observers; those that need a folder are left out where there is none.
+
+    In a notebook its own display stands in for the terminal's.
+    """
     made: list[tuple[str, Observer]] = []
-    for i, table in enumerate(config.observer):
-        name = table["name"]
-        cls = host.registry.load("observer", name)
-        if getattr(cls, "needs_folder", False) and context.folder is None:
+    names = [entry["name"] for entry in config.observer]
+    in_notebook = not context.plain and in_kernel()
+    for i, entry in enumerate(config.observer):
+        name, table = entry["name"], entry
+        if name == "display" and in_notebook:
+            if "notebook" in names:
+                continue
+            # It goes by the terminal's name, so that each goes on from what the other saved.
+            table = Part(name="notebook")
+        component = host.registry.component("observer", table["name"])
+        if context.folder is None and getattr(component.load(), "needs_folder", False):
             continue
-        given = {key: value for key, value in table.items() if key != "name"}
-        chosen: Any = check_options(
-            options_of_component(host.registry, "observer", name), given, where=f"observer[{i}]"
-        )
-        with _blaming(host, "observer", name):
-            component = host.registry.component("observer", name)
-            owner = "" if component.distribution == "cartpole-dqn" else f" of {component.distribution}"
-            made.append((f"{name}{owner}", cls(chosen, context)))
+        owner = "" if component.distribution == "cartpole-dqn" else f" of {component.distribution}"
+        made.append((f"{name}{owner}", _built(host, "observer", table, context, where=f"observer[{i}]")))
     return made
 
 
@@ -431,7 +330,7 @@ def used_components(config: RunConfig, registry: Registry) -> dict[str, str]:
 
     def walk(kind: str, table: Mapping[str, Any]) -> None:
         used.append((kind, str(table["name"])))
-        for info in describe_options(options_of_component(registry, kind, str(table["name"]))):
+        for info in describe_options(registry.options(kind, str(table["name"]))):
             if info.part:
                 walk(info.part, table[info.name])
 

@@ -8,7 +8,6 @@ What passes from run to run is the state of a policy (`Policy.state_dict`); what
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from cartpole_dqn.config.schema import RunConfig, complete, read_toml
+from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.options import changed, describe_options
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.errors import ConfigError, RunFolderError
@@ -25,7 +24,8 @@ from cartpole_dqn.runs.catalogue import find_run
 from cartpole_dqn.runs.checkpoint import has_state
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.saved import InitialWeights, Origin, choose_model, read_model
-from cartpole_dqn.training import assembly
+from cartpole_dqn.text.tables import flat
+from cartpole_dqn.training.resolve import read_config
 
 
 def find_initial_weights(
@@ -68,17 +68,12 @@ def _kept_beside(config: RunConfig, beside: Path | None) -> InitialWeights | Non
 def _of_run(config: RunConfig, host: PluginHost) -> InitialWeights:
     try:
         folder = find_run(config.init.run)
-        theirs = _config_of(folder, host)
+        theirs = read_config(folder, host)
         which = choose_model(folder, config.init.which)
         model = read_model(folder, Origin(theirs.env.id, theirs.obs), which)
     except RunFolderError as error:
         raise ConfigError(f"init.run: {error} Name the folder of the run with --init-from.") from None
     return InitialWeights(folder.path.resolve().name, which, model.step, _origin(theirs, host), model.policy)
-
-
-def _config_of(folder: RunFolder, host: PluginHost) -> RunConfig:
-    host.expect(folder.plugins())
-    return complete(read_toml(folder.config), functools.partial(assembly.options_of_component, host.registry))
 
 
 def _origin(config: RunConfig, host: PluginHost) -> dict[str, Any]:
@@ -92,22 +87,14 @@ def _origin(config: RunConfig, host: PluginHost) -> dict[str, Any]:
     text = f"{seen.dtype} {list(seen.shape)}"
     if np.issubdtype(seen.dtype, np.integer):  # networks divide integers by their bound
         text += f" from {seen.low.min()} to {seen.high.max()}"
-    options = describe_options(assembly.options_of_component(host.registry, "agent", config.agent["name"]))
+    options = describe_options(host.registry.options("agent", config.agent["name"]))
     networks = {info.name: config.agent[info.name] for info in options if info.part == "network"}
     return {
         "agent": config.agent["name"],
         "observations": text,
         "actions": int(actions.n),
-        **{f"agent.{key}": value for key, value in _flat(networks).items()},
+        **flat({"agent": networks}),
     }
-
-
-def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        inner = _flat(value) if isinstance(value, Mapping) else None
-        flat.update({key: value} if inner is None else {f"{key}.{below}": it for below, it in inner.items()})
-    return flat
 
 
 def _require_fit(weights: InitialWeights, ours: Mapping[str, Any]) -> None:

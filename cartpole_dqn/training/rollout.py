@@ -6,7 +6,6 @@ environments made, and a policy that takes the weights which are sent to it.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +24,7 @@ from cartpole_dqn.envs.guard import EnvError
 from cartpole_dqn.envs.lanes import Lanes, training_seeds
 from cartpole_dqn.errors import ConfigError
 from cartpole_dqn.plugin.host import load_plugins
-from cartpole_dqn.training.assembly import make_policy, options_of_component
+from cartpole_dqn.training.assembly import make_policy
 
 
 class Rollout:
@@ -33,8 +32,8 @@ class Rollout:
 
     The priority is the absolute n-step TD error by the policy's own values (Horgan et al. 2018, section 3):
     abs(r_1 + gamma r_2 + ... + gamma^n max_a Q(s_n, a) - Q(s_0, a_0)), each value as it was when its observation was
-    acted upon. A step is handed over once n more were made, or its episode has ended; gamma and n are the agent's.
-    Where a policy tells no values there are no priorities.
+    acted upon. A step is handed over once n more were made, or its episode has ended; gamma and n are the agent's
+    options, 1 where it has none. Where a policy tells no values there are no priorities.
 
     Every choice comes from (the run's seed, the lane, `incarnation`): which lanes are played together does not matter.
 
@@ -52,8 +51,7 @@ class Rollout:
         if list(lanes) != list(range(first, first + len(lanes))) or not lanes:
             raise ConfigError(f"a rollout plays consecutive lanes, one or more, got {list(lanes)}.")
         host = load_plugins()
-        options_of = functools.partial(options_of_component, host.registry)
-        whole = complete(parse_toml(config, "the configuration"), options_of)
+        whole = complete(parse_toml(config, "the configuration"), host.registry.options)
         here = changed(whole.env, num_envs=len(lanes), vector="sync", step_timeout=0.0)
         self._policy, factory = make_policy(changed(whole, device="cpu", env=here), host)
         self._envs = factory.make_vector()
@@ -64,7 +62,7 @@ class Rollout:
         space = self.observation_space
         assert isinstance(space, spaces.Box)  # as agents need it
         self._frame_stack = frame_stack(whole.observation, host.registry, space)
-        n_step, gamma = int(whole.agent.get("n_step", 1)), float(whole.agent.get("gamma", 0.99))
+        n_step, gamma = int(whole.agent.get("n_step", 1)), float(whole.agent.get("gamma", 1.0))
         self._tails = [_Tail(n_step, gamma) for _ in lanes]
         self._endings: list[list[Ending]] = [[] for _ in lanes]
         self._began = False

@@ -14,11 +14,11 @@ from cartpole_dqn.contracts.collector import Collector, Ending
 from cartpole_dqn.contracts.events import Checkpoint, Episode, Evaluation, Progress, RunEnded, RunFailed, RunStarted
 from cartpole_dqn.contracts.parts import Agent, Policy, State
 from cartpole_dqn.envs.guard import EnvTimeoutError
-from cartpole_dqn.errors import RunError
+from cartpole_dqn.errors import RunError, said_by
 from cartpole_dqn.runs.state_tree import bytes_of, find_not_finite
 from cartpole_dqn.system import require_memory
 from cartpole_dqn.training.selection import Selection
-from cartpole_dqn.training.watchers import ObserverGroup, said_by
+from cartpole_dqn.training.watchers import ObserverGroup
 
 Clock = Callable[[], float]
 

@@ -1,7 +1,6 @@
 """Those who watch a run, none of whom can harm it.
 
 * `ObserverGroup`: tells every observer; one that raises is named and switched off.
-* `said_by`: an exception in words.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import Any
 
 from cartpole_dqn.contracts.events import Observer
 from cartpole_dqn.contracts.parts import State
-from cartpole_dqn.errors import CartpoleDqnError
+from cartpole_dqn.errors import said_by
 
 
 class ObserverGroup:
@@ -60,10 +59,3 @@ class ObserverGroup:
             except Exception as error:
                 self._observers.remove(entry)
                 self._warn(f"observer {entry[0]} could not go on from its state and is switched off: {said_by(error)}")
-
-
-def said_by(error: BaseException) -> str:
-    """Return what an exception says: our own sentences as they are, others with their type before them."""
-    if isinstance(error, CartpoleDqnError):
-        return str(error)
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,6 +1,7 @@
 """A run's curves as a picture: returns with their mean over 100 and evaluations; loss; epsilon.
 
 * `draw_curves`: one history -> a picture; several -> each by itself, over each other (`views.overlay`).
+* `draw_run`: a run's own `curve.png`.
 * `read_metrics`, `RunHistory`, `running_mean`: from `cartpole_dqn.runs.history`.
 """
 
@@ -11,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
+from cartpole_dqn.errors import UserError
+from cartpole_dqn.runs.catalogue import read_settings, run_title
+from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.history import Floats, RunHistory, read_metrics, running_mean, trailing_mean
 from cartpole_dqn.text.figures import score
 from cartpole_dqn.views.chart import Axis, Chart, Style, XAxis, same_as_duration, scale_loss, start_at_zero
 from cartpole_dqn.views.overlay import draw_groups
 
-__all__ = ["RunHistory", "Style", "XAxis", "draw_curves", "read_metrics", "running_mean"]
+__all__ = ["RunHistory", "Style", "XAxis", "draw_curves", "draw_run", "read_metrics", "running_mean"]
 
 _FEW_EPISODES = 60
 """So few are drawn as points, so that one alone can be seen too."""
@@ -69,6 +74,16 @@ def draw_curves(
         draw(chart, panel, run, axis)
     chart.run_along(axis, axis.end(run))
     chart.save(out)
+
+
+def draw_run(folder: RunFolder, console: Console) -> None:
+    """Draw a run's `curve.png`. A picture that fails is told on `console`: the run itself has not failed."""
+    if not folder.metrics_jsonl.exists():
+        return
+    try:
+        draw_curves(read_metrics(folder.path), folder.curve, title=run_title(read_settings(folder.path)))
+    except (OSError, ValueError, UserError) as error:
+        console.print(f"curve.png could not be drawn: {error}", style="yellow", markup=False)
 
 
 def _by_name(histories: Sequence[RunHistory]) -> dict[str, list[RunHistory]]:

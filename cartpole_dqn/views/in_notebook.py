@@ -1,30 +1,17 @@
-"""What is otherwise in a notebook: for a run that a cell started, and for what a cell shows.
+"""What a notebook's cell shows of files and runs.
 
-* `with_notebook_display`: the notebook's display in place of the terminal's.
-* `ending_on_interrupt`: interrupting the kernel ends the run in order. Elsewhere neither of these does anything.
 * `ShownFile`: a path; a picture, an animation or a film is shown by notebooks, anything else as a link.
 * `shown_as`: a file -> what a notebook shows of it. `summary_html`: a run in a few figures.
 """
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cartpole_dqn.config.schema import RunConfig
-from cartpole_dqn.contracts.events import Observer, ObserverContext
-from cartpole_dqn.contracts.options import changed
-from cartpole_dqn.observers.notebook import in_kernel
-from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.catalogue import RunSummary
 from cartpole_dqn.text.figures import number, score
 from cartpole_dqn.text.pages import data_uri, filled
-from cartpole_dqn.training import assembly
-from cartpole_dqn.training.runner import Runner
 
 _LARGEST = 20_000_000
 """Bytes that a notebook is given to keep."""
@@ -45,42 +32,6 @@ if TYPE_CHECKING:
     _Path = Path
 else:
     _Path = type(Path())  # of this system: before Python 3.12 `Path` itself has no subclasses
-
-
-def with_notebook_display(
-    config: RunConfig, host: PluginHost, context: ObserverContext
-) -> tuple[RunConfig, list[tuple[str, Observer]]]:
-    """Return the configuration to assemble, and the observers to add to it.
-
-    The notebook's display goes by the terminal's name, so that each goes on from what the other saved.
-    """
-    names = [entry["name"] for entry in config.observer]
-    if context.plain or "display" not in names or not in_kernel():
-        return config, []
-    rest = changed(config, observer=[entry for entry in config.observer if entry["name"] != "display"])
-    if "notebook" in names:
-        return rest, []
-    own = changed(config, observer=[{"name": "notebook"}])
-    return rest, [("display", observer) for _, observer in assembly.make_observers(own, host, context)]
-
-
-@contextlib.contextmanager
-def ending_on_interrupt(runner: Runner) -> Iterator[None]:
-    """Inside the block the first interrupt of the kernel ends the run in order, the second one at once."""
-    if not in_kernel() or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: object) -> None:
-        if runner.stop_reason:
-            raise KeyboardInterrupt
-        runner.request_stop("SIGINT")
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class ShownFile(_Path):

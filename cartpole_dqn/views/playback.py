@@ -24,7 +24,7 @@ from cartpole_dqn.contracts.parts import Obs
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.lanes import Lanes
-from cartpole_dqn.errors import CartpoleDqnError, RunError, UnsuitableEnvError
+from cartpole_dqn.errors import CartpoleDqnError, RunError, UnsuitableEnvError, said_by
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.training.models import Which, load_policy
@@ -135,7 +135,7 @@ class Playback:
         except CartpoleDqnError:
             raise
         except Exception as error:
-            what = f"{type(error).__name__}: {error}"
+            what = said_by(error)
             seed = self._episode_seed
             raise RunError(f"{self.env_id} failed after {step} steps of the episode of seed {seed}: {what}") from error
 

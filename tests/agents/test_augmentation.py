@@ -13,7 +13,7 @@ from cartpole_dqn.contracts.parts import Batch
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.plugin.host import load_plugins
-from cartpole_dqn.training.assembly import resolve_config
+from cartpole_dqn.training.resolve import resolve_config
 
 
 def batch(shape: tuple[int, ...], size: int = 5, actions: int = 3, masked: bool = True) -> Batch:

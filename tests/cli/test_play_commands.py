@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from cartpole_dqn import system
 from cartpole_dqn.api import train
-from cartpole_dqn.cli import play
 
 Call = Callable[..., Any]
 
@@ -143,10 +143,10 @@ def _signal_it(process: subprocess.Popen[str], command: str, number: signal.Sign
 
 def test_an_exit_that_was_dropped_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a finaliser, where Python prints what is raised and goes on."""
-    monkeypatch.setattr(play, "_AGAIN", 0.05)
+    monkeypatch.setattr(system, "_AGAIN", 0.05)
 
     def plays() -> None:
-        with play.ending_in_order():
+        with system.unwinding_on_signals():
             with contextlib.suppress(SystemExit):
                 os.kill(os.getpid(), signal.SIGTERM)
                 time.sleep(5)

@@ -33,7 +33,7 @@ def test_one_run_has_its_own_curve(call: Callable[..., Any], runs: Path) -> None
     said = call("plot", "b", "--out", "b.svg", "--x", "episodes", "--title", "Mine")
     assert said.out == "b.svg\n"
     assert {"Mine", "episodes"} <= set(words_in(Path("b.svg")))
-    assert "dqn on CartPole-v1, native, preset state, seed 0" not in words_in(Path("b.svg"))
+    assert "dqn on CartPole-v1, state, preset state, seed 0" not in words_in(Path("b.svg"))
 
 
 def test_both_themes_are_two_pictures(call: Callable[..., Any], runs: Path) -> None:
@@ -45,11 +45,11 @@ def test_both_themes_are_two_pictures(call: Callable[..., Any], runs: Path) -> N
 
 def test_groups_by_default_and_as_asked(call: Callable[..., Any], runs: Path) -> None:
     call("plot", "runs", "--out", "x.svg")
-    assert {"lr=0.001 (2 runs)", "lr=0.01 (1 run)", "dqn on CartPole-v1, native"} <= set(words_in(Path("x.svg")))
+    assert {"lr=0.001 (2 runs)", "lr=0.01 (1 run)", "dqn on CartPole-v1, state"} <= set(words_in(Path("x.svg")))
     call("plot", "b0", "a0", "--out", "x.svg", "--group-by", "run")
     assert {"b0 (1 run)", "a0 (1 run)"} <= set(words_in(Path("x.svg")))
     call("plot", "runs", "--out", "x.svg", "--group-by", "env,obs", "--group-by", "n_step")
-    assert "env=CartPole-v1, obs=native, n_step=3 (3 runs)" in words_in(Path("x.svg"))
+    assert "env=CartPole-v1, obs=state, n_step=3 (3 runs)" in words_in(Path("x.svg"))
 
 
 def test_a_broken_run_in_a_folder_is_left_out_but_not_when_it_is_named(call: Callable[..., Any], runs: Path) -> None:

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import sys
-import textwrap
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,9 +11,8 @@ from typer.testing import CliRunner
 
 from cartpole_dqn.cli.plugin_commands import (
     PluginCommand,
+    find_plugin_commands,
     load_plugin_command,
-    plugin_command_clashes,
-    plugin_command_names,
 )
 from cartpole_dqn.plugin.discovery import origin
 from cartpole_dqn.plugin.registry import PluginError
@@ -23,53 +20,33 @@ from cartpole_dqn.plugin.registry import PluginError
 Install = Callable[..., None]
 
 
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    monkeypatch.delenv("CARTPOLE_DQN_PLUGINS", raising=False)
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def make(name: str, commands: dict[str, str], plugin: str = "", requires: str = "", **modules: str) -> None:
-        for module, text in modules.items():
-            (tmp_path / f"{module}.py").write_text(textwrap.dedent(text))
-        info = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{requires}")
-        lines = ["[cartpole_dqn.commands]", *(f"{key} = {value}" for key, value in commands.items())]
-        (info / "entry_points.txt").write_text("\n".join([*lines, "[cartpole_dqn]", *([plugin] if plugin else [])]))
-
-    yield make
-    for name, loaded in list(sys.modules.items()):
-        if str(getattr(loaded, "__file__", None) or "").startswith(str(tmp_path)):
-            del sys.modules[name]
-
-
 def names(**switches: Any) -> set[str]:
-    return {n for n, e in plugin_command_names(("run",), **switches).items() if origin(e)[0].startswith("acme")}
+    return {n for n, e in find_plugin_commands(("run",), **switches)[0].items() if origin(e)[0].startswith("acme")}
 
 
 def test_names_come_from_metadata_alone(install: Install) -> None:
-    install("acme", {"heat": "acme_nowhere:app", "run": "acme_nowhere:app"})
+    install("acme", commands={"heat": "acme_nowhere:app", "run": "acme_nowhere:app"})
     assert names() == {"heat"}
-    assert plugin_command_clashes(("run",), allowed=["acme"]) == [
+    assert find_plugin_commands(("run",), allowed=["acme"])[1] == [
         "the command 'run' of acme 1.0 was left out: cartpole-dqn itself has one."
     ]
 
 
 def test_the_first_distribution_wins(install: Install) -> None:
-    install("acme-b", {"heat": "b:app"})
-    install("acme-a", {"heat": "a:app"})
-    assert plugin_command_names(())["heat"].value == "a:app"
-    assert plugin_command_clashes((), allowed=["acme-a", "acme-b"]) == [
+    install("acme-b", commands={"heat": "b:app"})
+    install("acme-a", commands={"heat": "a:app"})
+    assert find_plugin_commands(())[0]["heat"].value == "a:app"
+    assert find_plugin_commands((), allowed=["acme-a", "acme-b"])[1] == [
         "the command 'heat' of acme-b 1.0 was left out: acme-a 1.0 has one."
     ]
-    assert plugin_command_names((), blocked=["acme-a"])["heat"].value == "b:app"
+    assert find_plugin_commands((), blocked=["acme-a"])[0]["heat"].value == "b:app"
 
 
 def test_commands_can_be_blocked_and_allowed_with_their_plugin(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install("acme", {"heat": "a:app"}, plugin="warm = a")
-    install("acme-other", {"cold": "b:app"})
+    install("acme", commands={"heat": "a:app"}, plugins={"warm": "a"})
+    install("acme-other", commands={"cold": "b:app"})
     assert names() == {"heat", "cold"}
     for name in ("heat", "acme", "warm"):
         assert names(blocked=[name]) == {"cold"}
@@ -83,10 +60,10 @@ def root() -> typer.Typer:
 
     class Root(TyperGroup):
         def list_commands(self, ctx: Any) -> list[str]:
-            return [*super().list_commands(ctx), *plugin_command_names((), allowed=["acme"])]
+            return [*super().list_commands(ctx), *find_plugin_commands((), allowed=["acme"])[0]]
 
         def get_command(self, ctx: Any, name: str) -> Any:
-            entry_point = plugin_command_names((), allowed=["acme"]).get(name)
+            entry_point = find_plugin_commands((), allowed=["acme"])[0].get(name)
             return super().get_command(ctx, name) if entry_point is None else PluginCommand(entry_point)
 
     app = typer.Typer(cls=Root)
@@ -116,7 +93,7 @@ def cold(): ...
 
 
 def test_a_function_is_a_command(install: Install) -> None:
-    install("acme", {"greet": "acme_a:greet"}, acme_a=FUNCTION)
+    install("acme", commands={"greet": "acme_a:greet"}, acme_a=FUNCTION)
     assert CliRunner().invoke(root(), ["greet", "you", "--times", "2"]).stdout == "hello you hello you\n"
     help_text = CliRunner().invoke(root(), ["greet", "--help"]).stdout
     assert "Greet somebody." in help_text
@@ -125,13 +102,13 @@ def test_a_function_is_a_command(install: Install) -> None:
 
 
 def test_a_typer_app_is_a_group(install: Install) -> None:
-    install("acme", {"heat": "acme_a:app"}, acme_a=APP)
+    install("acme", commands={"heat": "acme_a:app"}, acme_a=APP)
     assert CliRunner().invoke(root(), ["heat", "warm"]).stdout == "heat warm\n"
     assert "Warm it." in CliRunner().invoke(root(), ["heat", "--help"]).stdout
 
 
 def test_help_lists_commands_without_importing_them(install: Install) -> None:
-    install("acme", {"heat": "acme_nowhere:app"})
+    install("acme", commands={"heat": "acme_nowhere:app"})
     result = CliRunner().invoke(root(), ["--help"])
     assert result.exit_code == 0
     assert "heat" in result.stdout
@@ -148,7 +125,7 @@ def test_help_lists_commands_without_importing_them(install: Install) -> None:
     ],
 )
 def test_a_broken_command_is_a_sentence_when_it_is_called(install: Install, value: str, source: str, text: str) -> None:
-    install("acme", {"heat": value}, acme_a=source)
+    install("acme", commands={"heat": value}, acme_a=source)
     result = CliRunner().invoke(root(), ["heat"])
     assert isinstance(result.exception, PluginError)
     with pytest.raises(PluginError, match=rf"^the command 'heat' of acme 1\.0 cannot be loaded: .*{text}"):
@@ -156,7 +133,7 @@ def test_a_broken_command_is_a_sentence_when_it_is_called(install: Install, valu
 
 
 def test_a_command_of_another_cartpole_dqn_is_not_imported(install: Install) -> None:
-    install("acme", {"heat": "acme_a:app"}, requires="Requires-Dist: cartpole-dqn<0.0.1\n", acme_a=APP)
+    install("acme", commands={"heat": "acme_a:app"}, requires="cartpole-dqn<0.0.1", acme_a=APP)
     with pytest.raises(PluginError, match=r"it needs cartpole-dqn <0\.0\.1"):
-        load_plugin_command(plugin_command_names((), allowed=["acme"])["heat"])
+        load_plugin_command(find_plugin_commands((), allowed=["acme"])[0]["heat"])
     assert "acme_a" not in sys.modules

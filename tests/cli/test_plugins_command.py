@@ -4,7 +4,7 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,30 +78,13 @@ class Still(gymnasium.ObservationWrapper):
 
 
 class Session:
+    blocked = ()
+
     def __init__(self, **load: Any) -> None:
         self._load = load
 
     def host(self) -> PluginHost:
         return load_plugins(**self._load)
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    monkeypatch.delenv("CARTPOLE_DQN_PLUGINS", raising=False)
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def make(name: str, **modules: str) -> None:
-        for module, text in modules.items():
-            (tmp_path / f"{module}.py").write_text(textwrap.dedent(text))
-        info = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[cartpole_dqn]\n{name}-plugin = {next(iter(modules))}\n")
-
-    yield make
-    for name, loaded in list(sys.modules.items()):
-        if str(getattr(loaded, "__file__", None) or "").startswith(str(tmp_path)):
-            del sys.modules[name]
 
 
 @pytest.fixture
@@ -143,8 +126,12 @@ def test_list_says_that_nothing_is_installed(invoke: Invoke) -> None:
 
 
 def test_list_shows_what_plugins_bring_in_full(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", acme=ACME, acme_parts=ACME_PARTS)
-    install("acme-broken", acme_broken="raise RuntimeError('no [bold]licence[/bold]')")
+    install("acme", {"acme-plugin": "acme"}, acme=ACME, acme_parts=ACME_PARTS)
+    install(
+        "acme-broken",
+        {"acme-broken-plugin": "acme_broken"},
+        acme_broken="raise RuntimeError('no [bold]licence[/bold]')",
+    )
     result = invoke("list")
     found = [row for row in rows(result.stdout) if "not-allowed" not in row]
     assert found[0] == ["name", "kind", "distribution", "version", "state", "what it is, or what is wrong"]
@@ -161,7 +148,7 @@ def test_list_shows_what_plugins_bring_in_full(install: Callable[..., None], inv
 
 
 def test_list_all_and_kind_choose_rows(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", acme=ACME, acme_parts=ACME_PARTS)
+    install("acme", {"acme-plugin": "acme"}, acme=ACME, acme_parts=ACME_PARTS)
     assert [row[0] for row in rows(invoke("list", "--kind", "target-update").stdout)[1:]] == ["acme", "linear"]
     both = rows(invoke("list", "--all", "--kind", "target-update").stdout)[1:]
     assert [row[0] for row in both] == ["acme", "hard", "linear", "soft"]
@@ -174,13 +161,13 @@ def test_list_all_and_kind_choose_rows(install: Callable[..., None], invoke: Inv
 
 
 def test_list_of_a_kind_mentions_plugins_that_failed(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme-broken", acme_broken="1 / 0")
+    install("acme-broken", {"acme-broken-plugin": "acme_broken"}, acme_broken="1 / 0")
     assert "'acme-broken-plugin' of acme-broken 1.0" in invoke("list", "--kind", "replay").stderr
 
 
 def test_list_json_is_one_object(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", acme="print('noise')\n" + ACME, acme_parts=ACME_PARTS)
-    install("acme-broken", acme_broken="1 / 0")
+    install("acme", {"acme-plugin": "acme"}, acme="print('noise')\n" + ACME, acme_parts=ACME_PARTS)
+    install("acme-broken", {"acme-broken-plugin": "acme_broken"}, acme_broken="1 / 0")
     found = json.loads(invoke("list", "--json", "--kind", "network").stdout)
     assert found["components"] == [
         {
@@ -217,7 +204,7 @@ def test_an_unknown_kind_is_refused_before_plugins_load(invoke: Invoke) -> None:
 
 
 def test_show_a_component(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", acme=ACME, acme_parts=ACME_PARTS)
+    install("acme", {"acme-plugin": "acme"}, acme=ACME, acme_parts=ACME_PARTS)
     shown = invoke("show", "acme").stdout
     assert "target-update acme: keeps [red]the[/red] target" in shown
     assert "from acme 1.0, acme_parts:Acme" in shown
@@ -227,7 +214,7 @@ def test_show_a_component(install: Callable[..., None], invoke: Invoke) -> None:
 
 
 def test_show_a_wrapper_from_its_constructor(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", acme=ACME, acme_parts=ACME_PARTS)
+    install("acme", {"acme-plugin": "acme"}, acme=ACME, acme_parts=ACME_PARTS)
     shown = invoke("show", "wrapper/still").stdout
     assert ["how_long", "int", "required", "steps for which it does."] in rows(shown)
     assert ["mode", '"all"', "as the documentation has it."] in rows(shown)
@@ -236,12 +223,12 @@ def test_show_a_wrapper_from_its_constructor(install: Callable[..., None], invok
 
 
 def test_show_says_what_cannot_be_chosen(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", acme=ACME, acme_parts=ACME_PARTS)
+    install("acme", {"acme-plugin": "acme"}, acme=ACME, acme_parts=ACME_PARTS)
     assert "declares no options class" in invoke("show", "bare").stdout
 
 
 def test_an_ambiguous_name_lists_the_candidates(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", acme=ACME, acme_parts=ACME_PARTS)
+    install("acme", {"acme-plugin": "acme"}, acme=ACME, acme_parts=ACME_PARTS)
     with pytest.raises(UserError, match="say which of target-update/linear, exploration/linear") as caught:
         invoke("show", "linear")
     assert caught.value.exit_code == 2
@@ -249,7 +236,7 @@ def test_an_ambiguous_name_lists_the_candidates(install: Callable[..., None], in
 
 
 def test_show_an_unknown_name(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme-broken", acme_broken="1 / 0")
+    install("acme-broken", {"acme-broken-plugin": "acme_broken"}, acme_broken="1 / 0")
     with pytest.raises(
         UnknownComponentError, match=r"named 'unifrom'\. Did you mean 'uniform'\? These plugins failed: "
     ):
@@ -260,7 +247,7 @@ def test_show_an_unknown_name(install: Callable[..., None], invoke: Invoke) -> N
 
 @pytest.mark.parametrize("name", ["acme-broken", "acme-broken-plugin"])
 def test_show_a_plugin_with_its_traceback(install: Callable[..., None], invoke: Invoke, name: str) -> None:
-    install("acme-broken", acme_broken="def f():\n    1 / 0\nf()")
+    install("acme-broken", {"acme-broken-plugin": "acme_broken"}, acme_broken="def f():\n    1 / 0\nf()")
     result = invoke("show", name)
     assert result.stdout == (
         "plugin 'acme-broken-plugin' of acme-broken 1.0: failed\nZeroDivisionError: division by zero\n"
@@ -269,7 +256,7 @@ def test_show_a_plugin_with_its_traceback(install: Callable[..., None], invoke: 
 
 
 def test_show_a_plugin_lists_what_it_brings(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", acme=ACME, acme_parts=ACME_PARTS)
+    install("acme", {"acme-plugin": "acme"}, acme=ACME, acme_parts=ACME_PARTS)
     assert "  network/bare: declares no options\n" in invoke("show", "acme-plugin").stdout
 
 
@@ -280,7 +267,7 @@ def test_show_a_preset_prints_it(invoke: Invoke) -> None:
 
 
 def test_show_a_component_that_cannot_be_loaded(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", acme=ACME)
+    install("acme", {"acme-plugin": "acme"}, acme=ACME)
     with pytest.raises(PluginError, match=r"acme 1\.0 \(acme_parts:Acme\) cannot be loaded"):
         invoke("show", "acme")
 
@@ -370,7 +357,7 @@ def test_check_a_class_in_the_current_folder_that_fails(
 def test_check_refuses_what_it_cannot_check(
     install: Callable[..., None], invoke: Invoke, arguments: list[str], error: type[Exception], text: str
 ) -> None:
-    install("acme", acme=ACME, acme_parts=ACME_PARTS)
+    install("acme", {"acme-plugin": "acme"}, acme=ACME, acme_parts=ACME_PARTS)
     with pytest.raises(error, match=text) as caught:
         invoke("check", *arguments)
     assert caught.value.exit_code == 2  # type: ignore[attr-defined]

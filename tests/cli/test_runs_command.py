@@ -21,7 +21,7 @@ WriteRun = Callable[..., Path]
 @pytest.fixture
 def some_runs(write_run: WriteRun, tmp_path: Path) -> Path:
     now = time.time()
-    for age, name in ((7_300, "CartPole-v1-native-20251121-150801"), (40, "new"), (90_000, "old")):
+    for age, name in ((7_300, "CartPole-v1-state-20251121-150801"), (40, "new"), (90_000, "old")):
         best = [200] if name != "old" else []
         folder = write_run(f"runs/{name}", seed=age, sets=["steps=700"], evaluations={200: [31.25]}, best=best)
         os.utime(folder / "config.toml", (now - age, now - age))
@@ -37,21 +37,21 @@ def test_runs_are_listed_as_text_where_there_is_no_terminal(call: Callable[..., 
     lines = said.out.splitlines()
     assert lines[0].split("  ")[0] == "run"
     cells = [line.split() for line in lines[1:]]
-    assert [row[0] for row in cells] == ["new", "CartPole-v1-native-20251121-150801", "old", "broken"]
-    assert " ".join(cells[0][1:]) == "CartPole-v1 native state done 40 300 of 700 31.2 - - 40 s"
+    assert [row[0] for row in cells] == ["new", "CartPole-v1-state-20251121-150801", "old", "broken"]
+    assert " ".join(cells[0][1:]) == "CartPole-v1 state state done 40 300 of 700 31.2 - - 40 s"
     assert " ".join(cells[1][-2:]) == "2 h"
     assert " ".join(cells[2][-4:]) == "- - 1 d"
     assert cells[3][:5] == ["broken", "-", "-", "-", "broken"]
     assert "runs/broken/config.toml is not valid TOML" in said.err
     assert "Traceback" not in said.err
-    assert len({line.index("CartPole-v1  native") for line in lines[1:4]}) == 1, "aligned"
+    assert len({line.index("CartPole-v1  state") for line in lines[1:4]}) == 1, "aligned"
 
 
 def test_runs_as_json(call: Callable[..., Any], some_runs: Path) -> None:
     listed = json.loads(call("runs", some_runs / "runs", "--json").out)
-    assert [run["name"] for run in listed] == ["new", "CartPole-v1-native-20251121-150801", "old", "broken"]
+    assert [run["name"] for run in listed] == ["new", "CartPole-v1-state-20251121-150801", "old", "broken"]
     first = listed[0]
-    assert (first["env"], first["obs"], first["preset"], first["seed"]) == ("CartPole-v1", "native", "state", 40)
+    assert (first["env"], first["obs"], first["preset"], first["seed"]) == ("CartPole-v1", "state", "state", 40)
     assert (first["step"], first["steps"], first["best"], first["best_step"]) == (300, 700, 31.25, 200)
     assert 39 <= first["age_seconds"] <= 60
     assert first["started"].endswith("+00:00")
@@ -101,7 +101,7 @@ def test_runs_on_a_terminal_keep_their_rows(some_runs: Path) -> None:
     assert "solved at" not in narrow
     assert "preset" not in narrow
     row = next(line for line in narrow.splitlines() if "20251121-150801" in line)
-    assert "CartPole-v1-native-20251121-150801" in row
+    assert "CartPole-v1-state-20251121-150801" in row
     assert "2 h" in row
     assert "\x1b[31m" in narrow, "what is broken is red"
 

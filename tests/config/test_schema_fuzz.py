@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import tomli_w
 
-from cartpole_dqn.api import read_config
 from cartpole_dqn.config.schema import RunConfig, to_toml
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.training.assembly import resolve_config
+from cartpole_dqn.training.resolve import read_config, resolve_config
 
 HOST = load_plugins(allowed=())
 Random = np.random.Generator
@@ -39,20 +38,8 @@ WORDS = [
     b".",
 ]
 TEXTS = [
-    "",
-    "x",
-    "dqn",
-    "uniform",
-    "pixels",
-    "../x",
-    "\x1b[2J",
-    "\x00",
-    "\u202e",
-    "y" * 3000,
-    "a:b",
-    "os:abort",
-    "%s{}",
-]
+    "", "x", "dqn", "uniform", "pixels", "../x", "\x1b[2J", "\x00", "\u202e", "y" * 3000, "a:b", "os:abort", "%s{}"
+]  # fmt: skip
 
 
 def complete_texts() -> list[bytes]:

@@ -16,7 +16,8 @@ from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.envs.factory import EnvFactory, frame_stack
 from cartpole_dqn.errors import ConfigError, UnsuitableEnvError, UserError
 from cartpole_dqn.plugin.host import load_plugins
-from cartpole_dqn.training.assembly import make_agent, resolve_config, used_components
+from cartpole_dqn.training.assembly import make_agent, used_components
+from cartpole_dqn.training.resolve import resolve_config
 
 HOST = load_plugins(allowed=())
 
@@ -156,7 +157,7 @@ def test_what_cannot_be_drawn_gets_a_sentence(accepts: bool) -> None:
     text = refusal("tests/Blind-v0", "pixels")
     assert "tests/Blind-v0 cannot be seen: it has no render mode rgb_array" in text
     assert f"its modes: {'ansi' if accepts else 'none'}" in text
-    assert "--obs native" in text
+    assert "--obs state" in text
 
 
 # Ids ------------------------------------------------------------------------------------------------------------------
@@ -188,7 +189,7 @@ def test_one_argument_more_keeps_those_of_the_preset() -> None:
 def test_atari_games_have_presets_of_their_own() -> None:
     for env_id in ("ALE/Pong-v5", "ale_py:ALE/Breakout-v5"):
         assert resolve(env_id, "pixels").preset == "atari"
-        assert resolve(env_id, "native").preset == "atari-ram"
+        assert resolve(env_id, "state").preset == "atari-ram"
 
 
 @pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "ale_py:ALE/Pong-v5"])
@@ -212,7 +213,7 @@ def test_atari_games_from_the_screen(env_id: str, capfd: pytest.CaptureFixture[s
 
 def test_atari_games_from_memory() -> None:
     pytest.importorskip("ale_py")
-    assert make("ALE/Pong-v5", "native").observation_space == spaces.Box(0, 255, (128,), np.uint8)
+    assert make("ALE/Pong-v5", "state").observation_space == spaces.Box(0, 255, (128,), np.uint8)
 
 
 # Wrappers by module ---------------------------------------------------------------------------------------------------

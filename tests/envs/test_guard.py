@@ -14,7 +14,8 @@ from rich.console import Console
 from cartpole_dqn.envs.guard import EnvError, Guard, Resting
 from cartpole_dqn.errors import RunError
 from cartpole_dqn.plugin.host import load_plugins
-from cartpole_dqn.training.assembly import assemble, resolve_config
+from cartpole_dqn.training.assembly import assemble
+from cartpole_dqn.training.resolve import resolve_config
 
 SOUND = (np.zeros(3, np.float32), 1.0, False, False, {})
 NAN, INF = float("nan"), float("inf")

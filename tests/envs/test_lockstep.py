@@ -11,14 +11,14 @@ import pytest
 
 from cartpole_dqn import Collector, Registry, builtin_collection, options_class
 from cartpole_dqn.agents.dqn import DqnAgent
-from cartpole_dqn.api import read_config
 from cartpole_dqn.config.schema import parse_toml, to_toml
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.lanes import Lockstep, LockstepOptions
 from cartpole_dqn.errors import ConfigError, UserError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.training.assembly import make_collector, resolve_config, used_components
+from cartpole_dqn.training.assembly import make_collector, used_components
+from cartpole_dqn.training.resolve import read_config, resolve_config
 
 
 @options_class

@@ -19,7 +19,7 @@ from cartpole_dqn.envs.factory import EnvFactory, frame_stack
 from cartpole_dqn.envs.lanes import Lanes, training_seeds
 from cartpole_dqn.errors import CartpoleDqnError
 from cartpole_dqn.plugin.host import load_plugins
-from cartpole_dqn.training.assembly import resolve_config
+from cartpole_dqn.training.resolve import resolve_config
 
 HOST = load_plugins(allowed=())
 LANES, N_STEP, SEED = 3, 3, 5

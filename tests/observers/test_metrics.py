@@ -118,7 +118,7 @@ def test_a_failed_run_says_so(tmp_path: Path, events: Any) -> None:
     metrics = make(tmp_path)
     metrics.run_started(events.started())
     metrics.run_failed(RunFailed(7, ValueError("the pole\nfell")))
-    assert events_of(tmp_path)[-1] == {"event": "run_failed", "step": 7, "error": "ValueError: the pole\nfell"}
+    assert events_of(tmp_path)[-1] == {"event": "run_failed", "step": 7, "error": "ValueError: the pole fell"}
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

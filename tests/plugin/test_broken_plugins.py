@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cartpole_dqn import __version__
-from cartpole_dqn.cli.plugin_commands import load_plugin_command, plugin_command_clashes, plugin_command_names
+from cartpole_dqn.cli.plugin_commands import find_plugin_commands, load_plugin_command
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 
@@ -85,14 +85,14 @@ def making_an_environment(host: PluginHost) -> str:
 
 
 def calling(host: PluginHost) -> str:
-    entry_point = plugin_command_names(exclude=(), allowed=("acme-replays",))["heatmap"]
+    entry_point = find_plugin_commands((), allowed=("acme-replays",))[0]["heatmap"]
     with pytest.raises(UserError) as caught:
         load_plugin_command(entry_point)
     return str(caught.value)
 
 
 def listing_commands(host: PluginHost) -> str:
-    (line,) = plugin_command_clashes(exclude=("run",), allowed=("acme-replays",))
+    _, (line,) = find_plugin_commands(("run",), allowed=("acme-replays",))
     return line
 
 

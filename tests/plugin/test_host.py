@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
-from pathlib import Path
-from typing import Any
 
 import gymnasium
 import pytest
 
 from cartpole_dqn import __version__
 from cartpole_dqn.errors import UnknownComponentError, UserError
-from cartpole_dqn.plugin.host import PluginError, PluginHost, PluginRecord, load_plugins
+from cartpole_dqn.plugin.host import PluginError, PluginHost, load_plugins
 
 Install = Callable[..., None]
 
@@ -28,30 +25,6 @@ def register_components(registry):
 
 class Part: ...
 """
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Install a distribution: its name, its entry points (name -> module), its modules' sources."""
-    monkeypatch.delenv("CARTPOLE_DQN_PLUGINS", raising=False)
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def make(name: str, entry_points: dict[str, str], **modules: str) -> None:
-        for module, text in modules.items():
-            (tmp_path / f"{module}.py").write_text(textwrap.dedent(text))
-        info = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        lines = [f"{key} = {value}" for key, value in entry_points.items()]
-        (info / "entry_points.txt").write_text("\n".join(["[cartpole_dqn]", *lines]))
-
-    before = dict(gymnasium.registry)
-    yield make
-    gymnasium.registry.clear()
-    gymnasium.registry.update(before)
-    for name, loaded in list(sys.modules.items()):
-        if str(getattr(loaded, "__file__", None) or "").startswith(str(tmp_path)):
-            del sys.modules[name]
 
 
 def adds(module: str, name: str, kind: str = "replay") -> dict[str, str]:
@@ -202,10 +175,8 @@ def test_strict_mode_refuses_every_failure(install: Install) -> None:
     load_plugins(allowed=(), strict=True)
 
 
-def test_what_does_not_fit_by_metadata_is_not_imported(install: Install, tmp_path: Path) -> None:
-    install("acme", {"a": "acme_a"}, **adds("acme_a", "a"))
-    with (tmp_path / "acme-1.0.dist-info" / "METADATA").open("a") as metadata:
-        metadata.write("Requires-Dist: cartpole-dqn<0.0.1\n")
+def test_what_does_not_fit_by_metadata_is_not_imported(install: Install) -> None:
+    install("acme", {"a": "acme_a"}, requires="cartpole-dqn<0.0.1", **adds("acme_a", "a"))
     assert states(load_plugins(allowed=["acme"])) == {"a": "incompatible"}
     assert "acme_a" not in sys.modules
 
@@ -274,41 +245,6 @@ def test_an_environment_hook_that_fails_is_taken_back_alone(install: Install) ->
     strict = load_plugins(allowed=["acme"], strict=True)
     with pytest.raises(PluginError, match=r"plugin 'a' of acme 1\.0 failed: register_environments"):
         strict.register_environments()
-
-
-def test_owner_of_names_the_distribution(install: Install, tmp_path: Path) -> None:
-    package = tmp_path / "acme_package"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "helpers.py").write_text("class Helper: ...\n")
-    (package / "plugin.py").write_text(ADDS.format(kind="replay", name="a", module="acme_parts"))
-    install("acme", {"a": "acme_package.plugin"}, acme_parts="from acme_elsewhere import Part",
-            acme_elsewhere="class Part: ...\nclass Other: ...")  # fmt: skip
-    host = load_plugins(allowed=["acme"])
-    part: Any = host.registry.load("replay", "a")
-    assert host.owner_of(part) == "acme"
-    assert host.owner_of(part()) == "acme"
-    from acme_package.helpers import Helper
-
-    assert host.owner_of(Helper()) == "acme"
-    assert host.owner_of(PluginRecord("a", "b", "c", "loaded")) == "cartpole-dqn"
-    assert host.owner_of(sys.modules["acme_elsewhere"].Other) is None
-    assert host.owner_of(3) is None
-
-
-def test_owner_of_does_not_guess_between_two(install: Install, tmp_path: Path) -> None:
-    for module in ("one", "two"):
-        path = tmp_path / "acme_shared" / f"{module}.py"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(ADDS.format(kind="replay", name=module, module=f"acme_shared.{module}") + "class Helper: ...\n")
-        install(f"acme-{module}", {module: f"acme_shared.{module}"})
-    (tmp_path / "acme_shared" / "three.py").write_text("class Helper: ...\n")
-    host = load_plugins(allowed=["acme-one", "acme-two"])
-    from acme_shared.one import Helper as First
-    from acme_shared.three import Helper as Third
-
-    assert host.owner_of(First) == "acme-one"
-    assert host.owner_of(Third) is None
 
 
 def test_a_run_folder_can_say_what_to_install(install: Install) -> None:

@@ -26,7 +26,7 @@ from cartpole_dqn.runs.catalogue import (
 from cartpole_dqn.runs.folder import RunFolder, is_run
 from cartpole_dqn.runs.history import read_metrics
 
-NAMES = ("CartPole-v1-pixels-20251121-120000", "CartPole-v1-pixels-20251121-130000", "CartPole-v1-native-1", "sweep")
+NAMES = ("CartPole-v1-pixels-20251121-120000", "CartPole-v1-pixels-20251121-130000", "CartPole-v1-state-1", "sweep")
 
 
 def made(path: Path, age: float) -> Path:
@@ -54,7 +54,7 @@ def test_what_may_be_typed(here: Path) -> None:
         str(here / "runs" / "sweep"): here / "runs" / "sweep",
         "sweep": runs / "sweep",
         "s": runs / "sweep",
-        "CartPole-v1-n": runs / "CartPole-v1-native-1",
+        "CartPole-v1-s": runs / "CartPole-v1-state-1",
         "CartPole-v1-pixels-20251121-12": runs / NAMES[0],
         NAMES[1]: runs / NAMES[1],
         "latest": runs / NAMES[0],
@@ -79,8 +79,8 @@ def test_the_first_of_several_meanings_counts(here: Path) -> None:
     assert find_run("sweep").path == Path("sweep"), "a run here comes before one under runs/"
     made(here / "runs" / "latest", 9)
     assert find_run("latest").path == Path("runs/latest"), "a name comes before the word"
-    (here / "CartPole-v1-na").mkdir()
-    assert find_run("CartPole-v1-na").path.name == "CartPole-v1-native-1", "a folder that is no run is in nobody's way"
+    (here / "CartPole-v1-st").mkdir()
+    assert find_run("CartPole-v1-st").path.name == "CartPole-v1-state-1", "a folder that is no run is in nobody's way"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_completing_imports_no_torch_and_speaks_to_the_shell(here: Path) -> None
     code = "import sys; from cartpole_dqn.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
     for words, offered in {
         "cartpole-dqn evaluate s": ["sweep"],
-        "cartpole-dqn resume CartPole-v1-n": ["CartPole-v1-native-1"],
+        "cartpole-dqn resume CartPole-v1-s": ["CartPole-v1-state-1"],
         "cartpole-dqn plot sweep l": ["latest"],
         "cartpole-dqn compare --group-by lr sw": ["sweep"],
     }.items():

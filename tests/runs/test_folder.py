@@ -337,7 +337,7 @@ def test_a_run_folder_needs_no_torch() -> None:
 
 
 def test_plugins_are_read_back_and_what_is_malformed_is_left_out(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path / "r", env_id="CartPole-v1", obs="native")
+    folder = RunFolder.create(tmp_path / "r", env_id="CartPole-v1", obs="state")
     assert folder.plugins() == []
     good = {"name": "nice", "distribution": "nice-plugin", "version": "1.2", "components": ["replay/nice"]}
     bad = [3, {}, {**good, "components": "replay/nice"}, {**good, "components": [1]}, {**good, "version": None}]

@@ -116,8 +116,8 @@ def test_notes_say_what_to_know(write_run: WriteRun) -> None:
         "The runs took different numbers of steps: 300 to 900.",
         "Not at their end, ended by a failure: longer.",
         "Never evaluated, so in no mean: longer.",
-        "CartPole-v1, native, preset state: seed 0 came more than once, and one seed gives one run, not two.",
-        "Intervals from fewer than 5 runs are too narrow (CartPole-v1, native, preset state): read them as a hint.",
+        "CartPole-v1, state, preset state: seed 0 came more than once, and one seed gives one run, not two.",
+        "Intervals from fewer than 5 runs are too narrow (CartPole-v1, state, preset state): read them as a hint.",
     )
     assert compared(records[:1]).notes == ()
     other = read_record(write_run("other", seed=0, sets=[LR], evaluations={100: [1.0]}))

@@ -39,7 +39,7 @@ def test_labels_say_what_is_needed_to_tell_groups_apart(write_run: WriteRun) -> 
     ]
     assert list(shape(records[:1])) == ["a"], "a run alone is called by its name"
     twins = [records[0], read_record(write_run("a1", seed=1))]
-    assert list(shape(twins)) == ["CartPole-v1, native, preset state"]
+    assert list(shape(twins)) == ["CartPole-v1, state, preset state"]
     assert list(shape(records[:2])) == ["n_step=3", "n_step=5"], "one key of two is enough"
     assert list(shape(records[1:3])) == ["target_update=soft", "target_update=hard"], "a part's name comes first"
     assert list(shape([records[0], records[3]])) == ["env=CartPole-v1", "env=Acrobot-v1"]

@@ -18,7 +18,7 @@ from cartpole_dqn.runs.folder import run_state
 from cartpole_dqn.studies.local_engine import LocalEngine, LocalOptions, usable_cores
 
 CONFIG = """\
-obs = "native"
+obs = "state"
 steps = {steps}
 [agent]
 name = "dqn"

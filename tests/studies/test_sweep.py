@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cartpole_dqn import api
+from cartpole_dqn.api import train
 from cartpole_dqn.contracts.options import options_class
 from cartpole_dqn.contracts.sweep_engine import SweepEngine, SweepEngineContext, Trial, TrialEnd
 from cartpole_dqn.errors import CartpoleDqnError, RunFolderError, UserError
@@ -24,7 +24,8 @@ from cartpole_dqn.runs.folder import RunFolder, run_state
 from cartpole_dqn.studies.sweep import Sweep, SweepView
 from cartpole_dqn.studies.sweep_plan import SweepPlan, plan_trials
 from cartpole_dqn.studies.sweep_space import Range, Setting, parse_variants
-from cartpole_dqn.training.runner import Runner
+from cartpole_dqn.training.resolve import read_config
+from cartpole_dqn.training.session import execute
 
 SETS = ("evaluation.every=100", "evaluation.episodes=1", "agent.learning_starts=150")
 FLAGS = {"obs": "state", "steps": 200}
@@ -94,24 +95,18 @@ class Here(SweepEngine):
                 trial.config.replace('"CartPole-v1"', '"Broken-v0"') if trial.name in self._broken else trial.config
             )
             folder.write_config(spoilt)
-        config = api.read_config(folder, host)
+        config = read_config(folder, host)
         if not resuming:
             folder.config.unlink()
 
         @contextlib.contextmanager
-        def handle(runner: Runner) -> Iterator[None]:
+        def handle(ask: Callable[[str], None]) -> Iterator[None]:
             if stopping:
-                runner.request_stop("SIGTERM")
+                ask("SIGTERM")
             yield
 
         console = Console(file=io.StringIO())
-        return api.execute(folder, config, host, console=console, plain=True, resuming=resuming, handle=handle).reason
-
-
-@pytest.fixture(autouse=True)
-def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half of a short run's time goes into its curve, which is not what is tested here."""
-    monkeypatch.setattr(api, "draw_curves", lambda *_, **__: None)
+        return execute(folder, config, host, console=console, plain=True, resuming=resuming, handle=handle).reason
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +151,7 @@ def test_every_trial_is_an_ordinary_run(make: Callable[..., Sweep], tmp_path: Pa
     assert all(trial.progress.step == 200 and trial.progress.best is not None for trial in view.trials)
     assert read_settings(sweep.done_folders()[1])["agent"]["optimiser"]["lr"] == 1e-4
     # The same as the run by hand that its settings ask for.
-    api.train(
+    train(
         obs="state",
         steps=200,
         seed=1,

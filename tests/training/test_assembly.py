@@ -9,13 +9,16 @@ import pytest
 import torch
 from rich.console import Console
 
+from cartpole_dqn.config.presets import parse_preset
 from cartpole_dqn.config.schema import RunConfig, to_toml
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.envs.factory import EnvFactory
-from cartpole_dqn.errors import CartpoleDqnError, UnsuitableEnvError, UserError
+from cartpole_dqn.errors import CartpoleDqnError, UserError
 from cartpole_dqn.plugin.host import load_plugins
+from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.training import assembly
-from cartpole_dqn.training.assembly import assemble, presets_of, resolve_config
+from cartpole_dqn.training.assembly import assemble
+from cartpole_dqn.training.resolve import presets_of, read_config, resolve_config
 
 HOST = load_plugins(allowed=())
 
@@ -46,7 +49,6 @@ def weights(state: Any) -> list[torch.Tensor]:
     [
         ({}, "pixels"),
         ({"obs": "pixels"}, "pixels"),
-        ({"obs": "native"}, "state"),
         ({"obs": "state"}, "state"),
         ({"obs": "state", "env": {"id": "CartPole-v0"}}, "state"),
         ({"obs": "state", "env": {"id": "Acrobot-v1"}}, "acrobot"),
@@ -58,6 +60,19 @@ def weights(state: Any) -> list[torch.Tensor]:
 )
 def test_env_and_obs_choose_the_preset(flags: dict[str, Any], preset: str) -> None:
     assert resolve(flags=flags).preset == preset
+
+
+def test_native_is_the_former_name_of_state(tmp_path: Path) -> None:
+    config = resolve(flags={"obs": "state"})
+    assert config.obs == "state"
+    assert resolve(flags={"obs": "native"}) == config
+    assert resolve(flags={"obs": "state"}, sets=["obs=native"]) == config
+    older = RunFolder.create(tmp_path / "run", env_id="x", obs="y")
+    older.write_config(to_toml(config).replace('obs = "state"', 'obs = "native"'))
+    assert resolve(config_file=older.config) == config
+    assert read_config(older, HOST) == config
+    preset = parse_preset("acme", 'obs = "native"\n[[applies]]\nenv = "*"\nobs = "native"')
+    assert (preset.table["obs"], preset.applies) == ("state", (("*", "state"),))
 
 
 def test_layers_win_in_their_order(tmp_path: Path) -> None:
@@ -110,8 +125,8 @@ def test_renaming_a_part_is_told() -> None:
     ("given", "words"),
     [
         ({"preset": "pixles"}, "Did you mean 'pixels'?"),
-        ({"preset": "pixels", "flags": {"obs": "native"}}, "preset 'pixels' observes pixels, not native"),
-        ({"flags": {"obs": "pixel"}}, "Known observations: native, pixels"),
+        ({"preset": "pixels", "flags": {"obs": "native"}}, "preset 'pixels' observes pixels, not state"),
+        ({"flags": {"obs": "pixel"}}, "Known observations: pixels, state"),
         ({"sets": ["agent.lr=1"]}, "Did you mean 'agent.optimiser.lr'?"),
         ({"sets": ["agent.replay.capacity=0"]}, "agent.replay.capacity: expected"),
         ({"flags": {"agent": {"replay": {"name": "unifrom"}}}}, "Did you mean 'uniform'?"),
@@ -132,46 +147,17 @@ def test_what_does_not_fit_gets_a_sentence(given: dict[str, Any], words: str) ->
 
 
 @pytest.mark.parametrize(
-    ("flags", "sets", "words"),
+    ("sets", "words"),
     [
-        ({"env": {"id": "CartPol-v1"}, "obs": "state"}, [], "Did you mean 'CartPole-v1'?"),
-        ({"env": {"id": "no_such_module_x:Env-v0"}, "obs": "state"}, [], "no_such_module_x"),
-        ({"env": {"id": "Pendulum-v1"}, "obs": "state"}, [], "finite number of actions"),
-        ({"env": {"id": "Blackjack-v1"}, "obs": "state"}, ["env.kwargs.nonsense=1"], "cannot make the environment"),
-        ({"obs": "pixels"}, ["observation.resize.height=0"], "observation[2] (resize)"),
-        ({"obs": "pixels"}, ["observation.centered-crop.locator=moon"], "observation[4] (centered-crop)"),
-        ({"obs": "pixels", "env": {"id": "MountainCar-v0"}}, ["preset=pixels"], ""),
+        (["observation.resize.height=0"], "observation[2] (resize)"),
+        (["observation.centered-crop.locator=moon"], "observation[4] (centered-crop)"),
+        (["env.id=MountainCar-v0"], "observation[4] (centered-crop)"),
     ],
 )
-def test_environments_that_do_not_fit_get_a_sentence(flags: Any, sets: list[str], words: str) -> None:
-    if not words:
-        config = changed(resolve(preset="pixels"), env=changed(resolve().env, id="MountainCar-v0"))
-        words = "observation[4] (centered-crop)"
-    else:
-        config = resolve(flags=flags, sets=sets)
+def test_a_wrapper_that_does_not_fit_is_named(sets: list[str], words: str) -> None:
     with pytest.raises(CartpoleDqnError) as caught:
-        EnvFactory(config, HOST.registry).make().close()
+        EnvFactory(resolve(preset="pixels", sets=sets), HOST.registry).make().close()
     assert words in str(caught.value)
-    assert "Traceback" not in str(caught.value)
-
-
-def test_an_environment_that_cannot_render_is_told() -> None:
-    import gymnasium
-
-    class Blind(gymnasium.Env[Any, Any]):
-        metadata = {"render_modes": []}  # noqa: RUF012
-        observation_space = gymnasium.spaces.Box(0, 1, (1,))
-        action_space = gymnasium.spaces.Discrete(2)
-
-        def __init__(self, render_mode: str | None = None) -> None:
-            self.render_mode = render_mode
-
-    gymnasium.register("tests/Blind-v0", Blind)
-    try:
-        with pytest.raises(CartpoleDqnError, match="rgb_array"):
-            EnvFactory(resolve(flags={"obs": "pixels", "env": {"id": "tests/Blind-v0"}}), HOST.registry).make()
-    finally:
-        gymnasium.registry.pop("tests/Blind-v0")
 
 
 @pytest.mark.parametrize("env", ["FrozenLake-v1", "Taxi-v3", "Blackjack-v1"])
@@ -304,8 +290,3 @@ def test_global_random_state_is_left_alone() -> None:
     assert torch.equal(before[0], torch.random.get_rng_state())
     assert before[1] == np.random.get_state()[1].tolist()  # noqa: NPY002
     assert before[2] == random.getstate()
-
-
-def test_unsuitable_environments_name_what_would_work() -> None:
-    with pytest.raises(UnsuitableEnvError, match="DiscretizeAction"):
-        EnvFactory(resolve(flags={"obs": "state", "env": {"id": "Pendulum-v1"}}), HOST.registry).make()

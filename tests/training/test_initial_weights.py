@@ -18,15 +18,17 @@ from rich.console import Console
 
 from cartpole_dqn import hookimpl
 from cartpole_dqn.agents.dqn import DqnAgent
-from cartpole_dqn.api import Run, execute, load
+from cartpole_dqn.api import Run, load
 from cartpole_dqn.contracts.parts import Agent, State
 from cartpole_dqn.errors import CheckpointError, ConfigError, UserError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs.checkpoint import read_state
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.saved import InitialWeights
-from cartpole_dqn.training.assembly import assemble, resolve_config
+from cartpole_dqn.training.assembly import assemble
 from cartpole_dqn.training.initial_weights import find_initial_weights
+from cartpole_dqn.training.resolve import resolve_config
+from cartpole_dqn.training.session import execute
 
 HOST = load_plugins(allowed=())
 METRICS = [{"name": "metrics"}]
@@ -47,7 +49,7 @@ def begin(
     **flags: Any,
 ) -> Run:
     """Run as `run` does, quietly."""
-    given: dict[str, Any] = {"observer": [], "evaluation": {"every": 0}, "obs": "native"}
+    given: dict[str, Any] = {"observer": [], "evaluation": {"every": 0}, "obs": "state"}
     given |= {"steps": steps, "seed": seed, **flags}
     if init:
         given["init"] = {"run": init, "which": which, "step": 0, "weights": ""}
@@ -93,7 +95,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_both_networks_get_the_weights_and_nothing_else_changes(here: Path) -> None:
-    resolved, _ = resolve_config(HOST, flags={"obs": "native", "init": {"run": "first", "which": "last"}}, sets=SMALL)
+    resolved, _ = resolve_config(HOST, flags={"obs": "state", "init": {"run": "first", "which": "last"}}, sets=SMALL)
     config, initial = find_initial_weights(resolved, HOST)
     assert initial is not None
     trained = agent_of(Path("runs/first"))
@@ -228,7 +230,7 @@ def test_damage_is_said(here: Path) -> None:
 
 
 def test_nobody_starts_from_random_weights_by_mistake(here: Path) -> None:
-    config, _ = resolve_config(HOST, flags={"obs": "native", "init": {"run": "first"}}, sets=SMALL)
+    config, _ = resolve_config(HOST, flags={"obs": "state", "init": {"run": "first"}}, sets=SMALL)
     folder = RunFolder.create(Path("runs/a"), env_id="x", obs="y")
     with pytest.raises(UserError, match="call find_initial_weights first"):
         execute(folder, config, HOST, console=Console(quiet=True))

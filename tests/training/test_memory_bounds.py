@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from cartpole_dqn.api import execute
 from cartpole_dqn.components.replay.uniform import UniformReplay
 from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.options import Part, changed, options_class, part
@@ -19,7 +18,9 @@ from cartpole_dqn.contracts.parts import Agent, Context, Obs, Policy, State, Tra
 from cartpole_dqn.errors import CheckpointError, UserError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.training.assembly import assemble, resolve_config
+from cartpole_dqn.training.assembly import assemble
+from cartpole_dqn.training.resolve import resolve_config
+from cartpole_dqn.training.session import execute
 
 MIB = 1 << 20
 

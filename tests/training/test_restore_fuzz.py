@@ -15,7 +15,6 @@ import pytest
 import torch
 from rich.console import Console
 
-from cartpole_dqn.api import execute
 from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.envs.guard import EnvError
@@ -23,7 +22,9 @@ from cartpole_dqn.errors import CartpoleDqnError, CheckpointError
 from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.runs.checkpoint import read_state, taking_over
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.training.assembly import Assembly, assemble, make_policy, resolve_config
+from cartpole_dqn.training.assembly import Assembly, assemble, make_policy
+from cartpole_dqn.training.resolve import resolve_config
+from cartpole_dqn.training.session import execute
 
 HOST = load_plugins(allowed=())
 Random = np.random.Generator

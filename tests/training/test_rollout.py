@@ -16,7 +16,7 @@ from cartpole_dqn.config.schema import to_toml
 from cartpole_dqn.envs.guard import EnvError
 from cartpole_dqn.errors import ConfigError, UserError
 from cartpole_dqn.plugin.host import load_plugins
-from cartpole_dqn.training.assembly import resolve_config
+from cartpole_dqn.training.resolve import resolve_config
 
 CONTEXT, AGENT = builtin_collection(3)
 WEIGHTS = AGENT.policy().state_dict()
@@ -24,7 +24,7 @@ WEIGHTS = AGENT.policy().state_dict()
 
 def config_of(env: str = "CartPole-v1", **agent: Any) -> str:
     flags = {
-        "obs": "native",
+        "obs": "state",
         "steps": 10,
         "env": {"id": env, "num_envs": 3},
         "agent": {"network": {"name": "mlp", "hidden": [8]}, **agent},
@@ -113,7 +113,7 @@ def test_priorities_are_the_td_errors_of_the_replays_batches(n_step: int) -> Non
 
 
 def test_a_truncated_episode_bootstraps_and_a_terminated_one_does_not() -> None:
-    flags = {"obs": "native", "steps": 10, "env": {"num_envs": 1, "time_limit": 4}, "agent": {"gamma": 0.5}}
+    flags = {"obs": "state", "steps": 10, "env": {"num_envs": 1, "time_limit": 4}, "agent": {"gamma": 0.5}}
     config = to_toml(resolve_config(load_plugins(allowed=()), preset="any-state", flags=flags)[0])
     rollout = Rollout(config, [0])
     (fragment,) = rollout.collect(16, [0.5])

@@ -46,7 +46,7 @@ def test_a_shown_file_is_a_path(tmp_path: Path) -> None:
 def test_a_run_shows_itself_and_what_it_makes(trained: Trained, tmp_path: Path) -> None:
     run = trained(steps=130, observer=[{"name": "metrics"}])
     words = run._repr_html_()
-    assert "dqn on CartPole-v1, native, preset state, seed 1" in words
+    assert "dqn on CartPole-v1, state, preset state, seed 1" in words
     assert "130 of 130" in words
     picture = run.plot(tmp_path / "curves.svg", style="dark", x="episodes")
     assert "image/svg+xml" in picture._repr_mimebundle_()["text/html"]

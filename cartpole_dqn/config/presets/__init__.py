@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from cartpole_dqn.config.schema import Table, parse_toml
+from cartpole_dqn.config.schema import Table, parse_toml, with_obs_renamed
 from cartpole_dqn.errors import ConfigError
 
 
@@ -30,12 +30,14 @@ class Preset:
 
 def parse_preset(name: str, text: str) -> Preset:
     """Return the preset in a TOML text. Raises `ConfigError` where it is malformed."""
-    table = parse_toml(text, f"preset '{name}'")
+    table = with_obs_renamed(parse_toml(text, f"preset '{name}'"))
     summary = table.pop("summary", "")
     applies = table.pop("applies", [])
     if not isinstance(summary, str) or not isinstance(applies, list) or not all(map(_is_pair, applies)):
         raise ConfigError(f"preset '{name}': expected a text as summary and [[applies]] tables of env and obs.")
-    return Preset(name, summary, tuple((a["env"], a["obs"]) for a in applies), {**table, "preset": name})
+    return Preset(
+        name, summary, tuple((a["env"], with_obs_renamed(a)["obs"]) for a in applies), {**table, "preset": name}
+    )
 
 
 def choose_preset(presets: Iterable[Preset], env_id: str, obs: str) -> Preset:
@@ -54,8 +56,8 @@ def choose_preset(presets: Iterable[Preset], env_id: str, obs: str) -> Preset:
     if not fitting:
         kinds = sorted({its_obs for preset in known for _, its_obs in preset.applies})
         raise ConfigError(
-            f"no preset is the default for {env_id} with --obs {obs}. Known observations: {', '.join(kinds)} "
-            f"(state is another name for native); or name one with --preset."
+            f"no preset is the default for {env_id} with --obs {obs}. Known observations: {', '.join(kinds)}; "
+            f"or name one with --preset."
         )
     return min(fitting, key=lambda entry: entry[:2])[2]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.options import to_table
 from cartpole_dqn.envs.factory import EnvFactory
-from cartpole_dqn.errors import RunFolderError, UserError
+from cartpole_dqn.errors import RunFolderError, UserError, said_by
 from cartpole_dqn.files import open_regular, reason, replace_file
 from cartpole_dqn.observers.display.panel import describe_evaluating
 from cartpole_dqn.plugin.host import PluginHost
@@ -28,9 +28,10 @@ from cartpole_dqn.runs.catalogue import read_settings, run_title, summarise_run
 from cartpole_dqn.runs.checkpoint import has_state
 from cartpole_dqn.runs.folder import RunFolder, describe_environment
 from cartpole_dqn.runs.history import read_metrics
+from cartpole_dqn.text.tables import flat
 from cartpole_dqn.training import assembly
 from cartpole_dqn.training.models import Which, evaluate_run
-from cartpole_dqn.training.watchers import said_by
+from cartpole_dqn.training.resolve import resolve_config
 from cartpole_dqn.views.curves import draw_curves
 from cartpole_dqn.views.names import number_names
 from cartpole_dqn.views.preview import preview_stages
@@ -154,20 +155,20 @@ class _Found:
         try:
             yield
         except Exception as error:
-            said = said_by(error).splitlines()[0] if str(error) else said_by(error)
             # A page is passed on: where its folder lay on this machine is nobody's business.
-            self.missing.append(f"{what}: {said.replace(str(self.folder.path), self.folder.path.resolve().name)}")
+            said = said_by(error).replace(str(self.folder.path), self.folder.path.resolve().name)
+            self.missing.append(f"{what}: {said}")
 
 
 def _set_up(found: _Found, config: RunConfig, host: PluginHost) -> None:
     """Add what of the configuration is the run's own, and which component came from where."""
     with found.or_say("What differs from the preset"):
-        preset, _ = assembly.resolve_config(
+        preset, _ = resolve_config(
             host,
             preset=config.preset or None,
             flags={} if config.preset else {"env": {"id": config.env.id}, "obs": config.obs},
         )
-        here, there = (dict(flat(to_table(table))) for table in (config, preset))
+        here, there = (flat(to_table(table)) for table in (config, preset))
         keys = [key for key in dict.fromkeys([*here, *there]) if key != "preset" and here.get(key) != there.get(key)]
         found.facts["differences"] = tuple(Difference(key, here.get(key), there.get(key)) for key in keys)
     with found.or_say("Which parts it used"):
@@ -241,18 +242,6 @@ def _curves(history: Any) -> Curves:
             if max(map(len, drawn)) <= _LARGEST_SVG:
                 break
         return Curves(drawn[0], drawn[1], "image/svg+xml" if suffix == ".svg" else "image/png")
-
-
-def flat(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every value of a configuration under its dotted key; a wrapper's under its place in the list."""
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{above}{key}.")
-        elif isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
-            for i, entry in enumerate(value):
-                yield from flat(entry, f"{above}{key}.{i}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def _place(path: Path) -> str:

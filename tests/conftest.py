@@ -1,22 +1,14 @@
-"""For every test: one torch thread, in this process and in those that it starts.
-
-What is tested is small, and two threads wait for each other longer than they work; plugins' tests say the same.
-
-Fixtures for tests of what looks at runs: `write_run` makes a run's folder, `call` types a command.
-"""
+"""Fixtures for tests of what looks at runs: `write_run` makes a run's folder, `call` types a command."""
 
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 class Said(NamedTuple):

@@ -98,6 +98,7 @@ def test_bytes_for_people(count: int, text: str) -> None:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
+@pytest.mark.process
 def test_freed_memory_is_kept_and_taken_again_without_faults() -> None:
     """In a process of its own: blocks of megabytes, freed and allocated, cost page faults before and none after."""
     script = """

@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.text.figures import duration, number, one_line, size
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.floats(-1e300, 1e300))
 def test_numbers_are_short_and_true(value: float) -> None:
     text = number(value)

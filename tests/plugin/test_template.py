@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "cartpole_dqn" / "plugin" / "template"
 Made = tuple[Path, Path]
 
+pytestmark = pytest.mark.process
+
 needs_hatchling = pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="hatchling is not installed")
 
 
@@ -49,7 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     cartpole_dqn("plugins", "new", "cartpole-dqn-newest", *kinds, cwd=place)
     site = place / "site"
     site.mkdir()
-    runpy.run_path(str(ROOT / "tests" / "expose_plugin.py"))["expose"](place / "cartpole-dqn-newest", site)
+    runpy.run_path(str(ROOT / "tests" / "support" / "expose_plugin.py"))["expose"](place / "cartpole-dqn-newest", site)
     return place / "cartpole-dqn-newest", site
 
 
@@ -95,6 +97,7 @@ def trained(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.smoke
 def test_it_is_trained_with(trained: Path) -> None:
     plugins = json.loads((trained / "environment.json").read_text())["plugins"]
     assert ("cartpole-dqn-newest", "0.1.0") in [(plugin["distribution"], plugin["version"]) for plugin in plugins]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.errors import RunFolderError
@@ -139,7 +139,6 @@ def test_a_shell_is_offered_names(here: Path) -> None:
     assert complete_run("runs/s") == [], "a path is completed by the shell"
 
 
-@settings(max_examples=40, deadline=None)
 @given(names=st.sets(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=6), typed=st.text("ab", min_size=1))
 def test_a_prefix_is_found_if_and_only_if_it_is_unique(
     tmp_path_factory: pytest.TempPathFactory, names: set[str], typed: str
@@ -162,6 +161,7 @@ def test_a_config_that_is_a_folder_makes_no_run(tmp_path: Path) -> None:
     assert not is_run(Path("a\0b"))
 
 
+@pytest.mark.process
 def test_completing_imports_no_torch_and_speaks_to_the_shell(here: Path) -> None:
     code = "import sys; from cartpole_dqn.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
     for words, offered in {

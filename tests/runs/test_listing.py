@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.errors import RunFolderError
@@ -37,6 +37,7 @@ def test_a_run_in_a_line(write_run: WriteRun) -> None:
     assert (run.best, run.best_step, run.solved_step) == (475, 300, 300)
 
 
+@pytest.mark.process
 def test_a_run_under_way_and_one_that_was_killed(write_run: WriteRun) -> None:
     folder = write_run("r", returns=range(5), ended=False)
     assert summarise_run(folder).state == "unknown"
@@ -63,7 +64,6 @@ def test_a_run_under_way_and_one_that_was_killed(write_run: WriteRun) -> None:
         holder.communicate()
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.dictionaries(
         st.integers(1, 9).map(lambda k: k * 100),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.errors import CheckpointError
@@ -52,7 +52,6 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     )
 
 
-@settings(max_examples=100, deadline=None)
 @given(tables())
 def test_the_safetensors_package_reads_what_is_written(table: dict[str, torch.Tensor]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +64,6 @@ def test_the_safetensors_package_reads_what_is_written(table: dict[str, torch.Te
             assert equal(read_tensors(file, path, size=size, checksum=digest), table)
 
 
-@settings(max_examples=100, deadline=None)
 @given(tables(), st.booleans())
 def test_what_the_safetensors_package_writes_is_read(table: dict[str, torch.Tensor], metadata: bool) -> None:
     table = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in table.items()}

@@ -26,8 +26,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-from processes import is_alive, workers_of
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+from forked import is_alive, workers_of
 
 MIB = 1 << 20
 WARM_UP = 0.2

@@ -40,6 +40,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, **metadata: str) -> N
 # Another process ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_a_torch_that_cannot_be_imported_is_a_problem_and_the_rest_is_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,6 +67,7 @@ def test_a_torch_that_cannot_be_imported_is_a_problem_and_the_rest_is_looked_at(
         ("import time; time.sleep(600)", "no answer within 2 seconds", "Install it anew"),
     ],
 )
+@pytest.mark.process
 def test_whatever_kills_or_hangs_the_other_process_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, error: str, advice: str
 ) -> None:
@@ -76,6 +78,7 @@ def test_whatever_kills_or_hangs_the_other_process_is_said(
     assert advice in checks.judge_torch("torch", answers["torch"]).advice
 
 
+@pytest.mark.process
 def test_what_was_not_reached_is_no_problem_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(tmp_path, monkeypatch, torch="import os; os._exit(1)")
     found = {finding.name: finding for finding in examine(tmp_path)}
@@ -85,11 +88,13 @@ def test_what_was_not_reached_is_no_problem_of_its_own(tmp_path: Path, monkeypat
     assert "terminal" not in found
 
 
+@pytest.mark.process
 def test_another_python_that_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     assert probe()["torch"]["error"] == "no other process can be started: No such file or directory"
 
 
+@pytest.mark.process
 def test_a_check_that_raises_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(tmp_path, monkeypatch, torch="import os; os._exit(1)")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.studies import estimates
@@ -45,7 +45,6 @@ def slow_improvement(xs: Sequence[Sequence[float]], ys: Sequence[Sequence[float]
 
 
 @given(Strata)
-@settings(max_examples=60, deadline=None)
 def test_interquartile_mean_equals_the_slow_reference(strata: list[list[float]]) -> None:
     assert interquartile_mean(arrays(strata)) == pytest.approx(slow_mean(strata))
 
@@ -57,7 +56,6 @@ def test_interquartile_mean_of_known_scores() -> None:
 
 
 @given(Pairs)
-@settings(max_examples=60, deadline=None)
 def test_probability_of_improvement_equals_the_slow_reference(pairs: list[tuple[list[float], list[float]]]) -> None:
     xs, ys = [x for x, _ in pairs], [y for _, y in pairs]
     found = probability_of_improvement(arrays(xs), arrays(ys))
@@ -66,7 +64,6 @@ def test_probability_of_improvement_equals_the_slow_reference(pairs: list[tuple[
 
 
 @given(Strata, st.integers(0, 5))
-@settings(max_examples=25, deadline=None)
 def test_bootstrap_of_the_mean_equals_the_slow_reference(strata: list[list[float]], seed: int) -> None:
     generator = np.random.default_rng(seed)
     drawn = [generator.integers(0, len(scores), size=(7, len(scores))) for scores in strata]
@@ -78,7 +75,6 @@ def test_bootstrap_of_the_mean_equals_the_slow_reference(strata: list[list[float
 
 
 @given(Pairs, st.integers(0, 5))
-@settings(max_examples=25, deadline=None)
 def test_bootstrap_of_the_improvement_equals_the_slow_reference(
     pairs: list[tuple[list[float], list[float]]], seed: int
 ) -> None:
@@ -122,7 +118,6 @@ def test_interval_covers_the_mean_of_what_runs_are_drawn_from() -> None:
 
 
 @given(st.lists(st.none() | st.integers(1, 50).map(float), max_size=9))
-@settings(max_examples=60, deadline=None)
 def test_median_of_reached_counts_the_others_as_later(times: list[float | None]) -> None:
     found = median_of_reached(times)
     known = sorted(time for time in times if time is not None)

@@ -37,6 +37,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Trial]]:
     return out, run_seeds(ARGUMENTS, [3, 4], out, jobs=2, episodes=2)
 
 
+@pytest.mark.process
 def test_seeds_are_trained_into_run_folders_and_reported(study: tuple[Path, list[Trial]]) -> None:
     out, trials = study
     assert [trial.seed for trial in trials] == [3, 4]
@@ -48,6 +49,7 @@ def test_seeds_are_trained_into_run_folders_and_reported(study: tuple[Path, list
     assert report["last"]["model"] == "last"
 
 
+@pytest.mark.process
 def test_what_is_done_is_left_alone(study: tuple[Path, list[Trial]]) -> None:
     out, trials = study
     before = {path: path.stat().st_mtime_ns for path in out.glob("seed-*/*.*")}
@@ -57,6 +59,7 @@ def test_what_is_done_is_left_alone(study: tuple[Path, list[Trial]]) -> None:
     assert not [text for text in said if "training" in text]
 
 
+@pytest.mark.process
 def test_an_interrupted_seed_goes_on(study: tuple[Path, list[Trial]], tmp_path: Path) -> None:
     out, trials = study
     shutil.copytree(out / "seed-3", tmp_path / "seed-3")
@@ -69,16 +72,19 @@ def test_an_interrupted_seed_goes_on(study: tuple[Path, list[Trial]], tmp_path: 
     assert (trial.best, trial.last) == (trials[0].best, trials[0].last)
 
 
+@pytest.mark.process
 def test_a_folder_of_other_runs_is_refused(study: tuple[Path, list[Trial]]) -> None:
     with pytest.raises(UserError, match="holds runs with other settings"):
         run_seeds([*ARGUMENTS, "--set", "agent.gamma=0.9"], [3], study[0], episodes=2)
 
 
+@pytest.mark.process
 def test_a_run_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"unknown option agent\.gama"):
         run_seeds([*ARGUMENTS, "--set", "agent.gama=0.9"], [0], tmp_path)
 
 
+@pytest.mark.process
 def test_the_machine_is_named(study: tuple[Path, list[Trial]]) -> None:
     line = machine_line(study[0] / "seed-3")
     assert "torch" in line
@@ -111,6 +117,7 @@ def test_every_choice_can_be_taken_away(obs: str, choice: Choice) -> None:
     assemble(without, host, folder=None, console=Console(quiet=True), clock=time.perf_counter, plain=True).close()
 
 
+@pytest.mark.process
 def test_an_ablation_keeps_each_choice_apart(tmp_path: Path) -> None:
     choices = [choice for choice in CHOICES["native"] if choice.name in ("double", "n-step")]
     results = run_ablation("native", [0], tmp_path, choices=choices, steps=80, jobs=2)

@@ -8,6 +8,7 @@ from cartpole_dqn.errors import RunError
 from cartpole_dqn.studies.speed import Comparison, measure_speed
 
 
+@pytest.mark.process
 def test_both_sides_are_timed_in_turn() -> None:
     said: list[str] = []
     [speed] = measure_speed([Comparison("state", "tutorial-state", 150, 150)], repeats=2, said=said.append)
@@ -17,6 +18,7 @@ def test_both_sides_are_timed_in_turn() -> None:
     assert min(speed.ratios) <= speed.ratio <= max(speed.ratios)
 
 
+@pytest.mark.process
 def test_a_process_that_fails_is_named() -> None:
     with pytest.raises(RunError, match=r"timing .* failed"):
         measure_speed([Comparison("state", "no-such-preset", 10, 10)], repeats=1)

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+import forked
 from cartpole_dqn.runs import lock as folder_lock
 from cartpole_dqn.runs.folder import run_state
 from cartpole_dqn.studies import trial_launcher
 from cartpole_dqn.studies.trial_launcher import TrialLauncher, TrialProcess
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")]
 LONG = ["run", "--obs", "state", "--steps", "100000000", "--plain", "--set", "agent.learning_starts=100000000"]
 
 Make = Callable[..., TrialLauncher]
@@ -87,7 +88,7 @@ def test_equal_runs_give_equal_numbers(make: Make, tmp_path: Path) -> None:
     runs = [launcher.start([*command, "--out", str(tmp_path / name)], log=tmp_path / "log") for name in "ab"]
     assert [run.wait(120) for run in runs] == [0, 0], (tmp_path / "log").read_text()
     by_hand = [sys.executable, "-m", "cartpole_dqn", *command, "--out", str(tmp_path / "c")]
-    subprocess.run(by_hand, check=True, capture_output=True)
+    forked.run(by_hand, check=True, capture_output=True)
     weights = [(tmp_path / name / "checkpoint" / "run-1.safetensors").read_bytes() for name in "abc"]
     assert weights[0] == weights[1] == weights[2]
 

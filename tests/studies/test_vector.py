@@ -39,6 +39,7 @@ def test_the_table_has_medians_and_says_where_they_come_from() -> None:
     ]
 
 
+@pytest.mark.process
 def test_the_command_measures_both_ways(call: Callable[..., Any]) -> None:
     quick = ["--num-envs", "1", "--num-envs", "3", "--seconds", "0.05", "--repeats", "1"]
     said = call("benchmark", "vector", "--env", "FrozenLake-v1", "--obs", "state", *quick, "--json")
@@ -70,6 +71,7 @@ def test_bad_input_gets_a_sentence(call: Callable[..., Any], arguments: list[str
     assert said.out == ""
 
 
+@pytest.mark.process
 def test_a_timing_that_fails_says_why() -> None:
     with pytest.raises(RunError, match=r"timing `CartPole-v1 state sync .*` failed:") as caught:
         measure_vector(observations=["state"], counts=[], repeats=1)

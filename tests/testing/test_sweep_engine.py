@@ -198,6 +198,7 @@ def test_a_fault_has_the_name_of_its_class() -> None:
 
 
 @pytest.mark.parametrize("check", checks_for("sweep-engine"), ids=lambda check: check.__name__)
+@pytest.mark.process
 def test_the_built_in_engine_keeps_its_contract(check: Callable[..., None]) -> None:
     check(LocalEngine)
 

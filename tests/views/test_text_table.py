@@ -4,7 +4,7 @@ import io
 import json
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -34,7 +34,6 @@ def test_rich_shows_markup_as_it_is() -> None:
 
 
 @given(st.lists(st.tuples(*[st.text("ab", max_size=9)] * 3), max_size=4), st.integers(0, 40))
-@settings(max_examples=60, deadline=None)
 def test_fitted_drops_no_more_than_it_must(rows: list[tuple[str, str, str]], width: int) -> None:
     def wide(table: TextTable) -> int:
         return max(len(line) for line in as_text(TextTable("", table.columns, table.rows, 99)).splitlines())

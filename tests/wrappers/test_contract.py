@@ -124,6 +124,7 @@ def test_the_index_runs_and_every_class_has_an_example() -> None:
         assert ">>> " in (getattr(cartpole_dqn.wrappers, name).__doc__ or ""), name
 
 
+@pytest.mark.process
 def test_importing_brings_no_torch_and_no_display() -> None:
     script = "import sys, cartpole_dqn.wrappers; print(sorted({'torch', 'torchvision', 'pygame'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation, GrayscaleObservation
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.wrappers import CenteredCrop, Channel, Crop, FrameDifference, RenderObservation, Resize
@@ -64,7 +64,6 @@ def shapes(draw: st.DrawFn) -> tuple[tuple[int, ...], int]:
 
 
 @given(shapes(), DTYPES, st.data())
-@settings(max_examples=40, deadline=None)
 def test_crop_is_a_slice(pictures: Any, play: Any, case: Any, dtype: Any, data: st.DataObject) -> None:
     shape, axis = case
     top, left = data.draw(st.integers(0, shape[axis] - 1)), data.draw(st.integers(0, shape[axis + 1] - 1))
@@ -133,7 +132,6 @@ def start_by_hand(first: int, last: int, length: int, fraction: float | None, pa
 @given(
     shapes(), DTYPES, st.booleans(), st.one_of(st.none(), st.tuples(PLACES, PLACES)), st.sampled_from(FOLLOW), st.data()
 )
-@settings(max_examples=120, deadline=None)
 def test_windows(
     pictures: Any,
     play: Any,
@@ -180,7 +178,6 @@ def test_windows(
     edges=st.sampled_from(["clamp", "pad"]),
     place=st.integers(0, 97),
 )
-@settings(deadline=None, max_examples=60)
 def test_the_nearest_window_of_a_mirror_image_is_the_mirror_image(
     columns: int, width: int, edges: str, place: int, pictures: Any
 ) -> None:

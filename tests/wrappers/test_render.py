@@ -41,7 +41,7 @@ def test_the_frame_after_reset_and_step(cartpole: Env) -> None:
 
 
 @given(st.integers(0, 399), st.integers(0, 599), st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_rows_and_columns_in_pixels(top: int, left: int, data: st.DataObject) -> None:
     rows = [top, data.draw(st.integers(top + 1, 400))]
     columns = (left, data.draw(st.integers(left + 1, 600)))
@@ -267,6 +267,7 @@ def without_display() -> dict[str, str]:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="displays are found by environment variables on Linux")
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "MountainCar-v0"])
+@pytest.mark.process
 def test_frames_are_not_black_without_a_display(env_id: str) -> None:
     script = HEADLESS.format(env_id=env_id)
     done = subprocess.run(
@@ -280,6 +281,7 @@ def test_frames_are_not_black_without_a_display(env_id: str) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+@pytest.mark.process
 def test_a_process_that_renders_still_ends_when_told_to() -> None:
     script = HEADLESS.format(env_id="CartPole-v1") + "time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script], env=without_display(), stdout=subprocess.PIPE) as process:

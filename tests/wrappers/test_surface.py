@@ -51,7 +51,7 @@ def drawn(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
 
 @pytest.mark.parametrize("env_id", DRAWN_BY_PYGAME)
 @given(st.integers(0, 2**32), st.integers(3, 30))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 def test_bytes_of_random_episodes(env_id: str, seed: int, length: int) -> None:
     plain, fast = drawn(env_id, max_episode_steps=length), drawn(env_id, max_episode_steps=length)
     assert drawing_of(type(plain.unwrapped).render) is not None
@@ -67,6 +67,7 @@ def test_bytes_of_lunar_lander_whose_drawing_ages_its_sparks() -> None:
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.process
 def test_bytes_in_other_processes(context: str) -> None:
     if context not in multiprocessing.get_all_start_methods():
         pytest.skip(f"processes are not started by {context} here")
@@ -343,7 +344,6 @@ def surfaces(draw: st.DrawFn) -> tuple[pygame.Surface, slice, slice]:
 
 
 @given(surfaces())
-@settings(max_examples=80, deadline=None)
 def test_read_is_the_conversion_of_a_part(case: tuple[pygame.Surface, slice, slice]) -> None:
     surface, rows, columns = case
     frame = read(surface, rows, columns)

@@ -95,7 +95,7 @@ def test_the_loop_knows_no_display_no_files_and_no_plugins() -> None:
     ("statement", "absent"),
     [
         ("import cartpole_dqn", ["torch", "gymnasium", "pluggy", "pydantic", "rich"]),
-        ("import cartpole_dqn.wrappers", ["torch", "pluggy", "pydantic", "rich", "cartpole_dqn.contracts.parts"]),
+        ("import cartpole_dqn.wrappers", ["torch", "torchvision", "pygame", "pluggy", "pydantic", "rich"]),
         ("import cartpole_dqn.cli.app", ["torch", "matplotlib", "gymnasium"]),
         (
             "from cartpole_dqn.plugin.host import load_plugins; load_plugins().registry.components()",

@@ -213,6 +213,7 @@ def test_a_signal_to_the_whole_group_ends_a_run_with_workers_in_order(
     assert read_state(tmp_path / "r" / "checkpoint", parts=["run"])[0]["step"] == step
 
 
+@pytest.mark.process
 def test_a_run_that_hangs_ends_within_a_bound_when_it_is_asked_to(start: Callable[..., Any], tmp_path: Path) -> None:
     run = start("hang")
     wait_for(tmp_path / "hangs")
@@ -228,6 +229,7 @@ def test_a_run_that_hangs_ends_within_a_bound_when_it_is_asked_to(start: Callabl
     assert json.loads((tmp_path / "r" / "status.json").read_text())["state"] == "interrupted"
 
 
+@pytest.mark.process
 def test_a_second_ctrl_c_ends_a_run_that_hangs_at_once(start: Callable[..., Any], tmp_path: Path) -> None:
     run = start("hang")
     wait_for(tmp_path / "hangs")
@@ -241,6 +243,7 @@ def test_a_second_ctrl_c_ends_a_run_that_hangs_at_once(start: Callable[..., Any]
     wait_for_end(workers)
 
 
+@pytest.mark.process
 def test_a_killed_run_leaves_no_worker_and_its_lock_does_not_block_its_resume(
     start: Callable[..., Any], call: Invoke, tmp_path: Path
 ) -> None:

@@ -12,7 +12,6 @@ import os
 import runpy
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -122,16 +121,6 @@ def test_pip_installs_it(made: Made, tmp_path: Path) -> None:
     assert (site / "cartpole_dqn_newest" / "py.typed").is_file()
     listed = json.loads(cartpole_dqn("--strict-plugins", "plugins", "list", "--json", cwd=tmp_path, path=site))
     assert [c["kind"] for c in listed["components"]] == list(TEMPLATE_KINDS)
-
-
-@needs_hatchling
-def test_the_wheel_has_the_whole_template(tmp_path: Path) -> None:
-    python("-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=ROOT)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("cartpole_dqn/plugin/template/")}
-    there = {str(path.relative_to(ROOT)) for path in TEMPLATE.rglob("*") if path.is_file()}
-    assert names == {name for name in there if "cache" not in name.removeprefix("cartpole_dqn/")}
-    assert {f"cartpole_dqn/plugin/template/{name}" for name in (".gitignore", ".github/workflows/tests.yml")} <= names
 
 
 @pytest.mark.slow

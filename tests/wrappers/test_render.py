@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.envs.classic_control import CartPoleEnv
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cartpole_dqn.wrappers import Channel, RenderObservation, Resize
+from cartpole_dqn.wrappers import Channel, RenderObservation
 from cartpole_dqn.wrappers.render import prepare_display
 
 Env = Any
@@ -155,12 +154,6 @@ def test_wrappers_that_change_the_rendering_count(cartpole: Env) -> None:
     assert np.array_equal(observation, cartpole.render()[200:300:2, ::2])
 
 
-def test_gymnasiums_wrappers_that_change_the_rendering_count(cartpole: Env) -> None:
-    env: Any = RenderObservation(gymnasium.wrappers.AddWhiteNoise(cartpole, 0.5))
-    plain = RenderObservation(make())
-    assert (env.reset(seed=0)[0] != plain.reset(seed=0)[0]).mean() > 0.2
-
-
 def test_a_wrapper_that_draws_into_its_own_array() -> None:
     class Same(gymnasium.Wrapper[Any, Any, Any, Any]):
         frame = np.zeros((20, 30, 3), np.uint8)
@@ -228,26 +221,6 @@ def test_a_size_that_changes_later_is_refused(cartpole: Env) -> None:
 
 
 # Processes ------------------------------------------------------------------------------------------------------------
-
-
-def small() -> Env:
-    return Resize(Channel(RenderObservation(make(), rows=[160, 320]), 1), height=20)
-
-
-@pytest.mark.parametrize("vector", [SyncVectorEnv, AsyncVectorEnv])
-def test_vector_environments_show_the_same(vector: Any) -> None:
-    lanes = vector([small] * 2, autoreset_mode=AutoresetMode.DISABLED)
-    alone = [small(), small()]
-    try:
-        observations, _ = lanes.reset(seed=[3, 4])
-        expected = [env.reset(seed=3 + i)[0] for i, env in enumerate(alone)]
-        assert np.array_equal(observations, np.stack(expected))
-        for action in (0, 1, 1):
-            observations = lanes.step(np.array([action, action]))[0]
-            assert np.array_equal(observations, np.stack([env.step(action)[0] for env in alone]))
-            assert observations in lanes.observation_space
-    finally:
-        lanes.close()
 
 
 HEADLESS = """

@@ -173,18 +173,6 @@ class SmallAcrobot(AcrobotEnv):
     SCREEN_DIM = 123
 
 
-class FlatMountain(MountainCarEnv):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.screen_width, self.screen_height = 321, 97
-
-
-class LargePendulum(PendulumEnv):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.screen_dim = 611
-
-
 def decorated(render: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def darker(self: Any) -> Any:
         return render(self) // 2
@@ -208,31 +196,11 @@ class Decorated(CartPoleEnv):
         (Hilly, True),
         (Larger, True),
         (SmallAcrobot, True),
-        (FlatMountain, True),
-        (LargePendulum, True),
     ],
 )
 def test_subclasses_that_draw_differently(cls: Any, fast: bool) -> None:
     assert (drawing_of(cls.render) is not None) == fast
     assert_same_episode(RenderObservation(cls(render_mode="rgb_array")), cls(render_mode="rgb_array"), 3, 60)
-
-
-def test_several_sizes_and_drawings_alive_at_once() -> None:
-    classes = [CartPoleEnv, Larger, DrawsMore, Mirrored, SmallAcrobot, Larger]
-    fast = [RenderObservation(cls(render_mode="rgb_array")) for cls in classes]
-    plain = [cls(render_mode="rgb_array") for cls in classes]
-    for i in range(len(classes)):
-        fast[i].reset(seed=i)
-        plain[i].reset(seed=i)
-    order = np.random.default_rng(0).integers(0, len(classes), 60)
-    for i in order:
-        observation, _, ended, *_ = fast[i].step(int(i) % 2)
-        plain[i].step(int(i) % 2)
-        assert observation.tobytes() == np.asarray(plain[i].render()).tobytes()
-        if ended:
-            fast[i].reset()
-            plain[i].reset()
-    assert set(order.tolist()) == set(range(len(classes)))
 
 
 def test_rendering_redefined_on_the_instance_or_the_class(monkeypatch: pytest.MonkeyPatch) -> None:

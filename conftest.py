@@ -24,6 +24,8 @@ import pytest
 from filelock import FileLock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+for name in ("COLUMNS", "LINES"):  # of the terminal that the tests are started from
+    os.environ.pop(name, None)
 
 # Examples take as long as the machine is slow, and fixtures of a function are read only.
 COMMON: dict[str, Any] = {
@@ -76,7 +78,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if not hasattr(session.config, "workerinput") and outcomes:
+    if not hasattr(session.config, "workerinput") and outcomes and hasattr(session.config, "cache"):
         left = set(session.config.cache.get(SKIPPED, [])) - outcomes.keys()
         session.config.cache.set(SKIPPED, sorted(left | {name for name, skipped in outcomes.items() if skipped}))
 

@@ -287,6 +287,7 @@ def test_a_signal_ends_a_rendering_run_in_order(name: str, tmp_path: Path) -> No
 
 @pytest.mark.process
 @pytest.mark.smoke
+@pytest.mark.xdist_group("terminal")
 def test_a_live_display_ends_with_ctrl_c_and_gives_the_cursor_back(tmp_path: Path) -> None:
     pexpect = pytest.importorskip("pexpect")
     folder = tmp_path / "r"
@@ -295,7 +296,8 @@ def test_a_live_display_ends_with_ctrl_c_and_gives_the_cursor_back(tmp_path: Pat
     child.expect("epsilon")
     child.expect("steps/s")
     child.setwinsize(16, 60)
-    time.sleep(0.5)
+    for _ in range(3):  # drawn anew, in the smaller window
+        child.expect("steps/s")
     child.sendintr()
     child.expect("ended by SIGINT")
     child.expect("resume with")
@@ -306,6 +308,7 @@ def test_a_live_display_ends_with_ctrl_c_and_gives_the_cursor_back(tmp_path: Pat
 
 
 @pytest.mark.process
+@pytest.mark.xdist_group("terminal")
 def test_a_second_ctrl_c_ends_at_once_with_the_cursor_back(tmp_path: Path) -> None:
     pexpect = pytest.importorskip("pexpect")
     # An evaluation so long that the run cannot end in order soon.

@@ -76,6 +76,7 @@ def test_where_no_run_is(call: Callable[..., Any], write_run: WriteRun, tmp_path
 
 
 @pytest.mark.process
+@pytest.mark.xdist_group("terminal")
 def test_runs_on_a_terminal_keep_their_rows(some_runs: Path) -> None:
     """A narrow terminal loses columns, not the rows' shape; NO_COLOR is heard."""
     pytest.importorskip("pexpect")

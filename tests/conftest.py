@@ -1,8 +1,9 @@
-"""Fixtures for tests of what looks at runs: `write_run` makes a run's folder, `call` types a command."""
+"""Fixtures for tests of what looks at runs: `trained_once` trains, `write_run` writes one, `call` types a command."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,18 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp
         return Said(code, *capfd.readouterr())
 
     return typed
+
+
+@pytest.fixture(scope="session")
+def trained_once(made_once: Callable[..., Path]) -> Callable[..., Path]:
+    """`trained_once(obs="state", steps=40)`: the folder of a run that `train` made, once for all workers."""
+    from cartpole_dqn.api import train
+
+    def folder(**given: Any) -> Path:
+        name = hashlib.sha256(repr(sorted(given.items())).encode()).hexdigest()[:16]
+        return made_once(name, lambda out: train(out=out, plain=True, **given))
+
+    return folder
 
 
 @functools.cache

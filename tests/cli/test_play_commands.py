@@ -17,16 +17,15 @@ import pytest
 from PIL import Image
 
 import forked
-from cartpole_dqn.api import train
 from cartpole_dqn.cli import play
 
 Call = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(trained_once: Callable[..., Path]) -> Path:
     settings = {"evaluation": {"every": 0}, "observer": []}
-    return train(obs="state", steps=40, out=tmp_path_factory.mktemp("a") / "run", settings=settings, plain=True).path
+    return trained_once(obs="state", steps=40, settings=settings)
 
 
 @pytest.fixture

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from gymnasium.envs.classic_control import CartPoleEnv
 from rich.console import Console
 
 from cartpole_dqn.config.schema import RunConfig, to_toml
 from cartpole_dqn.contracts.options import changed
+from cartpole_dqn.contracts.seeding import Stream
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.errors import CartpoleDqnError, UnsuitableEnvError, UserError
 from cartpole_dqn.plugin.host import load_plugins
@@ -309,3 +311,19 @@ def test_global_random_state_is_left_alone() -> None:
 def test_unsuitable_environments_name_what_would_work() -> None:
     with pytest.raises(UnsuitableEnvError, match="DiscretizeAction"):
         EnvFactory(resolve(flags={"obs": "state", "env": {"id": "Pendulum-v1"}}), HOST.registry).make()
+
+
+def test_a_model_is_confirmed_on_seeds_that_did_not_select_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two highest of a seed's 31 bits name its stream: 0 to train, 1 to select, 2 to confirm."""
+    seen: list[int] = []
+    real = CartPoleEnv.reset
+
+    def reset(self: Any, *, seed: int | None = None, options: Any = None) -> Any:
+        seen.extend([] if seed is None else [seed >> 29])
+        return real(self, seed=seed, options=options)
+
+    monkeypatch.setattr(CartPoleEnv, "reset", reset)
+    table = {"every": 40, "episodes": 2, "solved_at": 1.0, "confirmations": 1, "confirm_episodes": 3}
+    run(resolve(flags={"obs": "state", "steps": 40, "evaluation": table}))
+    assert (seen.count(int(Stream.SELECT)), seen.count(int(Stream.CONFIRM))) == (2, 3)
+    assert int(Stream.REPORT) not in seen

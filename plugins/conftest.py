@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in tests/conftest.py
 
 HERE = Path(__file__).parent
 collect_ignore: list[str] = []

@@ -1,14 +1,9 @@
-"""For every test: one torch thread, in this process and in those that it starts.
-
-What is tested is small, and two threads wait for each other longer than they work; plugins' tests say the same.
-
-Fixtures for tests of what looks at runs: `write_run` makes a run's folder, `call` types a command.
-"""
+"""Fixtures for tests of what looks at runs: `trained_once` trains, `write_run` writes one, `call` types a command."""
 
 from __future__ import annotations
 
 import functools
-import os
+import hashlib
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +12,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 class Said(NamedTuple):
@@ -49,6 +42,18 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp
         return Said(code, *capfd.readouterr())
 
     return typed
+
+
+@pytest.fixture(scope="session")
+def trained_once(made_once: Callable[..., Path]) -> Callable[..., Path]:
+    """`trained_once(obs="state", steps=40)`: the folder of a run that `train` made, once for all workers."""
+    from cartpole_dqn.api import train
+
+    def folder(**given: Any) -> Path:
+        name = hashlib.sha256(repr(sorted(given.items())).encode()).hexdigest()[:16]
+        return made_once(name, lambda out: train(out=out, plain=True, **given))
+
+    return folder
 
 
 @functools.cache

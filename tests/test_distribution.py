@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cartpole_dqn"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MOST_BYTES = 1_000_000
-pytestmark = pytest.mark.timeout(600)  # the first test waits for what all of them look at
+pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]  # the first test waits for what all of them look at
 
 
 class Built(NamedTuple):

@@ -111,7 +111,11 @@ def test_toml_parses(page: str) -> None:
             assert tomllib.loads(block.text), f"{page}, line {block.line}"
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if any(b.language == "python" for b in blocks(read(p)))])
+WITH_PYTHON = [p for p in PAGES if any(b.language == "python" for b in blocks(read(p)))]
+STARTS = {"docs/plugins/sweep-engine.md"}
+
+
+@pytest.mark.parametrize("page", [pytest.param(p, marks=[pytest.mark.process] * (p in STARTS)) for p in WITH_PYTHON])
 def test_python_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every block in turn, as one module; what is named `test_` is called. Training is cut short."""
     monkeypatch.chdir(tmp_path)

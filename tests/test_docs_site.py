@@ -85,6 +85,7 @@ def built(site: Path) -> dict[str, Page]:
 # The built site -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_every_page_is_built_and_reached_from_the_table_of_contents(site: Path, built: dict[str, Page]) -> None:
     assert len(PAGES) > 30
     sidebar = (site / "index.html").read_text(encoding="utf-8")
@@ -95,6 +96,7 @@ def test_every_page_is_built_and_reached_from_the_table_of_contents(site: Path, 
         assert name == "index" or f'href="{name}.html"' in sidebar, f"docs/{name}.md is in no table of contents"
 
 
+@pytest.mark.process
 def test_nothing_is_loaded_from_elsewhere(site: Path, built: dict[str, Page]) -> None:
     for name, page in built.items():
         for source in page.loads:
@@ -107,6 +109,7 @@ def test_nothing_is_loaded_from_elsewhere(site: Path, built: dict[str, Page]) ->
         assert not re.search(r"@import\s+(url\()?['\"]?(https?:)?//|url\(['\"]?(https?:)?//", style.read_text())
 
 
+@pytest.mark.process
 def test_links_between_pages_lead_somewhere(built: dict[str, Page]) -> None:
     pages = {page.path.resolve(): page for page in built.values()}
     checked = 0
@@ -123,6 +126,7 @@ def test_links_between_pages_lead_somewhere(built: dict[str, Page]) -> None:
     assert checked > 1000
 
 
+@pytest.mark.process
 def test_equations_are_written_for_the_browser(built: dict[str, Page]) -> None:
     code = re.compile(r"^(```|~~~).*?^\1$|^ {4}[^\n]*$|`[^`]*`", re.DOTALL | re.MULTILINE)
     for page in PAGES:
@@ -133,6 +137,7 @@ def test_equations_are_written_for_the_browser(built: dict[str, Page]) -> None:
     assert built["how-dqn-works"].equations > 20
 
 
+@pytest.mark.process
 def test_every_public_name_is_on_its_page(built: dict[str, Page]) -> None:
     shown = set().union(*(page.ids for name, page in built.items() if name.startswith("api/")))
     for module in PUBLIC:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import forked
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in EXAMPLES.glob("*.py")))
+@pytest.mark.process
 def test_example(name: str, tmp_path: Path) -> None:
     arguments = ["--steps", "1300", "--out", str(tmp_path / "run")] if name.startswith("train") else []
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, str(EXAMPLES / name), *arguments],
         capture_output=True,
         text=True,
@@ -53,6 +55,7 @@ def test_the_notebook_is_kept_without_what_running_it_left() -> None:
     }
 
 
+@pytest.mark.process
 def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     """As it stands, but for the cell of parameters."""
     nbclient = pytest.importorskip("nbclient", reason="the extra test brings it")

@@ -95,7 +95,7 @@ def test_the_loop_knows_no_display_no_files_and_no_plugins() -> None:
     ("statement", "absent"),
     [
         ("import cartpole_dqn", ["torch", "gymnasium", "pluggy", "pydantic", "rich"]),
-        ("import cartpole_dqn.wrappers", ["torch", "pluggy", "pydantic", "rich", "cartpole_dqn.contracts.parts"]),
+        ("import cartpole_dqn.wrappers", ["torch", "torchvision", "pygame", "pluggy", "pydantic", "rich"]),
         ("import cartpole_dqn.cli.app", ["torch", "matplotlib", "gymnasium"]),
         (
             "from cartpole_dqn.plugin.host import load_plugins; load_plugins().registry.components()",
@@ -103,6 +103,7 @@ def test_the_loop_knows_no_display_no_files_and_no_plugins() -> None:
         ),
     ],
 )
+@pytest.mark.process
 def test_importing_loads_nothing_heavy(statement: str, absent: list[str]) -> None:
     code = f"import sys; {statement}; print([m for m in {absent!r} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -121,6 +122,7 @@ print([name for name in ("torch._dynamo", "torch._inductor", "torchvision", "sym
 
 
 @pytest.mark.parametrize("arguments", [["state"], ["pixels"], ["pixels", "agent.optimiser={name='rmsprop'}"]], ids=str)
+@pytest.mark.process
 def test_a_run_loads_no_compiler(arguments: list[str], tmp_path: Path) -> None:
     """Importing torch's compiler takes longer than importing torch."""
     command = [sys.executable, "-c", TRAINING, arguments[0], str(tmp_path / "run"), *arguments[1:]]

@@ -71,6 +71,7 @@ def test_this_machine_is_asked_by_default() -> None:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
+@pytest.mark.process
 def test_freed_memory_is_kept_and_taken_again_without_faults() -> None:
     """In a process of its own: blocks of megabytes, freed and allocated, cost page faults before and none after."""
     script = """

@@ -20,6 +20,7 @@ def _no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CARTPOLE_DQN_PLUGINS", "")
 
 
+@pytest.mark.process
 def test_a_machine_that_works_has_no_problem(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     said = call("doctor", "--json")
@@ -42,6 +43,7 @@ def test_a_machine_that_works_has_no_problem(call: Call, monkeypatch: pytest.Mon
     assert not list(Path().iterdir())
 
 
+@pytest.mark.process
 def test_a_torch_that_does_not_work_is_found_and_its_mend_said(
     call: Call, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

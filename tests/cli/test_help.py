@@ -48,6 +48,7 @@ def test_every_command_and_option_says_what_it_is(name: str) -> None:
     assert silent == []
 
 
+@pytest.mark.process
 def test_no_color_is_heard() -> None:
     def codes(**more: str) -> set[str]:
         environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}

@@ -21,9 +21,8 @@ SETTINGS: dict[str, Any] = {"evaluation": {"every": 0}, "observer": []}
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("a") / "run"
-    return train(obs="state", steps=30, seed=4, out=out, settings=SETTINGS, plain=True).path
+def trained(trained_once: Callable[..., Path]) -> Path:
+    return trained_once(obs="state", steps=30, seed=4, settings=SETTINGS)
 
 
 @pytest.fixture

@@ -16,16 +16,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import forked
 from cartpole_dqn import system
-from cartpole_dqn.api import train
 
 Call = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(trained_once: Callable[..., Path]) -> Path:
     settings = {"evaluation": {"every": 0}, "observer": []}
-    return train(obs="state", steps=40, out=tmp_path_factory.mktemp("a") / "run", settings=settings, plain=True).path
+    return trained_once(obs="state", steps=40, settings=settings)
 
 
 @pytest.fixture
@@ -104,17 +104,16 @@ def test_watch_plays_and_says_what_came_of_it(call: Call, runs: Path, monkeypatc
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(("command", "number"), [("record", signal.SIGTERM), ("watch", signal.SIGINT)])
+@pytest.mark.process
 def test_a_signal_ends_it_in_order(runs: Path, command: str, number: signal.Signals) -> None:
     options = ["--out", "x.gif", "--episodes", "100000"] if command == "record" else []
-    process = subprocess.Popen(
+    process = forked.Popen(
         [sys.executable, "-m", "cartpole_dqn", command, "mine", *options],
         cwd=runs.parent,
         env={**os.environ, "SDL_VIDEODRIVER": "dummy", "PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        # Where the tests run in the background of a shell, an interrupt is ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import typer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -107,7 +107,6 @@ def test_an_empty_folder_will_do(new: New, tmp_path: Path, monkeypatch: pytest.M
     assert ("cd newest" in result.stderr) == (not there)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     name=st.from_regex(r"(cartpole-dqn-)?[a-z][a-z0-9]{0,6}(-[a-z0-9]{1,6}){0,2}", fullmatch=True)
     | st.sampled_from(["cartpole-dqn-acme", "acme", "acme-cartpole-dqn-acme", "acmes", LONG]),
@@ -142,6 +141,7 @@ def test_a_copy_differs_from_the_template_by_names_alone(
 
 
 @pytest.mark.parametrize("name", ["ab", LONG])
+@pytest.mark.process
 def test_ruff_finds_nothing(tmp_path: Path, name: str) -> None:
     ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or shutil.which("ruff")
     if ruff is None:

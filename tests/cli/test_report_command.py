@@ -9,15 +9,13 @@ from typing import Any
 
 import pytest
 
-from cartpole_dqn.api import train
-
 Call = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(trained_once: Callable[..., Path]) -> Path:
     settings = {"evaluation": {"every": 20, "episodes": 2}, "observer": [{"name": "metrics"}]}
-    return train(obs="state", steps=60, out=tmp_path_factory.mktemp("a") / "run", settings=settings, plain=True).path
+    return trained_once(obs="state", steps=60, settings=settings)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import forked
 from cartpole_dqn.config.schema import parse_toml
 
 Invoke = Callable[..., Any]
@@ -211,10 +212,11 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize("name", [pytest.param("SIGTERM", marks=pytest.mark.smoke), "SIGHUP", "SIGINT"])
+@pytest.mark.process
 def test_a_signal_ends_a_rendering_run_in_order(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "r"
-    process = subprocess.Popen(
+    process = forked.Popen(
         command("run", "--obs", "pixels", "--out", str(folder), *QUICK),
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -234,17 +236,19 @@ def test_a_signal_ends_a_rendering_run_in_order(name: str, tmp_path: Path) -> No
     assert (folder / "checkpoint" / "state.json").exists()
 
 
+@pytest.mark.process
+@pytest.mark.smoke
+@pytest.mark.xdist_group("terminal")
 def test_a_live_display_ends_with_ctrl_c_and_gives_the_cursor_back(tmp_path: Path) -> None:
     pexpect = pytest.importorskip("pexpect")
     folder = tmp_path / "r"
-    arguments = command("run", "--obs", "state", "--steps", "200000", "--out", str(folder))[1:]
-    child = pexpect.spawn(
-        sys.executable, arguments, dimensions=(30, 100), env={**environment(), "TERM": "xterm-256color"}, timeout=60
-    )
+    arguments = command("run", "--obs", "state", "--steps", "200000", "--out", str(folder))
+    child = forked.spawn(arguments, dimensions=(30, 100), env={**environment(), "TERM": "xterm-256color"}, timeout=60)
     child.expect("epsilon")
     child.expect("steps/s")
     child.setwinsize(16, 60)
-    time.sleep(0.5)
+    for _ in range(3):  # drawn anew, in the smaller window
+        child.expect("steps/s")
     child.sendintr()
     child.expect("ended by SIGINT")
     child.expect("resume with")
@@ -254,13 +258,14 @@ def test_a_live_display_ends_with_ctrl_c_and_gives_the_cursor_back(tmp_path: Pat
     assert (folder / "checkpoint" / "state.json").exists()
 
 
+@pytest.mark.process
+@pytest.mark.xdist_group("terminal")
 def test_a_second_ctrl_c_ends_at_once_with_the_cursor_back(tmp_path: Path) -> None:
     pexpect = pytest.importorskip("pexpect")
     # An evaluation so long that the run cannot end in order soon.
     slow = ["--set", "checkpoint.every_seconds=0", "--set", "evaluation.every=0"]
-    child = pexpect.spawn(
-        sys.executable,
-        command("run", "--obs", "state", "--steps", "200000", "--out", str(tmp_path / "r"), *slow)[1:],
+    child = forked.spawn(
+        command("run", "--obs", "state", "--steps", "200000", "--out", str(tmp_path / "r"), *slow),
         dimensions=(30, 100),
         env={**environment(), "TERM": "xterm-256color"},
         timeout=60,
@@ -274,6 +279,7 @@ def test_a_second_ctrl_c_ends_at_once_with_the_cursor_back(tmp_path: Path) -> No
     assert isinstance(child.before, bytes)
 
 
+@pytest.mark.process
 def test_a_closed_pipe_is_no_error() -> None:
     script = f"{sys.executable} -m cartpole_dqn presets show pixels | head -n 1"
     said = subprocess.run(["bash", "-c", f"set -o pipefail; {script}"], capture_output=True, text=True, check=False)

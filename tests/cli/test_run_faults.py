@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -16,14 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import forked
 from cartpole_dqn.runs.checkpoint import read_state
-
-_spec = importlib.util.spec_from_file_location("processes", Path(__file__).parents[1] / "soak" / "processes.py")
-assert _spec is not None
-assert _spec.loader is not None
-processes = importlib.util.module_from_spec(_spec)
-sys.modules["processes"] = processes
-_spec.loader.exec_module(processes)
 
 Invoke = Callable[..., Any]
 
@@ -169,12 +162,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
     def launch(fault: str, *more: str) -> Any:
         given = arguments(fault, "--vector", "async", "--num-envs", "2", *more, steps=10**6)
-        started.append(processes.launch(given, folder=tmp_path, path=[str(tmp_path)]))
+        started.append(forked.launch(given, folder=tmp_path, path=[str(tmp_path)]))
         return started[-1]
 
     yield launch
     for run in started:
-        if run.process.exitcode is None:
+        if run.poll() is None:
             run.send("SIGKILL", to_group=True)
 
 
@@ -187,42 +180,45 @@ def wait_for(path: Path) -> None:
 
 def wait_for_end(pids: list[int]) -> None:
     deadline = time.monotonic() + 10
-    while any(map(processes.is_alive, pids)):
+    while any(map(forked.is_alive, pids)):
         assert time.monotonic() < deadline, "a worker lingers"
         time.sleep(0.02)
 
 
+@pytest.mark.process
 def test_a_worker_killed_from_outside_stops_the_run(start: Callable[..., Any], tmp_path: Path) -> None:
     run = start("none")
     wait_for(tmp_path / "r" / "checkpoint" / "state.json")
-    os.kill(processes.workers_of(run.pid)[1], signal.SIGKILL)
+    os.kill(forked.workers_of(run.pid)[1], signal.SIGKILL)
     assert run.wait(60) == 1
     said = run.err.read_text()
     assert re.search(r"environment 1 \(.*\) is gone: its process was ended by SIGKILL\. The last checkpoint is", said)
     assert run.out.read_text() == ""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_to_the_whole_group_ends_a_run_with_workers_in_order(
     name: str, start: Callable[..., Any], tmp_path: Path
 ) -> None:
     run = start("none")
     wait_for(tmp_path / "r" / "checkpoint" / "state.json")
-    workers = processes.workers_of(run.pid)
+    workers = forked.workers_of(run.pid)
     assert len(workers) == 2
     run.send(name, to_group=True)
     assert run.wait(60) == 128 + getattr(signal, name)
-    assert not any(map(processes.is_alive, workers))
+    assert not any(map(forked.is_alive, workers))
     assert "Traceback" not in run.err.read_text()
     assert run.out.read_text() == "r\n"
     step = json.loads((tmp_path / "r" / "status.json").read_text())["step"]
     assert read_state(tmp_path / "r" / "checkpoint", parts=["run"])[0]["step"] == step
 
 
+@pytest.mark.process
 def test_a_run_that_hangs_ends_within_a_bound_when_it_is_asked_to(start: Callable[..., Any], tmp_path: Path) -> None:
     run = start("hang")
     wait_for(tmp_path / "hangs")
-    workers = processes.workers_of(run.pid)
+    workers = forked.workers_of(run.pid)
     run.send("SIGTERM")
     assert run.wait(60) == 128 + signal.SIGTERM
     said = run.err.read_text()
@@ -230,14 +226,15 @@ def test_a_run_that_hangs_ends_within_a_bound_when_it_is_asked_to(start: Callabl
         r"environment 0 \(.*\) did not answer within 5 seconds\. The last checkpoint is of step 200\.", said
     )
     assert "resume with:   cartpole-dqn resume r" in said
-    assert not any(map(processes.is_alive, workers))
+    assert not any(map(forked.is_alive, workers))
     assert json.loads((tmp_path / "r" / "status.json").read_text())["state"] == "interrupted"
 
 
+@pytest.mark.process
 def test_a_second_ctrl_c_ends_a_run_that_hangs_at_once(start: Callable[..., Any], tmp_path: Path) -> None:
     run = start("hang")
     wait_for(tmp_path / "hangs")
-    workers = processes.workers_of(run.pid)
+    workers = forked.workers_of(run.pid)
     run.send("SIGINT", to_group=True)
     time.sleep(0.5)
     run.send("SIGINT", to_group=True)
@@ -247,12 +244,13 @@ def test_a_second_ctrl_c_ends_a_run_that_hangs_at_once(start: Callable[..., Any]
     wait_for_end(workers)
 
 
+@pytest.mark.process
 def test_a_killed_run_leaves_no_worker_and_its_lock_does_not_block_its_resume(
     start: Callable[..., Any], call: Invoke, tmp_path: Path
 ) -> None:
     run = start("none")
     wait_for(tmp_path / "r" / "checkpoint" / "state.json")
-    workers = processes.workers_of(run.pid)
+    workers = forked.workers_of(run.pid)
     said = call("resume", "r")
     assert (said.code, said.out) == (2, "")
     assert f"another run (process {run.pid}) is at work in r. Wait until it ends" in said.err

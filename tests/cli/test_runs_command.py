@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-pexpect = pytest.importorskip("pexpect")
+import forked
 
 WriteRun = Callable[..., Path]
 
@@ -75,14 +75,15 @@ def test_where_no_run_is(call: Callable[..., Any], write_run: WriteRun, tmp_path
         assert said.err.startswith(f"cartpole-dqn: the runs in {wrong} cannot be listed: ")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+@pytest.mark.process
+@pytest.mark.xdist_group("terminal")
 def test_runs_on_a_terminal_keep_their_rows(some_runs: Path) -> None:
     """A narrow terminal loses columns, not the rows' shape; NO_COLOR is heard."""
+    pytest.importorskip("pexpect")
 
     def shown(width: int, **environment: str) -> str:
-        child = pexpect.spawn(
-            sys.executable,
-            ["-m", "cartpole_dqn", "runs"],
+        child = forked.spawn(
+            [sys.executable, "-m", "cartpole_dqn", "runs"],
             cwd=some_runs,
             env={**os.environ, "TERM": "xterm-256color", **environment},
             dimensions=(40, width),
@@ -114,6 +115,7 @@ def test_runs_on_a_terminal_keep_their_rows(some_runs: Path) -> None:
         (["compare", "new", "old"], ["torch", "gymnasium", "matplotlib"]),
     ],
 )
+@pytest.mark.process
 def test_looking_imports_nothing_heavy(some_runs: Path, arguments: list[str], absent: list[str]) -> None:
     code = (
         "import sys; from cartpole_dqn.cli import main\n"

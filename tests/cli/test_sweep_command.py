@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+import forked
+
 BASE = ["--obs", "state", "--steps", "150", "--set", "evaluation.every=100", "--set", "evaluation.episodes=1"]
 NO_PLUGINS = {"CARTPOLE_DQN_PLUGINS": ""}
 LR = "agent.optimiser.lr=1e-3,1e-4"
@@ -47,7 +49,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
 
 
 def typed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return forked.run(
         [sys.executable, "-m", "cartpole_dqn", "sweep", *arguments],
         cwd=folder,
         capture_output=True,
@@ -57,6 +59,8 @@ def typed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.process
+@pytest.mark.smoke
 def test_what_a_sweep_prints_and_keeps(swept: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, said = swept
     assert said.returncode == 1, said.stderr
@@ -81,6 +85,7 @@ def test_what_a_sweep_prints_and_keeps(swept: tuple[Path, subprocess.CompletedPr
     assert plan["engine"] == {"name": "local", "jobs": 2, "options": {}}
 
 
+@pytest.mark.process
 def test_the_same_again_trains_nothing_and_says_the_same(
     swept: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
@@ -90,7 +95,7 @@ def test_the_same_again_trains_nothing_and_says_the_same(
     assert (again.returncode, again.stdout) == (1, said.stdout)
     assert "running" not in again.stderr
     assert {path: path.stat().st_mtime_ns for path in (folder / "s" / "trials").rglob("*")} == before
-    listed = subprocess.run(
+    listed = forked.run(
         [sys.executable, "-m", "cartpole_dqn", "compare", "s/trials/after=0,seed=0"],
         cwd=folder,
         capture_output=True,
@@ -102,10 +107,11 @@ def test_the_same_again_trains_nothing_and_says_the_same(
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.process
 def test_ctrl_c_ends_in_order_and_resume_finishes(tmp_path: Path, times: int) -> None:
     arguments = ["--obs", "state", "--steps", "20000" if times == 1 else "10000000", "--seeds", "1", "--out", "s"]
     quick = ["--set", "evaluation.every=0", "--set", "agent.learning_starts=1000000000"]
-    running = subprocess.Popen(
+    running = forked.Popen(
         [sys.executable, "-m", "cartpole_dqn", "sweep", *arguments, *quick],
         cwd=tmp_path,
         stdout=subprocess.PIPE,

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from gymnasium import spaces
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -155,7 +155,6 @@ def test_integers_are_divided_by_their_bound(part: Any, dtype: Any, low: int, hi
     torch.testing.assert_close(network(obs), plain(obs.float() / bound))
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     shape=st.sampled_from([(9, 8), (9, 8, 3), (2, 9, 8, 3)]),
     zero=st.sampled_from(["none", "one", "each"]),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -69,7 +69,6 @@ def test_hard_with_first_follows_the_tutorials_loop() -> None:
     assert updates_that_copy(hard(every=10, unit="episodes", first=1), 45, episodes=True) == expected
 
 
-@settings(max_examples=30, deadline=None)
 @given(every=st.integers(1, 7), first=st.integers(0, 20))
 def test_hard_schedule(every: int, first: int) -> None:
     due = set(range(first or every, 30, every))

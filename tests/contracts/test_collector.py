@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.contracts.collector import Collected, Ending, Fragment
@@ -44,7 +44,6 @@ def story(
     return steps
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.lists(FLAGS, min_size=1, max_size=12), st.sampled_from([1, 2, 4]), st.booleans(), st.booleans())
 def test_steps_come_back_as_they_were(ends: list[tuple[bool, bool]], stack: int, masks: bool, told: bool) -> None:
     steps = story(ends, stack=stack, masks=masks, told=told)

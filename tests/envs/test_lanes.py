@@ -104,7 +104,7 @@ def test_each_episode_has_the_seed_of_its_run_lane_and_number() -> None:
         assert seeds == [episode_seed(Stream.TRAIN, 4, env, k) for k in range(len(seeds))]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(n=st.integers(1, 3), before=st.integers(0, 70), seed=st.integers(0, 100))
 def test_a_restored_run_goes_on_with_the_same_bits(n: int, before: int, seed: int) -> None:
     lanes = make_lanes(n, seed=seed)

@@ -169,6 +169,7 @@ def made_in(method: str, env_id: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.filterwarnings("ignore:.*latest versioned environment")
 @pytest.mark.parametrize(("method", "env_id"), [("spawn", "Plugged-v3"), ("forkserver", "Plugged")])
+@pytest.mark.process
 def test_spawned_processes_know_what_plugins_registered(
     method: str, env_id: str, plugged: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +182,7 @@ def test_spawned_processes_know_what_plugins_registered(
         envs.close()
 
 
+@pytest.mark.process
 def test_what_only_this_process_can_make_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     gymnasium.register("Local-v0", lambda: gymnasium.make("CartPole-v1"))
     try:

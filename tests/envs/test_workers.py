@@ -124,7 +124,7 @@ def cartpole() -> gymnasium.Env[Any, Any]:
     return gymnasium.make("CartPole-v1", max_episode_steps=12)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(n=st.integers(1, 3), seed=st.integers(0, 1000))
 def test_they_step_like_environments_in_one_process(n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -154,6 +154,7 @@ def test_they_step_like_environments_in_one_process(n: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
+@pytest.mark.process
 def test_they_start_where_processes_cannot_be_forked(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     context = multiprocessing.get_context(method)
     monkeypatch.setattr(multiprocessing, "get_context", lambda: context)
@@ -420,6 +421,7 @@ def test_no_worker_outlives_a_killed_main_process(do: Do | None, name: str) -> N
 
 
 @pytest.mark.parametrize("end", ["sys.exit(0)", "1 / 0"], ids=["left", "failed"])
+@pytest.mark.process
 def test_the_interpreter_leaves_without_waiting_for_workers_that_nobody_closed(end: str) -> None:
     script = (
         f"import sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.contracts.events import ObserverContext, RunFailed
@@ -121,7 +121,6 @@ def test_a_failed_run_says_so(tmp_path: Path, events: Any) -> None:
     assert events_of(tmp_path)[-1] == {"event": "run_failed", "step": 7, "error": "ValueError: the pole fell"}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=st.integers(0, 12), lost=st.integers(0, 8), after=st.integers(0, 12), torn=st.binary(max_size=9))
 def test_a_resumed_run_has_neither_gap_nor_duplicate(
     events: Any, before: int, lost: int, after: int, torn: bytes

@@ -89,6 +89,7 @@ def words(outputs: list[Any]) -> str:
     return " ".join(str(output.get("text") or output.data.get("text/plain")) for output in outputs)
 
 
+@pytest.mark.process
 def test_a_run_is_shown_in_one_output_that_is_replaced(outputs: dict[str, list[Any]]) -> None:
     (card,) = cards(outputs["live"])
     assert "400 of 400 steps" in card["text/html"]
@@ -100,6 +101,7 @@ def test_a_run_is_shown_in_one_output_that_is_replaced(outputs: dict[str, list[A
     assert named == 0, "config.toml says what was asked for, not where it was shown"
 
 
+@pytest.mark.process
 def test_a_run_that_goes_on_has_its_curves_from_the_beginning(outputs: dict[str, list[Any]]) -> None:
     (card,) = cards(outputs["again"])
     assert "600 of 600 steps" in card["text/html"]
@@ -108,20 +110,24 @@ def test_a_run_that_goes_on_has_its_curves_from_the_beginning(outputs: dict[str,
     assert places[-1] > 600
 
 
+@pytest.mark.process
 def test_plain_means_lines(outputs: dict[str, list[Any]]) -> None:
     assert not any("<svg" in card["text/html"] for card in cards(outputs["plain"]))
     assert "done: 400 steps" in words(outputs["plain"])
 
 
+@pytest.mark.process
 def test_who_chose_it_gets_it_once(outputs: dict[str, list[Any]]) -> None:
     assert len(cards(outputs["chosen"])) == 1
 
 
+@pytest.mark.process
 def test_interrupting_the_kernel_ends_a_run_in_order(outputs: dict[str, list[Any]]) -> None:
     assert "ended by SIGINT" in cards(outputs["interrupted"])[0]["text/plain"]
     assert outputs["left"][0].text == "RunStatus(state='interrupted', step=150) True\n"
 
 
+@pytest.mark.process
 def test_a_display_that_fails_is_switched_off_and_the_run_goes_on(outputs: dict[str, list[Any]]) -> None:
     assert "observer display failed in run_started and is switched off: OSError: gone" in words(outputs["failing"])
     assert outputs["done"][0].text == "RunStatus(state='done', step=60)\n"
@@ -130,6 +136,7 @@ def test_a_display_that_fails_is_switched_off_and_the_run_goes_on(outputs: dict[
 # Outside --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_outside_a_notebook_it_is_silent_and_imports_nothing() -> None:
     code = (
         "import sys; from cartpole_dqn.observers.notebook import in_kernel\n"

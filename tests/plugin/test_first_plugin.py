@@ -34,8 +34,8 @@ class Shell:
     def prepare(self) -> None:
         self.bin.mkdir()
         self.site.mkdir()
-        python = shlex.quote(sys.executable)
-        pip = f'[ "$1 $2" = "install -e" ] && exec {python} {ROOT}/tests/expose_plugin.py "${{3%\\[*}}" {self.site}'
+        python, expose = shlex.quote(sys.executable), ROOT / "tests" / "support" / "expose_plugin.py"
+        pip = f'[ "$1 $2" = "install -e" ] && exec {python} {expose} "${{3%\\[*}}" {self.site}'
         # -P: as an installed program, it does not look into the current folder by itself.
         programs = {
             "cartpole-dqn": f'exec {python} -P -m cartpole_dqn "$@"',
@@ -87,6 +87,7 @@ def expected_code(output: list[str]) -> int:
     return 2 if any(line.startswith("cartpole-dqn:") for line in output) else 0
 
 
+@pytest.mark.process
 def test_page_is_true(tmp_path: Path) -> None:
     shell = Shell(tmp_path / "home", tmp_path / "bin", tmp_path / "site")
     shell.folder.mkdir()

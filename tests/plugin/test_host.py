@@ -260,6 +260,7 @@ def test_a_run_folder_can_say_what_to_install(install: Install) -> None:
         later.registry.component("replay", "a")
 
 
+@pytest.mark.process
 def test_listing_imports_neither_torch_nor_gymnasium() -> None:
     code = (
         "import sys; from cartpole_dqn.plugin.host import load_plugins; load_plugins(allowed=()).registry"

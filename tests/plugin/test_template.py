@@ -12,7 +12,6 @@ import os
 import runpy
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,8 @@ from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "cartpole_dqn" / "plugin" / "template"
 Made = tuple[Path, Path]
+
+pytestmark = pytest.mark.process
 
 needs_hatchling = pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="hatchling is not installed")
 
@@ -49,7 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     cartpole_dqn("plugins", "new", "cartpole-dqn-newest", *kinds, cwd=place)
     site = place / "site"
     site.mkdir()
-    runpy.run_path(str(ROOT / "tests" / "expose_plugin.py"))["expose"](place / "cartpole-dqn-newest", site)
+    runpy.run_path(str(ROOT / "tests" / "support" / "expose_plugin.py"))["expose"](place / "cartpole-dqn-newest", site)
     return place / "cartpole-dqn-newest", site
 
 
@@ -95,6 +96,7 @@ def trained(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.smoke
 def test_it_is_trained_with(trained: Path) -> None:
     plugins = json.loads((trained / "environment.json").read_text())["plugins"]
     assert ("cartpole-dqn-newest", "0.1.0") in [(plugin["distribution"], plugin["version"]) for plugin in plugins]
@@ -119,16 +121,6 @@ def test_pip_installs_it(made: Made, tmp_path: Path) -> None:
     assert (site / "cartpole_dqn_newest" / "py.typed").is_file()
     listed = json.loads(cartpole_dqn("--strict-plugins", "plugins", "list", "--json", cwd=tmp_path, path=site))
     assert [c["kind"] for c in listed["components"]] == list(TEMPLATE_KINDS)
-
-
-@needs_hatchling
-def test_the_wheel_has_the_whole_template(tmp_path: Path) -> None:
-    python("-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=ROOT)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("cartpole_dqn/plugin/template/")}
-    there = {str(path.relative_to(ROOT)) for path in TEMPLATE.rglob("*") if path.is_file()}
-    assert names == {name for name in there if "cache" not in name.removeprefix("cartpole_dqn/")}
-    assert {f"cartpole_dqn/plugin/template/{name}" for name in (".gitignore", ".github/workflows/tests.yml")} <= names
 
 
 @pytest.mark.slow

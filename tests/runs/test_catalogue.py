@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.errors import RunFolderError
@@ -151,7 +151,6 @@ def test_a_shell_is_offered_names(here: Path) -> None:
     assert complete_run("runs/s") == [], "a path is completed by the shell"
 
 
-@settings(max_examples=40, deadline=None)
 @given(names=st.sets(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=6), typed=st.text("ab", min_size=1))
 def test_a_prefix_is_found_if_and_only_if_it_is_unique(
     tmp_path_factory: pytest.TempPathFactory, names: set[str], typed: str
@@ -174,6 +173,7 @@ def test_a_config_that_is_a_folder_makes_no_run(tmp_path: Path) -> None:
     assert not is_run(Path("a\0b"))
 
 
+@pytest.mark.process
 def test_completing_imports_no_torch_and_speaks_to_the_shell(here: Path) -> None:
     code = "import sys; from cartpole_dqn.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
     for words, offered in {
@@ -222,11 +222,12 @@ def test_a_run_in_a_line(write_run: WriteRun) -> None:
     os.utime(folder / "config.toml", (1e9, 1e9))
     run = summarise_run(folder)
     assert (run.name, run.path, run.state, run.problem, run.started) == ("r", folder, "done", None, 1e9)
-    assert (run.env, run.obs, run.preset, run.agent, run.seed) == ("CartPole-v1", "native", "state", "dqn", 4)
+    assert (run.env, run.obs, run.preset, run.agent, run.seed) == ("CartPole-v1", "state", "state", "dqn", 4)
     assert (run.step, run.steps) == (900, 900)
     assert (run.best, run.best_step, run.solved_step) == (475, 300, 300)
 
 
+@pytest.mark.process
 def test_a_run_under_way_and_one_that_was_killed(write_run: WriteRun) -> None:
     folder = write_run("r", returns=range(5), ended=False)
     assert summarise_run(folder).state == "unknown"
@@ -253,7 +254,6 @@ def test_a_run_under_way_and_one_that_was_killed(write_run: WriteRun) -> None:
         holder.communicate()
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.dictionaries(
         st.integers(1, 9).map(lambda k: k * 100),
@@ -352,5 +352,5 @@ def test_values_of_the_wrong_kind_are_not_known(tmp_path: Path) -> None:
 
 def test_a_title_of_settings(write_run: WriteRun) -> None:
     settings = read_settings(write_run("r", seed=3))
-    assert run_title(settings) == "dqn on CartPole-v1, native, preset state, seed 3"
+    assert run_title(settings) == "dqn on CartPole-v1, state, preset state, seed 3"
     assert run_title({**settings, "preset": ""}) == "dqn on CartPole-v1, native, seed 3"

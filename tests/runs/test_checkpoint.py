@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.util
 import json
 import os
 import resource
@@ -18,16 +17,11 @@ import numpy as np
 import pytest
 import torch
 
+import small_disk
 from cartpole_dqn.errors import CheckpointError, RunError
 from cartpole_dqn.files import open_regular
 from cartpole_dqn.runs import checkpoint
 from cartpole_dqn.runs.checkpoint import STATE_FILE, has_state, read_state, write_state
-
-_spec = importlib.util.spec_from_file_location("small_disk", Path(__file__).parents[1] / "soak" / "small_disk.py")
-assert _spec is not None
-assert _spec.loader is not None
-small_disk = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(small_disk)
 
 PARTS: dict[str, dict[str, Any]] = {
     "run": {"step": 7, "weights": {"w": torch.arange(6.0).reshape(2, 3)}, "pcg": np.random.PCG64(1).state},

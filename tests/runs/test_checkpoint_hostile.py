@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.errors import CheckpointError, RunError
@@ -58,7 +58,6 @@ def copy_of(folder: Path) -> Iterator[Path]:
 FILES = (STATE_FILE, "run-1.safetensors", "replay-1.safetensors")
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.sampled_from(FILES), st.integers(0, 10**6), st.integers(0, 7))
 def test_every_flipped_bit_is_found(sound: Path, file: str, at: int, bit: int) -> None:
     with copy_of(sound) as folder:
@@ -69,7 +68,6 @@ def test_every_flipped_bit_is_found(sound: Path, file: str, at: int, bit: int) -
             read_state(folder)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(FILES), st.integers(0, 10**6), st.binary(max_size=5))
 def test_every_other_length_is_found(sound: Path, file: str, at: int, more: bytes) -> None:
     with copy_of(sound) as folder:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import forked
 from cartpole_dqn.errors import RunError, RunFolderError
 from cartpole_dqn.runs.folder import RunFolder, RunStatus, describe_environment, run_state, write_text_atomic
 
@@ -95,6 +96,7 @@ def test_an_out_that_is_there_is_refused_and_kept(here: Path) -> None:
     assert (here / "file").read_text() == (here / "thesis" / "chapter.tex").read_text() == "precious"
 
 
+@pytest.mark.process
 def test_a_run_that_is_killed_before_its_configuration_stands_leaves_the_folder_free(here: Path) -> None:
     killed = """
 import os, signal, sys
@@ -105,7 +107,7 @@ os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
 with RunFolder.create(Path(sys.argv[1]), env_id="e", obs="o").lock() as folder:
     folder.write_config("half")
 """
-    ended = subprocess.run([sys.executable, "-c", killed, str(here / "run")], check=False)
+    ended = forked.run([sys.executable, "-c", killed, str(here / "run")], check=False)
     assert ended.returncode == -signal.SIGKILL
     assert len(list((here / "run").iterdir())) == 2
     with create(here / "run").lock() as folder:
@@ -331,6 +333,7 @@ def test_the_environment_is_described_without_names_of_people_or_places() -> Non
         assert not re.search(rf"\b{re.escape(private)}\b", text), private
 
 
+@pytest.mark.process
 def test_a_run_folder_needs_no_torch() -> None:
     code = "import sys, cartpole_dqn.runs.folder; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

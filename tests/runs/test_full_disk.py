@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-SOAK = Path(__file__).parents[1] / "soak"
+TESTS = Path(__file__).parents[1]
 
 SCRIPT = """
 import json, os, sys
 from pathlib import Path
-sys.path.insert(0, {soak!r})
+sys.path[:0] = [{tests!r} + "/soak", {tests!r} + "/support"]
 import small_disk
 disk, place = Path({disk!r}), Path({place!r})
 try:
@@ -68,9 +68,10 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.process
 def test_a_run_survives_a_full_disk_and_a_read_only_one(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
-    script = SCRIPT.format(soak=str(SOAK), disk=str(tmp_path / "disk"), place=str(tmp_path))
+    script = SCRIPT.format(tests=str(TESTS), disk=str(tmp_path / "disk"), place=str(tmp_path))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "300"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr

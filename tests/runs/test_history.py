@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.errors import RunFolderError
@@ -110,14 +110,12 @@ def test_what_is_not_known_is_nan(tmp_path: Path) -> None:
     assert np.isnan([history.returns[0], history.loss[0], history.evaluation_step[0], history.evaluation_mean[0]]).all()
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), max_size=60), st.integers(1, 30))
 def test_running_mean_equals_the_slow_reference(values: list[float], window: int) -> None:
     slow = [sum(values[i : i + window]) / window for i in range(len(values) - window + 1)]
     assert running_mean(values, window).tolist() == pytest.approx(slow, abs=1e-6)
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), max_size=40), st.integers(1, 30))
 def test_trailing_mean_equals_the_slow_reference(values: list[float], window: int) -> None:
     slow = []

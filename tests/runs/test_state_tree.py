@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -83,7 +83,6 @@ def test_same_tells_what_differs() -> None:
     assert not same(torch.zeros(2), torch.zeros(2, 1))
 
 
-@settings(max_examples=300, deadline=None)
 @given(states)
 def test_a_state_comes_back_as_it_was(state: dict[str, Any]) -> None:
     tree, found = pack(state)

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.errors import CheckpointError
@@ -63,7 +63,6 @@ def write_and_read(path: Path, table: dict[str, torch.Tensor]) -> dict[str, torc
         return read_tensors(file, path, size=size, checksum=digest)
 
 
-@settings(max_examples=100, deadline=None)
 @given(tables(), st.booleans())
 def test_tensors_come_back_as_they_were(table: dict[str, torch.Tensor], metadata: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:

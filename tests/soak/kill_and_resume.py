@@ -14,12 +14,14 @@ of times. The exit code is 1 where anything differs, or a worker outlives its ru
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import importlib.util
 import json
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -31,10 +33,9 @@ from typing import Any
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-from processes import Launched, is_alive, launch, workers_of
-
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from cartpole_dqn.runs.checkpoint import has_state, read_state
+from forked import Launched, is_alive, launch, workers_of
 
 TIMES = {"seconds", "elapsed", "steps_per_second", "evaluation_seconds", "checkpoint_seconds", "csv", "jsonl"}
 """What tells of times; `csv` and `jsonl` are sizes of files in which times stand."""
@@ -141,8 +142,11 @@ def _run_killed(case: Case, folder: Path, name: str, chance: random.Random, most
     while kills < wanted:
         part += 1
         run = launch(_next(case, folder, name, checkpoints), folder=folder, name=f"{name}-{part}")
-        run.process.join(chance.uniform(0.02, share) * case.seconds)
-        if run.process.exitcode is None and _kill(case, run):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.wait(chance.uniform(0.02, share) * case.seconds)
+        while kills == wanted - 1 and run.poll() is None and not has_state(folder / name / "checkpoint"):
+            time.sleep(0.01)  # The last one is to go on from a checkpoint.
+        if run.poll() is None and _kill(case, run):
             kills += 1
             continue
         _require_done(run)

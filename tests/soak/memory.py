@@ -28,8 +28,8 @@ from typing import Any
 
 import psutil
 
-sys.path.insert(0, str(Path(__file__).parent))
-from processes import is_alive
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+from forked import is_alive
 
 MIB = 1 << 20
 WARM_UP = 0.2

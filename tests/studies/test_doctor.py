@@ -54,6 +54,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, **metadata: str) -> N
         ("import time; time.sleep(600)", "no answer within 2 seconds", "Install it anew"),
     ],
 )
+@pytest.mark.process
 def test_whatever_kills_or_hangs_the_other_process_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, error: str, advice: str
 ) -> None:
@@ -64,6 +65,7 @@ def test_whatever_kills_or_hangs_the_other_process_is_said(
     assert advice in checks.judge_torch("torch", answers["torch"]).advice
 
 
+@pytest.mark.process
 def test_what_was_not_reached_is_no_problem_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(tmp_path, monkeypatch, torch="import os; os._exit(1)")
     found = {finding.name: finding for finding in examine(tmp_path)}
@@ -73,11 +75,13 @@ def test_what_was_not_reached_is_no_problem_of_its_own(tmp_path: Path, monkeypat
     assert "terminal" not in found
 
 
+@pytest.mark.process
 def test_another_python_that_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     assert probe()["torch"]["error"] == "no other process can be started: No such file or directory"
 
 
+@pytest.mark.process
 def test_a_check_that_raises_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(tmp_path, monkeypatch, torch="import os; os._exit(1)")
 
@@ -103,6 +107,7 @@ def test_packages_are_held_to_what_is_required(tmp_path: Path, monkeypatch: pyte
     assert finding.data["versions"]["rich"] in finding.said
 
 
+@pytest.mark.process
 def test_the_other_pygame_is_a_problem_and_so_is_what_its_removal_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +121,7 @@ def test_the_other_pygame_is_a_problem_and_so_is_what_its_removal_leaves(
     assert (broken.verdict, "pip install --force-reinstall pygame-ce" in broken.advice) == ("problem", True)
 
 
+@pytest.mark.process
 def test_a_torchvision_of_another_torch_is_a_problem_with_its_mend(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.studies.estimates import (
@@ -42,7 +42,6 @@ def slow_improvement(xs: Sequence[Sequence[float]], ys: Sequence[Sequence[float]
 
 
 @given(Scores)
-@settings(max_examples=60, deadline=None)
 def test_interquartile_mean_equals_the_slow_reference(scores: list[float]) -> None:
     assert interquartile_mean(np.array(scores)) == pytest.approx(slow_mean(scores))
 
@@ -53,7 +52,6 @@ def test_interquartile_mean_of_known_scores() -> None:
 
 
 @given(Pairs)
-@settings(max_examples=60, deadline=None)
 def test_probability_of_improvement_equals_the_slow_reference(pairs: list[tuple[list[float], list[float]]]) -> None:
     xs, ys = [x for x, _ in pairs], [y for _, y in pairs]
     found = probability_of_improvement(arrays(xs), arrays(ys))
@@ -62,7 +60,6 @@ def test_probability_of_improvement_equals_the_slow_reference(pairs: list[tuple[
 
 
 @given(Scores, st.integers(0, 5))
-@settings(max_examples=25, deadline=None)
 def test_bootstrap_of_the_mean_equals_the_slow_reference(scores: list[float], seed: int) -> None:
     drawn = np.random.default_rng(seed).integers(0, len(scores), size=(7, len(scores)))
     slow = [slow_mean([scores[i] for i in picks]) for picks in drawn]
@@ -70,7 +67,6 @@ def test_bootstrap_of_the_mean_equals_the_slow_reference(scores: list[float], se
 
 
 @given(Pairs, st.integers(0, 5))
-@settings(max_examples=25, deadline=None)
 def test_bootstrap_of_the_improvement_equals_the_slow_reference(
     pairs: list[tuple[list[float], list[float]]], seed: int
 ) -> None:
@@ -93,7 +89,6 @@ def test_interval_leaves_out_as_much_on_either_side() -> None:
 
 
 @given(st.lists(st.none() | st.integers(1, 50).map(float), max_size=9))
-@settings(max_examples=60, deadline=None)
 def test_median_of_reached_counts_the_others_as_later(times: list[float | None]) -> None:
     found = median_of_reached(times)
     known = sorted(time for time in times if time is not None)

@@ -68,6 +68,7 @@ def ended(engine: LocalEngine) -> TrialEnd:
     raise AssertionError("no trial ended")
 
 
+@pytest.mark.process
 def test_a_killed_process_is_a_failed_trial_that_can_go_on(engine: Callable[..., LocalEngine], tmp_path: Path) -> None:
     made, one = engine(), trial(tmp_path)
     made.start(one)
@@ -85,6 +86,7 @@ def test_a_killed_process_is_a_failed_trial_that_can_go_on(engine: Callable[...,
     assert ended(made) == TrialEnd("one", "interrupted")
 
 
+@pytest.mark.process
 def test_who_ends_too_late_is_killed_and_interrupted(engine: Callable[..., LocalEngine], tmp_path: Path) -> None:
     made, one = engine(stop_seconds=0.001), trial(tmp_path)
     made.start(one)
@@ -96,6 +98,7 @@ def test_who_ends_too_late_is_killed_and_interrupted(engine: Callable[..., Local
     assert run_state(one.folder).state == "killed"
 
 
+@pytest.mark.process
 def test_its_log_and_its_sentence(engine: Callable[..., LocalEngine], tmp_path: Path) -> None:
     made, one = engine(), trial(tmp_path, steps=0)
     made.start(one)
@@ -110,6 +113,7 @@ def test_its_log_and_its_sentence(engine: Callable[..., LocalEngine], tmp_path: 
     assert ended(made) == TrialEnd("one", "failed", "it could not be started: File exists.")
 
 
+@pytest.mark.process
 def test_trials_end_in_order_with_a_sweep_that_is_killed(tmp_path: Path) -> None:
     one = trial(tmp_path)
     code = f"""
@@ -134,6 +138,7 @@ time.sleep(600)
     assert (one.folder / "checkpoint" / "state.json").exists()
 
 
+@pytest.mark.process
 def test_as_many_at_once_as_there_are_cores(tmp_path: Path) -> None:
     context = SweepEngineContext(folder=tmp_path, jobs=None, say=print)
     assert LocalEngine(LocalOptions(), context).slots == usable_cores() >= 1

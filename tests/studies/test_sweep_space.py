@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.errors import ConfigError, UserError
@@ -39,7 +39,6 @@ plain = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(plain)
 def test_a_value_as_toml_is_read_as_that_value(value: Any) -> None:
     text = as_toml(value)
@@ -47,7 +46,6 @@ def test_a_value_as_toml_is_read_as_that_value(value: Any) -> None:
     assert tomllib.loads(f"value = {text}")["value"] == value
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(plain.map(as_toml), min_size=1, max_size=4, unique=True))
 def test_commas_inside_values_split_nothing(values: list[str]) -> None:
     read = [tomllib.loads(f"value = {value}")["value"] for value in values]
@@ -177,7 +175,6 @@ def test_bad_spaces_get_a_sentence_with_the_place(text: str, tmp_path: Path) -> 
         read_space(tmp_path / "none.toml")
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3), st.booleans(), st.booleans(), st.integers(0, 99))
 def test_draws_lie_in_their_range(a: float, b: float, log: bool, whole: bool, seed: int) -> None:
     low, high = sorted((a, b))
@@ -220,7 +217,6 @@ def test_labels_are_short_and_say_what_differs() -> None:
     assert labels({}) == [""]
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     st.lists(
         st.dictionaries(

@@ -17,7 +17,7 @@ from cartpole_dqn.runs.folder import run_state
 from cartpole_dqn.studies import trial_process
 from cartpole_dqn.studies.trial_process import TrialProcess
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")]
 forks = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
 LONG = ["run", "--obs", "state", "--steps", "100000000", "--plain", "--set", "agent.learning_starts=100000000"]
 

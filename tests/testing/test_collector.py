@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
+import multiprocessing
 import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -203,7 +202,8 @@ class Unhurried(Mended):
 class LeavesAProcess(Mended):
     def start(self) -> None:
         super().start()
-        LeavesAProcess.child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        LeavesAProcess.child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        LeavesAProcess.child.start()
 
 
 class ClosesOnce(Mended):
@@ -253,7 +253,7 @@ def test_a_broken_one_is_named_by_its_check(cls: Any, check: str, words: str, mo
     finally:
         if cls is LeavesAProcess:
             LeavesAProcess.child.kill()
-            LeavesAProcess.child.wait()
+            LeavesAProcess.child.join()
 
 
 def test_every_check_has_its_broken_one() -> None:

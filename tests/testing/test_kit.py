@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn import testing
@@ -84,6 +84,7 @@ def test_a_crash_is_a_result_that_says_where() -> None:
     assert isinstance(crash.error, SystemExit)
 
 
+@pytest.mark.process
 def test_it_refuses_to_run_without_asserts() -> None:
     code = "from cartpole_dqn.testing import checks_for; checks_for('replay')[0](object)"
     ran = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=False)
@@ -112,7 +113,6 @@ SPACES: list[spaces.Box] = [
 ]
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 900_000), min_size=1, max_size=8), st.sampled_from(SPACES))
 def test_stamped_observations_carry_their_number(carried: list[int], space: spaces.Box) -> None:
     obs = Stamp(space).put(np.array(carried))
@@ -120,7 +120,6 @@ def test_stamped_observations_carry_their_number(carried: list[int], space: spac
     assert Stamp(space).read(obs).tolist() == carried
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 900_000), st.sampled_from(SPACES), st.data())
 def test_a_stamp_that_was_touched_is_unreadable(number: int, space: spaces.Box, data: st.DataObject) -> None:
     obs = Stamp(space).put(np.array([number]))
@@ -138,7 +137,6 @@ def test_random_observations_are_in_their_space() -> None:
         assert all(one in space for one in obs)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 6), st.integers(0, 99))
 def test_a_story_hangs_together(lanes: int, n_step: int, seed: int) -> None:
     """Lanes are continuous, observations unlike each other, and outcomes agree with a fold from the end."""

@@ -14,8 +14,9 @@ import pytest
 
 from cartpole_dqn.contracts.options import options_class
 from cartpole_dqn.contracts.sweep_engine import SweepEngine, SweepEngineContext, Trial, TrialEnd
+from cartpole_dqn.errors import ConfigError
 from cartpole_dqn.studies.local_engine import LocalEngine
-from cartpole_dqn.testing import CheckResult, check_sweep_engine, checks_for, run_checks
+from cartpole_dqn.testing import check_sweep_engine, checks_for, run_checks
 
 
 @options_class
@@ -198,11 +199,11 @@ def test_a_fault_has_the_name_of_its_class() -> None:
 
 
 @pytest.mark.parametrize("check", checks_for("sweep-engine"), ids=lambda check: check.__name__)
+@pytest.mark.process
 def test_the_built_in_engine_keeps_its_contract(check: Callable[..., None]) -> None:
     check(LocalEngine)
 
 
 def test_options_are_checked_as_those_of_other_kinds() -> None:
-    result = run_checks("sweep-engine", LocalEngine, {"stop_seconds": -1.0})[0]
-    assert result == CheckResult("check_options_are_declared", False, result.message)
-    assert "LocalEngine.stop_seconds" in result.message
+    with pytest.raises(ConfigError, match=r"LocalEngine\.stop_seconds: expected greater than 0"):
+        run_checks("sweep-engine", LocalEngine, {"stop_seconds": -1.0})

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from gymnasium.envs.classic_control import CartPoleEnv
 from rich.console import Console
 
 from cartpole_dqn.config.presets import parse_preset
 from cartpole_dqn.config.schema import RunConfig, to_toml
 from cartpole_dqn.contracts.options import changed
+from cartpole_dqn.contracts.seeding import Stream
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.errors import CartpoleDqnError, UserError
 from cartpole_dqn.plugin.host import load_plugins
@@ -290,3 +292,19 @@ def test_global_random_state_is_left_alone() -> None:
     assert torch.equal(before[0], torch.random.get_rng_state())
     assert before[1] == np.random.get_state()[1].tolist()  # noqa: NPY002
     assert before[2] == random.getstate()
+
+
+def test_a_model_is_confirmed_on_seeds_that_did_not_select_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two highest of a seed's 31 bits name its stream: 0 to train, 1 to select, 2 to confirm."""
+    seen: list[int] = []
+    real = CartPoleEnv.reset
+
+    def reset(self: Any, *, seed: int | None = None, options: Any = None) -> Any:
+        seen.extend([] if seed is None else [seed >> 29])
+        return real(self, seed=seed, options=options)
+
+    monkeypatch.setattr(CartPoleEnv, "reset", reset)
+    table = {"every": 40, "episodes": 2, "solved_at": 1.0, "confirmations": 1, "confirm_episodes": 3}
+    run(resolve(flags={"obs": "state", "steps": 40, "evaluation": table}))
+    assert (seen.count(int(Stream.SELECT)), seen.count(int(Stream.CONFIRM))) == (2, 3)
+    assert int(Stream.REPORT) not in seen

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
@@ -57,7 +57,6 @@ def films(draw: st.DrawFn) -> list[Picture]:
     return pictures
 
 
-@settings(max_examples=60, deadline=None)
 @given(pictures=films())
 def test_a_gif_of_up_to_255_colours_at_a_time_is_without_loss(
     tmp_path_factory: pytest.TempPathFactory, pictures: list[Picture]

@@ -178,6 +178,7 @@ def test_a_picture_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["curve.nonsense", "run"]
 
 
+@pytest.mark.process
 def test_drawing_uses_no_state_of_matplotlib(tmp_path: Path) -> None:
     record(tmp_path / "run", 30)
     code = (

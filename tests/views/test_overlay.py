@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -40,7 +40,6 @@ def slow_quantile(values: list[float], share: float) -> float:
 
 
 @given(st.lists(Points, min_size=1, max_size=5), st.lists(st.integers(0, 60).map(lambda k: k / 2), max_size=8))
-@settings(max_examples=80, deadline=None)
 def test_spread_equals_the_slow_reference(curves: list[dict[int, int]], where: list[float]) -> None:
     places = np.unique(np.array(where, dtype=np.float64))
     made = [(np.array(sorted(c), dtype=np.float64), np.array([c[x] for x in sorted(c)], dtype=float)) for c in curves]

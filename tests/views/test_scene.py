@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -144,7 +144,6 @@ kinds = st.sampled_from(["numbers", "grey", "colour", "difference"])
 floats = st.floats(width=32, allow_nan=True, allow_infinity=True)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     kind=kinds,
     sides=st.tuples(st.integers(1, 90), st.integers(1, 120)),

@@ -6,7 +6,7 @@ import io
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -53,7 +53,6 @@ views = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(views, st.integers(40, 160), st.integers(5, 40))
 def test_it_fits_the_terminal_and_counts_everybody(view: SweepView, width: int, height: int) -> None:
     lines = drawn(view, width, height)

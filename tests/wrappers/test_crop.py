@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation, GrayscaleObservation
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.wrappers import CenteredCrop, Channel, Crop, FrameDifference, RenderObservation, Resize
@@ -63,28 +63,12 @@ def shapes(draw: st.DrawFn) -> tuple[tuple[int, ...], int]:
 # Crop -----------------------------------------------------------------------------------------------------------------
 
 
-@given(shapes(), DTYPES, st.data())
-@settings(max_examples=40, deadline=None)
-def test_crop_is_a_slice(pictures: Any, play: Any, case: Any, dtype: Any, data: st.DataObject) -> None:
-    shape, axis = case
-    top, left = data.draw(st.integers(0, shape[axis] - 1)), data.draw(st.integers(0, shape[axis + 1] - 1))
-    rows = [top, data.draw(st.integers(top + 1, shape[axis]))]
-    columns = [left, data.draw(st.integers(left + 1, shape[axis + 1]))]
-    inner = pictures(shape, dtype)
-    seen = [picture.copy() for picture in play(inner)]
-    cropped = play(Crop(pictures(shape, dtype), rows=rows, columns=columns))
-    index = (slice(None),) * axis + (slice(*rows), slice(*columns))
-    for picture, part in zip(seen, cropped, strict=True):
-        assert np.array_equal(part, picture[index])
-        assert part.dtype == dtype
-        assert part.base is None
-
-
 def test_crop_keeps_bounds_pixel_by_pixel(pictures: Any) -> None:
     low = np.arange(12, dtype=np.int16).reshape(3, 4)
     env: Any = Crop(pictures((3, 4), np.int16, low, low + 100), rows=[1, 3], columns=[0.0, 0.5])
     assert np.array_equal(env.observation_space.low, low[1:3, :2])
     assert np.array_equal(env.observation_space.high, low[1:3, :2] + 100)
+    assert env.observation(low).base is None, "a copy"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +117,6 @@ def start_by_hand(first: int, last: int, length: int, fraction: float | None, pa
 @given(
     shapes(), DTYPES, st.booleans(), st.one_of(st.none(), st.tuples(PLACES, PLACES)), st.sampled_from(FOLLOW), st.data()
 )
-@settings(max_examples=120, deadline=None)
 def test_windows(
     pictures: Any,
     play: Any,
@@ -180,7 +163,6 @@ def test_windows(
     edges=st.sampled_from(["clamp", "pad"]),
     place=st.integers(0, 97),
 )
-@settings(deadline=None, max_examples=60)
 def test_the_nearest_window_of_a_mirror_image_is_the_mirror_image(
     columns: int, width: int, edges: str, place: int, pictures: Any
 ) -> None:
@@ -366,11 +348,6 @@ def test_blobs_refuse_a_pure_difference(pictures: Any, locator: Any, encoding: s
             CenteredCrop(env, width=3, locator=locator)
     for other in ("centre", TOLD):
         CenteredCrop(difference, width=3, locator=other)
-
-
-def test_a_signed_space_of_somebody_else_is_a_difference(pictures: Any) -> None:
-    with pytest.raises(ValueError, match="only differences"):
-        CenteredCrop(pictures((8, 9, 3), np.float32, -1.0, 1.0), width=3, locator="darkest")
 
 
 SEEN: list[Any] = []

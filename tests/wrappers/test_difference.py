@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.wrappers import FrameDifference
@@ -38,7 +38,6 @@ def expected(pictures: list[Any], gap: int, keep_current: bool, encoding: str, c
     st.booleans(),
     st.integers(0, 100),
 )
-@settings(max_examples=60, deadline=None)
 def test_differences(
     pictures: Any, shape: tuple[int, ...], kind: tuple[Any, str], gap: int, keep_current: bool, seed: int
 ) -> None:

@@ -71,7 +71,7 @@ AS_COLOURS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 
 @pytest.mark.parametrize("name", AS_COLOURS)
 @given(st.integers(1, 12), st.integers(1, 12), st.data())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_frames_of_other_kinds_become_colours(name: str, height: int, width: int, data: st.DataObject) -> None:
     draw, colours = AS_COLOURS[name]
     top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))

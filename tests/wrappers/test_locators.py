@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.wrappers import CenteredCrop, Channel, RenderObservation
@@ -62,7 +62,6 @@ ENV: Any = None
     st.sampled_from([np.uint8, np.float32, np.int16]),
     st.sampled_from(FOLLOW),
 )
-@settings(max_examples=120, deadline=None)
 def test_blobs(height: int, width: int, seed: int, dtype: Any, follow: str) -> None:
     picture = np.random.default_rng(seed).integers(0, 4, (height, width, 2)).astype(dtype) * dtype(20)
     light = picture.astype(float).sum(axis=-1)

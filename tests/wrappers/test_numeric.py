@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.testing import check_wrapper
@@ -85,7 +85,6 @@ def slowly(space: spaces.Space[Any], value: Any) -> list[tuple[float, float | No
     return [(float(v), bound) for v in numbers]
 
 
-@settings(max_examples=150, deadline=None)
 @given(plain_spaces(), st.integers(0, 1000))
 def test_it_says_what_a_slow_walk_says(space: spaces.Space[Any], seed: int) -> None:
     env = NumericObservation(Shows(space))

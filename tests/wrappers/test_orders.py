@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.wrappers import FlattenObservation, FrameStackObservation
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.wrappers import CenteredCrop, Channel, Crop, FrameDifference, RenderObservation, Resize
@@ -158,7 +158,6 @@ def pictures_to_begin_with(draw: st.DrawFn) -> tuple[tuple[int, ...], bool, Any,
 
 
 @given(pictures_to_begin_with(), st.integers(1, 4), st.data())
-@settings(max_examples=150, deadline=None)
 def test_any_order(pictures: Any, begin: Any, length: int, data: st.DataObject) -> None:
     shape, stacked, dtype, greatest = begin
     env: Any = pictures(shape, dtype, 0, greatest)

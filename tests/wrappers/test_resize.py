@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.wrappers import FrameStackObservation
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import resize
@@ -70,7 +70,6 @@ def resized_by_hand(picture: Any, height: int, width: int, interpolation: str, l
     st.sampled_from(["bilinear", "bicubic"]),
     st.tuples(st.integers(1, 17), st.integers(1, 17), st.integers(1, 20), st.integers(1, 20)),
 )
-@settings(max_examples=120, deadline=None)
 def test_pictures_of_every_shape_and_dtype(
     pictures: Any, play: Any, kind: str, dtype: Any, interpolation: str, sizes: tuple[int, int, int, int]
 ) -> None:
@@ -204,7 +203,6 @@ def test_wide_integers_are_refused(pictures: Any) -> None:
     st.tuples(st.integers(1, 30), st.integers(1, 30), st.integers(1, 30), st.integers(2, 30)),
     st.integers(1, 4),
 )
-@settings(max_examples=120, deadline=None)
 def test_it_is_torchvisions_resize_to_the_bit(
     pictures: Any, play: Any, interpolation: str, antialias: bool, dtype: Any, sizes: tuple[int, ...], channels: int
 ) -> None:
@@ -238,6 +236,7 @@ except ImportError as error:
         ("raise ModuleNotFoundError(name='torch')", "there is no module 'torch': pip install torch"),
     ],
 )
+@pytest.mark.process
 def test_a_torch_that_does_not_work_is_said_in_words(tmp_path: Path, source: str, words: str) -> None:
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text(source)
@@ -252,7 +251,6 @@ def test_a_torch_that_does_not_work_is_said_in_words(tmp_path: Path, source: str
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "MountainCar-v0"])
-@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**31), channel=st.integers(0, 2), rows=st.sampled_from([None, [0.4, 0.8], [7, 201]]))
 def test_one_channel_is_resized_straight_from_the_surface_to_the_same_bytes(
     env_id: str, seed: int, channel: int, rows: Any

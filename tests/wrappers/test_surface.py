@@ -51,7 +51,7 @@ def drawn(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
 
 @pytest.mark.parametrize("env_id", DRAWN_BY_PYGAME)
 @given(st.integers(0, 2**32), st.integers(3, 30))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 def test_bytes_of_random_episodes(env_id: str, seed: int, length: int) -> None:
     plain, fast = drawn(env_id, max_episode_steps=length), drawn(env_id, max_episode_steps=length)
     assert drawing_of(type(plain.unwrapped).render) is not None
@@ -67,6 +67,7 @@ def test_bytes_of_lunar_lander_whose_drawing_ages_its_sparks() -> None:
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.process
 def test_bytes_in_other_processes(context: str) -> None:
     if context not in multiprocessing.get_all_start_methods():
         pytest.skip(f"processes are not started by {context} here")
@@ -172,18 +173,6 @@ class SmallAcrobot(AcrobotEnv):
     SCREEN_DIM = 123
 
 
-class FlatMountain(MountainCarEnv):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.screen_width, self.screen_height = 321, 97
-
-
-class LargePendulum(PendulumEnv):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.screen_dim = 611
-
-
 def decorated(render: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def darker(self: Any) -> Any:
         return render(self) // 2
@@ -207,31 +196,11 @@ class Decorated(CartPoleEnv):
         (Hilly, True),
         (Larger, True),
         (SmallAcrobot, True),
-        (FlatMountain, True),
-        (LargePendulum, True),
     ],
 )
 def test_subclasses_that_draw_differently(cls: Any, fast: bool) -> None:
     assert (drawing_of(cls.render) is not None) == fast
     assert_same_episode(RenderObservation(cls(render_mode="rgb_array")), cls(render_mode="rgb_array"), 3, 60)
-
-
-def test_several_sizes_and_drawings_alive_at_once() -> None:
-    classes = [CartPoleEnv, Larger, DrawsMore, Mirrored, SmallAcrobot, Larger]
-    fast = [RenderObservation(cls(render_mode="rgb_array")) for cls in classes]
-    plain = [cls(render_mode="rgb_array") for cls in classes]
-    for i in range(len(classes)):
-        fast[i].reset(seed=i)
-        plain[i].reset(seed=i)
-    order = np.random.default_rng(0).integers(0, len(classes), 60)
-    for i in order:
-        observation, _, ended, *_ = fast[i].step(int(i) % 2)
-        plain[i].step(int(i) % 2)
-        assert observation.tobytes() == np.asarray(plain[i].render()).tobytes()
-        if ended:
-            fast[i].reset()
-            plain[i].reset()
-    assert set(order.tolist()) == set(range(len(classes)))
 
 
 def test_rendering_redefined_on_the_instance_or_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,7 +314,6 @@ def surfaces(draw: st.DrawFn) -> tuple[pygame.Surface, slice, slice]:
 
 
 @given(surfaces())
-@settings(max_examples=80, deadline=None)
 def test_read_is_the_conversion_of_a_part(case: tuple[pygame.Surface, slice, slice]) -> None:
     surface, rows, columns = case
     for drawing, picture in (

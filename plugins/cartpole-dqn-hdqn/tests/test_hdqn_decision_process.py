@@ -11,7 +11,7 @@ import pytest
 from cartpole_dqn_hdqn import ENV_ID, register_environments
 from cartpole_dqn_hdqn.decision_process import LEFT, RIGHT, DiscreteStochasticDecisionProcess
 from gymnasium.utils.env_checker import check_env
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -125,7 +125,6 @@ def test_the_optimum_and_the_policies_of_the_paper() -> None:
     assert model.value(np.full(12, LEFT)) == pytest.approx(0.01, abs=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
 @given(length=st.integers(3, 9), success=st.floats(0.2, 0.8))
 def test_the_optimum_is_the_gamblers(length: int, success: float) -> None:
     """The chance of a walk from s2 to come to the last state before s1 (Feller, volume 1, chapter XIV)."""

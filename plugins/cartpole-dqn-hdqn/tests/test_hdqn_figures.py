@@ -17,6 +17,7 @@ from cartpole_dqn_hdqn.drawing import draw_courses
 from cartpole_dqn_hdqn.study import Course, Trial, table_text
 from PIL import Image
 
+import forked
 from cartpole_dqn import UserError
 
 
@@ -51,11 +52,12 @@ def test_the_whole_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.jsonl")}
 
 
+@pytest.mark.process
 def test_a_killed_study_goes_on(tmp_path: Path) -> None:
     arguments = ["--seeds", "1", "--episodes", "500", "--report-episodes", "0", "--preset", "hdqn-tabular"]
     command = [sys.executable, "-m", "cartpole_dqn", "hdqn-figures", *arguments]
     metrics = tmp_path / "killed" / "long-500" / "hdqn-tabular-seed-0" / "metrics.jsonl"
-    first = subprocess.Popen([*command, "--out", str(tmp_path / "killed")], stderr=subprocess.DEVNULL)
+    first = forked.Popen([*command, "--out", str(tmp_path / "killed")], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not (metrics.exists() and metrics.read_bytes().count(b"\n") > 50):
         assert time.monotonic() < deadline

@@ -9,7 +9,7 @@ import pytest
 from cartpole_dqn_hdqn.goal_lanes import NONE, GoalLanes
 from cartpole_dqn_hdqn.goals import make_goals
 from gymnasium import spaces
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn import Context, Transition
@@ -115,7 +115,6 @@ def account(lanes: int, story: list[list[Step]]) -> tuple[list[Any], list[Any]]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.data(), lanes=st.integers(1, 3), length=st.integers(1, 25))
 def test_both_levels_are_told_what_happened(data: st.DataObject, lanes: int, length: int) -> None:
     story = data.draw(st.lists(st.lists(STEP, min_size=lanes, max_size=lanes), min_size=length, max_size=length))

@@ -62,6 +62,7 @@ def test_every_component_is_where_it_says() -> None:
     }
 
 
+@pytest.mark.process
 def test_listing_the_parts_imports_nothing_heavy() -> None:
     code = (
         "import sys, cartpole_dqn_hdqn; from cartpole_dqn import Registry; r = Registry();"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import forked
 from cartpole_dqn import Run, UserError, load, train
 
 QUICK: dict[str, Any] = {
@@ -101,10 +101,11 @@ def test_the_flat_preset_trains(tmp_path: Path) -> None:
     assert done.config.agent["gamma"] == 0.95
 
 
+@pytest.mark.process
 def test_the_display_shows_goals_and_both_levels(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cartpole_dqn", "run", "--preset", "hdqn", "--steps", "250", "--plain"]
     command += ["--set", "observer.display.plain_every_seconds=0.01", "--set", "evaluation.every=0"]
-    done = subprocess.run([*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, check=True)
+    done = forked.run([*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, check=True)
     for words in ("goal s", "goals reached", "epsilon", "meta epsilon", "loss", "meta loss"):
         assert words in done.stderr, done.stderr
 

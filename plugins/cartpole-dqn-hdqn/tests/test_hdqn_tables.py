@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cartpole_dqn_hdqn.tables import StepSizes, Table, TableValues
 from cartpole_dqn_hdqn.tabular import learn_one
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -16,7 +16,6 @@ OBS = st.integers(0, 4).map(lambda k: np.array([k, -k], np.float32))
 SIZES = StepSizes(rate=0.05, decay=0.5)
 
 
-@settings(max_examples=40, deadline=None)
 @given(lessons=st.lists(st.tuples(OBS, st.integers(0, 2), st.floats(-5, 5)), max_size=60))
 def test_values_are_those_of_the_rule(lessons: list[tuple[NDArray[np.float32], int, float]]) -> None:
     table = Table(3, SIZES)

@@ -40,6 +40,7 @@ def test_the_files_are_found() -> None:
     assert names_used("import cartpole_dqn.components.replay.ring") == [("cartpole_dqn.components.replay.ring", "")]
 
 
+@pytest.mark.process
 def test_registering_imports_nothing_heavy() -> None:
     code = "import sys, cartpole_dqn_prioritized; print({'torch', 'numpy', 'gymnasium'} & set(sys.modules))"
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

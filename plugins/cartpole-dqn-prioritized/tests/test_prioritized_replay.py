@@ -10,7 +10,7 @@ import pytest
 import torch
 from cartpole_dqn_prioritized.replay import PrioritizedReplay
 from gymnasium import spaces
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn import Batch, Context, ReplayBuffer, RunError, SeedTree, Transition, UserError
@@ -70,7 +70,6 @@ def test_a_batch_has_one_from_each_part() -> None:
         assert [index // 10 for index in replay.sample(3).indices.tolist()] == [0, 1, 2]
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=30),
     st.floats(0, 1),
@@ -109,7 +108,6 @@ def test_uniform_where_alpha_is_nothing() -> None:
 # What is remembered ---------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["add", "end", "break", "tell", "sample"]), st.integers(0, 2), st.integers(1, 9))
@@ -219,7 +217,6 @@ def priorities(replay: PrioritizedReplay) -> dict[int, float]:
     return {int(index): float(value) for index, value in zip(replay.ring._stamps, values, strict=True) if index >= 0}
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.none() | st.floats(0, 100, width=32), min_size=1, max_size=40), st.integers(1, 4), st.booleans())
 def test_a_transition_that_brings_its_error_has_that_and_any_other_the_largest(
     errors: list[float | None], n_step: int, end: bool

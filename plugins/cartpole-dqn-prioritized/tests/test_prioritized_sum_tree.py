@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 from cartpole_dqn_prioritized.sum_tree import SumTree
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -46,7 +46,6 @@ def tree_of(values: NDArray[np.float64]) -> SumTree:
     return tree
 
 
-@settings(max_examples=80, deadline=None)
 @given(changes(WHOLE), st.lists(st.floats(0, 1.1), min_size=1, max_size=40), st.booleans())
 def test_it_is_the_slow_list_to_the_last_bit(
     case: tuple[int, list[tuple[list[int], list[float]]]], shares: list[float], eager: bool
@@ -66,7 +65,6 @@ def test_it_is_the_slow_list_to_the_last_bit(
         assert tree.find(places).tolist() == [slow.find(place) for place in places]
 
 
-@settings(max_examples=80, deadline=None)
 @given(changes(ANY), st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_any_values_never_drift_and_never_find_nothing(
     case: tuple[int, list[tuple[list[int], list[float]]]], shares: list[float]

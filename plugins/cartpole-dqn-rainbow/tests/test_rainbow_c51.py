@@ -9,7 +9,7 @@ import pytest
 import torch
 from cartpole_dqn_rainbow.c51 import C51, project
 from gymnasium import spaces
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -49,7 +49,6 @@ def projections(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor]:
     return logits.softmax(-1), torch.tensor(returns), support
 
 
-@settings(max_examples=80, deadline=None)
 @given(case=projections())
 def test_project_against_its_formula(case: tuple[Tensor, Tensor, Tensor]) -> None:
     chances, returns, support = case
@@ -59,7 +58,6 @@ def test_project_against_its_formula(case: tuple[Tensor, Tensor, Tensor]) -> Non
         assert projected[row].tolist() == pytest.approx(expected, abs=2e-5)
 
 
-@settings(max_examples=40, deadline=None)
 @given(case=projections())
 def test_project_keeps_the_whole_and_the_mean(case: tuple[Tensor, Tensor, Tensor]) -> None:
     chances, returns, support = case
@@ -76,7 +74,6 @@ def test_project_leaves_what_lies_on_the_atoms() -> None:
     assert torch.equal(project(chances, support.expand(4, 9), support), chances)
 
 
-@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 999), actions=st.integers(2, 4))
 def test_loss_against_the_algorithm_step_by_step(seed: int, actions: int, make: Any, make_batch: Any) -> None:
     network = make(C51, STATE, actions=actions, seed=seed, **SMALL)

@@ -7,14 +7,13 @@ import torch
 from cartpole_dqn_rainbow.dueling import Dueling
 from cartpole_dqn_rainbow.head import Head
 from gymnasium import spaces
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 STATE = spaces.Box(-np.inf, np.inf, (4,), np.float32)
 IMAGE = spaces.Box(0, 255, (40, 48, 2), np.uint8)
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     actions=st.integers(1, 5),
     outputs=st.integers(1, 4),

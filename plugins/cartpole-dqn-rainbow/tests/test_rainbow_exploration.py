@@ -8,7 +8,7 @@ import pytest
 import torch
 from cartpole_dqn_rainbow.exploration import Boltzmann, Greedy
 from gymnasium import spaces
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -40,7 +40,6 @@ def test_the_temperature_falls_along_a_line(step: int, expected: float) -> None:
     assert part.temperature(step) == pytest.approx(expected)
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     values=st.lists(st.lists(st.floats(-50, 50, width=32), min_size=3, max_size=3), min_size=1, max_size=4),
     step=st.integers(0, 200),

@@ -13,7 +13,7 @@ from cartpole_dqn_rainbow.noisy import Noisy
 from cartpole_dqn_rainbow.noisy_linear import NoisyLinear
 from cartpole_dqn_rainbow.quantile import Quantile
 from gymnasium import spaces
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 STATE = spaces.Box(-np.inf, np.inf, (4,), np.float32)
@@ -41,7 +41,6 @@ def rooted(e: float) -> float:
     return math.copysign(math.sqrt(abs(e)), e)
 
 
-@settings(max_examples=30, deadline=None)
 @given(inputs=st.integers(1, 5), outputs=st.integers(1, 5), seed=st.integers(0, 99))
 def test_the_layer_against_its_formula_written_out(inputs: int, outputs: int, seed: int) -> None:
     part = layer(inputs, outputs, seed)

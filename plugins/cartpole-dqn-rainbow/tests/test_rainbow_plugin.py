@@ -72,6 +72,7 @@ def test_the_commands_in_the_readme_name_what_there_is() -> None:
                 options(**{key: tomllib.loads(f"value = {value}")["value"]})
 
 
+@pytest.mark.process
 def test_listing_the_parts_imports_none() -> None:
     code = (
         "import sys, cartpole_dqn_rainbow; from cartpole_dqn import Registry; r = Registry();"

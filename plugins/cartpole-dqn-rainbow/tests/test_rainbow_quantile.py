@@ -9,7 +9,7 @@ import pytest
 import torch
 from cartpole_dqn_rainbow.quantile import Quantile, quantile_huber, wasserstein
 from gymnasium import spaces
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 STATE = spaces.Box(-np.inf, np.inf, (4,), np.float32)
@@ -45,7 +45,6 @@ def wasserstein_slowly(one: list[float], other: list[float]) -> float:
 VALUES = st.floats(-30, 30, width=32)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     predicted=st.lists(VALUES, min_size=1, max_size=6),
     target=st.lists(VALUES, min_size=1, max_size=6),
@@ -66,7 +65,6 @@ def test_a_small_kappa_comes_close_to_none() -> None:
     torch.testing.assert_close(quantile_huber(predicted, target, levels, 1e-4), exact, rtol=1e-3, atol=1e-3)
 
 
-@settings(max_examples=60, deadline=None)
 @given(pairs=st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=7))
 def test_wasserstein_against_the_area_between(pairs: list[tuple[float, float]]) -> None:
     one, other = (list(side) for side in zip(*pairs, strict=True))
@@ -75,7 +73,6 @@ def test_wasserstein_against_the_area_between(pairs: list[tuple[float, float]]) 
     assert came >= abs(np.mean(one) - np.mean(other)) - 1e-4
 
 
-@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 999), actions=st.integers(2, 4), kappa=st.sampled_from([0.0, 1.0]))
 def test_td_loss_against_the_algorithm_step_by_step(
     seed: int, actions: int, kappa: float, make: Any, make_batch: Any

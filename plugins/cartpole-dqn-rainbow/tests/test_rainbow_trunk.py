@@ -9,7 +9,7 @@ import torch
 from cartpole_dqn_rainbow.dueling import Dueling
 from cartpole_dqn_rainbow.trunk import Trunk, TrunkOptions
 from gymnasium import spaces
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn import UserError
@@ -64,7 +64,6 @@ def test_a_stack_of_images_is_images_of_more_channels(observations: Any) -> None
     )
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     shape=st.sampled_from([(5,), (9, 8), (9, 8, 3), (2, 9, 8, 3)]),
     zero=st.sampled_from(["none", "one", "each"]),

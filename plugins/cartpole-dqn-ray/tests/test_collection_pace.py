@@ -10,13 +10,12 @@ import torch
 from cartpole_dqn_ray.collection import RayCollectionOptions, RayCollector
 from cartpole_dqn_ray.collection_actor import Player, portable, restored
 from cartpole_dqn_ray.collection_pace import Meter, Pace, ladder
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn import CollectorContext, UserError, builtin_collection, check_options
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.data(), st.integers(0, 60), st.integers(1, 12), st.integers(1, 30))
 def test_no_fragment_is_older_than_the_bound(data: st.DataObject, bound: int, cost: int, publish_every: int) -> None:
     """Actors answer in any order, some never do; the learner makes up to `cost` updates from each."""

@@ -36,6 +36,7 @@ def test_only_public_names_are_imported(path: Path) -> None:
         assert not name or name in importlib.import_module(module).__all__, f"{module}.{name} is not public."
 
 
+@pytest.mark.process
 def test_registering_imports_no_ray_and_no_torch() -> None:
     code = "import sys, cartpole_dqn_ray.plugin; print({'torch', 'numpy', 'ray'} & set(sys.modules))"
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

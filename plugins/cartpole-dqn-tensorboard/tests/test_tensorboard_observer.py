@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cartpole_dqn_tensorboard.observer import TensorBoard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
@@ -174,7 +174,6 @@ def test_lanes_that_end_at_the_same_step(tmp_path: Path) -> None:
 # Going on -------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
 @given(stops=st.lists(st.tuples(st.integers(0, 99), st.integers(0, 30), st.booleans()), min_size=1, max_size=3))
 def test_a_resumed_run_reads_as_if_it_had_never_stopped(
     whole: Points, tmp_path_factory: pytest.TempPathFactory, stops: list[tuple[int, int, bool]]

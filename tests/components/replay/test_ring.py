@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.components.replay.ring import Changes, TransitionRing
@@ -195,7 +195,6 @@ def check_against_reference(world: World) -> None:
         assert batch.next_mask.tolist() == [found[5].tolist() for _, _, found in expected]
 
 
-@settings(max_examples=120, deadline=None)
 @given(worlds())
 def test_gather_and_ranks_agree_with_the_reference(case: tuple[World, list[Operation]]) -> None:
     world, operations = case
@@ -204,7 +203,6 @@ def test_gather_and_ranks_agree_with_the_reference(case: tuple[World, list[Opera
         check_against_reference(world)
 
 
-@settings(max_examples=80, deadline=None)
 @given(worlds())
 def test_no_transition_mixes_lanes_or_episodes(case: tuple[World, list[Operation]]) -> None:
     world, operations = case
@@ -219,7 +217,6 @@ def test_no_transition_mixes_lanes_or_episodes(case: tuple[World, list[Operation
     assert ((steps >= 1) & (steps <= world.ring.n_step)).all()
 
 
-@settings(max_examples=80, deadline=None)
 @given(worlds())
 def test_changes_keep_a_weight_per_slot_in_step(case: tuple[World, list[Operation]]) -> None:
     """What a prioritised replay does with `Changes` alone gives exactly the valid slots."""
@@ -248,7 +245,6 @@ def test_changes_keep_a_weight_per_slot_in_step(case: tuple[World, list[Operatio
     assert len(seen) >= len(slots)
 
 
-@settings(max_examples=60, deadline=None)
 @given(worlds(), st.integers(0, 90), st.booleans())
 def test_a_restored_ring_goes_on_as_if_nothing_had_happened(
     case: tuple[World, list[Operation]], when: int, into_used: bool
@@ -270,7 +266,6 @@ def test_a_restored_ring_goes_on_as_if_nothing_had_happened(
     check_against_reference(other)
 
 
-@settings(max_examples=60, deadline=None)
 @given(worlds())
 def test_what_once_held_something_never_holds_nothing(case: tuple[World, list[Operation]]) -> None:
     world, operations = case

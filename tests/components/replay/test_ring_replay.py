@@ -73,7 +73,7 @@ def test_nothing_is_drawn_from_an_empty_ring() -> None:
 def test_all_that_it_would_take_must_fit() -> None:
     with pytest.raises(UserError, match=r"replay by-age: .* at least 3"):
         ByAge(2, CONTEXT)
-    with pytest.raises(UserError, match=r"replay by-age with 20 slots of float32 \[1\] would take .* TiB"):
+    with pytest.raises(UserError, match=r"replay by-age with 20 slots of float32 \[1\] would take .* TB"):
         ByAge(20, CONTEXT, extra_bytes=2**50)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.observers.display.braille import Curve, curve_lines
@@ -23,7 +23,6 @@ def dots_of(rows: list[str]) -> set[tuple[int, int]]:
     }
 
 
-@settings(max_examples=60, deadline=None)
 @given(values, st.integers(1, 30), st.integers(1, 8))
 def test_points_lie_where_their_values_say(numbers: list[float], width: int, height: int) -> None:
     low, high = min(numbers), max(numbers)
@@ -37,7 +36,6 @@ def test_points_lie_where_their_values_say(numbers: list[float], width: int, hei
     assert dots_of(curve.rows()) == expected
 
 
-@settings(max_examples=60, deadline=None)
 @given(values, st.integers(2, 30), st.integers(1, 8))
 def test_a_line_has_no_gaps_and_meets_its_points(numbers: list[float], width: int, height: int) -> None:
     low, high = min(numbers), max(numbers)
@@ -53,7 +51,6 @@ def test_a_line_has_no_gaps_and_meets_its_points(numbers: list[float], width: in
         assert len(drawn) == 1 or near & drawn
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=40), st.integers(0, 60), st.integers(0, 10))
 def test_curve_lines_keep_to_their_room(numbers: list[float], width: int, height: int) -> None:
     lines = curve_lines(numbers, numbers, width, height)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -60,7 +60,6 @@ def test_everything_is_shown_where_there_is_room(snapshot: Make) -> None:
     assert "0 / 1,000 steps  0%" in before
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 140), st.integers(1, 50), st.integers(0, 40), st.booleans(), st.booleans())
 def test_never_wider_or_higher_than_the_console(
     snapshot: Make, width: int, height: int, played: int, evaluated: bool, wide: bool

@@ -7,7 +7,7 @@ import statistics
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.contracts.events import Episode, Evaluating, Progress, RunFailed, RunStarted
@@ -22,7 +22,6 @@ def folded_slowly(values: list[float], points: int) -> list[float]:
     return [statistics.fmean(values[i : i + stride]) for i in range(0, len(values), stride)]
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), max_size=120), st.sampled_from([2, 4, 8, 16]))
 def test_folded_curve_equals_the_slow_reference_and_goes_on_from_its_state(values: list[float], points: int) -> None:
     curve = Folded(points)
@@ -34,7 +33,6 @@ def test_folded_curve_equals_the_slow_reference_and_goes_on_from_its_state(value
     assert len(curve.points()) <= points
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(-500, 500), min_size=1, max_size=130))
 def test_figures_of_returns_equal_the_slow_reference(values: list[float]) -> None:
     tracker = Tracker(lambda: 0.0)

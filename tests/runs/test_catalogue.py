@@ -353,4 +353,4 @@ def test_values_of_the_wrong_kind_are_not_known(tmp_path: Path) -> None:
 def test_a_title_of_settings(write_run: WriteRun) -> None:
     settings = read_settings(write_run("r", seed=3))
     assert run_title(settings) == "dqn on CartPole-v1, state, preset state, seed 3"
-    assert run_title({**settings, "preset": ""}) == "dqn on CartPole-v1, native, seed 3"
+    assert run_title({**settings, "preset": ""}) == "dqn on CartPole-v1, state, seed 3"

@@ -1,6 +1,6 @@
-"""Built-in observers: they hear of a run and change nothing in it.
+"""Built-in observers. They watch a run and change nothing in it.
 
-* `display`: a live panel in the terminal, or plain lines. `tracker` keeps what it shows; `panel` and `braille` draw it.
-* `notebook`: the same in a Jupyter notebook, kept by the same `tracker`; `notebook_card` and a template draw it.
+* `display`: a live panel in the terminal, or plain lines.
+* `notebook`: the same in a Jupyter notebook.
 * `metrics`: `metrics.csv` and `metrics.jsonl` in the run folder.
 """

@@ -1,13 +1,12 @@
-"""`Metrics`: a run's figures as files that other programs read.
+"""`Metrics`: writes a run's figures to files for other programs.
 
-* `Metrics`: the observer; `MetricsOptions`: its options (none).
+* `Metrics`: the observer. `MetricsOptions`: its options (none).
 * `COLUMNS`: the columns of `metrics.csv`.
 
-`metrics.csv` has a line an episode: what is not known is empty, numbers that are not finite are `nan`, `inf`, `-inf`.
+`metrics.csv` has one line per episode. Unknown values are empty; others may be `nan`, `inf` or `-inf`.
 
-`metrics.jsonl` has an object a line, with `event` one of `run_started`, `episode`, `evaluation`, `checkpoint`,
-`run_ended`, `run_failed`; in it are all figures that the agent tells, also those of its own. JSON knows no number that
-is not finite: it is null there.
+`metrics.jsonl` has one object per line. Its `event` is `run_started`, `episode`, `evaluation`, `checkpoint`,
+`run_ended` or `run_failed`. It holds every figure that the agent reports. Numbers that are not finite are null.
 """
 
 from __future__ import annotations
@@ -17,20 +16,11 @@ import csv
 import io
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
-from cartpole_dqn.contracts.events import (
-    Checkpoint,
-    Episode,
-    Evaluation,
-    Observer,
-    ObserverContext,
-    Progress,
-    RunEnded,
-    RunFailed,
-    RunStarted,
-)
+from cartpole_dqn.contracts import events
 from cartpole_dqn.contracts.options import options_class
 from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.errors import CheckpointError, RunFolderError, said_by
@@ -38,74 +28,51 @@ from cartpole_dqn.files import write_all
 from cartpole_dqn.text.tables import json_value
 
 COLUMNS = (
-    "episode",
-    "step",
-    "seconds",
-    "return",
-    "length",
-    "terminated",
-    "epsilon",
-    "loss",
-    "q_mean",
-    "learning_rate",
-    "steps_per_second",
-    "env",
-    "seed",
-)
+    "episode", "step", "seconds", "return", "length", "terminated", "epsilon", "loss", "q_mean", "learning_rate",
+    "steps_per_second", "env", "seed",
+)  # fmt: skip
 
 
 @options_class
 class MetricsOptions:
-    """Options of the observer `metrics`: it has none."""
+    """The observer `metrics` has no options."""
 
 
-class Metrics(Observer):
-    """Writes `metrics.csv` and `metrics.jsonl` into the run's folder, each line as soon as it is whole.
+class Metrics(events.Observer):
+    """Writes `metrics.csv` and `metrics.jsonl` into the run's folder, unbuffered and in whole lines.
 
-    A resumed run cuts both files to where its checkpoint was and goes on, without gap or duplicate.
-
-    Args:
-        options: none.
-        context: its folder is where the files are.
+    A resumed run first cuts both files to their size at the checkpoint, so no episode is missing or there twice.
 
     Raises:
         RunFolderError: the run has no folder.
-        OSError: from any event: the files cannot be written to.
+        OSError: in any event: a file cannot be written.
     """
 
     Options: ClassVar[type] = MetricsOptions
     needs_folder: ClassVar[bool] = True
 
-    def __init__(self, options: MetricsOptions, context: ObserverContext) -> None:
+    def __init__(self, options: MetricsOptions, context: events.ObserverContext) -> None:
         if context.folder is None:
             raise RunFolderError("observer 'metrics' needs a run folder to write to, and this run keeps none.")
         folder = Path(context.folder)
         self._csv = _LineFile(folder / "metrics.csv")
         self._jsonl = _LineFile(folder / "metrics.jsonl")
-        self._last = (0, 0.0)  # step and training seconds of the last episode written
+        self._last = (0, 0.0)  # Step and training seconds at the last episode's end.
         self._rate: float | None = None
 
-    def run_started(self, event: RunStarted) -> None:
-        """Open the files. Where they are new, the table gets its header and the run its first line."""
+    def run_started(self, event: events.RunStarted) -> None:
+        """Open the files, and write the first line of new ones."""
         for file in (self._csv, self._jsonl):
             file.open()
         if self._csv.size() == 0:
             self._csv.write(_csv_line(COLUMNS))
-        # A run that goes on adds nothing here: its files are to be those of one that was never interrupted.
+        # A resumed run adds nothing, so that its files equal those of a run that was never interrupted.
         if self._jsonl.size() == 0:
-            self._log(
-                "run_started",
-                name=event.name,
-                steps=event.steps,
-                episodes=event.episodes,
-                step=event.step,
-                episode=event.episode,
-                num_envs=event.num_envs,
-                replay_bytes=event.replay_bytes,
-            )
+            fields = asdict(event)
+            del fields["folder"]
+            self._log("run_started", **fields)
 
-    def episode_ended(self, event: Episode) -> None:
-        """Write the episode to both files."""
+    def episode_ended(self, event: events.Episode) -> None:
         progress = event.progress
         self._measure(progress)
         row = {
@@ -128,27 +95,15 @@ class Metrics(Observer):
         self._csv.write(_csv_line([_cell({**row, **figures}[column]) for column in COLUMNS]))
         self._log("episode", **row, metrics=progress.metrics, status=progress.status)
 
-    def evaluated(self, event: Evaluation) -> None:
-        """Write the evaluation with every return."""
-        self._log(
-            "evaluation",
-            step=event.step,
-            mean=event.mean,
-            std=event.std,
-            returns=event.returns,
-            lengths=event.lengths,
-            stream=event.stream,
-            seconds=event.seconds,
-            best=event.best,
-        )
+    def evaluated(self, event: events.Evaluation) -> None:
+        fields = {"step": event.step, "mean": event.mean, "std": event.std, **asdict(event)}
+        self._log("evaluation", **fields)
 
-    def checkpoint_written(self, event: Checkpoint) -> None:
-        """Write that a checkpoint was written."""
+    def checkpoint_written(self, event: events.Checkpoint) -> None:
         name = Path(event.path).name
         self._log("checkpoint", step=event.step, path=name, nbytes=event.nbytes, seconds=event.seconds)
 
-    def run_ended(self, event: RunEnded) -> None:
-        """Write how the run ended, and close the files."""
+    def run_ended(self, event: events.RunEnded) -> None:
         self._log(
             "run_ended",
             reason=event.reason,
@@ -161,13 +116,12 @@ class Metrics(Observer):
         )
         self._close()
 
-    def run_failed(self, event: RunFailed) -> None:
-        """Write that the run failed, and close the files."""
+    def run_failed(self, event: events.RunFailed) -> None:
         self._log("run_failed", step=event.step, error=said_by(event.error))
         self._close()
 
     def state_dict(self) -> State:
-        """How many bytes of each file belong to the run so far; they are synced to the disk first."""
+        """Sync both files; the state holds their sizes in bytes."""
         return {
             "csv": self._csv.sync(),
             "jsonl": self._jsonl.sync(),
@@ -177,10 +131,10 @@ class Metrics(Observer):
         }
 
     def load_state_dict(self, state: State) -> None:
-        """Cut both files to where the checkpoint was; before `run_started`.
+        """Cut both files to their size at the checkpoint. Call it before `run_started`.
 
         Raises:
-            CheckpointError: a file is missing or shorter than it was; neither file is changed then.
+            CheckpointError: a file is missing or too short. Neither file is changed.
         """
         sizes = [(self._csv, int(state["csv"])), (self._jsonl, int(state["jsonl"]))]
         for file, size in sizes:
@@ -191,8 +145,8 @@ class Metrics(Observer):
         rate = state["steps_per_second"]
         self._rate = None if rate is None else float(rate)
 
-    def _measure(self, progress: Progress) -> None:
-        """Take the steps a second of training since the last episode; of several that end at once the first counts."""
+    def _measure(self, progress: events.Progress) -> None:
+        """Measure the training speed since the last episode. Of several that end at once the first counts."""
         step, seconds = self._last
         if progress.seconds > seconds and progress.step > step:
             self._rate = round((progress.step - step) / (progress.seconds - seconds), 3)
@@ -208,14 +162,14 @@ class Metrics(Observer):
 
 
 class _LineFile:
-    """A file that grows by whole lines, without a buffer in the process: what is written is the system's."""
+    """An unbuffered file to which whole lines are appended."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: io.FileIO | None = None
 
     def open(self) -> None:
-        """Open for appending. A last line that was torn by a crash is cut off."""
+        """Open for appending, and drop a last line that a crash left incomplete."""
         self._file = io.FileIO(self._path, "a+")
         size = self.size()
         whole = _end_of_last_line(self._file, size)
@@ -223,7 +177,7 @@ class _LineFile:
             self._file.truncate(whole)
 
     def write(self, line: str) -> None:
-        """Append a line. Raises `OSError`, and closes the file: what follows would be torn from what was before."""
+        """Append a line. On `OSError` the file is closed: later lines would follow an incomplete one."""
         if self._file is None:
             raise ValueError(f"{self._path} is closed: nothing can be written to it.")
         try:
@@ -233,15 +187,14 @@ class _LineFile:
             raise
 
     def sync(self) -> int:
-        """Make what was written last, and return how many bytes it is."""
+        """Sync the file to the disk and return its size in bytes."""
         if self._file is None:
             return self._path.stat().st_size if self._path.exists() else 0
-        with contextlib.suppress(OSError):  # Not every filesystem can; the bytes were written all the same.
+        with contextlib.suppress(OSError):  # Some filesystems cannot sync.
             os.fsync(self._file.fileno())
         return self.size()
 
     def size(self) -> int:
-        """Return the size of the open file in bytes."""
         assert self._file is not None
         return os.fstat(self._file.fileno()).st_size
 
@@ -256,22 +209,19 @@ class _LineFile:
             )
 
     def cut(self, size: int) -> None:
-        """Drop what comes after `size` bytes."""
         if self._path.exists():
             os.truncate(self._path, size)
 
     def close(self) -> None:
-        """Close the file."""
         file, self._file = self._file, None
         if file is not None:
             file.close()
 
 
 def _end_of_last_line(file: io.FileIO, size: int) -> int:
-    """Return where the last newline ends; 0 where there is none."""
-    block = 65_536
+    """Return the offset after the last newline; 0 without one."""
     while size > 0:
-        start = max(0, size - block)
+        start = max(0, size - 65_536)
         file.seek(start)
         found = file.read(size - start).rfind(b"\n")
         if found >= 0:
@@ -287,7 +237,7 @@ def _csv_line(cells: Any) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """Return what stands in a cell: truth values as 0 and 1, None as nothing, numbers as Python writes them."""
+    """Return a cell: booleans as 0 and 1, None as it is, numbers as Python writes them."""
     if isinstance(value, bool):
         return int(value)
     return value if value is None or isinstance(value, int | str) else float(value)

@@ -1,9 +1,6 @@
-"""How a run looks in a notebook: figures in, HTML out, by the template beside this file.
+"""`card`: a run at one moment as HTML for a notebook, with its curves as SVG.
 
-* `card`: a run at one moment as HTML, its curves as SVG.
-
-Text takes the page's own colour, fainter by transparency, and lines have colours of middle lightness: a notebook may be
-light or dark, and does not say which.
+A notebook may be light or dark. Text therefore has the page's own colour, and lines have colours of medium lightness.
 """
 
 from __future__ import annotations
@@ -26,7 +23,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def card(snapshot: Snapshot, said: Sequence[str] = ()) -> str:
-    """Return a run as HTML: how far it is, its figures, its curves, and what is `said` when it is over."""
+    """Return a run as HTML: its progress, figures and curves, and the lines `said` below them."""
     started, total = snapshot.started, snapshot.total
     lines = list(said)
     if not said and snapshot.evaluation is not None:
@@ -65,7 +62,7 @@ def _progress(snapshot: Snapshot) -> list[str]:
 
 @dataclass
 class _Curves:
-    """What is drawn, in pixels: the template writes it down."""
+    """What the template draws, in pixels."""
 
     end: float
     """The step at the right edge."""
@@ -77,7 +74,6 @@ class _Curves:
     words: list[tuple[str, float, float, str]] = field(default_factory=list)
 
     def x(self, step: float) -> float:
-        """Return where a step is."""
         return round(_LEFT + (_WIDTH - _LEFT - _RIGHT) * min(step / self.end, 1.0), 1)
 
 
@@ -98,17 +94,15 @@ class _Area:
         return round(self.top + self.height * (high - value) / (high - low), 1)
 
     def line(self, points: Points, colour: str, width: float) -> None:
-        """Draw a curve."""
         places = " ".join(f"{self.curves.x(step)},{self._y(value)}" for step, value in points)
         self.curves.lines.append((places, colour, width))
 
     def dots(self, points: Points, colour: str, radius: float) -> None:
-        """Draw a dot at each point."""
         self.curves.dots += [(self.curves.x(step), self._y(value), colour, radius) for step, value in points]
 
 
 def _curves(snapshot: Snapshot) -> _Curves | None:
-    """Return the returns with their mean over 100, evaluations, and epsilon where there is one; None before any."""
+    """Return returns with their mean over 100, evaluations, and epsilon if known; None before any of them."""
     trail = snapshot.trail
     returns, means, epsilon = (
         _known(trail.steps, values) for values in (trail.returns, trail.means_100, trail.epsilon)
@@ -143,7 +137,7 @@ def _known(steps: Sequence[float], values: Sequence[float]) -> Points:
 
 
 def _ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Return round numbers from at or below `low` to at or above `high`, at most about `most` of them.
+    """Return about `most` round numbers that enclose `low`..`high`.
 
     >>> _ticks(0.0, 437.0)
     [0.0, 100.0, 200.0, 300.0, 400.0, 500.0]

@@ -1,4 +1,4 @@
-"""How numbers, tables and names look to people.
+"""Numbers, tables and names as text.
 
 * `figures`: counts, scores, times and sizes; text that is safe to print.
 * `tables`: tables for terminals, files and Markdown; JSON.

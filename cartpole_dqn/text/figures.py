@@ -1,8 +1,8 @@
-"""How figures are written for people: short, on one line, never misleading.
+"""Figures as short text on one line.
 
-* `number`, `score`, `spread`, `alike`: any number; mean returns, alone, with their deviation, and in a row.
-* `duration`, `size`, `count_of`: seconds, bytes, and how many of something.
-* `printable`, `one_line`: text from elsewhere without what a terminal or a page would act on.
+* `number`: any number. `score`, `spread`, `alike`: a mean return, with its deviation, or several in a row.
+* `duration`, `size`, `count_of`: seconds, bytes, and counts of things.
+* `printable`, `one_line`: untrusted text without control characters.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 NOTHING = "-"
-"""What stands for a figure that is not known."""
+"""Stands for an unknown figure."""
 
 
 def number(value: Any) -> str:
-    r"""Return a figure in at most nine characters where it can be: 4 significant digits, counts in full.
+    r"""Return a figure with 4 significant digits, usually in at most nine characters. Counts are shown in full.
 
     >>> [number(v) for v in (None, 12345, 93.1, 500.0, 0.012345, 0.00005, float("nan"), "goal\n3")]
     ['-', '12,345', '93.1', '500', '0.01235', '5e-05', 'nan', 'goal 3']
@@ -40,7 +40,7 @@ def number(value: Any) -> str:
 
 
 def alike(figures: Sequence[float | None]) -> list[str]:
-    """Return figures that stand in a row with the same number of decimals: one, where the greatest is 10 or more.
+    """Return figures in a row with the same number of decimals: one, if the greatest is 10 or more.
 
     >>> alike([499.6, 1.842, 500]), alike([0.2064, None])
     (['499.6', '1.8', '500.0'], ['0.2064', '-'])
@@ -50,7 +50,7 @@ def alike(figures: Sequence[float | None]) -> list[str]:
 
 
 def score(value: float | None) -> str:
-    """Return a mean return: one decimal from 10 on, so that figures in a column are alike."""
+    """Return a mean return, with one decimal from 10 on, so that a column looks uniform."""
     return alike([value])[0]
 
 
@@ -60,7 +60,7 @@ def spread(mean: float, std: float, sign: str = "±") -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return seconds as h:mm:ss, with days before where it takes any.
+    """Return seconds as h:mm:ss, preceded by days if there are any.
 
     >>> duration(3725.6), duration(90_000), duration(None)
     ('1:02:05', '1d 1:00:00', '-')
@@ -93,12 +93,12 @@ def count_of(count: int, thing: str) -> str:
 
 
 def printable(text: str, instead: str | None = None, *, lines: bool = False) -> str:
-    r"""Return `text` with each control character, and what else is not to be seen, replaced.
+    r"""Return `text` with control characters and other invisible ones replaced.
 
     Args:
-        text: from anywhere.
-        instead: what stands for such a character; None spells it out.
-        lines: whether line ends stay.
+        text: may be untrusted.
+        instead: replaces such a character; None escapes it.
+        lines: keep newlines.
 
     >>> printable("a\x1b[2J\n"), printable("a\x1b[2J\n", "?", lines=True)
     ('a\\x1b[2J\\n', 'a?[2J\n')
@@ -110,5 +110,5 @@ def printable(text: str, instead: str | None = None, *, lines: bool = False) -> 
 
 
 def one_line(text: str) -> str:
-    """Return `text` with everything that would move a cursor replaced by spaces."""
+    """Return `text` with control characters and newlines replaced by spaces."""
     return printable(text, " ").strip()

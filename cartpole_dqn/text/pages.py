@@ -1,7 +1,7 @@
-"""HTML from templates, in which whatever is put in stands as text: it may come from a stranger's file.
+"""HTML from templates. Every value is escaped, as it may come from an untrusted file.
 
-* `render`: a template of this package, filled. `filled`: the same for a line of HTML.
-* `data_uri`: a file's bytes as an address, so that a page holds them itself.
+* `render`: fills a template of this package. `filled`: fills a line of HTML.
+* `data_uri`: a file's bytes as a URI, to embed in a page.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def render(template: str, **values: Any) -> str:
 
     Args:
         template: a Jinja template's path in the package, such as "views/report/report.html.jinja".
-        values: what its names stand for. Strings are escaped; what a screen cannot show (or turns around) is replaced.
+        values: of its names. Strings are escaped, and invisible characters replaced.
 
     Raises:
         jinja2.UndefinedError: the template uses a name that was not given.
@@ -33,7 +33,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def filled(html: str, *values: Any) -> Markup:
-    """Return `html` with each `{}` replaced by a value, which is escaped where it is no `Markup`.
+    """Return `html` with each `{}` replaced by a value. Values are escaped unless they are `Markup`.
 
     >>> filled('<a title="{}">{}</a>', "a & b", filled("<b>{}</b>", "<"))
     Markup('<a title="a &amp; b"><b>&lt;</b></a>')
@@ -44,7 +44,7 @@ def filled(html: str, *values: Any) -> Markup:
 
 
 def data_uri(data: bytes, kind: str) -> str:
-    """Return `data` as an address. `kind` is its media type, such as "image/png"."""
+    """Return `data` as a data URI. `kind` is its media type, such as "image/png"."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
@@ -66,7 +66,7 @@ def _environment() -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Return what stands for a value; `Markup` stays as it is."""
+    """Return a value as text without invisible characters; `Markup` is unchanged."""
     if hasattr(value, "__html__"):
         return value
     return figures.printable(str(value), "\N{REPLACEMENT CHARACTER}", lines=True)

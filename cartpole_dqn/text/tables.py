@@ -1,11 +1,9 @@
-"""Tables of text, and the forms they are printed in.
+"""Tables of text, and their forms.
 
-* `TextTable`: a title, columns, rows of text.
-* `fitted`: without columns that make it too wide.
-* `as_rich`: for a terminal; `as_text`: the same for a pipe or a file; `as_markdown`: for a page.
-* `print_table`: as text or for a terminal, whichever stdout is.
-* `flat`: a table of settings -> its values under their dotted keys.
-* `to_json`: tables, dataclasses' dicts and paths as JSON; `json_value`: what of a value JSON can hold.
+* `TextTable`: a title, columns, rows of text. `fitted`: drops columns of a table that is too wide.
+* `as_rich`: for a terminal. `as_text`: for a pipe or a file. `as_markdown`: for a page. `print_table`: for stdout.
+* `flat`: a table of settings -> its values by dotted keys.
+* `to_json`, `json_value`: any value as JSON.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ class TextTable:
 
 
 def fitted(table: TextTable, width: int, droppable: Sequence[str]) -> TextTable:
-    """Return the table without as many of the columns `droppable`, in that order, as make it too wide."""
+    """Drop columns in the order of `droppable` until the table fits into `width` cells."""
     for name in droppable:
         if _width(table) <= width:
             break
@@ -50,7 +48,7 @@ def fitted(table: TextTable, width: int, droppable: Sequence[str]) -> TextTable:
 
 
 def as_rich(table: TextTable) -> Table:
-    """Return a Rich table without lines. Where it is too wide for the terminal, cells go over several lines."""
+    """Return a Rich table without lines. Cells are folded if the terminal is too narrow."""
     from rich.table import Table
     from rich.text import Text
 
@@ -63,7 +61,7 @@ def as_rich(table: TextTable) -> Table:
 
 
 def as_text(table: TextTable) -> str:
-    """Return the title, and below it columns and rows aligned by spaces, however wide that is."""
+    """Return the title, and below it columns and rows aligned by spaces in full width."""
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=_width(table), color_system=None)
@@ -73,7 +71,7 @@ def as_text(table: TextTable) -> str:
 
 
 def print_table(table: TextTable, console: Console) -> None:
-    """Print a table: folded to a terminal's width, a line a row and nothing cut where `console` is none."""
+    """Print a table: folded to a terminal's width, otherwise in full width with one line per row."""
     if console.is_terminal:
         console.print(as_rich(table))
     else:
@@ -81,10 +79,10 @@ def print_table(table: TextTable, console: Console) -> None:
 
 
 def as_markdown(tables: Sequence[TextTable], said: Sequence[str] = ()) -> str:
-    """Return a Markdown page: each table under its title, and what is said beside them as a list."""
+    """Return a Markdown page: each table under its title, then the sentences `said` as a list."""
     parts = []
     for table in tables:
-        # Rich's box MARKDOWN knows no marks for figures that stand at the right.
+        # Rich's box MARKDOWN cannot mark right-aligned columns.
         rule = ["---" if i < table.left else "---:" for i in range(len(table.columns))]
         rows = [[_escaped(cell) for cell in row] for row in table.rows]
         lines = [f"| {' | '.join(cells)} |" for cells in (table.columns, rule, *rows)]
@@ -100,7 +98,7 @@ def to_json(value: Any) -> str:
 
 
 def json_value(value: Any) -> Any:
-    """Return `value` as JSON can hold it: not finite is null, what JSON does not know is text."""
+    """Return `value` as JSON types: numbers that are not finite as null, unknown types as text."""
     if isinstance(value, Mapping):
         return {str(key): json_value(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -117,7 +115,7 @@ def json_value(value: Any) -> Any:
 
 
 def _width(table: TextTable) -> int:
-    """Return the cells that the whole table takes."""
+    """Return the width of the whole table in cells."""
     from rich.console import Console
     from rich.measure import Measurement
 
@@ -130,7 +128,7 @@ def _escaped(cell: str) -> str:
 
 
 def flat(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Return every value under its dotted key; an entry of a list of tables under its number.
+    """Return every value by its dotted key. Tables in a list have their index as key.
 
     >>> flat({"agent": {"name": "dqn", "gamma": 0.99}, "observation": [{"wrapper": "render"}]})
     {'agent.name': 'dqn', 'agent.gamma': 0.99, 'observation.0.wrapper': 'render'}

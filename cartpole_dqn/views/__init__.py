@@ -1,10 +1,10 @@
-"""What people look at.
+"""Pictures, pages and tables for people.
 
-* `curves`: a run's history, drawn as a picture. `overlay`: groups of runs over each other. `chart`: what both share.
-* `comparison_tables`: a comparison as tables and JSON. `sweep_table`, `sweep_results`: a sweep under way, and its end.
-* `preview`: what an agent sees, stage by stage; `preview_drawing`: as one picture.
-* `watch`, `record`: a model at play, in a window or as a file. `playback`: its episodes, moment by moment; `scene`: one
-  moment as a picture, with `names` of actions and numbers; `animation`: files that pictures are streamed to.
-* `panels`: how an observation is drawn, for all of these.
-* `report`: a run on one page. `in_notebook`: what a notebook shows.
+* `curves`: a run's history as a picture. `overlay`: groups of runs over each other. `chart`: what both share.
+* `comparison_tables`: a comparison as text. `sweep_table`, `sweep_results`: a running sweep, and its results.
+* `preview`: what an agent sees, stage by stage. `preview_drawing`: the same as one picture.
+* `watch`, `record`: a model at play, in a window or as a file. `playback`: its episodes. `scene`: one moment as a
+  picture. `names`: of actions and numbers. `animation`: GIF and MP4 files.
+* `panels`: the drawing of observations, for all of these.
+* `report`: a run on one page. `in_notebook`: files and runs in notebooks.
 """

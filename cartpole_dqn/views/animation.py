@@ -1,13 +1,12 @@
-"""Pictures one after another in a file, written as they come: none is kept once it is in the file.
+"""Animations that are written picture by picture, so that memory does not grow with their length.
 
-* `open_animation`: a name ending in .gif or .mp4 -> an `Animation` to add pictures to; the file is there whole, under
-  its name, once the block is left, or not at all.
-* `check_animation`: whether a name's ending is one of these, and what it takes is installed.
-* `GifFile`: needs Pillow alone. `Mp4File`: needs PyAV, the extra `video`.
+* `open_animation`: opens an `Animation` at a name ending in .gif or .mp4. The file appears when it is complete.
+* `check_animation`: checks the name and the installed packages.
+* `GifFile`: needs Pillow only. `Mp4File`: needs PyAV, the extra `video`.
 
-Pillow's own way of saving an animation holds every picture until the last has come. Here each is compressed by Pillow
-as a GIF of its own, and its blocks are put into the file: only the rectangle that changed, in it only the pixels that
-did, with a palette of its own. Up to 255 colours at a time that is without loss.
+Pillow itself saves a GIF only from a complete list of pictures. `GifFile` therefore writes one frame at a time: the
+smallest rectangle that changed, with unchanged pixels transparent and a palette of its own. A frame with up to 255 new
+colours is lossless.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from __future__ import annotations
 import abc
 import contextlib
 import importlib.util
-import io
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
@@ -24,7 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import GifImagePlugin, Image
 
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.files import reason
@@ -33,50 +31,50 @@ Picture = NDArray[np.uint8]
 
 SUFFIXES = (".gif", ".mp4")
 FASTEST_GIF = 50.0
-"""Pictures a second. A GIF counts hundredths of a second, and viewers slow down what stands for less than two."""
+"""Pictures per second. A GIF counts hundredths of a second, and viewers slow down frames shorter than two of them."""
 
 
 class Animation(abc.ABC):
-    """A file that grows by pictures uint8 [H, W, 3] of one size."""
+    """A file to which pictures uint8 [H, W, 3] of one size are appended."""
 
     frames: int = 0
-    """How many were added."""
+    """Pictures added so far."""
 
     @abc.abstractmethod
     def add(self, picture: Picture) -> None:
-        """Append a picture."""
+        """Append a picture. Raises `ValueError` for a size other than the first one's."""
 
     @abc.abstractmethod
     def finish(self) -> None:
-        """Write what is left."""
+        """Complete the file. Raises `ValueError` if there is no picture."""
 
     @abc.abstractmethod
-    def abandon(self) -> None:
-        """Let go of the file, whatever it holds; after `finish` nothing happens."""
+    def close(self) -> None:
+        """Close the file, complete or not."""
 
 
 def check_animation(path: Path) -> None:
-    """Raise a `UserError` where `path` does not end in .gif or .mp4, or where the latter needs a package."""
+    """Raise a `UserError` for an ending other than .gif and .mp4, or if a package is missing."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(f"{path}: expected an animation's name, ending in .gif or .mp4.")
     if suffix == ".mp4" and importlib.util.find_spec("av") is None:
         raise UserError(
-            f"{path}: an MP4 needs PyAV, which is not installed. The extra video brings it: "
+            f"{path}: an MP4 needs PyAV, which is not installed. Install the extra video: "
             f"pip install 'cartpole-dqn[video]'. A name ending in .gif needs nothing more."
         )
 
 
 @contextlib.contextmanager
 def open_animation(path: Path, *, fps: float) -> Iterator[Animation]:
-    """Yield an animation to add to; `path` is written beside and takes its name once all is in it.
+    """Yield an animation to add pictures to. `path` is replaced at the end of the block; on an error it is unchanged.
 
     Args:
-        path: ending in .gif or .mp4.
-        fps: pictures a second.
+        path: ends in .gif or .mp4.
+        fps: pictures per second, up to 50 in a GIF.
 
     Raises:
-        UserError: another ending, a rate that a GIF cannot have, or the file cannot be written.
+        UserError: a bad name or rate, or the file cannot be written.
     """
     check_animation(path)
     gif = path.suffix.lower() == ".gif"
@@ -84,17 +82,14 @@ def open_animation(path: Path, *, fps: float) -> Iterator[Animation]:
         most = f"{FASTEST_GIF:g}, the most that viewers of a GIF play" if gif else "1000"
         raise UserError(f"{fps:g} pictures a second: expected a number above 0, up to {most}.")
     new = path.with_name(f".{path.stem}.new{path.suffix}")
-    animation: Animation | None = None
     try:
-        animation = GifFile(new, fps) if gif else Mp4File(new, fps)
-        yield animation
-        animation.finish()
+        with contextlib.closing(GifFile(new, fps) if gif else Mp4File(new, fps)) as animation:
+            yield animation
+            animation.finish()
         new.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {reason(error)}.") from None
     finally:
-        if animation is not None:
-            animation.abandon()
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
 
@@ -103,128 +98,86 @@ def open_animation(path: Path, *, fps: float) -> Iterator[Animation]:
 
 
 class GifFile(Animation):
-    """A GIF that repeats for ever. A picture equal to the one before it makes that one stand longer."""
+    """A GIF that loops forever. A picture equal to the previous one extends its time."""
 
     def __init__(self, path: Path, fps: float) -> None:
         self._file: IO[bytes] = path.open("wb")
         self._hundredths = Fraction(100) / Fraction(fps).limit_denominator(1000)
         self._before: NDArray[np.uint32] | None = None
-        self._waiting = (0, b"")  # the last picture, until it is known how long it stands
+        # The last picture with its transparent index and blocks: its time is known when the next one comes.
+        self._waiting = (0, b"")
         self._began = 0
 
     def add(self, picture: Picture) -> None:
-        """See `Animation`. Raises `ValueError` for another size."""
         colours = _as_integers(picture)
         if self._before is None:
-            self._write_head(*colours.shape)
-            self._waiting = _blocks(colours, np.ones(colours.shape, dtype=np.bool_), (0, 0))
-        else:
-            if colours.shape != self._before.shape:
-                raise ValueError(f"expected pictures of {self._before.shape}, as the first, got {colours.shape}.")
-            changed = colours != self._before
-            if changed.any():
-                self._write_waiting()
-                rows, columns = _extent(changed)
-                part = colours[rows, columns], changed[rows, columns]
-                self._waiting = _blocks(*part, (columns.start, rows.start))
+            # The screen descriptor: 8 bits per colour, no global palette. Then the extension that loops forever.
+            self._file.write(b"GIF89a" + struct.pack("<HHBBB", *colours.shape[::-1], 7 << 4, 0, 0))
+            self._file.write(b"!\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00")
+            self._waiting = _blocks(colours, np.ones(colours.shape, dtype=np.bool_))
+        elif colours.shape != self._before.shape:
+            raise ValueError(f"expected pictures of {self._before.shape}, as the first, got {colours.shape}.")
+        elif (changed := colours != self._before).any():
+            self._write_waiting()
+            self._waiting = _blocks(colours, changed)
         self._before = colours
         self.frames += 1
 
     def finish(self) -> None:
-        """See `Animation`. Raises `ValueError` where no picture was added."""
         if self._before is None:
             raise ValueError("an animation needs one picture or more, and none was added.")
         self._write_waiting()
         self._file.write(b";")
-        self._file.close()
+        self.close()
 
-    def abandon(self) -> None:
-        """See `Animation`."""
+    def close(self) -> None:
         self._file.close()
-
-    def _write_head(self, height: int, width: int) -> None:
-        # 7 << 4: eight bits a colour; no palette for all pictures. Then how often to repeat: 0, without end.
-        self._file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 7 << 4, 0, 0))
-        self._file.write(b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", 0) + b"\x00")
 
     def _write_waiting(self) -> None:
-        """Write the last picture; its time ends where the next one begins, rounded so that no error adds up."""
+        """Write the last picture. Ends of frames are rounded, not durations, so that no error accumulates."""
         ends = round(self.frames * self._hundredths)
         delay = min(max(ends - self._began, 1), 0xFFFF)
         self._began = ends
         clear, blocks = self._waiting
-        # 1 << 2: it stays where the next one does not cover it; 1: one colour is see-through.
+        # Flags: 1 << 2 keeps the frame below the next one, 1 makes one index transparent.
         self._file.write(b"!\xf9\x04" + struct.pack("<BHBB", 1 << 2 | 1, delay, clear, 0) + blocks)
 
 
 _MOST_COLOURS = 255
-"""Beside the index that leaves a pixel as it was."""
+"""Besides the transparent index."""
 
 
-def _blocks(colours: NDArray[np.uint32], changed: NDArray[np.bool_], place: tuple[int, int]) -> tuple[int, bytes]:
-    """Return the index that is see-through, and a picture's blocks: place and size, palette, pixels."""
+def _blocks(colours: NDArray[np.uint32], changed: NDArray[np.bool_]) -> tuple[int, bytes]:
+    """Return the transparent index and the GIF blocks of the rectangle that changed: position, palette, pixels."""
+    rows, columns = (np.flatnonzero(changed.any(axis=axis)) for axis in (1, 0))
+    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    colours, changed = colours[window], changed[window]
     palette, indices = _palette(colours[changed])
     clear = len(palette)
     pixels = np.full(colours.shape, clear, dtype=np.uint8)
     pixels[changed] = indices
-    single = io.BytesIO()
-    # In shades of grey the numbers of colours pass through Pillow as they are.
-    Image.fromarray(pixels).save(single, format="GIF", optimize=False, interlace=0)
-    return clear, _moved(single.getvalue(), palette.tobytes(), place)
+    image = Image.fromarray(pixels)
+    image.putpalette(np.append(palette, np.zeros((1, 3), np.uint8), axis=0).tobytes())
+    place = int(columns[0]), int(rows[0])
+    return clear, b"".join(GifImagePlugin.getdata(image, place, include_color_table=True, interlace=0))
 
 
 def _palette(colours: NDArray[np.uint32]) -> tuple[Picture, NDArray[np.uint8]]:
-    """Return at most 255 colours [k, 3] for the colours [n], and each one's index [n]."""
+    """Return at most 255 colours [k, 3] for the colours [n], and the index [n] of each one."""
     distinct, inverse = np.unique(colours, return_inverse=True)
     if len(distinct) <= _MOST_COLOURS:
         return _as_channels(distinct), inverse.astype(np.uint8)
-    # As many times as they occur, or a colour seen once would weigh as much as the background.
+    # All pixels rather than distinct colours: a colour seen once must not weigh as much as the background.
     row = Image.fromarray(_as_channels(colours)[None])
     few = row.quantize(_MOST_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     found = np.array(few.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
     return found[:_MOST_COLOURS], np.asarray(few)[0]
 
 
-def _moved(single: bytes, palette: bytes, place: tuple[int, int]) -> bytes:
-    """Return the picture in a GIF of one, as it stands in a file of many: at `place`, with its own palette.
-
-    The format (CompuServe 1990): a head of 13 bytes, a palette for all, then blocks. "," begins a picture: nine bytes
-    of place, size and flags, a palette if the flags say so, one byte, then sub-blocks up to an empty one.
-    """
-    at = 13 + _palette_bytes(single[10])
-    while single[at : at + 1] == b"!":
-        at = _after_sub_blocks(single, at + 2)
-    if single[at : at + 1] != b",":
-        raise ValueError("Pillow wrote a GIF without a picture.")
-    _, _, width, height, flags = struct.unpack_from("<HHHHB", single, at + 1)
-    begins = at + 10 + _palette_bytes(flags)
-    ends = _after_sub_blocks(single, begins + 1)
-    # Room for the see-through index too, in a power of two. 0x40 stays: whether rows are interlaced.
-    power = max((len(palette) // 3).bit_length(), 1)
-    head = struct.pack("<BHHHHB", ord(","), *place, width, height, flags & 0x40 | 0x80 | power - 1)
-    return head + palette.ljust(3 << power, b"\x00") + single[begins:ends]
-
-
-def _palette_bytes(flags: int) -> int:
-    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
-
-
-def _after_sub_blocks(data: bytes, at: int) -> int:
-    while data[at]:
-        at += 1 + data[at]
-    return at + 1
-
-
-def _extent(changed: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Return the rows and columns of the smallest rectangle around what is True."""
-    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-
-
 def _as_integers(picture: Picture) -> NDArray[np.uint32]:
-    """[H, W, 3] -> [H, W]: a number a colour."""
-    wide = picture.astype(np.uint32)
-    return (wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]).astype(np.uint32, copy=False)
+    """[H, W, 3] -> [H, W]: one number per colour."""
+    red, green, blue = np.moveaxis(picture.astype(np.uint32), -1, 0)
+    return np.asarray(red << 16 | green << 8 | blue, dtype=np.uint32)
 
 
 def _as_channels(colours: NDArray[np.uint32]) -> Picture:
@@ -236,46 +189,42 @@ def _as_channels(colours: NDArray[np.uint32]) -> Picture:
 
 
 class Mp4File(Animation):
-    """H.264, or what PyAV has in its place; a picture of odd size is given one more row or column."""
+    """An MP4 by the first codec of `_CODECS` that PyAV has. An odd height or width is padded by one."""
 
     def __init__(self, path: Path, fps: float) -> None:
         import av
 
         self._av = av
-        path.open("wb").close()  # FFmpeg opens it with the first picture: what is wrong with it is said now
-        # The index first, so that a browser plays it while it still loads.
+        path.open("wb").close()  # FFmpeg opens the file with the first picture: an error should come now.
+        # faststart puts the index first, so that a browser can play the file while it loads.
         self._container: Any = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
         self._rate = Fraction(fps).limit_denominator(1000)
         self._stream: Any = None
 
     def add(self, picture: Picture) -> None:
-        """See `Animation`. Raises `ValueError` for another size."""
-        height, width = picture.shape[0] + picture.shape[0] % 2, picture.shape[1] + picture.shape[1] % 2
+        odd = picture.shape[0] % 2, picture.shape[1] % 2
+        even = np.pad(picture, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
         if self._stream is None:
-            self._stream = self._open_stream(width, height)
-        if (self._stream.width, self._stream.height) != (width, height):
-            size = (self._stream.height, self._stream.width)
-            raise ValueError(f"expected pictures of {size}, as the first, got {(height, width)}.")
-        even = np.pad(picture, ((0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0)), mode="edge")
+            self._stream = self._open_stream(*even.shape[:2])
+        size = (self._stream.height, self._stream.width)
+        if even.shape[:2] != size:
+            raise ValueError(f"expected pictures of {size}, as the first, got {even.shape[:2]}.")
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-        frame.pts = self.frames
-        frame.time_base = 1 / self._rate
+        frame.pts, frame.time_base = self.frames, 1 / self._rate
         self._container.mux(self._stream.encode(frame))
         self.frames += 1
 
     def finish(self) -> None:
-        """See `Animation`. Raises `ValueError` where no picture was added."""
         if self._stream is None:
             raise ValueError("an animation needs one picture or more, and none was added.")
         self._container.mux(self._stream.encode(None))
         self._container.close()
 
-    def abandon(self) -> None:
-        """See `Animation`."""
-        with contextlib.suppress(Exception):  # Half a film may fail to be closed in any way of FFmpeg's.
+    def close(self) -> None:
+        with contextlib.suppress(Exception):  # FFmpeg may fail in any way to close half a film.
             self._container.close()
 
-    def _open_stream(self, width: int, height: int) -> Any:
+    def _open_stream(self, height: int, width: int) -> Any:
         codec = next((name for name in _CODECS if name in self._av.codecs_available), _CODECS[-1])
         quality = {"crf": "20"} if codec == "libx264" else {}
         stream = self._container.add_stream(codec, rate=self._rate, options=quality)

@@ -1,11 +1,11 @@
-"""What the pictures of curves share: colours, panels over one axis of time, legends, and writing the file.
+"""What `curves` and `overlay` share.
 
 * `Colours`, `COLOURS`: for a light and a dark page.
-* `Axis`: steps, episodes or training time, and a history's place on it.
-* `Chart`: a figure with panels one above the other; `save` writes it, whole or not at all.
-* `check_picture`: whether a name's ending is a picture's.
+* `Axis`: steps, episodes or training time, and the positions of a history on it.
+* `Chart`: a figure of stacked panels.
+* `check_picture`: checks the ending of a picture's name.
 
-A figure is its own and touches no state of matplotlib's, which is imported when a chart is made.
+Charts use no global state of matplotlib, which is imported when the first chart is made.
 """
 
 from __future__ import annotations
@@ -27,20 +27,19 @@ XAxis = Literal["steps", "episodes", "time"]
 
 SUFFIXES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp")
 
-_LONGEST_LABEL = 72
 _UNITS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
 @dataclass(frozen=True)
 class Colours:
-    """What a page is drawn with."""
+    """The colours of a page."""
 
     paper: str
     ink: str
     grid: str
     episode: str
     lines: tuple[str, ...]
-    """Told apart with any kind of colour vision, by lightness where not by hue."""
+    """Distinct with any kind of colour vision, by hue or lightness."""
     evaluation: str
 
 
@@ -66,7 +65,7 @@ COLOURS: Mapping[str, Colours] = {
 
 @dataclass(frozen=True)
 class Axis:
-    """What the curves run over. Times are in the largest unit that leaves the longest run above 2 of it."""
+    """The x axis. Its unit of time is the largest of which the longest run takes at least 2."""
 
     kind: XAxis
     unit: float = 1.0
@@ -74,23 +73,19 @@ class Axis:
 
     @classmethod
     def of(cls, kind: XAxis, runs: Sequence[RunHistory]) -> Axis:
-        """Return the axis for some histories."""
-        if kind == "steps":
-            return cls(kind)
-        if kind == "episodes":
-            return cls(kind, label="episodes")
+        """Return the axis for `runs`."""
+        if kind != "time":
+            return cls(kind, label="episodes" if kind == "episodes" else cls.label)
         longest = max((float(run.seconds[-1]) for run in runs if len(run.seconds)), default=0.0)
         unit, name = next(((unit, name) for unit, name in _UNITS if longest >= 2 * unit), (1.0, "s"))
         return cls(kind, unit, f"training time, without evaluation [{name}]")
 
     def episodes(self, run: RunHistory) -> Floats:
-        """Return where each episode ended: [E]."""
-        if self.kind == "steps":
-            return run.step
-        return run.episode if self.kind == "episodes" else run.seconds / self.unit
+        """Return the position of each episode's end: [E]."""
+        return {"steps": run.step, "episodes": run.episode, "time": run.seconds / self.unit}[self.kind]
 
     def steps(self, run: RunHistory, steps: Floats) -> Floats:
-        """Return where the environment steps `steps` [V] are; between episodes' ends in proportion."""
+        """Return the positions of the environment steps `steps` [V], interpolated between episodes' ends."""
         if self.kind == "steps":
             return steps
         if self.kind == "time":
@@ -99,7 +94,7 @@ class Axis:
         return places
 
     def end(self, run: RunHistory) -> float:
-        """Return where a history ends, which is mostly within an episode; 0 where nothing has happened."""
+        """Return the position of a history's end, which may be within an episode; 0 if it is empty."""
         places = [self.episodes(run), self.steps(run, run.evaluation_step)]
         if run.end is not None and self.kind != "episodes":
             places.append(np.array([run.end[0] if self.kind == "steps" else run.end[1] / self.unit]))
@@ -107,13 +102,13 @@ class Axis:
 
 
 class Chart:
-    """Panels one above the other, over one axis.
+    """Stacked panels over one x axis.
 
     Args:
-        heights: how high each panel is, in inches.
+        heights: of each panel, in inches.
         style: "light" or "dark".
-        title: stands above all of them.
-        above: inches more, for what a long legend takes.
+        title: of the whole chart.
+        above: additional inches for a long legend.
     """
 
     def __init__(self, heights: Sequence[float], *, style: Style, title: str, above: float = 0.0) -> None:
@@ -129,37 +124,37 @@ class Chart:
         self.panels: list[Any] = [row[0] for row in made]
         heading = self._figure.suptitle(shortened(title, 110), color=self.colours.ink, fontsize=13)
         heading.set_parse_math(False)
+        ink, grid = self.colours.ink, self.colours.grid
         for panel in self.panels:
-            self._dress(panel)
+            panel.set_facecolor("none")
+            panel.tick_params(which="both", colors=ink, labelsize=9)
+            for label in (panel.xaxis.label, panel.yaxis.label):
+                label.set_color(ink)
+            for name, spine in panel.spines.items():
+                spine.set_visible(name in ("left", "bottom"))
+                spine.set_color(grid)
+            panel.grid(color=grid, linewidth=0.8)
+            panel.set_axisbelow(True)
 
     def legend(self, entries: Sequence[tuple[Any, str]]) -> None:
-        """Put a legend above the first panel, where it hides no data."""
+        """Add a legend above the first panel, where it covers no data."""
         if not entries:
             return
         handles, labels = zip(*((handle, shortened(label)) for handle, label in entries), strict=True)
-        longest = max(map(len, labels))
-        legend = self.panels[0].legend(
-            handles,
-            labels,
-            loc="lower left",
-            bbox_to_anchor=(0.0, 1.0),
-            ncols=max(1, min(4, 120 // (longest + 8))),
-            fontsize=9,
-            frameon=False,
-            borderaxespad=0.2,
-            borderpad=0.2,
-        )
+        columns = max(1, min(4, 120 // (max(map(len, labels)) + 8)))
+        place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.2, "borderpad": 0.2}
+        legend = self.panels[0].legend(handles, labels, ncols=columns, fontsize=9, frameon=False, **place)
         for text in legend.get_texts():
             text.set_color(self.colours.ink)
             text.set_parse_math(False)
 
     def say(self, text: str) -> None:
-        """Put a sentence into the middle of the first panel, where there is nothing to draw."""
+        """Write a sentence into the middle of an empty first panel."""
         panel = self.panels[0]
         panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", color=self.colours.ink)
 
     def run_along(self, axis: Axis, end: float) -> None:
-        """Label the axis that the panels share, from 0 to a little beyond `end`."""
+        """Label the shared x axis, from 0 to a little beyond `end`."""
         from matplotlib.ticker import MaxNLocator
 
         last = self.panels[-1]
@@ -170,53 +165,31 @@ class Chart:
         last.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if whole else f"{value:,g}")
 
     def note(self, text: str) -> None:
-        """Put a line under everything, for what a reader must know."""
-        self.panels[-1].annotate(
-            text,
-            xy=(1.0, 0.0),
-            xycoords="axes fraction",
-            xytext=(0, -36),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=8.5,
-            color=self.colours.ink,
-        )
+        """Write a line below the last panel."""
+        place = {"xy": (1.0, 0.0), "xycoords": "axes fraction", "xytext": (0, -36), "textcoords": "offset points"}
+        self.panels[-1].annotate(text, **place, ha="right", va="top", fontsize=8.5, color=self.colours.ink)
 
     def save(self, out: Path | str) -> None:
-        """Write the picture; its ending says its format.
+        """Write the picture, complete or not at all, in the format of its ending.
 
         Raises:
-            ValueError: an ending that matplotlib cannot write.
-            OSError: it cannot be written.
+            ValueError: matplotlib cannot write this format.
+            OSError: the file cannot be written.
         """
-        path = Path(out)
-        picture = io.BytesIO()
+        path, picture = Path(out), io.BytesIO()
         kind = path.suffix.lstrip(".").lower() or "png"
         self._canvas.print_figure(picture, format=kind, facecolor=self.colours.paper)
         replace_file(path, picture.getvalue())
 
-    def _dress(self, panel: Any) -> None:
-        ink, grid = self.colours.ink, self.colours.grid
-        panel.set_facecolor("none")
-        panel.tick_params(which="both", colors=ink, labelsize=9)
-        for label in (panel.xaxis.label, panel.yaxis.label):
-            label.set_color(ink)
-        for name, spine in panel.spines.items():
-            spine.set_visible(name in ("left", "bottom"))
-            spine.set_color(grid)
-        panel.grid(color=grid, linewidth=0.8)
-        panel.set_axisbelow(True)
-
 
 def check_picture(path: Path) -> None:
-    """Raise `UserError` where a name's ending is no picture's."""
+    """Raise a `UserError` unless the name ends like a picture's."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: expected a picture's name, ending in {', '.join(SUFFIXES)}.")
 
 
 def scale_loss(panel: Any, losses: Floats) -> None:
-    """Make the panel logarithmic where every loss is above 0, with few and plain numbers beside it."""
+    """Make the panel logarithmic if every loss is above 0, with few plain tick labels."""
     panel.set_ylabel("loss")
     if not len(losses) or not (losses > 0).all():
         return
@@ -230,20 +203,18 @@ def scale_loss(panel: Any, losses: Floats) -> None:
 
 
 def start_at_zero(panel: Any, values: Sequence[Floats]) -> None:
-    """Let the panel begin at 0 where no value is below."""
+    """Let the panel begin at 0 if no value is negative."""
     lowest = [float(np.nanmin(value)) for value in values if np.isfinite(value).any()]
     if lowest and min(lowest) >= 0:
         panel.set_ylim(bottom=0)
 
 
 def same_as_duration(runs: Sequence[RunHistory]) -> bool:
-    """Return whether an episode's return is its length, as on CartPole."""
+    """Whether every return is the episode's length, as on CartPole."""
     return all(np.array_equal(run.returns, run.lengths, equal_nan=True) for run in runs)
 
 
-def shortened(text: str, longest: int = _LONGEST_LABEL) -> str:
-    """Return `text` with its middle left out where it is too long."""
-    if len(text) <= longest:
-        return text
+def shortened(text: str, longest: int = 72) -> str:
+    """Return `text`, without its middle if it is too long."""
     half = (longest - 3) // 2
-    return f"{text[: longest - 3 - half]}...{text[-half:]}"
+    return text if len(text) <= longest else f"{text[: longest - 3 - half]}...{text[-half:]}"

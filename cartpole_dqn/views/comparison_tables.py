@@ -1,9 +1,8 @@
-"""A comparison for people, and for programs.
+"""A comparison as text.
 
-* `comparison_tables`: a `Comparison` -> `TextTable`s.
-* `explanations`: the sentences that go with them: what the figures are, and what to know before believing them.
-* `comparison_text`: both as plain text or Markdown, or all that is in a comparison as JSON.
-* `print_comparison`: the same on a console.
+* `comparison_tables`: its tables. `explanations`: the meaning and the limits of their figures.
+* `comparison_text`: both as plain text or Markdown, or the whole comparison as JSON.
+* `print_comparison`: prints it on a console.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _SOURCES = {
 
 
 def comparison_tables(comparison: Comparison) -> list[TextTable]:
-    """Return the tables of groups, of improvements where there are several groups, and of runs."""
+    """Return the tables of groups, of improvements (with several groups), and of runs."""
     percent = f"{100 * comparison.confidence:g}%"
     scores = (f"best [{percent}]", "lowest", f"last [{percent}]", "lowest")
     groups = TextTable(
@@ -50,7 +49,7 @@ def comparison_tables(comparison: Comparison) -> list[TextTable]:
 
 
 def explanations(comparison: Comparison) -> list[str]:
-    """Return what the figures are, and what to know before believing them."""
+    """Return sentences on the meaning and the limits of the figures."""
     best, last = (_episodes([getattr(run, which) for run in comparison.runs]) for which in ("best", "last"))
     said = [
         f"best, last: mean return of the model in best/ ({best} episodes) and of the last model ({last}), "
@@ -69,7 +68,7 @@ def explanations(comparison: Comparison) -> list[str]:
 
 
 def comparison_text(comparison: Comparison, form: str = "table") -> str:
-    """Return tables and explanations. `form` is "table", "markdown", or "json": there what is not finite is null."""
+    """Return tables and explanations. `form` is "table", "markdown" or "json" (not finite is null)."""
     tables, said = comparison_tables(comparison), explanations(comparison)
     if form == "json":
         return to_json({**dataclasses.asdict(comparison), "explanations": said})
@@ -79,7 +78,7 @@ def comparison_text(comparison: Comparison, form: str = "table") -> str:
 
 
 def print_comparison(console: Console, comparison: Comparison, form: str = "table") -> None:
-    """Print it: tables fit into a terminal; a pipe gets them as wide as they are, and any other form as it is."""
+    """Print a comparison. Tables are folded to a terminal's width, and printed in full width to a pipe."""
     if form != "table" or not console.is_terminal:
         print(comparison_text(comparison, form), end="")
         return

@@ -1,7 +1,6 @@
-"""A run's curves as a picture: returns with their mean over 100 and evaluations; loss; epsilon.
+"""A run's curves as a picture: returns, their mean over 100 and evaluations; loss; epsilon.
 
-* `draw_curves`: one history -> a picture; several -> each by itself, over each other (`views.overlay`).
-* `draw_run`: a run's own `curve.png`.
+* `draw_curves`: draws one history, or several over each other. `draw_run`: a run's own `curve.png`.
 * `read_metrics`, `RunHistory`, `running_mean`: from `cartpole_dqn.runs.history`.
 """
 
@@ -25,7 +24,7 @@ from cartpole_dqn.views.overlay import draw_groups
 __all__ = ["RunHistory", "Style", "XAxis", "draw_curves", "draw_run", "read_metrics", "running_mean"]
 
 _FEW_EPISODES = 60
-"""So few are drawn as points, so that one alone can be seen too."""
+"""Fewer are drawn with points, so that a single one is visible."""
 
 
 def draw_curves(
@@ -36,21 +35,21 @@ def draw_curves(
     style: Style = "light",
     x: XAxis = "steps",
 ) -> None:
-    """Draw histories into the picture `out`, whose ending says its format; it is there whole or not at all.
+    """Draw histories into the picture `out`, complete or not at all.
 
-    One run: every episode's return and the mean of the last 100 (20 where there are fewer than 100 episodes),
-    evaluations with their spread, confirmations, and the model that is kept as best; below, what is known of episodes'
-    durations (where these are not the returns), loss and epsilon. Several: see `draw_groups`.
+    One run: each episode's return and the mean of the last 100 (or 20, with fewer than 100 episodes), evaluations with
+    their standard deviation, confirmations, and the model kept as best. Below are durations (if these are not the
+    returns), loss and epsilon, if known. Several runs: see `draw_groups`.
 
     Args:
         histories: one or several.
-        out: the picture's name.
-        title: stands above it; by default what the run says of itself.
-        style: for a light page, or a dark one.
-        x: what it runs over: environment steps, episodes, or training time.
+        out: the picture; its ending is its format.
+        title: by default the run's own.
+        style: for a light or a dark page.
+        x: environment steps, episodes, or training time.
 
     Raises:
-        ValueError: no history, or an ending that matplotlib cannot write.
+        ValueError: there is no history, or matplotlib cannot write this format.
         OSError: the picture cannot be written.
     """
     if not isinstance(histories, RunHistory):
@@ -61,14 +60,13 @@ def draw_curves(
             return
         histories = histories[0]
     run, axis = histories, Axis.of(x, [histories])
-    same = same_as_duration([run])
-    parts: list[tuple[float, Any]] = [(4.0, _draw_returns)]
-    if not same:
-        parts.append((1.6, _draw_durations))
-    if np.isfinite(run.loss).any():
-        parts.append((1.4, _draw_loss))
-    if np.isfinite(run.epsilon).any():
-        parts.append((1.0, _draw_epsilon))
+    panels = [
+        (True, 4.0, _draw_returns),
+        (not same_as_duration([run]), 1.6, _draw_durations),
+        (np.isfinite(run.loss).any(), 1.4, _draw_loss),
+        (np.isfinite(run.epsilon).any(), 1.0, _draw_epsilon),
+    ]
+    parts = [(height, draw) for known, height, draw in panels if known]
     chart = Chart([height for height, _ in parts], style=style, title=title or run.title)
     for panel, (_, draw) in zip(chart.panels, parts, strict=True):
         draw(chart, panel, run, axis)
@@ -77,7 +75,7 @@ def draw_curves(
 
 
 def draw_run(folder: RunFolder, console: Console) -> None:
-    """Draw a run's `curve.png`. A picture that fails is told on `console`: the run itself has not failed."""
+    """Draw a run's `curve.png`. A failure is printed on `console`, as the run itself succeeded."""
     if not folder.metrics_jsonl.exists():
         return
     try:
@@ -87,7 +85,7 @@ def draw_run(folder: RunFolder, console: Console) -> None:
 
 
 def _by_name(histories: Sequence[RunHistory]) -> dict[str, list[RunHistory]]:
-    """Return each history as a group of its own; names that come twice are numbered."""
+    """Return each history as a group of its own; repeated names are numbered."""
     groups: dict[str, list[RunHistory]] = {}
     for run in histories:
         name, count = run.name, 1
@@ -125,7 +123,7 @@ def _draw_returns(chart: Chart, panel: Any, run: RunHistory, axis: Axis) -> None
 
 
 def _draw_episodes(chart: Chart, panel: Any, places: Floats, values: Floats) -> list[tuple[Any, str]]:
-    """Draw a figure of every episode and its trailing mean."""
+    """Draw one value per episode and its trailing mean; return legend entries."""
     few = len(values) < _FEW_EPISODES
     look = {"color": chart.colours.episode, "linewidth": 0.9, "marker": "." if few else None, "markersize": 7}
     (thin,) = panel.plot(places, values, **look)
@@ -161,6 +159,6 @@ def _draw_epsilon(chart: Chart, panel: Any, run: RunHistory, axis: Axis) -> None
 
 
 def _count(evaluations: Sequence[Sequence[float]]) -> str:
-    """Return over how many episodes they were: "10", or "10 to 20"."""
+    """Return the number of episodes in each: "10", or "10 to 20"."""
     counts = sorted({len(returns) for returns in evaluations})
     return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

@@ -1,7 +1,7 @@
-"""What a notebook's cell shows of files and runs.
+"""Files and runs in notebooks.
 
-* `ShownFile`: a path; a picture, an animation or a film is shown by notebooks, anything else as a link.
-* `shown_as`: a file -> what a notebook shows of it. `summary_html`: a run in a few figures.
+* `ShownFile`: a path that notebooks show as the picture or film, or as a link.
+* `shown_as`: a file as a MIME bundle. `summary_html`: a run as a small table.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cartpole_dqn.text.figures import number, score
 from cartpole_dqn.text.pages import data_uri, filled
 
 _LARGEST = 20_000_000
-"""Bytes that a notebook is given to keep."""
+"""Most bytes to embed in a notebook."""
 _IMAGE = '<img src="{}" alt="{}" style="max-width:100%;height:auto">'
 _FILM = '<video src="{}" controls loop style="max-width:100%">{}</video>'
 _SHOWN = {
@@ -26,7 +26,7 @@ _SHOWN = {
     ".gif": ("image/gif", _IMAGE),
     ".mp4": ("video/mp4", _FILM),
 }
-"""What notebooks show themselves, by a file's ending: its media type, and the HTML."""
+"""Media type and HTML of files that notebooks can show, by ending."""
 
 if TYPE_CHECKING:
     _Path = Path
@@ -35,14 +35,14 @@ else:
 
 
 class ShownFile(_Path):
-    """A path that a notebook shows as what lies there."""
+    """A path that notebooks show as the file's content."""
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return shown_as(self)
 
 
 def shown_as(path: Path) -> dict[str, str]:
-    """Return what a notebook shows of a file, by media type: the picture or film itself, else a link to it."""
+    """Return a file as text and HTML by media type: a picture or film itself, otherwise a link to it."""
     text = {"text/plain": str(path)}
     kind, html = _SHOWN.get(path.suffix.lower(), ("", ""))
     try:
@@ -57,7 +57,7 @@ def shown_as(path: Path) -> dict[str, str]:
 
 
 def summary_html(run: RunSummary, title: str) -> str:
-    """Return a run as a small table: its state, steps, best mean, and where it was solved."""
+    """Return a run as a small table: state, steps, best mean, and the step at which it was solved."""
     rows = [("state", run.state), ("steps", f"{run.step:,} of {run.steps:,}" if run.steps else f"{run.step:,}")]
     if run.best is not None:
         rows.append(("kept as best", f"{score(run.best)} at step {number(run.best_step)}"))

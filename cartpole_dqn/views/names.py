@@ -1,8 +1,4 @@
-"""What an environment's actions are called, and the numbers that it observes.
-
-* `action_names`: an environment with discrete actions -> their names.
-* `number_names`: an environment -> the names of the numbers in its observation.
-"""
+"""`action_names`, `number_names`: names of an environment's actions and of the numbers in its observation."""
 
 from __future__ import annotations
 
@@ -22,7 +18,7 @@ _ACTIONS: Mapping[str, tuple[str, ...]] = {
     "Taxi": ("south", "north", "east", "west", "pick up", "drop off"),
     "Blackjack": ("stick", "hit"),
 }
-"""As Gymnasium's documentation has them; the environments themselves do not tell."""
+"""From Gymnasium's documentation; the environments do not provide them."""
 _NUMBERS: Mapping[str, tuple[str, ...]] = {
     "CartPole": ("position", "velocity", "angle", "angular velocity"),
     "MountainCar": ("position", "velocity"),
@@ -33,9 +29,9 @@ _NUMBERS: Mapping[str, tuple[str, ...]] = {
 
 
 def action_names(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:
-    """Return a name for each action of `env`: its own where it tells them, else known ones, else numbers.
+    """Return a name for each action of `env`: its own, known ones, or "action N".
 
-    `get_action_meanings()` is asked (Atari), then an enumeration `actions` (MiniGrid).
+    Its own names come from `get_action_meanings()` (Atari) or an enumeration `actions` (MiniGrid).
     """
     count = int(env.action_space.n)  # type: ignore[attr-defined]
     first = int(getattr(env.action_space, "start", 0))
@@ -47,7 +43,7 @@ def action_names(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:
 
 
 def number_names(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:
-    """Return a name for each number that `env` observes; none but where it passes on what a known environment tells."""
+    """Return a name for each observed number if `env` is known and its observation is unchanged, otherwise none."""
     names = _NUMBERS.get(env.spec.name, ()) if env.spec is not None else ()
     shape = env.observation_space.shape
     return names if shape == (len(names),) and env.observation_space == env.unwrapped.observation_space else ()
@@ -61,6 +57,6 @@ def _told(base: Any) -> tuple[str, ...]:
         listed = getattr(base, "actions", None)
         if isinstance(listed, type) and issubclass(listed, enum.Enum):
             return tuple(str(member.name) for member in listed)
-    except Exception:  # Names are a nicety: an environment that fails to tell them still plays.
+    except Exception:  # An environment without names still works.
         return ()
     return ()

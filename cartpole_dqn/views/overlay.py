@@ -1,7 +1,7 @@
-"""Groups of runs over each other: the median over each group's runs, and their quartiles.
+"""Groups of runs over each other, each as the median and quartiles over its runs.
 
-* `draw_groups`: groups of histories -> a picture: training returns, evaluations, loss, epsilon.
-* `spread`: curves over one axis -> their median and quartiles, place by place.
+* `draw_groups`: draws training returns, evaluations, loss and epsilon of groups of histories.
+* `spread`: the quartiles of curves at given positions.
 """
 
 from __future__ import annotations
@@ -15,43 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartpole_dqn.runs.history import Floats, RunHistory, trailing_mean
-from cartpole_dqn.views.chart import (
-    Axis,
-    Chart,
-    Style,
-    XAxis,
-    same_as_duration,
-    scale_loss,
-    shortened,
-    start_at_zero,
-)
+from cartpole_dqn.views import chart as charts
+from cartpole_dqn.views.chart import Axis, Chart, Style, XAxis
 
 Line = tuple[Floats, Floats]
-"""Where, and how much; places rise, what is not known is left out."""
+"""Rising positions, and the known value at each."""
 
 _LOSS, _EPSILON = "loss", "epsilon"
 _PLACES = 400
 _MOST_MARKS = 40
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Curves over each other at some places; NaN where there is none."""
+def spread(curves: Sequence[Line], places: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Return the quartiles [3, P] of `curves` at `places` [P], NaN without any curve, and the number of curves [P].
 
-    places: Floats
-    median: Floats
-    lower: Floats
-    """The first quartile."""
-    upper: Floats
-    """The third."""
-    count: NDArray[np.int64]
-    """How many curves there are at a place."""
-
-
-def spread(curves: Sequence[Line], places: Floats) -> Spread:
-    """Return the median and quartiles of `curves` at `places`.
-
-    Between its points a curve goes straight; before its first point and after its last there is none.
+    A curve is linear between its points, and does not exist before the first or after the last.
     """
     table = np.full((len(curves), len(places)), np.nan)
     for row, (where, values) in zip(table, curves, strict=True):
@@ -61,7 +39,7 @@ def spread(curves: Sequence[Line], places: Floats) -> Spread:
     quartiles = np.full((3, len(places)), np.nan)
     if (count > 0).any():
         quartiles[:, count > 0] = np.nanquantile(table[:, count > 0], [0.25, 0.5, 0.75], axis=0)
-    return Spread(places, quartiles[1], quartiles[0], quartiles[2], count)
+    return quartiles, count
 
 
 def draw_groups(
@@ -72,20 +50,20 @@ def draw_groups(
     style: Style = "light",
     x: XAxis = "steps",
 ) -> None:
-    """Draw groups of runs into the picture `out`, whose ending says its format.
+    """Draw groups of runs into the picture `out`, complete or not at all.
 
-    Each run's returns and loss are trailing means before the median over runs is taken. A line is dashed where some of
-    the group's runs have no such figure: because they have ended, or not come that far.
+    Each run's returns and loss are trailing means before the median is taken. A line is dashed where some of the
+    group's runs have no value, because they have ended or did not get so far.
 
     Args:
         groups: histories by label, at least one in each.
-        out: the picture's name; it is there whole or not at all.
-        title: stands above it.
-        style: for a light page, or a dark one.
-        x: what it runs over: environment steps, episodes, or training time.
+        out: the picture; its ending is its format.
+        title: of the picture.
+        style: for a light or a dark page.
+        x: environment steps, episodes, or training time.
 
     Raises:
-        ValueError: no group, or an ending that matplotlib cannot write.
+        ValueError: there is no group, or matplotlib cannot write this format.
         OSError: the picture cannot be written.
     """
     if not groups:
@@ -95,20 +73,14 @@ def draw_groups(
     panels = _panels(runs, axis)
     heights = [panel.height for panel in panels]
     chart = Chart(heights, style=style, title=title, above=0.06 * max(0, len(groups) - 4))
-    entries: list[tuple[Any, str]] = []
-    partly = False
-    for axes, panel in zip(chart.panels, panels, strict=True):
-        lines, missing = _fill(chart, axes, panel, list(groups.values()))
-        partly = partly or missing
-        if axes is chart.panels[0]:
-            entries = [(line, _entry(label, len(groups[label]))) for line, label in zip(lines, groups, strict=True)]
-    chart.legend(entries)
+    drawn = [_fill(chart, axes, panel, groups) for axes, panel in zip(chart.panels, panels, strict=True)]
+    chart.legend(drawn[0][0])
     if not any(len(run.step) for run in runs):
         chart.say("no episode has ended")
     chart.run_along(axis, max(axis.end(run) for run in runs))
     several = any(len(members) > 1 for members in groups.values())
-    said = ["lines: median over runs; bands: quartiles"] if several else []
-    chart.note("; ".join([*said, *(["dashed: some of the runs only"] if partly else [])]))
+    notes = ["lines: median over runs; bands: quartiles"] * several
+    chart.note("; ".join([*notes, *["dashed: some of the runs only"] * any(partly for _, partly in drawn)]))
     chart.save(out)
 
 
@@ -121,17 +93,18 @@ class _Panel:
     label: str
     curve: Callable[[RunHistory], Line]
     marks: bool = False
-    """Whether its points are shown as such, where they are few."""
+    """Whether its points are marked if they are few."""
 
 
 def _panels(runs: Sequence[RunHistory], axis: Axis) -> list[_Panel]:
-    """Return the panels that there is something to draw in."""
+    """Return the panels that are not empty."""
     window = 100 if all(len(run.returns) >= 100 for run in runs) else 20
-    same = same_as_duration(runs)
+    same = charts.same_as_duration(runs)
     name = f"training return{' = duration [steps]' if same else ''}\n(mean of the last {window})"
     panels = [_Panel(3.0, name, lambda run: _trailing(axis, run, run.returns, window))]
     if any(len(run.evaluation_step) for run in runs):
-        marks = axis.kind == "steps"  # over another axis no two runs are evaluated at one place
+        # Only over steps are runs evaluated at the same positions.
+        marks = axis.kind == "steps"
         panels.append(_Panel(2.4, "evaluation:\nmean return", lambda run: _evaluations(axis, run), marks))
     if not same:
         panels.append(_Panel(1.5, "duration [steps]", lambda run: _trailing(axis, run, run.lengths, window)))
@@ -142,33 +115,8 @@ def _panels(runs: Sequence[RunHistory], axis: Axis) -> list[_Panel]:
     return panels
 
 
-def _fill(chart: Chart, axes: Any, panel: _Panel, groups: Sequence[Sequence[RunHistory]]) -> tuple[list[Any], bool]:
-    """Draw every group into a panel; return their lines, and whether some runs are missing from a part of it."""
-    drawn: list[Any] = []
-    partly = False
-    seen: list[Floats] = []
-    for i, members in enumerate(groups):
-        curves = [panel.curve(run) for run in members]
-        line, missing = _draw_spread(axes, curves, panel, _look(chart, i))
-        drawn.append(line)
-        partly = partly or missing
-        seen += [values for _, values in curves]
-    axes.set_ylabel(panel.label)
-    if panel.label == _LOSS:
-        scale_loss(axes, np.concatenate(seen))
-    elif panel.label == _EPSILON:
-        axes.set_ylim(-0.05, 1.05)
-    else:
-        start_at_zero(axes, seen)
-    return drawn, partly
-
-
-def _entry(label: str, runs: int) -> str:
-    return f"{shortened(label)} ({runs} run{'s' if runs > 1 else ''})"
-
-
 def _trailing(axis: Axis, run: RunHistory, values: Floats, window: int) -> Line:
-    """Return the trailing means, the last of which holds until the run ends."""
+    """Return the trailing means. The last one holds until the run ends."""
     known = np.isfinite(values)
     places, means = axis.episodes(run)[known], trailing_mean(values[known], window)
     end = axis.end(run)
@@ -181,33 +129,51 @@ def _evaluations(axis: Axis, run: RunHistory) -> Line:
     return axis.steps(run, run.evaluation_step), run.evaluation_mean
 
 
-def _look(chart: Chart, i: int) -> dict[str, Any]:
-    """Return how the i-th group is drawn: when the colours are used up, they come again, with marks all along."""
+def _fill(
+    chart: Chart, axes: Any, panel: _Panel, groups: Mapping[str, Sequence[RunHistory]]
+) -> tuple[list[tuple[Any, str]], bool]:
+    """Draw every group into a panel; return legend entries, and whether a line is dashed."""
+    entries: list[tuple[Any, str]] = []
+    partly = False
+    seen: list[Floats] = []
     lines = chart.colours.lines
-    again = i // len(lines)
-    marks = {"marker": "os^vDX"[again % 6], "markersize": 4 if not again else 6, "markevery": 1 if not again else 0.12}
-    return {"color": lines[i % len(lines)], "linewidth": 2.0, **marks}
+    for i, (label, members) in enumerate(groups.items()):
+        curves = [panel.curve(run) for run in members]
+        again = i // len(lines)  # Used-up colours come again with marks all along the line.
+        marks = {"markersize": 6, "markevery": 0.12} if again else {"markersize": 4, "markevery": 1}
+        look = {"color": lines[i % len(lines)], "linewidth": 2.0, "marker": "os^vDX"[again % 6], **marks}
+        line, missing = _draw_spread(axes, curves, panel, look)
+        entries.append((line, f"{charts.shortened(label)} ({len(members)} run{'s' if len(members) > 1 else ''})"))
+        partly = partly or missing
+        seen += [values for _, values in curves]
+    axes.set_ylabel(panel.label)
+    if panel.label == _LOSS:
+        charts.scale_loss(axes, np.concatenate(seen))
+    elif panel.label == _EPSILON:
+        axes.set_ylim(-0.05, 1.05)
+    else:
+        charts.start_at_zero(axes, seen)
+    return entries, partly
 
 
 def _draw_spread(axes: Any, curves: Sequence[Line], panel: _Panel, look: dict[str, Any]) -> tuple[Any, bool]:
-    """Draw a group's curves; return the line, and whether some runs are missing from a part of it."""
-    own = np.unique(np.concatenate([where for where, _ in curves]))
-    marked = panel.marks and len(own) <= _MOST_MARKS
-    places = own
-    if len(own) > _PLACES or (len(curves) > 1 and not marked):
+    """Draw a group's curves; return the line, and whether some of it is dashed."""
+    places = np.unique(np.concatenate([where for where, _ in curves]))
+    marked = panel.marks and len(places) <= _MOST_MARKS
+    if len(places) > _PLACES or (len(curves) > 1 and not marked):
         ends = [float(where[-1]) for where, _ in curves if len(where)]
         places = np.unique([*np.linspace(0.0, max(ends, default=0.0), _PLACES), *ends])
-    found = spread(curves, places)
-    whole = found.count == len(curves)
-    # The dashed line reaches to where the solid one begins or ends.
+    (lower, median, upper), count = spread(curves, places)
+    whole = count == len(curves)
+    # The dashed line extends to the point where the solid one begins or ends.
     partly = ~whole | np.roll(~whole, 1) | np.roll(~whole, -1)
-    plain = look["marker"] == "o" and not marked and len(places) >= 3
-    style = {**look, "marker": None if plain else look["marker"]}
-    (line,) = axes.plot(places, np.where(whole, found.median, np.nan), **style)
-    missing = bool((~whole & (found.count > 0)).any())
+    if look["marker"] == "o" and not marked and len(places) >= 3:
+        look["marker"] = None
+    (line,) = axes.plot(places, np.where(whole, median, np.nan), **look)
+    missing = bool((~whole & (count > 0)).any())
     if missing:
-        axes.plot(places, np.where(partly, found.median, np.nan), linestyle=(0, (3, 2)), **style)
-    several = found.count >= 2
+        axes.plot(places, np.where(partly, median, np.nan), linestyle=(0, (3, 2)), **look)
+    several = count >= 2
     if several.any():
-        axes.fill_between(places, found.lower, found.upper, where=several, color=look["color"], alpha=0.18, linewidth=0)
+        axes.fill_between(places, lower, upper, where=several, color=look["color"], alpha=0.18, linewidth=0)
     return line, missing

@@ -1,8 +1,8 @@
-"""What an observation consists of as pictures, and how these are drawn: for `preview`, `record`, `watch` and `report`.
+"""The pictures of an observation, as `preview`, `record`, `watch` and `report` draw them.
 
-* `Panel`: one picture, or a vector's numbers. `colours_of`: its values as colours, everywhere the same ones.
-* `size_within`: how large it is drawn. `paste`: draw it into a picture, enlarged pixel for pixel.
-* `draw_numbers`, `draw_columns`: a vector as bars. `write`, `shortened`, `figure`: words and numbers beside them.
+* `Panel`: one picture, or a vector's numbers. `colours_of`: its values as colours.
+* `size_within`: the size to draw it in. `paste`: draws it into a picture.
+* `draw_numbers`, `draw_columns`: a vector as bars. `write`, `shortened`, `figure`: text and numbers beside them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Kept = tuple[slice, slice]
 PAPER, INK, FAINT, LINE = (255, 255, 255), (36, 41, 47), (110, 118, 129), (208, 215, 222)
 BLUE, RED, PALE, KEPT = (31, 95, 168), (179, 38, 30), (168, 197, 230), (194, 24, 124)
 MOST_PANELS, MOST_ROWS = 8, 18
-ROW, CAPTION, COLUMNS_HEIGHT = 18, 16, 90  # pixels: of a number or an action, of a caption, of numbers as columns
-_NAME, _FIGURE, _BARS = 104, 166, 176  # where a number's name ends, its figure ends, its bar may begin
+ROW, CAPTION, COLUMNS_HEIGHT = 18, 16, 90  # Heights in pixels: of a number, of a caption, of numbers as columns.
+_NAME, _FIGURE, _BARS = 104, 166, 176  # Ends of a number's name and figure, and start of its bar.
 _SHADES = 5
 
 
@@ -40,21 +40,21 @@ class Panel:
     """[H, W, 3] uint8 where `kind` is "colour", [H, W] where "grey" or "difference", [n] where "numbers"."""
     kind: Kind
     low: float = 0.0
-    """What is drawn darkest, for "grey"."""
+    """The value drawn black, for "grey"; `high` is drawn white."""
     high: float = 1.0
     zero: float = 0.0
-    """The value that means no difference."""
+    """The value of no difference, for "difference"."""
 
     def is_cut(self, kept: Kept | None) -> bool:
-        """Whether `kept` is less than the whole picture, or more."""
+        """Whether `kept` differs from the whole picture."""
         return kept is not None and self.kind != "numbers" and kept != tuple(slice(0, n) for n in self.values.shape[:2])
 
 
 def colours_of(panel: Panel, *, moving: bool = False) -> Picture:
     """Return a panel's values as colours [H, W, 3]: grey from low to high, differences from blue over white to red.
 
-    The greatest difference has full colour. Where the picture is one of many that follow each other (`moving`), the
-    greatest possible one has: else the same difference would look another way in the next picture.
+    The greatest difference has full colour. In an animation (`moving`) this is the greatest possible one, so that equal
+    differences look equal in all pictures.
     """
     if panel.kind == "colour":
         return np.ascontiguousarray(panel.values, dtype=np.uint8)
@@ -62,7 +62,7 @@ def colours_of(panel: Panel, *, moving: bool = False) -> Picture:
     if panel.kind == "grey":
         grey = np.clip((numbers - panel.low) / max(panel.high - panel.low, 1e-9), 0, 1)
         return np.repeat((grey * 255).astype(np.uint8)[..., None], 3, axis=2)
-    # Along the root, or small ones would not be seen beside large ones.
+    # The square root keeps small differences visible beside large ones.
     differences = numbers - panel.zero
     greatest = max(float(np.abs(differences).max(initial=0.0)), 1e-9)
     if moving:
@@ -75,7 +75,7 @@ def colours_of(panel: Panel, *, moving: bool = False) -> Picture:
 
 
 def size_within(shape: Sequence[int], wide: float, high: float) -> tuple[int, int]:
-    """Return the width and height in which an array [H, W, ...] is drawn: a whole multiple of its own, or a part."""
+    """Return width and height to draw an array [H, W, ...] in: its own times an integer, or less than its own."""
     rows, columns = shape[:2]
     zoom = min(wide / columns, high / rows)
     zoom = float(int(zoom)) if zoom >= 1 else zoom
@@ -91,9 +91,9 @@ def paste(
     kept: Kept | None = None,
     moving: bool = False,
 ) -> None:
-    """Draw a panel in a frame at `place`, `size` in pixels, with a broken line around what is kept of it."""
+    """Draw a panel in a frame at `place`, `size` in pixels, with a broken line around its `kept` part."""
     picture = Image.fromarray(colours_of(panel, moving=moving))
-    # Enlarged pixels stay squares; a picture that must shrink is averaged, or lines would vanish.
+    # Enlarged pixels stay squares. Shrinking takes averages, so that thin lines stay visible.
     how = Image.Resampling.BOX if picture.width > size[0] else Image.Resampling.NEAREST
     drawn = picture.resize(size, how)
     if kept is not None and panel.is_cut(kept):
@@ -106,7 +106,7 @@ def paste(
 
 
 def _outline(draw: ImageDraw.ImageDraw, box: Box) -> None:
-    """Draw a broken line around `box`, visible on any colour."""
+    """Draw a broken line around `box` that is visible on any colour."""
     left, top, right, bottom = box
     draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=PAPER, width=4)
     for x in range(left, right, 14):
@@ -121,21 +121,16 @@ def _outline(draw: ImageDraw.ImageDraw, box: Box) -> None:
 
 
 def numbers_height(count: int) -> int:
-    """Return how high `draw_numbers` draws so many numbers, or so many actions."""
+    """Return the height in which `draw_numbers` draws `count` numbers."""
     return count * ROW if count <= MOST_ROWS else COLUMNS_HEIGHT
 
 
 def draw_numbers(
     draw: ImageDraw.ImageDraw, values: NDArray[Any], box: Box, names: Sequence[str], shares: NDArray[np.float64] | None
 ) -> None:
-    """Draw a vector: a row each with name, number and bar, or as columns where there are many.
+    """Draw `values` [n] in `box`, each as a row with name, number and bar; many as columns.
 
-    Args:
-        draw: the picture.
-        values: [n].
-        box: where.
-        names: [n], or none.
-        shares: [n], how much of the line each bar takes, -1 to 1; by default in proportion to the greatest.
+    `names` are [n] or empty. `shares` [n] are the bars' lengths, -1 to 1, by default relative to the greatest value.
     """
     left, top, right, _ = box
     numbers = np.nan_to_num(values.astype(np.float64))
@@ -156,7 +151,7 @@ def draw_numbers(
 
 
 def draw_columns(draw: ImageDraw.ImageDraw, values: NDArray[np.float64], box: Box, *, marked: int | None) -> None:
-    """Draw many numbers as columns around the line of zero."""
+    """Draw many numbers as columns around a line at zero."""
     left, top, right, bottom = box
     most = max(float(np.abs(values).max(initial=0.0)), 1e-9)
     negative = bool((values < 0).any())
@@ -173,12 +168,12 @@ def draw_columns(draw: ImageDraw.ImageDraw, values: NDArray[np.float64], box: Bo
 
 
 def decimals_of(values: NDArray[Any]) -> int:
-    """Return how many decimals an observation's numbers have: none where they are whole by their type."""
+    """Return the number of decimals to show: 0 for integers and booleans, otherwise 4."""
     return 0 if values.dtype.kind in "biu" else 4
 
 
 def figure(number: float, decimals: int) -> str:
-    """Return a number with its sign, in at most eight characters."""
+    """Return a number with its sign in at most eight characters."""
     text = f"{number:+.{decimals}f}"
     return text if len(text) <= 8 else f"{number:+.1e}"
 
@@ -192,7 +187,7 @@ def write(
     colour: tuple[int, int, int] = INK,
     anchor: str = "la",
 ) -> None:
-    """Write `text`: "l", "m" or "r", `place` is at its left, middle or right; "a" or "m", at its top or middle."""
+    """Write `text`. `anchor` is its point at `place`: "l", "m" or "r" across, then "a" (top) or "m" down."""
     if not text:
         return
     letters = _letters(text, size)
@@ -208,7 +203,7 @@ def _font(size: int) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _letters(text: str, size: int) -> Image.Image:
-    """Return how much of each pixel the text covers, in few steps: a GIF has 256 colours for everything."""
+    """Return the text's coverage of each pixel in few shades: a GIF has 256 colours for everything."""
     font = _font(size)
     covered = Image.new("L", (max(1, math.ceil(font.getlength(text))), sum(font.getmetrics())))
     ImageDraw.Draw(covered).text((0, 0), text, fill=255, font=font)
@@ -218,7 +213,7 @@ def _letters(text: str, size: int) -> Image.Image:
 
 @functools.lru_cache(maxsize=512)
 def shortened(text: str, width: int, size: int) -> str:
-    """Return as much of the text as fits into `width` pixels."""
+    """Return the text, shortened to `width` pixels."""
     if _font(size).getlength(text) <= width:
         return text
     while text and _font(size).getlength(f"{text}..") > width:

@@ -1,13 +1,11 @@
-"""A run's model at play, moment by moment, for whoever looks.
+"""`Playback`: greedy episodes of a run's policy, as scenes to draw.
 
-* `Playback`: greedy episodes of a run's policy in an environment that can be seen.
-
-Episode k of seed s is reset as `evaluate` resets it: with the k-th report seed of s, which neither training nor
-selecting ever saw.
+Episode k of seed s starts as in `evaluate`: from the k-th report seed of s, a held-out seed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +18,6 @@ from numpy.typing import NDArray
 
 from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.options import changed
-from cartpole_dqn.contracts.parts import Obs
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.lanes import Lanes
@@ -37,25 +34,24 @@ from cartpole_dqn.wrappers.render import prepare_display
 
 Env = gymnasium.Env[Any, Any]
 
-_USUAL_FPS = 30
 _UNBOUNDED = 1e6
-"""Bounds from here on are those of the number's type."""
+"""Larger bounds are treated as unbounded."""
 
 
-class Playback:
-    """A run's policy in one environment of its own, drawn at each step.
+class Playback(contextlib.AbstractContextManager["Playback"]):
+    """A run's policy in an environment of its own, rendered at each step. As a context manager it closes at the end.
 
     Args:
-        folder: the run's folder.
-        config: the run's configuration.
+        folder: of the run.
+        config: of the run.
         host: the loaded plugins.
         which: the best model, or the last.
-        seed: which report seeds.
-        max_steps: where an episode is cut off; None leaves it to the environment, as evaluation does.
+        seed: of the report seeds.
+        max_steps: limit of each episode; None for the environment's own limit, as in evaluation.
 
     Raises:
-        RunFolderError, CheckpointError: the run has no such model, or it is damaged.
-        UnsuitableEnvError: the environment draws nothing.
+        RunFolderError, CheckpointError: there is no such model, or it is damaged.
+        UnsuitableEnvError: the environment renders no pictures.
     """
 
     def __init__(
@@ -75,7 +71,7 @@ class Playback:
         self._max_steps = max_steps
         envs = _Seen(config, host).make_evaluation_vector(1)
         resting: Any = envs.envs[0]
-        self._env: Env = resting.env.env  # below its guard: its actions are named as it counts them
+        self._env: Env = resting.env.env  # Below its guard, which renumbers actions.
         self._lanes = Lanes(envs, seeds=lambda lane, episode: self._episode_seed)
         self._episode_seed = 0
         self._actions = action_names(self._env)
@@ -84,41 +80,45 @@ class Playback:
 
     @property
     def env_id(self) -> str:
-        """The environment's id."""
         return self._env.spec.id if self._env.spec is not None else type(self._env.unwrapped).__name__
 
     @property
     def fps(self) -> float:
-        """Actions in a second of real time: what the environment says of its frames, 30 where it says nothing."""
-        said = self._env.metadata.get("render_fps")
-        fps = float(said) if isinstance(said, int | float) and said > 0 else float(_USUAL_FPS)
+        """Actions per second of real time, from the environment's `render_fps`; by default 30."""
+        given = self._env.metadata.get("render_fps")
+        fps = float(given) if isinstance(given, int | float) and given > 0 else 30.0
         for wrapper in wrappers_of(self._env):
             if isinstance(wrapper, MaxAndSkipObservation):
                 fps /= wrapper._skip
         return max(fps, 1.0)
 
     def episode(self, number: int) -> Iterator[Scene]:
-        """Play episode `number` (from 1); yield a scene before each action, and one at the end.
+        """Play episode `number` (from 1). Yield a scene before each action, and one at the end.
 
         Raises:
             RunError: the environment failed.
         """
         lanes = self._lanes
         self._episode_seed = episode_seed(Stream.REPORT, self._seed, 0, number - 1)
-        total, ending = 0.0, ""
-        step = 0
+        total, ending, step = 0.0, "", 0
         try:
             lanes.begin([0])
             self._policy.reset(np.ones(1, dtype=np.bool_))
             for step in itertools.count():
                 obs, mask = lanes.obs, lanes.mask
-                # Values first: what a policy remembers of the episode changes when it acts.
+                # Values first: acting changes the state of a recurrent policy.
                 values = self._policy.q_values(obs)
                 if not ending and step == self._max_steps:
                     ending = "cut off"
                 action = None if ending else int(self._policy.act(obs, mask)[0])
+                stage = stage_of(self._env, obs[0])
                 yield Scene(
-                    **self._seen(obs[0]),
+                    frame=self._env.get_wrapper_attr("drawn")(),
+                    panels=stage.panels(),
+                    names=self._number_names,
+                    reaches=self._reaches,
+                    observed=stage.observed(),
+                    actions=self._actions,
                     q_values=None if values is None else values[0],
                     allowed=None if mask is None or mask.all() else mask[0],
                     action=action,
@@ -143,58 +143,40 @@ class Playback:
         """Close the environment."""
         self._lanes.close()
 
-    def __enter__(self) -> Playback:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _seen(self, obs: Obs) -> dict[str, Any]:
-        """Return what a scene says of the environment, the agent's observation and the actions."""
-        stage = stage_of(self._env, obs)
-        return {
-            "frame": self._env.get_wrapper_attr("drawn")(),
-            "panels": stage.panels(),
-            "names": self._number_names,
-            "reaches": self._reaches,
-            "observed": stage.observed(),
-            "actions": self._actions,
-        }
-
 
 def _reaches(space: Any) -> NDArray[np.float64]:
-    """Return how far from zero each number of an observation may be, NaN where no bound says."""
+    """Return the greatest absolute value of each number of an observation, NaN without a bound."""
     reach = np.maximum(np.abs(space.low.astype(np.float64)), np.abs(space.high.astype(np.float64))).reshape(-1)
     return np.where((reach > 0) & (reach < _UNBOUNDED), reach, np.nan)
 
 
 class _Seen(EnvFactory):
-    """Makes environments that can be looked at, whatever is observed."""
+    """Makes environments that render pictures, whatever the agent observes."""
 
     def __init__(self, config: RunConfig, host: PluginHost) -> None:
-        self._host = host
-        self._id = config.env.id
         host.register_environments()
         plain = EnvFactory(config, host.registry).base(evaluating=True)
         modes = plain.metadata.get("render_modes") or []
         plain.close()
         if "rgb_array" not in modes:
             raise UnsuitableEnvError(
-                f"{self._id} draws nothing that could be shown: it has no render mode rgb_array (its modes: "
-                f"{', '.join(map(str, modes)) or 'none'}). `cartpole-dqn evaluate` plays it unseen."
+                f"{config.env.id} draws nothing that could be shown: it has no render mode rgb_array (its modes: "
+                f"{', '.join(map(str, modes)) or 'none'}). `cartpole-dqn evaluate` plays it without pictures."
             )
         kwargs = {**config.env.kwargs, "render_mode": "rgb_array"}
         super().__init__(changed(config, env=changed(config.env, kwargs=kwargs)), host.registry)
 
     def base(self, *, evaluating: bool = False) -> Env:
-        """See `EnvFactory.base`."""
         return _DrawnOnce(super().base(evaluating=evaluating))
 
 
 class _DrawnOnce(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Draws each moment once, whoever asks: the agent's wrappers or whoever looks.
+    """Renders each moment once, for the agent's wrappers and for the scene.
 
-    Drawing changes some environments (LunarLander's sparks age with it), and costs most of a step's time.
+    Rendering takes most of a step's time, and changes some environments (the sparks of LunarLander).
     """
 
     def __init__(self, env: Env) -> None:
@@ -202,23 +184,21 @@ class _DrawnOnce(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._frame: Any = None
 
     def reset(self, **kwargs: Any) -> Any:
-        """See `gymnasium.Env`."""
         self._frame = None
         return self.env.reset(**kwargs)
 
     def step(self, action: Any) -> Any:
-        """See `gymnasium.Env`."""
         self._frame = None
         return self.env.step(action)
 
     def render(self) -> Any:
-        """Return the moment's frame; who changes it changes what the others see."""
+        """Return the moment's frame. Callers share it and must not change it."""
         if self._frame is None:
             self._frame = self.env.render()
         return self._frame
 
     def drawn(self) -> NDArray[np.uint8]:
-        """Return the frame [H, W, 3] for people. Raises `UnsuitableEnvError` where it is none."""
+        """Return a copy of the frame [H, W, 3]. Raises `UnsuitableEnvError` if it is no picture."""
         env_id = self.spec.id if self.spec is not None else type(self.unwrapped).__name__
         try:
             frame = as_colours(self.render())

@@ -1,8 +1,4 @@
-"""A run's model at play, as a file.
-
-* `record_run`: plays greedy episodes and writes them as a GIF or an MP4, picture by picture.
-* `Recording`: what was written.
-"""
+"""Recordings of a run's model: `record_run` writes greedy episodes as a GIF or an MP4, and returns a `Recording`."""
 
 from __future__ import annotations
 
@@ -23,13 +19,13 @@ from cartpole_dqn.views.scene import HOLD, draw_scene
 
 @dataclass(frozen=True)
 class Recording:
-    """What was recorded: a path to it, which a notebook shows as the animation, and its figures."""
+    """A recording, usable as a path. Notebooks show the animation."""
 
     path: Path
     returns: tuple[float, ...]
-    """Of each episode, undiscounted."""
+    """Undiscounted return of each episode."""
     lengths: tuple[int, ...]
-    """Of each episode, in steps."""
+    """Steps of each episode."""
     frames: int
     fps: float
     nbytes: int
@@ -55,25 +51,24 @@ def record_run(
     max_steps: int | None = None,
     told: Callable[[int, int], None] = lambda episode, step: None,
 ) -> Recording:
-    """Play `episodes` greedily with a run's model, and write them to `out` while they are played.
+    """Play greedy episodes with a run's model and write them to `out`, picture by picture.
 
     Args:
-        folder: the run's folder.
-        config: the run's configuration.
+        folder: of the run.
+        config: of the run.
         host: the loaded plugins.
-        out: a name ending in .gif, or in .mp4 with the extra `video`; replaced where it is there.
-        episodes: how many, one after the other.
-        seed: which report seeds; the same as for `evaluate`.
+        out: ends in .gif, or in .mp4 with the extra `video`; an existing file is replaced.
+        episodes: number of episodes.
+        seed: of the report seeds, as for `evaluate`.
         which: the best model, or the last.
-        side_by_side: whether what the agent sees, its values and its action stand beside the environment's picture;
-            else that picture alone.
-        fps: steps shown in a second; by default real time, in a GIF at most 50.
-        max_steps: where each episode is cut off; None for the environment's own limit.
+        side_by_side: show the agent's observation, values and action beside the environment.
+        fps: steps per second; by default real time, at most 50 in a GIF.
+        max_steps: limit of each episode; None for the environment's own limit.
         told: called with (episode, step) for each picture.
 
     Raises:
-        UserError: the name, the rate, the run's model or its environment will not do, or `out` cannot be written.
-        RunError: the environment failed; `out` is as it was.
+        UserError: the name, the rate, the model or the environment is unsuitable, or `out` cannot be written.
+        RunError: the environment failed; `out` is unchanged.
     """
     check_animation(out)
     returns, lengths = [], []

@@ -1,11 +1,7 @@
-"""One moment of play as a picture: what a human sees, and beside it what the agent makes of it.
+"""One moment of an episode as a picture: the environment, and beside it the agent's observation and values.
 
-* `Scene`: the moment, in arrays and words.
+* `Scene`: the moment as data.
 * `draw_scene`: a scene -> an array uint8 [H, W, 3]. Scenes of one environment and policy have pictures of one size.
-
-Beside the environment's own picture stand the agent's observation, enlarged pixel for pixel and named as in a preview,
-or its numbers as bars; then the value of each action, the one that was chosen marked; below it how the episode stands.
-Nothing here plays, and nothing is kept from one scene to the next: a page or a notebook may draw any of them.
 """
 
 from __future__ import annotations
@@ -18,84 +14,63 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cartpole_dqn.views.panels import (
-    BLUE,
-    CAPTION,
-    FAINT,
-    INK,
-    LINE,
-    MOST_PANELS,
-    MOST_ROWS,
-    PALE,
-    PAPER,
-    RED,
-    ROW,
-    Box,
-    Panel,
-    Picture,
-    draw_columns,
-    draw_numbers,
-    figure,
-    numbers_height,
-    paste,
-    shortened,
-    write,
-)
+from cartpole_dqn.views import panels as paint
+from cartpole_dqn.views.panels import Box, Panel, Picture
 
 HOLD = 0.7
-"""Seconds for which an episode's last picture stands."""
+"""Seconds to show an episode's last picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A moment of an episode, before the action is taken."""
+    """A moment of an episode, before the action."""
 
     frame: Picture
-    """[H, W, 3], as a human sees the environment."""
+    """The environment's picture, [H, W, 3]."""
     panels: Sequence[Panel] = ()
-    """What the agent sees, as `views.preview.Stage.panels` gives it."""
+    """The observation, from `views.preview.Stage.panels`."""
     observed: str = ""
-    """Shape and dtype of that."""
+    """Shape and dtype of the observation."""
     names: Sequence[str] = ()
-    """[n], where it is a vector whose numbers have names."""
+    """[n] names of a vector's numbers, if they have any."""
     reaches: NDArray[np.float64] | None = None
-    """[n]: how far from zero each number of a vector may be, NaN where nobody knows."""
+    """[n] greatest absolute values of a vector's numbers, NaN if unknown."""
     q_values: NDArray[np.float32] | None = None
-    """[A]; None where the policy has none."""
+    """[A]; None if the policy has none."""
     actions: Sequence[str] = ()
     """[A] names."""
     allowed: NDArray[np.bool_] | None = None
-    """[A]; None where every action is."""
+    """[A]; None if every action is allowed."""
     action: int | None = None
-    """The one that is taken now; None at the episode's end."""
+    """The chosen action; None at the episode's end."""
     episode: int = 1
     step: int = 0
-    """Actions taken before."""
+    """Actions before this moment."""
     total: float = 0.0
-    """The rewards so far, undiscounted."""
+    """The undiscounted rewards so far."""
     ending: str = ""
-    """Why the episode ends here: "terminated", "truncated", "cut off"; "" while it goes on."""
+    """Why the episode ends here: "terminated", "truncated" or "cut off"; "" before its end."""
 
 
 def draw_scene(scene: Scene) -> Picture:
-    """Draw a scene: the human's view in its own size, the agent's beside it, the episode below."""
+    """Draw a scene: the environment in its own size, the agent's view beside it, the episode below it."""
     height, width = scene.frame.shape[:2]
     left = max(width, _NARROWEST)
-    values = _values_height(scene)
+    values = _HEAD + paint.numbers_height(len(scene.actions)) + _GAP
     grid = _grid(scene.panels, max(height + _FOOT, _LOWEST) - _HEAD - values)
     drop = _HEAD + _observation_height(scene.panels, grid)
     tall = max(height + _FOOT, drop + values)
-    image = Image.new("RGB", (left + _MARGIN + _SIDE + _MARGIN, tall), PAPER)
+    image = Image.new("RGB", (left + _MARGIN + _SIDE + _MARGIN, tall), paint.PAPER)
     draw = ImageDraw.Draw(image)
     image.paste(Image.fromarray(np.ascontiguousarray(scene.frame)), ((left - width) // 2, 0))
-    draw.line((0, height, left, height, left, 0), fill=LINE)
+    draw.line((0, height, left, height, left, 0), fill=paint.LINE)
     _draw_standing(draw, scene, (8, height, left, height + _FOOT))
     x = left + _MARGIN
-    write(draw, (x, 7), "what the agent sees", size=13)
-    write(draw, (x + _SIDE, 8), scene.observed, size=11, colour=FAINT, anchor="ra")
+    paint.write(draw, (x, 7), "what the agent sees", size=13)
+    paint.write(draw, (x + _SIDE, 8), scene.observed, size=11, colour=paint.FAINT, anchor="ra")
     if scene.panels and scene.panels[0].kind == "numbers":
         numbers, box = scene.panels[0].values, (x, _HEAD, x + _SIDE, drop - _GAP)
-        draw_numbers(draw, numbers, box, scene.names, _shares(numbers, scene.reaches))
+        paint.draw_numbers(draw, numbers, box, scene.names, _shares(numbers, scene.reaches))
     else:
         _draw_pictures(image, scene.panels, grid, (x, _HEAD))
     _draw_values(draw, scene, (x, drop, x + _SIDE, drop + values))
@@ -118,8 +93,14 @@ def _draw_standing(draw: ImageDraw.ImageDraw, scene: Scene, box: Box) -> None:
     words = (f"episode {scene.episode}", f"step {scene.step}", f"return {total}", scene.ending or name)
     share = (right - left) // 4
     for i, word in enumerate(words):
-        colour = RED if i == 3 and scene.ending else INK
-        write(draw, (left + i * share, (top + bottom) // 2), shortened(word, share - 8, 13), colour=colour, anchor="lm")
+        colour = paint.RED if i == 3 and scene.ending else paint.INK
+        paint.write(
+            draw,
+            (left + i * share, (top + bottom) // 2),
+            paint.shortened(word, share - 8, 13),
+            colour=colour,
+            anchor="lm",
+        )
 
 
 # What the agent sees --------------------------------------------------------------------------------------------------
@@ -135,14 +116,14 @@ class _Grid(NamedTuple):
 
 def _grid(panels: Sequence[Panel], room: int) -> _Grid:
     """Choose the columns so that the pictures become as large as `room` pixels of height allow."""
-    count = min(len(panels), MOST_PANELS)
+    count = min(len(panels), paint.MOST_PANELS)
     if not count or panels[0].kind == "numbers":
         return _Grid(1, 0, 0)
     rows, columns = (max(panel.values.shape[axis] for panel in panels[:count]) for axis in (0, 1))
     room = max(room, _SMALLEST_PICTURES)
 
     def zoom(across: int) -> float:
-        high = room / -(-count // across) - CAPTION - _GAP
+        high = room / -(-count // across) - paint.CAPTION - _GAP
         return float(min((_SIDE + _GAP) / across - _GAP, high * columns / rows) / columns)
 
     across = max(range(1, count + 1), key=zoom)
@@ -155,49 +136,45 @@ def _observation_height(panels: Sequence[Panel], grid: _Grid) -> int:
     if not panels:
         return 0
     if panels[0].kind == "numbers":
-        return numbers_height(len(panels[0].values)) + _GAP
-    return -(-min(len(panels), MOST_PANELS) // grid.columns) * (grid.high + CAPTION + _GAP)
+        return paint.numbers_height(len(panels[0].values)) + _GAP
+    return -(-min(len(panels), paint.MOST_PANELS) // grid.columns) * (grid.high + paint.CAPTION + _GAP)
 
 
 def _draw_pictures(image: Image.Image, panels: Sequence[Panel], grid: _Grid, place: tuple[int, int]) -> None:
     draw = ImageDraw.Draw(image)
     share = (_SIDE + _GAP) // grid.columns
-    for i, panel in enumerate(panels[:MOST_PANELS]):
+    for i, panel in enumerate(panels[: paint.MOST_PANELS]):
         x = place[0] + i % grid.columns * share
-        y = place[1] + i // grid.columns * (grid.high + CAPTION + _GAP)
+        y = place[1] + i // grid.columns * (grid.high + paint.CAPTION + _GAP)
         caption = panel.caption
-        if i == MOST_PANELS - 1 and len(panels) > MOST_PANELS:
+        if i == paint.MOST_PANELS - 1 and len(panels) > paint.MOST_PANELS:
             caption = f"and {len(panels) - i - 1} more; {caption}"
-        write(draw, (x, y), shortened(caption, share - _GAP, 11), size=11, colour=FAINT)
-        paste(image, panel, (x, y + CAPTION), (grid.wide, grid.high), moving=True)
+        paint.write(draw, (x, y), paint.shortened(caption, share - _GAP, 11), size=11, colour=paint.FAINT)
+        paint.paste(image, panel, (x, y + paint.CAPTION), (grid.wide, grid.high), moving=True)
 
 
 def _shares(values: NDArray[np.generic], reaches: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """Return how much of its line each number's bar takes, the same in every picture of an episode."""
+    """Return the length of each number's bar, -1 to 1, on the same scale in every picture of an episode."""
     numbers = np.nan_to_num(values.astype(np.float64))
     reaches = np.full(len(values), np.nan) if reaches is None else reaches
-    # What has no bound is drawn as x / (1 + |x|): every number is on the line.
+    # A number without a bound is drawn as x / (1 + |x|), so that it always fits.
     return np.where(np.isnan(reaches), numbers / (1 + np.abs(numbers)), np.clip(numbers / reaches, -1, 1))
 
 
-# What it thinks of it -------------------------------------------------------------------------------------------------
-
-
-def _values_height(scene: Scene) -> int:
-    return _HEAD + numbers_height(len(scene.actions)) + _GAP
+# Its values -----------------------------------------------------------------------------------------------------------
 
 
 def _draw_values(draw: ImageDraw.ImageDraw, scene: Scene, box: Box) -> None:
-    """Draw a bar an action, from zero, and how far each is below the best; the one that is taken stands out."""
+    """Draw each action's value as a bar from zero, with its distance to the best; the chosen one is highlighted."""
     left, top, right, bottom = box
     known = scene.q_values is not None
-    write(draw, (left, top + 7), "value of each action" if known else "actions", size=13)
+    paint.write(draw, (left, top + 7), "value of each action" if known else "actions", size=13)
     values = np.zeros(len(scene.actions)) if scene.q_values is None else scene.q_values.astype(np.float64)
     allowed = np.ones(len(values), dtype=np.bool_) if scene.allowed is None else scene.allowed
     finite = np.where(np.isfinite(values), values, 0.0)
     top += _HEAD
-    if len(values) > MOST_ROWS:
-        draw_columns(draw, finite, (left, top, right, bottom - _GAP), marked=scene.action)
+    if len(values) > paint.MOST_ROWS:
+        paint.draw_columns(draw, finite, (left, top, right, bottom - _GAP), marked=scene.action)
         return
     best = finite[allowed].max() if allowed.any() else 0.0
     most = max(float(np.abs(finite).max(initial=0.0)), 1e-9)
@@ -205,17 +182,21 @@ def _draw_values(draw: ImageDraw.ImageDraw, scene: Scene, box: Box) -> None:
     start, reach = left + 92, right - left - 92 - 96
     zero, reach = (start + reach // 2, reach // 2) if negative else (start, reach)
     for i, name in enumerate(scene.actions):
-        y = top + i * ROW + ROW // 2
+        y = top + i * paint.ROW + paint.ROW // 2
         taken = i == scene.action
-        colour = INK if allowed[i] else LINE
+        colour = paint.INK if allowed[i] else paint.LINE
         if taken:
-            draw.rectangle((left - 4, y - ROW // 2 + 1, right + 3, y + ROW // 2 - 1), fill=(232, 240, 250))
-        write(draw, (left, y), shortened(name, 86, 12), size=12, colour=BLUE if taken else colour, anchor="lm")
+            draw.rectangle((left - 4, y - paint.ROW // 2 + 1, right + 3, y + paint.ROW // 2 - 1), fill=(232, 240, 250))
+        paint.write(
+            draw, (left, y), paint.shortened(name, 86, 12), size=12, colour=paint.BLUE if taken else colour, anchor="lm"
+        )
         if not known:
             continue
         end = zero + round(reach * finite[i] / most)
-        fill = BLUE if taken else PALE if allowed[i] else LINE
+        fill = paint.BLUE if taken else paint.PALE if allowed[i] else paint.LINE
         draw.rectangle((min(zero, end), y - 5, max(zero, end), y + 5), fill=fill)
-        write(draw, (right - 46, y), figure(float(values[i]), 2), size=12, colour=colour, anchor="rm")
+        paint.write(draw, (right - 46, y), paint.figure(float(values[i]), 2), size=12, colour=colour, anchor="rm")
         if allowed[i] and finite[i] < best:
-            write(draw, (right, y), figure(float(finite[i] - best), 2), size=11, colour=FAINT, anchor="rm")
+            paint.write(
+                draw, (right, y), paint.figure(float(finite[i] - best), 2), size=11, colour=paint.FAINT, anchor="rm"
+            )

@@ -1,7 +1,7 @@
-"""What a sweep leaves in the end: its trials compared, grouped by setting, as `compare` does.
+"""The results of a sweep: its trials grouped by setting and compared, as in `compare`.
 
-* `sweep_comparison`: run folders -> a `Comparison`, None where none can be read.
-* `write_results`: `results.md` and `results.json` in the sweep's folder.
+* `sweep_comparison`: run folders -> a `Comparison`; None if none can be read.
+* `write_results`: writes `results.md` and `results.json` into the sweep's folder.
 """
 
 from __future__ import annotations
@@ -20,12 +20,7 @@ MARKDOWN, JSON = "results.md", "results.json"
 
 
 def sweep_comparison(folders: Sequence[Path], failed: Sequence[str]) -> Comparison | None:
-    """Return the comparison of the trials that are done; those that failed are named in its notes.
-
-    Args:
-        folders: run folders of trials that are done.
-        failed: a text for each trial that failed.
-    """
+    """Return the comparison of finished trials, given by `folders`. Its notes list the `failed` ones."""
     records, notes = [], [f"Failed, and in no figure: {text}" for text in failed]
     for folder in folders:
         try:

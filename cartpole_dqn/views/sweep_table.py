@@ -1,8 +1,7 @@
-"""How a sweep looks while it goes on.
+"""The display of a running sweep.
 
-* `LiveSweep`: a table that is drawn over and over; `PlainSweep`: lines instead, of what begins and ends.
-* `sweep_table`: a `SweepView` and a size -> what is drawn, never higher than the terminal.
-* `watching`: the one of the two that suits a console.
+* `watching`: shows a sweep on a console, by `LiveSweep` (a table redrawn in place) or `PlainSweep` (lines).
+* `sweep_table`: the table of a `SweepView`, never higher than the terminal.
 """
 
 from __future__ import annotations
@@ -22,22 +21,22 @@ from cartpole_dqn.studies.sweep import SweepView, TrialView
 from cartpole_dqn.text.figures import NOTHING, count_of, duration, one_line, score
 
 _STATES = ("running", "failed", "interrupted", "done", "waiting")
-"""Who is shown first where there is no room for all."""
+"""The order of priority if there is no room for all trials."""
 _STYLES = {"running": "bold", "failed": "red", "interrupted": "yellow", "done": "green", "waiting": "dim"}
 _BAR, _GAP, _NARROWEST = 10, 2, 20
 _PLAIN_EVERY = 30.0
-"""Seconds between two lines that say how far all are."""
+"""Seconds between two lines of progress."""
 
 
 def sweep_table(view: SweepView, seconds: float, *, width: int, height: int, ascii_only: bool = False) -> Group:
-    """Return a table of trials with a line below it that counts them.
+    """Return a table of trials, with a line below it that counts them.
 
     Args:
-        view: how the sweep stands.
-        seconds: since when this session goes on.
-        width: of the terminal; where it is narrow, columns are left out.
-        height: lines that may be taken, the last of which stays empty.
-        ascii_only: whether the terminal takes nothing else.
+        view: the sweep's state.
+        seconds: since this session began.
+        width: of the terminal; columns are left out if it is narrow.
+        height: of the terminal; the last line stays empty.
+        ascii_only: use ASCII characters only.
     """
     room = max(1, height - 3)  # the headings, the line below, and an empty one for the cursor
     trials = _chosen(view.trials, room)
@@ -68,7 +67,7 @@ class LiveSweep:
         self._began = clock()
 
     def __call__(self, view: SweepView) -> None:
-        """Draw how things stand."""
+        """Redraw the table."""
         table = sweep_table(
             view,
             self._clock() - self._began,
@@ -80,7 +79,7 @@ class LiveSweep:
 
 
 class PlainSweep:
-    """Prints a line for each trial that begins or ends, and now and then how far all are."""
+    """Prints a line for each trial that begins or ends, and the progress every 30 seconds."""
 
     def __init__(self, console: Console, clock: Callable[[], float]) -> None:
         self._console, self._clock = console, clock
@@ -111,7 +110,7 @@ class PlainSweep:
 def watching(
     console: Console, clock: Callable[[], float], *, plain: bool = False
 ) -> Iterator[Callable[[SweepView], None]]:
-    """Show a sweep inside the block by calling what is yielded: live on a terminal, unless `plain`, else in lines."""
+    """Yield a function that shows a view: live on a terminal unless `plain`, otherwise in lines."""
     if plain or not is_live(console):
         yield PlainSweep(console, clock)
         return
@@ -120,7 +119,7 @@ def watching(
 
 
 def _chosen(trials: Sequence[TrialView], room: int) -> list[TrialView]:
-    """Return at most `room` trials in their order: those that matter most now; of those done the last."""
+    """Return the `room` most important trials in their order; of those done, the latest."""
     if len(trials) <= room:
         return list(trials)
     kept: set[str] = set()
@@ -132,7 +131,7 @@ def _chosen(trials: Sequence[TrialView], room: int) -> list[TrialView]:
 
 
 def _columns(trials: Sequence[TrialView], width: int) -> tuple[list[str], int]:
-    """Return the columns after name and state that leave room for names, and that room in cells."""
+    """Return the columns after name and state that leave room for names, and the cells left for names."""
     columns = ["steps", "last", "best", "time", *(["place"] if any(trial.place for trial in trials) else [])]
     while True:
         taken = max([len("state"), *(len(trial.state) for trial in trials)])

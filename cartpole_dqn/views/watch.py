@@ -1,9 +1,8 @@
 """A run's model at play, live in a window.
 
 * `watch_run`: plays greedy episodes in real time until the window is closed.
-* `require_display`: says in words that there is no display to open a window on.
-* `Window`: the window and what was pressed in it.
-* `Pace`: how fast it plays.
+* `require_display`: raises an error if no window can be opened.
+* `Window`: shows pictures and reads keys. `Pace`: the speed.
 """
 
 from __future__ import annotations
@@ -30,12 +29,10 @@ from cartpole_dqn.views.scene import HOLD, Scene, draw_scene
 KEYS = "space: pause, n: next step, arrows: speed, q: quit"
 
 _TICK = 0.02
-"""Seconds between two looks at the keyboard."""
+"""Seconds between two reads of the keyboard."""
 _REFRESH = 1 / 60
-"""Seconds between two pictures at most: what plays faster is shown in part."""
+"""Least seconds between two pictures; at higher speeds some scenes are skipped."""
 _SLOWEST, _FASTEST = 1 / 16, 64.0
-_UNSEEN = ("dummy", "offscreen")
-"""Drivers of SDL that show nothing; unless it was told to, it takes them where no other works."""
 
 
 def watch_run(
@@ -52,26 +49,26 @@ def watch_run(
     clock: Callable[[], float] = time.perf_counter,
     wait: Callable[[float], None] = time.sleep,
 ) -> tuple[float, ...]:
-    """Play greedily with a run's model in a window, as fast as the environment says that it goes.
+    """Play greedy episodes with a run's model in a window, by default in real time.
 
     Args:
-        folder: the run's folder.
-        config: the run's configuration.
+        folder: of the run.
+        config: of the run.
         host: the loaded plugins.
-        episodes: how many; None plays until the window is closed.
-        seed: which report seeds; the same as for `evaluate`.
+        episodes: number of episodes; None plays until the window is closed.
+        seed: of the report seeds, as for `evaluate`.
         which: the best model, or the last.
-        side_by_side: whether what the agent sees, its values and its action stand beside the environment's picture.
-        speed: how many times as fast as in reality.
-        max_steps: where each episode is cut off; None for the environment's own limit.
-        clock: seconds, monotonic.
-        wait: sleeps for some seconds.
+        side_by_side: show the agent's observation, values and action beside the environment.
+        speed: 1 is real time.
+        max_steps: limit of each episode; None for the environment's own limit.
+        clock: returns monotonic seconds.
+        wait: sleeps for the given seconds.
 
     Returns:
-        The returns of the episodes that were played to their end.
+        The returns of the episodes played to their end.
 
     Raises:
-        UserError: there is no display, the run has no model, or its environment draws nothing.
+        UserError: there is no display, the run has no model, or its environment renders no pictures.
         RunError: the environment failed.
     """
     require_display(folder.path.name)
@@ -93,13 +90,9 @@ def watch_run(
 def require_display(
     run: str, *, environ: Mapping[str, str] = os.environ, platform: str = sys.platform, why: str = ""
 ) -> None:
-    """Raise a `UserError` where no window can be opened: Linux without a display, unless SDL was told of a driver.
+    """Raise a `UserError` if no window can be opened: on Linux without a display, unless SDL_VIDEODRIVER is set.
 
-    Args:
-        run: the run's name, for the command that makes a file instead.
-        environ: environment variables.
-        platform: as `sys.platform`.
-        why: what is known to be wrong; by default it is found out.
+    `run` is the run's name in the command that the message offers instead. `why` is a known reason.
     """
     headless = platform.startswith("linux") and not (environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
     if not why and headless and not environ.get("SDL_VIDEODRIVER"):
@@ -107,12 +100,12 @@ def require_display(
     if why:
         raise UserError(
             f"no window can be opened here: {why}. `cartpole-dqn record {shlex.quote(run)}` makes a GIF of the same "
-            f"picture; over ssh, -X or -Y may bring a display."
+            f"picture. Over ssh, -X or -Y may provide a display."
         )
 
 
 def _reach_display(run: str) -> None:
-    """Raise a `UserError` where SDL has no screen to open a window on."""
+    """Raise a `UserError` if SDL has no screen for a window."""
     import pygame
 
     try:
@@ -120,39 +113,36 @@ def _reach_display(run: str) -> None:
     except pygame.error as error:
         require_display(run, why=str(error))
     driver = pygame.display.get_driver()
-    if driver in _UNSEEN and not os.environ.get("SDL_VIDEODRIVER"):
+    # SDL falls back to these drivers, which show nothing.
+    if driver in ("dummy", "offscreen") and not os.environ.get("SDL_VIDEODRIVER"):
         require_display(run, why=f"SDL reaches no screen, only its driver {driver}")
 
 
 @dataclass
 class Pace:
-    """When the next scene is due."""
+    """The time of the next scene."""
 
     fps: float
-    """Scenes a second at a speed of 1."""
+    """Scenes per second at a speed of 1."""
     speed: float
     clock: Callable[[], float]
     paused: bool = False
     steps: int = 0
-    """Scenes that are let through although it is paused."""
+    """Scenes to show while paused."""
     due: float = 0.0
 
     def wait_for(self, scenes: float = 1.0) -> None:
-        """Hear that a scene is shown: the next one is due `scenes` scenes later."""
+        """Called when a scene is shown: the next one is due after the time of `scenes` scenes."""
         now = self.clock()
-        # Who is late by more than some scenes does not catch up: a pause, or a slow machine.
+        # A delay of more than a few scenes is not caught up: the machine was paused or is slow.
         began = self.due if now - self.due < 4 / (self.fps * self.speed) + 0.1 else now
         self.due = began + scenes / (self.fps * self.speed)
 
     def left(self) -> float:
-        """Return the seconds until the next scene is due: 0 once it is."""
+        """Return the seconds until the next scene is due, at least 0."""
         if self.paused:
             return 0.0 if self.steps else _TICK
         return max(0.0, self.due - self.clock())
-
-    def passed(self) -> None:
-        """Hear that a scene that was due is taken."""
-        self.steps = max(0, self.steps - 1)
 
     def change(self, faster: bool) -> None:
         """Double or halve the speed, between 1/16 and 64."""
@@ -161,13 +151,13 @@ class Pace:
 
     @property
     def label(self) -> str:
-        """The speed in words: "2x", "1/4x, paused"."""
+        """The speed: "2x", "1/4x, paused"."""
         text = f"{self.speed:g}x" if self.speed >= 1 else f"1/{1 / self.speed:g}x"
         return f"{text}, paused" if self.paused else text
 
 
 class Window:
-    """A window of pygame's; `size` is its content's width and height in pixels, made smaller where the screen is.
+    """A pygame window. `size` is the width and height of its content in pixels, reduced to fit the screen.
 
     Raises:
         OSError: no window can be opened.
@@ -186,7 +176,7 @@ class Window:
             raise OSError(str(error)) from None
 
     def show(self, picture: NDArray[np.uint8], title: str) -> None:
-        """Show a picture [H, W, 3], as large as the window, its proportions kept."""
+        """Show a picture [H, W, 3], scaled to the window without changing its proportions."""
         pygame = self._pygame
         surface = pygame.display.get_surface()
         if surface is None:
@@ -202,7 +192,7 @@ class Window:
         pygame.display.set_caption(title)
 
     def pressed(self) -> list[str]:
-        """Return what happened since the last call: "quit", "pause", "faster", "slower", "step", "resized"."""
+        """Return the events since the last call: "quit", "pause", "faster", "slower", "step", "resized"."""
         pygame = self._pygame
         keys = {
             pygame.K_SPACE: "pause",
@@ -225,24 +215,20 @@ class Window:
         return found
 
     def close(self) -> None:
-        """Close the window."""
         self._pygame.display.quit()
 
 
 class _Show:
-    """Shows scenes in a window when they are due, and does what is pressed."""
+    """Shows scenes in a window when they are due, and handles its events."""
 
     def __init__(self, playback: Playback, pace: Pace, wait: Callable[[float], None], side_by_side: bool) -> None:
-        self._playback = playback
-        self._pace = pace
-        self._wait = wait
-        self._side_by_side = side_by_side
+        self._playback, self._pace, self._wait, self._side_by_side = playback, pace, wait, side_by_side
         self._window: Window | None = None
         self._shown_at = -1.0
         self._last: tuple[NDArray[np.uint8], Scene] | None = None
 
     def play(self, scene: Scene) -> bool:
-        """Show `scene` and stay until the next one is due; return False once the window is closed."""
+        """Show `scene` until the next one is due. Return False if the window was closed."""
         pace = self._pace
         now = pace.clock()
         if now - self._shown_at >= _REFRESH or scene.ending or pace.paused or self._last is None:
@@ -252,20 +238,20 @@ class _Show:
             self._shown_at = now
         pace.wait_for(1 + HOLD * pace.fps if scene.ending else 1)
         while True:
-            if not self._obey():
+            if not self._handle_events():
                 return False
             left = pace.left()
             if left <= 0:
-                pace.passed()
+                pace.steps = max(0, pace.steps - 1)
                 return True
             self._wait(min(left, _TICK))
 
     def close(self) -> None:
-        """Close the window, if one was opened."""
         if self._window is not None:
             self._window.close()
 
-    def _obey(self) -> bool:
+    def _handle_events(self) -> bool:
+        """Return False if the window was closed."""
         pace = self._pace
         pressed = [] if self._window is None else self._window.pressed()
         for word in pressed:
@@ -285,14 +271,11 @@ class _Show:
         assert self._last is not None
         picture, scene = self._last
         if self._window is None:
-            self._window = self._open(picture)
+            # Not earlier: closing an environment closes pygame's display too.
+            try:
+                self._window = Window((picture.shape[1], picture.shape[0]))
+            except OSError as error:
+                require_display(self._playback.name, why=str(error))
+                raise
         title = f"{self._playback.name}: episode {scene.episode}, step {scene.step}, {self._pace.label}"
         self._window.show(picture, title)
-
-    def _open(self, picture: NDArray[np.uint8]) -> Window:
-        # Only now: an environment that is made and closed again takes pygame's display with it.
-        try:
-            return Window((picture.shape[1], picture.shape[0]))
-        except OSError as error:
-            require_display(self._playback.name, why=str(error))
-            raise

@@ -18,7 +18,7 @@ from cartpole_dqn.views.curves import RunHistory, draw_curves, read_metrics
 from cartpole_dqn.views.overlay import draw_groups
 
 
-def record(folder: Path, episodes: int = 130, *, evaluations: bool = True) -> Path:
+def record(folder: Path, episodes: int = 130) -> Path:
     """A run's metrics, as the observer writes them."""
     folder.mkdir(exist_ok=True)
     metrics = Metrics(MetricsOptions(), ObserverContext(folder=str(folder), console=None, clock=lambda: 0.0))
@@ -29,7 +29,7 @@ def record(folder: Path, episodes: int = 130, *, evaluations: bool = True) -> Pa
         learned = {"loss": 0.5 / k} if k > 3 else {}
         progress = Progress(step, k, step / 60, learned, {"epsilon": max(0.1, 1 - k / 50)})
         metrics.episode_ended(Episode(k, step, 0, k, float(k), k, True, progress))
-        if evaluations and k % 40 == 0:
+        if k % 40 == 0:
             metrics.evaluated(Evaluation(step, (k - 5.0, k + 5.0), (k, k), "select", 1.0, best=k != 120))
     return folder
 
@@ -50,13 +50,6 @@ def test_the_picture_is_drawn_in_its_style(tmp_path: Path, style: str, paper: tu
     star = {"light": (0xC2, 0x57, 0x0C), "dark": (0xF2, 0xA6, 0x5A)}[style]
     assert (np.abs(picture.astype(int) - star).max(axis=2) < 12).sum() > 50  # evaluations
     assert sorted(p.name for p in tmp_path.iterdir()) == ["curve.png", "run"]
-
-
-def test_without_evaluations_none_are_drawn(tmp_path: Path) -> None:
-    history = read_metrics(record(tmp_path / "run", evaluations=False))
-    draw_curves(history, tmp_path / "curve.png")
-    difference = np.abs(pixels(tmp_path / "curve.png").astype(int) - (0xC2, 0x57, 0x0C)).max(axis=2)
-    assert (difference < 12).sum() == 0
 
 
 def words_in(path: Path) -> list[str]:
@@ -95,6 +88,7 @@ def test_panels_without_data_are_left_out_and_durations_come_where_they_are_no_r
     assert "duration [steps]" in words
     assert "mean of the last 20" in words
     assert not {"loss", "epsilon"} & set(words)
+    assert not any(word.startswith(("evaluation", "confirmation", "kept as best")) for word in words)
     draw_curves(RunHistory("empty"), tmp_path / "curve.svg")
     assert "no episode has ended" in words_in(tmp_path / "curve.svg")
 

@@ -43,11 +43,11 @@ def slow_quantile(values: list[float], share: float) -> float:
 def test_spread_equals_the_slow_reference(curves: list[dict[int, int]], where: list[float]) -> None:
     places = np.unique(np.array(where, dtype=np.float64))
     made = [(np.array(sorted(c), dtype=np.float64), np.array([c[x] for x in sorted(c)], dtype=float)) for c in curves]
-    found = spread(made, places)
+    (lower, median, upper), count = spread(made, places)
     for i, place in enumerate(places):
         values = [value for c in curves if (value := slow_at(c, place)) is not None]
-        assert found.count[i] == len(values)
-        for share, quantile in {0.25: found.lower, 0.5: found.median, 0.75: found.upper}.items():
+        assert count[i] == len(values)
+        for share, quantile in {0.25: lower, 0.5: median, 0.75: upper}.items():
             expected = slow_quantile(values, share) if values else math.nan
             assert quantile[i] == pytest.approx(expected, nan_ok=True)
 

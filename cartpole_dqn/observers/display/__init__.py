@@ -1,4 +1,1 @@
-"""The live display of a run in the terminal.
-
-* `display`: the observer. `panel`: what it draws. `tracker`: what it remembers. `braille`: the curve.
-"""
+"""A run's live display: `display` is the observer, `tracker` holds its data, `panel` and `braille` draw it."""

@@ -1,16 +1,14 @@
-"""How a run looks in a terminal. Pure functions: a snapshot and a size in, lines of text out.
+"""How a run looks in a terminal: pure functions of a snapshot and a size.
 
-* `RunPanel`: a Rich renderable that fits itself to the console.
-* `panel_lines`: what stands in it, in lines that never exceed the given width and height.
-* `plain_line`: the same in one line without styles.
-* `summary_lines`: what is said when a run is over.
+* `RunPanel`: a Rich renderable that fits the console; `panel_lines`: its lines.
+* `plain_line`: the run in one line without styles. `summary_lines`: its summary at the end.
 * `describe_evaluating`, `describe_evaluation`, `describe_checkpoint`: an event in a few words.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -26,12 +24,12 @@ from cartpole_dqn.text.figures import NOTHING, duration, number, one_line, score
 MOST_COLUMNS = 100
 _CURVE_ROWS = (3, 8)
 _CELL, _GUTTER = 26, 3
-_GROUP = 5  # figures of returns, then as many of learning: a column each where there is room
-_BLANKS = 3  # lines between the blocks
+_GROUP = 5  # Five figures of returns, then five of learning: one column each if there is room.
+_BLANKS = 3  # Lines between the blocks.
 _ECHO = 2
 _IDLE_SECONDS, _EVALUATING_SECONDS = 2.0, 0.5
-"""After how long without a step the footer says why."""
-# What the panel shows in a place of its own; whatever else an agent tells is listed by its key.
+"""The footer gives the reason when there has been no step for so long."""
+# Figures with a place of their own in the panel; others that the agent reports are listed by their keys.
 _KNOWN_METRICS = ("loss", "q_mean")
 _KNOWN_STATUS = ("epsilon", "lr", "replay_size", "replay_capacity", "updates")
 
@@ -40,11 +38,9 @@ Figure = tuple[str, str]
 
 
 class RunPanel:
-    """A run as one panel, at most `MOST_COLUMNS` wide, somewhat narrower and lower than the console.
+    """A run as one panel, a little smaller than the console and at most `MOST_COLUMNS` wide.
 
-    Args:
-        snapshot: what to show.
-        curve: whether to draw the curve of returns where there is room.
+    `curve` adds the curve of returns if there is room.
     """
 
     def __init__(self, snapshot: Snapshot, *, curve: bool = True) -> None:
@@ -52,8 +48,8 @@ class RunPanel:
         self._curve = curve
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # A terminal echoes ^C behind the cursor. Without room there it would go on to the next line, and the panel,
-        # which is drawn again from the cursor upwards, would leave its first line behind.
+        # A terminal echoes ^C behind the cursor. Without room it would wrap, and redrawing the panel from the cursor
+        # upwards would leave its first line on the screen.
         width = min(max(1, options.max_width - _ECHO), MOST_COLUMNS)
         height = max(1, options.size.height - 1)
         framed = width >= 24 and height >= 7
@@ -70,7 +66,7 @@ class RunPanel:
             return
         yield Panel(
             text,
-            # The frame's style is laid over the title's, but for its spans.
+            # The frame's style overrides the title's, except for its spans.
             title=Text.assemble((one_line(self._snapshot.started.name) or "run", "bold not dim")),
             title_align="left",
             subtitle=Text.assemble((_footer(self._snapshot), "bold not dim" if _is_busy(self._snapshot) else "dim")),
@@ -83,17 +79,13 @@ class RunPanel:
 def panel_lines(
     snapshot: Snapshot, width: int, height: int, *, curve: bool = True, ascii_only: bool = False
 ) -> list[Text]:
-    """Return at most `height` lines of at most `width` cells: what matters most is kept longest.
+    """Return at most `height` lines of at most `width` cells.
 
-    Progress and time come first, then as many figures as there is room for, evaluation and replay, and the curve where
-    `_CURVE_ROWS` fit.
+    By priority: progress and time, figures, evaluation and replay, then the curve if `_CURVE_ROWS` fit.
     """
     head = [_bar(snapshot, width, ascii_only), _times(snapshot, width)]
-    tail = [
-        line
-        for line in (_evaluations(snapshot, width, "+-" if ascii_only else "±"), _replay(snapshot, width))
-        if line is not None
-    ]
+    last = _evaluations(snapshot, width, "+-" if ascii_only else "±"), _replay(snapshot, width)
+    tail = [line for line in last if line is not None]
     room = max(0, height - len(head))
     figures = _grid(figures_of(snapshot), width, max(room - len(tail), min(room, 2)))
     room -= len(figures)
@@ -109,7 +101,7 @@ def panel_lines(
 
 
 def figures_of(snapshot: Snapshot) -> list[Figure]:
-    """Return labels and values, what matters most first, whatever an agent tells of its own last."""
+    """Return labels and values by importance; the agent's own figures come last."""
     progress, returns = snapshot.progress, snapshot.returns
     metrics: Mapping[str, Any] = {} if progress is None else dict(progress.metrics)
     status: Mapping[str, Any] = {} if progress is None else dict(progress.status)
@@ -125,22 +117,21 @@ def figures_of(snapshot: Snapshot) -> list[Figure]:
         ("learning rate", number(status.get("lr"))),
         ("updates", number(status.get("updates"))),
     ]
-    return figures + list(_extras(metrics, status))
+    extras = [(key, value) for key, value in status.items() if key not in _KNOWN_STATUS]
+    extras += [(key, value) for key, value in metrics.items() if key not in _KNOWN_METRICS]
+    return figures + [(one_line(str(key)).replace("_", " "), number(value)) for key, value in extras]
 
 
 def plain_line(snapshot: Snapshot) -> str:
-    """Return the run's state as one line; figures that are not known yet are left out."""
+    """Return the run's state as one line, without unknown figures."""
     progress = snapshot.progress
     step = snapshot.started.step if progress is None else progress.step
     parts = [f"step {step:,}{_of_total(snapshot, steps=True)}"]
     if snapshot.counts_episodes:
         parts.append(f"episode {snapshot.done:,}{_of_total(snapshot, steps=False)}")
-    known = [
-        (label, value)
-        for label, value in figures_of(snapshot)
-        if value != NOTHING and label not in ("learning rate", "updates", "best return")
-    ]
-    parts += [f"{label} {value}" for label, value in known if not (snapshot.counts_episodes and label == "episode")]
+    hidden = ["learning rate", "updates", "best return", *["episode"] * snapshot.counts_episodes]
+    figures = figures_of(snapshot)
+    parts += [f"{label} {value}" for label, value in figures if value != NOTHING and label not in hidden]
     if snapshot.rate is not None:
         parts.append(f"{number(snapshot.rate)} steps/s")
     if snapshot.remaining is not None:
@@ -149,7 +140,7 @@ def plain_line(snapshot: Snapshot) -> str:
 
 
 def summary_lines(snapshot: Snapshot, ended: RunEnded) -> list[str]:
-    """Return what is said at the end: counts, training, evaluation and checkpoints apart, the best, the last mean."""
+    """Return the summary of a run: counts, times, best evaluation, mean of the last returns."""
     progress = ended.progress
     reason = {"done": "done", "solved": "solved"}.get(ended.reason, f"ended by {one_line(ended.reason)}")
     rate = f", {number(progress.step / progress.seconds)} steps/s" if progress.seconds > 0 else ""
@@ -169,7 +160,7 @@ def summary_lines(snapshot: Snapshot, ended: RunEnded) -> list[str]:
 
 
 def describe_evaluating(event: Evaluating) -> str:
-    """Return how far an evaluation is: "confirming on 100 episodes: 34 done, mean 498.2"."""
+    """Return the progress of an evaluation: "confirming on 100 episodes: 34 done, mean 498.2"."""
     doing = "confirming" if event.stream == "confirm" else "evaluating"
     mean = "" if event.mean is None else f", mean {score(event.mean)}"
     return f"{doing} on {event.episodes:,} episodes: {event.done:,} done{mean}"
@@ -187,16 +178,6 @@ def describe_evaluation(event: Evaluation) -> str:
 def describe_checkpoint(event: Checkpoint) -> str:
     """Return a checkpoint in one line."""
     return f"checkpoint at step {event.step:,}: {size(event.nbytes)}, {event.seconds:.1f} s"
-
-
-# Figures --------------------------------------------------------------------------------------------------------------
-
-
-def _extras(metrics: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[Figure]:
-    for source, known in ((status, _KNOWN_STATUS), (metrics, _KNOWN_METRICS)):
-        for key, value in source.items():
-            if key not in known:
-                yield one_line(str(key)).replace("_", " "), number(value)
 
 
 # Lines ----------------------------------------------------------------------------------------------------------------
@@ -219,22 +200,16 @@ def _bar(snapshot: Snapshot, width: int, ascii_only: bool) -> Text:
 
 
 def _times(snapshot: Snapshot, width: int) -> Text:
-    elapsed = duration(snapshot.elapsed)
-    left = duration(snapshot.remaining)
-    rate = number(snapshot.rate)
-    if snapshot.total is None:
-        return Text(_first_that_fits([f"elapsed {elapsed}   {rate} steps/s", f"{elapsed}  {rate}/s", elapsed], width))
-    candidates = [
-        f"elapsed {elapsed}   remaining {left}   {rate} steps/s",
-        f"{elapsed}  left {left}  {rate}/s",
-        f"{elapsed}  left {left}",
-        elapsed,
-    ]
-    return Text(_first_that_fits(candidates, width))
+    elapsed, left, rate = duration(snapshot.elapsed), duration(snapshot.remaining), number(snapshot.rate)
+    words = [f"elapsed {elapsed}   {rate} steps/s", f"{elapsed}  {rate}/s", elapsed]
+    if snapshot.total is not None:
+        words[0] = f"elapsed {elapsed}   remaining {left}   {rate} steps/s"
+        words[1:2] = [f"{elapsed}  left {left}  {rate}/s", f"{elapsed}  left {left}"]
+    return Text(_first_that_fits(words, width))
 
 
 def _grid(figures: Sequence[Figure], width: int, rows: int) -> list[Text]:
-    """Return figures in columns, from the top of the first; those that find no room are left out."""
+    """Return as many figures as fit, column by column."""
     columns = max(1, (width + _GUTTER) // (_CELL + _GUTTER))
     if columns == 1 and width >= 32:
         columns = 2
@@ -254,7 +229,7 @@ def _grid(figures: Sequence[Figure], width: int, rows: int) -> list[Text]:
 def _cell(figure: Figure, width: int) -> Text:
     label, value = figure
     if cell_len(label) + 1 + cell_len(value) > width:
-        # A number that is cut would be another number: the label gives way first.
+        # Shorten the label first: a number with missing digits would be wrong.
         label = set_cell_size(label, max(3, width - 1 - cell_len(value))).rstrip()
         value = set_cell_size(value, max(1, min(cell_len(value), width - 1 - cell_len(label))))
     gap = " " * max(1, width - cell_len(label) - cell_len(value))
@@ -328,8 +303,8 @@ def _first_that_fits(candidates: Sequence[str], width: int) -> str:
     return next((text for text in candidates if cell_len(text) <= width), candidates[-1])
 
 
-def _spaced(blocks: Sequence[list[Text]], room: int) -> Iterable[Text]:
-    """Put blank lines between the blocks if all of them fit."""
+def _spaced(blocks: Sequence[list[Text]], room: int) -> Iterator[Text]:
+    """Yield the blocks with blank lines between them, if all of these fit."""
     blank = len(blocks) - 1 <= room
     for i, block in enumerate(blocks):
         if i and blank:

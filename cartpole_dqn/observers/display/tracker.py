@@ -1,46 +1,34 @@
-"""What a display knows of a run: events go in, immutable snapshots come out.
+"""The data of a display: events go in, immutable snapshots come out.
 
-* `Tracker`: an observer that keeps them; `snapshot` may be called from another thread. Displays are kinds of it.
-* `Snapshot`: everything that is shown, at one moment.
-* `Returns`: the figures of the episodes so far. `Trail`: their course, of bounded size.
-* `Folded`: one curve of it: values in a bounded number of points, each the mean of equally many.
+* `Tracker`: the observer that displays derive from. Another thread may call `snapshot`.
+* `Snapshot`: a run at one moment: the figures in `Returns`, the curves in `Trail`.
+* `Folded`: a curve of bounded size.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from math import nan
 from statistics import fmean
 from typing import Any
 
-from cartpole_dqn.contracts.events import (
-    Checkpoint,
-    Episode,
-    Evaluating,
-    Evaluation,
-    Observer,
-    Progress,
-    RunEnded,
-    RunFailed,
-    RunStarted,
-)
+from cartpole_dqn.contracts import events
 from cartpole_dqn.contracts.parts import State
 
 POINTS = 256
 _MOST_EVALUATIONS = 300
 _SAMPLE_SECONDS = 0.5
-_RATE_SAMPLES = 21  # of which the first and the last give the rate: over ten seconds
+_RATE_SAMPLES = 21  # The rate is taken from the first to the last of them: over ten seconds.
 
 
 @dataclass(frozen=True)
 class Returns:
-    """The undiscounted returns of the episodes so far; None where there was none."""
+    """The undiscounted returns so far; None before the first episode. `mean_N` is over the last N or fewer."""
 
     last: float | None = None
     mean_20: float | None = None
-    """Mean of the last 20, or of as many as there were."""
     mean_100: float | None = None
     best: float | None = None
     mean_length_20: float | None = None
@@ -48,62 +36,62 @@ class Returns:
 
 @dataclass(frozen=True)
 class Trail:
-    """The course of the whole run so far; episodes in at most `POINTS` points, each of equally many."""
+    """The curves of the whole run so far: at most `POINTS` points, each the mean of equally many episodes."""
 
     steps: tuple[float, ...] = ()
-    """Where the episodes ended."""
+    """Environment steps at the episodes' ends."""
     returns: tuple[float, ...] = ()
     means_20: tuple[float, ...] = ()
     means_100: tuple[float, ...] = ()
     epsilon: tuple[float, ...] = ()
-    """NaN where there is none."""
+    """NaN where the agent has none."""
     evaluations: tuple[tuple[float, float], ...] = ()
-    """(step, mean) of those that choose the best model; the oldest are forgotten where there are very many."""
+    """(step, mean) of the evaluations that choose the best model, at most the last 300."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """A run at one moment, for drawing."""
 
-    started: RunStarted
-    progress: Progress | None
+    started: events.RunStarted
+    progress: events.Progress | None
     """None before the first step."""
     elapsed: float
-    """Seconds of the run on the clock, evaluation and checkpoints included, earlier sessions too."""
+    """Seconds by the clock, over all sessions, including evaluation and checkpoints."""
     remaining: float | None
-    """Seconds until the budget is spent, if all goes on as lately; None while that is unknown."""
+    """Estimated seconds until the budget is spent; None while unknown."""
     rate: float | None
-    """Environment steps a second of training, lately."""
+    """Recent environment steps per second of training."""
     idle: float
-    """Seconds since the last step or evaluation; more than a moment while either or a checkpoint is under way."""
+    """Seconds since the last step, evaluation or checkpoint."""
     returns: Returns
     trail: Trail
-    evaluating: Evaluating | None
-    """How far the evaluation under way is; None while there is none."""
-    evaluation: Evaluation | None
-    best: Evaluation | None
-    checkpoint: Checkpoint | None
+    evaluating: events.Evaluating | None
+    """The evaluation in progress, if any."""
+    evaluation: events.Evaluation | None
+    best: events.Evaluation | None
+    checkpoint: events.Checkpoint | None
 
     @property
     def done(self) -> int:
-        """Steps or episodes so far: what the budget counts."""
-        if self.progress is None:
-            return self.started.episode if self.counts_episodes else self.started.step
-        return self.progress.episode if self.counts_episodes else self.progress.step
+        """Steps or episodes so far, in the unit of the budget."""
+        now = self.progress or self.started
+        return now.episode if self.counts_episodes else now.step
 
     @property
     def total(self) -> int | None:
-        """The budget; None where nothing bounds the run."""
+        """The budget in steps or episodes; None for an unlimited run."""
         return self.started.episodes if self.counts_episodes else self.started.steps
 
     @property
     def counts_episodes(self) -> bool:
-        """Whether the budget is in episodes."""
         return self.started.steps is None and self.started.episodes is not None
 
 
 class Folded:
-    """A curve of any length in fewer than `points` points: whenever they are that many, neighbours are merged.
+    """A curve of any length in at most `points` points, each the mean of equally many values (the last: of fewer).
+
+    When there are `points` of them, neighbours are merged.
 
     >>> curve = Folded(points=4)
     >>> for value in range(9):
@@ -119,7 +107,6 @@ class Folded:
         self._rest: list[float] = []
 
     def add(self, value: float) -> None:
-        """Append one value."""
         self._rest.append(value)
         if len(self._rest) < self._stride:
             return
@@ -130,61 +117,54 @@ class Folded:
             self._stride *= 2
 
     def points(self) -> tuple[float, ...]:
-        """Return the means of equally many values each; the last one's may be of fewer."""
         return (*self._full, fmean(self._rest)) if self._rest else tuple(self._full)
 
     def state_dict(self) -> State:
-        """See `Stateful`."""
         return {"stride": self._stride, "full": list(self._full), "rest": list(self._rest)}
 
     def load_state_dict(self, state: State) -> None:
-        """See `Stateful`."""
         self._stride = int(state["stride"])
         self._full = [float(v) for v in state["full"]]
         self._rest = [float(v) for v in state["rest"]]
 
 
-class Tracker(Observer):
-    """Keeps the events of a run. Each attribute that `snapshot` reads is immutable and replaced as a whole.
+class Tracker(events.Observer):
+    """Collects the events of a run; `clock` returns monotonic seconds.
 
-    Args:
-        clock: seconds, monotonic.
+    Each attribute that `snapshot` reads is immutable and replaced as a whole, so another thread may read it.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.now = clock
-        self._started: RunStarted | None = None
-        self._progress: Progress | None = None
+        self._started: events.RunStarted | None = None
+        self._progress: events.Progress | None = None
         self._began = self._seen = clock()
         self._ended: float | None = None
-        self._earlier = 0.0  # seconds of earlier sessions
-        self._first_seconds: float | None = None  # training seconds when this session began
+        self._earlier = 0.0  # Seconds of earlier sessions.
+        self._first_seconds: float | None = None  # Training seconds when this session began.
         self._next_sample = 0.0
         self._samples: deque[tuple[float, int]] = deque(maxlen=_RATE_SAMPLES)
         self._rate: float | None = None
-        self._recent: deque[tuple[float, int]] = deque(maxlen=100)  # return and length
+        self._recent: deque[tuple[float, int]] = deque(maxlen=100)  # (return, length)
         self._returns, self._trail = Returns(), Trail()
         self._columns = {name: Folded() for name in ("steps", "returns", "means_20", "means_100", "epsilon")}
-        self._evaluating: Evaluating | None = None
-        self._evaluation: Evaluation | None = None
-        self._best: Evaluation | None = None
-        self._checkpoint: Checkpoint | None = None
+        self._evaluating: events.Evaluating | None = None
+        self._evaluation: events.Evaluation | None = None
+        self._best: events.Evaluation | None = None
+        self._checkpoint: events.Checkpoint | None = None
 
-    def run_started(self, event: RunStarted) -> None:
-        """Start the clock."""
+    def run_started(self, event: events.RunStarted) -> None:
         self._started = event
         self._began = self._seen = self.now()
 
-    def updated(self, event: Progress) -> None:
-        """Keep the snapshot: called at every step."""
+    def updated(self, event: events.Progress) -> None:
         self._progress = event
-        self._evaluating = None  # Also of one that was broken off.
+        self._evaluating = None  # An evaluation may have been interrupted.
         self._seen = now = self.now()
         if now >= self._next_sample:
             self._sample(now, event)
 
-    def episode_ended(self, event: Episode) -> None:
-        """Take the episode into the figures and the curves."""
+    def episode_ended(self, event: events.Episode) -> None:
         self._progress = event.progress
         self._recent.append((event.episode_return, event.length))
         best = self._returns.best
@@ -201,12 +181,10 @@ class Tracker(Observer):
             self._columns[name].add(value)
         self._follow(self._trail.evaluations)
 
-    def evaluating(self, event: Evaluating) -> None:
-        """Keep how far it is."""
+    def evaluating(self, event: events.Evaluating) -> None:
         self._evaluating = event
 
-    def evaluated(self, event: Evaluation) -> None:
-        """Keep the evaluation, and whether it is the best."""
+    def evaluated(self, event: events.Evaluation) -> None:
         self._evaluating = None
         self._evaluation = event
         if event.best:
@@ -216,26 +194,23 @@ class Tracker(Observer):
             self._trail = replace(self._trail, evaluations=(*self._trail.evaluations[1 - _MOST_EVALUATIONS :], point))
         self._seen = self.now()
 
-    def checkpoint_written(self, event: Checkpoint) -> None:
-        """Keep the checkpoint."""
+    def checkpoint_written(self, event: events.Checkpoint) -> None:
         self._checkpoint = event
         self._seen = self.now()
 
-    def run_ended(self, event: RunEnded) -> None:
-        """Stop the clock."""
+    def run_ended(self, event: events.RunEnded) -> None:
         self._progress = event.progress
         self._best = event.best or self._best
         self._stop_clock()
 
-    def run_failed(self, event: RunFailed) -> None:
-        """Stop the clock."""
+    def run_failed(self, event: events.RunFailed) -> None:
         self._stop_clock()
 
     def snapshot(self) -> Snapshot:
-        """Return the run as it stands. Raises `RuntimeError` before `run_started`."""
+        """Return the run's current state. Raises `RuntimeError` before `run_started`."""
         if self._started is None:
             raise RuntimeError("Tracker: expected run_started before a snapshot is asked for.")
-        now = self.now() if self._ended is None else self._ended
+        now = self._time()
         snapshot = Snapshot(
             started=self._started,
             progress=self._progress,
@@ -253,10 +228,8 @@ class Tracker(Observer):
         return replace(snapshot, remaining=self._remaining(snapshot, now))
 
     def state_dict(self) -> State:
-        """Histories that a resumed run goes on with."""
-        now = self.now() if self._ended is None else self._ended
         return {
-            "elapsed": self._earlier + now - self._began,
+            "elapsed": self._earlier + self._time() - self._began,
             "recent": [list(pair) for pair in self._recent],
             "best_return": self._returns.best,
             "columns": {name: column.state_dict() for name, column in self._columns.items()},
@@ -266,7 +239,6 @@ class Tracker(Observer):
         }
 
     def load_state_dict(self, state: State) -> None:
-        """See `Stateful`; before `run_started`."""
         self._earlier = float(state["elapsed"])
         self._recent.clear()
         self._recent.extend((float(value), int(length)) for value, length in state["recent"])
@@ -277,9 +249,11 @@ class Tracker(Observer):
         if self._recent:
             self._returns = self._figures(float(state["best_return"]))
 
+    def _time(self) -> float:
+        return self.now() if self._ended is None else self._ended
+
     def _figures(self, best: float) -> Returns:
-        returns = [pair[0] for pair in self._recent]
-        lengths = [pair[1] for pair in self._recent]
+        returns, lengths = zip(*self._recent, strict=True)
         return Returns(returns[-1], fmean(returns[-20:]), fmean(returns), best, fmean(lengths[-20:]))
 
     def _follow(self, evaluations: tuple[tuple[float, float], ...]) -> None:
@@ -289,7 +263,7 @@ class Tracker(Observer):
         self._evaluating = None
         self._ended = self._seen = self.now()
 
-    def _sample(self, now: float, event: Progress) -> None:
+    def _sample(self, now: float, event: events.Progress) -> None:
         self._next_sample = now + _SAMPLE_SECONDS
         if self._first_seconds is None:
             self._first_seconds = event.seconds
@@ -307,20 +281,20 @@ class Tracker(Observer):
             if snapshot.returns.mean_length_20 is None:
                 return None
             left *= snapshot.returns.mean_length_20
-        # Evaluations and checkpoints go on taking the share of time that they took in this session.
+        # Evaluations and checkpoints are expected to take the same share of time as in this session so far.
         training = progress.seconds - self._first_seconds
         overhead = max(1.0, (now - self._began) / training) if training > 1.0 else 1.0
         return left / rate * overhead
 
 
-def _plain(evaluation: Evaluation | None) -> State | None:
+def _plain(evaluation: events.Evaluation | None) -> State | None:
     if evaluation is None:
         return None
     return {**asdict(evaluation), "returns": list(evaluation.returns), "lengths": list(evaluation.lengths)}
 
 
-def _evaluation(state: dict[str, Any] | None) -> Evaluation | None:
+def _evaluation(state: dict[str, Any] | None) -> events.Evaluation | None:
     if state is None:
         return None
-    returns: Sequence[float] = state["returns"]
-    return Evaluation(**{**state, "returns": tuple(map(float, returns)), "lengths": tuple(map(int, state["lengths"]))})
+    returns, lengths = tuple(map(float, state["returns"])), tuple(map(int, state["lengths"]))
+    return events.Evaluation(**{**state, "returns": returns, "lengths": lengths})

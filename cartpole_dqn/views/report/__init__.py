@@ -1,5 +1,5 @@
 """A run on one page.
 
-* `gather`: collects what the page shows (`content`). `course`, `setup`, `pictures`: its parts as tables and pictures.
-* `page`: the HTML, by the template `report.html.jinja`.
+* `gather`: collects the content (`content`) and writes the page.
+* `page`: renders it by the template `report.html.jinja`, from the tables and pictures of `course`, `setup`, `pictures`.
 """

@@ -1,4 +1,4 @@
-"""What stands on a report: `Report`, and its parts `Curves`, `Difference`, `Play`."""
+"""The content of a report: `Report`, and its parts `Curves`, `Difference`, `Play`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting that is not the preset's; None where one of them has no such key."""
+    """A setting that differs from the preset; None for a missing key."""
 
     key: str
     here: Any
@@ -38,18 +38,18 @@ class Play:
     gif: bytes
     steps: int
     total: float
-    """Rewards of these steps, undiscounted."""
+    """The undiscounted rewards of these steps."""
     cut: bool
-    """Whether the episode went on."""
+    """Whether the episode continued."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What is known of a run; what is None or empty is not, and `missing` says why."""
+    """A run's data. Unknown fields are None or empty, and `missing` gives the reasons."""
 
     name: str
     place: str
-    """How commands name the folder."""
+    """The folder's name in commands."""
     title: str
     summary: RunSummary
     settings: Mapping[str, Any]
@@ -57,19 +57,19 @@ class Report:
     environment: Mapping[str, Any]
     missing: tuple[str, ...]
     now: float
-    """When the page was made, in seconds since the epoch."""
+    """The time of the report, in seconds since the epoch."""
     seed: int
-    """Which report seeds."""
+    """Of the report seeds."""
     history: RunHistory | None = None
     curves: Curves | None = None
     differences: tuple[Difference, ...] | None = None
     components: Mapping[str, str] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
-    """What is otherwise on the machine that made the page: "torch 2.14.0 is now 2.15.0"."""
+    """Differences between the run's machine and this one: "torch 2.14.0 is now 2.15.0"."""
     solved_at: float | None = None
     stages: tuple[Stage, ...] = ()
     names: tuple[str, ...] = ()
-    """Of the numbers that the agent observes, where they have any."""
+    """Names of the observed numbers, if they have any."""
     which: str = ""
     """The model that plays: "best" or "last"."""
     evaluation: Evaluation | None = None

@@ -1,7 +1,4 @@
-"""The course of a run as tables: its evaluations, and its episodes in tenths of its steps.
-
-* `evaluations_of`: every evaluation and confirmation. `course_of`: the episodes.
-"""
+"""`evaluations_of`, `course_of`: a run's evaluations and episodes as tables."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from cartpole_dqn.views.chart import same_as_duration
 
 _PARTS = 10
 _FEW = 14
-"""More evaluations than this are folded away but for those that mattered."""
+"""With more evaluations, only the important ones are shown at first."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Evaluations:
 
     shown: TextTable
     every: TextTable | None
-    """All of them, where `shown` has but a part."""
+    """All of them, if `shown` has only a part."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Course:
 
 
 def evaluations_of(history: RunHistory) -> Evaluations | None:
-    """Return the evaluations that chose the best model, and the confirmations; None where there was none."""
+    """Return the evaluations that chose the best model and the confirmations; None without any."""
     kinds = (
         ("evaluation", history.evaluation_step, history.evaluation_returns),
         ("confirmation", history.confirmation_step, history.confirmation_returns),
@@ -66,7 +63,7 @@ def _evaluation_row(history: RunHistory, step: float, kind: str, returns: tuple[
 
 
 def course_of(history: RunHistory) -> Course | None:
-    """Return the episodes in tenths of the run's steps, or in fewer parts where they are few; None without any."""
+    """Return the episodes in tenths of the run's steps, or in fewer parts if there are few; None without any."""
     if not len(history.returns):
         return None
     same = same_as_duration([history])
@@ -108,5 +105,5 @@ def _last(values: Floats) -> float:
 
 
 def _finite(figure: Callable[[Floats], float], values: Floats) -> float | None:
-    """Return a figure of the values that are known, None where none is."""
+    """Return a figure of the known values; None without any."""
     return float(figure(values)) if np.isfinite(values).any() else None

@@ -1,10 +1,7 @@
-"""A run on one page that needs nothing else: no network, no script, no file beside it.
+"""A run as one self-contained HTML file, without scripts and without a network.
 
-* `write_report`: a run's folder -> an HTML file.
-* `check_report`: whether a name's ending is a page's.
-
-What a run lacks, or what fails, is said on the page in a sentence; the rest is there all the same. How it looks is in
-`views.report_page`.
+* `write_report`: writes it from a run's folder. What is missing or fails is listed on the page.
+* `check_report`: checks the ending of a page's name.
 """
 
 from __future__ import annotations
@@ -41,7 +38,7 @@ from cartpole_dqn.views.report.page import report_page
 
 MOST_ANIMATION_BYTES = 3_000_000
 _LONGEST_PLAY = 300
-"""Steps of the animation, unless fewer fill its bytes."""
+"""Most steps of the animation; fewer if it would be too large."""
 _SHORTEST_PLAY = 20
 _LARGEST_SVG = 700_000
 _LARGEST_ENVIRONMENT = 1 << 20
@@ -71,23 +68,23 @@ def write_report(
     problem: str = "",
     told: Callable[[str], None] = lambda doing: None,
 ) -> Report:
-    """Write a run's page into `out`, which is there whole or not at all; return what stands on it.
+    """Write a run's page into `out`, complete or not at all. Return its content.
 
     Args:
-        folder: the run's folder.
-        config: its configuration; None where it cannot be used here, and `problem` says why. Nothing is played then.
+        folder: of the run.
+        config: of the run; None if it cannot be used here, for the reason `problem`. Then nothing is played.
         host: the loaded plugins.
-        out: a name ending in .html.
+        out: ends in .html.
         now: seconds since the epoch.
-        episodes: greedy episodes of the model on report seeds, as `evaluate` plays them; 0 for none.
-        seed: which report seeds, for these and for the animation.
-        last: whether the last model plays; else the best, where one was kept.
-        animation: whether the model is shown at play.
-        problem: what is wrong with the configuration.
-        told: called with what is being done.
+        episodes: greedy episodes on report seeds, as in `evaluate`; 0 for none.
+        seed: of the report seeds, also for the animation.
+        last: play the last model rather than the best.
+        animation: show the model at play.
+        problem: the reason why there is no configuration.
+        told: called with the current activity.
 
     Raises:
-        UserError: `out` has another ending or cannot be written, or the folder is too broken to say anything of it.
+        UserError: `out` has another ending or cannot be written, or the folder is no readable run.
     """
     check_report(out)
     report = _gather(folder, config, host, _Wishes(episodes, seed, last, animation, told), now, problem)
@@ -99,7 +96,7 @@ def write_report(
 
 
 def check_report(out: Path) -> None:
-    """Raise a `UserError` where a name's ending is no page's."""
+    """Raise a `UserError` unless the name ends in .html or .htm."""
     if out.suffix.lower() not in _SUFFIXES:
         raise UserError(f"{out}: expected a page's name, ending in .html.")
 
@@ -143,7 +140,7 @@ def _gather(
 
 @dataclass
 class _Found:
-    """What is known so far, and what is missing."""
+    """The fields of the report found so far, and sentences about missing ones."""
 
     folder: RunFolder
     facts: dict[str, Any] = field(default_factory=dict)
@@ -151,17 +148,17 @@ class _Found:
 
     @contextlib.contextmanager
     def or_say(self, what: str) -> Iterator[None]:
-        """Inside the block, say that `what` is missing where something fails: an environment may, in any way."""
+        """Catch any error inside the block and list `what` as missing: an environment may raise anything."""
         try:
             yield
         except Exception as error:
-            # A page is passed on: where its folder lay on this machine is nobody's business.
+            # Pages are passed on, and must not contain paths of this machine.
             said = said_by(error).replace(str(self.folder.path), self.folder.path.resolve().name)
             self.missing.append(f"{what}: {said}")
 
 
 def _set_up(found: _Found, config: RunConfig, host: PluginHost) -> None:
-    """Add what of the configuration is the run's own, and which component came from where."""
+    """Add differences from the preset, components and the threshold."""
     with found.or_say("What differs from the preset"):
         preset, _ = resolve_config(
             host,
@@ -191,7 +188,7 @@ def _look(found: _Found, config: RunConfig, host: PluginHost) -> None:
 
 
 def _play(found: _Found, config: RunConfig, host: PluginHost, wishes: _Wishes) -> None:
-    """Add the model's evaluation on report seeds, and its animation."""
+    """Add the model's evaluation on report seeds and its animation."""
     folder = found.folder
     if not has_state(folder.best) and not has_state(folder.checkpoint):
         if wishes.episodes or wishes.animation:
@@ -217,7 +214,7 @@ def _play(found: _Found, config: RunConfig, host: PluginHost, wishes: _Wishes) -
 
 
 def _record(folder: RunFolder, config: RunConfig, host: PluginHost, which: Which, wishes: _Wishes) -> Play:
-    """Play the first episode of the report seeds, cut off where it would fill more than `MOST_ANIMATION_BYTES`."""
+    """Record the first episode of the report seeds, cut to fit `MOST_ANIMATION_BYTES`."""
     steps = _LONGEST_PLAY
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / "play.gif"
@@ -231,7 +228,7 @@ def _record(folder: RunFolder, config: RunConfig, host: PluginHost, which: Which
 
 
 def _curves(history: Any) -> Curves:
-    """Draw the curves for both kinds of page: sharp at any size, unless there are so many episodes that it is large."""
+    """Draw the curves for light and dark pages, as SVG unless that is too large."""
     with tempfile.TemporaryDirectory() as place:
         drawn = []
         for suffix in (".svg", ".png"):
@@ -245,7 +242,7 @@ def _curves(history: Any) -> Curves:
 
 
 def _place(path: Path) -> str:
-    """Return how commands name the folder: from here where it is below, else by its name alone."""
+    """Return the folder relative to the current one, or only its name if it lies elsewhere."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
@@ -253,7 +250,7 @@ def _place(path: Path) -> str:
 
 
 def _environment(folder: RunFolder) -> dict[str, Any]:
-    """Return what `environment.json` says; nothing where it is missing or damaged."""
+    """Return the content of `environment.json`; empty if missing or damaged."""
     try:
         with open_regular(folder.environment) as file:
             found = json.loads(file.read(_LARGEST_ENVIRONMENT))

@@ -1,9 +1,6 @@
-"""How a report looks: what is known of a run -> the text of one HTML page.
+"""`report_page`: a `Report` as the text of one HTML page.
 
-* `report_page`: a `Report` -> its page, by the template beside this file.
-
-The page asks for nothing beyond itself: pictures are in it, it has no script, and a policy forbids loading anything.
-Whatever comes from a run's folder is escaped.
+Pictures are embedded, there are no scripts, a policy forbids loading anything, and text from a run's folder is escaped.
 """
 
 from __future__ import annotations
@@ -79,7 +76,7 @@ def _about(report: Report) -> list[str]:
 
 
 def _outcome(report: Report) -> str:
-    """Return whether it was solved, in a sentence or two."""
+    """Return a sentence on whether the run was solved."""
     solved = report.summary.solved_step
     threshold = "" if report.solved_at is None else f" a mean of {score(report.solved_at)}"
     if solved is not None:
@@ -100,7 +97,7 @@ def _confirmation(report: Report, step: int) -> str:
 
 
 def _tiles(report: Report) -> list[tuple[str, str, str]]:
-    """Return the figures that a reader wants first: name, figure, what it is."""
+    """Return the most important figures: name, figure, explanation."""
     run, history, found = report.summary, report.history, report.evaluation
     tiles = []
     if found is not None:

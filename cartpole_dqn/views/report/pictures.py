@@ -1,7 +1,7 @@
-"""The pictures of a report, small enough to stand in the page.
+"""The pictures embedded in a report.
 
-* `stages_of`: an observation's stages, pixel by pixel. `spread_of`: how often which return came.
-* `play_of`, `curves_of`: a picture, and what stands in its place for some readers.
+* `stages_of`: an observation's stages. `spread_of`: a histogram of returns.
+* `play_of`, `curves_of`: a picture, and its replacement on some devices.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from cartpole_dqn.views.preview import Stage
 from cartpole_dqn.views.report.content import Curves, Play
 
 _WIDEST, _HIGHEST = 420, 280
-"""Pixels on the page that a picture is enlarged to."""
+"""Most pixels of a picture on the page."""
 _ROW, _GAP = 700, 18
 _BINS = 25
 
 
 def curves_of(curves: Curves) -> dict[str, str]:
-    """Return a picture that follows the reader's choice of a light or a dark page; on paper the light one."""
+    """Return a picture that follows the reader's light or dark theme; print takes the light one."""
     return {
         "uri": data_uri(curves.light, curves.kind),
         "other": data_uri(curves.dark, curves.kind),
@@ -36,7 +36,7 @@ def curves_of(curves: Curves) -> dict[str, str]:
 
 
 def play_of(play: Play) -> dict[str, str]:
-    """Return the animation, and its first picture for those who want no motion, and for paper."""
+    """Return the animation, and its first picture for print and for readers who prefer no motion."""
     with Image.open(io.BytesIO(play.gif)) as image:
         still = np.asarray(image.convert("RGB"))
     return {
@@ -47,7 +47,7 @@ def play_of(play: Play) -> dict[str, str]:
 
 
 def spread_of(returns: Sequence[float]) -> dict[str, Any] | None:
-    """Return how often which return came, in columns; None where all are one."""
+    """Return a histogram of the returns; None if all are equal."""
     least, most = min(returns), max(returns)
     if not np.isfinite([least, most]).all() or least == most:
         return None
@@ -58,7 +58,7 @@ def spread_of(returns: Sequence[float]) -> dict[str, Any] | None:
 
 
 def stages_of(stages: Sequence[Stage], names: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return the stages, each with its pictures or numbers; `names` are those of the last one's."""
+    """Return the stages, each with its pictures or numbers; `names` belong to the last one's numbers."""
     return [_stage(stage, names if stage is stages[-1] else ()) for stage in stages]
 
 
@@ -94,14 +94,13 @@ def _picture(panel: Panel, stage: Stage, widest: int) -> Mapping[str, Any]:
         "rows": rows,
         "columns": columns,
         "width": width,
-        # Enlarged pixels stay squares; a picture that must shrink is averaged, or lines would vanish.
         "enlarged": width > columns,
         "kept": kept,
     }
 
 
 def _numbers(values: NDArray[Any], names: Sequence[str]) -> Mapping[str, Any]:
-    """Return a vector's first numbers, each with the place of its bar on a line of 100, of which 50 is zero."""
+    """Return a vector's first numbers, each with its bar on a line from 0 to 100, where 50 stands for zero."""
     numbers = np.nan_to_num(values.astype(np.float64))
     shares = 50 * numbers / max(float(np.abs(numbers).max(initial=0.0)), 1e-9)
     rows = [

@@ -1,8 +1,8 @@
-"""How a run was made, as tables of its report.
+"""A run's configuration and origin, as tables of its report.
 
-* `differences_of`, `preset_of`, `parts_of`: what differs from which preset, and everything in short.
-* `plugins_of`, `made_with`: plugins, versions, machine. `commands`: what repeats the run and goes on with it.
-* `table_at`: a table in a configuration that may lack it.
+* `differences_of`, `preset_of`, `parts_of`: differences from the preset, and a summary of all parts.
+* `plugins_of`, `made_with`: plugins, versions, machine. `commands`: commands that repeat, resume and show the run.
+* `table_at`: a table of the configuration, or an empty one.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from cartpole_dqn.views.report.content import Report
 
 
 def preset_of(report: Report) -> str:
-    """Return what the configuration is compared with, in words."""
+    """Return a name for the preset that the configuration is compared with."""
     preset = report.settings.get("preset")
     return f"the preset {preset}" if preset else "the preset that its environment would have chosen"
 
 
 def differences_of(report: Report) -> TextTable | None:
-    """Return the settings that are not the preset's; None where there is none, or nobody knows."""
+    """Return the settings that differ from the preset; None without any, or if unknown."""
     if not report.differences:
         return None
     rows = tuple((d.key, _value(d.here), _value(d.preset)) for d in report.differences)
@@ -31,12 +31,12 @@ def differences_of(report: Report) -> TextTable | None:
 
 
 def parts_of(settings: Mapping[str, Any]) -> TextTable:
-    """Return every part in short."""
+    """Return one row for each part of the configuration."""
     return TextTable("In short", ("part", "what", "settings"), tuple(_in_short(settings)), left=3)
 
 
 def _in_short(settings: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield a row for the environment, each wrapper, and the agent with its parts, however deep."""
+    """Yield a row for the environment, each wrapper, and the agent with all its parts."""
     env = table_at(settings, "env")
     yield "environment", str(env.get("id")), _listed({key: v for key, v in env.items() if key != "id"})
     wrappers = settings.get("observation")
@@ -62,7 +62,7 @@ def _parts(name: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str, str]
 
 
 def made_with(known: Mapping[str, Any]) -> list[TextTable]:
-    """Return versions and machine as they were when the run was made, those that are known."""
+    """Return the recorded versions and machine of the run."""
     memory = known.get("memory_bytes")
     found = {
         "Versions": {"python": known.get("python"), **table_at(known, "versions")},
@@ -83,7 +83,7 @@ def made_with(known: Mapping[str, Any]) -> list[TextTable]:
 
 
 def plugins_of(report: Report) -> TextTable:
-    """Return the plugins that were installed, and what of each the run used."""
+    """Return the installed plugins, and the components that the run used from each."""
     plugins = report.environment.get("plugins")
     rows = [_plugin(plugin, report.components) for plugin in _list(plugins) if isinstance(plugin, Mapping)]
     return TextTable("Plugins", ("distribution", "version", "used by this run"), tuple(rows), left=3)
@@ -98,7 +98,7 @@ def _plugin(plugin: Mapping[str, Any], components: Mapping[str, str]) -> tuple[s
 
 
 def commands(place: str) -> str:
-    """Return the commands that repeat the run, go on with it, and look at it."""
+    """Return commands that repeat, resume and show the run."""
     folder = shlex.quote(place)
     lines = (
         (f"cartpole-dqn run --config {shlex.quote(f'{place}/config.toml')}", "the same run again, in a new folder"),
@@ -116,7 +116,7 @@ def commands(place: str) -> str:
 
 
 def table_at(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Return the table under `key`, an empty one where there is none."""
+    """Return the table under `key`, or an empty one."""
     table = settings.get(key)
     return table if isinstance(table, Mapping) else {}
 
@@ -132,7 +132,7 @@ def _listed(table: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    """Return a value as a reader wants it: what is not there as a dash, truth as yes and no."""
+    """Return a value as text: None as a dash, booleans as yes and no."""
     if value is None:
         return NOTHING
     if isinstance(value, bool):

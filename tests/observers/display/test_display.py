@@ -38,14 +38,12 @@ class Terminal:
         return [line.rstrip() for line in self.screen().display if line.strip()]
 
 
-class Calm:
-    """No drawing but at the start and at the end: the thread waits for minutes."""
-
-    options = check_options(DisplayOptions, {"refresh_per_second": 0.005}, where="display")
+CALM = check_options(DisplayOptions, {"refresh_per_second": 0.005}, where="display")
+"""Draws at the start and at the end only: the thread waits for minutes."""
 
 
 def make(terminal: Terminal, clock: Any, *, plain: bool = False, **options: Any) -> Display:
-    chosen = DisplayOptions(**options) if options else Calm.options
+    chosen = DisplayOptions(**options) if options else CALM
     return Display(chosen, ObserverContext(folder="runs/x", console=terminal.console, clock=clock, plain=plain))
 
 

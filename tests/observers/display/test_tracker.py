@@ -99,20 +99,17 @@ def test_an_evaluation_is_under_way_until_its_end_or_the_next_step(clock: Any, e
     assert tracker.snapshot().evaluating is None
 
 
-def test_idle_grows_while_no_step_is_made(clock: Any, events: Any) -> None:
+def test_idle_grows_without_steps_and_the_clock_stops_at_the_end(clock: Any, events: Any) -> None:
     tracker = Tracker(clock)
+    with pytest.raises(RuntimeError, match="expected run_started"):
+        tracker.snapshot()
     tracker.run_started(events.started())
     tracker.updated(events.progress(1))
     clock.now += 12
     assert tracker.snapshot().idle == 12
     tracker.evaluated(events.evaluation())
     assert tracker.snapshot().idle == 0
-
-
-def test_clock_stands_when_the_run_has_ended(clock: Any, events: Any) -> None:
-    tracker = Tracker(clock)
-    tracker.run_started(events.started())
-    clock.now += 30
+    clock.now += 18
     tracker.run_ended(events.ended())
     clock.now += 100
     assert tracker.snapshot().elapsed == 30
@@ -140,11 +137,6 @@ def test_a_resumed_run_goes_on_with_its_figures(clock: Any, events: Any) -> None
     assert (after.evaluation, after.best) == (before.evaluation, before.best)
     assert after.elapsed == 65
     assert after.done == 100
-
-
-def test_a_snapshot_needs_a_run(clock: Any) -> None:
-    with pytest.raises(RuntimeError, match="expected run_started"):
-        Tracker(clock).snapshot()
 
 
 def test_a_trail_stays_small_and_says_where_and_how_much(clock: Any, events: Any) -> None:

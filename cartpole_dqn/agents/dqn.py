@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ from cartpole_dqn.contracts.parts import (
 )
 from cartpole_dqn.contracts.seeding import generator_state, restore_generator
 from cartpole_dqn.contracts.weights import frozen_copy, load_weights
-from cartpole_dqn.errors import RunError
+from cartpole_dqn.errors import ConfigError, RunError, UserError
 
 _LOOK_EVERY = 10
 """Updates between two looks at the mean action value, which for a small network takes a fair part of an update."""
@@ -58,6 +58,14 @@ class DqnOptions:
         effect="share of what an action seems worth less than the best one that is taken off its target (Bellemare et "
         "al. 2016): wider gaps withstand more noise; not with action masks",
         typical="0 or 0.9",
+    )
+    largest_reward: float = option(
+        default=0.0,
+        ge=0,
+        effect="the largest reward of a step, where it is known: the network then learns values relative to the return "
+        "that it would give at every step, in tenths of that, which keeps rare failures in the quadratic part of the "
+        "Huber loss; 0 learns values as they are",
+        typical="0, or 1 where each step is worth 1; with gamma below 1",
     )
     batch_size: int = option(default=128, ge=1, effect="transitions an update learns from", typical="32 to 256")
     learning_starts: int = option(
@@ -106,6 +114,7 @@ class DqnAgent(Agent):
         self._device = context.device
         self._num_actions = int(context.action_space.n)
         needs_images = [name for name in ("mirror", "random_shift") if getattr(options, name)]
+        self._units = ValueUnits.of(options.largest_reward, options.gamma)
         self._columns = columns_of(context.observation_space, f"agent.{needs_images[0]}") if needs_images else 0
         self._all_allowed = torch.ones(context.num_envs, self._num_actions, dtype=torch.bool)
         self._online: Network = context.build("network", options.network).to(context.device)
@@ -171,6 +180,7 @@ class DqnAgent(Agent):
             batch = half_mirrored(batch, self._num_actions, self._columns)
         if self._options.random_shift:
             batch = randomly_shifted(batch, self._options.random_shift, self._columns, self._shift_generator)
+        batch = self._units.of_batch(batch)
         online.resample_noise(self._noise_generator)
         output = online(batch.obs)
         next_output, next_actions = self._look_ahead(batch)
@@ -182,7 +192,7 @@ class DqnAgent(Agent):
         loss.backward()  # type: ignore[no-untyped-call]
         self._clip()
         if self._updates % _LOOK_EVERY == 0:
-            self._q_mean = online.q_values(output.detach()).mean().item()
+            self._q_mean = self._units.values(online.q_values(output.detach()).mean().item())
         figures = {"loss": loss.item(), "q_mean": self._q_mean}
         if not math.isfinite(figures["loss"]):
             raise RunError(
@@ -244,10 +254,16 @@ class DqnAgent(Agent):
     def policy(self) -> GreedyPolicy:
         """See `Agent.policy`."""
         source = self._target if self._options.policy == "target" else self._online
-        return GreedyPolicy(frozen_copy(source), self._device)
+        return GreedyPolicy(frozen_copy(source), self._device, self._units)
 
     def start_from(self, policy: State) -> None:
         """See `Agent.start_from`: the online and the target network get its weights."""
+        units = ValueUnits(**policy.get("units", {}))
+        if units != self._units:
+            raise UserError(
+                f"those weights give values as {units.base:g} + {units.scale:g} times their output, this run as "
+                f"{self._units.base:g} + {self._units.scale:g} times: set agent.largest_reward and gamma as there."
+            )
         load_weights(self._online, policy["network"])
         load_weights(self._target, policy["network"])
 
@@ -314,32 +330,81 @@ class DqnAgent(Agent):
         self._replay.load_state_dict(state)
 
 
+@dataclasses.dataclass(frozen=True)
+class ValueUnits:
+    """What a network's output stands for: an action value is `base + scale * output`.
+
+    The Huber loss turns from square to straight at an error of 1. In its straight part it estimates the median return,
+    for which rare failures do not count. Where values lie near 200, that part begins too early: with base 200 and scale
+    20 it begins at an error of 20.
+    """
+
+    base: float = 0.0
+    scale: float = 1.0
+
+    @classmethod
+    def of(cls, largest_reward: float, gamma: float) -> ValueUnits:
+        """Return units with the highest possible value, r / (1 - gamma), at 0, and a tenth of it as 1.
+
+        Raises:
+            ConfigError: gamma is 1, for which there is no highest value.
+        """
+        if not largest_reward:
+            return cls()
+        if gamma >= 1:
+            raise ConfigError(
+                f"agent.largest_reward is {largest_reward:g}, which needs agent.gamma below 1, and that is {gamma:g}."
+            )
+        highest = largest_reward / (1 - gamma)
+        return cls(highest, highest / 10)
+
+    def of_batch(self, batch: Batch) -> Batch:
+        """Return `batch` with rewards for which the Bellman equation holds between outputs instead of values.
+
+        From base + scale y = r + discount (base + scale y') follows
+        y = (r + (discount - 1) base) / scale + discount y'.
+        """
+        if self == ValueUnits():
+            return batch
+        rewards = (batch.rewards + (batch.discounts - 1) * self.base) / self.scale
+        return dataclasses.replace(batch, rewards=rewards)
+
+    def values(self, output: Any) -> Any:
+        """Return the action values of a network's output, number or array."""
+        return output if self == ValueUnits() else self.base + self.scale * output
+
+
 class GreedyPolicy(Policy):
     """Takes the action of the highest value; ties go to the first."""
 
-    def __init__(self, network: Network, device: torch.device) -> None:
+    def __init__(self, network: Network, device: torch.device, units: ValueUnits) -> None:
         self._network = network
         self._device = device
+        self._units = units
 
     def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
         """See `Policy.act`."""
-        values = self.q_values(obs)
+        values = self._outputs(obs)
         if mask is not None:
             values = np.where(mask, values, -np.inf)
         actions: NDArray[np.int64] = values.argmax(1)
         return actions
 
     def q_values(self, obs: Obs) -> NDArray[np.float32]:
-        """See `Policy.q_values`."""
+        values: NDArray[np.float32] = self._units.values(self._outputs(obs))
+        return values
+
+    def _outputs(self, obs: Obs) -> NDArray[np.float32]:
         with torch.inference_mode():
             output = self._network(torch.from_numpy(np.ascontiguousarray(obs)).to(self._device))
-            values: NDArray[np.float32] = self._network.q_values(output).cpu().numpy()
-        return values
+            found: NDArray[np.float32] = self._network.q_values(output).cpu().numpy()
+        return found
 
     def state_dict(self) -> State:
         """See `Policy.state_dict`."""
-        return {"network": dict(self._network.state_dict())}
+        return {"network": dict(self._network.state_dict()), "units": dataclasses.asdict(self._units)}
 
     def load_state_dict(self, state: State) -> None:
         """See `Policy.load_state_dict`. Raises `ValueError` where weights do not fit."""
         load_weights(self._network, state["network"])
+        self._units = ValueUnits(**state.get("units", {}))

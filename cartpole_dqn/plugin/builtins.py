@@ -28,6 +28,11 @@ _WRAPPERS = (
 
 _REPLAYS = (
     ("uniform", "cartpole_dqn.components.replay.uniform:UniformReplay", "draws stored transitions with equal chances"),
+    (
+        "first-kept",
+        "cartpole_dqn.components.replay.first_kept:FirstKeptReplay",
+        "uniform, but a share of its slots keeps the first transitions for good",
+    ),
 )
 
 _NETWORKS = (

@@ -9,11 +9,11 @@ import torch
 from gymnasium import spaces
 
 from cartpole_dqn import builtin_builder
-from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions
+from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions, ValueUnits
 from cartpole_dqn.contracts.options import check_options
-from cartpole_dqn.contracts.parts import Context, Transition
+from cartpole_dqn.contracts.parts import Batch, Context, Transition
 from cartpole_dqn.contracts.seeding import SeedTree, seeded_torch
-from cartpole_dqn.errors import RunError
+from cartpole_dqn.errors import ConfigError, RunError, UserError
 
 BUILD = builtin_builder()
 VECTOR = spaces.Box(-np.inf, np.inf, (3,), np.float32)
@@ -263,3 +263,30 @@ def test_a_contextual_bandit_is_solved() -> None:
         obs = following
     test = rng.normal(size=(500, 3)).astype(np.float32)
     assert np.mean(agent.policy().act(test) == (test[:, 0] > 0)) > 0.93
+
+
+# Units of values ------------------------------------------------------------------------------------------------------
+
+
+def test_units_leave_the_bellman_equation_as_it_is() -> None:
+    units = ValueUnits.of(1.0, 0.995)
+    assert (units.base, units.scale) == (pytest.approx(200), pytest.approx(20))
+    generator = torch.Generator().manual_seed(0)
+    output, next_output = (torch.randn(5, generator=generator) for _ in range(2))
+    rewards, discounts = torch.rand(5, generator=generator), torch.tensor([0.9, 0.995, 0.0, 0.5, 0.0])
+    nothing = torch.zeros(5)
+    batch = Batch(nothing, nothing.long(), rewards, nothing, discounts, torch.ones(5), torch.arange(5))
+    wanted = rewards + discounts * units.values(next_output) - units.values(output)
+    got = units.of_batch(batch).rewards + discounts * next_output - output
+    assert torch.allclose(got * units.scale, wanted, atol=1e-3)
+
+
+def test_values_are_shown_as_returns_and_weights_of_other_units_are_refused() -> None:
+    made = make(largest_reward=1.0, gamma=0.9)
+    values = made.policy().q_values(np.zeros((1, 3), np.float32))
+    assert values is not None
+    assert np.abs(values - 10).max() < 5, "near 10, the return of a reward of 1 at each step"
+    with pytest.raises(UserError, match=r"values as 10 \+ 1 times their output, this run as 0 \+ 1 times"):
+        make(gamma=0.9).start_from(made.policy().state_dict())
+    with pytest.raises(ConfigError, match=r"largest_reward is 1, which needs agent.gamma below 1"):
+        make(largest_reward=1.0, gamma=1.0)

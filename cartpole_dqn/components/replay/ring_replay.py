@@ -88,6 +88,10 @@ class RingReplay(ReplayBuffer):
             drawn [B], above 0 and up to a common factor, or None where all transitions are equally likely.
         """
 
+    def gather(self, indices: NDArray[np.int64]) -> Batch:
+        """Return the transitions that `draw` chose, with weights of 1."""
+        return self.ring.gather(indices)
+
     def changed(self, env: int, added: list[int], removed: list[int]) -> None:
         """Called after each `add` and `break_lane`: slots of the lane that became valid, and those that were lost."""
 
@@ -101,11 +105,11 @@ class RingReplay(ReplayBuffer):
 
     def sample(self, batch_size: int) -> Batch:
         """Choose `batch_size` transitions, with their weights. Raises `ValueError` while there are none."""
-        if not len(self.ring):
+        if not len(self):
             raise ValueError(f"{self._name} holds no complete transition: store more before learning.")
         beta = self.beta
         indices, probabilities = self.draw(batch_size)
-        batch = self.ring.gather(indices)
+        batch = self.gather(indices)
         if probabilities is None:
             return batch
         weights = (probabilities / probabilities.min()) ** -beta

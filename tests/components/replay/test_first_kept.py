@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cartpole_dqn.components.replay.first_kept import FirstKeptOptions, FirstKeptReplay
+from cartpole_dqn.contracts.parts import Context, Transition
+from cartpole_dqn.contracts.seeding import SeedTree
+from cartpole_dqn.errors import ConfigError
+from cartpole_dqn.runs.state_tree import pack, unpack
+from cartpole_dqn.testing import check_replay
+
+SPACE = spaces.Box(-1e6, 1e6, (1,), np.float32)
+
+
+def replay(capacity: int = 50, lanes: int = 1, n_step: int = 1, first: float = 0.4) -> FirstKeptReplay:
+    context = Context(
+        observation_space=SPACE,
+        action_space=spaces.Discrete(2),
+        num_envs=lanes,
+        n_step=n_step,
+        gamma=0.9,
+        seeds=SeedTree(1),
+    )
+    return FirstKeptReplay(FirstKeptOptions(capacity=capacity, first=first), context)
+
+
+def fill(made: FirstKeptReplay, steps: int, lanes: int = 1, length: int = 7) -> None:
+    """Step t of lane e starts at the observation 1000 e + t; its reward says the same."""
+    for t in range(steps):
+        for env in range(lanes):
+            value = 1000.0 * env + t
+            obs, after = np.array([value], np.float32), np.array([value + 1], np.float32)
+            made.add(Transition(obs, t % 2, value, after, False, (t + 1) % length == 0, env))
+
+
+def drawn(made: FirstKeptReplay, times: int = 400) -> dict[float, int]:
+    """How often each transition is drawn, by where it starts."""
+    counts: dict[float, int] = {}
+    for _ in range(times):
+        batch = made.sample(16)
+        assert len(set(batch.weights.tolist())) == 1
+        for start, reward, after in zip(batch.obs[:, 0], batch.rewards, batch.next_obs[:, 0], strict=True):
+            assert (float(reward), float(after)) == (float(start), float(start) + 1)
+            counts[float(start)] = counts.get(float(start), 0) + 1
+    return counts
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_the_first_transitions_stay_and_all_are_equally_likely(lanes: int) -> None:
+    made = replay(capacity=50 * lanes, lanes=lanes)
+    fill(made, 300, lanes)
+    counts = drawn(made)
+    assert len(counts) == len(made)
+    for env in range(lanes):
+        starts = sorted(int(start) - 1000 * env for start in counts if 1000 * env <= start < 1000 * env + 900)
+        kept = [start for start in starts if start < 100]
+        assert kept == list(range(len(kept))), "the very first, without a gap"
+        assert 15 <= len(kept) <= 19, "20 slots, of which ends of episodes take some"
+        assert starts[len(kept)] > 270, "and the latest"
+        assert starts[-1] == 299
+    assert max(counts.values()) < 2.2 * min(counts.values())
+
+
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 200), st.integers(1, 30))
+def test_every_transition_is_one_that_was_stored_with_all_its_steps(
+    lanes: int, n_step: int, steps: int, length: int
+) -> None:
+    made = replay(60 * lanes, lanes, n_step)
+    fill(made, steps, lanes, length)
+    if not len(made):
+        return
+    batch = made.sample(64)
+    for start, reward, after, discount in zip(
+        batch.obs[:, 0], batch.rewards, batch.next_obs[:, 0], batch.discounts, strict=True
+    ):
+        count = int(after - start)
+        left = length - int(start % 1000) % length
+        assert count == min(n_step, left), "the episode's end alone cuts a return short"
+        assert float(reward) == pytest.approx(sum(0.9**k * (float(start) + k) for k in range(count)), rel=1e-5)
+        assert float(discount) == pytest.approx(0.9**count)
+
+
+@pytest.mark.parametrize("steps", [15, 22, 60])
+def test_it_goes_on_from_its_state(steps: int) -> None:
+    one, other = replay(n_step=3), replay(n_step=3)
+    fill(one, steps, length=1000)
+    unpacked = unpack(*pack(one.state_dict()))
+    other.load_state_dict(unpacked)
+    for made in (one, other):
+        for t in range(steps, 90):
+            obs, after = np.array([t], np.float32), np.array([t + 1], np.float32)
+            made.add(Transition(obs, t % 2, float(t), after, False, False, 0))
+    assert len(one) == len(other)
+    assert all(torch.equal(one.sample(8).obs, other.sample(8).obs) for _ in range(5))
+
+
+def test_too_few_slots_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"replay first-kept: .* at least"):
+        replay(capacity=2)
+
+
+@pytest.mark.parametrize("options", [{}, {"first": 0.5}])
+def test_contract(options: dict[str, Any]) -> None:
+    check_replay(FirstKeptReplay, **options)

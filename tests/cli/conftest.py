@@ -1,8 +1,9 @@
-"""`invoke`: `cartpole-dqn plugins ...` in this process, with chosen plugins."""
+"""`invoke`: `cartpole-dqn plugins ...` with chosen plugins. `refused`: a command that is wrong and changes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,23 @@ from cartpole_dqn.cli import plugins
 from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import CartpoleDqnError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
+
+
+@pytest.fixture
+def refused(call: Callable[..., Any], tmp_path: Path) -> Callable[..., None]:
+    """Type a wrong command: it prints these words on stderr, exits with 2 and leaves the files as they are."""
+
+    def check(words: str, *arguments: Any) -> None:
+        before = sorted(tmp_path.rglob("*"))
+        said = call(*arguments)
+        assert said.code == 2, said
+        assert words in said.err or words in " ".join(said.err.split())
+        assert "Traceback" not in said.err
+        assert said.out == ""
+        left = [path for path in tmp_path.rglob("*") if path not in before and path.name not in ("runs", "sweeps")]
+        assert left == [], "nothing was started"
+
+    return check
 
 
 @pytest.fixture

@@ -49,9 +49,9 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, **metadata: str) -> N
             "the process was ended by SIGILL",
             "instructions that the processor lac",
         ),
-        ("import os; os.kill(os.getpid(), 9)", "the process was ended by SIGKILL", "for want of memory"),
-        ("import os; os.write(2, b'a\\nbad\\n'); os._exit(3)", "the process ended with code 3: bad", "Install it anew"),
-        ("import time; time.sleep(600)", "no answer within 2 seconds", "Install it anew"),
+        ("import os; os.kill(os.getpid(), 9)", "the process was ended by SIGKILL", "because memory is short"),
+        ("import os; os.write(2, b'a\\nbad\\n'); os._exit(3)", "the process ended with code 3: bad", "Reinstall it"),
+        ("import time; time.sleep(600)", "no answer within 2 seconds", "Reinstall it"),
     ],
 )
 @pytest.mark.process
@@ -71,7 +71,7 @@ def test_what_was_not_reached_is_no_problem_of_its_own(tmp_path: Path, monkeypat
     found = {finding.name: finding for finding in examine(tmp_path)}
     assert found["torch"].verdict == "problem"
     for name in ("torchvision", "display", "plugins", "run from state", "run from pixels"):
-        assert (found[name].verdict, found[name].said) == ("warning", "not looked at: the process had ended")
+        assert (found[name].verdict, found[name].said) == ("warning", "not checked: the process had ended")
     assert "terminal" not in found
 
 
@@ -91,7 +91,7 @@ def test_a_check_that_raises_is_a_finding(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(checks, "check_memory", fails)
     found = {finding.name: finding for finding in examine(tmp_path)}
     assert found["memory"].verdict == "problem"
-    assert found["memory"].said == "looking at it failed: ZeroDivisionError: so it is"
+    assert found["memory"].said == "this check failed: ZeroDivisionError: so it is"
 
 
 # Verdicts -------------------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def test_terminals_are_judged_by_what_they_can_show() -> None:
         ({"colours": 32, "driver": "x11", "window": ""}, "ok", "SDL's driver x11"),
         ({"colours": 32, "driver": "dummy", "window": ""}, "ok", "`watch` has no window"),
         ({"colours": 32, "driver": "", "window": "x11 not available"}, "warning", "no window can be opened"),
-        ({"colours": 1, "driver": "x11", "window": ""}, "problem", "pictures come out empty"),
+        ({"colours": 1, "driver": "x11", "window": ""}, "problem", "rendered pictures are empty"),
     ],
 )
 def test_displays_are_judged_by_what_comes_out(found: dict[str, Any], verdict: str, words: str) -> None:

@@ -1,6 +1,6 @@
 """The command line. `main` runs it and turns errors into messages and exit codes.
 
-* `app`: the root command. `session`, `run_argument`: what the commands share.
+* `app`: the root command. `session`, `options`: what the commands share.
 * `train`: `run` and `resume`. `sweep`, `runs`, `plot`, `compare`, `report`, `presets`, `plugins`, `doctor`: themselves.
 * `look`: `evaluate` and `preview`. `play`: `watch` and `record`.
 * `component_text`, `plugin_project`: for `plugins show` and `plugins new`. `plugin_commands`: commands from plugins.

@@ -84,7 +84,7 @@ def sweep(
     values = {option.opts[0]: ctx.params[option.name] for option in ctx.command.params}
     asked = {name: value for name, value in values.items() if value not in (None, [], ()) and name not in _GOING_ON}
     if resume is not None and asked:
-        raise UserError(f"--resume {resume} goes on with what is there: leave out {', '.join(asked)}.")
+        raise UserError(f"--resume {resume} resumes a sweep unchanged: leave out {', '.join(asked)}.")
     _require_sense(asked)
 
     from cartpole_dqn.runs import lock as folder_lock
@@ -197,7 +197,7 @@ def _run(
     given: Any = check_options(declared, plan.engine_options, where=f"sweep-engine '{plan.engine}'")
     with _engine_errors(host, plan.engine):
         engine: SweepEngine = cls(given, SweepEngineContext(folder=folder.resolve(), jobs=plan.jobs, say=session.say))
-    hint = f"go on with: cartpole-dqn sweep --resume {shlex.quote(str(folder))}"
+    hint = f"resume with: cartpole-dqn sweep --resume {shlex.quote(str(folder))}"
     try:
         with _engine_errors(host, plan.engine), watching(session.err, time.monotonic, plain=plain) as watch:
             view = made.run(engine, watch=watch, should_stop=lambda: bool(stop))

@@ -77,7 +77,7 @@ def run(
     if steps is not None and episodes is not None:
         raise UserError("--steps and --episodes: give one of them.")
     if init_last and init_from is None:
-        raise UserError("--init-last: say of which run with --init-from RUN.")
+        raise UserError("--init-last needs --init-from RUN.")
     parts = ("replay", "network", "target_update", "exploration", "optimiser")
     chosen = {part: {"name": ctx.params[part]} for part in parts if ctx.params[part] is not None}
     which = "last" if init_last else "best"

@@ -270,13 +270,13 @@ def _run_notes(runs: Sequence[RunScore]) -> list[str]:
     steps = [run.step for run in runs]
     if len(set(steps)) > 1:
         notes.append(f"The runs took different numbers of steps: {min(steps):,} to {max(steps):,}.")
-    for state, words in (("running", "still under way"), ("killed", "killed"), ("failed", "ended by a failure")):
+    for state, words in (("running", "still under way"), ("killed", "killed"), ("failed", "failed")):
         names = [run.name for run in runs if run.state == state]
         if names:
-            notes.append(f"Not at their end, {words}: {_listed(names)}.")
+            notes.append(f"Not finished ({words}): {_listed(names)}.")
     without = [run.name for run in runs if run.best is None and run.last is None]
     if without:
-        notes.append(f"Never evaluated, so in no mean: {_listed(without)}.")
+        notes.append(f"Never evaluated, so not in the means: {_listed(without)}.")
     return notes
 
 
@@ -288,7 +288,7 @@ def _group_notes(group: Group) -> list[str]:
     )
     twice = sorted({seed for (seed, *_), count in same.items() if count > 1})
     if twice:
-        notes.append(f"{group.label}: seed {_listed(twice)} came more than once, and one seed gives one run, not two.")
+        notes.append(f"{group.label}: seed {_listed(twice)} occurs more than once, so its runs are not independent.")
     if len(group.envs) > 1:
         notes.append(f"{group.label}: no mean over different environments ({', '.join(group.envs)}).")
     return notes

@@ -71,15 +71,15 @@ def check_packages() -> Finding:
         for need in required
         if need.name in versions and not need.specifier.contains(versions[need.name], prereleases=True)
     ]
-    mend = "pip install --upgrade cartpole-dqn installs what it needs."
+    advice = "pip install --upgrade cartpole-dqn installs what it needs."
     if "pygame" in versions:
         problems.append("pygame is installed, and overwrites the files of pygame-ce, which Gymnasium needs")
-        mend = "pip uninstall -y pygame && pip install --force-reinstall pygame-ce. The first alone breaks pygame-ce."
+        advice = "pip uninstall -y pygame && pip install --force-reinstall pygame-ce. The first alone breaks pygame-ce."
     elif "pygame-ce" not in versions:
         problems.append("pygame-ce not installed")
     said = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "torch")
     if problems:
-        return Finding("packages", "problem", f"{'; '.join(problems)}. Here: {said}", mend, {"versions": versions})
+        return Finding("packages", "problem", f"{'; '.join(problems)}. Here: {said}", advice, {"versions": versions})
     return Finding("packages", "ok", said, data={"versions": versions})
 
 
@@ -143,7 +143,7 @@ def check_terminal(stream: Any) -> Finding:
 def judge_torch(name: str, answer: Mapping[str, Any]) -> Finding:
     """Check that torch can be imported and computes."""
     if "error" in answer:
-        return Finding(name, "problem", _told(name, answer), _mend_torch(str(answer["error"])))
+        return Finding(name, "problem", _with_version(name, answer), _torch_advice(str(answer["error"])))
     found = answer["found"]
     devices = ", ".join(found["devices"]) or "CPU alone"
     said = f"{found['version']}, {devices}, threads: {found['threads']} (runs use 1 by default)"
@@ -159,7 +159,7 @@ def judge_torchvision(name: str, answer: Mapping[str, Any]) -> Finding:
             "torch and torchvision must match. Install both in one command: "
             "pip install --force-reinstall torch torchvision."
         )
-        return Finding(name, "problem", f"{_told(name, answer)} (torch is {_version('torch')})", advice)
+        return Finding(name, "problem", f"{_with_version(name, answer)} (torch is {_version('torch')})", advice)
     return Finding(name, "ok", answer["found"]["version"], data=answer["found"])
 
 
@@ -174,7 +174,7 @@ def judge_display(name: str, answer: Mapping[str, Any]) -> Finding:
             if absent
             else "Unset SDL_VIDEODRIVER and DISPLAY to render without a display."
         )
-        return Finding(name, "problem", _told(name, answer), advice)
+        return Finding(name, "problem", _with_version(name, answer), advice)
     found = answer["found"]
     if found["colours"] < 2:
         return Finding(name, "problem", "rendered pictures are empty", "Unset SDL_VIDEODRIVER, or report a bug.", found)
@@ -190,7 +190,7 @@ def judge_display(name: str, answer: Mapping[str, Any]) -> Finding:
 def judge_plugins(name: str, answer: Mapping[str, Any]) -> Finding:
     """Check that plugins load."""
     if "error" in answer:
-        return Finding(name, "problem", _told(name, answer), "`cartpole-dqn plugins list` says more.")
+        return Finding(name, "problem", _with_version(name, answer), "`cartpole-dqn plugins list` says more.")
     found = answer["found"]
     others = [plugin for plugin in found["plugins"] if plugin["distribution"] != "cartpole-dqn"]
     said = ", ".join(f"{p['distribution']} {p['version']} {p['state']}" for p in others) or "only the built-in ones"
@@ -204,7 +204,7 @@ def judge_plugins(name: str, answer: Mapping[str, Any]) -> Finding:
 def judge_run(name: str, answer: Mapping[str, Any]) -> Finding:
     """Check that a short run trains, and report its speed."""
     if "error" in answer:
-        return Finding(name, "problem", _told(name, answer), "Fix the problems above first; otherwise report a bug.")
+        return Finding(name, "problem", _with_version(name, answer), "Fix the problems above, or report a bug.")
     found = answer["found"]
     rate = found["steps"] / found["seconds"]
     said = f"{found['steps']} steps and {found['updates']} updates in {found['seconds']:.1f} s, {rate:,.0f} steps/s"
@@ -222,12 +222,12 @@ def _judged_by(
     return Finding(name, "problem" if left < limits[0] else "warning", said, advice, data)
 
 
-def _told(name: str, answer: Mapping[str, Any]) -> str:
+def _with_version(name: str, answer: Mapping[str, Any]) -> str:
     version = _version(name)
     return f"{version}: {answer['error']}" if version else str(answer["error"])
 
 
-def _mend_torch(error: str) -> str:
+def _torch_advice(error: str) -> str:
     if "No module named 'torch'" in error:
         return "pip install torch."
     if "SIGILL" in error:

@@ -138,7 +138,7 @@ class Sweep:
         self._clock, self._sleep = clock, sleep
         self._entries: list[_Entry] = []
         self._asked: list[dict[str, Any]] = []
-        self._told: set[int] = set()
+        self._scored: set[int] = set()
         self._search = Search(plan.space, plan.seed) if plan.searches else None
         self._stopping = False
         self._require_same()
@@ -312,9 +312,9 @@ class Sweep:
             return
         for number in range(len(self._asked)):
             entries = [entry for entry in self._entries if entry.setting == number]
-            if number in self._told or not all(entry.state in ("done", "failed") for entry in entries):
+            if number in self._scored or not all(entry.state in ("done", "failed") for entry in entries):
                 continue
-            self._told.add(number)
+            self._scored.add(number)
             scores = [e.progress.best for e in entries if e.state == "done" and e.progress.best is not None]
             self._search.tell(number, sum(scores) / len(scores) if len(scores) == len(entries) else None)
 

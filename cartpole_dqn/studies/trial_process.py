@@ -131,17 +131,17 @@ class TrialProcess:
 
     def _exit_code(self) -> int:
         try:
-            told: int | None = self.pipe.recv()
+            sent: int | None = self.pipe.recv()
         except (EOFError, OSError):
-            told = None
+            sent = None
         self._process.join(_LEAVING)
         if self._process.is_alive():
             self._process.kill()
             self._process.join(_LEAVING)
         self.pipe.close()
         code = self._process.exitcode
-        if told is not None:
-            return told
+        if sent is not None:
+            return sent
         return _KILLED if code is None or code == _UNKNOWN else code
 
 

@@ -131,7 +131,7 @@ def test_ctrl_c_ends_in_order_and_resume_finishes(tmp_path: Path, times: int) ->
         time.sleep(0.3)
     _, err = running.communicate(timeout=100)
     assert running.returncode == 130, err
-    assert "go on with: cartpole-dqn sweep --resume s" in err
+    assert "resume with: cartpole-dqn sweep --resume s" in err
     assert "Traceback" not in err
     assert is_gone(pid)
     (entry,) = json.loads((tmp_path / "s" / "trials.json").read_text())["trials"]

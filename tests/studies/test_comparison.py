@@ -106,9 +106,9 @@ def test_notes_say_what_to_know(record: Write) -> None:
     notes = compared(records).notes
     assert notes == (
         "The runs took different numbers of steps: 300 to 900.",
-        "Not at their end, ended by a failure: longer.",
-        "Never evaluated, so in no mean: longer.",
-        "CartPole-v1, state, preset state: seed 0 came more than once, and one seed gives one run, not two.",
+        "Not finished (failed): longer.",
+        "Never evaluated, so not in the means: longer.",
+        "CartPole-v1, state, preset state: seed 0 occurs more than once, so its runs are not independent.",
         "Intervals from fewer than 5 runs are too narrow (CartPole-v1, state, preset state): read them as a hint.",
     )
     assert compared(records[:1]).notes == ()

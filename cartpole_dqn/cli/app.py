@@ -1,7 +1,7 @@
-"""The root command: global options, and the commands under their names.
+"""The root command with its global options, and all commands.
 
-Built-in commands come first; a plugin's commands (entry points of `cartpole_dqn.commands`) are listed from metadata
-and imported when called. Nothing here imports torch.
+Commands from plugins (entry points of `cartpole_dqn.commands`) are listed from metadata and imported when called.
+This module does not import torch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cartpole_dqn.system import __version__
 
 
 class _Root(TyperGroup):
-    """Adds the commands of plugins to the built-in ones, which win."""
+    """Adds the plugins' commands. A built-in command takes precedence over one of the same name."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         built_in = super().list_commands(ctx)
@@ -42,7 +42,7 @@ app = typer.Typer(
     add_completion=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="Deep Q-learning on Gymnasium environments, from pixels or state, built from wrappers and plugins.",
+    help="Deep Q-learning on Gymnasium environments, from pixels or state, with wrappers and plugins.",
     epilog="Start with: cartpole-dqn run --obs pixels",
 )
 _TRAIN, _LOOK, _PARTS, _HELP = "Train", "Look and measure", "Presets and plugins", "When something is wrong"
@@ -72,12 +72,12 @@ def _say_version(wanted: bool) -> None:
 def root(
     ctx: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_say_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_say_version, is_eager=True)
     ] = False,
     plugin: Annotated[
         list[str] | None, typer.Option("-p", metavar="no:NAME", help="Block the plugin NAME. May be repeated.")
     ] = None,
-    strict_plugins: Annotated[bool, typer.Option("--strict-plugins", help="Fail when any plugin is broken.")] = False,
+    strict_plugins: Annotated[bool, typer.Option("--strict-plugins", help="Fail if any plugin is broken.")] = False,
 ) -> None:
-    """Keep what every command needs."""
+    """Store the global options for the commands."""
     ctx.obj = Session(blocked=parse_plugin_switches(plugin or []), strict=strict_plugins)

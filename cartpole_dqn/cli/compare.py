@@ -1,4 +1,4 @@
-"""`compare`: runs and groups of runs beside each other."""
+"""`compare` compares runs and groups of runs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from cartpole_dqn.cli.run_argument import GroupByOption, RunsArgument, group_keys, one_of, read_records
-from cartpole_dqn.errors import UserError
+from cartpole_dqn.cli import options
+from cartpole_dqn.files import replace_file
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
@@ -29,49 +29,48 @@ _BY_SUFFIX = {".md": "markdown", ".json": "json"}
 
 def compare(
     ctx: typer.Context,
-    runs: RunsArgument,
-    group_by: GroupByOption = None,
+    runs: options.Runs,
+    group_by: options.GroupBy = None,
     episodes: Annotated[
         int | None,
-        typer.Option(min=1, help="Play this many with both models of every run on report seeds; by default nothing."),
+        typer.Option(min=1, help="Play this many episodes with each run's best and last model. Default: none."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Which report seeds.")] = 0,
+    seed: options.Seed = 0,
     score: Annotated[
-        str, typer.Option(metavar="best|last", help="Whose scores the probability of improvement is about.")
+        str, typer.Option(metavar="best|last", help="Model that the probability of improvement compares.")
     ] = "best",
     format_: Annotated[
-        str | None, typer.Option("--format", metavar="table|markdown|json", help="By default as --out ends, or table.")
+        str | None,
+        typer.Option("--format", metavar="table|markdown|json", help="Default: from the suffix of --out, or table."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of printing.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to this file instead of printing.")] = None,
 ) -> None:
-    """Compare runs and groups of runs: scores with intervals over seeds, steps and time to solved, improvements."""
+    """Compare runs and groups: scores with intervals over seeds, steps and time to solved, improvements."""
     from cartpole_dqn.studies.comparison import compare as compare_groups
     from cartpole_dqn.studies.comparison import kept_scores
     from cartpole_dqn.studies.grouping import group_records
     from cartpole_dqn.views.comparison_tables import comparison_text, print_comparison
 
-    one_of("--score", score, ("best", "last"))
-    form = one_of("--format", format_ or _BY_SUFFIX.get(out.suffix.lower() if out else "", "table"), _FORMATS)
+    options.one_of("--score", score, ("best", "last"))
+    form = options.one_of("--format", format_ or _BY_SUFFIX.get(out.suffix.lower() if out else "", "table"), _FORMATS)
     session: Session = ctx.obj
-    records = read_records(session, runs)
-    groups = group_records(records, group_keys(group_by))
+    records = options.read_records(session, runs)
+    groups = group_records(records, options.group_keys(group_by))
     scores = kept_scores(records) if episodes is None else _play(session, records, episodes, seed)
     source: Source = "metrics" if episodes is None else "played"
     comparison = compare_groups(groups, scores, source, score=cast("Score", score))
     if out is None:
         print_comparison(session.out, comparison, form)
         return
-    from cartpole_dqn.files import reason, replace_file
-
     try:
         replace_file(out, comparison_text(comparison, form).encode())
     except OSError as error:
-        raise UserError(f"--out {out}: cannot be written: {reason(error)}.") from None
+        raise options.cannot_write(out, error) from None
     print(out)
 
 
 def _play(session: Session, records: Sequence[Record], episodes: int, seed: int) -> dict[Path, Scores]:
-    """Return what the models of every run reach on report seeds; a run that kept no model has no scores."""
+    """Play the models of every run on report seeds. A run without models has no scores."""
     from cartpole_dqn.runs.checkpoint import has_state
     from cartpole_dqn.runs.folder import RunFolder
     from cartpole_dqn.studies.comparison import Played, Scores

@@ -1,8 +1,8 @@
-"""A component in words, for `cartpole-dqn plugins show`.
+"""Text for `cartpole-dqn plugins show`.
 
-* `describe_component`: heading, documentation, a table of options, an example.
-* `option_rows`: the options as a table's rows, from the options class, or of a wrapper from its constructor.
-* `example`: a command, or lines of TOML, that choose the component.
+* `describe_component`: heading, documentation, table of options and example.
+* `option_rows`: table rows from the options class, or from a wrapper's constructor.
+* `example`: a command, or TOML, that uses the component.
 """
 
 from __future__ import annotations
@@ -18,22 +18,13 @@ HEADINGS = ("option", "type", "default", "range", "effect", "typical")
 
 Block = str | tuple[tuple[str, ...], list[tuple[str, ...]]]
 
-_FLAGS = {
-    "replay": "--replay",
-    "network": "--network",
-    "target-update": "--target-update",
-    "exploration": "--exploration",
-    "optimiser": "--optimiser",
-    "agent": "--agent",
-    "observer": "--observer",
-    "collector": "--collector",
-    "preset": "--preset",
-}
-_FIELDS = {kind: kind.replace("-", "_") for kind in ("replay", "network", "target-update", "exploration", "optimiser")}
+_PARTS = ("replay", "network", "target-update", "exploration", "optimiser")
+_OPTIONS = (*_PARTS, "agent", "observer", "collector", "preset")
+"""Kinds with an option of `run`."""
 
 
 def describe_component(component: Component) -> list[Block]:
-    """Return texts and tables (headings, rows) in the order of reading; errors as of `Component.load`."""
+    """Return texts and tables (headings, rows). Raises the errors of `Component.load`."""
     heading = f"{component.kind} {component.name}: {component.summary}".rstrip(": ")
     blocks: list[Block] = [f"{heading}\nfrom {component.owner}, {component.reference}"]
     loaded = component.load()
@@ -44,7 +35,7 @@ def describe_component(component: Component) -> list[Block]:
         blocks.append(f"\n{documentation}")
     rows = option_rows(component.kind, loaded)
     if rows is None:
-        blocks.append("\nIt declares no options class, and cannot be chosen before it does.")
+        blocks.append("\nIt declares no options class, so it cannot be used.")
     elif rows:
         blocks += ["\nOptions\n", (HEADINGS, rows)]
     else:
@@ -53,7 +44,7 @@ def describe_component(component: Component) -> list[Block]:
 
 
 def option_rows(kind: str, cls: Any) -> list[tuple[str, ...]] | None:
-    """Return a row of texts for each option, as in `HEADINGS`; None where none could be found out."""
+    """Return a row for each option, with the columns `HEADINGS`. None if there is no options class."""
     declared = getattr(cls, "Options", None)
     if isinstance(declared, type):
         return [_row(info) for info in describe_options(declared)]
@@ -61,20 +52,19 @@ def option_rows(kind: str, cls: Any) -> list[tuple[str, ...]] | None:
 
 
 def example(component: Component, rows: list[tuple[str, ...]]) -> str:
-    """Return how the component is chosen."""
+    """Return a command or TOML that uses the component."""
     if component.kind == "wrapper":
         lines = ["[[observation]]", f'wrapper = "{component.name}"']
         lines += [f"{row[0]} = ...  # required" for row in rows if row[2] == "required"]
         return "# in a file for: cartpole-dqn run --config FILE.toml\n" + "\n".join(lines)
     if component.kind == "sweep-engine":
         return f"cartpole-dqn sweep --engine {component.name}"
-    if component.kind not in _FLAGS:
+    if component.kind not in _OPTIONS:
         return f"cartpole-dqn run --set {component.kind}.name={component.name}"
-    command = f"cartpole-dqn run {_FLAGS[component.kind]} {component.name}"
-    own = component.kind in ("agent", "collector")
-    place = component.kind if own else f"agent.{_FIELDS.get(component.kind, '')}"
+    command = f"cartpole-dqn run --{component.kind} {component.name}"
+    place = f"agent.{component.kind.replace('-', '_')}" if component.kind in _PARTS else component.kind
     plain = [row for row in rows if re.fullmatch(r"-?[\d.e-]+", row[2])]
-    if plain and (own or component.kind in _FIELDS):
+    if plain and component.kind in (*_PARTS, "agent", "collector"):
         command += f" --set {place}.{plain[0][0]}={plain[0][2]}"
     return command
 
@@ -100,7 +90,7 @@ def _constructor_rows(cls: Any) -> list[tuple[str, ...]]:
 
 
 def _documented_arguments(cls: Any) -> dict[str, str]:
-    """Return name -> text from the "Args:" section of a class's or its constructor's docstring."""
+    """Return name -> text from the "Args:" sections of a class and its constructor."""
     found: dict[str, str] = {}
     for documentation in (inspect.getdoc(cls), inspect.getdoc(cls.__init__)):
         section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", f"{documentation or ''}\n", re.MULTILINE)

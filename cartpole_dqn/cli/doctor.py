@@ -1,4 +1,4 @@
-"""`doctor`: what is installed, whether it works, and what to do where it does not."""
+"""`doctor` checks the installation and says how to fix problems."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 def doctor(
     ctx: typer.Context,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object for a bug report: no user, host or home folder in it.")
+        bool, typer.Option("--json", help="Print JSON for a bug report, without user, host or home folder names.")
     ] = False,
 ) -> None:
-    """Look at what is installed, train for a second, and say what is wrong; exit with 1 where something is."""
+    """Check the installation and train for a second. Exits with 1 if there is a problem."""
     from cartpole_dqn.runs.catalogue import ROOT
     from cartpole_dqn.studies.doctor import as_json as written
     from cartpole_dqn.studies.doctor import examine
@@ -44,11 +44,11 @@ def doctor(
         raise RunError(f"{problems} {'problem was' if problems == 1 else 'problems were'} found.")
     warnings = sum(finding.verdict == "warning" for finding in findings)
     said = f"No problem was found, and {warnings} to look at." if warnings else "No problem was found."
-    session.err.print(said, markup=False, highlight=False)
+    session.say(said)
 
 
 def _print(console: Console, findings: Sequence[Finding]) -> None:
-    """Print a row a finding, its advice below it: folded to a terminal's width, else a line each."""
+    """Print each finding with its advice below. On a terminal, long lines are wrapped in a table."""
     if not console.is_terminal:
         for finding in findings:
             print(f"{finding.verdict:9}{finding.name:17}{finding.said}")

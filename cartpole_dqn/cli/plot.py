@@ -1,4 +1,4 @@
-"""`plot`: a run's curves as a picture, or groups of runs over each other."""
+"""`plot` draws a run's curves, or the curves of groups of runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from cartpole_dqn.cli.run_argument import GroupByOption, RunsArgument, group_keys, one_of, read_records
+from cartpole_dqn.cli import options
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.files import reason
 
@@ -25,27 +25,28 @@ PLOT_EXAMPLES = (
 
 def plot(
     ctx: typer.Context,
-    runs: RunsArgument,
+    runs: options.Runs,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The picture, .png or .svg; by default one run's own curve.png.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Output file, .png or .svg. Default for one run: curve.png in its folder."),
     ] = None,
-    group_by: GroupByOption = None,
-    x: Annotated[str, typer.Option(metavar="steps|episodes|time", help="What the curves run over.")] = "steps",
+    group_by: options.GroupBy = None,
+    x: Annotated[str, typer.Option(metavar="steps|episodes|time", help="The x axis.")] = "steps",
     theme: Annotated[
-        str, typer.Option(metavar="light|dark|both", help="For which page; both adds a second picture, FILE-dark.")
+        str, typer.Option(metavar="light|dark|both", help="Colours. both adds a second picture, FILE-dark.")
     ] = "light",
-    title: Annotated[str | None, typer.Option(help="What stands above it.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the picture.")] = None,
 ) -> None:
-    """Draw returns, evaluations, loss and epsilon: of one run, or the median and quartiles of groups of runs."""
+    """Plot returns, evaluations, loss and epsilon of a run, or medians and quartiles of groups of runs."""
     from cartpole_dqn.studies.grouping import group_records
     from cartpole_dqn.views.chart import check_picture
 
-    axis = cast("XAxis", one_of("--x", x, ("steps", "episodes", "time")))
-    styles = ("light", "dark") if one_of("--theme", theme, ("light", "dark", "both")) == "both" else (theme,)
+    axis = cast("XAxis", options.one_of("--x", x, ("steps", "episodes", "time")))
+    styles = ("light", "dark") if options.one_of("--theme", theme, ("light", "dark", "both")) == "both" else (theme,)
     if out is not None:
         check_picture(out)
-    records = read_records(ctx.obj, runs)
-    groups = group_records(records, group_keys(group_by))
+    records = options.read_records(ctx.obj, runs)
+    groups = group_records(records, options.group_keys(group_by))
     if out is None and len(records) > 1:
         raise UserError(f"--out is missing: the picture of {len(records)} runs belongs to none of their folders.")
     target = out or records[0].path / "curve.png"
@@ -72,7 +73,7 @@ def _draw(
 
 
 def _common_title(records: Sequence[Record]) -> str:
-    """Return what all runs have in common: "dqn on CartPole-v1, pixels"."""
+    """Return the settings that all runs share: "dqn on CartPole-v1, pixels"."""
     shared = [{str(record.settings.get(key)) for record in records} for key in ("agent.name", "env.id", "obs")]
     agent, env, obs = (values.pop() if len(values) == 1 else "" for values in shared)
     start = " on ".join(part for part in (agent, env) if part)

@@ -1,8 +1,8 @@
-"""Commands that plugins bring, from the entry point group `cartpole_dqn.commands`.
+"""Commands from plugins: entry points of the group `cartpole_dqn.commands`.
 
-* `find_plugin_commands`: the commands by name, read from metadata alone, and what clashes.
-* `PluginCommand`: a command that is listed without being imported; it is imported when it is called.
-* `load_plugin_command`: the command itself, imported now.
+* `find_plugin_commands`: entry points by command name, and name clashes. It imports no plugin.
+* `PluginCommand`: a placeholder that imports the command when it is called.
+* `load_plugin_command`: imports the command.
 
 An entry point names a `typer.Typer` or a function with typer's annotations:
 
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 def find_plugin_commands(
     exclude: Collection[str], *, blocked: Collection[str] = (), allowed: Collection[str] | None = None
 ) -> tuple[dict[str, EntryPoint], list[str]]:
-    """Return the commands that plugins offer, by name, and a sentence for each whose name is taken.
+    """Return the plugins' commands by name, and a message for each command whose name is taken.
 
     Args:
-        exclude: names that are taken: built-in commands win. Among plugins the first distribution by name does.
-        blocked: commands to leave out, by their own name, their distribution's, or one of its plugins'.
-        allowed: the only ones to take, named likewise; None: what `CARTPOLE_DQN_PLUGINS` lists, or all.
+        exclude: names of built-in commands. Among plugins, the first distribution in alphabetical order wins.
+        blocked: names of commands, distributions or plugins to leave out.
+        allowed: the only names to use. None: those in `CARTPOLE_DQN_PLUGINS`, or all.
     """
     allowed = allowed_names() if allowed is None else allowed
     plugins: dict[str, set[str]] = {}
@@ -69,7 +69,7 @@ def find_plugin_commands(
 
 
 class PluginCommand(TyperCommand):
-    """Stands for a plugin's command in listings and `--help`, and becomes it when it is called."""
+    """A plugin's command in listings and `--help`. It is imported when called."""
 
     def __init__(self, entry_point: EntryPoint) -> None:
         owner = owner_text(*origin(entry_point))
@@ -77,16 +77,12 @@ class PluginCommand(TyperCommand):
         self._entry_point = entry_point
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Return the context of the plugin's own command. Raises `PluginError` as `load_plugin_command` does."""
+        """Import the command and return its context. Raises `PluginError`."""
         return load_plugin_command(self._entry_point).make_context(info_name, args, parent=parent, **extra)
 
 
 def load_plugin_command(entry_point: EntryPoint) -> Command:
-    """Import a plugin's command.
-
-    Raises:
-        PluginError: whatever went wrong, an interpreter's exit included, with the command and its distribution.
-    """
+    """Import a plugin's command. Raises `PluginError` for any failure, including `SystemExit`."""
     owner = owner_text(*origin(entry_point))
     try:
         unmet = unmet_requirement(entry_point.dist)

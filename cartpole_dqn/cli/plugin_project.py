@@ -1,11 +1,10 @@
-"""A new plugin project: a copy of `cartpole_dqn/plugin/template`, renamed.
+"""Creates plugin projects from `cartpole_dqn/plugin/template`.
 
-* `TEMPLATE_KINDS`: the kinds of component that can be had.
-* `ProjectNames`, `names_for`: what the project's distribution, module and components are called.
-* `write_project`: the copy.
+* `TEMPLATE_KINDS`: the kinds of component in the template.
+* `ProjectNames`, `names_for`: the names of the project's distribution, module and components.
+* `write_project`: copies the template with these names and the chosen kinds.
 
-The template is a working plugin as it stands, with a component of each kind. A copy leaves out the kinds that were not
-asked for, and has other names wherever the template has its own three.
+The template itself is a working plugin with one component of each kind.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from cartpole_dqn.files import reason
 
 TEMPLATE_KINDS = ("replay", "network", "target-update", "exploration")
 LONGEST = 50
-"""Characters of a distribution's name: with more, lines of the copy would be too long."""
+"""Most characters of a distribution's name. Longer names would make lines of the copy too long."""
 
 _DISTRIBUTION = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _CACHES = re.compile(r"__pycache__|\..*_cache")
@@ -35,19 +34,19 @@ _CACHES = re.compile(r"__pycache__|\..*_cache")
 
 @dataclass(frozen=True)
 class ProjectNames:
-    """The names that a project has."""
+    """The names in a project."""
 
     distribution: str
-    """What pip installs: lower-case letters, digits and hyphens."""
+    """Name of the distribution: lower-case letters, digits and hyphens."""
 
     @property
     def module(self) -> str:
-        """What Python imports."""
+        """Name of the Python package."""
         return self.distribution.replace("-", "_")
 
     @property
     def component(self) -> str:
-        """What the command line chooses, and the entry point."""
+        """Name of the components and of the entry point."""
         return self.distribution.removeprefix("cartpole-dqn-")
 
 
@@ -55,11 +54,7 @@ _TEMPLATE = ProjectNames("cartpole-dqn-acme")
 
 
 def names_for(distribution: str) -> ProjectNames:
-    """Return the names of a project; capitals, dots and underscores become what pip makes of them.
-
-    Raises:
-        UserError: it is no name for a distribution and its module, too long, or taken.
-    """
+    """Return the names of a project, normalised as pip does. Raises `UserError` if a name is invalid or taken."""
     names = ProjectNames(str(canonicalize_name(distribution)))
     if not _DISTRIBUTION.fullmatch(names.distribution) or len(names.distribution) > LONGEST:
         raise UserError(
@@ -73,15 +68,10 @@ def names_for(distribution: str) -> ProjectNames:
 
 
 def write_project(folder: Path, names: ProjectNames, kinds: Collection[str]) -> list[Path]:
-    """Write the project into `folder`, and return its files relative to it.
-
-    Args:
-        folder: new, or empty but for `.git`.
-        names: see `names_for`.
-        kinds: of `TEMPLATE_KINDS`, one or more.
+    """Write a project with these kinds of component. Return its files, relative to `folder`.
 
     Raises:
-        UserError: the folder is something else, or cannot be written.
+        UserError: the folder contains anything but `.git`, or cannot be written.
     """
     try:
         if folder.exists() and (not folder.is_dir() or any(entry.name != ".git" for entry in folder.iterdir())):
@@ -97,7 +87,7 @@ def write_project(folder: Path, names: ProjectNames, kinds: Collection[str]) -> 
 
 
 def _taken(names: ProjectNames) -> str:
-    """Return whose name it is already, "" where it is nobody's."""
+    """Return why the names cannot be used, or ""."""
     if names.distribution == "cartpole-dqn":
         return "it is this package's own"
     if names.module == "tests":
@@ -109,14 +99,14 @@ def _taken(names: ProjectNames) -> str:
     except PackageNotFoundError:
         pass
     spec = importlib.util.find_spec(names.module)
-    # A mere folder counts as a package without an origin: it may be the project's own.
+    # A folder without Python files is a package without an origin. It may be the project itself.
     if spec is not None and spec.origin is not None:
         return f"a module '{names.module}' can be imported already ({spec.origin})"
     return ""
 
 
 def _project(names: ProjectNames, kinds: Collection[str]) -> Iterator[tuple[Path, str]]:
-    """Yield each file of the project: its path and its text."""
+    """Yield the path and text of each file."""
     others = [kind for kind in TEMPLATE_KINDS if kind not in kinds]
     skipped = {f"{prefix}{kind.replace('-', '_')}.py" for kind in others for prefix in ("", "test_")}
     for path, file in _files(resources.files("cartpole_dqn") / "plugin" / "template", Path()):
@@ -141,12 +131,12 @@ def _renamed(text: str, names: ProjectNames) -> str:
         _TEMPLATE.module: names.module,
         _TEMPLATE.component: names.component,
     }
-    # All at once: a new name may have an old one in it.
+    # In one pass, because a new name may contain an old one.
     return re.sub("|".join(new), lambda match: new[match[0]], text)
 
 
 def _without(kind: str, text: str) -> str:
-    """Leave out what the template says of one kind: its registration, its rows in lists, its command."""
+    """Remove a kind from a file: its registration, its rows in lists and its command."""
     text = re.sub(rf'^    registry\.add\(\n        "{kind}",\n(        .*\n)+    \)\n', "", text, flags=re.MULTILINE)
     line = rf"\| {kind} \| .*|    cartpole-dqn run .*--{kind} .*|\* `{kind.replace('-', '_')}\.\w+`: .*"
     return re.sub(rf"^({line})\n", "", text, flags=re.MULTILINE)

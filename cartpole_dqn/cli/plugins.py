@@ -1,32 +1,34 @@
-"""`cartpole-dqn plugins`: what is installed, what it can do, and whether it keeps its contract.
+"""`cartpole-dqn plugins`: list, show, check and create plugins and components.
 
-* `list`: components and plugins, with what became of each; imports none of them.
-* `show`: one component: its options, its documentation, a command that uses it; or one plugin.
-* `check`: the conformance kit, from the command line.
-* `new`: a project to write a plugin in.
-
-Every command finds the loaded plugins in `ctx.obj.host()`.
+* `list`: components and plugins, without importing the components.
+* `show`: options, documentation and an example of one component; or one plugin.
+* `check`: runs the conformance kit on a component.
+* `new`: creates a plugin project.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cartpole_dqn.cli import options
 from cartpole_dqn.cli.plugin_commands import find_plugin_commands
 from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS, names_for, write_project
 from cartpole_dqn.errors import RunError, UnknownComponentError, UserError, did_you_mean
 from cartpole_dqn.plugin.registry import KINDS, Component, Registry
 
 if TYPE_CHECKING:
+    from cartpole_dqn.cli.session import Session
     from cartpole_dqn.plugin.host import PluginHost, PluginRecord
 
-app = typer.Typer(no_args_is_help=True, help="What is installed, what it can do, and whether it keeps its contract.")
+app = typer.Typer(no_args_is_help=True, help="List, show, check and create plugins and components.")
 
 _OWN = "cartpole-dqn"
 _KIND_HELP = f"One of {', '.join(KINDS)}."
@@ -35,53 +37,60 @@ _KIND_HELP = f"One of {', '.join(KINDS)}."
 @app.command("list", epilog="Examples: cartpole-dqn plugins list   |   cartpole-dqn plugins list --all --kind replay")
 def list_plugins(
     ctx: typer.Context,
-    every: Annotated[bool, typer.Option("--all", help="Show the built-in components too.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Include the built-in components.")] = False,
     kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help=_KIND_HELP)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: options.Json = False,
 ) -> None:
-    """List what plugins bring, and what became of each plugin."""
+    """List components from plugins, and the state of each plugin."""
     if kind is not None:
         Registry.require_kind(kind)
-    host: PluginHost = ctx.obj.host()
-    shown = [(r, c) for r, c in _components(host) if (every or not _is_builtin(r)) and kind in (None, c.kind)]
-    silent = [] if kind else [r for r in host.plugins if not r.components and not _is_builtin(r)]
+    session: Session = ctx.obj
+    host = session.host()
+    listed = [record for record in host.plugins if every or record.distribution != _OWN]
+    shown = [(r, c) for r in listed for c in r.components if kind in (None, c.kind)]
+    shown.sort(key=lambda pair: (KINDS.index(pair[1].kind), pair[1].name))
     if as_json:
-        import json
-
-        plugins = [described for described in host.describe() if every or described["distribution"] != _OWN]
-        print(json.dumps({"components": [_as_data(r, c) for r, c in shown], "plugins": plugins}, indent=2))
-        return
-    if shown or silent:
-        rows: list[tuple[str, ...]] = [
-            (c.name, c.kind, c.distribution, c.version, r.state, r.error or c.summary) for r, c in shown
+        fields = ("name", "kind", "distribution", "version", "summary")
+        components = [
+            {**{f: getattr(c, f) for f in fields}, "state": r.state, "plugin": r.name, "target": c.reference}
+            for r, c in shown
         ]
+        plugins = [described for described in host.describe() if every or described["distribution"] != _OWN]
+        print(json.dumps({"components": components, "plugins": plugins}, indent=2))
+        return
+    silent = [] if kind else [r for r in host.plugins if not r.components and r.distribution != _OWN]
+    if shown or silent:
+        rows = [(c.name, c.kind, c.distribution, c.version, r.state, r.error or c.summary) for r, c in shown]
         rows += [(r.name, "(plugin)", r.distribution, r.version, r.state, r.error) for r in silent]
-        _print_table(("name", "kind", "distribution", "version", "state", "what it is, or what is wrong"), rows)
+        _print_table(("name", "kind", "distribution", "version", "state", "summary, or error"), rows)
     else:
-        _say(f"No plugin brings {'any ' + kind if kind else 'anything'} here.")
+        session.say(f"No plugin adds {'any ' + kind if kind else 'anything'} here.")
     if kind and host.failures():
         names = ", ".join(r.label for r in host.failures())
-        _say(f"Plugins that failed may have brought more: {names}. `cartpole-dqn plugins list` says why.")
+        session.say(f"Plugins that failed may have more: {names}. `cartpole-dqn plugins list` says why.")
     built_in = getattr(ctx.find_root().command, "commands", ())
-    for clash in find_plugin_commands(built_in, blocked=ctx.obj.blocked)[1]:
-        _say(clash)
+    for clash in find_plugin_commands(built_in, blocked=session.blocked)[1]:
+        session.say(clash)
     if not every:
-        _say("The built-in components are left out; --all shows them.")
+        session.say("The built-in components are left out; --all shows them.")
 
 
-@app.command(
-    "show",
-    epilog="Examples: cartpole-dqn plugins show replay/uniform   |   cartpole-dqn plugins show network/conv",
-)
+@app.command("show", epilog="Examples: cartpole-dqn plugins show replay/uniform   |   cartpole-dqn plugins show conv")
 def show(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME|KIND/NAME", help="A component, or a plugin.")],
 ) -> None:
     """Show a component's options, documentation and an example command."""
-    host: PluginHost = ctx.obj.host()
-    found = find_component(host, name)
+    session: Session = ctx.obj
+    found = find_component(session.host(), name)
     if not isinstance(found, Component):
-        _show_plugin(found)
+        print(f"plugin {found.label}: {found.state}")
+        if found.error:
+            print(found.error)
+        for component in found.components:
+            print(f"  {component.kind}/{component.name}: {component.summary}")
+        if found.cause is not None:
+            session.say("".join(traceback.format_exception(found.cause)))
         return
     from cartpole_dqn.cli.component_text import describe_component
 
@@ -106,25 +115,31 @@ def check(
         typer.Option("--set", metavar="KEY=VALUE", help="Set an option of the component. May be repeated."),
     ] = None,
 ) -> None:
-    """Run the conformance kit on a component; exit with 1 where a check fails.
+    """Run the conformance kit on a component. Exits with 1 if a check fails.
 
-    A MODULE is looked for in the current folder too.
+    MODULE may be in the current folder.
     """
+    from cartpole_dqn.config.schema import parse_set
+
     Registry.require_kind(kind)
-    subject, options = _subject(ctx, kind, target), _options(settings or [])
+    session: Session = ctx.obj
+    subject = _subject(session, kind, target)
+    table: dict[str, Any] = {}
+    for text in settings or []:
+        parse_set(text, table)
     from cartpole_dqn import testing  # late: it imports torch
     from cartpole_dqn.training.assembly import builtin_collection, make_builder
 
-    testing.checks_for(kind)  # says in words which kinds there are checks for
-    builder = make_builder(ctx.obj.host())
-    results = testing.run_checks(kind, subject, options, builder=builder, surroundings=builtin_collection)
+    testing.checks_for(kind)  # raises if there are no checks for this kind
+    builder = make_builder(session.host())
+    results = testing.run_checks(kind, subject, table, builder=builder, surroundings=builtin_collection)
     for result in results:
         line = f"{'passed' if result.passed else 'FAILED'}  {result.name}"
         print(line if result.passed else f"{line}: {result.message}")
     failed = [result.name for result in results if not result.passed]
     if failed:
         raise RunError(f"{len(failed)} of {len(results)} checks of {kind} {target} failed: {', '.join(failed)}.")
-    _say(f"All {len(results)} checks of {kind} {target} passed.")
+    session.say(f"All {len(results)} checks of {kind} {target} passed.")
 
 
 @app.command(
@@ -134,38 +149,34 @@ def check(
 )
 def new(
     ctx: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder; new, or empty.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder, new or empty.")],
     name: Annotated[
-        str | None, typer.Option("--name", metavar="DIST", help="What pip will install; by default DIR's name.")
+        str | None, typer.Option("--name", metavar="DIST", help="Name of the distribution. Default: DIR's name.")
     ] = None,
     kind: Annotated[
         list[str] | None,
         typer.Option("--kind", metavar="KIND", help=f"One of {', '.join(TEMPLATE_KINDS)}. May be repeated."),
     ] = None,
 ) -> None:
-    """Make a working plugin project: a package with an entry point, tests that use the kit, a README, CI."""
+    """Create a working plugin project: a package with an entry point, conformance tests, a README and CI."""
     kinds = list(dict.fromkeys(kind or ["replay"]))
     for wanted in kinds:
         Registry.require_kind(wanted)
         if wanted not in TEMPLATE_KINDS:
-            raise UserError(
-                f"--kind {wanted}: there is no project for it; expected one of {', '.join(TEMPLATE_KINDS)}."
-            )
+            raise UserError(f"--kind {wanted}: no template for it; expected one of {', '.join(TEMPLATE_KINDS)}.")
     names = names_for(name or folder.resolve().name)
-    host: PluginHost = ctx.obj.host()
-    for component in host.registry.components():
+    session: Session = ctx.obj
+    for component in session.host().registry.components():
         if component.name == names.component and component.kind in kinds:
-            raise UserError(
-                f"the {component.kind} '{component.name}' is {component.owner}'s already: choose another name with "
-                f"--name."
-            )
+            taken = f"the {component.kind} '{component.name}' is {component.owner}'s already"
+            raise UserError(f"{taken}: choose another name with --name.")
     for path in write_project(folder, names, kinds):
         print(folder / path)
     chosen = kinds[0]
-    _say(f"\n{names.distribution} brings {', '.join(f'{kind} {names.component}' for kind in kinds)}. Go on with:\n")
+    session.say(f"\n{names.distribution} has {', '.join(f'{kind} {names.component}' for kind in kinds)}. Go on with:\n")
     if folder.resolve() != Path.cwd():
-        _say(f"    cd {shlex.quote(str(folder))}")
-    _say(f"""\
+        session.say(f"    cd {shlex.quote(str(folder))}")
+    session.say(f"""\
     pip install -e ".[test]"
     pytest
     cartpole-dqn plugins list
@@ -174,11 +185,11 @@ def new(
 
 
 def find_component(host: PluginHost, name: str) -> Component | PluginRecord:
-    """Return what NAME or KIND/NAME stands for: a component, else a plugin or its distribution.
+    """Return the component, plugin or distribution that NAME or KIND/NAME means.
 
     Raises:
-        UnknownComponentError: nothing goes by that name.
-        UserError: several components do.
+        UnknownComponentError: nothing has this name.
+        UserError: several components have it.
     """
     kind, slash, rest = name.partition("/")
     if slash:
@@ -205,61 +216,13 @@ def _print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> 
     print_table(TextTable("", headings, tuple(rows), left=len(headings)), Console(highlight=False))
 
 
-def _components(host: PluginHost) -> list[tuple[PluginRecord, Component]]:
-    pairs = [(record, component) for record in host.plugins for component in record.components]
-    return sorted(pairs, key=lambda pair: (KINDS.index(pair[1].kind), pair[1].name))
-
-
-def _is_builtin(record: PluginRecord) -> bool:
-    return record.distribution == _OWN
-
-
-def _as_data(record: PluginRecord, component: Component) -> dict[str, Any]:
-    return {
-        "name": component.name,
-        "kind": component.kind,
-        "distribution": component.distribution,
-        "version": component.version,
-        "state": record.state,
-        "plugin": record.name,
-        "target": component.reference,
-        "summary": component.summary,
-    }
-
-
-def _show_plugin(record: PluginRecord) -> None:
-    print(f"plugin {record.label}: {record.state}")
-    if record.error:
-        print(record.error)
-    for component in record.components:
-        print(f"  {component.kind}/{component.name}: {component.summary}")
-    if record.cause is not None:
-        import traceback
-
-        _say("".join(traceback.format_exception(record.cause)))
-
-
-def _subject(ctx: typer.Context, kind: str, target: str) -> Any:
+def _subject(session: Session, kind: str, target: str) -> Any:
     if ":" not in target:
-        host: PluginHost = ctx.obj.host()
-        return host.registry.load(kind, target)
-    # An installed program does not look into the current folder, where somebody writing a component has it.
+        return session.host().registry.load(kind, target)
+    # The import path of an installed program lacks the current folder, where a new component usually is.
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     registry = Registry("your code")
     registry.add(kind, "checked", target)
     return registry.load(kind, "checked")
-
-
-def _options(settings: list[str]) -> dict[str, Any]:
-    from cartpole_dqn.config.schema import parse_set
-
-    table: dict[str, Any] = {}
-    for text in settings:
-        parse_set(text, table)
-    return table
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cartpole_dqn.cli import options
+
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
 
-app = typer.Typer(no_args_is_help=True, help="Whole configurations under a name.", rich_markup_mode="rich")
+app = typer.Typer(no_args_is_help=True, help="Complete configurations with a name.", rich_markup_mode="rich")
 
 
 @app.command("list", epilog="Examples: cartpole-dqn presets list   |   cartpole-dqn presets list --json")
-def list_presets(
-    ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False
-) -> None:
-    """List the presets: what each is, and what it is the default for."""
+def list_presets(ctx: typer.Context, as_json: options.Json = False) -> None:
+    """List the presets, with the environments that use each by default."""
     from cartpole_dqn.config.presets import parse_preset
     from cartpole_dqn.text.tables import TextTable, print_table
 
@@ -32,10 +32,9 @@ def list_presets(
 
 
 @app.command(
-    "show",
-    epilog="Examples: cartpole-dqn presets show pixels   |   cartpole-dqn presets show state > mine.toml",
+    "show", epilog="Examples: cartpole-dqn presets show pixels   |   cartpole-dqn presets show state > my.toml"
 )
 def show_preset(ctx: typer.Context, name: Annotated[str, typer.Argument(help="The preset's name.")]) -> None:
-    """Print a preset's whole TOML; save it, change it, and use it with run --config."""
+    """Print a preset as TOML, to save, edit and use with run --config."""
     session: Session = ctx.obj
     print(session.host().registry.load("preset", name), end="")

@@ -1,4 +1,4 @@
-"""`report`: a run on one page."""
+"""`report` writes a run's report page."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cartpole_dqn.cli.play import LastOption, SeedOption
-from cartpole_dqn.cli.run_argument import RunArgument
+from cartpole_dqn.cli import options
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.system import unwinding_on_signals
 
@@ -24,23 +23,21 @@ REPORT_EXAMPLES = (
 
 def report(
     ctx: typer.Context,
-    run: RunArgument,
+    run: options.Run,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A name ending in .html; by default the run's own report.html."),
+        typer.Option(metavar="FILE", help="Output file, .html. Default: report.html in the run's folder."),
     ] = None,
     episodes: Annotated[
-        int, typer.Option(min=0, help="Greedy episodes to play on report seeds, as evaluate does; 0 for none.")
+        int, typer.Option(min=0, help="Greedy episodes to play on report seeds, as evaluate does. 0: none.")
     ] = 100,
-    seed: SeedOption = 0,
-    last: LastOption = False,
-    animation: Annotated[
-        bool, typer.Option("--animation/--no-animation", help="The model at play, in the page.")
-    ] = True,
+    seed: options.Seed = 0,
+    last: options.Last = False,
+    animation: Annotated[bool, typer.Option(help="Include an animation of the model playing.")] = True,
 ) -> None:
-    """Write a run's report: one page with everything in it, for a browser without a network.
+    """Write a run's report as one self-contained HTML page.
 
-    What the run lacks, or what cannot be played here, is said on the page.
+    The page lists what is missing from the run and what cannot be played here.
     """
     from cartpole_dqn.runs.catalogue import find_run
 
@@ -56,7 +53,7 @@ def report(
     try:
         config = read_config(folder, host)
     except UserError as error:
-        problem = str(error)  # A plugin that is missing here, say: there is still much to tell.
+        problem = str(error)  # For example a missing plugin. The rest of the page does not need it.
     with unwinding_on_signals(), session.err.status("reading") as status:
         made = write_report(
             folder,
@@ -72,5 +69,5 @@ def report(
             told=lambda doing: status.update(doing),
         )
     for sentence in made.missing:
-        session.err.print(f"missing: {sentence}", style="yellow", markup=False, highlight=False)
+        session.say(f"missing: {sentence}", "yellow")
     print(target)

@@ -1,4 +1,4 @@
-"""`runs`: what runs there are, and how they stand."""
+"""`runs` lists runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cartpole_dqn.cli import options
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.files import reason
 
@@ -22,17 +23,17 @@ RUNS_EXAMPLES = "Examples: cartpole-dqn runs   |   cartpole-dqn runs lr/trials  
 _COLUMNS = ("run", "env", "obs", "preset", "state", "seed", "steps", "best", "solved at", "solved in", "age")
 _WORDS = 5
 _DROPPABLE = ("solved in", "solved at", "preset", "obs", "env")
-"""What a narrow terminal does not show, in this order; names that `run` chose say two of them."""
+"""Columns that a narrow terminal drops, in this order. The names that `run` chooses repeat two of them."""
 _STYLES = {"running": "green", "failed": "red", "killed": "red", "broken": "red", "interrupted": "yellow"}
 _AGES = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def runs(
     ctx: typer.Context,
-    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Where to look; by default runs/.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
+    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Folder of runs. Default: runs/.")] = None,
+    as_json: options.Json = False,
 ) -> None:
-    """List runs, those started or resumed last first: what they are, how far they came, how good they became."""
+    """List runs, most recent first, with progress and best score."""
     from cartpole_dqn.runs.catalogue import ROOT, list_runs
     from cartpole_dqn.text.tables import TextTable, as_rich, as_text, fitted, to_json
 
@@ -44,7 +45,7 @@ def runs(
         print(to_json([_as_table(run, now) for run in found]), end="")
         return
     if not found:
-        session.err.print(_nothing(place), markup=False, highlight=False)
+        session.say(_nothing(place))
         return
     table = TextTable("", _COLUMNS, tuple(_row(run, now) for run in found), _WORDS)
     if session.out.is_terminal:
@@ -56,7 +57,7 @@ def runs(
         print(as_text(table), end="")
     for run in found:
         if run.problem:
-            session.err.print(run.problem, style="yellow", markup=False, highlight=False)
+            session.say(run.problem, "yellow")
 
 
 def _row(run: RunSummary, now: float) -> tuple[str, ...]:
@@ -84,12 +85,12 @@ def _as_table(run: RunSummary, now: float) -> dict[str, Any]:
 
 
 def _age(seconds: float) -> str:
-    """Return how long ago: "45 s", "3 h", "12 d"; a clock that was set back makes it 0 s."""
+    """Return an age as "45 s", "3 h" or "12 d". It is "0 s" if the clock was set back."""
     return next((f"{int(seconds // unit)} {name}" for unit, name in _AGES if seconds >= unit), "0 s")
 
 
 def _nothing(place: Path) -> str:
-    """Return what to say where no run is: which folders in it hold some."""
+    """Return the message for a folder without runs. It names subfolders that hold some."""
     from cartpole_dqn.runs.catalogue import runs_in
 
     try:

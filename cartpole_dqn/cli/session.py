@@ -1,4 +1,4 @@
-"""What the commands of one invocation share: how plugins are to be loaded, and the consoles."""
+"""`Session`: what the commands of one invocation share, which is the loaded plugins and the consoles."""
 
 from __future__ import annotations
 
@@ -13,43 +13,53 @@ from cartpole_dqn.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cartpole_dqn.config.schema import RunConfig
     from cartpole_dqn.contracts.events import Evaluating
     from cartpole_dqn.plugin.host import PluginHost
+    from cartpole_dqn.runs.folder import RunFolder
 
 
 @dataclass
 class Session:
-    """One invocation: `host()` loads the plugins when first asked."""
+    """One invocation of the command line."""
 
     blocked: Sequence[str] = ()
     strict: bool = False
     _host: PluginHost | None = field(default=None, repr=False)
 
     def host(self) -> PluginHost:
-        """Return the loaded plugins."""
+        """Return the plugins; the first call loads them."""
         if self._host is None:
             from cartpole_dqn.plugin.host import load_plugins
 
             self._host = load_plugins(blocked=self.blocked, strict=self.strict)
         return self._host
 
+    def open_run(self, run: str) -> tuple[RunFolder, RunConfig]:
+        """Return a run's folder and configuration. Raises `UserError` if either cannot be found or read."""
+        from cartpole_dqn.runs.catalogue import find_run
+        from cartpole_dqn.training.resolve import read_config
+
+        folder = find_run(run)
+        return folder, read_config(folder, self.host())
+
     @cached_property
     def out(self) -> Console:
-        """Where results go: stdout, never wrapped when it is no terminal."""
+        """Stdout, for results. Lines are wrapped only on a terminal."""
         return _console(stderr=False)
 
     @cached_property
     def err(self) -> Console:
-        """Where everything else goes: stderr."""
+        """Stderr, for everything else."""
         return _console(stderr=True)
 
     def say(self, text: str, style: str | None = None) -> None:
-        """Print a line on stderr as it stands: brackets in it are no markup."""
+        """Print a line on stderr. Brackets in it are not markup."""
         self.err.print(text, style=style, markup=False, highlight=False)
 
     @contextlib.contextmanager
     def showing_evaluation(self) -> Iterator[Callable[[Evaluating], None]]:
-        """Inside the block a terminal says how far the evaluation is that tells the function."""
+        """Yield a callback that shows an evaluation's progress on a terminal."""
         from cartpole_dqn.observers.display.panel import describe_evaluating
 
         with self.err.status("loading") as status:
@@ -57,7 +67,7 @@ class Session:
 
 
 def parse_plugin_switches(switches: Sequence[str]) -> list[str]:
-    """Return the names in `-p no:NAME` switches. Raises `UserError` for another form."""
+    """Return the names in `-p no:NAME` switches. Raises `UserError` for any other form."""
     for switch in switches:
         if not switch.startswith("no:") or len(switch) == 3:
             raise UserError(f"-p {switch}: expected no:NAME, the name of a plugin to block.")
@@ -68,6 +78,5 @@ def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
     console = Console(stderr=stderr)
-    if not console.is_terminal:
-        console = Console(stderr=stderr, soft_wrap=True)
+    console.soft_wrap = not console.is_terminal
     return console

@@ -1,4 +1,4 @@
-"""`sweep`: many settings, many seeds, several runs at once."""
+"""`sweep` runs many settings with many seeds, several at once."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cartpole_dqn.cli import options
 from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError, said_by
 from cartpole_dqn.system import stopping_on_signals
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
     from cartpole_dqn.config.schema import RunConfig
-    from cartpole_dqn.contracts.sweep_engine import SweepEngine, SweepEngineContext
+    from cartpole_dqn.contracts.sweep_engine import SweepEngine
     from cartpole_dqn.plugin.host import PluginHost
     from cartpole_dqn.studies.sweep import Sweep, SweepView
     from cartpole_dqn.studies.sweep_plan import SweepPlan
@@ -35,56 +36,55 @@ SWEEP_EXAMPLES = (
 _SEEDS = 5
 _WAYS = ("--grid", "--variant", "--random", "--search")
 _GOING_ON = ("--resume", "--retry-failed", "--jobs", "--engine", "--engine-set", "--plain")
-"""Options that a sweep which goes on may be given too."""
-_base = functools.partial(typer.Option, rich_help_panel="What every trial has")
+"""Options that may be given together with `--resume`."""
+_USED_BY = {"--space": ("--random", "--search"), "--sweep-seed": ("--random", "--search"), "--trials": ("--search",)}
+_base = functools.partial(typer.Option, rich_help_panel="Configuration")
 _what = functools.partial(typer.Option, rich_help_panel="Settings and seeds")
 _how = functools.partial(typer.Option, rich_help_panel="How they run")
 
 
 def sweep(
     ctx: typer.Context,
-    obs: Annotated[str | None, _base(help="pixels, or state: as the environment gives it.")] = None,
-    env: Annotated[str | None, _base(help="A Gymnasium id, or module:Id.")] = None,
-    preset: Annotated[str | None, _base(help="A preset's name; by default env and obs choose one.")] = None,
-    config: Annotated[Path | None, _base(metavar="FILE.toml", help="Settings to lay over the preset.")] = None,
-    set_: Annotated[
-        list[str] | None, _base("--set", metavar="KEY=VALUE", help="One setting, such as agent.batch_size=64.")
-    ] = None,
+    obs: options.Obs = None,
+    env: options.Env = None,
+    preset: options.Preset = None,
+    config: options.Config = None,
+    set_: options.Set = None,
     steps: Annotated[int | None, _base(help="Environment steps of each run.")] = None,
     episodes: Annotated[int | None, _base(help="Episodes of each run.")] = None,
     device: Annotated[str | None, _base(help="auto, cpu or cuda.")] = None,
-    seeds: Annotated[int | None, _what(min=1, help=f"Seeds of every setting; {_SEEDS} by default.")] = None,
-    first_seed: Annotated[int | None, _what(min=0, help="The first of them; 0 by default.")] = None,
+    seeds: Annotated[int | None, _what(min=1, help=f"Number of seeds for each setting. Default: {_SEEDS}.")] = None,
+    first_seed: Annotated[int | None, _what(min=0, help="The first seed. Default: 0.")] = None,
     grid: Annotated[
-        list[str] | None, _what(metavar="KEY=A,B,...", help="Values to try. Repeated, every combination is tried.")
+        list[str] | None, _what(metavar="KEY=A,B,...", help="Values to try. May be repeated for all combinations.")
     ] = None,
     variant: Annotated[
         list[str] | None,
         _what(
             metavar="NAME[:KEY=VALUE,...]",
-            help="A setting with a name; NAME alone changes nothing. Or a TOML file of several.",
+            help="A named setting, or a TOML file of several. NAME alone changes nothing.",
         ),
     ] = None,
-    random: Annotated[int | None, _what(metavar="N", min=1, help="Draw N settings from --space.")] = None,
-    search: Annotated[str | None, _what(metavar="optuna", help="Search --space, guided by the best models.")] = None,
+    random: Annotated[int | None, _what(metavar="N", min=1, help="Draw N random settings from --space.")] = None,
+    search: Annotated[str | None, _what(metavar="optuna", help="Search --space, guided by the best scores.")] = None,
     trials: Annotated[int | None, _what(metavar="N", min=1, help="Settings that --search tries.")] = None,
-    space: Annotated[Path | None, _what(metavar="FILE.toml", help="Ranges to draw from, or to search in.")] = None,
-    sweep_seed: Annotated[int | None, _what(min=0, help="Where --random and --search draw from; 0 by default.")] = None,
-    out: Annotated[Path | None, _how(metavar="DIR", help="The sweep's folder; one that was begun goes on.")] = None,
-    resume: Annotated[Path | None, _how(metavar="DIR", help="Go on with the sweep there, as it is.")] = None,
-    retry_failed: Annotated[bool, _how("--retry-failed", help="Go on with trials that failed, too.")] = False,
-    jobs: Annotated[int | None, _how(min=1, help="Trials at once; by default one a core.")] = None,
-    engine: Annotated[str | None, _how(metavar="NAME", help="What runs them; local by default.")] = None,
+    space: Annotated[Path | None, _what(metavar="FILE.toml", help="Ranges to draw from or search in.")] = None,
+    sweep_seed: Annotated[int | None, _what(min=0, help="Seed of --random and --search. Default: 0.")] = None,
+    out: Annotated[Path | None, _how(metavar="DIR", help="The sweep's folder. Resumes a sweep there.")] = None,
+    resume: Annotated[Path | None, _how(metavar="DIR", help="Resume the sweep in this folder.")] = None,
+    retry_failed: Annotated[bool, _how("--retry-failed", help="Also run failed trials again.")] = False,
+    jobs: Annotated[int | None, _how(min=1, help="Trials to run at once. Default: one per core.")] = None,
+    engine: Annotated[str | None, _how(metavar="NAME", help="The sweep engine. Default: local.")] = None,
     engine_set: Annotated[
-        list[str] | None, _how("--engine-set", metavar="KEY=VALUE", help="One option of the engine.")
+        list[str] | None, _how("--engine-set", metavar="KEY=VALUE", help="One option of the engine. May be repeated.")
     ] = None,
-    plain: Annotated[bool, _how("--plain", help="Lines instead of the live table.")] = False,
+    plain: options.Plain = False,
 ) -> None:
-    """Train seeds times settings, each an ordinary run folder, and compare them."""
+    """Train every setting with every seed, each in a run folder, and compare them."""
     values = {option.opts[0]: ctx.params[option.name] for option in ctx.command.params}
     asked = {name: value for name, value in values.items() if value not in (None, [], ()) and name not in _GOING_ON}
     if resume is not None and asked:
-        raise UserError(f"--resume {resume} goes on with what is there: leave out {', '.join(asked)}.")
+        raise UserError(f"--resume {resume} resumes a sweep unchanged: leave out {', '.join(asked)}.")
     _require_sense(asked)
 
     from cartpole_dqn.runs import lock as folder_lock
@@ -111,19 +111,17 @@ def sweep(
 
 
 def _require_sense(asked: dict[str, Any]) -> None:
-    """Refuse options that contradict each other, or that nothing uses."""
+    """Raise `UserError` for options that conflict or have no effect."""
     given = [name for name in _WAYS if name in asked]
     if len(given) > 1:
         raise UserError(f"{' and '.join(given)}: give one of them.")
     if "--steps" in asked and "--episodes" in asked:
         raise UserError("--steps and --episodes: give one of them.")
-    for name, others in {"--random": ["--space"], "--search": ["--space", "--trials"]}.items():
-        for other in others if name in asked else ():
-            if other not in asked:
-                raise UserError(f"{name} needs {other}.")
-    used = {"--space": ("--random", "--search"), "--sweep-seed": ("--random", "--search"), "--trials": ("--search",)}
-    for name, users in used.items():
-        if name in asked and not any(user in asked for user in users):
+    for name, needed in (("--random", "--space"), ("--search", "--space"), ("--search", "--trials")):
+        if name in asked and needed not in asked:
+            raise UserError(f"{name} needs {needed}.")
+    for name, users in _USED_BY.items():
+        if name in asked and not asked.keys() & users:
             raise UserError(f"{name} is for {' and '.join(users)}, which is not given.")
     if asked.get("--search", "optuna") != "optuna":
         raise UserError(f"--search {asked['--search']}: expected optuna.")
@@ -156,7 +154,7 @@ def _plan(asked: dict[str, Any]) -> SweepPlan:
 
 
 def _with_engine(plan: SweepPlan, name: str | None, settings: Sequence[str], jobs: int | None) -> SweepPlan:
-    """Return the plan with the engine that was asked for; what was not asked stays as it was."""
+    """Return the plan with these engine options. Options that are None keep the plan's value."""
     from cartpole_dqn.config.schema import parse_set
 
     table = dict(plan.engine_options) if name in (None, plan.engine) else {}
@@ -177,6 +175,7 @@ def _run(
     plain: bool,
     stop: list[str],
 ) -> None:
+    from cartpole_dqn.contracts.options import check_options
     from cartpole_dqn.contracts.sweep_engine import SweepEngineContext
     from cartpole_dqn.studies.sweep import Sweep
     from cartpole_dqn.training.session import say_notes
@@ -184,11 +183,6 @@ def _run(
 
     host = session.host()
     say_notes(session.err, host, [])
-    context = SweepEngineContext(
-        folder=folder.resolve(),
-        jobs=plan.jobs,
-        say=session.say,
-    )
     made = Sweep(
         folder.resolve(),
         plan,
@@ -198,10 +192,14 @@ def _run(
         prepare=lambda config: _with_initial_weights(config, host),
         warn=lambda text: session.say(text, "yellow"),
     )
-    engine = _make_engine(host, plan, context)
-    hint = f"go on with: cartpole-dqn sweep --resume {shlex.quote(str(folder))}"
+    cls = host.registry.load("sweep-engine", plan.engine)
+    declared = host.registry.options("sweep-engine", plan.engine)
+    given: Any = check_options(declared, plan.engine_options, where=f"sweep-engine '{plan.engine}'")
+    with _engine_errors(host, plan.engine):
+        engine: SweepEngine = cls(given, SweepEngineContext(folder=folder.resolve(), jobs=plan.jobs, say=session.say))
+    hint = f"resume with: cartpole-dqn sweep --resume {shlex.quote(str(folder))}"
     try:
-        with _blaming(host, plan.engine), watching(session.err, time.monotonic, plain=plain) as watch:
+        with _engine_errors(host, plan.engine), watching(session.err, time.monotonic, plain=plain) as watch:
             view = made.run(engine, watch=watch, should_stop=lambda: bool(stop))
     except KeyboardInterrupt:
         session.say(hint)
@@ -212,7 +210,7 @@ def _run(
 
 
 def _with_initial_weights(config: RunConfig, host: PluginHost) -> RunConfig:
-    """Return the configuration with the very weights that it starts from, if any, wherever a trial runs from."""
+    """Return the configuration with an absolute path and a checksum for its initial weights, if it has any."""
     from cartpole_dqn.contracts.options import changed
     from cartpole_dqn.runs.catalogue import find_run
     from cartpole_dqn.training.initial_weights import find_initial_weights
@@ -225,45 +223,31 @@ def _with_initial_weights(config: RunConfig, host: PluginHost) -> RunConfig:
 
 
 def _finish(session: Session, folder: Path, made: Sweep, view: SweepView, stop: list[str], hint: str) -> None:
-    """Say what became of the trials and leave with the right code."""
-    failed = [f"{trial.name}: {trial.error}" for trial in view.trials if trial.state == "failed"]
-    left = view.total - view.count("done") - view.count("failed")
-    for text in failed:
-        session.say(f"failed: {text}", "red")
-    if left:
-        session.say(f"{left} of {view.total} trials are left; {hint}")
-        if stop:
-            raise typer.Exit(128 + signal.Signals[stop[0]].value)
-        raise RunError(f"{left} trials did not come to their end.")
+    """Report failed and unfinished trials, print the comparison, and exit with the right code."""
     from cartpole_dqn.views.comparison_tables import print_comparison
     from cartpole_dqn.views.sweep_results import MARKDOWN, sweep_comparison, write_results
 
+    failed = [f"{trial.name}: {trial.error}" for trial in view.trials if trial.state == "failed"]
+    for text in failed:
+        session.say(f"failed: {text}", "red")
+    if left := view.total - view.count("done") - len(failed):
+        session.say(f"{left} of {view.total} trials are left; {hint}")
+        if stop:
+            raise typer.Exit(128 + signal.Signals[stop[0]].value)
+        raise RunError(f"{left} trials did not finish.")
     comparison = sweep_comparison(made.done_folders(), failed)
     if comparison is not None:
         write_results(folder, comparison)
         print_comparison(session.out, comparison)
         session.say(f"written to {folder / MARKDOWN}")
     if failed:
-        raise RunError(
-            f"{len(failed)} of {view.total} trials failed. Try them again with: cartpole-dqn sweep --resume "
-            f"{shlex.quote(str(folder))} --retry-failed"
-        )
-
-
-def _make_engine(host: PluginHost, plan: SweepPlan, context: SweepEngineContext) -> SweepEngine:
-    from cartpole_dqn.contracts.options import check_options
-
-    cls = host.registry.load("sweep-engine", plan.engine)
-    declared = host.registry.options("sweep-engine", plan.engine)
-    options: Any = check_options(declared, plan.engine_options, where=f"sweep-engine '{plan.engine}'")
-    with _blaming(host, plan.engine):
-        made: SweepEngine = cls(options, context)
-    return made
+        again = f"cartpole-dqn sweep --resume {shlex.quote(str(folder))} --retry-failed"
+        raise RunError(f"{len(failed)} of {view.total} trials failed. Try them again with: {again}")
 
 
 @contextlib.contextmanager
-def _blaming(host: PluginHost, name: str) -> Iterator[None]:
-    """Name the engine, and who brought it, where something else than a sentence is raised."""
+def _engine_errors(host: PluginHost, name: str) -> Iterator[None]:
+    """Turn unexpected exceptions into a `RunError` that names the engine and its distribution."""
     try:
         yield
     except CartpoleDqnError:

@@ -1,8 +1,7 @@
-"""What people measure.
+"""Experiments over several runs, and the doctor.
 
-* `grouping`: which runs belong together. `comparison`: runs and groups beside each other. `estimates`: their figures.
-* `sweep`: seeds times settings. `sweep_plan`: what was asked for. `sweep_space`, `sweep_search`: which settings, by
-  grid, by name, by draws or by search.
-* `local_engine`: trials on this machine. `trial_process`: their processes; `trial_preload`: what these import first.
-* `doctor`: whether what is installed works; `doctor_checks`, `doctor_probe`: thing by thing.
+* `grouping`: groups of runs. `comparison`: compares them. `estimates`: the statistics.
+* `sweep`: runs settings with seeds. `sweep_plan`: its request. `sweep_space`, `sweep_search`: its settings.
+* `local_engine`: runs trials on this machine. `trial_process`, `trial_preload`: their processes.
+* `doctor`, `doctor_checks`, `doctor_probe`: check the installation.
 """

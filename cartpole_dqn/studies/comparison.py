@@ -1,19 +1,18 @@
-"""Runs beside each other, and groups of runs over their seeds.
+"""Compares groups of runs.
 
 * `compare`: groups of runs and the scores of their models -> `Comparison`.
-* `kept_scores`: the scores of the evaluations that were made during training.
-* `Comparison`: a `RunScore` a run, a `GroupScore` a group, an `Improvement` a pair of groups, and notes.
+* `kept_scores`: scores from the evaluations during training.
+* `Comparison`: a `RunScore` for each run, a `GroupScore` for each group, an `Improvement` for each pair, and notes.
 
-A run has two scores: `best`, the mean return of the model in `best/`, and `last`, that of the last model. How they
-become figures of a group is in `estimates`.
+A run has two scores: the mean returns of its best model (`best`) and of its last (`last`).
 
-There is one answer to how long a run took to be solved: its training seconds up to the step at which the first model
-was confirmed (`RunHistory.solved_seconds`). Evaluations are not in it: the better a model is, the longer its episodes
-last, so a clock that went on meanwhile would be against what learns well.
+The time to solved is the training time until the first model was confirmed (`RunHistory.solved_seconds`). It excludes
+evaluations: good models play long episodes, so including them would penalise fast learning.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,12 +41,12 @@ CONFIDENCE = 0.95
 RESAMPLES = 10_000
 
 _FEW = 5
-"""Fewer runs than this give intervals that are plainly too narrow."""
+"""Intervals from fewer runs are too narrow."""
 
 
 @dataclass(frozen=True)
 class Played:
-    """Greedy episodes of a model: how many, and of their returns the mean, the standard deviation and the lowest."""
+    """Returns of a model's greedy episodes: number, mean, standard deviation and minimum."""
 
     episodes: int
     mean: float
@@ -56,7 +55,7 @@ class Played:
 
     @classmethod
     def of(cls, returns: Sequence[float]) -> Played | None:
-        """Return what these returns come to; None where there are none, or one is not finite."""
+        """Summarise returns. Return None if there are none, or one is not finite."""
         if not returns or not np.isfinite(returns).all():
             return None
         return cls(len(returns), float(np.mean(returns)), float(np.std(returns)), float(min(returns)))
@@ -64,7 +63,7 @@ class Played:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a run's models reached, None where that is not known."""
+    """Scores of a run's models; None if unknown."""
 
     best: Played | None = None
     last: Played | None = None
@@ -72,7 +71,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class RunScore:
-    """A run: its scores, and when it was solved, in steps and in seconds of training."""
+    """A run: its scores, and the environment steps and training seconds until it was solved."""
 
     name: str
     path: Path
@@ -89,7 +88,7 @@ class RunScore:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its interval, where there is more than one run to draw from."""
+    """An estimate with its interval. A single run has no interval."""
 
     value: float
     low: float | None = None
@@ -98,9 +97,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class GroupScore:
-    """A group: interquartile means over its runs, how many were solved, and medians of when.
+    """A group: interquartile means over its runs, number of solved runs, and median times to solved.
 
-    A run that was not solved counts as later than any, so a median is None where half of the runs or more were not.
+    Unsolved runs count as later than any other, so a median is None if half of the runs or more are unsolved.
     """
 
     label: str
@@ -118,7 +117,7 @@ class GroupScore:
 
 @dataclass(frozen=True)
 class Improvement:
-    """The chance that a run of `group` scores higher than one of `over`."""
+    """The probability that a run of `group` scores higher than a run of `over`."""
 
     group: str
     over: str
@@ -127,16 +126,16 @@ class Improvement:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs and groups beside each other."""
+    """Scores of runs and groups."""
 
     source: Source
     score: Score
-    """Which score improvements are about."""
+    """The score that `improvements` compares."""
     runs: tuple[RunScore, ...]
     groups: tuple[GroupScore, ...]
     improvements: tuple[Improvement, ...]
     notes: tuple[str, ...] = field(default=())
-    """What to know before believing the figures, in sentences."""
+    """Caveats, as sentences."""
     confidence: float = CONFIDENCE
     resamples: int = RESAMPLES
     seed: int = 0
@@ -155,21 +154,20 @@ def compare(
 
     Args:
         groups: the runs.
-        scores: each run's, by its `Record.path`.
+        scores: scores by `Record.path`.
         source: where the scores come from.
-        score: which of the two the chances of improvement are about.
-        seed: where the intervals' draws come from: equal seeds give equal intervals.
-        resamples: how often runs are drawn again.
+        score: the score that the probabilities of improvement compare.
+        seed: seed of the intervals.
+        resamples: number of bootstrap resamples.
     """
     runs = {group.label: [_run_score(r, group.label, scores[r.path]) for r in group.records] for group in groups}
     seeds = SeedTree(seed).child("compare")
     group_scores = tuple(_group_score(group, runs[group.label], seeds, resamples) for group in groups)
-    improvements = []
-    for i, group in enumerate(groups):
-        for other in groups[i + 1 :]:
-            found = _improvement(runs[group.label], runs[other.label], score, seeds, resamples)
-            if found is not None:
-                improvements.append(Improvement(group.label, other.label, found))
+    improvements = [
+        Improvement(label, other, chance)
+        for label, other in itertools.combinations(runs, 2)
+        if (chance := _improvement(runs[label], runs[other], score, seeds, resamples)) is not None
+    ]
     notes = [note for group in groups for note in _group_notes(group)]
     every = [run for members in runs.values() for run in members]
     return Comparison(
@@ -178,14 +176,14 @@ def compare(
         runs=tuple(every),
         groups=group_scores,
         improvements=tuple(improvements),
-        notes=(*_run_notes(every), *notes, *_few(group_scores)),
+        notes=(*_run_notes(every), *notes, *_interval_notes(group_scores)),
         resamples=resamples,
         seed=seed,
     )
 
 
 def kept_scores(records: Sequence[Record]) -> dict[Path, Scores]:
-    """Return what the evaluations in training tell of each run's models, by its `Record.path`."""
+    """Return the scores from the evaluations during training, by `Record.path`."""
     return {r.path: Scores(Played.of(r.history.best_returns), Played.of(r.history.last_returns)) for r in records}
 
 
@@ -211,7 +209,9 @@ def _run_score(record: Record, label: str, scores: Scores) -> RunScore:
 
 
 def _group_score(group: Group, runs: Sequence[RunScore], seeds: SeedTree, resamples: int) -> GroupScore:
-    best, last = _only(_strata(runs, "best")), _only(_strata(runs, "last"))
+    # Returns of different environments have no common scale, so they have no mean.
+    strata = (_strata(runs, "best"), _strata(runs, "last"))
+    best, last = (next(iter(scores.values())) if len(scores) == 1 else None for scores in strata)
     generators = seeds.child(group.label)
     return GroupScore(
         label=group.label,
@@ -228,18 +228,13 @@ def _group_score(group: Group, runs: Sequence[RunScore], seeds: SeedTree, resamp
 
 
 def _strata(runs: Sequence[RunScore], score: Score) -> dict[str, Floats]:
-    """Return the known scores by environment."""
+    """Return the known scores, by environment."""
     found: dict[str, list[float]] = {}
     for run in runs:
         played = run.best if score == "best" else run.last
         if played is not None:
             found.setdefault(run.env, []).append(played.mean)
     return {env: np.array(values) for env, values in found.items()}
-
-
-def _only(strata: Mapping[str, Floats]) -> Floats | None:
-    """Return the scores of one environment; returns of different ones have no common scale, and no mean."""
-    return next(iter(strata.values())) if len(strata) == 1 else None
 
 
 def _estimate(scores: Floats | None, generator: np.random.Generator, resamples: int) -> Estimate | None:
@@ -253,7 +248,7 @@ def _estimate(scores: Floats | None, generator: np.random.Generator, resamples: 
 def _improvement(
     xs: Sequence[RunScore], ys: Sequence[RunScore], score: Score, seeds: SeedTree, resamples: int
 ) -> Estimate | None:
-    """Return the chance that one of `xs` scores higher than one of `ys` on an environment that both have."""
+    """Return the probability of improvement on the environments that both have, or None without any."""
     x, y = _strata(xs, score), _strata(ys, score)
     shared = sorted(x.keys() & y.keys())
     if not shared:
@@ -275,13 +270,13 @@ def _run_notes(runs: Sequence[RunScore]) -> list[str]:
     steps = [run.step for run in runs]
     if len(set(steps)) > 1:
         notes.append(f"The runs took different numbers of steps: {min(steps):,} to {max(steps):,}.")
-    for state, words in (("running", "still under way"), ("killed", "killed"), ("failed", "ended by a failure")):
+    for state, words in (("running", "still under way"), ("killed", "killed"), ("failed", "failed")):
         names = [run.name for run in runs if run.state == state]
         if names:
-            notes.append(f"Not at their end, {words}: {_listed(names)}.")
+            notes.append(f"Not finished ({words}): {_listed(names)}.")
     without = [run.name for run in runs if run.best is None and run.last is None]
     if without:
-        notes.append(f"Never evaluated, so in no mean: {_listed(without)}.")
+        notes.append(f"Never evaluated, so not in the means: {_listed(without)}.")
     return notes
 
 
@@ -293,17 +288,16 @@ def _group_notes(group: Group) -> list[str]:
     )
     twice = sorted({seed for (seed, *_), count in same.items() if count > 1})
     if twice:
-        notes.append(f"{group.label}: seed {_listed(twice)} came more than once, and one seed gives one run, not two.")
+        notes.append(f"{group.label}: seed {_listed(twice)} occurs more than once, so its runs are not independent.")
     if len(group.envs) > 1:
         notes.append(f"{group.label}: no mean over different environments ({', '.join(group.envs)}).")
     return notes
 
 
-def _few(groups: Sequence[GroupScore]) -> list[str]:
+def _interval_notes(groups: Sequence[GroupScore]) -> list[str]:
     few = [group.label for group in groups if 1 < group.runs < _FEW]
-    if not few:
-        return []
-    return [f"Intervals from fewer than {_FEW} runs are too narrow ({_listed(few)}): read them as a hint."]
+    note = f"Intervals from fewer than {_FEW} runs are too narrow ({_listed(few)}): read them as a hint."
+    return [note] if few else []
 
 
 def _listed(names: Sequence[str], shown: int = 6) -> str:

@@ -1,8 +1,8 @@
-"""What is installed here and whether it works, said in verdicts; it must itself work where much of it does not.
+"""Checks the installation. It works even if much of the installation does not.
 
-* `examine`: every finding.
-* `as_json`: findings for a bug report, without names of users, hosts or folders of theirs.
-* `probe`: what another process (`doctor_probe`) finds out: importing torch may fail, hang or kill who imports it.
+* `examine`: runs all checks.
+* `as_json`: findings for a bug report, without names of users, hosts and home folders.
+* `probe`: runs `doctor_probe` in another process, because importing torch may fail, hang or crash.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ VARIABLES = (
     "FORCE_COLOR",
     "TERM",
 )
-"""Environment variables that a bug report tells."""
+"""Environment variables in a bug report."""
 
 _VERDICTS = ("ok", "warning", "problem")
 _PATIENCE = 300.0
-"""Seconds until the other process is given up."""
+"""Time limit of the other process, in seconds."""
 _PACKAGE = Path(__file__).parents[2]
 _JUDGES: Mapping[str, Callable[[str, Mapping[str, Any]], Finding]] = {
     "torch": checks.judge_torch,
@@ -55,15 +55,12 @@ _JUDGES: Mapping[str, Callable[[str, Mapping[str, Any]], Finding]] = {
 
 
 def examine(runs: Path, *, blocked: Sequence[str] = (), stream: Any = None) -> list[Finding]:
-    """Look at everything.
+    """Run all checks. A check that fails is a finding; nothing is raised.
 
     Args:
-        runs: where run folders go.
+        runs: parent of the run folders.
         blocked: plugins to leave out.
-        stream: the console on which runs show themselves, a `rich.console.Console`; None leaves it out.
-
-    Returns:
-        The findings; nothing is raised for what is broken.
+        stream: the console of the live display, a `rich.console.Console`; None skips its check.
     """
     looks: dict[str, Callable[[], Finding]] = {
         "python": checks.check_python,
@@ -79,12 +76,19 @@ def examine(runs: Path, *, blocked: Sequence[str] = (), stream: Any = None) -> l
         if name in answers:
             looks[name] = functools.partial(judge, name, answers[name])
         else:
-            looks[name] = functools.partial(Finding, name, "warning", "not looked at: the process had ended")
-    return [_guarded(name, look) for name, look in looks.items()]
+            looks[name] = functools.partial(Finding, name, "warning", "not checked: the process had ended")
+    findings = []
+    for name, look in looks.items():
+        try:
+            findings.append(look())
+        except Exception as error:
+            advice = "Report a bug with this line."
+            findings.append(Finding(name, "problem", f"this check failed: {said_by(error)}", advice))
+    return findings
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """Return the findings as JSON for a bug report; users', hosts' and home folders' names are taken out."""
+    """Return the findings as JSON for a bug report, without names of users, hosts and home folders."""
     worst = max((_VERDICTS.index(finding.verdict) for finding in findings), default=0)
     table = {
         "cartpole_dqn": __version__,
@@ -96,9 +100,9 @@ def as_json(findings: Sequence[Finding]) -> str:
 
 
 def probe(blocked: Sequence[str] = (), *, patience: float = _PATIENCE) -> dict[str, dict[str, Any]]:
-    """Return what `doctor_probe` answers, stage by stage: "found", or "error" in words, also where it died of one."""
+    """Run `doctor_probe`. Return the answer of each stage that began, with "found" or "error"."""
     command = [sys.executable, "-m", "cartpole_dqn.studies.doctor_probe", *blocked]
-    # At the end, so that what shadows an installed package here does so there too.
+    # At the end, so that the same packages shadow each other as in this process.
     paths = [path for path in (os.environ.get("PYTHONPATH"), str(_PACKAGE)) if path]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     output: Any = b""
@@ -125,13 +129,6 @@ def probe(blocked: Sequence[str] = (), *, patience: float = _PATIENCE) -> dict[s
 # Helpers -------------------------------------------------------------------------------------------------------------
 
 
-def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
-    try:
-        return check()
-    except Exception as error:
-        return Finding(name, "problem", f"looking at it failed: {said_by(error)}", "Report a bug with this line.")
-
-
 def _how_it_ended(code: int, stderr: bytes) -> str:
     if code < 0:
         with contextlib.suppress(ValueError):
@@ -141,7 +138,7 @@ def _how_it_ended(code: int, stderr: bytes) -> str:
 
 
 def _anonymous(value: Any) -> Any:
-    """Take the home folder, the user and the host out of every text in `value`."""
+    """Replace the home folder, the user and the host in every text in `value`."""
     if isinstance(value, Mapping):
         return {key: _anonymous(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -157,7 +154,7 @@ def _secrets() -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     with contextlib.suppress(RuntimeError):
         found.append((str(Path.home()), "~"))
-    with contextlib.suppress(Exception):  # Which exception it is where there is no such user depends on the system.
+    with contextlib.suppress(Exception):  # The exception for a missing user depends on the system.
         found.append((getpass.getuser(), "USER"))
     found += [(name, "HOST") for name in {platform.node(), platform.node().partition(".")[0]}]
     return [(secret, word) for secret, word in found if len(secret) > 1]

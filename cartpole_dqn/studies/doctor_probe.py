@@ -1,14 +1,12 @@
-"""What `doctor` finds out in a process of its own, which may die of it: `python -m cartpole_dqn.studies.doctor_probe`.
+"""The checks of `doctor` that may crash: `python -m cartpole_dqn.studies.doctor_probe [BLOCKED_PLUGIN ...]`.
 
-Each stage is announced on standard output and then answered, a JSON object a line: `{"stage": NAME}`, then
-`{"stage": NAME, "found": {...}}` or `{"stage": NAME, "error": TEXT}`. A line that is missing says where it ended.
-
-* `STAGES`: by name, in order.
-* `main`: runs them. Arguments are the names of plugins to leave out.
+Each stage writes a JSON line to stdout when it begins, `{"stage": NAME}`, and another when it ends:
+`{"stage": NAME, "found": {...}}` or `{"stage": NAME, "error": TEXT}`. After a crash, the second line is missing.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -25,12 +23,12 @@ from cartpole_dqn.errors import said_by
 Found = dict[str, Any]
 
 STATE_STEPS, PIXEL_STEPS = 400, 60
-"""Environment steps of the short runs: a second or less of a machine that does nothing else."""
+"""Environment steps of the short runs: at most a second on an idle machine."""
 
 
 def main() -> None:
-    """Run every stage; one that fails does not keep the others from running."""
-    # What libraries print must not come between the answers.
+    """Run every stage, also after one failed."""
+    # Redirect what libraries print away from the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     for name, stage in STAGES.items():
@@ -44,7 +42,7 @@ def main() -> None:
 
 
 def look_at_torch() -> Found:
-    """Import torch; say what it computes on and with how many threads."""
+    """Import torch and multiply matrices. Report its devices and threads."""
     import torch
 
     with warnings.catch_warnings(record=True) as said:
@@ -53,7 +51,7 @@ def look_at_torch() -> Found:
         devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else []
     value = float((torch.ones(8, 8) @ torch.ones(8, 8)).sum())
     if value != 512.0:
-        raise RuntimeError(f"a product of matrices of ones sums up to {value}, expected 512")
+        raise RuntimeError(f"a product of matrices of ones has the sum {value}, expected 512")
     return {
         "version": torch.__version__,
         "built for CUDA": torch.version.cuda,
@@ -64,14 +62,14 @@ def look_at_torch() -> Found:
 
 
 def look_at_torchvision() -> Found:
-    """Import torchvision, which registers its operators with the torch that it finds."""
+    """Import torchvision, which fails if it does not match torch."""
     import torchvision
 
     return {"version": torchvision.__version__}
 
 
 def look_at_display() -> Found:
-    """Draw a frame as runs do, and say which driver of SDL would open a window."""
+    """Render a frame, and report the SDL driver for windows."""
     from cartpole_dqn.wrappers.render import prepare_display
 
     prepare_display()
@@ -93,7 +91,7 @@ def look_at_display() -> Found:
 
 
 def look_at_plugins() -> Found:
-    """Load the plugins and let them register their environments."""
+    """Load the plugins and register their environments."""
     from cartpole_dqn.plugin.host import load_plugins
 
     host = load_plugins(blocked=sys.argv[1:])
@@ -101,18 +99,8 @@ def look_at_plugins() -> Found:
     return {"plugins": host.describe(), "warnings": host.warnings()}
 
 
-def run_from_state() -> Found:
-    """Train some steps from the state."""
-    return _run("state", STATE_STEPS, {"agent.learning_starts": 64})
-
-
-def run_from_pixels() -> Found:
-    """Train some steps from the screen."""
-    return _run("pixels", PIXEL_STEPS, {"agent.learning_starts": 32})
-
-
-def _run(obs: str, steps: int, settings: Mapping[str, Any]) -> Found:
-    """Train in a temporary folder, by the built-in parts alone, and read back what was written."""
+def run(obs: str, steps: int, learning_starts: int) -> Found:
+    """Train in a temporary folder with the built-in parts, and read the checkpoint."""
     from rich.console import Console
 
     from cartpole_dqn.plugin.host import load_plugins
@@ -122,9 +110,8 @@ def _run(obs: str, steps: int, settings: Mapping[str, Any]) -> Found:
     from cartpole_dqn.training.resolve import resolve_config
 
     host = load_plugins(allowed=())
-    sets = [f"{key}={value}" for key, value in settings.items()]
     flags = {"obs": obs, "steps": steps, "evaluation": {"every": 0}, "observer": [{"name": "metrics"}]}
-    config, _ = resolve_config(host, flags=flags, sets=sets)
+    config, _ = resolve_config(host, flags=flags, sets=[f"agent.learning_starts={learning_starts}"])
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder.create(Path(place) / "run", env_id=config.env.id, obs=obs)
         with folder.lock():
@@ -137,7 +124,7 @@ def _run(obs: str, steps: int, settings: Mapping[str, Any]) -> Found:
     updates = int(parts["run"]["agent"]["updates"])
     loss = float(ended.progress.metrics.get("loss", math.nan))
     if updates == 0 or not math.isfinite(loss):
-        raise RuntimeError(f"{steps} steps led to {updates} updates and a loss of {loss}")
+        raise RuntimeError(f"{steps} steps gave {updates} updates and a loss of {loss}")
     seconds = max(ended.progress.seconds, 1e-9)
     return {"steps": ended.progress.step, "updates": updates, "seconds": seconds}
 
@@ -147,8 +134,8 @@ STAGES: Mapping[str, Callable[[], Found]] = {
     "torchvision": look_at_torchvision,
     "display": look_at_display,
     "plugins": look_at_plugins,
-    "run from state": run_from_state,
-    "run from pixels": run_from_pixels,
+    "run from state": functools.partial(run, "state", STATE_STEPS, 64),
+    "run from pixels": functools.partial(run, "pixels", PIXEL_STEPS, 32),
 }
 
 if __name__ == "__main__":

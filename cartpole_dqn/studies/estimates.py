@@ -1,13 +1,10 @@
-"""Figures over a few seeds, with intervals that say how little a few seeds tell.
+"""Statistics over a few seeds, with stratified bootstrap intervals.
 
-* `interquartile_mean`: the mean of the middle half of the scores.
-* `probability_of_improvement`: the chance that a run of one kind scores higher than one of another.
-* `bootstrap_means`, `bootstrap_improvements`: these, over and over on runs drawn again with replacement.
-* `interval`: what lies between the percentiles of such a list.
-* `median_of_reached`: the median of times, where some were never reached.
+* `interquartile_mean`, `probability_of_improvement`: estimates from scores.
+* `bootstrap_means`, `bootstrap_improvements`: the same on resampled runs. `interval`: percentiles of these.
+* `median_of_reached`: the median of times, some of which were never reached.
 
-For improvements scores come in strata, one array a task (an environment); runs are drawn again within each stratum. The
-estimates and intervals are those of Agarwal et al., "Deep reinforcement learning at the edge of the statistical
+The strata are tasks (environments). Source: Agarwal et al., "Deep reinforcement learning at the edge of the statistical
 precipice", 2021.
 """
 
@@ -24,28 +21,28 @@ Strata = Sequence[Floats]
 
 
 def interquartile_mean(scores: Floats) -> float:
-    """Return the mean of all scores without the lowest and the highest quarter (whole runs, rounded down)."""
+    """Return the mean without the lowest and the highest quarter of the scores (whole runs, rounded down)."""
     return float(_middle_means(scores[None])[0])
 
 
 def probability_of_improvement(xs: Strata, ys: Strata) -> float:
-    """Return the chance that a run of `xs` scores higher than one of `ys`, equal scores counting half.
+    """Return the probability that a run of `xs` scores higher than a run of `ys`; equal scores count half.
 
-    Over all pairs of runs on a task, and then the mean over tasks; `xs` and `ys` have the same tasks in the same order.
+    It is the mean over tasks of the mean over all pairs. `xs` and `ys` have the same tasks in the same order.
     """
     return float(np.mean([_higher(x, y).mean() for x, y in zip(xs, ys, strict=True)]))
 
 
 def bootstrap_means(scores: Floats, generator: np.random.Generator, resamples: int) -> Floats:
-    """Return the interquartile mean of `resamples` draws of as many runs with replacement: [resamples]."""
+    """Return the interquartile means of runs resampled with replacement: [resamples]."""
     return _middle_means(scores[_draw(generator, resamples, len(scores))])
 
 
 def bootstrap_improvements(xs: Strata, ys: Strata, generator: np.random.Generator, resamples: int) -> Floats:
-    """Return the probability of improvement of `resamples` draws of as many runs with replacement: [resamples]."""
+    """Return the probabilities of improvement of runs resampled with replacement within tasks: [resamples]."""
     chances = []
     for x, y in zip(xs, ys, strict=True):
-        # How often each run was drawn says as much as the draw itself, and needs no list of all pairs.
+        # Counting how often each run was drawn avoids a list of all pairs.
         often_x = _frequencies(_draw(generator, resamples, len(x)), len(x))
         often_y = _frequencies(_draw(generator, resamples, len(y)), len(y))
         chances.append(((often_x @ _higher(x, y)) * often_y).sum(axis=1) / (len(x) * len(y)))
@@ -54,14 +51,14 @@ def bootstrap_improvements(xs: Strata, ys: Strata, generator: np.random.Generato
 
 
 def interval(values: Floats, confidence: float) -> tuple[float, float]:
-    """Return the percentiles that leave out as much on either side: 2.5 and 97.5 for a confidence of 0.95."""
+    """Return the two-sided percentile interval: percentiles 2.5 and 97.5 for a confidence of 0.95."""
     outside = (1 - confidence) / 2
     low, high = np.quantile(values, [outside, 1 - outside])
     return float(low), float(high)
 
 
 def median_of_reached(times: Sequence[float | None]) -> float | None:
-    """Return the median of times, where None is later than any; None where the median itself was not reached."""
+    """Return the median, with None counted as later than any time. Return None if the median is not reached."""
     ordered = sorted(float("inf") if time is None else time for time in times)
     if not ordered:
         return None
@@ -78,7 +75,7 @@ def _middle_means(scores: Floats) -> Floats:
 
 
 def _higher(x: Floats, y: Floats) -> Floats:
-    """Return for each pair of runs 1 where x is higher, 0.5 where they are equal, else 0: [R_x, R_y]."""
+    """Return 1 where x is higher, 0.5 where equal, else 0, for each pair: [R_x, R_y]."""
     pairs: Floats = (x[:, None] > y[None]) + 0.5 * (x[:, None] == y[None])
     return pairs
 

@@ -1,10 +1,9 @@
-"""Which runs belong together: those that differ in nothing but the seed, or those that share what is asked for.
+"""Groups runs that differ only in their seed, or that share chosen settings.
 
-* `Record`: a run's folder, its settings under dotted keys, and its history.
-* `read_record`: a run folder -> `Record`.
-* `group_records`: records -> `Group`s, each with a label that says what sets it apart.
-* `has_effect`: whether a setting matters for that.
-* `short_key`: a dotted key without what need not be said.
+* `Record`, `read_record`: a run's folder, settings and history.
+* `group_records`: records -> `Group`s, each with a distinctive label.
+* `has_effect`: whether a setting can change results.
+* `short_key`: the shortest unambiguous end of a dotted key.
 """
 
 from __future__ import annotations
@@ -21,26 +20,26 @@ from cartpole_dqn.runs.history import RunHistory, read_metrics
 from cartpole_dqn.text.tables import flat
 
 RUN, ALL, VARIANT = "run", "all", "variant"
-"""What `--group-by` takes besides keys of the configuration: each run by itself, all of them, a sweep's variants."""
+"""Values of `--group-by` other than configuration keys: each run, all runs, or a sweep's variants."""
 VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 _WITHOUT_EFFECT = ("seed", "device", "threads", "observer", "checkpoint", "env.vector", "env.step_timeout")
-"""Keys that change no result, or none but by chance."""
+"""Keys that do not change results systematically."""
 _FIRST = (VARIANT, "env.id", "obs", "preset", "agent.name")
-"""What a label says rather than anything else, where it is enough to tell the groups apart."""
+"""Keys that labels prefer."""
 _TRIAL = re.compile(f"({VARIANT_NAME.pattern}),seed=[0-9]+")
-"""The folder of a variant's trial. Others have a `=` before the seed, or nothing."""
+"""Folder name of a variant's trial. Other settings have a "=" in their labels."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A run, as far as its folder tells without loading its model."""
+    """A run's settings and history, without its model."""
 
     path: Path
     settings: Mapping[str, Any]
-    """Values by dotted key: "agent.optimiser.lr"; a wrapper's options by "observation.0.wrapper" and so on.
+    """Values by dotted key, such as "agent.optimiser.lr" or "observation.0.wrapper".
 
-    A trial of a sweep's variant has its name by "variant".
+    A trial of a sweep's variant also has the key "variant".
     """
     history: RunHistory
     title: str
@@ -57,31 +56,27 @@ class Record:
 
     @property
     def seed(self) -> Any:
-        """The run's seed, None where its configuration has none."""
+        """The run's seed; None if its configuration has none."""
         return self.settings.get("seed")
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that stand for the same thing, with other seeds."""
+    """Runs that are compared as one."""
 
     label: str
     settings: Mapping[str, Any]
-    """The keys that set this group apart from the others, with its values."""
+    """The settings in which this group differs from the others."""
     records: tuple[Record, ...]
 
     @property
     def envs(self) -> tuple[str, ...]:
-        """The environments of its runs."""
+        """Ids of its runs' environments."""
         return tuple(sorted({record.env for record in self.records}))
 
 
 def read_record(folder: Path) -> Record:
-    """Read a run's settings and metrics.
-
-    Raises:
-        RunFolderError: one of them is missing or damaged.
-    """
+    """Read a run's settings and metrics. Raises `RunFolderError` if they are missing or damaged."""
     settings, history = read_settings(folder), read_metrics(folder)
     trial = _TRIAL.fullmatch(history.name)
     named = {VARIANT: trial[1]} if trial else {}
@@ -89,18 +84,17 @@ def read_record(folder: Path) -> Record:
 
 
 def group_records(records: Sequence[Record], keys: Sequence[str] = ()) -> list[Group]:
-    """Put runs into groups, in the order in which the first of each comes.
+    """Group runs. Groups are in the order of their first runs.
 
     Args:
         records: the runs.
-        keys: what the runs of a group share: dotted keys, or as much of their end as is unique ("lr"); a part's key
-            means its name ("agent.replay"); "variant" is that of a sweep. "run" puts each run into a group of its own,
-            "all" all of them into one.
-            Without any, runs are together that differ only in their seed, or in what has no effect on the result:
-            device, threads, observers, checkpoints, how environments share processes.
+        keys: settings that the runs of a group share: dotted keys, or a unique end of one ("lr"). The key of a part
+            means its name ("agent.replay"). "run" makes a group for each run, "all" one group.
+            By default, the runs of a group differ only in their seed and in settings without an effect on results,
+            such as device, threads, observers and checkpoints.
 
     Raises:
-        UserError: a key that no run has, or that means several.
+        UserError: no run has such a key, or it is ambiguous.
     """
     present = list(dict.fromkeys(key for record in records for key in record.settings))
     if RUN in keys:
@@ -114,9 +108,9 @@ def group_records(records: Sequence[Record], keys: Sequence[str] = ()) -> list[G
         groups.setdefault(tuple(_text(record.settings.get(key)) for key in compared), []).append(record)
     columns = {key: [values[i] for values in groups] for i, key in enumerate(compared)}
     differing = [key for key in compared if len(set(columns[key])) > 1]
-    told = chosen or _telling(differing, columns, len(groups))
-    labels = _labels(told, columns, len(groups))
-    if not told:
+    shown = chosen or _distinctive(differing, columns, len(groups))
+    labels = _labels(shown, columns, len(groups))
+    if not shown:
         labels = [_common_label(members) for members in groups.values()]
     return [
         Group(label, {key: members[0].settings.get(key) for key in chosen or differing}, tuple(members))
@@ -125,7 +119,7 @@ def group_records(records: Sequence[Record], keys: Sequence[str] = ()) -> list[G
 
 
 def has_effect(key: str) -> bool:
-    """Return whether a setting changes results otherwise than by chance; the seed does not."""
+    """Return whether a setting can change results systematically. The seed cannot."""
     return not f"{key}.".startswith(tuple(f"{other}." for other in _WITHOUT_EFFECT))
 
 
@@ -133,7 +127,7 @@ def has_effect(key: str) -> bool:
 
 
 def _resolve(text: str, present: Sequence[str]) -> str:
-    """Return the key that `text` means, of those that there are."""
+    """Return the key in `present` that `text` means."""
     meant = text.strip()
     for suffix in ("", ".name", ".id", ".wrapper"):
         wanted = f"{meant}{suffix}"
@@ -157,33 +151,33 @@ def _text(value: Any) -> str:
 # Labels ---------------------------------------------------------------------------------------------------------------
 
 
-def _telling(differing: Sequence[str], columns: Mapping[str, Sequence[str]], count: int) -> list[str]:
-    """Return few of the keys that differ, which still tell all groups apart."""
+def _distinctive(differing: Sequence[str], columns: Mapping[str, Sequence[str]], count: int) -> list[str]:
+    """Return a few of the differing keys that still distinguish all groups."""
 
     def rank(key: str) -> tuple[int, int]:
         first = _FIRST.index(key) if key in _FIRST else len(_FIRST) + (not key.endswith((".name", ".wrapper")))
         return first, key.count(".")
 
-    told: list[str] = []
-    apart = 1
+    chosen: list[str] = []
+    distinct = 1
     for key in sorted(differing, key=rank):
-        now = len(set(zip(*(columns[k] for k in [*told, key]), strict=True)))
-        if now > apart:
-            told, apart = [*told, key], now
-        if apart == count:
+        now = len(set(zip(*(columns[k] for k in [*chosen, key]), strict=True)))
+        if now > distinct:
+            chosen, distinct = [*chosen, key], now
+        if distinct == count:
             break
-    return told
+    return chosen
 
 
 def _labels(keys: Sequence[str], columns: Mapping[str, Sequence[str]], count: int) -> list[str]:
-    def told(key: str, value: str) -> str:
+    def part(key: str, value: str) -> str:
         return value if key == VARIANT and value != _text(None) else f"{short_key(key, keys)}={value}"
 
-    return [", ".join(told(key, columns[key][i]) for key in keys) for i in range(count)]
+    return [", ".join(part(key, columns[key][i]) for key in keys) for i in range(count)]
 
 
 def short_key(key: str, others: Sequence[str]) -> str:
-    """Return as much of a key's end as tells it from the others: "agent.optimiser.lr" -> "lr"."""
+    """Return the shortest end of a key that none of `others` has: "agent.optimiser.lr" -> "lr"."""
     steps = _subject(key)
     for n in range(1, len(steps)):
         alike = any(other != key and _subject(other)[-n:] == steps[-n:] for other in others)
@@ -193,7 +187,7 @@ def short_key(key: str, others: Sequence[str]) -> str:
 
 
 def _subject(key: str) -> list[str]:
-    """Return the steps of a key; where it is a part's name, those of the part."""
+    """Split a key at its dots, without the ".name" of a part."""
     steps = key.split(".")
     return steps[:-1] if len(steps) > 1 and steps[-1] in ("name", "id", "wrapper") else steps
 
@@ -202,13 +196,13 @@ def _common_label(members: Sequence[Record]) -> str:
     """Return a label for the only group."""
     if len(members) == 1:
         return members[0].name
-    settings = members[0].settings
-    told = [str(settings[key]) for key in ("env.id", "obs") if settings.get(key)]
-    return ", ".join([*told, *([f"preset {settings['preset']}"] if settings.get("preset") else [])])
+    labels = {"env.id": "{}", "obs": "{}", "preset": "preset {}"}
+    values = {key: members[0].settings.get(key) for key in labels}
+    return ", ".join(labels[key].format(value) for key, value in values.items() if value)
 
 
 def _names(records: Sequence[Record]) -> list[str]:
-    """Return the folders' names, with the folder above, or all of the path, where two are alike."""
+    """Return the folders' names. Names that repeat get the parent folder, or the whole path."""
     paths = [record.path.resolve() for record in records]
     names = [record.name for record in records]
     longer = ["/".join(path.parts[-2:]) for path in paths]

@@ -1,15 +1,12 @@
-"""`LocalEngine`: a sweep's trials on this machine, each in a process of its own.
+"""The sweep engine `local` (`LocalEngine`, `LocalOptions`), which runs trials in processes on this machine.
 
-* `LocalEngine`: the sweep engine `local`; `LocalOptions`: its options.
-* `usable_cores`: how many cores this process may use.
-
-A trial is `cartpole-dqn run`, or `resume`, in a session of its own (`trial_process`), so that a Ctrl-C in the terminal
-reaches the sweep alone, which decides what becomes of its trials. They end when the sweep's process does, however that
-ends.
+A trial is `cartpole-dqn run` or `resume` in its own session (`trial_process`), so Ctrl-C in the terminal reaches only
+the sweep. The trials stop when the sweep's process ends for any reason.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from multiprocessing import connection
@@ -22,11 +19,11 @@ from cartpole_dqn.files import reason
 from cartpole_dqn.studies.trial_process import TrialProcess
 
 _SAID = 4_000
-"""Bytes of a trial's log in which its last words are looked for."""
+"""Bytes at the end of a trial's log that are searched for its error."""
 _LEAVING = 10.0
-"""Seconds that a killed process may take to be gone."""
+"""Seconds to wait for a killed process."""
 _SLICE = 0.5
-"""Seconds between two looks at the clock while a bound runs."""
+"""Seconds between checks of the time limit."""
 
 
 @options_class
@@ -34,14 +31,14 @@ class LocalOptions:
     """Options of the sweep engine `local`."""
 
     stop_seconds: float = option(
-        default=60.0, gt=0, effect="time for trials to end in order before they are killed", typical="30 to 300"
+        default=60.0, gt=0, effect="time for trials to stop cleanly before they are killed", typical="30 to 300"
     )
 
 
 class LocalEngine(SweepEngine):
-    """Runs as many trials at once as this process has cores, or as `--jobs` says; each computes with one thread.
+    """Runs `--jobs` trials at once, by default one per core, with one thread each.
 
-    `local/NAME.log` in the sweep's folder holds what a trial said, over all its sessions.
+    A trial's stderr is appended to `local/NAME.log` in the sweep's folder.
     """
 
     Options: ClassVar[type] = LocalOptions
@@ -58,11 +55,10 @@ class LocalEngine(SweepEngine):
 
     @property
     def slots(self) -> int:
-        """As `--jobs` says, or the cores of this process."""
         return self._slots
 
     def start(self, trial: Trial) -> None:
-        """Start the trial's process. The first call waits for the fork server's imports."""
+        """Start the trial's process. The first call takes seconds for the fork server's imports."""
         config, log = self._folder / f"{trial.name}.toml", self._log(trial.name)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +74,7 @@ class LocalEngine(SweepEngine):
             self._unstarted.append(TrialEnd(trial.name, "failed", f"it could not be started: {reason(error)}."))
 
     def wait(self, timeout: float) -> list[TrialEnd]:
-        """Return the trials that ended; those whose time to end in order is over are killed meanwhile."""
+        """Return the trials that ended, and kill those that exceed the time to stop."""
         found, self._unstarted = self._unstarted, []
         until = time.monotonic() + timeout
         while self._running:
@@ -92,14 +88,14 @@ class LocalEngine(SweepEngine):
         return found
 
     def stop(self) -> None:
-        """Send every process a SIGTERM: the run ends in order and writes its checkpoint."""
+        """Ask every trial to save and stop."""
         if self._stop_at is None:
             self._stop_at = time.monotonic() + self.options.stop_seconds
         for process in self._running.values():
             process.terminate()
 
     def close(self) -> None:
-        """Kill what still runs."""
+        """Kill the remaining trials."""
         for process in self._running.values():
             process.kill()
             process.wait(_LEAVING)
@@ -111,8 +107,11 @@ class LocalEngine(SweepEngine):
         if name in self._killed:
             self._killed.discard(name)
             late = f"it did not end within {self.options.stop_seconds:g} seconds and was killed"
-            return TrialEnd(name, "interrupted", f"{late}: it goes on from its last checkpoint.")
-        return TrialEnd.of_process(name, code, self._last_said(name))
+            return TrialEnd(name, "interrupted", f"{late}: it will resume from its last checkpoint.")
+        said = b""
+        with contextlib.suppress(OSError):
+            said = self._log(name).read_bytes()[-_SAID:]
+        return TrialEnd.of_process(name, code, said.decode(errors="replace"))
 
     def _kill_late(self) -> None:
         if self._stop_at is not None and time.monotonic() > self._stop_at:
@@ -123,15 +122,9 @@ class LocalEngine(SweepEngine):
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
 
-    def _last_said(self, name: str) -> str:
-        try:
-            return self._log(name).read_bytes()[-_SAID:].decode(errors="replace")
-        except OSError:
-            return ""
-
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,11 +1,10 @@
-"""The sweep itself: which trials there are, which runs next, what became of each.
+"""Runs a sweep: schedules its trials and records their states.
 
-* `Sweep`: opened in a folder with a plan; `run` drives an engine until all trials ended, or it is asked to stop.
-* `SweepView`, `TrialView`: how things stand, for a table.
+* `Sweep`: a sweep in a folder. `run` drives an engine until all trials have ended or it is asked to stop.
+* `SweepView`, `TrialView`: progress, for a table.
 
-The folder holds `sweep.toml` (the plan), `trials.json` (what became of each trial, replaced at every change) and
-`trials/NAME/`, ordinary run folders. Only a trial's run folder tells whether it is done, so a sweep that was killed
-knows at its next start what its trials reached.
+The folder holds `sweep.toml` (the plan), `trials.json` (the trials' states) and the run folders `trials/NAME/`. Only
+its run folder decides whether a trial is done, so that a killed sweep can be resumed.
 """
 
 from __future__ import annotations
@@ -41,43 +40,43 @@ TrialStatus = Literal["waiting", "running", "done", "failed", "interrupted"]
 
 _RECORD = "trials.json"
 _LOOK = 0.5
-"""Seconds between two looks at how far the trials are."""
+"""Seconds between updates of the trials' progress."""
 
 
 @dataclass(frozen=True)
 class TrialView:
-    """How a trial stands."""
+    """State and progress of a trial."""
 
     name: str
     state: TrialStatus
     error: str
     progress: RunFigures
     steps: int | None
-    """The run's total, where steps bound it."""
+    """Total steps of the run; None if it is limited by episodes."""
     episodes: int | None
     seconds: float
-    """How long it ran, over all sessions of the sweep."""
+    """Running time, over all sessions of the sweep."""
     place: str
 
 
 @dataclass(frozen=True)
 class SweepView:
-    """How a sweep stands."""
+    """States and progress of a sweep's trials."""
 
     trials: tuple[TrialView, ...]
     total: int
-    """Trials in all, those of settings that a search has not chosen yet included."""
+    """Number of trials, including those of settings that a search has not chosen yet."""
     stopping: bool = False
 
     def count(self, state: TrialStatus) -> int:
-        """Return how many trials are in a state; those that are not known yet are waiting."""
+        """Return the number of trials in a state. Trials that a search has not chosen yet are waiting."""
         unknown = self.total - len(self.trials) if state == "waiting" else 0
         return sum(trial.state == state for trial in self.trials) + unknown
 
 
 @dataclass
 class _Entry:
-    """A trial and what became of it."""
+    """A trial and its state."""
 
     planned: Planned
     setting: int
@@ -85,7 +84,7 @@ class _Entry:
     error: str = ""
     seconds: float = 0.0
     began: float | None = None
-    """When it was started in this session."""
+    """Start time in this session."""
     progress: RunFigures = field(default_factory=RunFigures)
 
     @property
@@ -97,22 +96,22 @@ class _Entry:
         return self.planned.trial.folder
 
     def look(self) -> None:
-        """Read how far the trial is. Another process, or another machine, may be writing to its folder."""
+        """Read the trial's progress. Another process or machine may be writing to its folder."""
         with contextlib.suppress(RunFolderError):
             self.progress = read_figures(self.path)
 
 
 class Sweep:
-    """A sweep in its folder. Use it inside `folder_lock.hold(folder)`; nothing is written before `run`.
+    """A sweep in its folder. Use it inside `folder_lock.hold(folder)`. Nothing is written before `run`.
 
     Args:
         folder: new, empty, or the folder of a sweep with the same plan.
-        plan: which trials to make.
+        plan: the trials.
         host: the loaded plugins.
         base: the file with `plan.config`, for messages.
         retry_failed: whether to try failed trials again.
-        prepare: completes each setting's configuration with what only this machine knows.
-        warn: called with sentences for the user.
+        prepare: completes each setting's configuration with details of this machine.
+        warn: called with messages for the user.
         clock: seconds, monotonic.
         sleep: waits for some seconds.
 
@@ -139,7 +138,7 @@ class Sweep:
         self._clock, self._sleep = clock, sleep
         self._entries: list[_Entry] = []
         self._asked: list[dict[str, Any]] = []
-        self._told: set[int] = set()
+        self._scored: set[int] = set()
         self._search = Search(plan.space, plan.seed) if plan.searches else None
         self._stopping = False
         self._require_same()
@@ -153,12 +152,12 @@ class Sweep:
         watch: Callable[[SweepView], None] = lambda view: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> SweepView:
-        """Run what is left of the sweep and return how it stands in the end.
+        """Run the remaining trials and return their final states.
 
         Args:
-            engine: a new one. It is closed in the end, also after an exception.
-            watch: called about twice a second with how things stand.
-            should_stop: called as often. After its first True no trial is started, and those that run stop in order.
+            engine: a new engine. It is closed at the end, also after an exception.
+            watch: called about twice a second with the current states.
+            should_stop: called as often. Once it returns True, running trials stop cleanly and no other starts.
         """
         try:
             self.plan.write(self.folder)
@@ -173,7 +172,7 @@ class Sweep:
                 if not self._running() and (self._stopping or not self._waiting()):
                     break
                 if not self._running():
-                    self._sleep(_LOOK)  # for a process of an earlier session, which holds the folder of what is left
+                    self._sleep(_LOOK)  # A process of an earlier session still locks the remaining folders.
                     continue
                 for end in engine.wait(_LOOK):
                     self._ended(end.name, end.state, end.error)
@@ -186,12 +185,12 @@ class Sweep:
         return view
 
     def view(self, engine: SweepEngine | None) -> SweepView:
-        """Return how things stand."""
+        """Return the current states."""
         total = self.plan.searches * len(self.plan.seeds) if self._search else len(self._entries)
         return SweepView(tuple(self._view(entry, engine) for entry in self._entries), total, self._stopping)
 
     def done_folders(self) -> list[Path]:
-        """Return the run folders of the trials that are done, in the order of the plan."""
+        """Return the run folders of finished trials, in the order of the plan."""
         return [entry.path for entry in self._entries if entry.state == "done"]
 
     # Before ---------------------------------------------------------------------------------------------------------
@@ -201,17 +200,17 @@ class Sweep:
             found = SweepPlan.read(self.folder).differences(self.plan)
             if found:
                 raise UserError(
-                    f"{self.folder} holds a sweep with other settings. {'; '.join(found)}. Go on with it as it is by "
+                    f"{self.folder} holds a sweep with other settings. {'; '.join(found)}. Resume it unchanged with "
                     f"`cartpole-dqn sweep --resume {self.folder}`, or choose another folder with --out."
                 )
         elif others := [path.name for path in self.folder.iterdir() if path.name != folder_lock.NAME]:
             raise RunFolderError(
-                f"{self.folder} is not empty, and no sweep is in it ({sorted(others)[0]}). Choose a folder that is new "
-                f"or empty with --out."
+                f"{self.folder} is not empty, and no sweep is in it ({sorted(others)[0]}). Choose a new or empty "
+                f"folder with --out."
             )
 
     def _check(self, warn: Callable[[str], None]) -> None:
-        """Plan every trial that is known, and build each setting once; for a search the corners of its space."""
+        """Plan all known trials and build each setting once. For a search, build the corners of its space."""
         settings = self.plan.settings()
         labels = labels_of(self.plan, settings)
         planned: list[list[Planned]] = []
@@ -225,26 +224,25 @@ class Sweep:
             planned += [trials] if i < len(labels) else []
         for text in notes:
             warn(text)
-        # A seed of every setting first: what is cut short has compared all of them.
+        # Seed by seed, so that a sweep that is cut short has compared all settings.
         self._entries = [_Entry(trials[k], i) for k in range(len(self.plan.seeds)) for i, trials in enumerate(planned)]
 
     def _planned(self, setting: Setting, label: str) -> tuple[list[Planned], RunConfig, list[str]]:
         return plan_trials(self.plan, setting, label, self._host, self.folder, base=self._base, prepare=self._prepare)
 
     def _recall(self, retry_failed: bool) -> None:
-        """Read what an earlier session left."""
+        """Restore the states of an earlier session."""
         kept = self._read()
         for params in kept.get("settings", []) if self._search else []:
-            self._search_on(dict(params), new=False)
+            self._search_on(dict(params))
         before = {str(entry["name"]): entry for entry in kept.get("trials", [])}
         for entry in self._entries:
-            told = before.get(entry.name, {})
-            entry.seconds = float(told.get("seconds", 0.0))
-            state = run_state(entry.path).state
-            if state == "done":
+            earlier = before.get(entry.name, {})
+            entry.seconds = float(earlier.get("seconds", 0.0))
+            if run_state(entry.path).state == "done":
                 entry.state = "done"
-            elif told.get("state") == "failed" and not retry_failed:
-                entry.state, entry.error = "failed", str(told.get("error", ""))
+            elif earlier.get("state") == "failed" and not retry_failed:
+                entry.state, entry.error = "failed", str(earlier.get("error", ""))
             elif is_run(entry.path):
                 entry.state = "interrupted"
             if entry.state != "waiting":
@@ -257,14 +255,14 @@ class Sweep:
         return [entry for entry in self._entries if entry.state == "running"]
 
     def _waiting(self) -> list[_Entry]:
-        """Return the trials that are still to be started. A search with settings left asks for the next one."""
+        """Return the trials to start. If none is left, a search adds those of its next setting."""
         waiting = [e for e in self._entries if e.state in ("waiting", "interrupted") and e.began is None]
         if not waiting and self._search and len(self._asked) < self.plan.searches:
-            return self._search_on(None, new=True)
+            return self._search_on(None)
         return waiting
 
     def _start(self, engine: SweepEngine) -> None:
-        """Fill the free slots, but leave out folders that a process of an earlier session still holds."""
+        """Fill the free slots. Skip folders that a process of an earlier session still locks."""
         running, slots = len(self._running()), engine.slots
         while running < slots:
             entry = next((entry for entry in self._waiting() if not folder_lock.is_held(entry.path)), None)
@@ -278,11 +276,11 @@ class Sweep:
     def _ended(self, name: str, state: TrialStatus, error: str) -> None:
         entry = next((entry for entry in self._running() if entry.name == name), None)
         if entry is None:
-            raise RuntimeError(f"it told of the end of a trial {name!r}, which does not run.")
+            raise RuntimeError(f"it reported the end of a trial {name!r}, which does not run.")
         entry.seconds += self._clock() - (entry.began or 0.0)
         found = run_state(entry.path).state
         if state == "done" and found != "done":
-            state, error = "failed", f"it is said to be done, but its folder {entry.path} says {found}."
+            state, error = "failed", f"the engine reports it as done, but its folder {entry.path} says {found}."
         entry.state, entry.error = state, error
         entry.look()
         self._keep()
@@ -290,9 +288,10 @@ class Sweep:
 
     # A search -------------------------------------------------------------------------------------------------------
 
-    def _search_on(self, params: dict[str, Any] | None, *, new: bool) -> list[_Entry]:
-        """Add and return the trials of the search's next setting: `params`, or what the search asks for."""
+    def _search_on(self, params: dict[str, Any] | None) -> list[_Entry]:
+        """Add and return the trials of a setting: `params` of an earlier session, or None for the search's next."""
         assert self._search is not None
+        new = params is None
         if params is None:
             params = self._search.ask()
         else:
@@ -308,14 +307,14 @@ class Sweep:
         return entries
 
     def _tell(self) -> None:
-        """Tell the search the score of each setting whose trials have all ended."""
+        """Pass the search the score of each setting whose trials have all ended."""
         if self._search is None:
             return
         for number in range(len(self._asked)):
             entries = [entry for entry in self._entries if entry.setting == number]
-            if number in self._told or not all(entry.state in ("done", "failed") for entry in entries):
+            if number in self._scored or not all(entry.state in ("done", "failed") for entry in entries):
                 continue
-            self._told.add(number)
+            self._scored.add(number)
             scores = [e.progress.best for e in entries if e.state == "done" and e.progress.best is not None]
             self._search.tell(number, sum(scores) / len(scores) if len(scores) == len(entries) else None)
 

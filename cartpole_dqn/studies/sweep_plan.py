@@ -1,9 +1,8 @@
-"""What a sweep is to do, and the file that repeats it.
+"""The plan of a sweep.
 
-* `SweepPlan`: the whole request; `write` and `read` keep it in a sweep's folder as `sweep.toml`.
-* `Planned`: one trial with what the sweep knows of it.
-* `plan_trials`: a setting and the seeds -> checked trials.
-* `check_setting`: builds a setting's environment and agent once, so that errors come before any trial starts.
+* `SweepPlan`: the request. `write` and `read` store it as `sweep.toml` in the sweep's folder.
+* `plan_trials`: a setting and the seeds -> `Planned` trials with valid configurations.
+* `check_setting`: builds a setting's environment and agent, so that errors appear before any trial starts.
 """
 
 from __future__ import annotations
@@ -40,33 +39,33 @@ from cartpole_dqn.training.resolve import resolve_config
 
 FILE = "sweep.toml"
 BASE = "base.toml"
-"""The copy of what `--config` named."""
+"""Copy of the `--config` file."""
 TRIALS = "trials"
-"""The folder of the run folders."""
+"""Folder of the run folders."""
 
 _PATIENCE = 100
-"""Draws for each setting that is still missing: a small space has no more."""
+"""Draws per setting before the space counts as too small."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepPlan:
-    """Which trials a sweep makes. Plans that differ only in the engine give the same trials."""
+    """The trials of a sweep. The engine does not change them."""
 
     seeds: tuple[int, ...]
     preset: str | None = None
     config: str | None = None
-    """The text of the file under the flags."""
+    """Text of the `--config` file."""
     flags: Table = field(default_factory=dict)
-    """Settings from named command-line options, as `resolve_config` takes them."""
+    """Settings from command-line options, as for `resolve_config`."""
     sets: tuple[str, ...] = ()
     grid: Mapping[str, list[str]] = field(default_factory=dict)
     variants: tuple[Setting, ...] = ()
-    """Settings with names, which are tried instead of a grid's."""
+    """Named settings, instead of a grid."""
     space: Space = field(default_factory=dict)
     draws: int = 0
-    """How many settings to draw from `space`."""
+    """Number of settings to draw from `space`."""
     searches: int = 0
-    """How many settings to search in `space`."""
+    """Number of settings to search in `space`."""
     seed: int = 0
     """Seed of draws and searches."""
     engine: str = "local"
@@ -74,11 +73,7 @@ class SweepPlan:
     jobs: int | None = None
 
     def settings(self) -> list[Setting]:
-        """Return the settings that are known before any trial: none for a search.
-
-        Raises:
-            UserError: the space holds fewer different settings than `draws`.
-        """
+        """Return the settings, or none for a search. Raises `UserError` if the space has fewer than `draws`."""
         if self.searches:
             return []
         if not self.draws:
@@ -93,7 +88,7 @@ class SweepPlan:
         raise UserError(f"--random {self.draws}: the space holds no more than {len(drawn)} different settings.")
 
     def table(self) -> Table:
-        """Return the plan as TOML has it."""
+        """Return the plan as a TOML table."""
         base = {"preset": self.preset, "config": None if self.config is None else BASE, "set": list(self.sets)}
         settings: Table = {}
         if self.draws or self.searches:
@@ -123,7 +118,7 @@ class SweepPlan:
 
     @classmethod
     def read(cls, folder: Path) -> SweepPlan:
-        """Return the plan in a sweep's folder. Raises `UserError` where there is none, or it cannot be used."""
+        """Return the plan in a sweep's folder. Raises `UserError` if it is missing or invalid."""
         path = folder / FILE
         if not path.is_file():
             raise RunFolderError(f"{folder} is not the folder of a sweep: it holds no {FILE}.")
@@ -161,7 +156,7 @@ class SweepPlan:
         )
 
     def differences(self, other: SweepPlan) -> list[str]:
-        """Return how `other` differs, engines left out: "seeds: [0, 1], now [0]", ..."""
+        """Return the differences apart from the engine: "seeds: [0, 1], now [0]", ..."""
         mine, its = self._compared(), other._compared()
         return [
             f"{name}: {_shown(mine.get(name))}, now {_shown(its.get(name))}"
@@ -178,11 +173,10 @@ class SweepPlan:
 
 @dataclass(frozen=True)
 class Planned:
-    """A trial, and what its sweep knows of it."""
+    """A trial with its setting's label, its seed and its limits."""
 
     trial: Trial
     label: str
-    """Its setting's."""
     seed: int
     steps: int | None
     episodes: int | None
@@ -198,16 +192,7 @@ def plan_trials(
     base: Path | None,
     prepare: Callable[[RunConfig], RunConfig] = lambda config: config,
 ) -> tuple[list[Planned], RunConfig, list[str]]:
-    """Return the trials of a setting, a seed each; its configuration; and sentences for the user.
-
-    Args:
-        plan: the sweep's.
-        setting: which keys to set.
-        label: the setting's name among the others.
-        host: the loaded plugins.
-        folder: the sweep's.
-        base: the file with `plan.config`, for messages.
-        prepare: completes the configuration with what only this machine knows.
+    """Return a setting's trials, its configuration, and messages for the user. Arguments are those of `Sweep`.
 
     Raises:
         UserError: the configuration is invalid.
@@ -233,7 +218,7 @@ def plan_trials(
 
 
 def check_setting(config: RunConfig, label: str, host: PluginHost) -> None:
-    """Build a setting's environment and agent once. Raises `UserError` where they do not fit."""
+    """Build a setting's environment and agent. Raises `UserError` if they do not fit."""
     try:
         assembly.make_policy(config, host)
     except CartpoleDqnError as error:
@@ -241,7 +226,7 @@ def check_setting(config: RunConfig, label: str, host: PluginHost) -> None:
 
 
 def corner_settings(space: Space) -> list[Setting]:
-    """Return settings that together hold every choice and both ends of every range, one key changed at a time."""
+    """Return settings that cover every choice and both ends of every range, changing one key at a time."""
     ends = {key: _ends(entry) for key, entry in space.items()}
     first = {key: values[0] for key, values in ends.items()}
     every = [Setting({**first, key: value}) for key, values in ends.items() for value in values]
@@ -249,7 +234,7 @@ def corner_settings(space: Space) -> list[Setting]:
 
 
 def labels_of(plan: SweepPlan, settings: list[Setting], *, first: int = 0) -> list[str]:
-    """Return a label for each setting. Drawn and searched ones begin with their number, counted from `first`."""
+    """Return the settings' labels. Those of drawn and searched settings start with a number, from `first`."""
     if not (plan.draws or plan.searches):
         return setting_labels(settings)
     width = len(str(max(plan.draws, plan.searches) - 1))
@@ -257,7 +242,7 @@ def labels_of(plan: SweepPlan, settings: list[Setting], *, first: int = 0) -> li
 
 
 def read_text(path: Path) -> str:
-    """Return a file's text. Raises `ConfigError` where it cannot be read."""
+    """Return a file's text. Raises `ConfigError` if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:

@@ -1,9 +1,7 @@
-"""Search for settings one after another, each chosen by the scores of those before it: the extra `optuna`.
+"""Searches for good settings with optuna, an optional dependency (`Search`, `require_optuna`).
 
-* `Search`: asks for settings and is told their scores. `require_optuna` raises a sentence where optuna is missing.
-
-The sampler is optuna's tree-structured Parzen estimator (Bergstra et al. 2011). Every setting gets its own sampler,
-seeded by its number: the next setting depends on the seed and on the scores so far, not on when the sweep was stopped.
+The sampler is a tree-structured Parzen estimator (Bergstra et al. 2011). Each setting has its own sampler, seeded by
+its number. So the next setting depends on the seed and the scores so far, also in a resumed sweep.
 """
 
 from __future__ import annotations
@@ -17,19 +15,11 @@ from cartpole_dqn.errors import UserError
 from cartpole_dqn.studies.sweep_space import Choice, Setting, Space, rounded
 
 Params = dict[str, Any]
-"""Values by key, unrounded; of a choice its TOML text."""
+"""Unrounded numbers or TOML texts, by key."""
 
 
 class Search:
-    """A search for the setting with the highest score.
-
-    Args:
-        space: where to search.
-        seed: where every random choice comes from.
-
-    Raises:
-        UserError: optuna is missing.
-    """
+    """A search in a space for the setting with the highest score. Raises `UserError` if optuna is missing."""
 
     def __init__(self, space: Space, seed: int) -> None:
         self._optuna = require_optuna()
@@ -41,13 +31,13 @@ class Search:
         self._count = 0
 
     def ask(self) -> Params:
-        """Return the next setting to try; its number is how many were asked or taken back before."""
+        """Return the next setting to try. Settings are numbered from 0."""
         self._study.sampler = self._sampler(self._count)
         self._count += 1
         return dict(self._study.ask(fixed_distributions=self._distributions).params)
 
     def take_back(self, params: Params) -> None:
-        """Add a setting that an earlier session asked for. Call it in the order of asking."""
+        """Add the next setting of an earlier session, before any new one."""
         trial = self._optuna.trial.create_trial(
             params=params, distributions=self._distributions, state=self._optuna.trial.TrialState.RUNNING
         )
@@ -55,7 +45,7 @@ class Search:
         self._count += 1
 
     def tell(self, number: int, score: float | None) -> None:
-        """Record the score of setting `number`; None where a trial of it failed."""
+        """Record the score of setting `number`; None if one of its trials failed."""
         states = self._optuna.trial.TrialState
         if score is None:
             self._study.tell(number, state=states.FAIL)
@@ -63,7 +53,7 @@ class Search:
             self._study.tell(number, score, state=states.COMPLETE)
 
     def setting(self, params: Mapping[str, Any]) -> Setting:
-        """Return values as a setting; numbers have four significant digits."""
+        """Return a setting with these values, rounded to four significant digits."""
         values = {}
         for key, value in params.items():
             entry = self._space[key]
@@ -72,7 +62,7 @@ class Search:
 
     def _sampler(self, number: int) -> Any:
         seed = self._seeds.integer(str(number)) & 0x7FFFFFFF
-        # With the liar, settings under way count as bad ones, so that those asked meanwhile lie elsewhere.
+        # The constant liar treats running settings as bad, so that parallel trials spread out.
         return self._optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
     def _distribution(self, key: str) -> Any:

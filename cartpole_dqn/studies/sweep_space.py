@@ -1,12 +1,11 @@
-"""Which settings a sweep tries.
+"""The settings of a sweep.
 
-* `Setting`: values for some dotted keys, each as TOML text; a variant has a name too.
+* `Setting`: values of dotted keys as TOML text, and the name of a variant.
 * `parse_grid`, `grid_settings`: `--grid KEY=A,B` -> every combination.
-* `parse_variants`: `--variant NAME:KEY=VALUE,...`, or a file of these -> settings with names; `checked_variants`.
-* `read_space`, `Range`, `Choice`, `draw`: a file of ranges, and draws from it; `read_space_table` and `space_table`
-  for a table within another file.
-* `setting_labels`: names that tell settings apart, fit for folders.
-* `as_toml`: a value as TOML text on one line.
+* `parse_variants`, `checked_variants`: `--variant NAME:KEY=VALUE,...` or a file -> named settings.
+* `read_space`, `Range`, `Choice`, `draw`: ranges from a file, and random settings. `read_space_table` and `space_table`
+  convert from and to TOML tables.
+* `setting_labels`: unique labels for folder names. `as_toml`: a value as TOML text on one line.
 """
 
 from __future__ import annotations
@@ -28,24 +27,24 @@ from cartpole_dqn.errors import ConfigError, UserError, did_you_mean
 from cartpole_dqn.studies.grouping import VARIANT_NAME, short_key
 
 _DIGITS = 4
-"""Significant digits of what is drawn: enough for any search, and short enough for a name."""
+"""Significant digits of drawn numbers."""
 _LONGEST = 120
-"""Characters of a label; a folder's name may have 255 bytes."""
+"""Most characters of a label. Folder names may have 255 bytes."""
 _OWN_KEYS = {"seed": "--seeds", "steps": "--steps", "episodes": "--episodes"}
-"""Keys that a sweep has an option for, so that all its trials have the same."""
+"""Keys that are the same in all trials, and the options that set them."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a setting sets: dotted keys as for `--set`, and values as TOML text."""
+    """Values as TOML text, by dotted key."""
 
     values: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
-    """Of a variant; "" for settings that are named after their values."""
+    """Name of a variant. Other settings are named after their values."""
 
     @property
     def sets(self) -> list[str]:
-        """Its `--set` arguments."""
+        """The setting as `--set` arguments."""
         return [f"{key}={text}" for key, text in self.values.items()]
 
 
@@ -56,7 +55,7 @@ class Range:
     low: float
     high: float
     log: bool = False
-    """Whether each factor is as likely as another: between 1 and 10 as often as between 10 and 100."""
+    """Whether the logarithm is uniform: as many draws between 1 and 10 as between 10 and 100."""
     int: bool = False
 
 
@@ -77,10 +76,10 @@ Space = Mapping[str, Range | Choice]
 def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
     """Return the values of each key in `--grid KEY=A,B,...` arguments, as TOML text.
 
-    A comma inside brackets, braces or quotes belongs to a value.
+    Commas inside brackets, braces or quotes do not separate values.
 
     Raises:
-        UserError: no `=`, no values, a value or a key that comes twice.
+        UserError: no `=`, no values, or a repeated value or key.
     """
     grid: dict[str, list[str]] = {}
     for text in texts:
@@ -100,19 +99,19 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def grid_settings(grid: Mapping[str, Sequence[str]]) -> list[Setting]:
-    """Return every combination of the grid's values, the last key's changing fastest; one setting where it is empty."""
+    """Return every combination of the grid's values. The last key changes fastest."""
     return [Setting(dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())]
 
 
 def parse_variants(texts: Sequence[str]) -> list[Setting]:
-    """Return the settings that `--variant` arguments name.
+    """Return the settings of `--variant` arguments.
 
     Args:
-        texts: `NAME:KEY=VALUE,...`; `NAME` alone, which changes nothing; or the path of a TOML file with a table for
-            each variant, in which keys are quoted: `[NAME]`, `"agent.double" = false`.
+        texts: `NAME:KEY=VALUE,...`, or `NAME` for no changes, or the path of a TOML file. A file has a table for each
+            variant, with quoted keys: `[NAME]`, `"agent.double" = false`.
 
     Raises:
-        UserError: a name that is not fit for a folder or comes twice, no `=`, or a file that cannot be read.
+        UserError: an invalid or repeated name, no `=`, or a file that cannot be read.
     """
     given: list[tuple[str, Setting]] = []
     for text in texts:
@@ -124,7 +123,7 @@ def parse_variants(texts: Sequence[str]) -> list[Setting]:
 
 
 def checked_variants(given: Iterable[tuple[str, Setting]]) -> list[Setting]:
-    """Return variants, each given with its source. Raises `UserError` where names or keys are not fit for them."""
+    """Return variants given as (source, variant). Raises `UserError` for invalid names and keys."""
     found: dict[str, Setting] = {}
     for source, setting in given:
         if not VARIANT_NAME.fullmatch(setting.name):
@@ -152,7 +151,7 @@ def _read_variants(path: Path) -> Iterator[Setting]:
 
 
 def _split(text: str) -> list[str]:
-    """Split at the commas that stand in no brackets, braces or quotes."""
+    """Split at commas outside brackets, braces and quotes."""
     parts, depth, quote = [""], 0, ""
     for sign in text:
         if quote:
@@ -171,22 +170,22 @@ def _split(text: str) -> list[str]:
 
 
 def read_space(path: Path) -> dict[str, Range | Choice]:
-    """Return what a TOML file of ranges says, by dotted key.
+    """Return the ranges and choices in a TOML file, by dotted key.
 
-    A table is a range, `{low = 1e-4, high = 1e-2, log = true}` or with `int = true`, or a choice,
-    `{values = [32, 64]}`. Keys may be quoted (`"agent.batch_size"`) or tables within tables.
+    A range is a table `{low = 1e-4, high = 1e-2, log = true}`, optionally with `int = true`. A choice is
+    `{values = [32, 64]}`. Keys may be quoted (`"agent.batch_size"`) or nested tables.
 
     Raises:
-        ConfigError: it cannot be read, is empty, or something in it is no range; with its place.
+        ConfigError: the file cannot be read, is empty, or has an invalid entry.
     """
     space = read_space_table(str(path), read_toml(path))
     if not space:
-        raise ConfigError(f'{path} says no ranges: expected some such as "agent.optimiser.lr" = {{low = 1e-4, ...}}.')
+        raise ConfigError(f'{path} has no ranges: expected some such as "agent.optimiser.lr" = {{low = 1e-4, ...}}.')
     return space
 
 
 def read_space_table(source: str, table: Mapping[str, Any]) -> dict[str, Range | Choice]:
-    """Return the ranges in a table from `source`. Raises `ConfigError`, with the place."""
+    """Return the ranges in a table. Raises `ConfigError` that names `source`."""
     space = {key: _entry(f"{source}: {key}", entry) for key, entry in _tables(source, table)}
     for key in space:
         _refuse_own(key, f"{source}: {key}")
@@ -194,7 +193,7 @@ def read_space_table(source: str, table: Mapping[str, Any]) -> dict[str, Range |
 
 
 def space_table(space: Space) -> dict[str, Any]:
-    """Return ranges as TOML has them; `read_space_table` reads them again."""
+    """Return ranges as a TOML table, the inverse of `read_space_table`."""
     table: dict[str, Any] = {}
     for key, entry in space.items():
         if isinstance(entry, Choice):
@@ -206,12 +205,12 @@ def space_table(space: Space) -> dict[str, Any]:
 
 
 def draw(space: Space, generator: np.random.Generator) -> Setting:
-    """Return a setting drawn from `space`, each key by itself; numbers have four significant digits."""
+    """Draw a setting, each key independently. Numbers have four significant digits."""
     return Setting({key: _drawn(entry, generator) for key, entry in space.items()})
 
 
 def rounded(entry: Range, value: float) -> str:
-    """Return a number from a range as TOML text: an integer, or four significant digits, within the range."""
+    """Return a number as TOML text: an integer, or four significant digits within the range."""
     if entry.int:
         return str(round(value))
     return as_toml(float(min(max(float(f"{value:.{_DIGITS}g}"), entry.low), entry.high)))
@@ -231,7 +230,7 @@ def as_toml(value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    # A text is quoted as in JSON, where only the delete character may stand as it is.
+    # JSON strings are TOML strings, apart from the delete character, which TOML escapes.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -254,7 +253,7 @@ def _entry(where: str, table: Mapping[str, Any]) -> Range | Choice:
     if "values" in table:
         values = table["values"]
         if len(table) > 1 or not isinstance(values, list) or not values:
-            raise ConfigError(f"{where}: expected values = [A, B, ...] and nothing beside it.")
+            raise ConfigError(f"{where}: expected values = [A, B, ...] and no other key.")
         return Choice(tuple(as_toml(value) for value in values))
     low, high = table.get("low"), table.get("high")
     log, whole = table.get("log", False), table.get("int", False)
@@ -276,7 +275,7 @@ def _entry(where: str, table: Mapping[str, Any]) -> Range | Choice:
 def _drawn(entry: Range | Choice, generator: np.random.Generator) -> str:
     if isinstance(entry, Choice):
         return entry.values[int(generator.integers(len(entry.values)))]
-    # A whole number stands for the half below and above it, so that the ends are as likely as the rest.
+    # Half a unit more on both sides makes the ends of integer ranges as likely as the rest.
     margin = 0.5 if entry.int else 0.0
     low, high = entry.low - margin, entry.high + margin
     value = math.exp(generator.uniform(math.log(low), math.log(high))) if entry.log else generator.uniform(low, high)
@@ -287,9 +286,9 @@ def _drawn(entry: Range | Choice, generator: np.random.Generator) -> str:
 
 
 def setting_labels(settings: Sequence[Setting]) -> list[str]:
-    """Return a label for each setting, all different: its name, or "lr=0.001,batch_size=64"; "" where it sets nothing.
+    """Return unique labels: a setting's name, or "lr=0.001,batch_size=64", or "" if it sets nothing.
 
-    They consist of letters, digits and `._+=,-` alone.
+    They contain only letters, digits and `._+=,-`.
     """
     keys = list(dict.fromkeys(key for setting in settings for key in setting.values))
     short = {key: re.sub(r"[^A-Za-z0-9._-]+", "-", short_key(key, keys)) for key in keys}
@@ -299,7 +298,7 @@ def setting_labels(settings: Sequence[Setting]) -> list[str]:
         if len(label) > _LONGEST:
             label = f"{label[: _LONGEST - 10]}-{_digest(setting)}"
         labels.append(label)
-    # Lower case: some file systems take names that differ in nothing else for the same.
+    # Some file systems ignore case.
     lower = [label.lower() for label in labels]
     return [
         label if lower.count(same) == 1 else f"{label},{_digest(setting)}" if setting.values else label
@@ -308,7 +307,7 @@ def setting_labels(settings: Sequence[Setting]) -> list[str]:
 
 
 def _word(text: str) -> str:
-    """Return a value in signs that a folder's name may have."""
+    """Return a value in characters for a folder name."""
     value = _value(text)
     if isinstance(value, Mapping):
         value = value.get("name", value.get("wrapper", as_toml(value)))
@@ -325,7 +324,7 @@ def _digest(setting: Setting) -> str:
 
 
 def _value(text: str) -> Any:
-    """Return what `--set` makes of a value's text."""
+    """Return the value of a text, parsed as `--set` does."""
     table: dict[str, Any] = {}
     parse_set(f"value={text}", table)
     return table["value"]

@@ -1,7 +1,6 @@
-"""Imports what runs need; `multiprocessing`'s fork server imports this once, so that its forks need not.
+"""Imports the modules that runs need. `multiprocessing`'s fork server imports this once for all forks.
 
-Nothing is computed here, no random number is drawn, no window is opened and no thread is started: a fork is as new as a
-process that did the imports itself.
+It draws no random numbers, opens no windows and starts no threads, so a fork behaves like a new process.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ _MODULES = (
     "matplotlib.figure",
     "pygame.gfxdraw",
 )
-"""What every run imports, or nearly every one."""
+"""Modules that almost every run imports."""
 _SETTINGS = {
-    "OMP_NUM_THREADS": "1",  # Else NumPy's BLAS starts threads when it is imported. Runs set torch's by themselves.
+    "OMP_NUM_THREADS": "1",  # Otherwise importing NumPy starts BLAS threads. Runs set torch's threads themselves.
     "MKL_NUM_THREADS": "1",
     "SDL_NO_SIGNAL_HANDLERS": "1",
     "PYGAME_HIDE_SUPPORT_PROMPT": "1",
@@ -44,12 +43,12 @@ def _import_all() -> None:
         with contextlib.suppress(Exception):  # The run that needs it reports the error.
             importlib.import_module(name)
     gc.collect()
-    gc.freeze()  # Else each run's first collection would copy the memory that is shared.
+    gc.freeze()  # Otherwise each run's first collection would copy the shared memory.
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Send what libraries print while they are imported nowhere: the terminal shows the sweep's table."""
+    """Discard what libraries print on import, because the terminal shows the sweep's table."""
     kept = [os.dup(descriptor) for descriptor in (1, 2)]
     nothing = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):

@@ -1,12 +1,10 @@
-"""`TrialProcess`: `cartpole-dqn` in a process of its own, which ends when the process that started it does.
+"""`TrialProcess`: `cartpole-dqn` in another process, which stops when the process that started it ends.
 
-The processes are `multiprocessing`'s. On Linux they are forks of its fork server, which has imported torch and the rest
-once (`trial_preload`): the first one takes the seconds for that, the others do not. Elsewhere each is started anew
-("spawn"), since system libraries of macOS do not survive a fork and Windows has none.
+On Linux, the processes are forks of `multiprocessing`'s fork server, which imports torch once (`trial_preload`). Only
+the first start takes seconds. Elsewhere they are spawned: macOS libraries do not survive a fork, and Windows has none.
 
-A pipe connects the two. The starter asks through it to stop, and the trial tells its exit code. When the starter's end
-closes, however the starter ended, the trial stops too. Since the exit code comes through the pipe, trials survive a
-fork server that was killed; the next start makes another server.
+A pipe carries the request to stop and the exit code. The trial also stops when the starter's end of the pipe closes.
+Trials survive a fork server that was killed, and the next start makes another server.
 """
 
 from __future__ import annotations
@@ -32,26 +30,24 @@ from typing import Any, NamedTuple
 _FORKS = sys.platform == "linux"
 _PRELOAD = "cartpole_dqn.studies.trial_preload"
 _LEAVING = 10.0
-"""Seconds that a process may take to be gone after it told its exit code or was killed."""
+"""Seconds to wait for a process after it sent its exit code or was killed."""
 _DYING = 1.0
-"""Seconds that a fork server may take to be gone after it failed."""
+"""Seconds to wait for a fork server after it failed."""
 _KILLED = -int(getattr(signal, "SIGKILL", signal.SIGTERM))
 _UNKNOWN = 255
 """`multiprocessing`'s exit code of a process whose server is gone."""
 
 
 class TrialProcess:
-    """A `cartpole-dqn` that runs, the leader of a session of its own. Use it from one thread.
-
-    The terminal's Ctrl-C does not reach it.
+    """A running `cartpole-dqn` in its own session, which the terminal's Ctrl-C does not reach. Use it from one thread.
 
     Args:
-        arguments: of `cartpole-dqn`.
-        log: file to which its stderr is appended; created if missing.
-        folder: its current folder; None for this process's own.
-        environment: its environment variables; None for this process's own.
-        path: its `sys.path`; None for this process's own.
-        stop_seconds: time to stop cleanly once this process is gone; 0 kills it at once.
+        arguments: arguments of `cartpole-dqn`.
+        log: file to which its stderr is appended.
+        folder: its current folder. Default: this process's.
+        environment: its environment variables. Default: this process's.
+        path: its `sys.path`. Default: this process's.
+        stop_seconds: time to stop cleanly after this process has ended; 0 kills it at once.
 
     Raises:
         OSError: the log cannot be written, or the process cannot be started.
@@ -75,7 +71,7 @@ class TrialProcess:
             context.set_forkserver_preload([_PRELOAD])
         self.pipe: Connection
         self.pipe, its = context.Pipe()
-        """Ready to be read when the process ends, for `multiprocessing.connection.wait`."""
+        """Readable when the process ends, for `multiprocessing.connection.wait`."""
         given = _Given(
             list(arguments),
             str(log.absolute()),
@@ -85,7 +81,7 @@ class TrialProcess:
             stop_seconds,
             _FORKS,
         )
-        # A daemon, so that this process does not wait for it when it ends.
+        # A daemon, so that this process does not wait for it at exit.
         self._process: BaseProcess = context.Process(target=_be, args=(given, its), daemon=True)
         self._code: int | None = None
         with its, _without_main():
@@ -93,12 +89,12 @@ class TrialProcess:
 
     @property
     def pid(self) -> int:
-        """The process's number."""
+        """The process id."""
         assert self._process.pid is not None
         return self._process.pid
 
     def poll(self) -> int | None:
-        """Return the exit code, None while it runs."""
+        """Return the exit code, or None while it runs."""
         return self.wait(0)
 
     def wait(self, timeout: float | None = None) -> int | None:
@@ -108,13 +104,13 @@ class TrialProcess:
         return self._code
 
     def terminate(self) -> None:
-        """Ask it to stop cleanly, with a checkpoint."""
+        """Ask it to save and stop."""
         if self._code is None:
             with contextlib.suppress(OSError):
                 self.pipe.send("stop")
 
     def kill(self) -> None:
-        """End it at once, and what its environments started."""
+        """Kill it and the processes of its environments."""
         if self.poll() is not None:
             return
         if sys.platform != "win32":
@@ -126,7 +122,7 @@ class TrialProcess:
         try:
             self._process.start()
         except (EOFError, ConnectionError):
-            # A server that cannot fork ends. Another may do better, once this one is gone.
+            # A server that cannot fork ends. Try once more with a new one.
             time.sleep(_DYING)
             try:
                 self._process.start()
@@ -135,22 +131,22 @@ class TrialProcess:
 
     def _exit_code(self) -> int:
         try:
-            told: int | None = self.pipe.recv()
+            sent: int | None = self.pipe.recv()
         except (EOFError, OSError):
-            told = None
+            sent = None
         self._process.join(_LEAVING)
         if self._process.is_alive():
             self._process.kill()
             self._process.join(_LEAVING)
         self.pipe.close()
         code = self._process.exitcode
-        if told is not None:
-            return told
+        if sent is not None:
+            return sent
         return _KILLED if code is None or code == _UNKNOWN else code
 
 
 class _Given(NamedTuple):
-    """What a process is to be."""
+    """Arguments and surroundings of a process."""
 
     arguments: list[str]
     log: str
@@ -163,7 +159,7 @@ class _Given(NamedTuple):
 
 @contextlib.contextmanager
 def _without_main() -> Iterator[None]:
-    """Hide the main module, which `multiprocessing` would import in the child: it may be a script without a guard."""
+    """Hide the main module from `multiprocessing`, which would import it in the child. It may lack a guard."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
@@ -173,24 +169,24 @@ def _without_main() -> Iterator[None]:
 
 
 def _be(given: _Given, pipe: Connection) -> None:
-    """Be `cartpole-dqn` in the new process."""
+    """Run `cartpole-dqn` in the new process."""
     if sys.platform != "win32":
         os.setsid()
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # The thread that started it may have blocked some.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # The starting thread may have blocked some.
     _redirect(given.log)
     os.chdir(given.folder)
     os.environ.clear()
     os.environ.update(given.environment)
     sys.path[:] = given.path
     sys.argv = ["cartpole-dqn", *given.arguments]
-    # Environments may have processes of their own, which start as in a run by hand.
+    # Processes of environments start as in a run by hand.
     multiprocessing.current_process().daemon = False
     multiprocessing.set_start_method(None, force=True)
     signal.signal(signal.SIGTERM, _leave if sys.platform == "win32" else signal.SIG_DFL)
     threading.Thread(target=_follow, args=(pipe, given.stop_seconds), name="follow-starter", daemon=True).start()
     code = _run()
     if given.forked:
-        atexit._run_exitfuncs()  # A fork leaves without them.
+        atexit._run_exitfuncs()  # A fork exits without them.
     with contextlib.suppress(OSError):
         pipe.send(code)
     sys.exit(code)
@@ -211,7 +207,7 @@ def _run() -> int:
 
 
 def _redirect(log: str) -> None:
-    """Read nothing, write stdout nowhere and stderr to the log."""
+    """Redirect stdin and stdout to the null device, and stderr to the log."""
     said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor, target in ((nothing, 0), (nothing, 1), (said, 2)):
@@ -221,7 +217,7 @@ def _redirect(log: str) -> None:
 
 
 def _follow(pipe: Connection, stop_seconds: float) -> None:
-    """Stop the run when the starter asks for it, or is gone."""
+    """Stop the run when the starter asks for it or ends."""
     with contextlib.suppress(EOFError, OSError):
         while True:
             pipe.recv()
@@ -241,5 +237,5 @@ def _stop() -> None:
 
 
 def _leave(*_: object) -> None:
-    """Answer SIGTERM before the run does, where the system has no answer of its own."""
+    """Handle SIGTERM until the run does, on systems without a default action."""
     sys.exit(128 + signal.SIGTERM)

@@ -65,8 +65,6 @@ def test_forms_and_where_they_go(call: Callable[..., Any], runs: Path) -> None:
 def test_groups_as_asked(call: Callable[..., Any], runs: Path) -> None:
     table = json.loads(call("compare", "a0", "b1", "--group-by", "run", "--format", "json").out)
     assert [group["label"] for group in table["groups"]] == ["a0", "b1"]
-    table = json.loads(call("compare", "runs", "--group-by", "all", "--format", "json").out)
-    assert [group["runs"] for group in table["groups"]] == [6]
 
 
 def test_models_are_played_on_report_seeds(call: Callable[..., Any], real_runs: Path) -> None:
@@ -114,10 +112,6 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_gets_a_sentence(call: Callable[..., Any], runs: Path, case: str) -> None:
+def test_bad_input_gets_a_sentence(refused: Callable[..., None], runs: Path, case: str) -> None:
     arguments, words = BAD[case]
-    said = call("compare", *arguments)
-    assert said.code == 2, said
-    assert words in said.err
-    assert "Traceback" not in said.err
-    assert said.out == ""
+    refused(words, "compare", *arguments)

@@ -47,7 +47,9 @@ def test_a_machine_that_works_has_no_problem(call: Call, monkeypatch: pytest.Mon
 def test_a_torch_that_does_not_work_is_found_and_its_mend_said(
     call: Call, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shadow(tmp_path_factory.mktemp("fake"), "torch", "raise OSError('libtorch_cpu.so: cannot open')", monkeypatch)
+    folder = tmp_path_factory.mktemp("fake")
+    (folder / "torch.py").write_text("raise OSError('libtorch_cpu.so: cannot open')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
     said = call("doctor")
     assert said.code == 1
     lines = said.out.splitlines()
@@ -58,10 +60,3 @@ def test_a_torch_that_does_not_work_is_found_and_its_mend_said(
     assert verdicts["display"] == "ok"
     assert verdicts["run from state"] == verdicts["run from pixels"] == "problem"
     assert said.err.endswith("cartpole-dqn: 4 problems were found.\n")
-
-
-def shadow(folder: Path, package: str, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let other processes find this package in place of the one that is installed."""
-    (folder / package).mkdir()
-    (folder / package / "__init__.py").write_text(source)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))

@@ -9,14 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from cartpole_dqn.cli import plugins
 from cartpole_dqn.cli.component_text import example, option_rows
 from cartpole_dqn.contracts.options import Part, options_class, part
-from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunError, UnknownComponentError, UserError
-from cartpole_dqn.plugin.host import PluginHost, load_plugins
+from cartpole_dqn.errors import ConfigError, RunError, UnknownComponentError, UserError
 from cartpole_dqn.plugin.registry import KINDS, Component, PluginError
 
 Invoke = Callable[..., Any]
@@ -77,64 +73,29 @@ class Still(gymnasium.ObservationWrapper):
 '''
 
 
-class Session:
-    blocked = ()
-
-    def __init__(self, **load: Any) -> None:
-        self._load = load
-
-    def host(self) -> PluginHost:
-        return load_plugins(**self._load)
+BROKEN = "def f():\n    raise RuntimeError('no [bold]licence[/bold]')\nf()"
 
 
-@pytest.fixture
-def invoke() -> Invoke:
-    """Run `plugins ...` under a root that supplies the host; an error of ours is raised, as it is to the program."""
-
-    def run(*arguments: str, **load: Any) -> Any:
-        root = typer.Typer()
-        root.add_typer(plugins.app, name="plugins")
-
-        @root.callback()
-        def main(ctx: typer.Context) -> None:
-            ctx.obj = Session(**{"allowed": ["acme", "acme-broken"], **load})
-
-        result = CliRunner().invoke(root, ["plugins", *arguments])
-        if isinstance(result.exception, CartpoleDqnError):
-            result.exception.result = result  # type: ignore[attr-defined]
-            raise result.exception
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    return run
+@pytest.fixture(autouse=True)
+def _installed(install: Callable[..., None]) -> None:
+    install("acme", {"acme-plugin": "acme"}, acme="print('noise')\n" + ACME, acme_parts=ACME_PARTS)
+    install("acme-broken", {"acme-broken-plugin": "acme_broken"}, acme_broken=BROKEN)
 
 
 # list -----------------------------------------------------------------------------------------------------------------
 
 
 def rows(stdout: str) -> list[list[str]]:
-    return [re.split(r" {2,}", line) for line in stdout.splitlines()]
+    found = [re.split(r" {2,}", line) for line in stdout.splitlines()]
+    return [row for row in found if "not-allowed" not in row and row != ["noise"]]
 
 
-def test_list_says_that_nothing_is_installed(invoke: Invoke) -> None:
-    result = invoke("list", allowed=())
-    installed = [
-        line for line in result.stdout.splitlines() if "not-allowed" not in line and "distribution" not in line
-    ]
-    assert installed == []
-    assert "--all shows them" in result.stderr
-
-
-def test_list_shows_what_plugins_bring_in_full(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", {"acme-plugin": "acme"}, acme=ACME, acme_parts=ACME_PARTS)
-    install(
-        "acme-broken",
-        {"acme-broken-plugin": "acme_broken"},
-        acme_broken="raise RuntimeError('no [bold]licence[/bold]')",
-    )
-    result = invoke("list")
-    found = [row for row in rows(result.stdout) if "not-allowed" not in row]
-    assert found[0] == ["name", "kind", "distribution", "version", "state", "what it is, or what is wrong"]
+def test_list_shows_components_of_plugins_in_full(invoke: Invoke) -> None:
+    nothing = invoke("list", allowed=())
+    assert len(rows(nothing.stdout)) <= 1, "at most the heading"
+    assert "--all shows them" in nothing.stderr
+    found = rows(invoke("list").stdout)
+    assert found[0] == ["name", "kind", "distribution", "version", "state", "summary, or error"]
     assert [row[:5] for row in found[1:]] == [
         ["still", "wrapper", "acme", "1.0", "loaded"],
         ["bare", "network", "acme", "1.0", "loaded"],
@@ -147,74 +108,47 @@ def test_list_shows_what_plugins_bring_in_full(install: Callable[..., None], inv
     assert "acme_parts" not in sys.modules
 
 
-def test_list_all_and_kind_choose_rows(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", {"acme-plugin": "acme"}, acme=ACME, acme_parts=ACME_PARTS)
+def test_list_all_and_kind_choose_rows(invoke: Invoke) -> None:
     assert [row[0] for row in rows(invoke("list", "--kind", "target-update").stdout)[1:]] == ["acme", "linear"]
     both = rows(invoke("list", "--all", "--kind", "target-update").stdout)[1:]
     assert [row[0] for row in both] == ["acme", "hard", "linear", "soft"]
     everything = invoke("list", "--all")
     assert {row[1] for row in rows(everything.stdout)[1:]} >= set(KINDS)
-    assert everything.stderr == ""
+    assert "built-in" not in everything.stderr
     nothing = invoke("list", "--kind", "replay")
-    assert nothing.stdout == ""
-    assert "No plugin brings any replay" in nothing.stderr
+    assert rows(nothing.stdout) == []
+    assert "No plugin adds any replay" in nothing.stderr
+    assert "'acme-broken-plugin' of acme-broken 1.0" in nothing.stderr, "it may have more"
 
 
-def test_list_of_a_kind_mentions_plugins_that_failed(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme-broken", {"acme-broken-plugin": "acme_broken"}, acme_broken="1 / 0")
-    assert "'acme-broken-plugin' of acme-broken 1.0" in invoke("list", "--kind", "replay").stderr
-
-
-def test_list_json_is_one_object(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", {"acme-plugin": "acme"}, acme="print('noise')\n" + ACME, acme_parts=ACME_PARTS)
-    install("acme-broken", {"acme-broken-plugin": "acme_broken"}, acme_broken="1 / 0")
+def test_list_json_is_one_object(invoke: Invoke) -> None:
     found = json.loads(invoke("list", "--json", "--kind", "network").stdout)
-    assert found["components"] == [
-        {
-            "name": "bare",
-            "kind": "network",
-            "distribution": "acme",
-            "version": "1.0",
-            "state": "loaded",
-            "plugin": "acme-plugin",
-            "target": "acme_parts:Bare",
-            "summary": "declares no options",
-        }
-    ]
+    (bare,) = found["components"]
+    assert bare == {
+        "name": "bare", "kind": "network", "distribution": "acme", "version": "1.0", "state": "loaded",
+        "plugin": "acme-plugin", "target": "acme_parts:Bare", "summary": "declares no options",
+    }  # fmt: skip
     states = {p["distribution"]: (p["state"], p["error"]) for p in found["plugins"] if p["state"] != "not-allowed"}
-    assert states == {
-        "acme": ("loaded", ""),
-        "acme-broken": ("failed", "ZeroDivisionError: division by zero"),
-    }
+    assert states == {"acme": ("loaded", ""), "acme-broken": ("failed", "RuntimeError: no [bold]licence[/bold]")}
     everything = json.loads(invoke("list", "--json", "--all").stdout)
-    assert {"name": "uniform", "kind": "replay"}.items() <= next(
-        c for c in everything["components"] if c["name"] == "uniform"
-    ).items()
-
-
-def test_an_unknown_kind_is_refused_before_plugins_load(invoke: Invoke) -> None:
-    with pytest.raises(
-        UnknownComponentError, match=r"unknown kind of component 'replays'\. Did you mean 'replay'"
-    ) as caught:
-        invoke("list", "--kind", "replays", blocked=["cartpole-dqn"])
-    assert caught.value.exit_code == 2
+    assert ("replay", "uniform") in {(c["kind"], c["name"]) for c in everything["components"]}
 
 
 # show -----------------------------------------------------------------------------------------------------------------
 
 
-def test_show_a_component(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", {"acme-plugin": "acme"}, acme=ACME, acme_parts=ACME_PARTS)
+def test_show_a_component(invoke: Invoke) -> None:
     shown = invoke("show", "acme").stdout
     assert "target-update acme: keeps [red]the[/red] target" in shown
     assert "from acme 1.0, acme_parts:Acme" in shown
     assert "Never moves.\n\nOr hardly." in shown
     assert ["every", "int", "7", ">= 1, <= 900", "how seldom [B, A] it moves", "7 to 70"] in rows(shown)
     assert "cartpole-dqn run --target-update acme --set agent.target_update.every=7" in shown
+    assert "shares its name" in invoke("show", "target-update/linear").stdout
+    assert "declares no options class" in invoke("show", "bare").stdout
 
 
-def test_show_a_wrapper_from_its_constructor(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", {"acme-plugin": "acme"}, acme=ACME, acme_parts=ACME_PARTS)
+def test_show_a_wrapper_from_its_constructor(invoke: Invoke) -> None:
     shown = invoke("show", "wrapper/still").stdout
     assert ["how_long", "int", "required", "steps for which it does."] in rows(shown)
     assert ["mode", '"all"', "as the documentation has it."] in rows(shown)
@@ -222,54 +156,44 @@ def test_show_a_wrapper_from_its_constructor(install: Callable[..., None], invok
     assert '    wrapper = "still"\n    how_long = ...  # required\n' in shown
 
 
-def test_show_says_what_cannot_be_chosen(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", {"acme-plugin": "acme"}, acme=ACME, acme_parts=ACME_PARTS)
-    assert "declares no options class" in invoke("show", "bare").stdout
-
-
-def test_an_ambiguous_name_lists_the_candidates(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", {"acme-plugin": "acme"}, acme=ACME, acme_parts=ACME_PARTS)
-    with pytest.raises(UserError, match="say which of target-update/linear, exploration/linear") as caught:
-        invoke("show", "linear")
-    assert caught.value.exit_code == 2
-    assert "shares its name" in invoke("show", "target-update/linear").stdout
-
-
-def test_show_an_unknown_name(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme-broken", {"acme-broken-plugin": "acme_broken"}, acme_broken="1 / 0")
-    with pytest.raises(
-        UnknownComponentError, match=r"named 'unifrom'\. Did you mean 'uniform'\? These plugins failed: "
-    ):
-        invoke("show", "unifrom")
-    with pytest.raises(UnknownComponentError, match=r"unknown replay 'unifrom'\. Did you mean 'uniform'"):
-        invoke("show", "replay/unifrom")
-
-
-@pytest.mark.parametrize("name", ["acme-broken", "acme-broken-plugin"])
-def test_show_a_plugin_with_its_traceback(install: Callable[..., None], invoke: Invoke, name: str) -> None:
-    install("acme-broken", {"acme-broken-plugin": "acme_broken"}, acme_broken="def f():\n    1 / 0\nf()")
-    result = invoke("show", name)
-    assert result.stdout == (
-        "plugin 'acme-broken-plugin' of acme-broken 1.0: failed\nZeroDivisionError: division by zero\n"
-    )
-    assert "acme_broken.py" in result.stderr
-
-
-def test_show_a_plugin_lists_what_it_brings(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", {"acme-plugin": "acme"}, acme=ACME, acme_parts=ACME_PARTS)
-    assert "  network/bare: declares no options\n" in invoke("show", "acme-plugin").stdout
-
-
-def test_show_a_preset_prints_it(invoke: Invoke) -> None:
+def test_show_a_preset_or_a_plugin(invoke: Invoke) -> None:
     shown = invoke("show", "preset/state").stdout
     assert "[[applies]]" in shown
     assert "    cartpole-dqn run --preset state\n" in shown
+    assert "  network/bare: declares no options\n" in invoke("show", "acme-plugin").stdout
+    for name in ("acme-broken", "acme-broken-plugin"):
+        result = invoke("show", name)
+        heading = "plugin 'acme-broken-plugin' of acme-broken 1.0: failed"
+        assert result.stdout.endswith(f"{heading}\nRuntimeError: no [bold]licence[/bold]\n")
+        assert "acme_broken.py" in result.stderr, "its traceback"
 
 
-def test_show_a_component_that_cannot_be_loaded(install: Callable[..., None], invoke: Invoke) -> None:
-    install("acme", {"acme-plugin": "acme"}, acme=ACME)
-    with pytest.raises(PluginError, match=r"acme 1\.0 \(acme_parts:Acme\) cannot be loaded"):
-        invoke("show", "acme")
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        (["list", "--kind", "replays"], UnknownComponentError, r"unknown kind of component 'replays'\. Did you mean"),
+        (["show", "linear"], UserError, "say which of target-update/linear, exploration/linear"),
+        (
+            ["show", "unifrom"],
+            UnknownComponentError,
+            r"'unifrom'\. Did you mean 'uniform'\? These plugins failed: ",
+        ),
+        (["show", "replay/unifrom"], UnknownComponentError, r"unknown replay 'unifrom'\. Did you mean 'uniform'"),
+        (["show", "acme"], PluginError, r"acme 1\.0 \(acme_parts:Acme\) cannot be loaded"),
+        (["check", "replays", "uniform"], UnknownComponentError, "unknown kind"),
+        (["check", "replay", "unifrom"], UnknownComponentError, "Did you mean 'uniform'"),
+        (["check", "replay", "nowhere_at_all:Replay"], PluginError, "No module named 'nowhere_at_all'"),
+        (["check", "replay", "a b:c"], PluginError, "expected a class or 'module:Class'"),
+        (["check", "exploration", "linear", "--set", "every"], ConfigError, "expected KEY=VALUE"),
+    ],
+)
+def test_bad_input_gets_a_sentence(
+    tmp_path: Path, invoke: Invoke, arguments: list[str], error: type[Exception], text: str
+) -> None:
+    (tmp_path / "acme_parts.py").unlink()
+    with pytest.raises(error, match=text) as caught:
+        invoke(*arguments)
+    assert caught.value.exit_code == 2  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -342,22 +266,3 @@ def test_check_a_class_in_the_current_folder_that_fails(
         invoke("check", "target-update", "forgetful_probe:Forgetful")
     assert caught.value.exit_code == 1
     assert "\nFAILED  " in "\n" + caught.value.result.stdout  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "text"),
-    [
-        (["replays", "uniform"], UnknownComponentError, "unknown kind"),
-        (["replay", "unifrom"], UnknownComponentError, "Did you mean 'uniform'"),
-        (["replay", "nowhere_at_all:Replay"], PluginError, "No module named 'nowhere_at_all'"),
-        (["replay", "a b:c"], PluginError, "expected a class or 'module:Class'"),
-        (["target-update", "acme", "--set", "every"], ConfigError, "expected KEY=VALUE"),
-    ],
-)
-def test_check_refuses_what_it_cannot_check(
-    install: Callable[..., None], invoke: Invoke, arguments: list[str], error: type[Exception], text: str
-) -> None:
-    install("acme", {"acme-plugin": "acme"}, acme=ACME, acme_parts=ACME_PARTS)
-    with pytest.raises(error, match=text) as caught:
-        invoke("check", *arguments)
-    assert caught.value.exit_code == 2  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import shutil
 import subprocess
@@ -12,44 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from cartpole_dqn.cli import plugins
 from cartpole_dqn.cli.plugin_project import LONGEST, TEMPLATE_KINDS, ProjectNames, names_for, write_project
-from cartpole_dqn.errors import CartpoleDqnError, UnknownComponentError, UserError
-from cartpole_dqn.plugin.host import PluginHost, load_plugins
+from cartpole_dqn.errors import UnknownComponentError, UserError
 
 New = Callable[..., Any]
 LONG = "cartpole-dqn-" + "x" * (LONGEST - 13)
 
 
 @pytest.fixture
-def new(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> New:
-    """Run `plugins new` in an empty folder; an error of ours is raised, as it is to the program."""
+def new(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, invoke: Callable[..., Any]) -> New:
+    """Run `plugins new` in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Any:
-        root = typer.Typer()
-        root.add_typer(plugins.app, name="plugins")
-
-        @root.callback()
-        def main(ctx: typer.Context) -> None:
-            ctx.obj = Session()
-
-        result = CliRunner().invoke(root, ["plugins", "new", *arguments])
-        if isinstance(result.exception, CartpoleDqnError):
-            raise result.exception
-        return result
-
-    return run
-
-
-class Session:
-    def host(self) -> PluginHost:
-        return load_plugins(allowed=())
+    return functools.partial(invoke, "new", allowed=())
 
 
 def texts(folder: Path) -> dict[str, str]:
@@ -83,7 +61,7 @@ def test_a_replay_by_default_named_after_the_folder(new: New, tmp_path: Path) ->
 
 def test_the_next_commands_are_said(new: New) -> None:
     said = new("a plugin", "--name", "cartpole-dqn-newest", "--kind", "network", "--kind", "target-update").stderr
-    assert "cartpole-dqn-newest brings network newest, target-update newest." in said
+    assert "cartpole-dqn-newest has network newest, target-update newest." in said
     assert re.findall(r"^    (.+)$", said, re.MULTILINE) == [
         "cd 'a plugin'",
         'pip install -e ".[test]"',

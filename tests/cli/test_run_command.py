@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 
 import forked
 from cartpole_dqn.config.schema import parse_toml
+from waiting import until
 
 Invoke = Callable[..., Any]
 
@@ -132,14 +132,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_gets_a_sentence(call: Invoke, case: str, tmp_path: Path) -> None:
+def test_bad_input_gets_a_sentence(refused: Callable[..., None], case: str) -> None:
     arguments, words = BAD[case]
-    said = call(*arguments)
-    assert said.code == 2, said
-    assert words in said.err
-    assert "Traceback" not in said.err
-    assert said.out == ""
-    assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir()), "nothing was started"
+    refused(words, *arguments)
 
 
 def test_a_run_that_fails_says_why_and_where_it_is(call: Invoke, tmp_path: Path) -> None:
@@ -152,28 +147,26 @@ def test_a_run_that_fails_says_why_and_where_it_is(call: Invoke, tmp_path: Path)
     assert json.loads((tmp_path / "r" / "status.json").read_text())["state"] == "failed"
 
 
-def test_a_plugin_that_fails_while_running_is_named(
-    call: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = tmp_path / "site"
-    (place / "tired-1.0.dist-info").mkdir(parents=True)
-    (place / "tired-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tired\nVersion: 1.0\n")
-    (place / "tired-1.0.dist-info" / "entry_points.txt").write_text("[cartpole_dqn]\ntired = tired_parts\n")
-    (place / "tired_parts.py").write_text(
-        "from cartpole_dqn import Exploration, hookimpl, options_class\n"
-        "@options_class\n"
-        "class Options: pass\n"
-        "class Tired(Exploration):\n"
-        "    Options = Options\n"
-        "    def __init__(self, options, context): pass\n"
-        "    def select(self, q, step, generator, mask):\n"
-        "        return q().argmax(1) if step < 30 else [][1]\n"
-        "@hookimpl\n"
-        "def register_components(registry): registry.add('exploration', 'tired', 'tired_parts:Tired')\n"
-    )
-    monkeypatch.syspath_prepend(place)
+TIRED = """
+from cartpole_dqn import Exploration, hookimpl, options_class
+
+@options_class
+class Options: pass
+
+class Tired(Exploration):
+    Options = Options
+    def __init__(self, options, context): pass
+    def select(self, q, step, generator, mask):
+        return q().argmax(1) if step < 30 else [][1]
+
+@hookimpl
+def register_components(registry): registry.add('exploration', 'tired', 'tired_parts:Tired')
+"""
+
+
+def test_a_plugin_that_fails_while_running_is_named(call: Invoke, tmp_path: Path, install: Callable[..., None]) -> None:
+    install("tired", {"tired": "tired_parts"}, tired_parts=TIRED)
     said = call("run", "--obs", "state", "--exploration", "tired", "--steps", "90", "--out", "r", *QUICK)
-    sys.modules.pop("tired_parts")
     assert said.code == 1
     assert "the run failed at step 30: IndexError" in said.err
     assert "It was raised in code of the plugin tired." in said.err
@@ -212,6 +205,11 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+def on_a_terminal(folder: Path, *more: str) -> Any:
+    arguments = command("run", "--obs", "state", "--steps", "200000", "--out", str(folder), *more)
+    return forked.spawn(arguments, dimensions=(30, 100), env={**environment(), "TERM": "xterm-256color"}, timeout=60)
+
+
 @pytest.mark.parametrize("name", [pytest.param("SIGTERM", marks=pytest.mark.smoke), "SIGHUP", "SIGINT"])
 @pytest.mark.process
 def test_a_signal_ends_a_rendering_run_in_order(name: str, tmp_path: Path) -> None:
@@ -223,7 +221,7 @@ def test_a_signal_ends_a_rendering_run_in_order(name: str, tmp_path: Path) -> No
         text=True,
         env=environment(),
     )
-    wait_for_rows(folder / "metrics.csv", 3)
+    until(lambda: (folder / "metrics.csv").exists() and (folder / "metrics.csv").read_text().count("\n") > 3)
     number = getattr(signal, name)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
@@ -242,8 +240,7 @@ def test_a_signal_ends_a_rendering_run_in_order(name: str, tmp_path: Path) -> No
 def test_a_live_display_ends_with_ctrl_c_and_gives_the_cursor_back(tmp_path: Path) -> None:
     pexpect = pytest.importorskip("pexpect")
     folder = tmp_path / "r"
-    arguments = command("run", "--obs", "state", "--steps", "200000", "--out", str(folder))
-    child = forked.spawn(arguments, dimensions=(30, 100), env={**environment(), "TERM": "xterm-256color"}, timeout=60)
+    child = on_a_terminal(folder)
     child.expect("epsilon")
     child.expect("steps/s")
     child.setwinsize(16, 60)
@@ -264,12 +261,7 @@ def test_a_second_ctrl_c_ends_at_once_with_the_cursor_back(tmp_path: Path) -> No
     pexpect = pytest.importorskip("pexpect")
     # An evaluation so long that the run cannot end in order soon.
     slow = ["--set", "checkpoint.every_seconds=0", "--set", "evaluation.every=0"]
-    child = forked.spawn(
-        command("run", "--obs", "state", "--steps", "200000", "--out", str(tmp_path / "r"), *slow),
-        dimensions=(30, 100),
-        env={**environment(), "TERM": "xterm-256color"},
-        timeout=60,
-    )
+    child = on_a_terminal(tmp_path / "r", *slow)
     child.expect("epsilon")
     child.sendintr()
     child.sendintr()
@@ -285,12 +277,3 @@ def test_a_closed_pipe_is_no_error() -> None:
     said = subprocess.run(["bash", "-c", f"set -o pipefail; {script}"], capture_output=True, text=True, check=False)
     assert "Traceback" not in said.stderr
     assert said.stdout.startswith("summary")
-
-
-def wait_for_rows(path: Path, rows: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if path.exists() and path.read_text().count("\n") > rows:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{path} did not get {rows} rows in time")

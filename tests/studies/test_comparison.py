@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.studies.comparison import Comparison, Estimate, Played, Scores, compare, kept_scores
-from cartpole_dqn.studies.grouping import Record, group_records, read_record
+from cartpole_dqn.studies.grouping import Record, group_records
 
-WriteRun = Callable[..., Path]
+Write = Callable[..., Record]
 LR = "agent.optimiser.lr=0.01"
 
 
@@ -19,22 +18,16 @@ def compared(records: Sequence[Record], *keys: str, **options: object) -> Compar
 
 
 @pytest.fixture
-def two_groups(write_run: WriteRun) -> list[Record]:
+def two_groups(record: Write) -> list[Record]:
     """Five runs with one learning rate, solved at 100, 200, 300 or not, and three with another that are worse."""
     records = []
     for seed, solved in enumerate([100, 200, 300, None, None]):
         evaluations = {step: [400.0 + seed, 410.0 + seed] for step in (100, 200, 300)}
         confirmations = {solved: ([480.0, 490.0 + seed], True)} if solved else {}
         best = [solved or 100]
-        records.append(
-            read_record(
-                write_run(f"a{seed}", seed=seed, evaluations=evaluations, confirmations=confirmations, best=best)
-            )
-        )
+        records.append(record(f"a{seed}", seed=seed, evaluations=evaluations, confirmations=confirmations, best=best))
     for seed in range(3):
-        records.append(
-            read_record(write_run(f"b{seed}", seed=seed, sets=[LR], evaluations={200: [seed + 1.0]}, best=[200]))
-        )
+        records.append(record(f"b{seed}", seed=seed, sets=[LR], evaluations={200: [seed + 1.0]}, best=[200]))
     return records
 
 
@@ -88,15 +81,14 @@ def test_played_scores_are_taken_as_they_are(two_groups: list[Record]) -> None:
     assert (comparison.groups[0].last, comparison.groups[0].last_lowest) == (None, None)
 
 
-def test_returns_of_different_environments_have_no_mean_but_a_chance_of_improvement(write_run: WriteRun) -> None:
+def test_returns_of_different_environments_have_no_mean_but_a_chance_of_improvement(record: Write) -> None:
     records = []
     for env, good in (("CartPole-v1", 400.0), ("Acrobot-v1", -80.0)):
         for seed in range(3):
             for n_step, score in ((1, good - 20 - seed), (3, good + seed)):
                 name = f"{env}-{n_step}-{seed}"
                 sets = [f"agent.n_step={n_step}"]
-                path = write_run(name, env=env, seed=seed, sets=sets, evaluations={100: [score]}, best=[100])
-                records.append(read_record(path))
+                records.append(record(name, env=env, seed=seed, sets=sets, evaluations={100: [score]}, best=[100]))
     comparison = compared(records, "n_step")
     assert [(group.label, group.best) for group in comparison.groups] == [("n_step=1", None), ("n_step=3", None)]
     assert comparison.improvements[0].chance.value == 0.0, "lower on both"
@@ -107,25 +99,25 @@ def test_returns_of_different_environments_have_no_mean_but_a_chance_of_improvem
     assert all(group.best is not None for group in apart.groups)
 
 
-def test_notes_say_what_to_know(write_run: WriteRun) -> None:
-    records = [read_record(write_run(f"r{k}", seed=0, evaluations={100: [1.0]}, best=[100])) for k in range(2)]
-    records.append(read_record(write_run("longer", seed=1, returns=range(9), ended=False)))
+def test_notes_say_what_to_know(record: Write) -> None:
+    records = [record(f"r{k}", seed=0, evaluations={100: [1.0]}, best=[100]) for k in range(2)]
+    records.append(record("longer", seed=1, returns=range(9), ended=False))
     RunFolder(records[2].path).write_status("failed", 900)
     notes = compared(records).notes
     assert notes == (
         "The runs took different numbers of steps: 300 to 900.",
-        "Not at their end, ended by a failure: longer.",
-        "Never evaluated, so in no mean: longer.",
-        "CartPole-v1, state, preset state: seed 0 came more than once, and one seed gives one run, not two.",
+        "Not finished (failed): longer.",
+        "Never evaluated, so not in the means: longer.",
+        "CartPole-v1, state, preset state: seed 0 occurs more than once, so its runs are not independent.",
         "Intervals from fewer than 5 runs are too narrow (CartPole-v1, state, preset state): read them as a hint.",
     )
     assert compared(records[:1]).notes == ()
-    other = read_record(write_run("other", seed=0, sets=[LR], evaluations={100: [1.0]}))
+    other = record("other", seed=0, sets=[LR], evaluations={100: [1.0]})
     assert not any("more than once" in note for note in compared([records[0], other], "all").notes)
 
 
-def test_returns_that_are_not_known_are_no_score(write_run: WriteRun) -> None:
-    record = read_record(write_run("r", evaluations={100: [float("nan"), 3.0]}, best=[100]))
+def test_returns_that_are_not_known_are_no_score(record: Write) -> None:
+    record = record("r", evaluations={100: [float("nan"), 3.0]}, best=[100])
     comparison = compared([record])
     assert (comparison.runs[0].best, comparison.runs[0].last) == (None, None)
     assert comparison.groups[0].best is None

@@ -44,14 +44,10 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, **metadata: str) -> N
 @pytest.mark.parametrize(
     ("source", "error", "advice"),
     [
-        (
-            "import os; os.kill(os.getpid(), 4)",
-            "the process was ended by SIGILL",
-            "instructions that the processor lac",
-        ),
-        ("import os; os.kill(os.getpid(), 9)", "the process was ended by SIGKILL", "for want of memory"),
-        ("import os; os.write(2, b'a\\nbad\\n'); os._exit(3)", "the process ended with code 3: bad", "Install it anew"),
-        ("import time; time.sleep(600)", "no answer within 2 seconds", "Install it anew"),
+        ("import os; os.kill(os.getpid(), 4)", "the process was ended by SIGILL", "that the processor lacks"),
+        ("import os; os.kill(os.getpid(), 9)", "the process was ended by SIGKILL", "because memory is short"),
+        ("import os; os.write(2, b'a\\nbad\\n'); os._exit(3)", "the process ended with code 3: bad", "Reinstall it"),
+        ("import time; time.sleep(600)", "no answer within 2 seconds", "Reinstall it"),
     ],
 )
 @pytest.mark.process
@@ -66,23 +62,9 @@ def test_whatever_kills_or_hangs_the_other_process_is_said(
 
 
 @pytest.mark.process
-def test_what_was_not_reached_is_no_problem_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake(tmp_path, monkeypatch, torch="import os; os._exit(1)")
-    found = {finding.name: finding for finding in examine(tmp_path)}
-    assert found["torch"].verdict == "problem"
-    for name in ("torchvision", "display", "plugins", "run from state", "run from pixels"):
-        assert (found[name].verdict, found[name].said) == ("warning", "not looked at: the process had ended")
-    assert "terminal" not in found
-
-
-@pytest.mark.process
-def test_another_python_that_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    assert probe()["torch"]["error"] == "no other process can be started: No such file or directory"
-
-
-@pytest.mark.process
-def test_a_check_that_raises_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_not_reached_is_a_warning_and_a_check_that_raises_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake(tmp_path, monkeypatch, torch="import os; os._exit(1)")
 
     def fails() -> Finding:
@@ -91,7 +73,17 @@ def test_a_check_that_raises_is_a_finding(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(checks, "check_memory", fails)
     found = {finding.name: finding for finding in examine(tmp_path)}
     assert found["memory"].verdict == "problem"
-    assert found["memory"].said == "looking at it failed: ZeroDivisionError: so it is"
+    assert found["memory"].said == "this check failed: ZeroDivisionError: so it is"
+    assert found["torch"].verdict == "problem"
+    for name in ("torchvision", "display", "plugins", "run from state", "run from pixels"):
+        assert (found[name].verdict, found[name].said) == ("warning", "not checked: the process had ended")
+    assert "terminal" not in found
+
+
+@pytest.mark.process
+def test_another_python_that_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert probe()["torch"]["error"] == "no other process can be started: No such file or directory"
 
 
 # Verdicts -------------------------------------------------------------------------------------------------------------
@@ -172,7 +164,7 @@ def test_terminals_are_judged_by_what_they_can_show() -> None:
         ({"colours": 32, "driver": "x11", "window": ""}, "ok", "SDL's driver x11"),
         ({"colours": 32, "driver": "dummy", "window": ""}, "ok", "`watch` has no window"),
         ({"colours": 32, "driver": "", "window": "x11 not available"}, "warning", "no window can be opened"),
-        ({"colours": 1, "driver": "x11", "window": ""}, "problem", "pictures come out empty"),
+        ({"colours": 1, "driver": "x11", "window": ""}, "problem", "rendered pictures are empty"),
     ],
 )
 def test_displays_are_judged_by_what_comes_out(found: dict[str, Any], verdict: str, words: str) -> None:

@@ -2,26 +2,25 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from cartpole_dqn.errors import RunFolderError, UserError
 from cartpole_dqn.studies.grouping import Record, group_records, has_effect, read_record
 
-WriteRun = Callable[..., Path]
+Write = Callable[..., Record]
 
 
 def shape(records: list[Record], *keys: str) -> dict[str, list[str]]:
     return {group.label: [record.name for record in group.records] for group in group_records(records, keys)}
 
 
-def test_runs_that_differ_only_in_their_seed_are_together(write_run: WriteRun) -> None:
+def test_runs_that_differ_only_in_their_seed_are_together(record: Write) -> None:
     records = [
-        read_record(write_run("a0", seed=0)),
-        read_record(write_run("b0", seed=0, sets=["agent.optimiser.lr=0.01"])),
-        read_record(write_run("a1", seed=1, sets=["threads=4", "checkpoint.every_steps=7", 'device="cpu"'])),
-        read_record(write_run("b1", seed=1, sets=["agent.optimiser.lr=0.01", 'env.vector="async"'])),
+        record("a0", seed=0),
+        record("b0", seed=0, sets=["agent.optimiser.lr=0.01"]),
+        record("a1", seed=1, sets=["threads=4", "checkpoint.every_steps=7", 'device="cpu"']),
+        record("b1", seed=1, sets=["agent.optimiser.lr=0.01", 'env.vector="async"']),
     ]
     assert shape(records) == {"lr=0.001": ["a0", "a1"], "lr=0.01": ["b0", "b1"]}
     groups = group_records(records)
@@ -30,15 +29,15 @@ def test_runs_that_differ_only_in_their_seed_are_together(write_run: WriteRun) -
     assert (records[0].seed, records[2].seed, records[0].title) == (0, 1, records[2].title.replace("seed 1", "seed 0"))
 
 
-def test_labels_say_what_is_needed_to_tell_groups_apart(write_run: WriteRun) -> None:
+def test_labels_say_what_is_needed_to_tell_groups_apart(record: Write) -> None:
     records = [
-        read_record(write_run("a")),
-        read_record(write_run("b", sets=["agent.optimiser.lr=0.01", "agent.n_step=5"])),
-        read_record(write_run("c", sets=["agent.target_update.name=hard", "agent.n_step=5"])),
-        read_record(write_run("d", env="Acrobot-v1")),
+        record("a"),
+        record("b", sets=["agent.optimiser.lr=0.01", "agent.n_step=5"]),
+        record("c", sets=["agent.target_update.name=hard", "agent.n_step=5"]),
+        record("d", env="Acrobot-v1"),
     ]
     assert list(shape(records[:1])) == ["a"], "a run alone is called by its name"
-    twins = [records[0], read_record(write_run("a1", seed=1))]
+    twins = [records[0], record("a1", seed=1)]
     assert list(shape(twins)) == ["CartPole-v1, state, preset state"]
     assert list(shape(records[:2])) == ["n_step=3", "n_step=5"], "one key of two is enough"
     assert list(shape(records[1:3])) == ["target_update=soft", "target_update=hard"], "a part's name comes first"
@@ -51,10 +50,10 @@ def test_labels_say_what_is_needed_to_tell_groups_apart(write_run: WriteRun) -> 
     ]
 
 
-def test_an_ambiguous_end_of_a_key_is_told_with_what_is_before(write_run: WriteRun) -> None:
+def test_an_ambiguous_end_of_a_key_is_told_with_what_is_before(record: Write) -> None:
     records = [
-        read_record(write_run("a", sets=["steps=7"])),
-        read_record(write_run("b", sets=["steps=8", "agent.exploration.steps=9"])),
+        record("a", sets=["steps=7"]),
+        record("b", sets=["steps=8", "agent.exploration.steps=9"]),
     ]
     assert list(shape(records, "steps", "agent.exploration.steps")) == [
         "steps=7, exploration.steps=4000",
@@ -62,11 +61,11 @@ def test_an_ambiguous_end_of_a_key_is_told_with_what_is_before(write_run: WriteR
     ]
 
 
-def test_groups_by_what_is_asked_for(write_run: WriteRun) -> None:
+def test_groups_by_what_is_asked_for(record: Write) -> None:
     records = [
-        read_record(write_run("a", seed=0, sets=["agent.optimiser.lr=0.01"])),
-        read_record(write_run("b", seed=0, sets=["agent.n_step=1"])),
-        read_record(write_run("c", seed=1)),
+        record("a", seed=0, sets=["agent.optimiser.lr=0.01"]),
+        record("b", seed=0, sets=["agent.n_step=1"]),
+        record("c", seed=1),
     ]
     assert shape(records, "lr") == {"lr=0.01": ["a"], "lr=0.001": ["b", "c"]}
     assert shape(records, "agent.optimiser") == {"optimiser=adam": ["a", "b", "c"]}
@@ -90,28 +89,26 @@ def test_groups_by_what_is_asked_for(write_run: WriteRun) -> None:
         ("name", "agent.name, agent.network.name"),
     ],
 )
-def test_a_key_that_is_none_gets_a_sentence(write_run: WriteRun, key: str, words: str) -> None:
+def test_a_key_that_is_none_gets_a_sentence(record: Write, key: str, words: str) -> None:
     with pytest.raises(UserError) as caught:
-        group_records([read_record(write_run("a"))], [key])
+        group_records([record("a")], [key])
     assert words in str(caught.value)
 
 
-def test_wrappers_and_missing_keys(write_run: WriteRun) -> None:
-    wrapped = write_run("w", sets=['observation=[{wrapper="resize",height=40}]'])
-    records = [read_record(wrapped), read_record(write_run("p"))]
+def test_wrappers_and_missing_keys(record: Write) -> None:
+    records = [record("w", sets=['observation=[{wrapper="resize",height=40}]']), record("p")]
     assert records[0].settings["observation.0.wrapper"] == "resize"
     assert list(shape(records)) == ["observation.0=resize", "observation.0=none"]
 
 
-def test_runs_of_one_name_are_told_by_their_folders(write_run: WriteRun) -> None:
-    paths = [write_run("x/r"), write_run("y/r"), write_run("y/s")]
-    assert list(shape([read_record(path) for path in paths], "run")) == ["x/r", "y/r", "s"]
-    far = [write_run("one/x/q"), write_run("two/x/q")]
-    assert list(shape([read_record(path) for path in far], "run")) == [str(path) for path in far]
+def test_runs_of_one_name_are_told_by_their_folders(record: Write) -> None:
+    assert list(shape([record("x/r"), record("y/r"), record("y/s")], "run")) == ["x/r", "y/r", "s"]
+    far = [record("one/x/q"), record("two/x/q")]
+    assert list(shape(far, "run")) == [str(one.path) for one in far]
 
 
-def test_what_cannot_be_read_is_refused(write_run: WriteRun) -> None:
-    folder = write_run("r")
+def test_what_cannot_be_read_is_refused(record: Write) -> None:
+    folder = record("r").path
     (folder / "metrics.jsonl").unlink()
     with pytest.raises(RunFolderError, match="kept no metrics"):
         read_record(folder)
@@ -125,13 +122,11 @@ def test_what_has_an_effect() -> None:
     assert all(has_effect(key) for key in ("steps", "env.id", "env.vector_size", "agent.exploration.seeds", "preset"))
 
 
-def test_trials_of_variants_are_grouped_and_labelled_by_their_names(write_run: WriteRun) -> None:
+def test_trials_of_variants_are_grouped_and_labelled_by_their_names(record: Write) -> None:
     sets = {"default": [], "no-double": ["agent.double=false", "agent.n_step=1"]}
-    records = [
-        read_record(write_run(f"{name},seed={seed}", seed=seed, sets=sets[name])) for name in sets for seed in range(2)
-    ]
+    records = [record(f"{name},seed={seed}", seed=seed, sets=sets[name]) for name in sets for seed in range(2)]
     expected = {name: [f"{name},seed=0", f"{name},seed=1"] for name in sets}
     assert shape(records) == shape(records, "variant") == expected
-    other = read_record(write_run("lr=0.1,seed=0", sets=["agent.optimiser.lr=0.1"]))
+    other = record("lr=0.1,seed=0", sets=["agent.optimiser.lr=0.1"])
     assert "variant" not in other.settings
     assert list(shape([*records, other])) == [*sets, "variant=none"]

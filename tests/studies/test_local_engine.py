@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from cartpole_dqn.contracts.sweep_engine import SweepEngineContext, Trial, Trial
 from cartpole_dqn.runs import lock as folder_lock
 from cartpole_dqn.runs.folder import run_state
 from cartpole_dqn.studies.local_engine import LocalEngine, LocalOptions, usable_cores
+from waiting import is_under_way, until
 
 CONFIG = """\
 obs = "state"
@@ -49,30 +49,17 @@ def trial(folder: Path, name: str = "one", steps: int = 100_000_000) -> Trial:
     return Trial(name=name, config=CONFIG.format(steps=steps), folder=folder / "trials" / name)
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def under_way(one: Trial) -> bool:
-    return (one.folder / "metrics.jsonl").exists() and (one.folder / "metrics.jsonl").stat().st_size > 2000
-
-
 def ended(engine: LocalEngine) -> TrialEnd:
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        for found in engine.wait(1.0):
-            return found
-    raise AssertionError("no trial ended")
+    found: list[TrialEnd] = []
+    until(lambda: bool(found.extend(engine.wait(1.0)) or found))
+    return found[0]
 
 
 @pytest.mark.process
 def test_a_killed_process_is_a_failed_trial_that_can_go_on(engine: Callable[..., LocalEngine], tmp_path: Path) -> None:
     made, one = engine(), trial(tmp_path)
     made.start(one)
-    until(lambda: under_way(one))
+    until(lambda: is_under_way(one.folder))
     pid = int((one.folder / folder_lock.NAME).read_text())
     os.kill(pid, signal.SIGKILL)
     told = ended(made)
@@ -90,7 +77,7 @@ def test_a_killed_process_is_a_failed_trial_that_can_go_on(engine: Callable[...,
 def test_who_ends_too_late_is_killed_and_interrupted(engine: Callable[..., LocalEngine], tmp_path: Path) -> None:
     made, one = engine(stop_seconds=0.001), trial(tmp_path)
     made.start(one)
-    until(lambda: under_way(one))
+    until(lambda: is_under_way(one.folder))
     os.kill(int((one.folder / folder_lock.NAME).read_text()), signal.SIGSTOP)
     made.stop()
     told = ended(made)
@@ -127,7 +114,7 @@ time.sleep(600)
 """
     starter = subprocess.Popen([sys.executable, "-c", code])
     try:
-        until(lambda: under_way(one))
+        until(lambda: is_under_way(one.folder))
     finally:
         starter.kill()
         starter.wait()

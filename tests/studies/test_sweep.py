@@ -91,10 +91,8 @@ class Here(SweepEngine):
         folder, resuming = RunFolder(trial.folder), (trial.folder / "config.toml").exists()
         if not resuming:
             folder = RunFolder.create(trial.folder, env_id="x", obs="y")
-            spoilt = (
-                trial.config.replace('"CartPole-v1"', '"Broken-v0"') if trial.name in self._broken else trial.config
-            )
-            folder.write_config(spoilt)
+            env = "Broken-v0" if trial.name in self._broken else "CartPole-v1"
+            folder.write_config(trial.config.replace('"CartPole-v1"', f'"{env}"'))
         config = read_config(folder, host)
         if not resuming:
             folder.config.unlink()
@@ -151,17 +149,9 @@ def test_every_trial_is_an_ordinary_run(make: Callable[..., Sweep], tmp_path: Pa
     assert all(trial.progress.step == 200 and trial.progress.best is not None for trial in view.trials)
     assert read_settings(sweep.done_folders()[1])["agent"]["optimiser"]["lr"] == 1e-4
     # The same as the run by hand that its settings ask for.
-    train(
-        obs="state",
-        steps=200,
-        seed=1,
-        out=tmp_path / "hand",
-        settings={
-            "evaluation": {"every": 100, "episodes": 1},
-            "agent": {"learning_starts": 150, "optimiser": {"lr": 1e-4}},
-        },
-        plain=True,
-    )
+    agent = {"learning_starts": 150, "optimiser": {"lr": 1e-4}}
+    settings = {"evaluation": {"every": 100, "episodes": 1}, "agent": agent}
+    train(obs="state", steps=200, seed=1, out=tmp_path / "hand", settings=settings, plain=True)
     assert episodes(tmp_path / "hand") == episodes(sweep.done_folders()[3])
     assert (tmp_path / "hand" / "config.toml").read_text() == (sweep.done_folders()[3] / "config.toml").read_text()
 
@@ -309,20 +299,14 @@ def test_every_choice_of_a_default_can_be_taken_away(obs: str, tmp_path: Path, h
 
 
 def test_wrong_settings_get_a_sentence_and_nothing_is_begun(make: Callable[..., Sweep], tmp_path: Path) -> None:
-    wrong = {
-        "did you mean": (plan(grid={"agent.lr": ["1"]}), r"setting lr=1: unknown option agent\.lr\. Did you mean"),
-        "value": (plan(grid={LR: ["1e-3", "-1"]}), "setting lr=-1: agent.optimiser.lr"),
-        "network": (
-            plan(grid={"agent.network.name": ["mlp", "conv"]}),
-            "setting network=conv: network conv reads images",
-        ),
-        "too few": (
-            plan(grid={}, space={"agent.n_step": Range(1, 3, int=True)}, draws=4),
-            "--random 4: the space holds no more than 3 different settings",
-        ),
-        "corner": (plan(grid={}, space={LR: Range(-1, 1)}, searches=3), "agent.optimiser.lr=-1"),
-    }
-    for asked, words in wrong.values():
+    few = {"agent.n_step": Range(1, 3, int=True)}
+    for asked, words in (
+        (plan(grid={"agent.lr": ["1"]}), r"setting lr=1: unknown option agent\.lr\. Did you mean"),
+        (plan(grid={LR: ["1e-3", "-1"]}), "setting lr=-1: agent.optimiser.lr"),
+        (plan(grid={"agent.network.name": ["mlp", "conv"]}), "setting network=conv: network conv reads images"),
+        (plan(grid={}, space=few, draws=4), "--random 4: the space holds no more than 3 different settings"),
+        (plan(grid={}, space={LR: Range(-1, 1)}, searches=3), "agent.optimiser.lr=-1"),
+    ):
         with pytest.raises(UserError, match=words):
             make(asked)
     assert list((tmp_path / "sweep").iterdir()) == []

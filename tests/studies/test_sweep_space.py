@@ -147,7 +147,7 @@ def test_a_space_is_read_from_quoted_keys_and_from_tables(tmp_path: Path) -> Non
 
 
 BAD = {
-    "": "says no ranges",
+    "": "has no ranges",
     "a = 3": "expected a table with low and high",
     "a = {low = 1}": "expected numbers low and high, or values; got low 1 and high None",
     "a = {low = true, high = 2}": "expected numbers low and high",
@@ -158,7 +158,7 @@ BAD = {
     "a = {low = 1, high = 2, log = 1}": "log and int are true or false",
     "a = {low = 1, hihg = 2}": "unknown key 'hihg'. Did you mean 'high'?",
     "a = {values = []}": "expected values = [A, B, ...]",
-    "a = {values = [1], low = 1}": "nothing beside it",
+    "a = {values = [1], low = 1}": "no other key",
     "seed = {values = [1]}": "give it by --seeds",
     "a = [": "is not valid TOML",
 }

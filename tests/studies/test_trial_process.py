@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from cartpole_dqn.runs import lock as folder_lock
 from cartpole_dqn.runs.folder import run_state
 from cartpole_dqn.studies import trial_process
 from cartpole_dqn.studies.trial_process import TrialProcess
+from waiting import is_gone, is_under_way, until
 
 pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")]
 forks = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
@@ -45,25 +45,6 @@ def begun(start: Start, place: Path) -> TrialProcess:
     until(lambda: is_under_way(place / "run"))
     assert run.pid == int((place / "run" / folder_lock.NAME).read_text())
     return run
-
-
-def is_under_way(run: Path) -> bool:
-    return (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size > 2000
-
-
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def test_it_is_the_command_line(start: Start, tmp_path: Path) -> None:

@@ -1,0 +1,140 @@
+"""Arguments and options that several commands share, and helpers for them.
+
+* `Run`, `Runs`: one run or several, with shell completion that imports no torch.
+* `Env`, `Obs`, `Preset`, `Config`, `Set`, `base_settings`: a configuration.
+* `Seed`, `Last`, `Json`, `Plain`, `GroupBy`: the same in every command.
+* `read_records`: RUN arguments -> settings and metrics.
+* `group_keys`, `one_of`: check options that are lists of keys, or one of a few words.
+* `best_or_last`, `cannot_write`: which model to use; the error for an output file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cartpole_dqn.errors import RunFolderError, UserError, did_you_mean
+from cartpole_dqn.files import reason
+
+if TYPE_CHECKING:
+    from cartpole_dqn.cli.session import Session
+    from cartpole_dqn.runs.folder import RunFolder
+    from cartpole_dqn.studies.grouping import Record
+    from cartpole_dqn.training.models import Which
+
+_RUN = "its folder, the beginning of its name under runs/, or latest"
+_PANEL = "Configuration"
+
+
+def complete(incomplete: str) -> list[str]:
+    """Complete the beginning of a run's name for the shell."""
+    from cartpole_dqn.runs.catalogue import complete_run
+
+    return complete_run(incomplete)
+
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help=f"A run: {_RUN}.", autocompletion=complete)]
+Runs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN", help=f"Runs. Each is {_RUN}. A folder of runs means all of them.", autocompletion=complete
+    ),
+]
+Env = Annotated[str | None, typer.Option(help="A Gymnasium id, or module:Id.", rich_help_panel=_PANEL)]
+Obs = Annotated[
+    str | None, typer.Option(help="pixels, or state (the environment's own observations).", rich_help_panel=_PANEL)
+]
+Preset = Annotated[
+    str | None, typer.Option(help="A preset's name. The default depends on env and obs.", rich_help_panel=_PANEL)
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.toml", help="Settings that override the preset.", rich_help_panel=_PANEL),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="One setting, such as agent.batch_size=64. May be repeated.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Which report seeds to use.")]
+Last = Annotated[bool, typer.Option("--last", help="Use the last model instead of the best.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Print lines instead of the live display.")]
+GroupBy = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group-by",
+        metavar="KEY[,KEY]",
+        help="Group runs by these settings, such as lr or agent.replay. run: a group for each run. all: one group. "
+        "By default, runs that differ only in their seed form a group.",
+    ),
+]
+
+
+def base_settings(
+    obs: str | None, env: str | None, preset: str | None, config: Path | None, set_: list[str] | None, **flags: Any
+) -> dict[str, Any]:
+    """Return the arguments of `resolve_config` for these options, without flags that are None or empty."""
+    table = {"obs": obs, "env": {**({"id": env} if env else {}), **flags.pop("env_settings", {})}, **flags}
+    given = {key: value for key, value in table.items() if value not in (None, {})}
+    return {"preset": preset, "config_file": config, "flags": given, "sets": set_ or []}
+
+
+def read_records(session: Session, runs: Sequence[str]) -> list[Record]:
+    """Read the settings and metrics of runs.
+
+    Unreadable runs in a folder of runs are skipped with a warning on stderr.
+
+    Raises:
+        UserError: there is no such run, or a run that was named itself cannot be read.
+    """
+    from cartpole_dqn.runs.catalogue import find_runs
+    from cartpole_dqn.studies.grouping import read_record
+
+    places = {Path(run).resolve() for run in runs}
+    records = []
+    failures = 0
+    for folder in find_runs(runs):
+        try:
+            records.append(read_record(folder.path))
+        except RunFolderError as error:
+            if folder.path.resolve().parent not in places:
+                raise
+            failures += 1
+            session.say(f"left out: {error}", "yellow")
+    if not records:
+        raise UserError(f"none of the {failures} runs there can be read.")
+    return records
+
+
+def group_keys(given: Sequence[str] | None) -> list[str]:
+    """Return the keys in `--group-by a,b --group-by c`."""
+    return [key for text in given or [] for key in text.split(",") if key.strip()]
+
+
+def one_of(option: str, value: str, known: Sequence[str]) -> str:
+    """Return `value`. Raises `UserError` if it is not in `known`."""
+    if value not in known:
+        near = did_you_mean(value, known)
+        near = near if near.startswith(" Did") else ""
+        raise UserError(f"{option} {value}: expected {', '.join(known[:-1])} or {known[-1]}.{near}")
+    return value
+
+
+def best_or_last(folder: RunFolder, last: bool) -> Which:
+    """Return which model to use: the best one if the run has kept it, unless `last` asks for the other."""
+    from cartpole_dqn.runs.checkpoint import has_state
+
+    return "last" if last or not has_state(folder.best) else "best"
+
+
+def cannot_write(out: Path, error: OSError) -> UserError:
+    """Return the error for an `--out` that cannot be written."""
+    return UserError(f"--out {out}: cannot be written: {reason(error)}.")

@@ -1,8 +1,8 @@
 """From a configuration to environments.
 
 * `EnvFactory`: makes one environment with its observation wrappers, or a vector of them.
-* `complete_observation`: the list of wrappers with every default filled in.
-* `frame_stack`: how many frames the observations that come out consist of.
+* `complete_observation`: the list of wrappers with all defaults filled in.
+* `frame_stack`: how many frames an observation consists of.
 """
 
 from __future__ import annotations
@@ -38,36 +38,44 @@ class WrapperStage(NamedTuple):
     """One entry of `[[observation]]`."""
 
     place: str
-    """The entry in words, for messages."""
+    """The entry's name in messages."""
     wrap: Callable[[Env], Env]
     training_only: bool = False
-    """Whether evaluation leaves it out, as it leaves out augmentation."""
+    """Whether evaluation skips it, as it skips augmentation."""
 
 
 TRAINING_ONLY = "training_only"
-"""The key of an entry of `[[observation]]` that evaluation leaves out."""
+"""The key that marks an entry of `[[observation]]` which evaluation skips."""
 NO_LIMIT_IN_EVALUATION = 10_000
-"""Steps an evaluation episode may take where the environment has no limit of its own."""
+"""Maximum steps of an evaluation episode if the environment has no limit of its own."""
 
 
 class EnvFactory:
     """Makes the environments that a configuration describes.
 
     Args:
-        config: its `env` and `observation` are read.
-        registry: where wrappers are found.
+        config: only its `env` and `observation` are read.
+        registry: where wrappers are looked up.
+
+    Raises:
+        ConfigError: an entry names no wrapper, or an option that the wrapper does not have.
     """
 
     def __init__(self, config: RunConfig, registry: Registry) -> None:
-        # A display of pygame must not take over the process's signals.
+        # Otherwise a pygame display takes over the process's signals.
         os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
         self._config = config.env
-        self.stages = wrapper_stages(config.observation, registry)
+        self.stages: list[WrapperStage] = []
+        for i, entry in enumerate(config.observation):
+            place, cls, kwargs = _resolve(i, entry, registry)
+            self.stages.append(WrapperStage(place, functools.partial(cls, **kwargs), entry.get(TRAINING_ONLY, False)))
         self._renders = any(entry["wrapper"] == "render" for entry in config.observation)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a process that is spawned, not forked, needs: also how Gymnasium makes what plugins have registered."""
-        return {**self.__dict__, "_specs": _specs_named(self._config.id)}
+        """Add the registered specs that the id may mean: a spawned process lacks those that plugins registered."""
+        env_id = self._config.id
+        found = [s for s in gymnasium.registry.values() if env_id in (s.id, s.id.rpartition("-v")[0])]
+        return {**self.__dict__, "_specs": [spec for spec in found if _can_be_sent(spec)]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for spec in state.pop("_specs"):
@@ -75,40 +83,39 @@ class EnvFactory:
         self.__dict__.update(state)
 
     def base(self, *, evaluating: bool = False) -> Env:
-        """Return the environment without observation wrappers, its time limit as training or evaluation has it.
+        """Return the environment without observation wrappers, with the time limit of training or evaluation.
 
         Raises:
-            UnsuitableEnvError: it is unknown, cannot be made, or cannot render where it must.
+            UnsuitableEnvError: it is unknown, cannot be made, or cannot render although it must.
         """
-        env_config = self._config
-        kwargs: dict[str, Any] = dict(env_config.kwargs)
+        env_id, time_limit = self._config.id, self._config.time_limit
+        kwargs: dict[str, Any] = dict(self._config.kwargs)
         if self._renders:
             kwargs["render_mode"] = "rgb_array"
-        limit = None if evaluating else env_config.time_limit
-        if limit == "none":
+        if not evaluating and time_limit == "none":
             kwargs["max_episode_steps"] = -1
-        elif isinstance(limit, int):
-            kwargs["max_episode_steps"] = limit
-        env = _make(env_config.id, kwargs)
+        elif not evaluating and isinstance(time_limit, int):
+            kwargs["max_episode_steps"] = time_limit
+        env = _make(env_id, kwargs)
         modes = env.metadata.get("render_modes") or []
         if self._renders and "rgb_array" not in modes:
             env.close()
-            raise _cannot_be_seen(env_config.id, modes)
+            raise _cannot_be_seen(env_id, modes)
         if evaluating and (env.spec is None or env.spec.max_episode_steps is None):
-            limit = env_config.time_limit if isinstance(env_config.time_limit, int) else NO_LIMIT_IN_EVALUATION
+            limit = time_limit if isinstance(time_limit, int) else NO_LIMIT_IN_EVALUATION
             env = gymnasium.wrappers.TimeLimit(env, limit)
         return env
 
     def make(self, *, evaluating: bool = False, lane: int = 0) -> Guard:
-        """Return one environment with its observation wrappers, guarded; its observations are arrays of one shape.
+        """Return one guarded environment with its observation wrappers. Observations are arrays of one shape.
 
         Args:
-            evaluating: whether its time limit is that of evaluation.
+            evaluating: whether to use the time limit of evaluation.
             lane: its number, for messages.
 
         Raises:
-            UnsuitableEnvError: see `base`; or its actions are not discrete, or its observations vary in shape or are
-                no numbers.
+            UnsuitableEnvError: see `base`; or its actions are not discrete; or its observations vary in shape or are
+                not numeric.
             ConfigError: a wrapper does not fit.
         """
         env = self.base(evaluating=evaluating)
@@ -123,11 +130,11 @@ class EnvFactory:
             raise
 
     def make_vector(self) -> VectorEnv[Any, Any, Any]:
-        """Return the environments to train in, `AutoresetMode.DISABLED`.
+        """Return the environments to train in, with `AutoresetMode.DISABLED`.
 
         Raises:
             UnsuitableEnvError, ConfigError: see `make`.
-            EnvError: a process of its own could not make its environment.
+            EnvError: a worker process could not make its environment.
         """
         config = self._config
         makes = [functools.partial(self.make, lane=lane) for lane in range(config.num_envs)]
@@ -136,41 +143,19 @@ class EnvFactory:
         return SyncVectorEnv(makes, autoreset_mode=AutoresetMode.DISABLED)
 
     def make_evaluation_vector(self, num_envs: int) -> SyncVectorEnv:
-        """Return environments to evaluate in, `AutoresetMode.DISABLED`; each can rest (`Resting`). Raises as `make`."""
-        makes = [functools.partial(self._make_resting, lane) for lane in range(num_envs)]
+        """Return environments to evaluate in, `AutoresetMode.DISABLED`, each in a `Resting`. Raises as `make`."""
+        makes = [lambda lane=lane: Resting(self.make(evaluating=True, lane=lane)) for lane in range(num_envs)]
         return SyncVectorEnv(makes, autoreset_mode=AutoresetMode.DISABLED)
-
-    def _make_resting(self, lane: int) -> Env:
-        return Resting(self.make(evaluating=True, lane=lane))
-
-
-def _specs_named(env_id: str) -> list[EnvSpec]:
-    """Return the registered specs that the id may mean, every version where it names none, if they can be sent."""
-    found = [spec for spec in gymnasium.registry.values() if env_id in (spec.id, spec.id.rpartition("-v")[0])]
-    return [spec for spec in found if _can_be_sent(spec)]
 
 
 def _can_be_sent(spec: EnvSpec) -> bool:
-    """Whether what makes it has a name to be found by: a lambda or an inner function has none, only a fork knows it."""
-    made_by = spec.entry_point
-    return isinstance(made_by, str) or "<" not in getattr(made_by, "__qualname__", "<")
-
-
-def wrapper_stages(observation: list[Table], registry: Registry) -> list[WrapperStage]:
-    """Return a stage for each entry, its options checked by name.
-
-    Raises:
-        ConfigError: an entry without a wrapper's name, an option that the wrapper does not have.
-    """
-    stages: list[WrapperStage] = []
-    for i, entry in enumerate(observation):
-        place, cls, kwargs = _resolve(i, entry, registry)
-        stages.append(WrapperStage(place, functools.partial(cls, **kwargs), entry.get(TRAINING_ONLY, False)))
-    return stages
+    """Return whether another process can find its entry point by name. Lambdas and inner functions need a fork."""
+    entry_point = spec.entry_point
+    return isinstance(entry_point, str) or "<" not in getattr(entry_point, "__qualname__", "<")
 
 
 def complete_observation(observation: list[Table], registry: Registry) -> list[Table]:
-    """Return the entries with every default of their constructors that TOML can hold."""
+    """Return the entries with all constructor defaults that TOML can hold."""
     completed = []
     for i, entry in enumerate(observation):
         _, cls, kwargs = _resolve(i, entry, registry)
@@ -185,7 +170,7 @@ def complete_observation(observation: list[Table], registry: Registry) -> list[T
 
 
 def frame_stack(observation: list[Table], registry: Registry, space: spaces.Box) -> int:
-    """Return how many frames observations in `space` hold, of which each step brings a new last one; 1 for no stack."""
+    """Return the number S of frames in an observation of `space` if it is a rolling stack [S, ...]; otherwise 1."""
     if not observation:
         return 1
     _, cls, kwargs = _resolve(len(observation) - 1, observation[-1], registry)
@@ -214,7 +199,7 @@ def _resolve(i: int, entry: Any, registry: Registry) -> tuple[str, Callable[...,
 
 
 def _named(name: str) -> Callable[..., Env]:
-    """Return the wrapper that "module:Class" names."""
+    """Import the wrapper "module:Class"."""
     module, _, attribute = name.partition(":")
     try:
         found: Any = importlib.import_module(module)
@@ -232,7 +217,7 @@ def _named(name: str) -> Callable[..., Env]:
 
 
 def _parameters(cls: Callable[..., Env]) -> dict[str, inspect.Parameter]:
-    """Return the constructor's parameters behind the environment."""
+    """Return the constructor's parameters after the environment."""
     named = list(inspect.signature(cls).parameters.values())[1:]
     return {p.name: p for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
@@ -243,16 +228,15 @@ def _wrapped(env: Env, stage: WrapperStage) -> Env:
         wrapped: Any = stage.wrap(env)
     except CartpoleDqnError:
         raise
-    except (ValueError, TypeError, AssertionError, AttributeError, ImportError, GymnasiumError) as error:
-        raise ConfigError(f"{place}: {str(error) or said_by(error)}") from error
     except Exception as error:
-        raise ConfigError(f"{place}: {said_by(error)}") from error
+        known = (ValueError, TypeError, AssertionError, AttributeError, ImportError, GymnasiumError)
+        raise ConfigError(f"{place}: {(isinstance(error, known) and str(error)) or said_by(error)}") from error
     if not isinstance(wrapped, gymnasium.Env):
         raise ConfigError(f"{place}: expected it to return a gymnasium.Env, got a {type(wrapped).__name__}.")
     if stage.training_only and wrapped.observation_space != env.observation_space:
         raise ConfigError(
-            f"{place}: {TRAINING_ONLY} is for wrappers that leave the observation space as it is, since evaluation "
-            f"leaves them out; this one makes {wrapped.observation_space} of {env.observation_space}."
+            f"{place}: {TRAINING_ONLY} is for wrappers that keep the observation space, since evaluation skips them; "
+            f"this one turns {env.observation_space} into {wrapped.observation_space}."
         )
     return wrapped
 
@@ -260,7 +244,7 @@ def _wrapped(env: Env, stage: WrapperStage) -> Env:
 def _make(env_id: str, kwargs: dict[str, Any]) -> Env:
     try:
         with warnings.catch_warnings():
-            # Old versions are chosen on purpose here, and render modes are checked in words afterwards.
+            # Old versions are chosen on purpose, and `base` checks render modes.
             warnings.filterwarnings("ignore", message=".*is out of date.*")
             warnings.filterwarnings("ignore", message=".*is not in the possible render_modes.*")
             return gymnasium.make(_imported(env_id), **kwargs)
@@ -284,24 +268,24 @@ def _make(env_id: str, kwargs: dict[str, Any]) -> Env:
 
 
 def _imported(env_id: str) -> str:
-    """Return the id as `gymnasium.make` takes it: Atari games are registered by importing ale_py."""
+    """Return the id for `gymnasium.make`. Importing ale_py registers the Atari games."""
     if env_id.startswith(("ALE/", "ale_py:")):
         ale_py = importlib.import_module("ale_py")
-        # Else each game greets on stderr, in the midst of a display.
+        # Otherwise each game prints a banner to stderr, into the display.
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         return f"ale_py:{env_id.removeprefix('ale_py:')}"
     return env_id
 
 
 def _extra(name: str) -> str:
-    return f" The extra {name} brings it: pip install 'cartpole-dqn[{name}]'"
+    return f" Install the extra {name}: pip install 'cartpole-dqn[{name}]'"
 
 
 def _cannot_be_seen(env_id: str, modes: Sequence[Any]) -> UnsuitableEnvError:
     offered = ", ".join(map(str, modes)) or "none"
     return UnsuitableEnvError(
-        f"{env_id} cannot be seen: it has no render mode rgb_array (its modes: {offered}). Use --obs state, which "
-        f"takes its own observations."
+        f"{env_id} cannot be seen: it has no render mode rgb_array (its modes: {offered}). Use --obs state for its own "
+        f"observations."
     )
 
 
@@ -317,7 +301,7 @@ def _require_discrete(env: Env, env_id: str) -> None:
 
 
 def _as_numbers(env: Env, env_id: str) -> Env:
-    """Make arrays of one shape and dtype of what is no such array; refuse what varies in shape or is no number."""
+    """Convert the observations to arrays of one shape and dtype, or raise an `UnsuitableEnvError`."""
     space = env.observation_space
     if is_numeric(space):
         return env
@@ -328,10 +312,10 @@ def _as_numbers(env: Env, env_id: str) -> Env:
     readable = ", ".join(f'"{key}"' for key, part in parts if not unreadable_parts(part))
     if readable:
         entry = f'{{wrapper = "gymnasium.wrappers:FilterObservation", filter_keys = [{readable}]}}'
-        mend = f"Keep what is left with --set 'observation=[{entry}]'"
+        mend = f"Keep the rest with --set 'observation=[{entry}]'"
     else:
-        mend = 'Make such arrays in a wrapper of your own, named as wrapper = "module:Class" in [[observation]]'
+        mend = 'Convert them in a wrapper of your own, given as wrapper = "module:Class" in [[observation]]'
     raise UnsuitableEnvError(
-        f"{env_id} observes what deep Q-learning here cannot read: {', '.join(unreadable)}; it needs numbers in arrays "
-        f"of one shape. {mend}, or look at the picture with --obs pixels, where it renders."
+        f"{env_id} has observations that deep Q-learning cannot read: {', '.join(unreadable)}; expected numeric arrays "
+        f"of one shape. {mend}, or use --obs pixels if the environment renders."
     )

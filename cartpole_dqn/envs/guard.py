@@ -1,9 +1,9 @@
-"""What an environment gives is checked, and brought into one form, before anything learns from it.
+"""Checks on what an environment returns, before anything learns from it.
 
 * `Guard`: the outermost wrapper of every environment that is stepped.
-* `Resting`: a wrapper around a guard that can sit out while the lanes beside it play on.
-* `EnvError`: an environment broke its contract; the message says which, when and how.
-* `EnvTimeoutError`: a fault of its own: an environment in another process did not answer in time.
+* `Resting`: a wrapper around a guard that can pause while the other lanes continue.
+* `EnvError`: an environment broke its contract. The message says which, when and how.
+* `EnvTimeoutError`: an environment in another process did not answer in time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MEND = "Let it return what its observation_space declares."
 
 
 class EnvError(RunError):
-    """Environment number `env` did `what`; `where`, once it is known, says in which episode and at which step."""
+    """Environment number `env` did `what`. `where` is set later and gives the episode and step."""
 
     def __init__(self, env: int, what: str) -> None:
         super().__init__(env, what)
@@ -47,17 +47,17 @@ class EnvTimeoutError(EnvError):
 
 
 class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Passes on what an environment returns in one form, or raises an `EnvError`.
+    """Checks an environment's results and returns them in plain types, or raises an `EnvError`.
 
-    Observations must be arrays of the shape and dtype of `env.observation_space` (a `Box`) and hold no NaN and no
-    infinity, rewards must be finite numbers, flags booleans. Exceptions of the environment become faults too.
+    Observations must be arrays of the shape and dtype of `env.observation_space` (a `Box`) without NaN or infinity.
+    Rewards must be finite numbers, and flags booleans. An exception in the environment becomes an `EnvError` too.
 
-    Actions count from 0, whatever `Discrete.start` says. `info["action_mask"]` is bool [A], all True where the
-    environment allows nothing; it is absent where the environment tells none.
+    Actions count from 0, whatever `Discrete.start` is. `info["action_mask"]` is bool [A], and all True if the
+    environment allows no action. It is absent if the environment gives none.
 
     Args:
-        env: one lane's environment with all its wrappers; `Discrete` actions.
-        lane: its number.
+        env: one lane's environment with all its wrappers and `Discrete` actions.
+        lane: its number, for messages.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], lane: int = 0) -> None:
@@ -66,7 +66,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         actions: Any = env.action_space
         self._num_actions = int(actions.n)
         self.first_action = int(actions.start)
-        """What the environment calls action 0."""
+        """The environment's own number for action 0."""
         if self.first_action:
             self.action_space = spaces.Discrete(self._num_actions)
         self._shape = env.observation_space.shape
@@ -74,7 +74,6 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._is_floating = self._dtype is not None and np.issubdtype(self._dtype, np.inexact)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
-        """See `gymnasium.Env.reset`. Raises `EnvError`."""
         try:
             result = self.env.reset(seed=seed, options=options)
         except (Exception, SystemExit) as error:
@@ -82,11 +81,10 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         try:
             obs, info = result
         except (TypeError, ValueError):
-            raise self._gave(f"{_short(result)} from reset, expected an observation and an info") from None
+            raise self._fault(f"{_short(result)} from reset, expected an observation and an info") from None
         return self._checked(obs), self._checked_info(info)
 
     def step(self, action: Any) -> StepResult:
-        """See `gymnasium.Env.step`. Raises `EnvError`."""
         try:
             result = self.env.step(action + self.first_action)
         except (Exception, SystemExit) as error:
@@ -94,15 +92,15 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         try:
             obs, reward, terminated, truncated, info = result
         except (TypeError, ValueError):
-            raise self._gave(
+            raise self._fault(
                 f"{_short(result)} from step, expected an observation, a reward, terminated, truncated and an info"
             ) from None
         obs = self._checked(obs)
         if not isinstance(reward, _NUMBERS) or not _is_finite(reward):
-            raise self._gave(f"the reward {_short(reward)}, expected a finite number")
+            raise self._fault(f"the reward {_short(reward)}, expected a finite number")
         for name, flag in (("terminated", terminated), ("truncated", truncated)):
             if not isinstance(flag, _FLAGS):
-                raise self._gave(f"{name} as {_short(flag)}, expected True or False")
+                raise self._fault(f"{name} as {_short(flag)}, expected True or False")
         return obs, float(reward), bool(terminated), bool(truncated), self._checked_info(info)
 
     def _checked(self, obs: Any) -> Obs:
@@ -111,11 +109,11 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         if not isinstance(obs, np.ndarray) or obs.shape != self._shape or obs.dtype != self._dtype:
             came = f"{obs.dtype} {list(obs.shape)}" if isinstance(obs, np.ndarray) else _short(obs)
             wanted = f"{self._dtype} {list(self._shape or ())}"
-            raise self._gave(f"the observation {came}, expected an array {wanted}. {_MEND}")
+            raise self._fault(f"the observation {came}, expected an array {wanted}. {_MEND}")
         if self._is_floating and not np.isfinite(obs).all():
             bad = ~np.isfinite(obs)
             first = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise self._gave(
+            raise self._fault(
                 f"an observation in which {np.count_nonzero(bad)} of {obs.size} numbers are not finite; "
                 f"the first is {obs[first]} at {list(first)}"
             )
@@ -123,12 +121,12 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def _checked_info(self, info: Any) -> dict[str, Any]:
         if not isinstance(info, dict):
-            raise self._gave(f"the info {_short(info)}, expected a dict")
+            raise self._fault(f"the info {_short(info)}, expected a dict")
         if "action_mask" not in info:
             return info
-        told = {key: value for key, value in info.items() if key != "action_mask"}
+        rest = {key: value for key, value in info.items() if key != "action_mask"}
         mask = info["action_mask"]
-        return told if mask is None else {**told, "action_mask": self._checked_mask(mask)}
+        return rest if mask is None else {**rest, "action_mask": self._checked_mask(mask)}
 
     def _checked_mask(self, mask: Any) -> NDArray[np.bool_]:
         try:
@@ -136,19 +134,19 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         except (TypeError, ValueError):
             allowed = np.empty(0, dtype=np.bool_)
         if allowed.shape != (self._num_actions,):
-            raise self._gave(f"the action_mask {mask!r}, expected one number for each of {self._num_actions} actions")
+            raise self._fault(f"the action_mask {mask!r}, expected one number for each of {self._num_actions} actions")
         return allowed if allowed.any() else np.ones_like(allowed)
 
-    def _gave(self, what: str) -> EnvError:
+    def _fault(self, what: str) -> EnvError:
         return EnvError(self._lane, f"gave {what.rstrip('.')}.")
 
     def _raised(self, error: BaseException) -> EnvError:
-        # The traceback goes along, so that whoever owns the code that raised can be named.
+        # The traceback names the plugin or package that raised.
         return EnvError(self._lane, f"raised {describe(error)}").with_traceback(error.__traceback__)
 
 
 class Resting(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Rests after a reset without a seed: it repeats its last observation and does not step its environment."""
+    """Pauses after a reset without a seed: repeats its last observation and does not step its environment."""
 
     def __init__(self, env: Guard) -> None:
         super().__init__(env)
@@ -156,7 +154,7 @@ class Resting(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._obs: Obs = np.empty(0)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
-        """See `gymnasium.Env.reset`. The first reset needs a seed."""
+        """Reset or, if `seed` is None, pause. The first reset needs a seed."""
         self._rests = seed is None
         if self._rests:
             return self._obs, {}
@@ -164,7 +162,6 @@ class Resting(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self._obs, info
 
     def step(self, action: Any) -> StepResult:
-        """See `gymnasium.Env.step`."""
         if self._rests:
             return self._obs, 0.0, False, False, {}
         self._obs, reward, terminated, truncated, info = self.env.step(action)
@@ -172,7 +169,7 @@ class Resting(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception in a line: its type, what it says, and the file and line that raised it."""
+    """Return an exception in one line: its type, its message, and the file and line that raised it."""
     text = " ".join(str(error).split())[:500]
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)

@@ -1,8 +1,8 @@
-"""Environments side by side as lanes, each with an episode of its own under way.
+"""Environments side by side as lanes, each with its own current episode.
 
-* `Lanes`: steps them; training, evaluation and playback all step through it.
+* `Lanes`: steps the lanes. Training, evaluation and playback all use it.
 * `training_seeds`: the seeds of a run's episodes.
-* `Lockstep`: the built-in collector, which steps all lanes of a run together. `LockstepOptions`: its options (none).
+* `Lockstep`: the built-in collector. It steps all lanes of a run together and has no options (`LockstepOptions`).
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from cartpole_dqn.envs.guard import EnvError, EnvTimeoutError
 from cartpole_dqn.envs.workers import WorkerEnvs
 
 Seeds = Callable[[int, int], int | None]
-"""(lane, number of the episode in that lane, from 0) -> the seed to reset with; None lets the lane rest."""
+"""(lane, episode number in that lane, from 0) -> the seed to reset with. None makes the lane rest."""
 
 
 def training_seeds(seed: int, first: int = 0) -> Seeds:
-    """Return the seeds of training in a run of this `seed`; lane 0 is number `first` among all of the run."""
+    """Return the training seeds of a run with this `seed`. Lane 0 here is lane `first` of the run."""
     return lambda lane, episode: episode_seed(Stream.TRAIN, seed, first + lane, episode)
 
 
 class Lanes:
-    """Steps N environments and knows where each one's episode stands.
+    """Steps N environments and keeps track of each one's episode.
 
-    An episode that ended is reset on purpose, so no reset step exists and none can be learned from. The seeds and the
-    recorded actions of the episodes under way are enough to put deterministic environments back to where they were.
+    An ended episode is reset explicitly, so there is no reset step that could be learned from. The seeds and recorded
+    actions of the current episodes are enough to restore deterministic environments.
 
     Args:
-        envs: a vector environment of guarded environments (`envs.guard.Guard`) with `AutoresetMode.DISABLED`. Lanes
-            can rest where each guard is in a `Resting`.
+        envs: vector environment of `Guard`ed environments with `AutoresetMode.DISABLED`. Lanes can rest if each guard
+            is wrapped in a `Resting`.
         seeds: chooses the seed of each new episode.
     """
 
@@ -64,7 +64,7 @@ class Lanes:
 
     @property
     def mask(self) -> NDArray[np.bool_] | None:
-        """[N, A] allowed actions as `info["action_mask"]` last told them; None where no environment ever did."""
+        """[N, A] allowed actions from the last `info["action_mask"]`; None if no environment ever gave one."""
         return self._mask if self._masked else None
 
     def start(self) -> None:
@@ -84,10 +84,10 @@ class Lanes:
         """Take one action [N] in every lane.
 
         Returns:
-            One transition a lane, and the episodes that ended. Those lanes must be begun anew before the next step.
+            One transition per lane, and the episodes that ended. `begin` those lanes before the next step.
 
         Raises:
-            EnvError: an environment broke its contract; the message says which, in which episode, at which step.
+            EnvError: an environment broke its contract. The message gives the lane, episode and step.
         """
         obs = self.obs
         try:
@@ -95,7 +95,7 @@ class Lanes:
         except EnvError as fault:
             fault.where = f"episode seed {self._seeds[fault.env]}, step {len(self._actions[fault.env]) + 1}"
             raise
-        self._hear_masks(infos, np.ones(len(self), dtype=np.bool_))
+        self._update_masks(infos, np.ones(len(self), dtype=np.bool_))
         self.obs = next_obs
         mask = self.mask
         transitions, endings = [], []
@@ -103,19 +103,17 @@ class Lanes:
             action, reward = int(actions[env]), float(rewards[env])
             flags = bool(terminated[env]), bool(truncated[env])
             allowed = None if mask is None else mask[env]
-            transition = Transition(obs[env], action, reward, next_obs[env], *flags, env, allowed)
-            transitions.append(transition)
+            transitions.append(Transition(obs[env], action, reward, next_obs[env], *flags, env, allowed))
             self._actions[env].append(action)
             self._returns[env] += reward
-            if transition.terminated or transition.truncated:
-                length = len(self._actions[env])
+            if any(flags):
                 seed, total = self._seeds[env], self._returns[env]
-                assert seed is not None  # a lane that rests does not end
-                endings.append(Ending(env, seed, total, length, terminated=transition.terminated))
+                assert seed is not None  # a resting lane does not end
+                endings.append(Ending(env, seed, total, len(self._actions[env]), terminated=flags[0]))
         return transitions, endings
 
     def state_dict(self) -> State:
-        """Return each lane's episode: its number, seed, actions, return and last observation."""
+        """Return each lane's episode: number, seed, actions, return and last observation."""
         return {
             "episodes": list(self._episodes),
             "seeds": list(self._seeds),
@@ -125,11 +123,10 @@ class Lanes:
         }
 
     def load_state_dict(self, state: State) -> list[int]:
-        """Reset every lane with its episode's seed and take its actions again.
+        """Reset every lane with its episode's seed and repeat its actions.
 
         Returns:
-            The lanes whose observation then differs from the saved one: their environment is not deterministic. A new
-            episode was begun there.
+            The lanes that could not be restored: their environment is not deterministic. A new episode begins there.
 
         Raises:
             ValueError: the state has another number of lanes.
@@ -140,12 +137,9 @@ class Lanes:
         self._seeds = [int(s) for s in state["seeds"]]
         histories = [[int(a) for a in actions] for actions in state["actions"]]
         lost = self._restore_episodes(histories)
-        saved = state["obs"]
-        lost |= {
-            env
-            for env in range(len(self))
-            if saved.shape != self.obs.shape or not np.array_equal(saved[env], self.obs[env], equal_nan=True)
-        }
+        saved, now = state["obs"], self.obs
+        fits = saved.shape == now.shape
+        lost |= {i for i in range(len(self)) if not (fits and np.array_equal(saved[i], now[i], equal_nan=True))}
         self._actions = histories
         self._returns = [float(r) for r in state["returns"]]
         if lost:
@@ -153,31 +147,31 @@ class Lanes:
         return sorted(lost)
 
     def hurry(self) -> None:
-        """Hear that the run is to end: a process of an environment gets a bound. Signal handlers may call it."""
+        """Limit the time of worker processes, because the run stops soon. Safe to call from a signal handler."""
         if isinstance(self._envs, WorkerEnvs):
             self._envs.hurry()
 
     def close(self, *, at_once: bool = False) -> None:
-        """Close the environments; `at_once` leaves processes of their own next to no time."""
+        """Close the environments. `at_once` leaves worker processes almost no time."""
         self._envs.close(**({"at_once": True} if at_once else {}))
 
     def _restore_episodes(self, histories: Sequence[Sequence[int]]) -> set[int]:
-        """Bring every lane to the end of its history; return those whose episode took another course."""
+        """Repeat every lane's history. Return the lanes whose episode ended early or refused an action."""
         lost: set[int] = set()
         while True:
             try:
                 return lost | self._replay_actions([[] if env in lost else h for env, h in enumerate(histories)])
             except EnvError as fault:
-                # Where an episode took another course, an action that was allowed then may raise now.
+                # In an episode that went differently, an action that was allowed before may raise.
                 if fault.env in lost or isinstance(fault, EnvTimeoutError):
                     raise
                 lost.add(fault.env)
 
     def _replay_actions(self, histories: Sequence[Sequence[int]]) -> set[int]:
-        """Take the actions again, and return the lanes whose episode ended with one of them.
+        """Repeat the actions, and return the lanes whose episode ended with one of them.
 
-        All lanes step together, so that shorter histories start later. Before its start, and after its episode's end, a
-        lane's environment is reset at every step: what happens there is thrown away.
+        All lanes step together, so shorter histories start later. Before its history starts, and after its episode
+        ended, a lane is reset at every step and its results are discarded.
         """
         longest = max(len(h) for h in histories)
         starts = [longest - len(h) for h in histories]
@@ -194,9 +188,9 @@ class Lanes:
             try:
                 self.obs, _, terminated, truncated, infos = self._envs.step(np.asarray(actions, dtype=np.int64))
             except EnvError as fault:
-                fault.where = f"episode seed {self._seeds[fault.env]}, while its actions were taken again"
+                fault.where = f"episode seed {self._seeds[fault.env]}, while its actions were repeated"
                 raise
-            self._hear_masks(infos, np.ones(len(self), dtype=np.bool_))
+            self._update_masks(infos, np.ones(len(self), dtype=np.bool_))
             ended |= {int(env) for env in np.flatnonzero(terminated | truncated) if t >= starts[env]}
         unmoved = [env for env, h in enumerate(histories) if not h]
         if longest and unmoved:
@@ -206,39 +200,36 @@ class Lanes:
     def _reset(self, envs: Sequence[int]) -> None:
         which = np.zeros(len(self), dtype=np.bool_)
         which[list(envs)] = True
-        # Vector environments take a list of seeds, though the base class does not say so.
-        seeds: Any = list(self._seeds)
+        seeds: Any = list(self._seeds)  # The base class does not declare lists of seeds.
         try:
             self.obs, infos = self._envs.reset(seed=seeds, options={"reset_mask": which})
         except EnvError as fault:
             fault.where = f"episode seed {self._seeds[fault.env]}, at its reset"
             raise
-        self._hear_masks(infos, which)
+        self._update_masks(infos, which)
 
-    def _hear_masks(self, infos: dict[str, Any], which: NDArray[np.bool_]) -> None:
-        """Take over what the lanes `which` [N] tell; in one that tells nothing everything is allowed."""
+    def _update_masks(self, infos: dict[str, Any], which: NDArray[np.bool_]) -> None:
+        """Update the masks of the lanes `which` [N]. A lane without one in `infos` allows every action."""
         masks = infos.get("action_mask")
         self._masked = self._masked or masks is not None
         if not self._masked:
             return
-        fresh = self._mask.copy()  # transitions and agents may hold the old one
-        fresh[which] = True
+        self._mask = self._mask.copy()  # transitions and agents may hold the old array
+        self._mask[which] = True
         if masks is not None:
-            told = infos.get("_action_mask", which)
-            fresh[told] = masks[told]
-        self._mask = fresh
+            given = infos.get("_action_mask", which)
+            self._mask[given] = masks[given]
 
 
 @options_class
 class LockstepOptions:
-    """Options of the collector `lockstep`: it has none."""
+    """The collector `lockstep` has no options."""
 
 
 class Lockstep(Collector):
-    """One step of every lane a collection, chosen by the agent itself; a resumed run goes on with the same bits.
+    """Collects one step of every lane at a time, with actions from the agent itself. Resuming is bit-exact.
 
-    The environments are the configuration's `env.num_envs`: in this process, or a process each where `env.vector` is
-    "async".
+    There are `env.num_envs` environments: in this process, or in one process each if `env.vector` is "async".
     """
 
     Options: ClassVar[type] = LockstepOptions
@@ -254,40 +245,29 @@ class Lockstep(Collector):
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
-        """See `Collector`."""
         return self._envs.single_observation_space
 
     @property
     def action_space(self) -> spaces.Space[Any]:
-        """See `Collector`."""
         return self._envs.single_action_space
 
     def start(self) -> None:
-        """See `Collector`."""
         self.lanes.start()
 
     def collect(self, agent: Agent) -> Collected:
-        """See `Collector`. Raises `EnvError` where an environment breaks its contract."""
-        actions = agent.act(self.lanes.obs, self.lanes.mask)
-        transitions, endings = self.lanes.step(actions)
-        return Collected(transitions, endings)
+        return Collected(*self.lanes.step(agent.act(self.lanes.obs, self.lanes.mask)))
 
     def begin(self, envs: Sequence[int]) -> None:
-        """See `Collector`."""
         self.lanes.begin(envs)
 
     def state_dict(self) -> State:
-        """See `Lanes.state_dict`."""
         return self.lanes.state_dict()
 
     def load_state_dict(self, state: State) -> list[int]:
-        """See `Lanes.load_state_dict`."""
         return self.lanes.load_state_dict(state)
 
     def hurry(self) -> None:
-        """See `Collector`."""
         self.lanes.hurry()
 
     def close(self, *, at_once: bool = False) -> None:
-        """See `Collector`."""
         self.lanes.close(at_once=at_once)

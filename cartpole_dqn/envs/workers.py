@@ -1,10 +1,10 @@
 """Environments in processes of their own, none of which outlives the run.
 
-* `WorkerEnvs`: a Gymnasium vector environment whose autoreset is disabled; every wait in it has a bound.
+* `WorkerEnvs`: a Gymnasium vector environment without autoreset. Every wait in it is bounded.
 
-A worker leaves when it is told to, or when its pipe closes. One that is busy gets `GRACE` seconds, then it is killed.
-It ends with the main process too, however that ends, and signals sent to the whole group (a Ctrl-C) leave it alone: the
-main process decides when the run is over. Observations come through shared memory.
+A worker exits when asked to, or when its pipe closes. A busy one is killed after `GRACE` seconds. Workers also end
+with the main process, however it ends. They ignore signals to the process group (Ctrl-C): the main process decides when
+the run stops. Observations are passed through shared memory.
 """
 
 from __future__ import annotations
@@ -37,29 +37,28 @@ from cartpole_dqn.envs.guard import EnvError, EnvTimeoutError, Guard, describe
 MakeEnv = Callable[[], Guard]
 
 GRACE = 5.0
-"""Seconds that workers have to finish what they do once the run is to end."""
+"""Seconds that workers have to finish once the run stops."""
 _AT_ONCE = 0.5
-"""Likewise when the user asked twice."""
+"""The same after a second Ctrl-C."""
 _SLICE = 0.25
-"""Waiting goes by slices, each counted as at most this long: a process that was stopped and continued (Ctrl-Z, fg) has
-not waited all the while."""
+"""Seconds of one slice of waiting. A slice counts as no longer, even if Ctrl-Z suspended the process."""
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _PR_SET_PDEATHSIG = 1
 
 
 class WorkerEnvs(VectorEnv[Any, Any, Any]):
-    """Steps each environment in a process of its own.
+    """Steps each environment in its own process.
 
-    `step` and `reset` (with `reset_mask`) are those of `gymnasium.vector.VectorEnv`. What an environment does wrong is
-    an `EnvError`, raised once all have answered; where a process is gone or silent only `close` makes sense then.
+    `step` and `reset` (with `reset_mask`) follow `gymnasium.vector.VectorEnv`. An environment's error is an `EnvError`,
+    raised after all have answered. If a process is gone or does not answer, only `close` may follow.
 
     Args:
         env_fns: make one guarded environment each, all with the same spaces: `Box` observations, `Discrete` actions.
-        step_timeout: seconds that a step or a reset may take; 0 for no bound.
+        step_timeout: seconds that a step or a reset may take; 0 for no limit.
 
     Raises:
         EnvError: one could not be made, broke its contract, or its process died.
-        EnvTimeoutError: one did not answer in `step_timeout` seconds, or in `GRACE` once `hurry` was called.
+        EnvTimeoutError: one did not answer within `step_timeout` seconds, or within `GRACE` after `hurry`.
     """
 
     def __init__(self, env_fns: Sequence[MakeEnv], *, step_timeout: float = 0.0) -> None:
@@ -79,7 +78,7 @@ class WorkerEnvs(VectorEnv[Any, Any, Any]):
         self._silent: set[int] = set()
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
-        # Without this a process that never closed them would wait for them at its end, and they for it.
+        # If nobody calls `close`, the interpreter would wait for the workers at exit, and they for it.
         self._end = Finalize(self, _kill, args=(self._processes,), exitpriority=10)
         try:
             self._start(env_fns)
@@ -90,7 +89,7 @@ class WorkerEnvs(VectorEnv[Any, Any, Any]):
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Obs, dict[str, Any]]:
-        """Reset the environments that `options["reset_mask"]` [N] names, by default all; see `VectorEnv.reset`."""
+        """Reset the environments in `options["reset_mask"]` [N], by default all."""
         options = dict(options or {})
         mask = options.pop("reset_mask", np.ones(self.num_envs, dtype=np.bool_))
         lanes = [int(lane) for lane in np.flatnonzero(mask)]
@@ -105,7 +104,6 @@ class WorkerEnvs(VectorEnv[Any, Any, Any]):
     def step(
         self, actions: NDArray[np.int64]
     ) -> tuple[Obs, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Take an action [N] in every environment; see `VectorEnv.step`."""
         for lane, action in enumerate(actions.tolist()):
             self._send(lane, ("step", action, None))
         rewards = np.zeros(self.num_envs)
@@ -117,11 +115,11 @@ class WorkerEnvs(VectorEnv[Any, Any, Any]):
         return self._shared.copy(), rewards, terminated, truncated, infos
 
     def hurry(self) -> None:
-        """Let what is under way, and all that comes, take `GRACE` seconds at most. Signal handlers may call it."""
+        """Limit the current and all later calls to `GRACE` seconds. Safe to call from a signal handler."""
         self._hurried = True
 
     def close_extras(self, *, at_once: bool = False) -> None:
-        """End the workers: those that are idle leave by themselves, one that is busy is killed after its grace."""
+        """End the workers. Idle ones exit by themselves; a busy one is killed after its grace period."""
         try:
             for pipe in self._pipes:
                 with contextlib.suppress(OSError):
@@ -136,26 +134,24 @@ class WorkerEnvs(VectorEnv[Any, Any, Any]):
 
     def _start(self, env_fns: Sequence[MakeEnv]) -> None:
         context = multiprocessing.get_context()
-        forks = context.get_start_method() == "fork"
         space = self.single_observation_space
         buffer = context.RawArray(ctypes.c_char, max(1, self.num_envs * _nbytes(space)))
         self._shared = _view(buffer, space, 0, self.num_envs)
         for lane, make in enumerate(env_fns):
             own, its = context.Pipe()
             self._pipes.append(own)
-            # A forked worker has the run's ends of all pipes so far; open there, they would never close for the others.
-            strangers = list(self._pipes) if forks else []
+            # A forked worker inherits the run's ends of all pipes so far. Left open there, they would never close.
+            inherited = list(self._pipes) if context.get_start_method() == "fork" else []
             process = context.Process(
                 target=_work,
                 name=f"environment-{lane}",
-                args=(lane, CloudpickleWrapper(make), its, strangers, buffer, space),
+                args=(lane, CloudpickleWrapper(make), its, inherited, buffer, space),
                 daemon=True,
             )
             process.start()
             self._processes.append(process)
             its.close()
-        for _ in self._answers(range(self.num_envs), math.inf):
-            pass
+        self._answers(range(self.num_envs), math.inf)
 
     def _send(self, lane: int, message: tuple[str, Any, Any]) -> None:
         try:
@@ -164,7 +160,7 @@ class WorkerEnvs(VectorEnv[Any, Any, Any]):
             raise self._died(lane) from None
 
     def _answers(self, lanes: Iterable[int], seconds: float) -> list[tuple[int, Any]]:
-        """Return (lane, answer) of each of the `lanes`, in their order."""
+        """Return (lane, answer) for each of the `lanes`, in lane order."""
         waiting: dict[Any, int] = {self._pipes[lane]: lane for lane in lanes}
         found: dict[int, Any] = {}
         faults: list[EnvError] = []
@@ -215,7 +211,7 @@ def _nbytes(space: gymnasium.Space[Any]) -> int:
 
 
 def _view(buffer: Any, space: gymnasium.Space[Any], first: int, lanes: int) -> Obs:
-    """Return the observations [lanes, ...] from lane `first` on, which share the buffer's memory."""
+    """Return the observations [lanes, ...] from lane `first` on, as a view of the buffer."""
     start, nbytes = first * _nbytes(space), lanes * _nbytes(space)
     shared = np.frombuffer(memoryview(buffer), np.uint8, nbytes, start)
     return shared.view(np.dtype(space.dtype)).reshape(lanes, *(space.shape or ()))
@@ -236,18 +232,21 @@ def _work(
     lane: int,
     make: CloudpickleWrapper,
     pipe: Connection,
-    strangers: Sequence[Connection],
+    inherited: Sequence[Connection],
     buffer: Any,
     space: gymnasium.Space[Any],
 ) -> None:
-    """Be lane number `lane` until the pipe closes."""
+    """Run lane number `lane` until its pipe closes."""
     for name in _SIGNALS:
         if hasattr(signal, name):
-            # Not SIG_IGN, which programs that the environment starts would inherit.
-            signal.signal(getattr(signal, name), _ignore)
-    _end_with_parent()
-    for stranger in strangers:
-        stranger.close()
+            # Not SIG_IGN: programs started by the environment would inherit it.
+            signal.signal(getattr(signal, name), lambda number, frame: None)
+    if sys.platform == "linux":
+        # Works even while an environment blocks Python's other threads.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
+    for end in inherited:
+        end.close()
     try:
         env = make.fn()
         if env.observation_space != space:
@@ -259,7 +258,7 @@ def _work(
         _answer(pipe, f"could not be made: {describe(error)}", is_fault=True)
         return
     if "torch" in sys.modules:
-        # Threads do not survive a fork, and a worker has a processor to itself at most.
+        # torch's threads do not survive a fork, and a worker has at most one core.
         sys.modules["torch"].set_num_threads(1)
     with contextlib.suppress(EOFError, OSError):
         _answer(pipe, None)
@@ -295,19 +294,8 @@ def _answer(pipe: Connection, answer: Any, *, is_fault: bool = False) -> None:
         pipe.send((True, f"gave an info that cannot be sent to another process: {describe(error)}"))
 
 
-def _ignore(number: int, frame: object) -> None:
-    pass
-
-
-def _end_with_parent() -> None:
-    """Make sure that this process ends when the main one does, even when its environment hangs."""
-    if sys.platform == "linux":
-        # Works also while an environment keeps Python's own threads from running.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
-
-
 def _follow_parent() -> None:
+    """End this process when the main one ends, even if its environment hangs."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,7 +1,7 @@
 """A run on disk.
 
 * `folder`: the files of a run. `lock`: one writer at a time.
-* `catalogue`: which runs there are, and which one is meant.
+* `catalogue`: finding and listing runs.
 * `metrics`: the events in `metrics.jsonl`. `history`: the same as arrays.
 * `saved`: what a run saves of its state.
 * `checkpoint`: states on disk, with `state_tree` (nested values as JSON and tensors) and `tensors` (tensors on disk).

@@ -1,19 +1,18 @@
-"""Which runs there are, which one is meant, and what there is to say of each in a line.
+"""Finding and listing runs.
 
-* `find_run`: a path, a name or the beginning of one under `runs/`, or `latest` -> `RunFolder`.
-* `find_runs`: several of these -> folders, each once; a folder full of runs stands for all of them.
-* `runs_in`: the runs in a folder, those started last first.
-* `complete_run`: what a shell may offer for what was typed so far.
-* `list_runs`: every run in a folder -> `RunSummary`, those started or resumed last first. `summarise_run`: one of them.
-* `read_settings`: a run's `config.toml` as a plain table, unchecked; `run_title` makes a title of one.
+* `find_run`: a path, a name or a unique prefix of one under `runs/`, or `latest` -> `RunFolder`.
+* `find_runs`: several of these -> folders without duplicates. A folder that contains runs stands for all of them.
+* `runs_in`: the runs in a folder, most recent first.
+* `complete_run`: suggestions for shell completion.
+* `list_runs`: all runs in a folder -> `RunSummary`, most recent first. `summarise_run`: one of them.
+* `read_settings`: a run's `config.toml` as a plain, unchecked table. `run_title` makes a title of it.
 
-Nothing raises for a folder in a listing that is broken: its summary says what is wrong. Neither torch nor NumPy is
-imported here: a shell waits for it at every press of the tab key.
+A broken folder in a listing raises nothing: its summary says what is wrong. Neither torch nor NumPy is imported here,
+because shell completion waits for this module.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,26 +27,26 @@ from cartpole_dqn.runs.metrics import RunFigures, read_figures
 
 LATEST = "latest"
 ROOT = Path("runs")
-"""Where `run` puts folders that were given no name, seen from where the command is called."""
+"""Where `run` creates folders by default, relative to the working directory."""
 
 _SHOWN = 8
 _LARGEST_CONFIG = 1 << 20
 
 
 def find_run(text: str | Path, *, root: Path = ROOT) -> RunFolder:
-    """Return the run that `text` means. The first of these that is a run is taken:
+    """Return the run that `text` names. These are tried in order:
 
     1. the folder at the path `text`;
     2. the folder of that name under `root`;
-    3. where it is "latest", the run under `root` that was started or resumed last;
-    4. the one run under `root` whose name begins with it.
+    3. for "latest", the run under `root` that was started or resumed last;
+    4. the only run under `root` whose name begins with `text`.
 
     Args:
-        text: what was typed; with a separator in it, it is a path and nothing else.
+        text: what the user typed; only a path if it contains a separator.
         root: where names are looked up.
 
     Raises:
-        RunFolderError: there is none, or there are several; the sentence names those that may be meant.
+        RunFolderError: no run matches, or several do. The message names the candidates.
     """
     given = str(text)
     if not given:
@@ -67,16 +66,16 @@ def find_run(text: str | Path, *, root: Path = ROOT) -> RunFolder:
         return RunFolder.open(meant[0])
     if meant:
         raise RunFolderError(
-            f"'{given}' begins the names of {len(meant)} runs in {root}/: {_listed(meant)}. Give more of the name."
+            f"{len(meant)} runs in {root}/ begin with '{given}': {_listed(meant)}. Type more of the name."
         )
     raise _unknown(given, runs, root)
 
 
 def find_runs(texts: Sequence[str | Path], *, root: Path = ROOT) -> list[RunFolder]:
-    """Return the runs that `texts` mean, in that order, each once; a folder that holds runs stands for all of them.
+    """Return the runs that `texts` name, in order and without duplicates. A folder of runs stands for all of them.
 
     Raises:
-        RunFolderError: as from `find_run`.
+        RunFolderError: see `find_run`.
     """
     found: dict[Path, RunFolder] = {}
     for text in texts:
@@ -89,9 +88,9 @@ def find_runs(texts: Sequence[str | Path], *, root: Path = ROOT) -> list[RunFold
 
 
 def runs_in(root: Path) -> list[Path]:
-    """Return the folders of runs directly in `root`, those started or resumed last first; none where it is no folder.
+    """Return the folders of runs directly in `root`, most recent first; empty if `root` is not a folder.
 
-    Starting and resuming write `config.toml`, and nothing else does: its time is when that was.
+    Only starting and resuming write `config.toml`, so its time is the time of the start.
     """
     try:
         with os.scandir(root) as entries:
@@ -102,7 +101,7 @@ def runs_in(root: Path) -> list[Path]:
 
 
 def complete_run(incomplete: str, *, root: Path = ROOT) -> list[str]:
-    """Return the names under `root` that begin with `incomplete`, those started last first, and "latest"."""
+    """Return the names under `root` that begin with `incomplete`, most recent first, and "latest"."""
     if _is_path(incomplete):
         return []
     names = [run.name for run in runs_in(root)]
@@ -114,7 +113,7 @@ def complete_run(incomplete: str, *, root: Path = ROOT) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary(RunFigures):
-    """A run in a line. What is not known is None."""
+    """A run in one line. Unknown values are None."""
 
     name: str
     path: Path
@@ -122,23 +121,23 @@ class RunSummary(RunFigures):
     problem: str | None = None
     """What is wrong with the folder, as a sentence."""
     started: float | None = None
-    """When it was started or resumed last, in seconds since the epoch."""
+    """Time of the last start or resume, in seconds since the epoch."""
     env: str | None = None
     obs: str | None = None
     preset: str | None = None
     agent: str | None = None
     seed: int | None = None
     steps: int | None = None
-    """Environment steps that it is to take, where these bound it."""
+    """Maximum environment steps, if the run has one."""
 
 
 def list_runs(root: Path) -> list[RunSummary]:
-    """Return the runs directly in `root`: those started or resumed last first, at the end those without a config.
+    """Return the runs directly in `root`, most recent first; those without a config come last.
 
-    Folders that hold nothing of a run are left out.
+    Folders without any file of a run are skipped.
 
     Raises:
-        RunFolderError: `root` is missing, no folder, or cannot be read.
+        RunFolderError: `root` is missing, not a folder, or cannot be read.
     """
     try:
         with os.scandir(root) as entries:
@@ -150,15 +149,15 @@ def list_runs(root: Path) -> list[RunSummary]:
 
 
 def summarise_run(folder: Path) -> RunSummary:
-    """Return what there is to say of the run in `folder`; never raises for what is wrong there."""
-    name, started = folder.name, started_at(folder) or None
+    """Return a summary of the run in `folder`. Never raises for a broken folder."""
+    known: Any = {"name": folder.name, "path": folder, "started": started_at(folder) or None}
     try:
         settings = read_settings(folder)
         env, agent = _table(settings, "env"), _table(settings, "agent")
         if not isinstance(env.get("id"), str):
             raise RunFolderError(f"{folder / 'config.toml'} is not the configuration of a run: it has no env.id.")
     except RunFolderError as error:
-        return RunSummary(name=name, path=folder, state="broken", problem=str(error), started=started)
+        return RunSummary(**known, state="broken", problem=str(error))
     status = run_state(folder)
     figures, problem = RunFigures(), None
     try:
@@ -166,11 +165,9 @@ def summarise_run(folder: Path) -> RunSummary:
     except RunFolderError as error:
         problem = str(error)
     return RunSummary(
-        name=name,
-        path=folder,
+        **known,
         state=status.state,
         problem=problem,
-        started=started,
         env=env["id"],
         obs=_kept(settings, "obs", str),
         preset=_kept(settings, "preset", str) or None,
@@ -182,10 +179,10 @@ def summarise_run(folder: Path) -> RunSummary:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Return the table in the `config.toml` of the run in `folder`, as it stands there.
+    """Return the table in a run's `config.toml`, unchecked.
 
     Raises:
-        RunFolderError: it is missing, cannot be read, or is no TOML.
+        RunFolderError: it is missing, cannot be read, or is not TOML.
     """
     path = folder / "config.toml"
     try:
@@ -203,7 +200,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def run_title(settings: Mapping[str, Any]) -> str:
-    """Return what stands above a run's pictures: "dqn on CartPole-v1, pixels, preset pixels, seed 0"."""
+    """Return a title: "dqn on CartPole-v1, pixels, preset pixels, seed 0"."""
     preset = f", preset {settings['preset']}" if settings.get("preset") else ""
     agent, env = _table(settings, "agent").get("name"), _table(settings, "env").get("id")
     return f"{agent} on {env}, {settings.get('obs')}{preset}, seed {settings.get('seed')}"
@@ -213,9 +210,8 @@ def run_title(settings: Mapping[str, Any]) -> str:
 
 
 def _is_path(text: str) -> bool:
-    """Return whether `text` can only be a path: it has a separator, or is a place like `.`."""
-    separators = [separator for separator in (os.sep, os.altsep) if separator]
-    return text in (os.curdir, os.pardir) or any(separator in text for separator in separators)
+    """Return whether `text` can only be a path: it contains a separator, or is `.` or `..`."""
+    return text in (os.curdir, os.pardir) or any(mark in text for mark in (os.sep, os.altsep) if mark)
 
 
 def _unknown(given: str, runs: Sequence[Path], root: Path) -> RunFolderError:
@@ -243,9 +239,7 @@ def _listed(runs: Iterable[Path]) -> str:
 def _looks_like_a_run(folder: Path) -> bool:
     run = RunFolder(folder)
     files = (run.config, run.metrics_jsonl, run.environment, run.status, run.checkpoint)
-    with contextlib.suppress(OSError):
-        return any(os.path.lexists(file) for file in files)
-    return False
+    return any(os.path.lexists(file) for file in files)
 
 
 def _table(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -254,6 +248,6 @@ def _table(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _kept(settings: Mapping[str, Any], key: str, kind: type) -> Any:
-    """Return the value of `key` if it is of that kind: a truth value is no number."""
+    """Return the value of `key` if its type is exactly `kind` (a boolean is not an int)."""
     value = settings.get(key)
     return value if type(value) is kind else None

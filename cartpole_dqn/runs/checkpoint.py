@@ -1,17 +1,16 @@
-"""A run's whole state in a folder: safe to be killed while it is written, safe to load from a stranger.
+"""A run's whole state in a folder: safe to be killed while writing, safe to load from an untrusted source.
 
-* `write_state`: named states -> the folder; what was there before stays whole until the new one is.
-* `read_state`: the folder -> the states, every byte of them verified.
-* `has_state`: whether anything was ever written there.
-* `taking_over`: a block in which states are taken over; whatever that raises is a `CheckpointError`.
-* `pack`, `unpack`: one state as JSON and tensors (`cartpole_dqn.runs.state_tree`).
+* `write_state`: named states -> the folder. The old state stays valid until the new one is complete.
+* `read_state`: the folder -> the states. Verifies every byte.
+* `has_state`: whether the folder holds a state.
+* `taking_over`: a block in which a state is loaded into objects. Any error there becomes a `CheckpointError`.
 
-The folder holds `state.json` and one `<part>-<number>.safetensors` a part. `state.json` names the other files with
-their sizes and checksums, and covers itself by a checksum in its first line. New files get a new number and are synced
-before `state.json` is replaced, which happens at once or not at all: so each moment shows one complete state. Files
-that it no longer names are removed afterwards, or at the next write.
+The folder holds `state.json` and one `<part>-<number>.safetensors` per part. `state.json` names the other files with
+their sizes and checksums, and its first line is a checksum of the rest. New files get a new number and are synced.
+Then `state.json` is replaced atomically, so the folder always holds one complete state. Files that it no longer names
+are removed afterwards, or at the next write.
 
-Loading parses JSON and copies numbers; nothing is unpickled, imported or run, and no link is followed.
+Loading parses JSON and copies numbers. Nothing is unpickled, imported or run, and no link is followed.
 """
 
 from __future__ import annotations
@@ -34,19 +33,8 @@ from cartpole_dqn.files import open_regular, reason, replace_file, sync_folder
 from cartpole_dqn.runs.state_tree import pack, unpack
 from cartpole_dqn.runs.tensors import new_checksum, read_tensors, write_tensors
 
-__all__ = [
-    "SCHEMA",
-    "STATE_FILE",
-    "has_state",
-    "pack",
-    "read_state",
-    "taking_over",
-    "unpack",
-    "write_state",
-]
-
 SCHEMA = 2
-"""The version of the layout; another one is refused in words."""
+"""Version of the layout. Others are refused."""
 STATE_FILE = "state.json"
 
 _FORMAT = "cartpole-dqn checkpoint"
@@ -58,28 +46,32 @@ _RESTORE = "Restore the folder from a copy, or start the run again."
 
 
 def has_state(folder: Path) -> bool:
-    """Return whether a state was completely written to `folder`; whether it is still sound, only reading tells."""
+    """Return whether a complete state was written to `folder`. Only `read_state` verifies it."""
     return (folder / STATE_FILE).is_symlink() or (folder / STATE_FILE).exists()
 
 
 def write_state(folder: Path, parts: Mapping[str, State], *, meta: Mapping[str, Any]) -> int:
-    """Write `parts` and `meta` to `folder`, replacing what it held; return the bytes written.
+    """Write `parts` and `meta` to `folder` in place of what it held; return the bytes written.
 
-    The states are read while they are written, never copied as a whole: they must not change meanwhile.
+    States are not copied first, so they must not change meanwhile.
 
     Args:
-        folder: made where it is missing. Only one writer at a time.
+        folder: created if missing. Only one writer at a time.
         parts: states by name; a name is a lower-case word.
-        meta: a small state without arrays or tensors: what is to be known before parts are loaded.
+        meta: a small state without arrays or tensors, readable without any part.
 
     Raises:
-        RunError: the disk is full, the folder cannot be written to. The state that was there before is kept.
-        TypeError: a state holds what a checkpoint cannot; nothing was written.
+        RunError: the disk is full, or the folder cannot be written to. The previous state is kept.
+        TypeError: a state holds an unsupported value; nothing was written.
     """
-    for name in parts:
+    packed = {}
+    for name, state in parts.items():
         if not _PART.fullmatch(name):
-            raise ValueError(f"a part's name is a lower-case word, and {name!r} came.")
-    packed = {name: _pack_part(name, state) for name, state in parts.items()}
+            raise ValueError(f"expected a lower-case word as a part's name, got {name!r}.")
+        try:
+            packed[name] = pack(state)
+        except TypeError as error:
+            raise TypeError(f"part {name!r}: {error}") from None
     packed_meta, meta_tensors = pack(dict(meta))
     if meta_tensors:
         raise TypeError(f"meta holds an array or a tensor ({min(meta_tensors)}); put it into a part.")
@@ -89,22 +81,22 @@ def write_state(folder: Path, parts: Mapping[str, State], *, meta: Mapping[str, 
         kept = "The one before it is kept." if has_state(folder) else "None was written before."
         raise RunError(
             f"The checkpoint could not be written to {folder}: {reason(error)}. {kept} "
-            f"Make room on the disk, or let the folder be written to, and go on from there."
+            f"Make room on the disk, or make the folder writable, and resume."
         ) from error
 
 
 def read_state(
     folder: Path, *, parts: Collection[str] | None = None, optional: Collection[str] = ()
 ) -> tuple[dict[str, Any], dict[str, State]]:
-    """Return (meta, states by part) as they were written, tensors on the CPU.
+    """Return (meta, states by part) as they were written, with tensors on the CPU.
 
     Args:
-        folder: what `write_state` wrote to. Reading while another process writes there is fine.
-        parts: which to read; by default all that there are. Files of others are not opened.
-        optional: parts that may be absent, in which case they are left out of the result.
+        folder: as given to `write_state`. Another process may write to it meanwhile.
+        parts: which to read; by default all. Files of other parts are not opened.
+        optional: parts that may be missing; these are then left out.
 
     Raises:
-        CheckpointError: a sentence that names the file, what is wrong with it and what to do.
+        CheckpointError: the message names the file, what is wrong with it and what to do.
     """
     while True:
         index = _read_index(folder)
@@ -112,7 +104,7 @@ def read_state(
         with contextlib.ExitStack() as stack:
             files = {name: stack.enter_context(file) for name, file in _open_parts(folder, wanted)}
             missing = wanted.keys() - files.keys()
-            # A writer may have replaced the state since its index was read; then the new one is wanted.
+            # If a writer replaced the state since its index was read, read the new one.
             if missing and _read_index(folder).raw != index.raw:
                 continue
             for name in sorted(missing - set(optional)):
@@ -122,7 +114,7 @@ def read_state(
 
 @contextlib.contextmanager
 def taking_over(what: object) -> Iterator[None]:
-    """Say of whatever is raised inside that the state in `what` does not fit: its parts may raise anything."""
+    """Turn any exception inside the block into a `CheckpointError`: the state in `what` does not fit."""
     try:
         yield
     except CartpoleDqnError:
@@ -142,7 +134,7 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Index:
-    """What `state.json` says."""
+    """The content of `state.json`."""
 
     raw: bytes
     meta: dict[str, Any]
@@ -152,16 +144,9 @@ class _Index:
 # Writing --------------------------------------------------------------------------------------------------------------
 
 
-def _pack_part(name: str, state: State) -> tuple[Any, dict[str, Tensor]]:
-    try:
-        return pack(state)
-    except TypeError as error:
-        raise TypeError(f"part {name!r}: {error}") from None
-
-
 def _write(folder: Path, packed: Mapping[str, tuple[Any, dict[str, Tensor]]], meta: Any) -> int:
     if folder.is_symlink():
-        raise OSError("it is a symbolic link, and a checkpoint is not written through one")
+        raise OSError("it is a symbolic link, which checkpoints do not follow")
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     number = 1 + max((int(match[2]) for match in _tensor_files(folder)), default=0)
@@ -195,21 +180,22 @@ def _index_bytes(meta: Any, parts: Mapping[str, Any]) -> bytes:
     body = {"format": _FORMAT, "schema": SCHEMA, "meta": meta, "parts": parts}
     rest = json.dumps(body, separators=(",", ":"), allow_nan=False).encode()[1:] + b"\n"
     if len(rest) > _MAX_INDEX - 100:
-        raise OSError(f"{STATE_FILE} would have {len(rest):,} bytes; long histories belong into arrays")
+        raise OSError(f"{STATE_FILE} would have {len(rest):,} bytes; put long histories into arrays")
+    return b'{"checksum":"%s",\n%s' % (_checksum(rest), rest)
+
+
+def _checksum(data: bytes | memoryview) -> bytes:
     digest = new_checksum()
-    digest.update(rest)
-    return b'{"checksum":"%s",\n%s' % (digest.hexdigest().encode(), rest)
+    digest.update(data)
+    return digest.hexdigest().encode()
 
 
-def _tensor_files(folder: Path) -> Iterator[re.Match[str]]:
-    for path in list(folder.iterdir()):
-        match = _TENSORS.fullmatch(path.name)
-        if match:
-            yield match
+def _tensor_files(folder: Path) -> list[re.Match[str]]:
+    return [match for path in folder.iterdir() if (match := _TENSORS.fullmatch(path.name))]
 
 
 def _committed(folder: Path, data: bytes) -> bool:
-    """Return whether `state.json` is `data` already, or might be: then the files that it names must stay."""
+    """Return whether `state.json` is `data`, or may be: then the files that it names must stay."""
     try:
         with open_regular(folder / STATE_FILE) as file:
             return bool(data) and file.read() == data
@@ -229,28 +215,26 @@ def _remove(paths: Iterable[Path]) -> None:
 
 
 def _read_index(folder: Path) -> _Index:
-    """Return what `state.json` says, checked except for what is inside the trees of parts."""
+    """Return the content of `state.json`, checked except for the trees of the parts."""
     path = folder / STATE_FILE
     raw = _read_index_bytes(folder, path)
     first = _FIRST_LINE.match(raw)
     if first is None:
-        raise CheckpointError(f"{path} does not begin as a checkpoint does: it is damaged, or foreign. {_RESTORE}")
-    digest = new_checksum()
-    digest.update(memoryview(raw)[first.end() :])
-    if digest.hexdigest().encode() != first[1]:
+        raise CheckpointError(f"{path} does not begin like a checkpoint: it is damaged, or something else. {_RESTORE}")
+    if _checksum(memoryview(raw)[first.end() :]) != first[1]:
         raise CheckpointError(
             f"{path} is damaged, or was changed by hand: its checksum is not the one that was written. {_RESTORE}"
         )
     try:
         body = json.loads(raw, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        what = "it is nested too deep" if isinstance(error, RecursionError) else str(error)[:200]
-        raise CheckpointError(f"{path} is no JSON that can be read: {what}. {_RESTORE}") from None
+        what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+        raise CheckpointError(f"{path} is not valid JSON: {what}. {_RESTORE}") from None
     if not isinstance(body, dict) or body.get("format") != _FORMAT:
         raise CheckpointError(f"{path} is not the index of a checkpoint. {_RESTORE}")
     if type(body.get("schema")) is not int or body["schema"] != SCHEMA:
         raise CheckpointError(
-            f"{path} has layout {body.get('schema')!r:.20}, and this version of cartpole-dqn reads layout {SCHEMA}. "
+            f"{path} has layout {body.get('schema')!r:.20}, but this version of cartpole-dqn reads layout {SCHEMA}. "
             f"Use the version that wrote it, or start the run again: `cartpole-dqn run --config` takes its config.toml."
         )
     try:
@@ -259,14 +243,14 @@ def _read_index(folder: Path) -> _Index:
         parts = {name: _part_entry(name, table) for name, table in body["parts"].items()}
         return _Index(raw, unpack(body["meta"], {}), parts)
     except CheckpointError as error:
-        raise CheckpointError(f"{path} does not hold together: {error} {_RESTORE}") from None
+        raise CheckpointError(f"{path} is inconsistent: {error} {_RESTORE}") from None
 
 
 def _read_index_bytes(folder: Path, path: Path) -> bytes:
     if folder.is_symlink():
-        raise CheckpointError(f"{folder} is a symbolic link, and links are not followed: name what it points to.")
+        raise CheckpointError(f"{folder} is a symbolic link, and links are not followed. Give the folder itself.")
     if not folder.is_dir():
-        raise CheckpointError(f"there is no checkpoint at {folder}: no such folder. Name a run that wrote one.")
+        raise CheckpointError(f"there is no checkpoint at {folder}: no such folder. Choose a run that wrote one.")
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
@@ -278,7 +262,7 @@ def _read_index_bytes(folder: Path, path: Path) -> bytes:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {reason(error)}. {_RESTORE}") from error
     if size > _MAX_INDEX:
-        raise CheckpointError(f"{path} has {size:,} bytes, more than any checkpoint's index. {_RESTORE}")
+        raise CheckpointError(f"{path} has {size:,} bytes, too many for a checkpoint's index. {_RESTORE}")
     return raw
 
 
@@ -291,10 +275,10 @@ def _part_entry(name: str, table: Any) -> _Part:
         raise CheckpointError(f"part {name[:100]!r} is not described by file, bytes, checksum and tree.")
     file, nbytes, checksum = table["file"], table["bytes"], table["checksum"]
     match = _TENSORS.fullmatch(file) if isinstance(file, str) else None
-    # A pattern that knows no slash and no dot keeps every path inside the folder.
+    # The pattern allows no path separator, so the file is inside the folder.
     if match is None or match[1] != name:
         said = repr(file[:100]) if isinstance(file, str) else f"a {type(file).__name__}"
-        raise CheckpointError(f"part {name[:100]!r} is in {said}, which is no name for its file.")
+        raise CheckpointError(f"part {name[:100]!r} is in {said}, which is not a valid file name for it.")
     if type(nbytes) is not int or nbytes < 8 or not isinstance(checksum, str):
         raise CheckpointError(f"part {name!r} has an impossible size or checksum.")
     return _Part(file, nbytes, checksum, table["tree"])
@@ -306,13 +290,13 @@ def _wanted(folder: Path, index: _Index, parts: Collection[str] | None, optional
         if name not in index.parts and name not in optional:
             raise CheckpointError(
                 f"{folder} holds no part {name!r}, only {', '.join(index.parts) or 'none at all'}. "
-                f"Take a checkpoint that was written with it."
+                f"Use a checkpoint that was written with it."
             )
     return {name: index.parts[name] for name in names if name in index.parts}
 
 
 def _open_parts(folder: Path, parts: Mapping[str, _Part]) -> Iterator[tuple[str, FileIO]]:
-    """Open the files of `parts`, leaving out those that are missing."""
+    """Open the files of `parts`, skipping missing ones."""
     for name, part in parts.items():
         try:
             yield name, open_regular(folder / part.file)
@@ -327,6 +311,4 @@ def _read_part(folder: Path, name: str, part: _Part, file: FileIO) -> State:
     try:
         return unpack(part.tree, tensors)
     except CheckpointError as error:
-        raise CheckpointError(
-            f"{folder / STATE_FILE} does not hold together: part {name!r}: {error} {_RESTORE}"
-        ) from None
+        raise CheckpointError(f"{folder / STATE_FILE} is inconsistent: part {name!r}: {error} {_RESTORE}") from None

@@ -1,12 +1,12 @@
-"""The folder that a run leaves behind: its name, its files, its lock and its state.
+"""A run's folder: its name, its files, its lock and its state.
 
-* `RunFolder`: `create` a new one, `open` an old one; the paths of its files; `lock` it for one run at a time.
-* `is_run`, `started_at`: whether a folder is a run's, and when that was started or resumed.
-* `run_state`, `RunStatus`: whether the run in a folder is running, done, interrupted, failed or was killed.
-* `write_text_atomic`: a text that is there whole or not at all.
-* `describe_environment`: what a run was made with: versions, plugins, machine.
+* `RunFolder`: `create` a new one or `open` an old one; the paths of its files; `lock` it for one run at a time.
+* `is_run`, `started_at`: whether a folder is a run's, and when the run was started or resumed.
+* `run_state`, `RunStatus`: whether a run is running, done, interrupted, failed or killed.
+* `write_text_atomic`: writes a text file completely or not at all.
+* `describe_environment`: a run's software and hardware: versions, plugins, machine.
 
-No torch is imported here, so that runs can be listed quickly.
+torch is not imported here, so that listing runs is fast.
 """
 
 from __future__ import annotations
@@ -49,35 +49,35 @@ _DISTRIBUTIONS = (
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How a run stands: its state and the environment steps that it had taken when that was written."""
+    """A run's state, and its environment steps when the state was written."""
 
     state: StateName
     step: int = 0
 
 
 class RunFolder:
-    """A run's folder. `path` is the folder itself; the other attributes are the files in it, whether there or not."""
+    """A run's folder. `path` is the folder itself; the other attributes are the files in it, which may be missing."""
 
     def __init__(self, path: Path, *, fresh: bool = False, made: bool = False) -> None:
         self.path = path
         self.config = path / "config.toml"
         """The complete configuration; `run --config` repeats the run."""
         self.metrics_csv = path / "metrics.csv"
-        """A line an episode."""
+        """One line per episode."""
         self.metrics_jsonl = path / "metrics.jsonl"
-        """A JSON object an event."""
+        """One JSON object per event."""
         self.curve = path / "curve.png"
-        """The run's curve as a picture."""
+        """The learning curve."""
         self.checkpoint = path / "checkpoint"
-        """The folder of the last whole state, for resuming."""
+        """The folder of the latest complete state, for resuming."""
         self.best = path / "best"
         """The folder of the best model."""
         self.initial = path / "init"
-        """The folder of the weights that the run started from, where these are another run's."""
+        """The folder of the initial weights, if they come from another run."""
         self.environment = path / "environment.json"
-        """What the run was made with."""
+        """The run's software and hardware, see `describe_environment`."""
         self.status = path / "status.json"
-        """How the run stands; read it by `run_state`."""
+        """The run's state; read it with `run_state`."""
         self._fresh = fresh
         self._made = made
 
@@ -94,20 +94,20 @@ class RunFolder:
         """Make a folder for a new run.
 
         Args:
-            path: the folder itself, missing or empty; None chooses `<root>/<env>-<obs>-<YYYYmmdd-HHMMSS>`, with "-2"
-                and so on where that is taken.
-            env_id: the environment's id, for the name.
-            obs: what is observed, for the name.
-            root: where folders are made when `path` is None.
+            path: the folder itself, missing or empty. None chooses `<root>/<env>-<obs>-<YYYYmmdd-HHMMSS>`, with "-2"
+                and so on if that exists.
+            env_id: environment id, for the name.
+            obs: kind of observations, for the name.
+            root: where folders are made if `path` is None.
             clock: seconds since the epoch, for the name in local time.
 
         Raises:
-            RunFolderError: there is something at `path`, or no folder can be made there.
+            RunFolderError: `path` is a file or not empty, or no folder can be made there.
         """
         if path is not None:
             made = _make(path)
             if not made and not path.is_dir():
-                raise RunFolderError(f"{path} is there already, and is no folder. Choose another place with --out.")
+                raise RunFolderError(f"{path} exists and is not a folder. Choose another place with --out.")
             if _content(path):
                 raise _taken(path)
             return cls(path, fresh=True, made=made)
@@ -116,17 +116,17 @@ class RunFolder:
         count = 1
         while True:
             chosen = root / (stem if count == 1 else f"{stem}-{count}")
-            # A folder that is there, even an empty one, belongs to somebody who came first.
+            # Even an empty folder belongs to whoever made it first.
             if _make(chosen):
                 return cls(chosen, fresh=True, made=True)
             count += 1
 
     @classmethod
     def open(cls, path: Path, *, root: Path = Path("runs")) -> RunFolder:
-        """Return the folder of a run that was made before.
+        """Return the folder of an existing run.
 
         Raises:
-            RunFolderError: it is missing, no folder, or not a run's; the message names those that are near.
+            RunFolderError: it is missing, not a folder, or not a run's. The message suggests similar names.
         """
         try:
             if is_run(path):
@@ -138,7 +138,7 @@ class RunFolder:
         if not there:
             raise RunFolderError(f"there is no run folder at {path}.{hint}")
         if not is_folder:
-            raise RunFolderError(f"{path} is a file, and a run is a folder.{hint}")
+            raise RunFolderError(f"{path} is a file. Expected a run's folder.{hint}")
         raise RunFolderError(f"{path} is not the folder of a run: it holds no config.toml.{hint}")
 
     def write_config(self, text: str) -> None:
@@ -146,23 +146,22 @@ class RunFolder:
         write_text_atomic(self.config, text)
 
     def plugins(self) -> list[dict[str, Any]]:
-        """Return the plugins that `environment.json` names with what they brought, but malformed ones."""
+        """Return the plugins in `environment.json` with their components. Malformed entries are skipped."""
+        return _plugins(self._description())
+
+    def _description(self) -> dict[str, Any]:
         try:
-            described = json.loads(self.environment.read_text(encoding="utf-8"))["plugins"]
-            return [plugin for plugin in described if _is_plugin(plugin)]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return []
+            description = json.loads(self.environment.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return description if isinstance(description, dict) else {}
 
     def differences(self, description: Mapping[str, Any]) -> list[str]:
-        """Return what was otherwise when `environment.json` was written: "torch 2.14.0 is now 2.15.0", ...
+        """Return what changed since `environment.json` was written: "torch 2.14.0 is now 2.15.0", ...
 
-        Only what can change a run's numbers counts; what either does not say is left out.
+        Only what can change a run's numbers is compared, and only if both descriptions have it.
         """
-        try:
-            before = _made_with(json.loads(self.environment.read_text(encoding="utf-8")))
-        except (OSError, ValueError, RecursionError):
-            return []
-        now = _made_with(description)
+        before, now = _made_with(self._description()), _made_with(description)
         return [f"{name} {was} is now {now[name]}" for name, was in before.items() if now.get(name, was) != was]
 
     def write_environment(self, description: Mapping[str, Any]) -> None:
@@ -170,17 +169,17 @@ class RunFolder:
         write_text_atomic(self.environment, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
 
     def write_status(self, state: Literal["running", "done", "interrupted", "failed"], step: int) -> None:
-        """Write `status.json`. Where that fails (a full disk), nothing is raised: it must not hide what else failed."""
+        """Write `status.json`. Errors (a full disk) are ignored, so that they do not hide an earlier one."""
         with contextlib.suppress(OSError):
             replace_file(self.status, f"{json.dumps({'state': state, 'step': step})}\n".encode())
 
     def clear_metrics(self) -> None:
-        """Remove the metrics of a run that starts from its beginning again."""
+        """Remove the metrics of a run that starts over."""
         for path in (self.metrics_csv, self.metrics_jsonl):
             path.unlink(missing_ok=True)
 
     def discard_if_empty(self) -> None:
-        """Remove the folder again, if `create` made it and nothing was written to it."""
+        """Remove the folder if `create` made it and nothing was written to it."""
         if self._made and not _content(self.path):
             with contextlib.suppress(OSError):
                 (self.path / folder_lock.NAME).unlink(missing_ok=True)
@@ -188,13 +187,12 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[RunFolder]:
-        """Keep the folder for this run inside the block.
+        """Reserve the folder for this run inside the block.
 
-        The system drops the lock with the process that holds it, however that ends; processes that it forked hold
-        nothing.
+        The lock ends with the process that holds it, however that ends. Forked processes do not hold it.
 
         Raises:
-            RunFolderError: another run holds it, wrote to it since it was created, or it cannot be written to.
+            RunFolderError: another run holds it or wrote to it since it was created, or it cannot be written to.
         """
         with folder_lock.hold(self.path):
             if self._fresh and _content(self.path):
@@ -209,7 +207,7 @@ def is_run(path: Path) -> bool:
 
 
 def started_at(path: Path) -> float:
-    """Return when the run in the folder `path` was started or resumed, in seconds since the epoch; 0 for no run."""
+    """Return the time of the last start or resume of the run in `path`, in seconds since the epoch; 0 for no run."""
     try:
         status = (path / "config.toml").stat()
     except (OSError, ValueError):
@@ -218,7 +216,7 @@ def started_at(path: Path) -> float:
 
 
 def run_state(path: Path) -> RunStatus:
-    """Return how the run in the folder `path` stands; "killed" where it should be running and is not."""
+    """Return the state of the run in the folder `path`: "killed" if it should be running and is not."""
     try:
         with open_regular(path / "status.json") as file:
             table = json.loads(file.read(10_000))
@@ -233,7 +231,7 @@ def run_state(path: Path) -> RunStatus:
 
 
 def write_text_atomic(path: Path, text: str) -> None:
-    """Make `text` (as UTF-8) the content of `path`; a kill at any moment leaves the old content or the new.
+    """Replace the content of `path` by `text` (UTF-8). A kill at any moment leaves the old content or the new.
 
     Raises:
         RunError: it cannot be written; the old content is kept.
@@ -242,17 +240,17 @@ def write_text_atomic(path: Path, text: str) -> None:
         replace_file(path, text.encode())
     except OSError as error:
         raise RunError(
-            f"{path} could not be written: {reason(error)}. Make room on the disk, or let the folder be written to."
+            f"{path} could not be written: {reason(error)}. Make room on the disk, or make the folder writable."
         ) from error
 
 
 def describe_environment(*, plugins: Iterable[Mapping[str, Any]], threads: int, device: str) -> dict[str, Any]:
-    """Return what a run was made with, as JSON can hold it: no user's, host's or folder's name is in it.
+    """Return a run's software and hardware for JSON, without names of users, hosts or folders.
 
     Args:
-        plugins: each with `name`, `distribution`, `version` and `state`; anything else they say is left out.
-        threads: what torch computes with.
-        device: what the networks are on.
+        plugins: each with `name`, `distribution`, `version`, `state` and `components`; other keys are left out.
+        threads: torch's number of threads.
+        device: the networks' device.
     """
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -276,13 +274,17 @@ def describe_environment(*, plugins: Iterable[Mapping[str, Any]], threads: int, 
 # Names and what is there ----------------------------------------------------------------------------------------------
 
 
-def _made_with(description: Any) -> dict[str, str]:
-    """Return what a run's numbers depend on, by name; what is missing or no text is left out."""
-    table = description if isinstance(description, dict) else {}
-    versions, plugins = table.get("versions"), table.get("plugins")
-    found = {name: table.get(name) for name in ("python", "platform", "cpu", "device")}
+def _plugins(description: Mapping[str, Any]) -> list[dict[str, Any]]:
+    plugins = description.get("plugins")
+    return [plugin for plugin in plugins if _is_plugin(plugin)] if isinstance(plugins, list) else []
+
+
+def _made_with(description: Mapping[str, Any]) -> dict[str, str]:
+    """Return by name what a run's numbers depend on. Missing or unprintable values are left out."""
+    versions = description.get("versions")
+    found = {name: description.get(name) for name in ("python", "platform", "cpu", "device")}
     found |= versions if isinstance(versions, dict) else {}
-    found |= {p["distribution"]: p["version"] for p in (plugins if isinstance(plugins, list) else []) if _is_plugin(p)}
+    found |= {plugin["distribution"]: plugin["version"] for plugin in _plugins(description)}
     return {name: text[:100] for name, text in found.items() if isinstance(text, str) and text.isprintable()}
 
 
@@ -297,12 +299,12 @@ def _is_plugin(plugin: Any) -> bool:
 
 
 def _name(text: str, otherwise: str) -> str:
-    """Return `text` as a part of a file name: "ALE/Pong-v5" -> "ALE-Pong-v5"."""
+    """Return `text` as part of a file name: "ALE/Pong-v5" -> "ALE-Pong-v5"."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:80] or otherwise
 
 
 def _make(path: Path) -> bool:
-    """Make the folder; return False where something is there already."""
+    """Make the folder; return False if `path` exists."""
     try:
         path.mkdir(parents=True)
     except OSError as error:
@@ -315,10 +317,10 @@ def _make(path: Path) -> bool:
 
 
 def _content(path: Path) -> list[str]:
-    """Return the names in a folder but for what a run leaves there that is killed before its configuration stands."""
-    nothing = (folder_lock.NAME, beside(path / "config.toml").name)
+    """Return the names in a folder, except files of a run that was killed before it wrote its configuration."""
+    ignored = (folder_lock.NAME, beside(path / "config.toml").name)
     try:
-        return [entry.name for entry in path.iterdir() if entry.name not in nothing]
+        return [entry.name for entry in path.iterdir() if entry.name not in ignored]
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {reason(error)}. Choose another place with --out.") from error
 
@@ -326,13 +328,13 @@ def _content(path: Path) -> list[str]:
 def _taken(path: Path) -> RunFolderError:
     if is_run(path):
         return RunFolderError(
-            f"{path} holds a run already. Go on with it by `cartpole-dqn resume {path}`, or choose another --out."
+            f"{path} holds a run already. Continue it with `cartpole-dqn resume {path}`, or choose another --out."
         )
-    return RunFolderError(f"{path} is not empty. Choose a folder that is new or empty with --out.")
+    return RunFolderError(f"{path} is not empty. Choose a new or empty folder with --out.")
 
 
 def _suggest(path: Path, root: Path) -> str:
-    """Return a sentence with the run that is meant, or the latest ones."""
+    """Return a sentence that suggests a similar run, or the latest ones."""
     found: dict[str, float] = {}
     for place in (path.parent, root):
         with contextlib.suppress(OSError):

@@ -1,8 +1,8 @@
-"""A run's history, read from the `metrics.jsonl` in its folder.
+"""A run's history as arrays, read from its `metrics.jsonl`.
 
 * `read_metrics`: a run folder -> `RunHistory`.
 * `RunHistory`: episodes, evaluations and confirmations as arrays, and when the run was solved.
-* `running_mean`: the mean over a window of values, as in the notebooks; `trailing_mean`: that from the first value on.
+* `running_mean`: mean over full windows, as in the notebooks. `trailing_mean`: the same from the first value on.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def _nothing() -> Floats:
 
 @dataclass(frozen=True)
 class RunHistory:
-    """What a run's metrics tell. Arrays are [E] over episodes or [V] over evaluations; what is unknown is NaN."""
+    """A run's metrics. Arrays are [E] over episodes or [V] over evaluations; unknown values are NaN."""
 
     name: str
     """The folder's name, for legends."""
     title: str = ""
-    """What was trained on what."""
+    """Agent and environment, for titles."""
     episode: Floats = field(default_factory=_nothing)
     step: Floats = field(default_factory=_nothing)
     """[E] environment steps at each episode's end."""
@@ -45,19 +45,19 @@ class RunHistory:
     epsilon: Floats = field(default_factory=_nothing)
     loss: Floats = field(default_factory=_nothing)
     evaluation_step: Floats = field(default_factory=_nothing)
-    """[V] of the evaluations that select `best/`."""
+    """[V] environment steps of the evaluations that select `best/`."""
     evaluation_returns: ReturnsByEvaluation = ()
-    """V evaluations, each with its episodes' returns."""
+    """V evaluations, with the returns of their episodes."""
     confirmation_step: Floats = field(default_factory=_nothing)
-    """[C] of evaluations on further episodes, of models that reached the threshold."""
+    """[C] environment steps of confirmations: more episodes for models that reached the threshold."""
     confirmation_returns: ReturnsByEvaluation = ()
-    """C confirmations, each with its episodes' returns."""
+    """C confirmations, with the returns of their episodes."""
     best_step: int | None = None
-    """Where the model in `best/` was evaluated."""
+    """The step of the model in `best/`."""
     solved_step: int | None = None
-    """Where a model was first confirmed."""
+    """The step of the first confirmed model."""
     end: tuple[float, float] | None = None
-    """Environment steps and training seconds at the end, of a run that ended in order."""
+    """Environment steps and training seconds at the end, if the run ended cleanly."""
 
     @property
     def evaluation_mean(self) -> Floats:
@@ -76,12 +76,12 @@ class RunHistory:
 
     @property
     def last_returns(self) -> tuple[float, ...]:
-        """The returns of the last evaluation; empty where none was made."""
+        """Returns of the last evaluation; empty if there is none."""
         return self.evaluation_returns[-1] if self.evaluation_returns else ()
 
     @property
     def best_returns(self) -> tuple[float, ...]:
-        """The returns of the model in `best/`: in its confirmation where it has one, else when it was selected."""
+        """Returns of the model in `best/`: from its confirmation if it has one, else from its evaluation."""
         for steps, returns in (
             (self.confirmation_step, self.confirmation_returns),
             (self.evaluation_step, self.evaluation_returns),
@@ -93,11 +93,11 @@ class RunHistory:
 
     @property
     def best_has_confirmation(self) -> bool:
-        """Whether `best_returns` are of a confirmation, passed or not."""
+        """Whether `best_returns` are from a confirmation, passed or not."""
         return self.best_step is not None and self.best_step in self.confirmation_step
 
     def seconds_at(self, step: float) -> float:
-        """Return the training seconds at an environment step, between episodes' ends in proportion; NaN if unknown."""
+        """Return the training seconds at an environment step, interpolated between episode ends; NaN if unknown."""
         place = int(np.searchsorted(self.step, step))
         near = slice(max(0, place - 1), place + 1)
         known = list(zip(self.step[near], self.seconds[near], strict=True))
@@ -111,12 +111,10 @@ class RunHistory:
 
 
 def read_metrics(folder: Path | str) -> RunHistory:
-    """Return the history of the run in `folder`, from its `metrics.jsonl`.
-
-    Unknown events and fields are left out.
+    """Return the history of the run in `folder`. Unknown events and fields are ignored.
 
     Raises:
-        RunFolderError: the file is missing, or a line is damaged.
+        RunFolderError: `metrics.jsonl` is missing, or a line is damaged.
     """
     events = read_events(Path(folder))
     try:
@@ -127,7 +125,7 @@ def read_metrics(folder: Path | str) -> RunHistory:
 
 
 def running_mean(values: Sequence[float] | Floats, window: int) -> Floats:
-    """Return the means of each `window` values in a row: [n] -> [n - window + 1], empty where there are too few."""
+    """Return the means of each `window` consecutive values: [n] -> [n - window + 1]; empty for too few values."""
     array = np.asarray(values, dtype=np.float64)
     if len(array) < window:
         return np.empty(0)
@@ -136,9 +134,9 @@ def running_mean(values: Sequence[float] | Floats, window: int) -> Floats:
 
 
 def trailing_mean(values: Sequence[float] | Floats, window: int) -> Floats:
-    """Return the mean of each value and those before it, `window` in all, fewer at the start: [n] -> [n].
+    """Return the mean of each value and its predecessors, at most `window` values in all: [n] -> [n].
 
-    What is NaN is left out; a mean of nothing is NaN.
+    NaNs are skipped; the mean of no values is NaN.
     """
     array = np.asarray(values, dtype=np.float64)
     if not len(array):
@@ -157,12 +155,10 @@ def _over_episodes(figure: Any, returns: ReturnsByEvaluation) -> Floats:
 
 
 def _history(name: str, events: Sequence[Event]) -> RunHistory:
-    episodes = [event for event in events if event.get("event") == "episode"]
-    played = [event for event in events if event.get("event") == "evaluation"]
+    kinds = ("episode", "evaluation", "run_started", "run_ended")
+    episodes, played, started, ended = ([e for e in events if e.get("event") == kind] for kind in kinds)
     evaluations = [event for event in played if event.get("stream") != "confirm"]
     confirmations = [event for event in played if event.get("stream") == "confirm"]
-    started = [event for event in events if event.get("event") == "run_started"]
-    ended = [event for event in events if event.get("event") == "run_ended"]
     best = [int(event["step"]) for event in played if event.get("best")]
     solved = [int(event["step"]) for event in confirmations if event.get("best")]
     return RunHistory(
@@ -180,7 +176,7 @@ def _history(name: str, events: Sequence[Event]) -> RunHistory:
         confirmation_step=_column(confirmations, "step"),
         confirmation_returns=_returns(confirmations),
         best_step=best[-1] if best else None,
-        # The first that is confirmed is always kept, so it is marked as best.
+        # The first confirmed model is always kept, so it is marked as best.
         solved_step=solved[0] if solved else None,
         end=(_number(ended[-1]["step"]), _number(ended[-1].get("seconds"))) if ended else None,
     )

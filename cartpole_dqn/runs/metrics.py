@@ -1,10 +1,10 @@
-"""The events in a run's `metrics.jsonl`, which everybody reads through here.
+"""The events in a run's `metrics.jsonl`. All readers of that file use this module.
 
-* `read_events`: all of them.
-* `read_figures`: how far a run is and how good it is, in about a millisecond, also while it writes.
-* `training_seconds`: how long a run trained up to a step.
+* `read_events`: all events.
+* `read_figures`: a run's progress and scores, in about a millisecond, even while the run writes.
+* `training_seconds`: the training time at a step.
 
-A last line that was torn by a crash, or is being written, is left out. Neither torch nor NumPy is imported here.
+An incomplete last line (a crash, or a write under way) is skipped. Neither torch nor NumPy is imported here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class RunFigures:
-    """How far a run is and how good it is, by its `metrics.jsonl`. What is not known is None."""
+    """A run's progress and scores from its `metrics.jsonl`. Unknown values are None."""
 
     step: int = 0
     """Environment steps taken."""
@@ -33,16 +33,16 @@ class RunFigures:
     last: float | None = None
     """Mean return of the last evaluation."""
     best: float | None = None
-    """Mean return of the model in `best/`: in its confirmation where it has one, else when it was selected."""
+    """Mean return of the model in `best/`: from its confirmation if it has one, else from its evaluation."""
     best_step: int | None = None
     solved_step: int | None = None
-    """Where a model was first confirmed."""
+    """The step of the first confirmed model."""
     solved_seconds: float | None = None
-    """Training seconds until then, without evaluations and checkpoints."""
+    """Training seconds until `solved_step`, without evaluations and checkpoints."""
 
 
 def read_events(folder: Path) -> list[Event]:
-    """Return every event in the run's folder, in order; unknown ones too.
+    """Return all events in the run's folder in order, including unknown ones.
 
     Raises:
         RunFolderError: the file is missing, or a line is damaged.
@@ -51,7 +51,7 @@ def read_events(folder: Path) -> list[Event]:
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
-        raise RunFolderError(f"{path} is missing: the run kept no metrics, or has not begun.") from None
+        raise RunFolderError(f"{path} is missing: the run writes no metrics, or has not begun.") from None
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {reason(error)}.") from error
     events = []
@@ -65,7 +65,7 @@ def read_events(folder: Path) -> list[Event]:
 
 
 def read_figures(folder: Path) -> RunFigures:
-    """Return what a listing shows; nothing is known where the file is missing.
+    """Return what a listing shows. A missing file gives unknown values.
 
     Raises:
         RunFolderError: the file cannot be read, or is damaged.
@@ -73,7 +73,7 @@ def read_figures(folder: Path) -> RunFigures:
     path = _file(folder)
     try:
         with open_regular(path) as file:
-            # Read, not mapped: a run that resumes cuts the file, and a page that is gone would end this process.
+            # Not memory-mapped: a resuming run truncates the file, and access to a missing page ends the process.
             return RunFigures(**_figures(file.readall()))
     except FileNotFoundError:
         return RunFigures()
@@ -84,12 +84,12 @@ def read_figures(folder: Path) -> RunFigures:
 
 
 def training_seconds(step: float, *known: tuple[float, float]) -> float:
-    """Return the training seconds at an environment step, in proportion between what is known; NaN for nothing.
+    """Return the training seconds at an environment step by linear interpolation; NaN without `known`.
 
     Args:
-        step: where.
-        known: (step, seconds) of the episode that ended last before, and of what is known next. Where nothing comes
-            next, the run is taken to go on at the speed that it had.
+        step: the environment step.
+        known: (step, seconds) of the last episode end before, and of the next known point. Without a next point, the
+            average speed so far is assumed.
     """
     if not known:
         return math.nan
@@ -104,21 +104,17 @@ def _file(folder: Path) -> Path:
 
 
 def _figures(text: bytes) -> dict[str, Any]:
-    """Look for the few lines that matter, from the end: parsing every line would take a hundred times as long."""
+    """Find the few lines that matter, searching from the end. Parsing every line takes a hundred times as long."""
     figures: dict[str, Any] = {}
-    # What comes after the last newline is torn, or being written.
-    end = text.rfind(b"\n")
+    end = text.rfind(b"\n")  # Text after the last newline is incomplete.
     if end >= 0:
         figures["step"] = int(_event(text[text.rfind(b"\n", 0, end) + 1 : end]).get("step", 0))
-    for _, episode in _marked(text, b'"event":"episode"', backwards=True):
+    if episode := _last(text, b'"event":"episode"'):
         figures["episode"] = int(episode.get("episode", 0))
-        break
-    for _, evaluation in _marked(text, b'"stream":"select"', backwards=True):
+    if evaluation := _last(text, b'"stream":"select"'):
         figures["last"] = _mean(evaluation)
-        break
-    for _, best in _marked(text, b'"best":true}', backwards=True):
+    if best := _last(text, b'"best":true}'):
         figures["best"], figures["best_step"] = _mean(best), int(best["step"])
-        break
     for place, confirmation in _marked(text, b'"stream":"confirm"'):
         if int(confirmation["step"]) == figures.get("best_step"):
             figures["best"] = _mean(confirmation)
@@ -130,22 +126,28 @@ def _figures(text: bytes) -> dict[str, Any]:
 
 
 def _known_around(text: bytes, place: int) -> list[tuple[float, float]]:
-    """Return (step, seconds) of the last episode before `place`, and of the next, or of the run's end."""
-    mark = b'"event":"episode"'
-    before = next(_marked(text[:place], mark, backwards=True), None)
-    after = next(_marked(text[place:], mark), None) or next(_marked(text[place:], b'"event":"run_ended"'), None)
-    events = [found[1] for found in (before, after) if found]
-    return [(float(event["step"]), float(event.get("seconds", math.nan))) for event in events]
+    """Return (step, seconds) of the last episode before `place`, and of the next one or of the run's end."""
+    mark, rest = b'"event":"episode"', text[place:]
+    events = [_last(text[:place], mark), _first(rest, mark) or _first(rest, b'"event":"run_ended"')]
+    return [(float(event["step"]), float(event.get("seconds", math.nan))) for event in events if event]
+
+
+def _first(text: bytes, mark: bytes) -> Event | None:
+    return next((event for _, event in _marked(text, mark)), None)
+
+
+def _last(text: bytes, mark: bytes) -> Event | None:
+    return next((event for _, event in _marked(text, mark, backwards=True)), None)
 
 
 def _marked(text: bytes, mark: bytes, *, backwards: bool = False) -> Iterator[tuple[int, Event]]:
-    """Yield the whole lines that hold `mark`, each with its place."""
+    """Yield (place, event) of the complete lines that contain `mark`."""
     place = text.rfind(mark) if backwards else text.find(mark)
     while place >= 0:
         start, end = text.rfind(b"\n", 0, place) + 1, text.find(b"\n", place)
         if end >= 0:
             event = _event(text[start:end])
-            # Figures of a part, too, may be called "best".
+            # A part's own figure may be called "best" too.
             if mark.startswith(b'"event"') or event.get("event") == "evaluation":
                 yield start, event
         elif not backwards:

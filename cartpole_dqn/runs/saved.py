@@ -1,14 +1,14 @@
-"""What a run saves: its checkpoint, its best model, and the weights that it started from.
+"""What a run saves: its checkpoint, its best model, and its initial weights.
 
-* `write_checkpoint`, `read_checkpoint`: the folder `checkpoint/`, everything that a resumed run needs.
+* `write_checkpoint`, `read_checkpoint`: the folder `checkpoint/`, everything needed to resume.
 * `write_best`: the folder `best/`, the policy of the best model.
-* `read_model`: a model to act with, from `best/` or `checkpoint/` -> `Model`. `choose_model`: which of them is there.
-* `InitialWeights`: the folder `init/`, the weights that a run started from.
-* `Origin`: the run that a state was written by.
+* `read_model`: a model to act with, from `best/` or `checkpoint/` -> `Model`. `choose_model`: which of the two exists.
+* `InitialWeights`: the folder `init/`, the weights of another run from which this one started.
+* `Origin`: the run that wrote a state.
 
 | folder | meta | parts |
 |---|---|---|
-| `checkpoint/` | env, obs, components, step | run (the runner's state, in it the agent's), policy, replay (optional) |
+| `checkpoint/` | env, obs, components, step | run (the runner's state, with the agent's), policy, replay (optional) |
 | `best/` | env, obs, components, step, mean, episodes | policy |
 | `init/` | run, which, step, origin | policy |
 """
@@ -26,8 +26,9 @@ import torch
 from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.contracts.parts import Agent, State
 from cartpole_dqn.errors import CheckpointError, RunFolderError
-from cartpole_dqn.runs.checkpoint import has_state, pack, read_state, taking_over, write_state
+from cartpole_dqn.runs.checkpoint import has_state, read_state, taking_over, write_state
 from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.runs.state_tree import pack
 from cartpole_dqn.runs.tensors import new_checksum
 
 Which = Literal["best", "last"]
@@ -36,28 +37,28 @@ Which = Literal["best", "last"]
 
 @dataclass(frozen=True)
 class Origin:
-    """The run that a state was written by."""
+    """The run that wrote a state."""
 
     env: str
     """The environment's id."""
     obs: str
-    """What is observed."""
+    """Kind of observations."""
     components: Mapping[str, str] = field(default_factory=dict)
-    """Component ("agent/dqn") -> its distribution and version: for people, not compared."""
+    """Component ("agent/dqn") -> distribution and version. For information only; not compared."""
 
     def meta(self, **figures: Any) -> dict[str, Any]:
-        """Return it with further figures, as `write_state` takes it."""
+        """Return it as `meta` for `write_state`, with additional figures."""
         return {"env": self.env, "obs": self.obs, "components": dict(self.components), **figures}
 
     def require(self, meta: Mapping[str, Any], folder: Path) -> None:
-        """Raise a `CheckpointError` where the `meta` in `folder` is of another environment or of other observations."""
+        """Raise a `CheckpointError` if the `meta` in `folder` has another environment or other observations."""
         for name, wanted in (("env", self.env), ("obs", self.obs)):
             said = meta.get(name)
             if said != wanted:
                 was = repr(said)[:100] if said is not None else "nothing"
                 raise CheckpointError(
-                    f"{folder} says of its {name}: {was}; the run's configuration says {wanted!r}. It belongs to "
-                    f"another run: put the right one there, or start the run again."
+                    f"{folder} has {name} {was}, but the run's configuration has {wanted!r}. It belongs to another "
+                    f"run: restore the right one, or start the run again."
                 )
 
 
@@ -65,21 +66,21 @@ class Origin:
 
 
 def write_checkpoint(folder: RunFolder, origin: Origin, run: State, policy: State, replay: State | None) -> int:
-    """Write everything that a resumed run needs; return the bytes written. Raises `RunError`.
+    """Write everything needed to resume; return the bytes written. Raises `RunError`.
 
     Args:
-        folder: the run's.
+        folder: the run's folder.
         origin: the run.
         run: `Runner.state_dict()`.
-        policy: `Policy.state_dict()` of the agent's policy: what a model is read from.
-        replay: `Agent.replay_state_dict()`; None leaves it out.
+        policy: `Policy.state_dict()` of the agent's policy, for `read_model`.
+        replay: `Agent.replay_state_dict()`, or None to leave it out.
     """
     parts = {"run": run, "policy": policy, **({} if replay is None else {"replay": replay})}
     return write_state(folder.checkpoint, parts, meta=origin.meta(step=run["step"]))
 
 
 def read_checkpoint(folder: RunFolder, origin: Origin) -> tuple[State, State | None]:
-    """Return the states of run and replay that `write_checkpoint` wrote. Raises `CheckpointError`."""
+    """Return the states of run and replay from `write_checkpoint`. Raises `CheckpointError`."""
     meta, parts = read_state(folder.checkpoint, parts=["run", "replay"], optional=["replay"])
     origin.require(meta, folder.checkpoint)
     return parts["run"], parts.get("replay")
@@ -94,7 +95,7 @@ class Model:
 
     folder: Path
     step: int
-    """Environment steps that it was trained for."""
+    """Environment steps of its training."""
     policy: State
     """`Policy.state_dict()`."""
 
@@ -106,16 +107,16 @@ def write_best(folder: RunFolder, origin: Origin, policy: State, evaluation: Eva
 
 
 def choose_model(folder: RunFolder, wanted: Which) -> Which:
-    """Return the model to take where `wanted` is wanted: the last one where no best one was kept."""
+    """Return the model to use if `wanted` is wanted: "last" if no best model was kept."""
     return "best" if wanted == "best" and has_state(folder.best) else "last"
 
 
 def read_model(folder: RunFolder, origin: Origin, wanted: Which) -> Model:
-    """Return a model of a run; the last one where no best one was kept.
+    """Return a model of a run; the last one if no best model was kept.
 
     Raises:
-        RunFolderError: the run kept no model.
-        CheckpointError: its files are damaged, or of another run.
+        RunFolderError: the run has no model yet.
+        CheckpointError: its files are damaged, or belong to another run.
     """
     place = folder.best if choose_model(folder, wanted) == "best" else folder.checkpoint
     if not has_state(place):
@@ -140,9 +141,9 @@ class InitialWeights:
     """The name of the other run's folder."""
     which: Which
     step: int
-    """Environment steps that they were trained for."""
+    """Environment steps of their training."""
     origin: Mapping[str, Any]
-    """What they fit: the agent, its networks, observations and actions."""
+    """What they fit: agent, networks, observations and actions."""
     policy: State
 
     @property
@@ -157,11 +158,11 @@ class InitialWeights:
 
     @property
     def label(self) -> str:
-        """The weights in words."""
+        """The weights, for messages."""
         return f"the weights of {self.run} ({self.which}, trained for {self.step:,} steps)"
 
     def give(self, agent: Agent) -> None:
-        """Let `agent` start from them. Raises `UserError` where it cannot."""
+        """Load them into `agent`. Raises `UserError` if they do not fit."""
         with taking_over(f"the {self.which} model of {self.run}"):
             agent.start_from(self.policy)
 

@@ -1,15 +1,13 @@
-"""A part's state taken apart into what JSON can hold and tensors, and put together again.
+"""Nested states as JSON and tensors, and back.
 
-* `pack`: a state -> (tree, tensors).
-* `unpack`: (tree, tensors) -> the state.
-* `find_not_finite`: the place of a tensor that holds NaN or an infinity. `bytes_of`: what arrays and tensors take.
-* `State`: nested dicts (string or integer keys), lists and tuples of strings, numbers, booleans, None, NumPy arrays
-  and scalars, and tensors.
+* `pack`: a state -> (tree, tensors). `unpack`: (tree, tensors) -> the state.
+* `find_not_finite`: the place of a tensor with NaN or infinity. `bytes_of`: total size of arrays and tensors.
 
-What JSON has no word for stands in the tree as an object whose key begins with "$":
+A state holds nested dicts (string or integer keys), lists and tuples of strings, numbers, booleans, None, NumPy arrays
+and scalars, and tensors. In the tree, an object whose key begins with "$" stands for what JSON lacks:
 
     {"$tuple": [...]}                                        {"$dict": [[key, value], ...]}
-    {"$float": "inf" | "-inf" | "nan"}                       {"$int": "0x..."}, where it is very long
+    {"$float": "inf" | "-inf" | "nan"}                       {"$int": "0x..."}, for very long integers
     {"$tensor": name, "dtype": "F32", "shape": [2, 3]}       {"$array": name, "dtype": "U8", "shape": []}
     {"$scalar": "float64", "bytes": "000000000000f03f"}
 """
@@ -32,43 +30,27 @@ from cartpole_dqn.runs.tensors import CODES, MAX_DIMS
 Place = tuple[str | int, ...]
 
 MAX_DEPTH = 64
-"""Nesting beyond this is refused in both directions, long before Python's own stack ends."""
+"""Maximum nesting, in both directions."""
 
 _LONG_INT = 4096
-"""Bits; Python refuses to read decimal integers of more than 4,300 digits."""
+"""Bits. Python refuses to parse decimal integers of more than 4,300 digits."""
 _FLOATS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
-_ARRAYS = {
-    np.dtype(name): code
-    for name, code in {
-        "bool": "BOOL",
-        "uint8": "U8",
-        "uint16": "U16",
-        "uint32": "U32",
-        "uint64": "U64",
-        "int8": "I8",
-        "int16": "I16",
-        "int32": "I32",
-        "int64": "I64",
-        "float16": "F16",
-        "float32": "F32",
-        "float64": "F64",
-        "complex64": "C64",
-    }.items()
-}
+_NOT_IN_NUMPY = ("BF16", "F8_E4M3", "F8_E5M2")
+_ARRAYS = {np.dtype(str(d).removeprefix("torch.")) for d, code in CODES.items() if code not in _NOT_IN_NUMPY}
 _SCALARS = {dtype.name: dtype for dtype in _ARRAYS}
 
 
 def pack(state: State) -> tuple[Any, dict[str, Tensor]]:
-    """Return `state` as a tree for JSON and the tensors that it refers to, sharing memory with the state.
+    """Return `state` as a tree for JSON and the tensors in it, which share memory with the state.
 
-    Numbers keep their type and every bit, arrays and tensors their dtype and shape; where they were (device, strides,
-    memory that several share) is not kept. Dicts of other classes come back as plain dicts.
+    Numbers keep their type and every bit, arrays and tensors their dtype and shape. Device, strides and shared memory
+    are not kept. Dict subclasses come back as plain dicts.
 
     Raises:
-        TypeError: something else is in it; the message names its place.
+        TypeError: the state holds something else; the message names its place.
     """
     if not isinstance(state, dict):
-        raise TypeError(f"a state is a dict, and a {type(state).__name__} came.")
+        raise TypeError(f"expected a state as a dict, got a {type(state).__name__}.")
     packer = _Packer()
     return packer.pack(state, ()), packer.tensors
 
@@ -77,19 +59,19 @@ def unpack(tree: Any, tensors: dict[str, Tensor]) -> State:
     """Return the state that `pack` took apart; arrays share memory with `tensors`.
 
     Raises:
-        CheckpointError: the tree is not one that `pack` makes, or does not fit the tensors.
+        CheckpointError: `pack` never makes such a tree, or it does not fit the tensors.
     """
     unpacker = _Unpacker(tensors)
     state = unpacker.unpack(tree, ())
     if not isinstance(state, dict):
-        raise CheckpointError(f"a state is a table, and a {type(state).__name__} came.")
+        raise CheckpointError(f"expected a state as a table, got a {type(state).__name__}.")
     if unpacker.tensors:
         raise CheckpointError(f"no place in the tree names the tensor {min(unpacker.tensors)[:100]!r}.")
     return state
 
 
 def find_not_finite(state: State) -> str | None:
-    """Return the place of the first tensor in `state` that holds NaN or an infinity; arrays and numbers may."""
+    """Return the place of the first tensor with NaN or infinity. Arrays and numbers may hold them."""
     for place, value in _leaves(state):
         if isinstance(value, Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all()):
             return _place(place)
@@ -97,20 +79,16 @@ def find_not_finite(state: State) -> str | None:
 
 
 def bytes_of(state: State) -> int:
-    """Return the bytes of the arrays and tensors in `state`."""
+    """Return the total size of the arrays and tensors in `state`, in bytes."""
     return sum(value.nbytes for _, value in _leaves(state) if isinstance(value, Tensor | np.ndarray))
 
 
-def _leaves(state: State) -> Iterator[tuple[Place, Any]]:
-    waiting: list[tuple[Place, Any]] = [((), state)]
-    while waiting:
-        place, value = waiting.pop()
-        if isinstance(value, dict):
-            waiting += [((*place, key), item) for key, item in value.items()]
-        elif isinstance(value, list | tuple):
-            waiting += [((*place, i), item) for i, item in enumerate(value)]
-        else:
-            yield place, value
+def _leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    if isinstance(value, dict | list | tuple):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(item, (*place, key))
+    else:
+        yield place, value
 
 
 class _Packer:
@@ -165,7 +143,7 @@ class _Packer:
             raise TypeError(f"{_place(path)} is a {type(value).__name__} of {value.dtype}, which safetensors lacks.")
         if value.ndim > MAX_DIMS:
             raise TypeError(f"{_place(path)} has {value.ndim} dimensions; a checkpoint holds up to {MAX_DIMS}.")
-        # torch knows neither negative strides, nor strides between elements, nor memory that must not be written.
+        # torch supports neither negative or odd strides nor read-only memory.
         if not value.flags.c_contiguous or not value.flags.writeable or not value.flags.aligned:
             value = value.copy(order="C")
         return self._keep("$array", torch.from_numpy(value), path)
@@ -184,7 +162,7 @@ class _Unpacker:
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         self.tensors = dict(tensors)
         self.tags: dict[str, tuple[set[str], Callable[[Any, Place], Any]]] = {
-            "$tuple": ({"$tuple"}, self._tuple),
+            "$tuple": ({"$tuple"}, lambda node, path: tuple(self.unpack(_want(list, node["$tuple"], path), path))),
             "$dict": ({"$dict"}, self._dict),
             "$float": ({"$float"}, self._float),
             "$int": ({"$int"}, self._int),
@@ -201,34 +179,30 @@ class _Unpacker:
         if not isinstance(node, dict):
             if node is None or isinstance(node, str | int) or (isinstance(node, float) and math.isfinite(node)):
                 return node
-            raise CheckpointError(f"{_place(path)} is the number {node}, which no state holds like that.")
+            raise CheckpointError(f"{_place(path)} is the number {node}, which a state stores differently.")
         marks = [key for key in node if key.startswith("$")]
         if not marks:
             return {key: self.unpack(item, (*path, key)) for key, item in node.items()}
         mark = marks[0]
         if mark not in self.tags or node.keys() != self.tags[mark][0]:
-            raise CheckpointError(f"{_place(path)} has the mark {mark[:100]!r} as no state has it.")
+            raise CheckpointError(f"{_place(path)} has the mark {mark[:100]!r} in a form that no state has.")
         return self.tags[mark][1](node, path)
-
-    def _tuple(self, node: dict[str, Any], path: Place) -> tuple[Any, ...]:
-        items = _want(list, node["$tuple"], path)
-        return tuple(self.unpack(item, (*path, i)) for i, item in enumerate(items))
 
     def _dict(self, node: dict[str, Any], path: Place) -> dict[str | int, Any]:
         found: dict[str | int, Any] = {}
         for pair in _want(list, node["$dict"], path):
             if not isinstance(pair, list) or len(pair) != 2:
-                raise CheckpointError(f"{_place(path)} has an entry that is no pair of key and value.")
+                raise CheckpointError(f"{_place(path)} has an entry that is not a pair of key and value.")
             key = self.unpack(pair[0], path)
             if type(key) not in (str, int) or key in found:
-                raise CheckpointError(f"{_place(path)} has a key that is no new string or integer.")
+                raise CheckpointError(f"{_place(path)} has a key that is not a string or integer, or a duplicate one.")
             found[key] = self.unpack(pair[1], (*path, key))
         return found
 
     def _float(self, node: dict[str, Any], path: Place) -> float:
         text = node["$float"]
         if not isinstance(text, str) or text not in _FLOATS:
-            raise CheckpointError(f"{_place(path)} is a number that is none of {', '.join(_FLOATS)}.")
+            raise CheckpointError(f"{_place(path)} is a special number that is none of {', '.join(_FLOATS)}.")
         return _FLOATS[text]
 
     def _int(self, node: dict[str, Any], path: Place) -> int:
@@ -241,19 +215,19 @@ class _Unpacker:
         name, text = _want(str, node["$scalar"], path), _want(str, node["bytes"], path)
         dtype = _SCALARS.get(name)
         if dtype is None or not re.fullmatch(r"[0-9a-f]*", text, flags=re.ASCII) or len(text) != 2 * dtype.itemsize:
-            raise CheckpointError(f"{_place(path)} is no NumPy scalar of a known dtype.")
+            raise CheckpointError(f"{_place(path)} is not a NumPy scalar of a known dtype.")
         return np.frombuffer(bytes.fromhex(text), dtype)[0]
 
     def _array(self, node: dict[str, Any], path: Place) -> Any:
         tensor = self._take(node["$array"], node, path)
-        if CODES[tensor.dtype] not in _ARRAYS.values():
+        if CODES[tensor.dtype] in _NOT_IN_NUMPY:
             raise CheckpointError(f"{_place(path)} is an array of {tensor.dtype}, which NumPy lacks.")
         return tensor.numpy()
 
     def _take(self, name: Any, node: dict[str, Any], path: Place) -> Tensor:
         tensor = self.tensors.pop(name, None) if isinstance(name, str) else None
         if tensor is None:
-            raise CheckpointError(f"{_place(path)} names a tensor that is not in the file, or was named before.")
+            raise CheckpointError(f"{_place(path)} names a tensor that is missing from the file or was used before.")
         dtype, shape = CODES.get(tensor.dtype), list(tensor.shape)
         if dtype != node["dtype"] or shape != node["shape"]:
             raise CheckpointError(f"{_place(path)} does not fit its tensor, which is {dtype} {shape}.")

@@ -1,20 +1,18 @@
 """Tensors in one safetensors file, with a checksum of all its bytes.
 
-* `write_tensors`: named tensors -> a synced file; returns its size and checksum.
-* `read_tensors`: an open file -> the tensors, with its size, checksum and content verified.
+* `write_tensors`: named tensors -> a synced file, its size and its checksum.
+* `read_tensors`: an open file -> the tensors. Verifies size, checksum and content.
 * `new_checksum`: BLAKE2b with 32 bytes, as `b2sum -l 256` prints it.
-* `CODES`: the dtypes that such a file can hold here, and their names in it.
-* `MAX_DIMS`: the most dimensions of a tensor in it.
+* `CODES`: the supported dtypes and their names in the file. `MAX_DIMS`: the maximum number of dimensions.
 
-Large tensors are mapped, not read: each page comes from the file when it is first touched, and the system takes it back
-when memory is short. So a replay of gigabytes is copied into its storage without a second copy in memory. Such a tensor
-may be written to, which changes neither the file nor other readers. Small tensors get memory of their own.
+Large tensors are memory-mapped, so a replay of gigabytes is copied into its storage without a second copy in memory.
+Writing to such a tensor changes neither the file nor other readers. Small tensors get their own memory.
 
-The file that was checked is the file that is mapped: it stays open, and `/proc/self/fd/N` names it by its descriptor.
-Where the system has no such folder, the path is opened a second time, and it must name the same file (device and inode)
-before and after; on Windows an open file cannot be replaced at all. Bytes that another program changes in place after
-the check go unnoticed, and a file that it cuts short while a large tensor is copied ends the process (SIGBUS). Nothing
-in this package does either: every file is written once, under a new name.
+The file that was checked is the file that is mapped: it stays open, and `/proc/self/fd/N` refers to its descriptor. On
+systems without that folder, the path is opened again and must name the same file (device and inode) before and after;
+on Windows an open file cannot be replaced. Bytes that another program changes in place after the check go unnoticed,
+and truncating the file while a large tensor is copied ends the process (SIGBUS). Nothing in this package does either:
+every file is written once, under a new name.
 """
 
 from __future__ import annotations
@@ -56,33 +54,33 @@ CODES: dict[torch.dtype, str] = {
     torch.bool: "BOOL",
 }
 MAX_DIMS = 32
-"""NumPy's own bound in its first versions."""
+"""NumPy's limit before version 2."""
 
 _MAPPED_FROM = 16 << 20
-"""Bytes from which on a tensor is mapped: what is smaller is not worth keeping a file for."""
+"""Size in bytes from which a tensor is mapped."""
 _CHUNK = 8 << 20
 _RESTORE = "Restore it from a copy, or start the run again."
 _DESCRIPTORS = Path("/proc/self/fd")
 _LEFT_BEHIND = re.compile(r"\.tmp\w{6}", re.ASCII)
-"""Where safetensors writes what it then renames."""
+"""Temporary files of safetensors."""
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def new_checksum() -> hashlib.blake2b:
-    """Return the checksum of no bytes."""
+    """Return a new checksum object."""
     return hashlib.blake2b(digest_size=32)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> tuple[int, str]:
     """Write `tensors` to the new file `path` and sync it; return (bytes, checksum). Raises `OSError`.
 
-    Tensors that are not contiguous, or on another device, are copied first. What a killed writer left in the folder is
-    removed: only one may write there at a time.
+    Copies tensors that are not contiguous or on another device. Removes files that a killed writer left in the folder,
+    so there must be only one writer at a time.
     """
     for left in path.parent.iterdir():
         if _LEFT_BEHIND.fullmatch(left.name):
             left.unlink()
-    # The package's `save_file` refuses tensors that share memory; the states of parts may.
+    # safetensors' `save_file` refuses tensors that share memory, which states may hold.
     plain = {name: tensor.cpu().resolve_conj().resolve_neg().contiguous() for name, tensor in tensors.items()}
     specs = {
         name: TensorSpec(
@@ -93,8 +91,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> tuple[int, str]:
         )
         for name, tensor in plain.items()
     }
-    # The package replaces this file by one that only its owner may read.
-    mode = _make_empty(path)
+    # safetensors replaces this file by one that only its owner may read.
+    descriptor = create_file(path)
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    os.close(descriptor)
     try:
         serialize_file(specs, path)
         path.chmod(mode)
@@ -106,49 +106,41 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> tuple[int, str]:
         with contextlib.suppress(OSError):
             path.unlink()
         if isinstance(error, SafetensorError):
-            raise _as_os_error(error) from error
+            number = _OS_ERROR.search(str(error))
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error)) from error
         raise
     return size, checksum.hexdigest()
 
 
 def read_tensors(file: FileIO, path: Path, *, size: int, checksum: str) -> dict[str, Tensor]:
-    """Return the tensors in `file`, on the CPU; those of 16 MiB and more are mapped.
+    """Return the tensors in `file`, on the CPU. Those of 16 MiB and more are mapped.
 
     Args:
         file: open at its start, unbuffered.
         path: its name.
-        size: bytes that it must have.
-        checksum: what its bytes must give.
+        size: expected size in bytes.
+        checksum: expected checksum.
 
     Raises:
-        CheckpointError: it is anything but that.
+        CheckpointError: the file cannot be read, or is not as expected.
     """
     try:
         _check(file, path, size, checksum)
         return _load(file, path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {reason(error)}. {_RESTORE}") from error
-    # What the package raises for a header depends on what is wrong with it.
+    # safetensors raises many kinds of exceptions for a malformed header.
     except (SafetensorError, RuntimeError, ValueError, TypeError, OverflowError) as error:
         why = re.sub(r"[^ -~]", "?", str(error))[:200]
         raise CheckpointError(
-            f"{path} is no safetensors file: its header does not hold together ({why}). {_RESTORE}"
+            f"{path} is not a safetensors file: its header is malformed ({why}). {_RESTORE}"
         ) from None
 
 
-def _make_empty(path: Path) -> int:
-    """Make the new file `path`; return the permissions that the system gives it."""
-    descriptor = create_file(path)
-    try:
-        return stat.S_IMODE(os.fstat(descriptor).st_mode)
-    finally:
-        os.close(descriptor)
-
-
 def _check(file: FileIO, path: Path, size: int, checksum: str) -> None:
-    """Raise a `CheckpointError` where the file is not, byte for byte, what was written."""
+    """Raise a `CheckpointError` unless the file's bytes are exactly those that were written."""
     start = file.read(9)
-    # Nothing is wrong with a header's length that looks like a pickle's first bytes.
+    # The length of a sound header may look like a pickle's first bytes.
     if start[8:] != b"{" and start.startswith((b"\x80", b"PK\x03\x04")):
         raise CheckpointError(
             f"{path} looks like a pickle (as torch.save writes it), not like safetensors. Loading a pickle can run "
@@ -182,29 +174,23 @@ def _load(file: FileIO, path: Path) -> dict[str, Tensor]:
             if tensor.dtype not in CODES or tensor.dim() > MAX_DIMS:
                 raise ValueError(f"{name[:100]!r} is a {tensor.dtype} tensor with {tensor.dim()} dimensions")
             if tensor.dtype is torch.bool and tensor.numel() and int(tensor.view(torch.uint8).max()) > 1:
-                raise ValueError(f"{name[:100]!r} holds what is no boolean")
+                raise ValueError(f"{name[:100]!r} holds a byte that is not a boolean")
             tensors[name] = tensor if tensor.nbytes >= _MAPPED_FROM else tensor.clone()
     _require_same(file, address, path)
     return tensors
 
 
 def _require_same(file: FileIO, address: Path, path: Path) -> None:
-    """Raise a `CheckpointError` where `address` does not name the open file."""
+    """Raise a `CheckpointError` unless `address` names the open file."""
     if not os.path.samestat(os.fstat(file.fileno()), address.stat()):
         raise CheckpointError(f"{path} was replaced while it was read. Try again.")
 
 
 def _add(checksum: hashlib.blake2b, file: FileIO) -> int:
-    """Add what is left of `file`; return how many bytes that was."""
+    """Add the rest of `file` to the checksum; return its number of bytes."""
     memory = memoryview(bytearray(_CHUNK))
     total = 0
     while count := file.readinto(memory):
         checksum.update(memory[:count])
         total += count
     return total
-
-
-def _as_os_error(error: SafetensorError) -> OSError:
-    """Return what the system said to the package, which tells it in words alone."""
-    number = _OS_ERROR.search(str(error))
-    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))

@@ -235,10 +235,10 @@ def test_a_killed_run_leaves_no_worker_and_its_lock_does_not_block_its_resume(
     workers = forked.workers_of(run.pid)
     said = call("resume", "r")
     assert (said.code, said.out) == (2, "")
-    assert f"another run (process {run.pid}) is at work in r. Wait until it ends" in said.err
+    assert f"another run (process {run.pid}) is using r. Wait until it ends" in said.err
     said = call(*arguments("none"))
     assert said.code == 2
-    assert "r holds a run already. Go on with it by `cartpole-dqn resume r`" in said.err
+    assert "r holds a run already. Continue it with `cartpole-dqn resume r`" in said.err
     run.send("SIGKILL")
     assert run.wait(60) == -signal.SIGKILL
     until(lambda: not any(map(forked.is_alive, workers)), 10)

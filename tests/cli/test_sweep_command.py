@@ -152,7 +152,7 @@ def test_two_sweeps_never_share_a_folder(call: Callable[..., Any], tmp_path: Pat
     with folder_lock.hold(tmp_path / "s"):
         said = call("sweep", "--resume", "s")
     assert said.code == 2
-    assert "is at work in s" in said.err
+    assert "is using s" in said.err
 
 
 SPACE = '"agent.optimiser.lr" = {low = 1e-4, high = 1e-2, log = true}\n'

@@ -121,6 +121,3 @@ def test_the_command_line_chooses_a_collector(call: Callable[..., Any], tmp_path
     said = call("run", "--obs", "state", "--collector", "lockstop", "--steps", "20", "--plain")
     assert (said.code, said.out) == (2, "")
     assert "unknown collector 'lockstop'. Did you mean 'lockstep'?" in said.err
-    said = call("run", "--obs", "state", "--set", "collector.actors=2", "--steps", "20", "--plain")
-    assert said.code == 2
-    assert "unknown option collector.actors" in said.err

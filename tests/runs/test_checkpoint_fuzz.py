@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
-import hashlib
 import json
 import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,10 @@ import torch
 
 from cartpole_dqn.errors import CheckpointError
 from cartpole_dqn.runs.checkpoint import read_state, write_state
+from hostile import checksum, signed
 
 INDEX, RUN, REPLAY = "state.json", "run-1.safetensors", "replay-1.safetensors"
 Files = dict[str, bytes]
-Random = np.random.Generator
 
 STATE: dict[str, Any] = {
     "run": {
@@ -42,69 +43,55 @@ def sound_files(folder: Path) -> Files:
 
 # Breaking -------------------------------------------------------------------------------------------------------------
 
-
-def checksum(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=32).hexdigest()
-
-
-def sign_index(rest: bytes) -> bytes:
-    return b'{"checksum":"' + checksum(rest).encode() + b'",\n' + rest
+TEXTS = ["", "x", "../x", "/etc/passwd", "F32", "weights.w", "0xff", "inf", "a\0b", "\ud800", "\x1b[2J", "y" * 5000]
+MARKS = ["$", "$tuple", "$dict", "$float", "$int", "$tensor", "$array", "$scalar"]
+WORDS = [b'"', b"{", b"[", b"]", b"}", b"-", b"9" * 30, b"1e999", b"null", b"NaN", b"\\ud800", b"\0"]
 
 
 def sign(files: Files) -> None:
-    """Make every size and checksum right again, as somebody would who means harm."""
+    """Make every size and checksum right again, as an attacker does."""
     try:
         table = json.loads(files[INDEX])
         for name, part in table["parts"].items():
             data = files[f"{name}-1.safetensors"]
             part.update(bytes=len(data), checksum=checksum(data))
         del table["checksum"]
-        files[INDEX] = sign_index(json.dumps(table).encode()[1:])
+        files[INDEX] = signed(json.dumps(table).encode()[1:])
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        files[INDEX] = sign_index(files[INDEX].partition(b"\n")[2])
+        files[INDEX] = signed(files[INDEX].partition(b"\n")[2])
 
 
 def mangle(data: bytes, chance: Random) -> bytes:
     """Flip, cut, insert, repeat or overwrite some bytes."""
     out = bytearray(data)
-    for _ in range(int(chance.integers(1, 5))):
-        at, to = sorted(int(i) for i in chance.integers(0, len(out) + 1, 2))
-        match int(chance.integers(6)):
+    for _ in range(chance.randint(1, 4)):
+        at, to = sorted(chance.randint(0, len(out)) for _ in range(2))
+        match chance.randrange(6):
             case 0 if at < len(out):
-                out[at] ^= 1 << int(chance.integers(8))
+                out[at] ^= 1 << chance.randrange(8)
             case 1:
                 del out[at : min(to, at + 20)]
             case 2:
-                out[at:at] = chance.bytes(int(chance.integers(1, 20)))
+                out[at:at] = chance.randbytes(chance.randint(1, 19))
             case 3:
                 out[at:at] = out[at:to]
             case 4 if chance.random() < 0.2:
                 del out[at:]
             case _:
-                word = [b'"', b"{", b"[", b"]", b"}", b"-", b"9" * 30, b"1e999", b"null", b"NaN", b"\\ud800", b"\0"]
-                out[at : at + 1] = word[int(chance.integers(len(word)))]
+                out[at : at + 1] = chance.choice(WORDS)
     return bytes(out)
 
 
 def any_value(chance: Random, depth: int = 0) -> Any:
-    choices: list[Callable[[], Any]] = [
-        lambda: None,
-        lambda: True,
-        lambda: int(chance.integers(-3, 100)),
-        lambda: 2 ** int(chance.integers(0, 200)) * int(chance.choice([-1, 1])),
-        lambda: float(chance.normal()) * 10.0 ** int(chance.integers(-300, 300)),
-        lambda: str(
-            chance.choice(["", "x", "../x", "/etc/passwd", "F32", "weights.w", "0xff", "inf", "a\0b", "\ud800"])
-        ),
-        lambda: {str(chance.choice(["$", *MARKS])): any_value(chance, depth + 1)},
-        lambda: [any_value(chance, depth + 1) for _ in range(int(chance.integers(4)))] if depth < 4 else [],
-        lambda: nested(int(chance.integers(1, 300))),
+    makes: list[Callable[[], Any]] = [
+        lambda: chance.choice([None, True, chance.randint(-3, 99), 1 << chance.randrange(200), -1 << 200]),
+        lambda: chance.gauss() * 10.0 ** chance.randint(-300, 300),
+        lambda: chance.choice(TEXTS),
+        lambda: {chance.choice(MARKS): any_value(chance, depth + 1)},
+        lambda: [any_value(chance, depth + 1) for _ in range(chance.randrange(4))] if depth < 4 else [],
+        lambda: nested(chance.randint(1, 300)),
     ]
-    return choices[int(chance.integers(len(choices)))]()
-
-
-TEXTS = ["", "x", "../x", "/etc/passwd", "F32", "weights.w", "0xff", "inf", "a\0b", "\ud800", "\x1b[2J", "y" * 5000]
-MARKS = ["$tuple", "$dict", "$float", "$int", "$tensor", "$array", "$scalar"]
+    return chance.choice(makes)()
 
 
 def nested(depth: int) -> Any:
@@ -114,41 +101,35 @@ def nested(depth: int) -> Any:
     return value
 
 
+def places_in(node: Any) -> list[tuple[Any, Any]]:
+    """Every (container, key) inside a JSON value."""
+    keys = node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+    return [place for key in keys for place in [(node, key), *places_in(node[key])]]
+
+
 def edit(value: Any, chance: Random) -> Any:
     """Change one place somewhere inside a JSON value."""
-    places: list[tuple[Any, Any]] = []
-
-    def collect(node: Any) -> None:
-        for key in node if isinstance(node, dict) else range(len(node)):
-            places.append((node, key))
-            if isinstance(node[key], dict | list):
-                collect(node[key])
-
-    collect(value)
+    places = places_in(value)
     if not places:
         return any_value(chance)
-    node, key = places[int(chance.integers(len(places)))]
-    match int(chance.integers(5)):
+    node, key = chance.choice(places)
+    match chance.randrange(5):
         case 0:
             del node[key]
         case 1 if isinstance(node, dict):
             node[str(any_value(chance))] = node.pop(key)
         case 2:
-            other, name = places[int(chance.integers(len(places)))]
-            node[key] = json.loads(json.dumps(other.get(name) if isinstance(other, dict) else other[name]))
+            other, name = chance.choice(places)
+            node[key] = copy.deepcopy(other[name])
         case 3 if type(node[key]) is int:
-            node[key] += int(chance.integers(-8, 9))
+            node[key] += chance.randint(-8, 8)
         case _:
             node[key] = any_value(chance)
     return value
 
 
-def pick(files: Files, chance: Random) -> str:
-    return str(chance.choice(sorted(files)))
-
-
 def break_bytes(files: Files, chance: Random) -> None:
-    name = pick(files, chance)
+    name = chance.choice(sorted(files))
     files[name] = mangle(files[name], chance)
 
 
@@ -158,18 +139,18 @@ def break_bytes_signed(files: Files, chance: Random) -> None:
 
 
 def break_length(files: Files, chance: Random) -> None:
-    name = str(chance.choice([RUN, REPLAY]))
-    value = int(chance.integers(0, 600)) if chance.random() < 0.5 else int(chance.integers(0, 2**63)) * 2
-    files[name] = (value % 2**64).to_bytes(8, "little") + files[name][8:]
+    name = chance.choice([RUN, REPLAY])
+    length = chance.choice([chance.randrange(600), chance.randrange(2**64)])
+    files[name] = length.to_bytes(8, "little") + files[name][8:]
     sign(files)
 
 
 def break_header(files: Files, chance: Random) -> None:
-    name = str(chance.choice([RUN, REPLAY]))
+    name = chance.choice([RUN, REPLAY])
     length = int.from_bytes(files[name][:8], "little")
     header = json.loads(files[name][8 : 8 + length])
-    for _ in range(int(chance.integers(1, 3))):
-        header = edit(header, chance) if isinstance(header, dict | list) else header
+    for _ in range(chance.randint(1, 2)):
+        header = edit(header, chance)
     text = json.dumps(header).encode()
     files[name] = len(text).to_bytes(8, "little") + text + files[name][8 + length :]
     sign(files)
@@ -178,29 +159,30 @@ def break_header(files: Files, chance: Random) -> None:
 def break_index(files: Files, chance: Random) -> None:
     table = json.loads(files[INDEX])
     del table["checksum"]
-    for _ in range(int(chance.integers(1, 4))):
-        table = edit(table, chance) if isinstance(table, dict) else table
-    files[INDEX] = sign_index(json.dumps(table).encode()[1:])
+    for _ in range(chance.randint(1, 3)):
+        table = edit(table, chance)
+    files[INDEX] = signed(json.dumps(table).encode()[1:])
 
 
 def replace_whole(files: Files, chance: Random) -> None:
-    name = pick(files, chance)
-    files[name] = [
-        lambda: chance.bytes(int(chance.integers(0, 200))),
-        lambda: pickle.dumps(STATE["run"]["step"], protocol=int(chance.integers(0, 5))),
-        lambda: b"PK\x03\x04" + chance.bytes(50),
+    name = chance.choice(sorted(files))
+    makes: list[Callable[[], bytes]] = [
+        lambda: chance.randbytes(chance.randrange(200)),
+        lambda: pickle.dumps(3, protocol=chance.randrange(5)),
+        lambda: b"PK\x03\x04" + chance.randbytes(50),
         lambda: gzip.compress(files[name]),
         lambda: json.dumps(any_value(chance)).encode(),
-        lambda: b"[" * int(chance.integers(1, 100_000)),
-        lambda: files[pick(files, chance)],
-    ][int(chance.integers(7))]()
+        lambda: b"[" * chance.randint(1, 100_000),
+        lambda: files[chance.choice(sorted(files))],
+    ]
+    files[name] = chance.choice(makes)()
     if chance.random() < 0.7:
         sign(files)
 
 
 def misplace(files: Files, chance: Random) -> None:
-    name, other = pick(files, chance), pick(files, chance)
-    match int(chance.integers(3)):
+    name, other = (chance.choice(sorted(files)) for _ in range(2))
+    match chance.randrange(3):
         case 0:
             del files[name]
         case 1:
@@ -209,16 +191,7 @@ def misplace(files: Files, chance: Random) -> None:
             files["x" + mangle(name.encode(), chance).hex()[:50]] = files.pop(name)
 
 
-BREAKS = [
-    break_bytes,
-    break_bytes_signed,
-    break_length,
-    break_header,
-    break_index,
-    break_index,
-    replace_whole,
-    misplace,
-]
+BREAKS = [break_bytes, break_bytes_signed, break_length, break_header, break_index, replace_whole, misplace]
 
 
 # Trying ---------------------------------------------------------------------------------------------------------------
@@ -226,9 +199,9 @@ BREAKS = [
 
 def try_broken(folder: Path, sound: Files, seed: int) -> bool:
     """Break a checkpoint as `seed` says and read it; return whether it was refused."""
-    chance = np.random.default_rng(seed)
+    chance = Random(seed)
     files = dict(sound)
-    breaking = BREAKS[int(chance.integers(len(BREAKS)))]
+    breaking = chance.choice(BREAKS)
     breaking(files, chance)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()

@@ -52,8 +52,8 @@ COMMON = ["--obs", "state", "--plain", *settings(
 )]
 said = {{}}
 said["whole"] = call("whole", "run", *COMMON, "--steps", "400", "--out", str(place / "whole"))
-# Room for one checkpoint of 100 kB and what stands beside it, not for two.
-(disk / "filler").write_bytes(bytes((os.statvfs(disk).f_bavail - 44) * 4096))
+# Room for one checkpoint of 130 kB (33 pages), the best model and the metrics, but not for a second checkpoint.
+(disk / "filler").write_bytes(bytes((os.statvfs(disk).f_bavail - 60) * 4096))
 said["full"] = call("full", "run", *COMMON, "--steps", "400", "--out", str(disk / "r"))
 said["kept"] = [step(), run_state(disk / "r").state]
 (disk / "filler").unlink()

@@ -43,18 +43,16 @@ def test_history_is_what_was_recorded(write_run: WriteRun) -> None:
     assert list(history.last_returns) == [1, 2, 3]
 
 
-def test_a_failed_confirmation_solves_nothing_but_says_more_of_the_best(write_run: WriteRun) -> None:
+def test_a_failed_confirmation_no_confirmation_and_no_evaluation(write_run: WriteRun) -> None:
     folder = write_run("r", evaluations={100: [500]}, confirmations={100: ([300, 400], False)}, best=(100,))
     history = read_metrics(folder)
-    assert (history.best_step, history.solved_step) == (100, None)
-    assert history.best_returns == (300, 400)
-
-
-def test_the_best_without_confirmation_and_the_run_without_evaluation(write_run: WriteRun) -> None:
+    assert (history.best_step, history.solved_step, history.best_returns) == (100, None, (300, 400))
     history = read_metrics(write_run("a", evaluations={100: [7], 200: [9]}, best=(100,)))
     assert (history.best_returns, history.last_returns, history.best_has_confirmation) == ((7,), (9,), False)
     history = read_metrics(write_run("b"))
     assert (history.best_returns, history.last_returns, history.best_step) == ((), (), None)
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl is missing"):
+        read_metrics(folder / "nowhere")
 
 
 def test_seconds_between_episodes_and_beyond(write_run: WriteRun) -> None:
@@ -95,11 +93,6 @@ def test_a_damaged_line_is_named(write_run: WriteRun, line: bytes, words: str) -
     with pytest.raises(RunFolderError, match=r"metrics\.jsonl") as caught:
         read_metrics(folder)
     assert words in str(caught.value)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match=r"metrics\.jsonl is missing"):
-        read_metrics(tmp_path / "nowhere")
 
 
 def test_what_is_not_known_is_nan(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
@@ -12,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from cartpole_dqn import cli
 from cartpole_dqn.runs.checkpoint import read_state, write_state
+from hostile import Bomb, resign
 
 SETTINGS = ["agent.learning_starts=0", "agent.batch_size=8", "evaluation.every=60", "evaluation.episodes=1"]
 RUN = ["run", "--obs", "state", "--steps", "60", "--plain", *(word for text in SETTINGS for word in ("--set", text))]
@@ -43,21 +42,6 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def resign(folder: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
-    """Change an index as somebody would who means harm: every checksum right again."""
-    table = json.loads((folder / "state.json").read_text())
-    del table["checksum"]
-    edit(table)
-    for name, part in table["parts"].items():
-        path = folder / f"{name}-1.safetensors"
-        if path.is_file():
-            data = path.read_bytes()
-            part.update(bytes=len(data), checksum=hashlib.blake2b(data, digest_size=32).hexdigest())
-    rest = json.dumps(table).encode()[1:]
-    digest = hashlib.blake2b(rest, digest_size=32).hexdigest().encode()
-    (folder / "state.json").write_bytes(b'{"checksum":"' + digest + b'",\n' + rest)
-
-
 def tensors(folder: Path) -> list[Path]:
     """The files of weights: a resumed run reads one of them, an evaluation the other."""
     return [path for path in folder.iterdir() if path.name.startswith(("run-", "policy-"))]
@@ -68,7 +52,7 @@ def change_bytes(change: Callable[[bytes], bytes], *, signed: bool = False) -> B
         for path in tensors(folder):
             path.write_bytes(change(path.read_bytes()))
         if signed:
-            resign(folder, lambda table: None)
+            resign(folder)
 
     return do
 
@@ -99,27 +83,12 @@ def spoil(value: float) -> Callable[[dict[str, Any], dict[str, torch.Tensor]], N
     return lambda meta, weights: weights[first_of(weights)].view(-1)[:1].fill_(value)
 
 
-class Bomb:
-    """Unpickled, it leaves a folder behind."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> Any:
-        return (os.mkdir, (str(self.mark),))
-
-
-def plant_bomb(*, signed: bool) -> Break:
-    def do(folder: Path) -> None:
-        for name in ("data.pkl", "agent.pt", "model.safetensors", "replay.pickle", "conftest.py", "sitecustomize.py"):
-            (folder / name).write_bytes(pickle.dumps(Bomb(folder.parents[1] / "exploded")))
-            (folder.parent / name).write_bytes(pickle.dumps(Bomb(folder.parents[1] / "exploded")))
-        for path in tensors(folder):
-            path.write_bytes(pickle.dumps(Bomb(folder.parents[1] / "exploded")))
-        if signed:
-            resign(folder, lambda table: None)
-
-    return do
+def plant_bomb(folder: Path) -> None:
+    bomb = pickle.dumps(Bomb(folder.parents[1] / "exploded"))
+    for name in ("data.pkl", "agent.pt", "model.safetensors", "replay.pickle", "conftest.py", "sitecustomize.py"):
+        (folder / name).write_bytes(bomb)
+        (folder.parent / name).write_bytes(bomb)
+    change_bytes(lambda data: bomb, signed=True)(folder)
 
 
 def lead_elsewhere(name: str) -> Break:
@@ -157,26 +126,26 @@ BREAKS: dict[str, tuple[Break, str]] = {
     ),
     "oversized header": (
         change_bytes(lambda data: (2**62).to_bytes(8, "little") + data[8:], signed=True),
-        "its header does not hold together",
+        "its header is malformed",
     ),
     "larger than memory": (grow, "would take 1.1 TB of memory, but"),
     "wrong shapes": (change_state(widen), "the weights do not fit"),
     "NaN weights": (change_state(spoil(float("nan"))), "are not finite"),
     "other environment": (
         change_state(lambda meta, weights: meta.update(env="Acrobot-v1")),
-        "of its env: 'Acrobot-v1'",
+        "has env 'Acrobot-v1'",
     ),
     "an environment that speaks to the terminal": (
         change_state(lambda meta, weights: meta.update(env="\x1b[2J" * 99)),
-        "of its env: '\\x1b[2J",
+        "has env '\\x1b[2J",
     ),
     "other version": (
         lambda folder: resign(folder, lambda table: table.update(schema=1)),
-        "has layout 1, and this version of cartpole-dqn reads layout 2",
+        "has layout 1, but this version of cartpole-dqn reads layout 2",
     ),
-    "path outside": (lead_elsewhere("../../secret-1.safetensors"), "no name for its file"),
+    "path outside": (lead_elsewhere("../../secret-1.safetensors"), "not a valid file name"),
     "link": (link, "it is a symbolic link"),
-    "signed pickle": (plant_bomb(signed=True), "looks like a pickle"),
+    "signed pickle": (plant_bomb, "looks like a pickle"),
 }
 
 
@@ -213,11 +182,6 @@ def test_a_broken_or_hostile_run_gets_a_sentence(
     assert not (tmp_path / "exploded").exists()
 
 
-def test_the_bomb_is_live(tmp_path: Path) -> None:
-    pickle.loads(pickle.dumps(Bomb(tmp_path / "exploded")))
-    assert (tmp_path / "exploded").exists()
-
-
 def test_what_a_stranger_leaves_beside_a_sound_run_is_never_run(sound: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(sound, tmp_path / "run"))
     for place in (folder, folder / "checkpoint", folder / "best"):
@@ -233,7 +197,7 @@ def test_a_configuration_of_another_run_is_told(sound: Path, tmp_path: Path, cap
     text = (folder / "config.toml").read_text()
     (folder / "config.toml").write_text(text.replace('id = "CartPole-v1"', 'id = "CartPole-v0"'))
     assert call("resume", str(folder), "--steps", "90", "--plain") == 2
-    assert "of its env: 'CartPole-v1'; the run's configuration says 'CartPole-v0'" in capfd.readouterr().err
+    assert "has env 'CartPole-v1', but the run's configuration has 'CartPole-v0'" in capfd.readouterr().err
     (folder / "config.toml").write_text(text.replace("capacity = 50000", "capacity = 40000"))
     assert call("resume", str(folder), "--steps", "90", "--plain") == 2
     assert "the saved state has capacity 50000, this ring 40000" in capfd.readouterr().err
@@ -254,20 +218,8 @@ def test_other_versions_than_the_run_began_with_are_told(
     assert "cpu Abacus is now " in said
     assert call("resume", str(folder), "--steps", "100", "--plain") == 0
     assert "since this run began" not in capfd.readouterr().err
-    for text in (
-        "",
-        "[]",
-        "[" * 100_000,
-        '{"versions": 3}',
-        json.dumps({"versions": {"torch": "\x1b[2J"}, "cpu": [1]}),
-    ):
+    odd = json.dumps({"versions": {"torch": "\x1b[2J"}, "cpu": [1]})
+    for text in ("", "[]", "[" * 100_000, '{"versions": 3}', odd):
         (folder / "environment.json").write_text(text)
         assert call("resume", str(folder), "--steps", "100", "--plain") == 0
         assert "since this run began" not in capfd.readouterr().err
-
-
-def test_nan_is_kept_apart_from_what_only_looks_like_it(sound: Path) -> None:
-    """The tensors that the test above spoils are those that are loaded."""
-    weights = read_state(sound / "best")[1]["policy"]["network"]
-    assert all(np.isfinite(value.numpy()).all() for value in weights.values())
-    assert first_of(weights)

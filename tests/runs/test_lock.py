@@ -59,7 +59,7 @@ def test_one_holder_at_a_time(tmp_path: Path) -> None:
         assert is_held(tmp_path)
         assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
         with (
-            pytest.raises(RunFolderError, match=rf"another run \(process {os.getpid()}\) is at work in"),
+            pytest.raises(RunFolderError, match=rf"another run \(process {os.getpid()}\) is using"),
             hold(tmp_path),
         ):
             pass

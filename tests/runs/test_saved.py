@@ -57,10 +57,10 @@ def test_a_model_is_the_best_one_where_it_was_kept_and_is_wanted(folder: RunFold
 def test_what_another_run_saved_is_refused(folder: RunFolder) -> None:
     write_best(folder, ORIGIN, weights(1), EVALUATION)
     write_checkpoint(folder, Origin("CartPole-v1", "\x1b[2J" * 1000), {"step": 1}, weights(1), None)
-    words = "says of its env: 'CartPole-v1'; the run's configuration says 'Acrobot-v1'"
+    words = "has env 'CartPole-v1', but the run's configuration has 'Acrobot-v1'"
     with pytest.raises(CheckpointError, match=words):
         read_model(folder, Origin("Acrobot-v1", "pixels"), "best")
-    with pytest.raises(CheckpointError, match="says of its obs: ") as caught:
+    with pytest.raises(CheckpointError, match="has obs ") as caught:
         read_checkpoint(folder, ORIGIN)
     assert len(str(caught.value)) < 500
     assert str(caught.value).isprintable()

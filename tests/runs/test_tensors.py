@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
@@ -19,10 +18,7 @@ from cartpole_dqn.errors import CheckpointError
 from cartpole_dqn.files import open_regular
 from cartpole_dqn.runs import tensors
 from cartpole_dqn.runs.tensors import CODES, read_tensors, write_tensors
-
-
-def checksum(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=32).hexdigest()
+from hostile import checksum
 
 
 def read_bytes_as_file(path: Path, data: bytes) -> dict[str, torch.Tensor]:
@@ -136,17 +132,9 @@ def entry(dtype: Any = "F32", shape: Any = (1,), offsets: Any = (0, 4)) -> dict[
         {"x": {}},
         {"x": entry(dtype="F128")},
         {"x": entry(dtype=["F32"])},
-        {"x": entry(shape=[2])},
-        {"x": entry(shape=[-1])},
-        {"x": entry(shape=[True])},
-        {"x": entry(shape=[1.0])},
-        {"x": entry(shape="1")},
-        {"x": entry(shape=[1] * 33)},
+        *({"x": entry(shape=shape)} for shape in ([2], [-1], [True], [1.0], "1", [1] * 33)),
+        *({"x": entry(offsets=offsets)} for offsets in ([4, 8], [4, 0], [-4, 0], [0, 4, 4])),
         {"x": entry(shape=[2**62, 2**62, 0], offsets=[0, 0])},
-        {"x": entry(offsets=[4, 8])},
-        {"x": entry(offsets=[4, 0])},
-        {"x": entry(offsets=[-4, 0])},
-        {"x": entry(offsets=[0, 4, 4])},
         {"x": entry(shape=[2**40], offsets=[0, 2**42])},
         {"x": entry(), "y": entry()},
         {"x": entry(), "y": entry(offsets=[8, 12])},
@@ -155,28 +143,24 @@ def entry(dtype: Any = "F32", shape: Any = (1,), offsets: Any = (0, 4)) -> dict[
 )
 def test_a_header_that_does_not_hold_together_is_refused(tmp_path: Path, header: Any) -> None:
     text = json.dumps(header).encode()
-    with pytest.raises(CheckpointError, match=r"its header does not hold together|looks like a pickle"):
+    with pytest.raises(CheckpointError, match=r"its header is malformed|looks like a pickle"):
         read_bytes_as_file(tmp_path / "x", len(text).to_bytes(8, "little") + text + bytes(4))
 
 
+TEXTS = [b"", b"{", b"null", b"[" * 100_000, b'{"x":' * 100_000, b"1" * 5000, b"\xff\xfe", b'{"x": %s}' % (b"9" * 5000)]
+LENGTHS = [0, 100, 2**31, 2**40, 2**63, 2**64 - 1]
+SHORT = [b"", b"x", b"\x02\0\0\0\0\0\0\0", b"\x02\0\0\0\0\0\0\0{"]
+
+
 @pytest.mark.parametrize(
-    "text",
-    [b"", b"{", b"null", b"[" * 100_000, b'{"x":' * 100_000, b"1" * 5000, b"\xff\xfe", b'{"x": ' + b"9" * 5000 + b"}"],
+    "data",
+    [len(text).to_bytes(8, "little") + text for text in TEXTS]
+    + [length.to_bytes(8, "little") + b"{}      " for length in LENGTHS]
+    + SHORT,
+    ids=range(len(TEXTS) + len(LENGTHS) + len(SHORT)),
 )
-def test_a_header_that_is_no_json_is_refused(tmp_path: Path, text: bytes) -> None:
-    with pytest.raises(CheckpointError):
-        read_bytes_as_file(tmp_path / "x", len(text).to_bytes(8, "little") + text)
-
-
-@pytest.mark.parametrize("length", [0, 100, 2**31, 2**40, 2**63, 2**64 - 1])
-def test_a_header_length_beyond_the_file_is_refused(tmp_path: Path, length: int) -> None:
-    with pytest.raises(CheckpointError, match=r"x is no safetensors file"):
-        read_bytes_as_file(tmp_path / "x", length.to_bytes(8, "little") + b"{}      ")
-
-
-@pytest.mark.parametrize("data", [b"", b"x", b"\x02\0\0\0\0\0\0\0", b"\x02\0\0\0\0\0\0\0{"])
-def test_a_file_that_is_too_short_is_refused(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(CheckpointError):
+def test_a_header_that_is_no_json_too_long_or_cut_is_refused(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(CheckpointError, match=r"x is not a safetensors file"):
         read_bytes_as_file(tmp_path / "x", data)
 
 
@@ -184,15 +168,8 @@ def test_a_boolean_is_zero_or_one(tmp_path: Path) -> None:
     data = bytearray(safetensors.torch.save({"x": torch.tensor([True, False])}))
     assert read_bytes_as_file(tmp_path / "x", bytes(data))["x"].tolist() == [True, False]
     data[-1] = 7
-    with pytest.raises(CheckpointError, match="no boolean"):
+    with pytest.raises(CheckpointError, match="not a boolean"):
         read_bytes_as_file(tmp_path / "x", bytes(data))
-
-
-def test_a_pickle_is_named_as_such(tmp_path: Path) -> None:
-    for new in (True, False):
-        torch.save({"x": torch.zeros(3)}, tmp_path / "x", _use_new_zipfile_serialization=new)
-        with pytest.raises(CheckpointError, match="looks like a pickle"):
-            read_bytes_as_file(tmp_path / "x", (tmp_path / "x").read_bytes())
 
 
 def test_a_file_that_shrinks_under_the_reader_is_refused(tmp_path: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -209,16 +208,6 @@ def rows_of(page: str) -> dict[str, str]:
     return dict(rows)
 
 
-@pytest.fixture(autouse=True)
-def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("CARTPOLE_DQN_PLUGINS", raising=False)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield
-    for name, loaded in list(sys.modules.items()):
-        if str(getattr(loaded, "__file__", None) or "").startswith(str(tmp_path)):
-            del sys.modules[name]
-
-
 def seen(case: Case, folder: Path) -> str:
     installed = [d for d in (case.distribution, case.other) if d is not None]
     for distribution in installed:
@@ -227,6 +216,7 @@ def seen(case: Case, folder: Path) -> str:
     return message.replace(__version__, "0.1.0")
 
 
+@pytest.mark.usefixtures("install")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.wrong)
 def test_user_sees_what_the_page_says(case: Case, tmp_path: Path) -> None:
     assert seen(case, tmp_path) == rows_of(PAGE.read_text(encoding="utf-8"))[case.wrong]

@@ -1,7 +1,7 @@
 """Deep Q-learning on Gymnasium environments, from pixels or state, built from wrappers and plugins.
 
-Everything in `__all__` is public: for notebooks (`train`, `load`), for plugins (the contracts, options and hooks).
-Names are imported when first used; `import cartpole_dqn` itself imports no torch and loads no plugin.
+`__all__` is the public interface, for scripts (`train`, `load`) and for plugins (contracts, options and hooks).
+Names are imported when they are first used: `import cartpole_dqn` imports no torch and loads no plugins.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ from cartpole_dqn.system import __version__ as __version__
 
 
 def _homes() -> dict[str, str]:
-    """Return the module of each public name, read from the block above: the names are listed once."""
+    """Return the module of each public name, from the imports above."""
     source = pkgutil.get_data(__name__, "__init__.py")
     assert source is not None
     block = next(node for node in ast.parse(source).body if isinstance(node, ast.If))

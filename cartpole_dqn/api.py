@@ -1,10 +1,9 @@
-"""What scripts and notebooks use.
+"""Use runs from scripts and notebooks.
 
-* `train`: configure and run, returning a `Run`.
-* `load`: a run folder -> a `Run`.
-* `Run`: evaluate it, act with it, show it (curves, animation, report), go on training.
+* `train`: configures a run and trains. `load`: opens a run folder.
+* `Run`: evaluates the model, acts with it, draws curves, records, reports and resumes.
 
-In a notebook a run is shown below its cell, and interrupting the kernel ends it in order.
+In a notebook the display is below the cell, and interrupting the kernel stops the run cleanly.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from cartpole_dqn.config.schema import RunConfig, Table
+from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.contracts.options import to_table
 from cartpole_dqn.contracts.parts import Obs, Policy
@@ -57,30 +56,29 @@ def train(
     observers: Sequence[str] = (),
     plain: bool = False,
 ) -> Run:
-    """Train, and return the finished run.
+    """Train and return the finished run.
 
     Args:
         env: a Gymnasium id.
         obs: "pixels", or "state".
-        preset: a preset's name; without it `env` and `obs` choose one.
-        config: a TOML file to lay over the preset.
-        steps: environment steps of the whole run; replaces a budget in episodes.
-        episodes: episodes of the whole run; replaces a budget in steps.
-        seed: where every random choice comes from.
+        preset: the name of a preset. By default `env` and `obs` select one.
+        config: a TOML file whose settings override the preset.
+        steps: environment steps to train for.
+        episodes: episodes to train for, instead of steps.
+        seed: the seed of all randomness.
         out: the run's folder; by default a new one under `runs/`.
         device: "auto", "cpu" or "cuda".
         settings: further settings as tables, such as `{"agent": {"batch_size": 64}}`.
         observers: names of observers to add.
-        plain: print lines instead of the live display, also in a notebook.
+        plain: print lines instead of a live display.
 
     Raises:
-        UserError: something of this does not hold together.
+        UserError: a setting is invalid.
         RunError: the run failed.
     """
     host = load_plugins()
-    flags = _without_none(
-        {**dict(settings or {}), "obs": obs, "steps": steps, "episodes": episodes, "seed": seed, "device": device}
-    )
+    flags = {**(settings or {}), "obs": obs, "steps": steps, "episodes": episodes, "seed": seed, "device": device}
+    flags = {key: value for key, value in flags.items() if value is not None}
     if env is not None:
         flags["env"] = {**flags.get("env", {}), "id": env}
     resolved, notes = resolve_config(
@@ -94,7 +92,7 @@ def train(
 
 
 def load(path: str | Path) -> Run:
-    """Open a run: its folder, the beginning of its name under `runs/`, or "latest". Raises `UserError` for none."""
+    """Open a run by its folder, the start of its name under `runs/`, or "latest". Raises `UserError` for none."""
     host = load_plugins()
     folder = find_run(path)
     return Run(folder, read_config(folder, host), host)
@@ -102,7 +100,7 @@ def load(path: str | Path) -> Run:
 
 @dataclass
 class Run:
-    """A run that was kept."""
+    """A saved run."""
 
     folder: RunFolder
     config: RunConfig
@@ -114,26 +112,22 @@ class Run:
         return self.folder.path
 
     def evaluate(self, episodes: int = 100, *, seed: int = 0, which: Which = "best") -> Evaluation:
-        """Play greedily on report seeds, with the best model or the last."""
+        """Play greedy episodes on held-out report seeds, with the best model or the last."""
         return evaluate_run(self.folder, self.config, self.host, episodes=episodes, seed=seed, which=which)
 
     def act(self, obs: Obs, mask: Sequence[bool] | None = None) -> int:
-        """Return the best model's action for one observation, as the run's wrappers give it.
+        """Return the best model's action.
 
         Args:
-            obs: one observation.
-            mask: [A], True where an action is allowed, as `info["action_mask"]` says; None where all are.
+            obs: one observation, after the run's wrappers.
+            mask: [A], True for allowed actions, as in `info["action_mask"]`; None if all are allowed.
         """
         allowed = None if mask is None else np.asarray(mask, dtype=np.bool_)[None]
-        return int(self._policy.act(np.asarray(obs)[None], allowed)[0]) + self._first_action
+        return int(self._loaded[0].act(np.asarray(obs)[None], allowed)[0]) + self._first_action
 
     def begin_episode(self) -> None:
-        """Hear that `act` is to begin an episode: a policy with goals of its own, such as h-DQN's, sets new ones."""
-        self._policy.reset(np.ones(1, dtype=np.bool_))
-
-    @property
-    def _policy(self) -> Policy:
-        return self._loaded[0]
+        """Call this before the first `act` of an episode if the policy has state within episodes, as h-DQN has."""
+        self._loaded[0].reset(np.ones(1, dtype=np.bool_))
 
     @functools.cached_property
     def _first_action(self) -> int:
@@ -147,12 +141,12 @@ class Run:
         return load_policy(self.folder, self.config, self.host, "best")
 
     def plot(self, out: str | Path | None = None, *, style: Style = "light", x: XAxis = "steps") -> ShownFile:
-        """Draw the run's curves and return the picture's path, which a notebook shows as the picture.
+        """Draw the learning curves and return the path of the picture. A notebook shows it as a picture.
 
         Args:
-            out: its name, which says the format; by default the run's own `curve.png`.
-            style: for a light page, or a dark one.
-            x: what the curves run over: environment steps, episodes, or training time.
+            out: the file; its ending sets the format. By default `curve.png` in the run's folder.
+            style: "light" or "dark".
+            x: the x axis: environment steps, episodes, or training time.
         """
         target = ShownFile(self.folder.curve if out is None else out)
         draw_curves(read_metrics(self.path), target, title=run_title(to_table(self.config)), style=style, x=x)
@@ -169,16 +163,16 @@ class Run:
         fps: float | None = None,
         max_steps: int | None = None,
     ) -> Recording:
-        """Record the model at play, as a GIF or an MP4; a notebook shows what is returned as the animation.
+        """Record greedy episodes as a GIF or an MP4. A notebook shows the result as an animation.
 
         Args:
-            out: a name ending in .gif or .mp4; by default the run's own `record.gif`.
-            episodes: how many, one after the other.
-            seed: which report seeds; the same as for `evaluate`.
-            which: the best model, or the last; the last too where no best one was kept.
-            side_by_side: whether what the agent sees stands beside the environment's picture.
-            fps: steps shown in a second; by default real time, in a GIF at most 50.
-            max_steps: where each episode is cut off; None for the environment's own limit.
+            out: a file ending in .gif or .mp4; by default `record.gif` in the run's folder.
+            episodes: how many.
+            seed: selects the held-out report seeds, as in `evaluate`.
+            which: the best model or the last; the last if there is no best one.
+            side_by_side: show the agent's observations beside the environment's picture.
+            fps: steps per second; by default real time, at most 50 in a GIF.
+            max_steps: a limit for each episode; None for the environment's own.
         """
         return record_run(
             self.folder,
@@ -202,14 +196,14 @@ class Run:
         which: Which = "best",
         animation: bool = True,
     ) -> ShownFile:
-        """Write the run's report, one HTML page with everything in it, and return its path.
+        """Write the report, a single HTML page, and return its path.
 
         Args:
-            out: a name ending in .html; by default the run's own `report.html`.
-            episodes: greedy episodes to play for it on report seeds, 0 for none.
-            seed: which report seeds.
-            which: the best model, or the last; the last too where no best one was kept.
-            animation: whether the model is shown at play.
+            out: a file ending in .html; by default `report.html` in the run's folder.
+            episodes: greedy episodes to play on held-out report seeds, 0 for none.
+            seed: selects the report seeds.
+            which: the best model or the last; the last if there is no best one.
+            animation: include an animation of the model.
         """
         target = ShownFile(self.path / "report.html" if out is None else out)
         options: dict[str, Any] = {"episodes": episodes, "seed": seed, "last": which == "last", "animation": animation}
@@ -217,11 +211,11 @@ class Run:
         return target
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows of a run: what it is, how far it came, how good it became."""
+        """Return a summary for notebooks: title, progress and best score."""
         return summary_html(summarise_run(self.path), run_title(to_table(self.config)))
 
     def resume(self, steps: int | None = None, *, plain: bool = False) -> Run:
-        """Go on from the last checkpoint, to `steps` in all where given."""
+        """Resume from the last checkpoint. `steps` is a new total."""
         config = extended(self.config, steps)
         _execute(self.folder, config, self.host, plain=plain, resuming=True)
         return Run(self.folder, config, self.host)
@@ -232,9 +226,5 @@ def _execute(folder: RunFolder, config: RunConfig, host: PluginHost, **how: Any)
 
 
 def _ending_on_interrupt(ask: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
-    """Interrupting a notebook's kernel ends the run in order; elsewhere Ctrl-C is what it always is."""
+    """Stop cleanly when a notebook's kernel is interrupted. Elsewhere Ctrl-C raises `KeyboardInterrupt`."""
     return stopping_on_signals(ask, [signal.SIGINT]) if in_kernel() else contextlib.nullcontext()
-
-
-def _without_none(table: Table) -> Table:
-    return {key: value for key, value in table.items() if value is not None}

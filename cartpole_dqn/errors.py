@@ -1,12 +1,10 @@
-"""What can go wrong in words that a user can act on.
+"""Errors with a message for the user.
 
-* `CartpoleDqnError`: the base of them all; the command line prints its sentence and leaves with `exit_code`.
-* `UserError` (exit code 2): the input was wrong.
-* `ConfigError`, `UnknownComponentError`, `UnsuitableEnvError`, `RunFolderError`: kinds of `UserError`.
-* `CheckpointError` (exit code 2): a file that should hold a run's state does not.
-* `RunError` (exit code 1): a run or a check failed while it was under way.
-
-`did_you_mean` finds the nearest name for a typo; `said_by` returns any exception as one line.
+* `CartpoleDqnError`: the base class. The command line prints the message and exits with `exit_code`.
+* `UserError` (exit code 2): invalid input. Subclasses: `ConfigError`, `UnknownComponentError`, `UnsuitableEnvError`,
+  `RunFolderError`, `CheckpointError`.
+* `RunError` (exit code 1): a run or a check failed.
+* `did_you_mean`: suggests a name for a typo. `said_by`: formats any exception as one line.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from cartpole_dqn.text.figures import printable
 
 
 class CartpoleDqnError(Exception):
-    """An error whose message is a sentence for the user: what was expected, what came, what to do."""
+    """An error with a message for the user: what was expected, what came, what to do."""
 
     exit_code = 1
 
@@ -28,13 +26,13 @@ class CartpoleDqnError(Exception):
 
 
 class UserError(CartpoleDqnError):
-    """The input was wrong; nothing was started."""
+    """The input is invalid. Nothing was started."""
 
     exit_code = 2
 
 
 class ConfigError(UserError):
-    """A configuration, a preset or an option does not hold together."""
+    """A configuration, a preset or an option is invalid."""
 
 
 class UnknownComponentError(UserError):
@@ -42,23 +40,23 @@ class UnknownComponentError(UserError):
 
 
 class UnsuitableEnvError(UserError):
-    """The environment cannot be made, or deep Q-learning cannot be used on it."""
+    """The environment cannot be made, or does not suit deep Q-learning."""
 
 
 class RunFolderError(UserError):
-    """A run folder is missing, foreign, or already there."""
+    """A run folder is missing, already exists, or is not a run."""
 
 
 class CheckpointError(UserError):
-    """A checkpoint is missing, damaged, or belongs to something else."""
+    """A checkpoint is missing, damaged, or of another configuration."""
 
 
 class RunError(CartpoleDqnError):
-    """A run or a check failed while it was under way."""
+    """A run or a check failed."""
 
 
 def said_by(error: BaseException) -> str:
-    """Return an exception as one line: our own sentences as they are, what others say with its type before it."""
+    """Return an exception as one line: its message, preceded by its type unless it is a `CartpoleDqnError`."""
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r})."
     try:
@@ -71,7 +69,7 @@ def said_by(error: BaseException) -> str:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" for the nearest of `names`, or the whole list where none is near."""
+    """Return " Did you mean 'x'?" with the most similar of `names`, or a list of all if none is similar."""
     known = sorted(set(names))
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if near:

@@ -1,12 +1,9 @@
-"""Files that a kill, a crash or a full disk leaves whole: either as they were, or as they should be.
+"""Write files atomically: a kill, a crash or a full disk leaves the old content or the new.
 
-* `replace_file`: write beside, sync, rename; then sync the folder that holds the name.
-* `beside`: where it writes.
-* `create_file`, `write_all`: a new file and its bytes, for those that sync and rename by themselves.
-* `sync_folder`: make names in a folder last.
-* `open_regular`: open for reading what is truly a file: no link, no pipe, no device.
-
-All raise `OSError`; whoever knows what the file is for makes a sentence of it, with `reason`.
+* `replace_file`: writes to `beside(path)`, syncs, renames, and syncs the folder.
+* `create_file`, `write_all`, `sync_folder`: its steps.
+* `open_regular`: opens a regular file for reading, but no link, pipe or device.
+* `reason`: the text of an `OSError`. Every function raises `OSError`.
 """
 
 from __future__ import annotations
@@ -24,14 +21,11 @@ _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _NO_BLOCK = getattr(os, "O_NONBLOCK", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 _PATIENCE = 2.0 if os.name == "nt" else 0.0
-"""Seconds to try a rename: Windows refuses it while a reader has the file open."""
+"""Seconds to retry a rename. On Windows it fails while a reader has the file open."""
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Make `data` the content of `path`: a kill at any moment leaves the old content or the new. One writer at a time.
-
-    A link at `path` is replaced, not followed.
-    """
+    """Replace the content of `path` atomically. A link at `path` is replaced, not followed. One writer at a time."""
     new = beside(path)
     with contextlib.suppress(FileNotFoundError):
         new.unlink()
@@ -62,12 +56,12 @@ def _rename(new: Path, path: Path) -> None:
 
 
 def beside(path: Path) -> Path:
-    """Return where `replace_file` writes what will be at `path`; a kill may leave it behind, and it means nothing."""
+    """Return the temporary file of `replace_file`. A kill may leave it behind; ignore it."""
     return path.with_name(f".{path.name}.new")
 
 
 def create_file(path: Path) -> int:
-    """Return a descriptor for writing the new file `path`; `FileExistsError` where anything stands there."""
+    """Create a file and return a descriptor to write to. Raises `FileExistsError` if `path` exists."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY, 0o666)
 
 
@@ -79,14 +73,14 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` last, where the system knows how to."""
+    """Sync the names in `folder` to disk, if the system can."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network and FUSE filesystems cannot sync a folder; the files themselves are synced.
+        # Some network and FUSE filesystems cannot sync a folder. Its files are synced all the same.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
@@ -94,7 +88,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def open_regular(path: Path) -> io.FileIO:
-    """Open `path` for reading, unbuffered, if it is a regular file; a link, pipe or device is an `OSError`."""
+    """Open a regular file for reading, unbuffered. Raises `OSError` for a link, pipe or device."""
     if path.is_symlink():
         raise OSError(errno.ELOOP, "it is a symbolic link, and links are not followed here")
     descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW | _NO_BLOCK | _BINARY)
@@ -108,5 +102,5 @@ def open_regular(path: Path) -> io.FileIO:
 
 
 def reason(error: OSError) -> str:
-    """Return what the system said, without the number and the path."""
+    """Return the system's message without error number and path."""
     return (error.strerror or str(error) or type(error).__name__).rstrip(".")

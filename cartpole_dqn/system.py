@@ -1,9 +1,8 @@
-"""The machine: how much memory is left, with a refusal in words where it does not suffice, and signals.
+"""The version, memory and signals.
 
-* `available_bytes`: what a process may still take: the machine's free memory and its control groups' limits.
-* `require_memory`: raise a `UserError` with both figures and what to do.
-* `stopping_on_signals`, `unwinding_on_signals`: end in order when a signal asks for it.
-* `keep_freed_memory`: spare the system the pages that every update gives back and takes again.
+* `available_bytes`: memory that this process may still use. `require_memory`: raises `UserError` if it is too little.
+* `stopping_on_signals`, `unwinding_on_signals`: stop cleanly on a signal.
+* `keep_freed_memory`: speeds up training by keeping freed memory in the process.
 """
 
 from __future__ import annotations
@@ -23,24 +22,23 @@ from cartpole_dqn.text.figures import size
 __version__ = "0.1.0"
 
 STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""The signals that ask a program to end."""
+"""The signals that ask a program to stop."""
 
 _AGAIN = 5.0
-"""Seconds after which an exit that did not come through is raised again; what is left to do in order takes less."""
+"""Seconds after which an exit is raised again if it was dropped. A clean exit takes less."""
 _MMAP_FROM = (-3, 32 * 2**20)
-"""M_MMAP_THRESHOLD: blocks from this many bytes on get pages of their own; 32 MiB is the most that glibc takes."""
+"""M_MMAP_THRESHOLD: larger blocks get pages of their own. 32 MiB is the maximum in glibc."""
 _TRIM_FROM = (-1, 512 * 2**20)
-"""M_TRIM_THRESHOLD: free bytes at the heap's end that may stay."""
+"""M_TRIM_THRESHOLD: free bytes that may stay at the end of the heap."""
 _MEMORY_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
-"""Limit and use, by the names of control groups v2 and v1."""
+"""Limit and usage, in control groups v2 and v1."""
 
 
 def available_bytes(root: Path = Path("/")) -> int:
-    """Return the bytes of memory that may still be taken.
+    """Return the bytes of memory that this process may still use.
 
-    This is the least of what the machine has and of what each control group around this process leaves: containers
-    limit memory by such groups, which psutil does not look at. Pages of files that the system would give up count as
-    free in both.
+    This is the minimum over the machine and all control groups of this process. Containers limit memory with such
+    groups, which psutil ignores. Cached file pages count as free.
     """
     import psutil
 
@@ -49,13 +47,13 @@ def available_bytes(root: Path = Path("/")) -> int:
 
 
 def require_memory(needed: int, *, who: str, mend: str, available: int | None = None) -> None:
-    """Raise a `UserError` where `needed` bytes are more than are `available`.
+    """Raise a `UserError` if `needed` bytes are more than are `available`.
 
     Args:
-        needed: projected bytes.
-        who: what would take them, as the message's subject: "replay uniform with 50000 slots".
-        mend: what the user can do, a sentence.
-        available: bytes left; by default as `available_bytes` says.
+        needed: bytes.
+        who: the subject of the message: "replay uniform with 50000 slots".
+        mend: a sentence that says what the user can do.
+        available: bytes; `available_bytes()` by default.
     """
     if available is None:
         available = available_bytes()
@@ -64,11 +62,11 @@ def require_memory(needed: int, *, who: str, mend: str, available: int | None = 
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep up to 512 MiB of freed memory for the next tensors; return whether it will.
+    """Make glibc keep up to 512 MiB of freed memory; return whether it does. Other C libraries are left alone.
 
-    An update frees the megabytes of its activations and soon asks for them again. glibc by default returns such blocks
-    to the system at once, and every page that it then takes anew costs a fault: with the tutorial's network at a batch
-    of 128 more time than the arithmetic. Only glibc knows these settings; elsewhere nothing happens.
+    An update frees megabytes of activations and soon allocates them again. By default glibc returns them to the system
+    at once, and each new page costs a fault. With the tutorial's network at a batch of 128, this takes longer than the
+    arithmetic.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -83,7 +81,7 @@ def keep_freed_memory() -> bool:
 def stopping_on_signals(
     ask: Callable[[str], None], numbers: Sequence[signal.Signals] = tuple(STOP_SIGNALS)
 ) -> Iterator[None]:
-    """Inside the block a signal's name goes to `ask`, which should return at once; a second Ctrl-C interrupts."""
+    """Inside the block, a signal calls `ask` with its name; `ask` must return at once. A second Ctrl-C interrupts."""
     asked = False
 
     def handle(number: int, _: object) -> None:
@@ -99,10 +97,9 @@ def stopping_on_signals(
 
 @contextlib.contextmanager
 def unwinding_on_signals() -> Iterator[None]:
-    """Inside the block SIGTERM and SIGHUP unwind the stack as Ctrl-C does, and end the process with 128 + signal.
+    """Inside the block, SIGTERM and SIGHUP raise `SystemExit` with the code 128 + signal.
 
-    An exit that is raised in a finaliser, or in a callback of a library, is dropped there: it is raised again until
-    the block is left.
+    Python drops an exception in a finaliser or a library's callback, so it is raised again until the block is left.
     """
     asked = 0
 
@@ -124,7 +121,7 @@ def unwinding_on_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _handling(numbers: Sequence[signal.Signals], handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Inside the block `handler` hears of the signals. Only the main thread may say so: elsewhere nothing changes."""
+    """Inside the block, `handler` handles the signals. Outside the main thread this does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -137,7 +134,7 @@ def _handling(numbers: Sequence[signal.Signals], handler: Callable[[int, Any], N
 
 
 def _groups(root: Path) -> list[Path]:
-    """Return the folders of the control groups that this process is in, with those around them."""
+    """Return the folders of this process's control groups and of their parents."""
     mount = root / "sys/fs/cgroup"
     folders = []
     for line in _read(root / "proc/self/cgroup").splitlines():
@@ -145,7 +142,7 @@ def _groups(root: Path) -> list[Path]:
         if controllers == "" or "memory" in controllers.split(","):
             top = mount / "memory" if controllers else mount
             inner = top / path.lstrip("/")
-            # A container may see its own group at the mount's top, whatever path the host gave it: look there too.
+            # A container may see its own group at the top of the mount, so look there too.
             folders += [inner, *(folder for folder in inner.parents if folder.is_relative_to(top))]
     return folders
 
@@ -160,7 +157,7 @@ def _left_in_group(folder: Path) -> int | None:
 
 def _reclaimable(folder: Path) -> int:
     figures = dict(line.split() for line in _read(folder / "memory.stat").splitlines() if len(line.split()) == 2)
-    # Under v1 a group's own figures leave its children out; those with "total_" include them.
+    # In v1 only the figures with "total_" include the children of a group.
     return int(figures.get("total_inactive_file", figures.get("inactive_file", 0)))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import scripts
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 SHORT = {
@@ -54,11 +55,7 @@ def test_every_script_is_listed_and_tried() -> None:
 
 
 def test_figures_have_their_spread() -> None:
-    spec = importlib.util.spec_from_file_location("timing", BENCHMARKS / "timing.py")
-    assert spec is not None
-    assert spec.loader is not None
-    timing = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(timing)
+    timing = scripts.load(BENCHMARKS / "timing.py")
     assert timing.spread([900.0, 1100.0, 1000.4]) == "1,000 (900 to 1,100)"
     assert timing.spread([2.345], 2) == "2.35"
     assert "torch" in timing.machine()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -10,21 +9,13 @@ from typing import Any
 
 import pytest
 
+import scripts
+
 SOAK = Path(__file__).parent / "soak"
 MIB = 1 << 20
 
 
-def load(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, SOAK / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-memory, checkpoint_cost = load("memory"), load("checkpoint_cost")
+memory, checkpoint_cost = scripts.load(SOAK / "memory.py"), scripts.load(SOAK / "checkpoint_cost.py")
 
 
 def samples(*, growth: float = 0.0, files: int = 0, processes: int = 0, count: int = 100) -> list[Any]:

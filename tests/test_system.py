@@ -14,48 +14,40 @@ from cartpole_dqn.system import available_bytes, require_memory
 KIB = 1024
 
 
-def write(root: Path, **files: str) -> Path:
-    """Lay out a machine's files; "__" in a name stands for "/"."""
-    for name, text in files.items():
-        path = root / name.replace("__", "/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
+TOP = "sys/fs/cgroup"
+
+
+def write(root: Path, files: dict[str, object]) -> None:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"{content}\n")
 
 
 def test_version_2_groups_and_those_around_them(tmp_path: Path) -> None:
-    root = write(tmp_path, proc__self__cgroup="0::/outer/inner\n")
-    outer, inner = root / "sys/fs/cgroup/outer", root / "sys/fs/cgroup/outer/inner"
-    inner.mkdir(parents=True)
-    (inner / "memory.max").write_text("max\n")
-    (inner / "memory.current").write_text("5000\n")
-    assert available_bytes(root) > 2**20
-    (outer / "memory.max").write_text(f"{7000 * KIB}\n")
-    (outer / "memory.current").write_text(f"{3000 * KIB}\n")
-    assert available_bytes(root) == 4000 * KIB
-    (outer / "memory.stat").write_text(f"anon 5\ninactive_file {1000 * KIB}\n")
-    assert available_bytes(root) == 5000 * KIB
-    (inner / "memory.max").write_text(f"{1 * KIB}\n")
-    assert available_bytes(root) == 0
+    inner, outer = f"{TOP}/outer/inner", f"{TOP}/outer"
+    write(tmp_path, {"proc/self/cgroup": "0::/outer/inner"})
+    write(tmp_path, {f"{inner}/memory.max": "max", f"{inner}/memory.current": 5000})
+    assert available_bytes(tmp_path) > 2**20
+    write(tmp_path, {f"{outer}/memory.max": 7000 * KIB, f"{outer}/memory.current": 3000 * KIB})
+    assert available_bytes(tmp_path) == 4000 * KIB
+    write(tmp_path, {f"{outer}/memory.stat": f"anon 5\ninactive_file {1000 * KIB}"})
+    assert available_bytes(tmp_path) == 5000 * KIB
+    write(tmp_path, {f"{inner}/memory.max": 1 * KIB})
+    assert available_bytes(tmp_path) == 0
 
 
 def test_version_1_groups(tmp_path: Path) -> None:
-    root = write(tmp_path, proc__self__cgroup="5:cpu,cpuacct:/x\n4:memory:/job\n0::/\n")
-    write(root / "sys/fs/cgroup/memory/job", memory_limit="")
-    job = root / "sys/fs/cgroup/memory/job"
-    (job / "memory.limit_in_bytes").write_text(f"{6000 * KIB}\n")
-    (job / "memory.usage_in_bytes").write_text(f"{5500 * KIB}\n")
-    (job / "memory.stat").write_text(f"inactive_file 7\ntotal_inactive_file {500 * KIB}\n")
-    assert available_bytes(root) == 1000 * KIB
+    job = f"{TOP}/memory/job"
+    write(tmp_path, {"proc/self/cgroup": "5:cpu,cpuacct:/x\n4:memory:/job\n0::/"})
+    write(tmp_path, {f"{job}/memory.limit_in_bytes": 6000 * KIB, f"{job}/memory.usage_in_bytes": 5500 * KIB})
+    write(tmp_path, {f"{job}/memory.stat": f"inactive_file 7\ntotal_inactive_file {500 * KIB}"})
+    assert available_bytes(tmp_path) == 1000 * KIB
 
 
 def test_a_container_that_sees_its_own_group_at_the_top(tmp_path: Path) -> None:
-    root = write(tmp_path, proc__self__cgroup="0::/a/path/of/the/host\n")
-    top = root / "sys/fs/cgroup"
-    top.mkdir(parents=True)
-    (top / "memory.max").write_text(f"{300 * KIB}\n")
-    (top / "memory.current").write_text(f"{100 * KIB}\n")
-    assert available_bytes(root) == 200 * KIB
+    write(tmp_path, {"proc/self/cgroup": "0::/a/path/of/the/host"})
+    write(tmp_path, {f"{TOP}/memory.max": 300 * KIB, f"{TOP}/memory.current": 100 * KIB})
+    assert available_bytes(tmp_path) == 200 * KIB
 
 
 def test_refusal_gives_figures_and_the_mend() -> None:

@@ -1,16 +1,12 @@
-"""A run's configuration: its sections, and how layers of tables become one.
+"""The configuration of a run.
 
 * `RunConfig`, with `EnvConfig`, `InitConfig`, `EvaluationConfig`, `CheckpointConfig`: everything that a run depends on.
-* `merge_layers`: defaults < preset < file < flags < `--set`, with parts renamed knowingly.
-* `parse_set`: `agent.replay.capacity=5000` -> a change to a table.
-* `check_part`: a part's table -> the same with every default and its checked options.
-* `complete`: a merged table -> a checked `RunConfig`, each part's options included.
-* `with_obs_renamed`: a table without the former name of what is observed.
-* `require_sections`: refuse a table that cannot be a layer.
-* `with_step_timeout`: what `resume --step-timeout` changes.
-* `to_toml`, `read_toml`: files.
+* `merge_layers`: merges tables, from defaults to `--set`. `complete`: checks a merged table and fills in defaults.
+* `check_part`: does the same for the table of one part.
+* `parse_set`: applies `agent.replay.capacity=5000` to a table.
+* `to_toml`, `read_toml`, `parse_toml`: write and read files.
 
-Nothing here knows the registry: what a part of some kind and name declares is asked of a function that is handed in.
+This module does not use the registry. Pass a function that finds the options of a part (`OptionsOf`).
 """
 
 from __future__ import annotations
@@ -38,10 +34,10 @@ from cartpole_dqn.files import reason
 
 Table = dict[str, Any]
 OptionsOf = Callable[[str, str], type]
-"""(kind, name) -> the options class of that component, as `Registry.options`; `UserError` for an unknown name."""
+"""(kind, name) -> options class, as `Registry.options`; raises `UserError` for an unknown name."""
 
 _PARTS = {"agent": "dqn", "collector": "lockstep"}
-"""The parts that a run itself has: each one's kind, which is its key, and the name that it has by default."""
+"""The parts of a run: kind, which is also the key, and default name."""
 
 
 @options_class
@@ -67,9 +63,9 @@ class EnvConfig:
 
 @options_class
 class EvaluationConfig:
-    """Greedy episodes during the run; the best model by their mean is kept.
+    """Greedy episodes on held-out seeds during the run. The model with the best mean return is saved.
 
-    A model whose mean reaches `solved_at` is confirmed on further episodes of its own.
+    A model whose mean reaches `solved_at` is confirmed with more episodes, on other held-out seeds.
     """
 
     every: int = option(default=5_000, ge=0, effect="environment steps between evaluations, 0 for none")
@@ -88,18 +84,18 @@ class EvaluationConfig:
 
 @options_class
 class CheckpointConfig:
-    """When the run's state is written; it always is at the end."""
+    """When to save checkpoints. There is always one at the end."""
 
     every_steps: int = option(default=0, ge=0, effect="environment steps between checkpoints, 0 for none")
     every_seconds: float = option(default=300.0, ge=0, effect="seconds of training between checkpoints, 0 for none")
     save_replay: bool = option(
-        default=True, effect="keep the replay too; a run resumed without it starts collecting anew"
+        default=True, effect="save the replay too; without it a resumed run starts with an empty one"
     )
 
 
 @options_class
 class InitConfig:
-    """The weights that a run starts from, where it is another run's; `step` and `weights` are filled in."""
+    """The run whose weights to start from. `step` and `weights` are filled in."""
 
     run: str = option(default="", effect="the run whose weights this one starts from, empty for random weights")
     which: Literal["best", "last"] = option(default="best", effect="that run's best model, or its last")
@@ -111,9 +107,9 @@ class InitConfig:
 class RunConfig:
     """A whole run."""
 
-    preset: str = option(default="", effect="the preset that this configuration grew from")
+    preset: str = option(default="", effect="the preset that this configuration is based on")
     obs: str = option(default="state", effect="what is observed: pixels, or state as the environment gives it")
-    seed: int = option(default=0, ge=0, effect="where every random choice comes from")
+    seed: int = option(default=0, ge=0, effect="the seed of all randomness")
     steps: int | None = option(default=None, gt=0, effect="environment steps of the whole run, over all environments")
     episodes: int | None = option(default=None, gt=0, effect="episodes of the whole run")
     device: Literal["auto", "cpu", "cuda"] = option(default="auto", effect="where networks run")
@@ -128,25 +124,23 @@ class RunConfig:
     evaluation: EvaluationConfig = option(default_factory=EvaluationConfig, effect="greedy episodes")
     checkpoint: CheckpointConfig = option(default_factory=CheckpointConfig, effect="saved state")
     observer: list[Part] = option(
-        default_factory=lambda: [Part(name="display"), Part(name="metrics")], effect="who watches"
+        default_factory=lambda: [Part(name="display"), Part(name="metrics")], effect="the observers"
     )
 
 
 def default_layer() -> Table:
-    """Return the lowest layer: every default outside the agent and the collector."""
+    """Return the lowest layer: the defaults outside the agent and the collector."""
     return to_table(RunConfig())
 
 
 def merge_layers(layers: Sequence[Table], options_of: OptionsOf) -> tuple[Table, list[str]]:
-    """Lay tables over each other, later ones above.
-
-    A part whose `name` changes keeps the options that the new part also takes.
+    """Merge tables; later ones win. If the `name` of a part changes, options that the new part accepts are kept.
 
     Returns:
-        The merged table, and a sentence for each part that lost options.
+        The merged table, and a warning for each part that lost options.
 
     Raises:
-        ConfigError: something that should be a table or a list is not.
+        ConfigError: something is not a table or a list, as it should be.
     """
     merged: Table = {}
     notes: list[str] = []
@@ -161,12 +155,10 @@ def merge_layers(layers: Sequence[Table], options_of: OptionsOf) -> tuple[Table,
 
 
 def complete(table: Table, options_of: OptionsOf) -> RunConfig:
-    """Check a merged table, fill in every default, those of the agent's parts included.
-
-    Each part has its checked `Part.options`.
+    """Check a merged table and fill in all defaults. Every part gets its `Part.options`.
 
     Raises:
-        ConfigError: an unknown key, a wrong type, a number out of range, no budget.
+        ConfigError: a key is unknown, a type is wrong, a number is out of range, or there is no budget.
     """
     config = check_options(RunConfig, with_obs_renamed(table), where="")
     if isinstance(config.env.time_limit, int) and config.env.time_limit < 1:
@@ -187,12 +179,12 @@ def complete(table: Table, options_of: OptionsOf) -> RunConfig:
 
 
 def with_obs_renamed(table: Table) -> Table:
-    """Return a table in which `obs` is not called native, the former name of state, which older files have."""
+    """Replace the value native of `obs` by state. Older files have it."""
     return {**table, "obs": "state"} if table.get("obs") == "native" else table
 
 
 def require_sections(table: Table, source: str) -> None:
-    """Raise a `ConfigError` naming `source` where something that layers are chosen or merged by is of another kind."""
+    """Raise `ConfigError` if a key that selects or merges layers has a wrong type. `source` is for the message."""
     kinds = {"preset": str, "obs": str, "env": Mapping, "observation": list, "observer": list}
     kinds |= dict.fromkeys(_PARTS, Mapping)
     found = [(key, table[key], kind) for key, kind in kinds.items() if key in table]
@@ -208,19 +200,19 @@ def require_sections(table: Table, source: str) -> None:
 
 
 def with_step_timeout(config: RunConfig, seconds: float) -> RunConfig:
-    """Return the configuration with another `env.step_timeout`. Raises `ConfigError` where it cannot be kept."""
+    """Return the configuration with another `env.step_timeout`, for `resume`. Raises `ConfigError` if it is invalid."""
     changed_env = check_options(EnvConfig, {**to_table(config.env), "step_timeout": seconds}, where="env")
     _check_step_timeout(changed_env)
     return changed(config, env=changed_env)
 
 
 def check_part(kind: str, table: Mapping[str, Any], options_of: OptionsOf, *, where: str) -> Part:
-    """Return a part's table with every default and its checked `options`, those of the parts inside it included.
+    """Check the table of a part, and of the parts inside it, and fill in all defaults.
 
-    A part that was checked already is returned as it is.
+    A part that is already checked is returned unchanged. `where` is its dotted path, for error messages.
 
     Raises:
-        ConfigError: it has no name, or its options do not fit; `where` is its dotted place.
+        ConfigError: it has no name, or an option is invalid.
     """
     if isinstance(table, Part) and table.options is not None:
         return table
@@ -242,11 +234,11 @@ def check_part(kind: str, table: Mapping[str, Any], options_of: OptionsOf, *, wh
 def parse_set(text: str, table: Table) -> None:
     """Apply `key=value` to `table` in place.
 
-    The key is dotted; in a list of tables a step is a number or the entry's name: `observation.resize.height=60`.
-    The value is TOML; what is not TOML is taken as a string.
+    The key is dotted and may name an entry of a list, or its number: `observation.resize.height=60`. The value is
+    TOML, or else a string.
 
     Raises:
-        ConfigError: no `=`, or a list entry that is not there.
+        ConfigError: there is no `=`, or no such entry in a list.
     """
     key, separator, value = text.partition("=")
     if not separator or not key.strip():
@@ -262,7 +254,7 @@ def parse_set(text: str, table: Table) -> None:
 
 
 def read_toml(path: Path) -> Table:
-    """Return a TOML file's table. Raises `ConfigError` where it cannot be read."""
+    """Read a TOML file. Raises `ConfigError` if it cannot be read."""
     try:
         return parse_toml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -271,7 +263,7 @@ def read_toml(path: Path) -> Table:
 
 
 def parse_toml(text: str, source: str) -> Table:
-    """Return the table in `text`. Raises `ConfigError` naming `source` where it is no TOML."""
+    """Parse TOML. Raises `ConfigError`, which names `source`, if it is invalid."""
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -279,7 +271,7 @@ def parse_toml(text: str, source: str) -> Table:
 
 
 def to_toml(config: RunConfig) -> str:
-    """Return the complete configuration as TOML; `run --config` repeats the run from it."""
+    """Return the configuration as TOML. `run --config` with it repeats the run."""
     return tomli_w.dumps(to_table(config))
 
 
@@ -292,7 +284,7 @@ def _check_step_timeout(env: EnvConfig) -> None:
 
 
 def _merge_plain(below: Any, above: Any) -> Any:
-    """Lay one value over another: tables key by key, those inside them too; anything else replaces what is below."""
+    """Merge two values: tables recursively; anything else is replaced."""
     if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
         return copy.deepcopy(above)
     return {**below, **{key: _merge_plain(below.get(key), value) for key, value in above.items()}}
@@ -333,7 +325,7 @@ def _part_name(table: Any, kind: str, where: str) -> str:
 
 
 def _hint_deeper(declared: type, given: Mapping[str, Any], where: str) -> None:
-    """Refuse an unknown key with the place where a part below declares it: `agent.lr` -> `agent.optimiser.lr`."""
+    """Reject an unknown key that belongs to a part below, with a hint: `agent.lr` -> `agent.optimiser.lr`."""
     infos = {info.name: info for info in describe_options(declared)}
     for key in given:
         if key in infos:

@@ -1,10 +1,8 @@
-"""The contracts that every part keeps, built in or from a plugin.
+"""The interfaces of every component, built in or from a plugin.
 
-* `parts`: the data (`Transition`, `Batch`), the parts (`ReplayBuffer`, `Network`, ..., `Agent`) and their `Context`.
-* `events`: what a run tells, and `Observer`.
-* `collector`: how a run gets its steps.
-* `sweep_engine`: where a sweep's trials run.
-* `options`: how a part declares its options.
-* `seeding`: generators by name, all derived from the run's seed.
-* `weights`: copies of networks, and loading saved weights into them.
+* `parts`: `ReplayBuffer`, `Network`, ..., `Agent`, their `Context`, and the data between them.
+* `events`: the events of a run, and `Observer`.
+* `collector`: how a run collects its steps. `sweep_engine`: where the trials of a sweep run.
+* `options`: how a component declares its options.
+* `seeding`: named generators from the run's seed. `weights`: copy and load networks.
 """

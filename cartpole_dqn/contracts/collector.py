@@ -1,10 +1,9 @@
-"""The contract of a collector: how a run comes by its steps.
+"""How a run collects its steps.
 
-* `Collector`: steps the run's lanes, here or elsewhere, and hands over what they lived through.
-* `CollectorContext`: what a collector is told when it is built as `Class(options, context)`.
-* `Collected`: what one call of `Collector.collect` brings.
-* `Ending`: an episode that ended.
-* `Fragment`: consecutive steps of one lane, each observation held once: how steps travel between processes.
+* `Collector`: steps the environments, in this process or elsewhere, and returns their transitions.
+* `CollectorContext`: the second argument of its constructor, `Class(options, context)`.
+* `Collected`: what `Collector.collect` returns. `Ending`: an episode that ended.
+* `Fragment`: consecutive steps of one lane with each observation stored once, to send between processes.
 
 `N` is the number of lanes (environments side by side), `T` a number of steps.
 """
@@ -29,11 +28,11 @@ _TERMINATED, _TRUNCATED = 1, 2
 
 @dataclass(frozen=True)
 class Ending:
-    """An episode that ended in `env`."""
+    """An episode that ended in lane `env`."""
 
     env: int
     seed: int
-    """What its environment was reset with."""
+    """Of the environment's reset."""
     episode_return: float
     length: int
     terminated: bool
@@ -41,133 +40,130 @@ class Ending:
 
 @dataclass(frozen=True)
 class Collected:
-    """What one call of `Collector.collect` brings; nothing at all where the run is to end."""
+    """What one call of `Collector.collect` returns. Empty if the run is about to end."""
 
     transitions: Sequence[Transition] = ()
-    """In each lane in the order in which its steps were made; lanes may come in any order."""
+    """In order within each lane; lanes may come in any order."""
     endings: Sequence[Ending] = ()
-    """The episodes that ended with one of these transitions; in each lane in their order."""
+    """The episodes that ended with one of these transitions, in order within each lane."""
     broken: Sequence[int] = ()
-    """Lanes whose episode under way will not go on: the agent hears of it before it hears of the transitions."""
+    """Lanes whose episode broke off. The run calls `Agent.break_lane` for them before `Agent.observe`."""
     figures: Mapping[str, float | str] = field(default_factory=dict)
-    """Figures of the collector's own, for displays and logs; one that the agent tells too stands in its place."""
+    """Figures for displays and logs. They override figures of the same name in `Agent.status`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CollectorContext:
-    """A collector's surroundings."""
+    """What a collector needs to know to be built."""
 
     config: str
-    """The run's complete configuration as TOML: what `Rollout` takes, in whatever process."""
+    """The run's complete configuration as TOML, the first argument of `Rollout` in any process."""
     num_envs: int
-    """N: the lanes of the run, all of which the collector steps."""
+    """N. The collector steps all of them."""
     make_env: Callable[[], gymnasium.Env[Any, Any]]
-    """Makes one environment with its observation wrappers: `Box` observations, `Discrete` actions that count from 0. An
-    `info["action_mask"]` is bool [A] and allows at least one action. Broken contracts raise a `RunError`."""
+    """Makes one environment with its wrappers: `Box` observations, `Discrete` actions from 0. If there is an
+    `info["action_mask"]`, it is bool [A] and allows at least one action. A faulty environment raises `RunError`."""
     make_envs: Callable[[], VectorEnv[Any, Any, Any]]
-    """Makes the run's N environments in or beside this process; none resets itself (`AutoresetMode.DISABLED`)."""
+    """Makes the run's N environments, with `AutoresetMode.DISABLED`."""
     seed: int
-    """The run's."""
+    """The run's seed."""
     clock: Callable[[], float]
     """Seconds, monotonic."""
     warn: Callable[[str], None]
-    """Says a sentence to the user."""
+    """Shows a warning to the user."""
 
 
 class Collector(abc.ABC):
-    """Steps the lanes of a run and hands over what they lived through.
+    """Steps the lanes of a run and returns their transitions.
 
-    Built as `Class(options, context)`. The run calls `start`, or `load_state_dict` where it is resumed; then `collect`
-    and `begin` in turn; `close` at its end, however it ends.
+    The run calls `start`, or `load_state_dict` if it resumes; then `collect`, and `begin` when episodes have ended;
+    and always `close` in the end.
     """
 
     Options: ClassVar[type]
     lockstep: ClassVar[bool] = False
-    """Whether every collection is one step of each lane, chosen by `agent.act`: some agents need that."""
+    """True if every collection is one step of each lane with the actions of `agent.act`. Some agents need that."""
     why_lost: ClassVar[str] = (
         "the environment is not deterministic: its episodes under way could not be restored, and new ones begin."
     )
-    """What the user is told of a resumed run when `load_state_dict` returns lanes."""
+    """The warning for the user if `load_state_dict` returns any lanes."""
 
     @property
     @abc.abstractmethod
     def observation_space(self) -> spaces.Space[Any]:
-        """What one lane observes."""
+        """Of one lane."""
 
     @property
     @abc.abstractmethod
     def action_space(self) -> spaces.Space[Any]:
-        """What one lane can do."""
+        """Of one lane."""
 
     @abc.abstractmethod
     def start(self) -> None:
-        """Begin the first episode of every lane."""
+        """Start the first episode of every lane."""
 
     @abc.abstractmethod
     def collect(self, agent: Agent) -> Collected:
-        """Return the next steps; wait for them where they are made elsewhere.
+        """Return the next steps. Blocks until there are some.
 
         Args:
-            agent: acts (`act`), or gives its weights (`policy().state_dict()`) to whoever acts elsewhere.
+            agent: call its `act`, or send `policy().state_dict()` to remote actors.
 
         Raises:
-            RunError: no more steps can be had.
+            RunError: no more steps can be collected.
         """
 
     def begin(self, envs: Sequence[int]) -> None:
-        """Hear that the episodes that ended in these lanes, one or more, were told: begin new ones where none has."""
+        """Called when the observers have received the episodes that ended in `envs`. Start new ones if you have not."""
 
     @abc.abstractmethod
     def state_dict(self) -> State:
-        """See `Stateful`."""
+        """Return the state of the episodes under way."""
 
     @abc.abstractmethod
     def load_state_dict(self, state: State) -> list[int]:
-        """Go on from what `state_dict` returned, in place of `start`.
+        """Restore what `state_dict` returned. Called instead of `start`. Raises `ValueError` if it does not fit.
 
         Returns:
-            The lanes whose episode under way does not go on: new ones begin there.
-
-        Raises:
-            ValueError: the state does not fit.
+            The lanes whose episode could not be restored. They start a new one.
         """
 
     def hurry(self) -> None:
-        """Hear that the run is to end: a collection under way gets a bound. Signal handlers may call it."""
+        """Ask the collector to stop soon: limit the time of a `collect` under way. Safe in a signal handler."""
 
     @abc.abstractmethod
     def close(self, *, at_once: bool = False) -> None:
-        """Leave nothing behind: no environment, no process; `at_once` in next to no time. May be called again."""
+        """Close all environments and processes, without waiting if `at_once`. May be called twice."""
 
 
 @dataclass(frozen=True)
 class Fragment:
-    """T consecutive steps of one lane; its episodes may end within. Made by `pack`."""
+    """T consecutive steps of one lane, possibly of several episodes. Made by `pack`."""
 
     lane: int
     obs: NDArray[Any]
-    """[K, ...]: each observation once, and at each new episode its first one; where observations are stacks of S
-    frames, each frame once, and S of them at each new episode."""
+    """[K, ...]: every observation once: the first of each episode, then one for each step. Of stacks of S frames every
+    frame is stored once: S at the start of each episode, then one for each step."""
     actions: NDArray[Any]
-    """[T] of a small integer type."""
+    """[T], in the smallest unsigned integer type that fits."""
     rewards: NDArray[np.float64]
     """[T]."""
     flags: NDArray[np.uint8]
-    """[T]: 1 where the step terminated, 2 where it was truncated, 3 for both."""
+    """[T]: 1 for terminated, 2 for truncated, 3 for both, otherwise 0."""
     priorities: NDArray[np.float32] | None = None
     """[T], as in `Transition.priority`."""
     masks: NDArray[np.bool_] | None = None
     """[T, A], as in `Transition.next_mask`."""
     endings: tuple[Ending, ...] = ()
-    """The episodes that ended within."""
+    """The episodes that ended in these steps."""
     frame_stack: int = 1
-    """S, or 1 where observations are no rolling stacks."""
+    """S, or 1 if observations are not stacks of frames."""
 
     @classmethod
     def pack(
         cls, lane: int, steps: Sequence[Transition], endings: Sequence[Ending] = (), frame_stack: int = 1
     ) -> Fragment:
-        """Return the fragment of one or more consecutive `steps`; all of them have a priority and a mask, or none."""
+        """Make a fragment of one or more `steps`. Either all of them have a priority, or none; masks likewise."""
         pieces: list[Obs] = []
         fresh = True
         for step in steps:
@@ -191,36 +187,26 @@ class Fragment:
         )
 
     def __len__(self) -> int:
-        """T."""
         return len(self.actions)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its arrays: what travels, but for the little around them."""
+        """Bytes of its arrays."""
         arrays = (self.obs, self.actions, self.rewards, self.flags, self.priorities, self.masks)
         return sum(array.nbytes for array in arrays if array is not None)
 
     def transitions(self) -> list[Transition]:
-        """Return its steps; their observations are views of `obs`."""
+        """Return the steps. Their observations are views of `obs`."""
         steps, at = [], 0
-        for t in range(len(self)):
-            flags = int(self.flags[t])
-            steps.append(
-                Transition(
-                    self._observation(at),
-                    int(self.actions[t]),
-                    float(self.rewards[t]),
-                    self._observation(at + 1),
-                    bool(flags & _TERMINATED),
-                    bool(flags & _TRUNCATED),
-                    self.lane,
-                    None if self.masks is None else self.masks[t],
-                    None if self.priorities is None else float(self.priorities[t]),
-                )
-            )
+        for t, flags in enumerate(self.flags.tolist()):
+            obs, next_obs = self._observation(at), self._observation(at + 1)
+            mask = None if self.masks is None else self.masks[t]
+            priority = None if self.priorities is None else float(self.priorities[t])
+            action, reward = int(self.actions[t]), float(self.rewards[t])
+            ends = bool(flags & _TERMINATED), bool(flags & _TRUNCATED)
+            steps.append(Transition(obs, action, reward, next_obs, *ends, self.lane, mask, priority))
             at += 1 + (self.frame_stack if flags else 0)
         return steps
 
     def _observation(self, at: int) -> Obs:
-        found: Obs = self.obs[at] if self.frame_stack == 1 else self.obs[at : at + self.frame_stack]
-        return found
+        return self.obs[at] if self.frame_stack == 1 else self.obs[at : at + self.frame_stack]

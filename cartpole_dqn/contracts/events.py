@@ -1,7 +1,7 @@
-"""What a run tells, and who hears it.
+"""The events of a run, and the observers that receive them.
 
 * Events: `RunStarted`, `Progress`, `Episode`, `Evaluating`, `Evaluation`, `Checkpoint`, `RunEnded`, `RunFailed`.
-* `Observer`: hears them, built as `Class(options, context)`; `ObserverContext`: what it is told of its surroundings.
+* `Observer`: receives them; built as `Class(options, context)`. `ObserverContext`: folder, console, clock.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from cartpole_dqn.contracts.parts import State
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A run begins, or goes on from `step`."""
+    """A run starts, or resumes from `step`."""
 
     name: str
-    """What is trained on what: "dqn on CartPole-v1, pixels"."""
+    """Agent and environment: "dqn on CartPole-v1, pixels"."""
     folder: str | None
     steps: int | None
-    """The run's total, where steps bound it."""
+    """The budget in environment steps, if there is one."""
     episodes: int | None
-    """Likewise episodes."""
+    """The budget in episodes, if there is one."""
     step: int
     episode: int
     num_envs: int
@@ -34,16 +34,16 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class Progress:
-    """A snapshot after a step of the environments."""
+    """A snapshot after each step of the environments."""
 
     step: int
     """Environment steps so far, over all lanes."""
     episode: int
     """Episodes ended so far."""
     seconds: float
-    """Training time so far: evaluation and checkpoints are not in it, earlier sessions are."""
+    """Training time so far, earlier sessions included, evaluations and checkpoints excluded."""
     metrics: Mapping[str, float]
-    """Latest figures of `Agent.learn`; empty before the first update."""
+    """The latest metrics from `Agent.learn`; empty before the first update."""
     status: Mapping[str, float | str]
     """`Agent.status()`."""
 
@@ -53,12 +53,12 @@ class Episode:
     """An episode ended."""
 
     episode: int
-    """Its number, from 1, in the order of endings."""
+    """Counts from 1, in the order in which episodes end."""
     step: int
     """Environment steps so far, over all lanes."""
     env: int
     seed: int
-    """What its environment was reset with."""
+    """Of the environment's reset."""
     episode_return: float
     """The undiscounted sum of rewards."""
     length: int
@@ -68,32 +68,32 @@ class Episode:
 
 @dataclass(frozen=True)
 class Evaluating:
-    """Greedy episodes are being played."""
+    """An evaluation is under way."""
 
     step: int
     """Environment steps of training so far."""
     stream: str
-    """Which seeds: "select", "confirm" or "report"."""
+    """The kind of held-out seeds: "select", "confirm" or "report"."""
     done: int
-    """Episodes that have ended."""
+    """Episodes finished so far."""
     episodes: int
-    """How many there will be."""
+    """Episodes in total."""
     mean: float | None
-    """Mean return of those that have ended; None before the first."""
+    """Mean return so far; None before the first episode has ended."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Greedy episodes were played."""
+    """Greedy episodes on held-out seeds were played."""
 
     step: int
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
     stream: str
-    """Which seeds: "select", "confirm" or "report"."""
+    """The kind of held-out seeds: "select", "confirm" or "report"."""
     seconds: float
     best: bool = False
-    """Whether this model is the best of the run so far, and was kept."""
+    """True if this model is the best so far. It was saved."""
 
     @property
     def mean(self) -> float:
@@ -102,13 +102,13 @@ class Evaluation:
 
     @property
     def std(self) -> float:
-        """Standard deviation over the episodes."""
+        """Standard deviation of the returns."""
         return float(np.std(self.returns))
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The run's state was written."""
+    """A checkpoint was written."""
 
     step: int
     path: str
@@ -118,75 +118,75 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class RunEnded:
-    """The run is over, in order."""
+    """The run finished, or stopped cleanly."""
 
     reason: str
-    """"done", "solved", or the signal that ended it ("SIGINT")."""
+    """"done", "solved", or the name of the signal ("SIGINT")."""
     progress: Progress
     best: Evaluation | None
     evaluation_seconds: float
     checkpoint_seconds: float
     folder: str | None = None
     solved_step: int | None = None
-    """Environment steps when a model was first confirmed to solve the environment."""
+    """Environment steps of the first model that solved the environment."""
 
 
 @dataclass(frozen=True)
 class RunFailed:
-    """The run was ended by an exception."""
+    """An exception ended the run."""
 
     step: int
     error: BaseException
 
 
 class Observer:
-    """Hears of a run and changes nothing in it. Define what you want to hear; one that raises is switched off."""
+    """Receives the events of a run. Override the methods you need. An observer that raises is switched off."""
 
     Options: ClassVar[type]
     needs_folder: ClassVar[bool] = False
-    """Whether it can only be built where `ObserverContext.folder` is not None; else it is left out there."""
+    """True to leave the observer out of runs that have no folder."""
 
     def run_started(self, event: RunStarted) -> None:
-        """The run begins or is resumed."""
+        """Called when the run starts or resumes."""
 
     def updated(self, event: Progress) -> None:
-        """The environments made a step, and what was due was learned. Called at every step: be quick."""
+        """Called after every step of the environments and the updates that were due: be quick."""
 
     def episode_ended(self, event: Episode) -> None:
-        """An episode ended in some lane."""
+        """Called when an episode ends in any lane."""
 
     def evaluating(self, event: Evaluating) -> None:
-        """Greedy episodes begin to be played, or one of them has ended."""
+        """Called when an evaluation starts, and after each of its episodes."""
 
     def evaluated(self, event: Evaluation) -> None:
-        """Greedy episodes were played."""
+        """Called after each evaluation."""
 
     def checkpoint_written(self, event: Checkpoint) -> None:
-        """The run's state was written."""
+        """Called after each checkpoint."""
 
     def run_ended(self, event: RunEnded) -> None:
-        """The run is over, in order."""
+        """Called when the run has finished or stopped cleanly."""
 
     def run_failed(self, event: RunFailed) -> None:
-        """The run was ended by an exception."""
+        """Called when an exception ends the run."""
 
     def state_dict(self) -> State:
-        """Histories that a resumed run goes on with."""
+        """Return what a resumed run needs, such as histories."""
         return {}
 
     def load_state_dict(self, state: State) -> None:
-        """Take over what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObserverContext:
-    """What an observer is told when it is built as `Class(options, context)`."""
+    """What an observer needs to know to be built."""
 
     folder: str | None
-    """The run's folder; None where nothing is kept."""
+    """The run's folder; None if the run saves nothing."""
     console: Any
     """A `rich.console.Console` on stderr."""
     clock: Callable[[], float]
     """Seconds, monotonic."""
     plain: bool = False
-    """Whether lines are wanted instead of a live display."""
+    """True to print lines instead of a live display."""

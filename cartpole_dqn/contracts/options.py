@@ -1,17 +1,13 @@
-"""How a part declares its options, and how a table of them is checked.
+"""Declare the options of a component, and check a table of them.
 
-* `options_class`: the decorator of an options class: a frozen, keyword-only dataclass validated by pydantic.
-* `option`: one field: default, range, what it does, what is typical.
-* `part`: a field that names another component and holds its table, a `Part`.
-* `check_options`: a table (from TOML or flags) -> an instance, or a `ConfigError` in words.
-* `takes`: whether a class accepts a value for one option.
-* `describe_options`: the fields as data, for listings and documentation.
-* `to_table`: an instance -> a plain table that TOML can hold.
-* `changed`: an instance -> another with some fields changed.
+* `options_class`: decorates an options class, a frozen, keyword-only dataclass validated by pydantic.
+* `option`: declares a field: default, range, effect, typical values. `part`: declares a field that holds a `Part`.
+* `check_options`: turns a table into an instance, or raises `ConfigError`. `takes`: checks the value of one option.
+* `describe_options`: the fields as data. `to_table`: an instance as a plain table. `changed`: a changed copy.
 
 >>> @options_class
 ... class SoftOptions:
-...     tau: float = option(default=0.005, gt=0, le=1, effect="share of the online weights taken over each update")
+...     tau: float = option(default=0.005, gt=0, le=1, effect="fraction of the online weights mixed in at each update")
 >>> check_options(SoftOptions, {"tau": 0.01}, where="agent.target_update")
 SoftOptions(tau=0.01)
 >>> check_options(SoftOptions, {"tua": 0.01}, where="agent.target_update")
@@ -25,7 +21,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast, dataclass_transform, get_type_hints
@@ -41,24 +36,22 @@ T = TypeVar("T")
 
 
 class Part(dict[str, Any]):
-    """A table that chooses a component: its `name` and its options, as in TOML.
+    """A table that selects a component: its `name` and its options, as in TOML.
 
-    In a complete configuration `options` is the checked instance of the component's options class, which its
-    constructor takes; elsewhere it is None. Do not change such a table: a changed copy, `{**part, "capacity": 5}`, is a
-    new one, whose options are checked where the component is built.
+    In a complete configuration `options` is the checked instance that the component's constructor takes; elsewhere it
+    is None. Do not modify a checked table. Make a copy, `{**part, "capacity": 5}`: it is checked when it is built.
     """
 
     options: Any = None
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(cls._of)
+        def check(value: Any) -> Part:
+            if not isinstance(value, Mapping):
+                raise ValueError("a table")
+            return value if isinstance(value, Part) else cls(value)
 
-    @classmethod
-    def _of(cls, value: Any) -> Part:
-        if not isinstance(value, Mapping):
-            raise ValueError("a table")
-        return value if isinstance(value, Part) else cls(value)
+        return core_schema.no_info_plain_validator_function(check)
 
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -75,7 +68,7 @@ def option(
     effect: str,
     typical: str = "",
 ) -> Any:
-    """Declare one field of an options class: its default, its range, its effect and what is typical."""
+    """Declare a field of an options class: default, range, effect and typical values."""
     given: dict[str, Any] = {}
     if default_factory is not None:
         given["default_factory"] = default_factory
@@ -87,7 +80,7 @@ def option(
 
 
 def part(kind: str, name: str, *, effect: str = "", **table: Any) -> Any:
-    """Declare a field that holds another component of `kind`: by default `name` with the options in `table`."""
+    """Declare a field that selects a component of `kind`. The default is `name` with the options in `table`."""
     return Field(
         default_factory=lambda: Part(name=name, **table),
         kw_only=True,
@@ -98,13 +91,13 @@ def part(kind: str, name: str, *, effect: str = "", **table: Any) -> Any:
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option, part))
 def options_class(cls: type[T]) -> type[T]:
-    """Make `cls` a frozen, keyword-only dataclass that refuses unknown keys, wrong types and numbers out of range."""
+    """Make `cls` a frozen, keyword-only dataclass that rejects unknown keys, wrong types and numbers out of range."""
     return cast(type[T], pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_STRICT)(cls))
 
 
 @dataclass(frozen=True)
 class OptionInfo:
-    """One option as data: `type` and `range` are texts; `part` is the kind of component that it chooses, or ""."""
+    """One option as data. `type` and `range` are text; `part` is the kind of component that it selects, or ""."""
 
     name: str
     type: str
@@ -117,7 +110,7 @@ class OptionInfo:
 
 
 def fields_of(cls: type) -> Mapping[str, FieldInfo]:
-    """Return pydantic's fields of an options class by name."""
+    """Return the fields of an options class by name."""
     fields: Mapping[str, FieldInfo] | None = getattr(cls, "__pydantic_fields__", None)
     if fields is None:
         raise ConfigError(f"{cls.__module__}.{cls.__qualname__} is no options class: decorate it with @options_class.")
@@ -125,7 +118,7 @@ def fields_of(cls: type) -> Mapping[str, FieldInfo]:
 
 
 def describe_options(cls: type) -> list[OptionInfo]:
-    """Return what `plugins show` and the documentation say of each option."""
+    """Return every option of a class, for listings and documentation."""
     hints = get_type_hints(cls)
     return [
         OptionInfo(
@@ -147,24 +140,24 @@ def check_options(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
 
     Args:
         cls: a class decorated with `options_class`.
-        table: keys and values as TOML gives them; lists stand for tuples.
-        where: the dotted place of the table, for messages.
+        table: keys and values as in TOML, with lists for tuples.
+        where: the dotted path of the table, for error messages.
 
     Raises:
-        ConfigError: an unknown key (with the nearest name), a wrong type, a number out of range or not finite.
+        ConfigError: a key is unknown, a type is wrong, or a number is out of range or not finite.
     """
     _refuse_unknown(cls, table, where)
     try:
-        # JSON mode is strict about numbers and booleans but takes a list for a tuple, as TOML needs.
+        # JSON mode is strict about numbers and booleans but accepts a list for a tuple, as TOML needs.
         made = TypeAdapter(cls).validate_json(json.dumps(dict(table), default=functools.partial(_refuse, where)))
     except ValidationError as error:
         raise ConfigError(_explain(where, cls, error.errors())) from None
     parts = {key: value for key, value in table.items() if isinstance(value, Part)}
-    return changed(made, **parts) if parts else made  # with what was checked of them already
+    return changed(made, **parts) if parts else made  # JSON lost their checked options
 
 
 def takes(cls: type, key: str, value: Any) -> bool:
-    """Whether an options class has the option `key` and accepts `value` for it."""
+    """Return whether an options class has the option `key` and accepts `value` for it."""
     if key not in fields_of(cls):
         return False
     try:
@@ -175,16 +168,13 @@ def takes(cls: type, key: str, value: Any) -> bool:
 
 
 def to_table(instance: Any) -> dict[str, Any]:
-    """Return an options instance as a plain table: tuples as lists, fields that are None left out."""
-    return {
-        name: _plain(getattr(instance, name))
-        for name in fields_of(type(instance))
-        if getattr(instance, name) is not None
-    }
+    """Return an options instance as a plain table, with lists for tuples and without fields that are None."""
+    found = {name: getattr(instance, name) for name in fields_of(type(instance))}
+    return {name: _plain(value) for name, value in found.items() if value is not None}
 
 
 def changed(instance: T, **changes: Any) -> T:
-    """Return a copy of an options instance with some fields changed; values are checked as in the constructor."""
+    """Return a copy of an options instance with some fields changed and checked."""
     return cast(T, dataclasses.replace(cast(Any, instance), **changes))
 
 
@@ -194,9 +184,15 @@ def _refuse_unknown(cls: type, table: Mapping[str, Any], where: str) -> None:
         place = _dotted(where, key)
         if key not in known:
             raise ConfigError(f"unknown option {place}.{did_you_mean(str(key), known)}")
-        section = known[key].annotation
-        if isinstance(section, type) and hasattr(section, "__pydantic_fields__") and isinstance(value, Mapping):
+        section = _section(known[key])
+        if section is not None and isinstance(value, Mapping):
             _refuse_unknown(section, value, place)
+
+
+def _section(field: FieldInfo) -> type | None:
+    """Return the options class of a field that holds a section."""
+    found = field.annotation
+    return found if isinstance(found, type) and hasattr(found, "__pydantic_fields__") else None
 
 
 def _refuse(where: str, value: Any) -> Any:
@@ -218,7 +214,7 @@ def _dotted(where: str, key: object) -> str:
 
 
 def _explain(where: str, cls: type, errors: Sequence[Any]) -> str:
-    """Return a sentence for each place that is wrong; what a union would have taken is one sentence."""
+    """Return a sentence for each wrong place. The errors of a union's members share one sentence."""
     places: dict[str, list[Any]] = {}
     for error in errors:
         places.setdefault(_place(where, cls, error["loc"]), []).append(error)
@@ -226,15 +222,14 @@ def _explain(where: str, cls: type, errors: Sequence[Any]) -> str:
 
 
 def _place(where: str, cls: type | None, steps: Sequence[str | int]) -> str:
-    """Return the dotted place of an error; steps that name the member of a union say nothing to a reader."""
+    """Return the dotted path of an error, without the steps that name a member of a union."""
     place, section = where, cls
     for step in steps:
         if isinstance(step, int):
             place = f"{place}[{step}]"
         elif section is not None and step in fields_of(section):
             place = _dotted(place, step)
-            inner = fields_of(section)[step].annotation
-            section = inner if isinstance(inner, type) and hasattr(inner, "__pydantic_fields__") else None
+            section = _section(fields_of(section)[step])
     return place
 
 
@@ -263,14 +258,9 @@ def _type_text(hint: Any) -> str:
 
 def _range_text(field: FieldInfo) -> str:
     signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-    found = [
-        f"{signs[attribute]} {_number(bound)}"
+    return ", ".join(
+        f"{sign} {int(bound) if float(bound).is_integer() else bound!r}"
         for constraint in field.metadata
-        for attribute in signs
+        for attribute, sign in signs.items()
         if (bound := getattr(constraint, attribute, None)) is not None
-    ]
-    return ", ".join(found)
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if math.isfinite(value) and value == int(value) else repr(value)
+    )

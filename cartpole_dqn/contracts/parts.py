@@ -1,12 +1,14 @@
-"""The contracts that every part keeps, built in or from a plugin.
+"""The parts of an agent, built in or from a plugin, and the data that passes between them.
 
-Data: `Transition` (what a lane lived through), `Batch` (what a network learns from).
+* `Transition`: one step of one environment. `Batch`: the transitions of one update, as tensors.
+* `ReplayBuffer`, `Network`, `TargetUpdate`, `Exploration`, `Optimiser`, and the `Agent` made of them with its `Policy`.
+* `Context`: the second argument of every constructor, `Class(options, context)`: spaces, device, randomness.
+* `require_discrete`: checks an action space.
 
-Parts, all built as `Class(options, context)`: `ReplayBuffer`, `Network`, `TargetUpdate`, `Exploration`, `Optimiser`,
-`Agent` with its `Policy`. `Context` is what a part is told of its surroundings, and how it builds parts of its own.
-Observers and what they hear are in `events`.
+`B` is the batch size, `N` the number of lanes (environments side by side), `A` the number of actions.
 
-`B` is the batch, `N` the number of lanes (environments side by side), `A` the number of actions.
+A part's `state_dict` returns everything needed to continue exactly, and may share memory with the part: copy it before
+the part is used again. `load_state_dict` restores it and raises `ValueError` or `KeyError` if it does not fit.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ State = dict[str, Any]
 
 
 class Transition(NamedTuple):
-    """One step of one lane. A lane goes on until `terminated` or `truncated`; a truncated step bootstraps."""
+    """One step of one lane. The episode ends if `terminated` or `truncated`; a truncated step still bootstraps."""
 
     obs: Obs
     action: int
@@ -46,156 +48,141 @@ class Transition(NamedTuple):
     truncated: bool
     env: int = 0
     next_mask: NDArray[np.bool_] | None = None
-    """[A], True where an action is allowed at `next_obs`; None where the environments do not tell."""
+    """[A], True where an action is allowed at `next_obs`; None if the environment gives no masks."""
     priority: float | None = None
-    """The absolute TD error that whoever made the step found (Horgan et al. 2018); None where nobody did."""
+    """The absolute TD error computed by a remote actor (Horgan et al. 2018); None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one update learns from; all tensors on the same device."""
+    """The transitions of one update, as tensors on one device."""
 
     obs: Tensor
-    """[B, ...], the observation space's dtype."""
+    """[B, ...] in the dtype of the observation space."""
     actions: Tensor
     """[B] int64."""
     rewards: Tensor
-    """[B] float32: the n-step sum r_1 + gamma r_2 + ... + gamma^(n-1) r_n, cut at the episode's end."""
+    """[B] float32: the n-step sum r_1 + gamma r_2 + ... + gamma^(n-1) r_n, shorter at the end of an episode."""
     next_obs: Tensor
-    """[B, ...]: the observation after those n steps, or at the episode's end."""
+    """[B, ...]: the observation after those n steps, or the last one of the episode."""
     discounts: Tensor
-    """[B] float32: gamma^n, and 0 where the episode terminated."""
+    """[B] float32: gamma^n, or 0 if the episode terminated."""
     weights: Tensor
-    """[B] float32: the share of each loss; 1 where sampling is uniform."""
+    """[B] float32: the weight of each loss; 1 for uniform sampling."""
     indices: Tensor
-    """[B] int64: names the transitions for `ReplayBuffer.update_priorities`."""
+    """[B] int64: identifies the transitions in `ReplayBuffer.update_priorities`."""
     next_mask: Tensor | None = None
-    """[B, A] bool: the actions allowed at `next_obs`; None where the replay keeps no masks."""
+    """[B, A] bool: the actions allowed at `next_obs`; None if the replay stores no masks."""
 
     def __len__(self) -> int:
         return int(self.actions.shape[0])
 
 
-# What a part is told --------------------------------------------------------------------------------------------------
+# Context --------------------------------------------------------------------------------------------------------------
 
 
 class Build(Protocol):
-    """Makes the part that a table chooses; handed to parts inside their `Context`."""
+    """Builds the part that a table names. Parts call it through `Context.build`."""
 
     def __call__(self, kind: str, table: Mapping[str, Any], context: Context) -> Any:
-        """Return the component `table["name"]` of `kind`, built with the table's other keys and `context`."""
-        ...
+        """Return the component `table["name"]` of `kind`; the other keys of the table are its options."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """A part's surroundings."""
+    """What a part needs to know to be built."""
 
     observation_space: spaces.Box
-    """What the part sees, one lane's."""
+    """Of one lane."""
     action_space: spaces.Discrete
     num_envs: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     seeds: SeedTree = field(default_factory=lambda: SeedTree(0))
-    """The part's own branch: take generators from it by name, and sample from nothing else."""
+    """The part's own source of randomness. Take named generators from it and use no other."""
     gamma: float = 1.0
-    """Discount per step, for replays that sum rewards over n steps: an agent builds them with its own."""
+    """Discount per step, for replays with n-step returns. The agent sets it when it builds its replay."""
     n_step: int = 1
     frame_stack: int = 1
-    """Frames along an observation's first axis, where each step drops the first and brings a new last one; else 1."""
+    """S if observations are stacks of S frames along the first axis, one new frame a step; otherwise 1."""
     builder: Build | None = None
 
     def build(self, kind: str, table: Mapping[str, Any], *, name: str = "", **changes: Any) -> Any:
-        """Build a part of `kind` from its table, told this context with `changes`.
+        """Build a part with this context.
 
         Args:
             kind: "replay", "network", "target-update", "exploration", "optimiser".
-            table: its "name" and its options.
-            name: the branch of randomness that the part gets; by default its kind. Two parts of a kind need two names.
-            **changes: fields of `Context` that differ for this part; with another `observation_space`, `frame_stack`
-                is 1 unless it is given too.
+            table: the part's "name" and its options.
+            name: names the part's randomness; `kind` by default. Two parts of one kind need two names.
+            **changes: fields of `Context` that differ for this part. A new `observation_space` resets `frame_stack`
+                to 1 unless you pass that too.
         """
         if self.builder is None:
-            raise TypeError(f"this context cannot build a {kind}: it was made without a builder.")
+            raise TypeError(f"this context cannot build a {kind}: it has no builder.")
         if "observation_space" in changes:
-            changes.setdefault("frame_stack", 1)  # what was said of the frames was said of other observations
+            changes.setdefault("frame_stack", 1)
         context = dataclasses.replace(self, seeds=self.seeds.child(name or kind), **changes)
         return self.builder(kind, table, context)
-
-
-class Stateful(Protocol):
-    """Everything that lasts can be saved and put back."""
-
-    def state_dict(self) -> State:
-        """Return the whole state, sharing memory with the part: copy it before the part goes on."""
-        ...
-
-    def load_state_dict(self, state: State) -> None:
-        """Take over a state that `state_dict` returned."""
-        ...
 
 
 # Components -----------------------------------------------------------------------------------------------------------
 
 
 class ReplayBuffer(abc.ABC):
-    """Keeps transitions and chooses which to learn from."""
+    """Stores transitions and samples batches from them."""
 
     Options: ClassVar[type]
 
     @abc.abstractmethod
     def add(self, transition: Transition) -> None:
-        """Keep one transition of one lane. Per lane, each `obs` is the `next_obs` before it, until the episode ends."""
+        """Store a transition. Within an episode of a lane, its `obs` equals the `next_obs` of the transition before."""
 
     @abc.abstractmethod
     def sample(self, batch_size: int) -> Batch:
-        """Choose `batch_size` transitions. Raises `ValueError` while `len(self)` is 0."""
+        """Return a batch of `batch_size` transitions. Raises `ValueError` if the replay is empty."""
 
     def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
-        """Hear the TD errors [B] of a batch's transitions. Updates to overwritten transitions are dropped."""
+        """Called after each update with the batch's `indices` [B] and `td_errors` [B]. Skip overwritten ones."""
 
     def break_lane(self, env: int) -> None:
-        """Hear that the lane's episode will not be continued: what comes next is another episode."""
+        """Called when a lane's episode breaks off. The next transition of that lane begins a new episode."""
 
     @abc.abstractmethod
     def __len__(self) -> int:
-        """The number of transitions that `sample` chooses from."""
+        """Return how many transitions `sample` chooses from."""
 
     @property
     @abc.abstractmethod
     def capacity(self) -> int:
-        """The most slots ever held; an episode's last observation takes one too."""
+        """The maximal number of stored observations. The last observation of an episode counts too."""
 
     @property
     @abc.abstractmethod
     def nbytes(self) -> int:
-        """Bytes of memory taken for storage."""
+        """Bytes of storage, constant after construction."""
 
     @abc.abstractmethod
     def state_dict(self) -> State:
-        """The whole state: the transitions, and everything in `small_state_dict`."""
+        """Return the transitions and everything in `small_state_dict`."""
 
     @abc.abstractmethod
-    def load_state_dict(self, state: State) -> None:
-        """See `Stateful`."""
+    def load_state_dict(self, state: State) -> None: ...
 
     def small_state_dict(self) -> State:
-        """The state besides the transitions: generators, schedules, the largest priority.
+        """Return the state without the transitions: generators, schedules, the largest priority.
 
-        The agent saves it with its own state, so that a run whose replay is not saved goes on with it.
+        It is saved even if the replay is not.
         """
         return {}
 
     def load_small_state_dict(self, state: State) -> None:
-        """Take over what `small_state_dict` returned, and keep the transitions as they are."""
+        """Restore what `small_state_dict` returned. The transitions stay."""
 
 
 class Network(nn.Module, abc.ABC):
-    """Observations in, action values out.
+    """Maps observations to action values.
 
-    A subclass defines `forward`; it may return more than values (a distribution over returns, say), as long as
-    `q_values` and `td_loss` know how to read it. Integer observations arrive as they are stored: `self.scale(obs)`
-    makes floats of them.
+    Define `forward`. Its output may be more than action values, such as a distribution over returns: then override
+    `q_values` and `td_loss` too. Integer observations arrive unscaled: call `self.scale(obs)`.
     """
 
     Options: ClassVar[type]
@@ -209,32 +196,30 @@ class Network(nn.Module, abc.ABC):
             self._bound = float(max(abs(int(space.low.min())), abs(int(space.high.max())), 1))
 
     def scale(self, obs: Tensor) -> Tensor:
-        """Return `obs` as float32; integers are divided by their space's bound, into [0, 1] or [-1, 1]."""
-        if obs.dtype.is_floating_point:
-            return obs.float()
-        return obs.float() / self._bound
+        """Return `obs` as float32. Integers are divided by the bound of their space, which gives [0, 1] or [-1, 1]."""
+        return obs.float() if obs.dtype.is_floating_point else obs.float() / self._bound
 
     @abc.abstractmethod
     def forward(self, obs: Tensor) -> Tensor:
-        """[B, ...] as in the observation space (images [H, W, C]) -> output [B, A, ...] float32."""
+        """Observations [B, ...] (images [B, H, W, C]) -> output [B, A, ...] float32."""
 
     def q_values(self, output: Tensor) -> Tensor:
         """Output [B, A, ...] -> action values [B, A]."""
         return output
 
     def td_loss(self, output: Tensor, next_output: Tensor, next_actions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Compare what was predicted with one step of lookahead: Huber loss of the TD error (Mnih et al. 2015).
+        """Return the Huber loss of the TD error (Mnih et al. 2015).
 
         delta = r + discount * Q'(s', a') - Q(s, a), loss = delta^2 / 2 where abs(delta) <= 1, else abs(delta) - 1/2.
 
         Args:
-            output: [B, A, ...] of the online network at `batch.obs`, with gradients.
-            next_output: [B, A, ...] of the target network at `batch.next_obs`, without.
-            next_actions: [B] int64, a' as the agent chose it.
-            batch: actions, rewards and discounts.
+            output: [B, A, ...], the online network at `batch.obs`, with gradients.
+            next_output: [B, A, ...], the target network at `batch.next_obs`, without gradients.
+            next_actions: [B] int64, the agent's a'.
+            batch: the actions, rewards and discounts.
 
         Returns:
-            (loss [B] with gradients, td_errors [B] without).
+            The loss [B] with gradients, and the TD errors [B] without.
         """
         chosen = self.q_values(output).gather(1, batch.actions.unsqueeze(1)).squeeze(1)
         next_values = self.q_values(next_output).gather(1, next_actions.unsqueeze(1)).squeeze(1)
@@ -243,79 +228,72 @@ class Network(nn.Module, abc.ABC):
         return loss, target - chosen.detach()
 
     def resample_noise(self, generator: torch.Generator) -> None:
-        """Draw new noise, where the network has any: called before each act and each update."""
+        """Called before each action and each update: draw new noise, if the network has any."""
 
 
 class TargetUpdate(abc.ABC):
-    """Moves the target network after the online one.
+    """Updates the target network from the online network.
 
-    `nn.Module` buffers (BatchNorm's running statistics) are copied whenever weights move, never averaged.
+    Copy `nn.Module` buffers (BatchNorm's running statistics) whenever weights move; never average them.
     """
 
     Options: ClassVar[type]
 
     def after_update(self, online: nn.Module, target: nn.Module, updates: int) -> None:
-        """Hear that gradient step number `updates` (from 1) was made."""
+        """Called after each gradient step; `updates` counts from 1."""
 
     def after_episode(self, online: nn.Module, target: nn.Module, episodes: int) -> None:
-        """Hear that episode number `episodes` (from 1, over all lanes) ended and its last update was made."""
+        """Called when an episode has ended and its last update is done; `episodes` counts from 1, over all lanes."""
 
     def state_dict(self) -> State:
-        """See `Stateful`."""
         return {}
 
-    def load_state_dict(self, state: State) -> None:
-        """See `Stateful`."""
+    def load_state_dict(self, state: State) -> None: ...
 
 
 class Exploration(abc.ABC):
-    """Chooses actions while training."""
+    """Chooses actions during training."""
 
     Options: ClassVar[type]
 
     @abc.abstractmethod
     def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
-        """Choose an action for each lane.
+        """Return an action for each lane, [N] int64.
 
         Args:
-            q: returns the action values [N, A] float32 on the CPU, -inf where `mask` is False. The network runs only
-                when it is called.
-            step: environment steps taken before this one, over all lanes.
+            q: returns the action values [N, A] float32 on the CPU, -inf for forbidden actions. The network only runs
+                if you call it.
+            step: environment steps so far, over all lanes.
             generator: the only source of randomness.
-            mask: [N, A] bool, True where an action is allowed.
-
-        Returns:
-            [N] int64.
+            mask: [N, A] bool, True for allowed actions.
         """
 
     def epsilon(self, step: int) -> float | None:
-        """The chance of a random action at `step`, for the display; None where there is none."""
+        """Return the probability of a random action at `step`, for displays; None if it has none."""
         return None
 
     def state_dict(self) -> State:
-        """See `Stateful`."""
         return {}
 
-    def load_state_dict(self, state: State) -> None:
-        """See `Stateful`."""
+    def load_state_dict(self, state: State) -> None: ...
 
 
 class Optimiser(abc.ABC):
-    """Turns gradients into steps. `Class(options, context)` first, `attach(parameters)` once before use."""
+    """Updates parameters from gradients. `attach` is called once, before any other method."""
 
     Options: ClassVar[type]
 
     @abc.abstractmethod
     def attach(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Name the parameters that this optimiser moves."""
+        """Take the parameters to optimise."""
 
     @abc.abstractmethod
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
 
     @abc.abstractmethod
     def step(self) -> None:
-        """Move the parameters along their gradients, and the learning rate along its schedule."""
+        """Update the parameters, then advance the learning rate schedule."""
 
     @property
     @abc.abstractmethod
@@ -323,106 +301,101 @@ class Optimiser(abc.ABC):
         """The learning rate of the next step."""
 
     @abc.abstractmethod
-    def state_dict(self) -> State:
-        """See `Stateful`."""
+    def state_dict(self) -> State: ...
 
     @abc.abstractmethod
-    def load_state_dict(self, state: State) -> None:
-        """See `Stateful`."""
+    def load_state_dict(self, state: State) -> None: ...
 
 
 class Policy(abc.ABC):
-    """A greedy actor with its own copy of the weights and its own episode state: using it never disturbs training."""
+    """Acts greedily with its own copy of the weights and its own episode state. Using it never affects training."""
 
     @abc.abstractmethod
     def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """[N, ...] observations (and [N, A] allowed actions) -> [N] actions."""
+        """Observations [N, ...] and allowed actions [N, A] -> actions [N]."""
 
     def q_values(self, obs: Obs) -> NDArray[np.float32] | None:
-        """[N, ...] observations -> [N, A] action values, for looking at; None where there are none."""
+        """Observations [N, ...] -> action values [N, A]; None if the policy has none."""
         return None
 
     def reset(self, lanes: NDArray[np.bool_]) -> None:
-        """Hear which lanes [N] begin a new episode."""
+        """Called when episodes begin; `lanes` [N] is True for those lanes."""
 
     @abc.abstractmethod
-    def state_dict(self) -> State:
-        """See `Stateful`."""
+    def state_dict(self) -> State: ...
 
     @abc.abstractmethod
-    def load_state_dict(self, state: State) -> None:
-        """See `Stateful`."""
+    def load_state_dict(self, state: State) -> None: ...
 
 
 class Agent(abc.ABC):
-    """Acts, observes what came of it, and learns."""
+    """Acts in the environments and learns from their transitions."""
 
     Options: ClassVar[type]
     needs_lockstep: ClassVar[bool] = False
-    """Whether it must choose every action itself, one step of all lanes after the other: see `Collector.lockstep`."""
+    """True if the agent must choose every action itself: see `Collector.lockstep`."""
 
     @abc.abstractmethod
     def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """[N, ...] observations (and [N, A] allowed actions) -> [N] actions, exploring."""
+        """Observations [N, ...] and allowed actions [N, A] -> actions [N], with exploration."""
 
     @abc.abstractmethod
     def observe(self, transitions: Sequence[Transition]) -> None:
-        """Hear steps, in each lane in the order in which they were made.
+        """Take new transitions, in order within each lane.
 
-        In lockstep these are one of every lane, in the order of lanes, for the last `act`. Other collectors hand over
-        any number of any lanes, whose actions somebody else chose.
+        A lockstep collector passes the one step of every lane that followed `act`. Other collectors pass any number of
+        steps from any lanes, whose actions a copy of the policy chose.
         """
 
     @abc.abstractmethod
     def learn(self) -> Mapping[str, float] | None:
-        """Learn as much as is due after those steps; return figures such as `loss`, `q_mean`; None if none was."""
+        """Do the updates that are due. Return metrics such as `loss` and `q_mean`, or None if no update was due."""
 
     def break_lane(self, env: int) -> None:
-        """Hear that the lane's episode will not be continued, after a resume or a loss: a new one begins."""
+        """Called when a lane's episode breaks off, on a resume or after a lost worker. A new episode begins."""
 
     @abc.abstractmethod
     def policy(self) -> Policy:
-        """Return a greedy actor with a copy of the current weights."""
+        """Return a greedy policy with a copy of the current weights."""
 
     def start_from(self, policy: State) -> None:
-        """Begin with the weights of another run, before the first act: `policy` is its `Policy.state_dict()`.
+        """Start from the weights of another run, given as its `Policy.state_dict()`. Called before the first `act`.
 
         Raises:
-            UserError: this agent cannot.
-            ValueError: they do not fit.
+            UserError: this agent cannot start from weights.
+            ValueError: the weights do not fit.
         """
         raise UserError(
             f"agent {type(self).__name__} cannot start from the weights of another run: it defines no start_from. "
-            f"Leave out --init-from, or take an agent that does, such as dqn."
+            f"Leave out --init-from, or use an agent that supports it, such as dqn."
         )
 
     def status(self) -> Mapping[str, float | str]:
-        """Figures for the display: `epsilon`, `lr`, `replay_size`, `replay_capacity`, `updates`, and its own."""
+        """Return figures for displays: `epsilon`, `lr`, `replay_size`, `replay_capacity`, `updates`, and others."""
         return {}
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that the agent's replays take."""
+        """Bytes of storage of all replays."""
         return 0
 
     @abc.abstractmethod
     def state_dict(self) -> State:
-        """The state without what replays store; with each replay's `small_state_dict`."""
+        """Return the state without stored transitions, with the `small_state_dict` of each replay."""
 
     @abc.abstractmethod
-    def load_state_dict(self, state: State) -> None:
-        """See `Stateful`."""
+    def load_state_dict(self, state: State) -> None: ...
 
     def replay_state_dict(self) -> State:
-        """What replays store: large, and saved apart."""
+        """Return the stored transitions: large, and saved separately."""
         return {}
 
     def load_replay_state_dict(self, state: State) -> None:
-        """Take over what `replay_state_dict` returned."""
+        """Restore what `replay_state_dict` returned."""
 
 
 def require_discrete(space: spaces.Space[Any], env_id: str) -> spaces.Discrete:
-    """Return `space` if it is `Discrete`, else raise an `UnsuitableEnvError` that says what would work."""
+    """Return `space` if it is `Discrete`. Otherwise raise an `UnsuitableEnvError` that says what would work."""
     if isinstance(space, spaces.Discrete):
         return space
     own = 'an action wrapper of your own, named as wrapper = "module:Class" in an entry of [[observation]]'

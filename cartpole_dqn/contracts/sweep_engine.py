@@ -1,12 +1,10 @@
-"""What runs the trials of a sweep: the contract of the kind `sweep-engine`.
+"""Where the trials of a sweep run.
 
-* `SweepEngine`: starts trials, says which ended, stops them in order.
-* `Trial`: one run that is to be made: its name, its configuration, its folder.
-* `TrialEnd`: how one ended.
-* `SweepEngineContext`: what an engine is told when it is built as `Class(options, context)`.
+* `SweepEngine`: starts trials, waits for them and stops them.
+* `Trial`: one run: its name, configuration and folder. `TrialEnd`: how it ended.
+* `SweepEngineContext`: the second argument of an engine's constructor, `Class(options, context)`.
 
-An engine knows nothing of grids, seeds and tables: `sweep` reads how far a trial is from its folder. Nothing here
-imports torch.
+`sweep` itself reads a trial's progress from its folder. This module imports no torch.
 """
 
 from __future__ import annotations
@@ -23,20 +21,20 @@ TrialState = Literal["done", "failed", "interrupted"]
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One run that is to be made."""
+    """One run of a sweep."""
 
     name: str
-    """Unique in its sweep, and fit for a folder's name."""
+    """Unique in the sweep, and valid as a folder name."""
     config: str
-    """The complete configuration, as in a run folder's `config.toml`."""
+    """The complete configuration, as in `config.toml`."""
     folder: Path
-    """The run's folder on this machine: there when the trial ended, and while it runs where the engine can."""
+    """The run's folder on this machine. It must be there when the trial has ended, and earlier if possible."""
 
     def arguments(self, config: Path) -> list[str]:
-        """Return the arguments of `cartpole-dqn` that begin the run, or go on with it where `folder` holds one.
+        """Return the arguments of `cartpole-dqn` that start the run, or resume it if `folder` holds one.
 
         Args:
-            config: a file that holds the text `self.config`; it is not read where the run goes on.
+            config: a file with the text `self.config`; not read on a resume.
         """
         if (self.folder / "config.toml").is_file():
             return ["resume", str(self.folder), "--plain"]
@@ -45,58 +43,57 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialEnd:
-    """How a trial ended; one that was interrupted goes on where it is started again."""
+    """How a trial ended. An interrupted trial resumes when it is started again."""
 
     name: str
     state: TrialState
     error: str = ""
-    """What went wrong, as a sentence; empty where nothing did."""
+    """The error message, if the trial failed."""
 
     @classmethod
     def of_process(cls, name: str, returncode: int, said: str = "") -> TrialEnd:
-        """Return what the end of a `cartpole-dqn run` or `cartpole-dqn resume` means.
+        """Interpret how a `cartpole-dqn run` or `cartpole-dqn resume` process ended.
 
         Args:
-            name: the trial's.
-            returncode: as `subprocess` gives it: negative where a signal ended the process.
-            said: what it wrote to stderr, or the end of that.
+            name: of the trial.
+            returncode: as in `subprocess`: negative if a signal ended the process.
+            said: the process's stderr, or the end of it.
         """
         if returncode == 0:
             return cls(name, "done")
         asked = [int(getattr(signal, n)) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
-        # Negative where it came so early that the run did not listen yet.
+        # Negative if the signal came before the run had set its handlers.
         if returncode in [code for number in asked for code in (128 + number, -number)]:
             return cls(name, "interrupted")
         if returncode < 0:
             names = {int(number): number.name for number in signal.Signals}
             how = names.get(-returncode, f"signal {-returncode}")
-            hint = ": the system does that where memory is short" if how == "SIGKILL" else ""
+            hint = ": the system does that when memory is short" if how == "SIGKILL" else ""
             return cls(name, "failed", f"its process was ended by {how}{hint}.")
         return cls(name, "failed", _last_words(said) or f"its process ended with exit code {returncode}.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepEngineContext:
-    """A sweep engine's surroundings."""
+    """What a sweep engine needs to know to be built."""
 
     folder: Path
-    """The sweep's folder. An engine keeps what it needs in a folder of its own name there."""
+    """The sweep's folder. An engine keeps its own files in a subfolder with its name."""
     jobs: int | None
-    """Trials at once, as the user asked; None leaves it to the engine."""
+    """How many trials the user wants at once; None lets the engine choose."""
     say: Callable[[str], None]
-    """Prints a line for the user. It may be called from any thread."""
+    """Prints a line for the user. Thread-safe."""
 
 
 class SweepEngine(abc.ABC):
-    """Runs trials, several at once. It is called from one thread.
+    """Runs trials, several at once. All methods are called from one thread.
 
-    Each trial is what `cartpole-dqn run` would do with its configuration in its folder: an ordinary run folder, and the
-    same numbers. What goes wrong in a trial is a `TrialEnd` and harms no other; an exception from a method ends the
-    sweep.
+    A trial gives the same run folder and the same numbers as `cartpole-dqn run` with its configuration. A trial that
+    fails is reported as a `TrialEnd` and does not affect the others. An exception from a method ends the sweep.
 
     Args:
         options: an instance of `Options`.
-        context: the sweep's folder, how many trials at once, where to print.
+        context: the folder, the number of trials at once, where to print.
     """
 
     Options: ClassVar[type]
@@ -108,37 +105,37 @@ class SweepEngine(abc.ABC):
     @property
     @abc.abstractmethod
     def slots(self) -> int:
-        """Trials at once, from 1; it may change as machines come and go."""
+        """How many trials can run at once, at least 1. It may change as machines come and go."""
 
     @abc.abstractmethod
     def start(self, trial: Trial) -> None:
-        """Begin a trial, or go on from its last checkpoint where its folder holds a run. Returns at once.
+        """Start a trial, or resume it if its folder holds a run. Returns at once.
 
-        Called while fewer than `slots` trials run; a trial that ended may be started again.
+        Called only if fewer than `slots` trials are running. A trial that has ended may be started again.
         """
 
     @abc.abstractmethod
     def wait(self, timeout: float) -> list[TrialEnd]:
-        """Return the trials that ended since the last call, each once; waits up to `timeout` seconds for the first."""
+        """Return the trials that ended since the last call. Waits at most `timeout` seconds for the first one."""
 
     @abc.abstractmethod
     def stop(self) -> None:
-        """Ask all trials to end in order, their checkpoints written, within a bound of the engine's.
+        """Ask all trials to save a checkpoint and stop, within a time limit of the engine's choice.
 
-        Returns at once; `wait` then reports those that did not come to their end as interrupted.
+        Returns at once. `wait` then reports the unfinished trials as interrupted.
         """
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Leave nothing running; what still runs is ended at once. Called once, last, also after an exception."""
+        """End whatever is still running, at once. Called once, in the end, even after an exception."""
 
     def place(self, name: str) -> str:
-        """Return where a trial runs, in a few letters for the table; "" where there is nothing to say."""
+        """Return where a trial runs, as a short text for the table; "" for nothing."""
         return ""
 
 
 def _last_words(said: str) -> str:
-    """Return what the command line said last of itself, on one line, without where the folder is."""
+    """Return the program's last message on one line, without the lines that name the folder."""
     _, mark, last = f"\n{said}".rpartition("\ncartpole-dqn: ")
     if not mark:
         return next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")

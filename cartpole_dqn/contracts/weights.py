@@ -1,8 +1,4 @@
-"""Copying and loading the weights of networks.
-
-* `frozen_copy`: a network's copy for a target or a policy.
-* `load_weights`: puts saved weights into a network, or says why they do not fit.
-"""
+"""`frozen_copy` and `load_weights`: copy a network, and load saved weights into one."""
 
 from __future__ import annotations
 
@@ -17,16 +13,15 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def frozen_copy(network: Module) -> Module:
-    """Return a copy in evaluation mode that takes no gradients, for a target network or a policy."""
-    clone = copy.deepcopy(network).eval()
-    return clone.requires_grad_(False)
+    """Return a copy in evaluation mode without gradients, for a target network or a policy."""
+    return copy.deepcopy(network).eval().requires_grad_(False)
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Put `weights`, a `state_dict`, into `network`.
+    """Load a `state_dict` into `network`.
 
     Raises:
-        ValueError: names or shapes do not fit, or a value is not finite; the message is one line.
+        ValueError: names or shapes do not fit, or a value is not finite. The message is one line.
     """
     bad = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
     if bad:

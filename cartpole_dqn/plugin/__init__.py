@@ -1,9 +1,7 @@
-"""Plugins: where they are found, how they are loaded, and what they register.
+"""Find and load plugins, and register components.
 
-* `hookspecs`: the two hooks.
-* `discovery`: installed distributions and their entry points.
-* `host`: loads plugins, each alone, and keeps what they registered.
-* `registry`: components by kind and name.
-* `builtins`: the components of this package, registered through the same hooks.
-* `template`: the files that `plugins new` starts a project from.
+* `hookspecs`: the two hooks. `discovery`: finds the entry points of installed distributions.
+* `host`: loads each plugin in isolation. `registry`: components by kind and name.
+* `builtins`: registers the components of this package through the same hooks.
+* `template`: the files of a new plugin project (`plugins new`).
 """

@@ -1,7 +1,4 @@
-"""The built-in components, registered through the hook that third parties have.
-
-References only: nothing is imported here before a component is chosen.
-"""
+"""Registers the built-in components, by reference: each is imported when it is selected."""
 
 from __future__ import annotations
 
@@ -12,89 +9,71 @@ from cartpole_dqn.plugin.hookspecs import hookimpl
 if TYPE_CHECKING:
     from cartpole_dqn.plugin.registry import Registry
 
-_WRAPPERS = (
-    ("render", "cartpole_dqn.wrappers:RenderObservation", "the rendered frame, or some of its rows, as observation"),
-    ("crop", "cartpole_dqn.wrappers:Crop", "a fixed window of rows and columns"),
-    ("centered-crop", "cartpole_dqn.wrappers:CenteredCrop", "a window that follows what a locator finds"),
-    ("resize", "cartpole_dqn.wrappers:Resize", "an image of another height and width, antialiased"),
-    ("frame-difference", "cartpole_dqn.wrappers:FrameDifference", "the frame less the one some steps before it"),
-    ("channel", "cartpole_dqn.wrappers:Channel", "one colour channel of the image"),
-    ("transform", "cartpole_dqn.wrappers:Transform", "any transform of torchvision.transforms.v2, by name"),
-    ("grayscale", "gymnasium.wrappers:GrayscaleObservation", "the image in shades of grey"),
-    ("stack", "gymnasium.wrappers:FrameStackObservation", "the last few observations, stacked along a new first axis"),
-    ("max-and-skip", "gymnasium.wrappers:MaxAndSkipObservation", "repeats each action; maximum of the last two frames"),
-    ("flatten", "gymnasium.wrappers:FlattenObservation", "the observation as one vector"),
-)
-
-_REPLAYS = (
-    ("uniform", "cartpole_dqn.components.replay.uniform:UniformReplay", "draws stored transitions with equal chances"),
-    (
-        "first-kept",
-        "cartpole_dqn.components.replay.first_kept:FirstKeptReplay",
-        "uniform, but a share of its slots keeps the first transitions for good",
+_COMPONENTS = {
+    ("wrapper", "cartpole_dqn.wrappers"): (
+        ("render", "RenderObservation", "the rendered frame, or some of its rows, as observation"),
+        ("crop", "Crop", "a fixed window of rows and columns"),
+        ("centered-crop", "CenteredCrop", "a window that follows what a locator finds"),
+        ("resize", "Resize", "an image of another height and width, antialiased"),
+        ("frame-difference", "FrameDifference", "the frame less the one some steps before it"),
+        ("channel", "Channel", "one colour channel of the image"),
+        ("transform", "Transform", "any transform of torchvision.transforms.v2, by name"),
     ),
-)
-
-_NETWORKS = (
-    (
-        "tutorial-conv",
-        "cartpole_dqn.components.networks:TutorialConv",
-        "three 5x5 convolutions of stride 2 with BatchNorm, then a linear head, as in the PyTorch tutorial",
+    ("wrapper", "gymnasium.wrappers"): (
+        ("grayscale", "GrayscaleObservation", "the image in shades of grey"),
+        ("stack", "FrameStackObservation", "the last few observations, stacked along a new first axis"),
+        ("max-and-skip", "MaxAndSkipObservation", "repeats each action; maximum of the last two frames"),
+        ("flatten", "FlattenObservation", "the observation as one vector"),
     ),
-    ("conv", "cartpole_dqn.components.networks:Conv", "convolutions, then a hidden layer and a linear head"),
-    ("mlp", "cartpole_dqn.components.networks:Mlp", "fully connected layers for vector observations"),
-)
-
-_TARGET_UPDATES = (
-    (
-        "hard",
-        "cartpole_dqn.components.target_updates:HardTargetUpdate",
-        "copies the online weights every so many updates or episodes",
+    ("replay", "cartpole_dqn.components.replay.uniform"): (
+        ("uniform", "UniformReplay", "draws stored transitions with equal chances"),
     ),
-    (
-        "soft",
-        "cartpole_dqn.components.target_updates:SoftTargetUpdate",
-        "moves a share tau towards the online weights after each update",
+    ("replay", "cartpole_dqn.components.replay.first_kept"): (
+        ("first-kept", "FirstKeptReplay", "uniform, but a share of its slots keeps the first transitions for good"),
     ),
-)
-
-_EXPLORATIONS = (
-    (
-        "exponential",
-        "cartpole_dqn.components.exploration:ExponentialEpsilon",
-        "epsilon-greedy, epsilon decaying exponentially with the step",
+    ("network", "cartpole_dqn.components.networks"): (
+        (
+            "tutorial-conv",
+            "TutorialConv",
+            "three 5x5 convolutions of stride 2 with BatchNorm, then a linear head, as in the PyTorch tutorial",
+        ),
+        ("conv", "Conv", "convolutions, then a hidden layer and a linear head"),
+        ("mlp", "Mlp", "fully connected layers for vector observations"),
     ),
-    (
-        "linear",
-        "cartpole_dqn.components.exploration:LinearEpsilon",
-        "epsilon-greedy, epsilon falling linearly and then constant",
+    ("target-update", "cartpole_dqn.components.target_updates"): (
+        ("hard", "HardTargetUpdate", "copies the online weights every so many updates or episodes"),
+        ("soft", "SoftTargetUpdate", "moves a share tau towards the online weights after each update"),
     ),
-    (
-        "persistent",
-        "cartpole_dqn.components.exploration:PersistentEpsilon",
-        "epsilon-greedy, a random action kept for some steps",
+    ("exploration", "cartpole_dqn.components.exploration"): (
+        ("exponential", "ExponentialEpsilon", "epsilon-greedy, epsilon decaying exponentially with the step"),
+        ("linear", "LinearEpsilon", "epsilon-greedy, epsilon falling linearly and then constant"),
+        ("persistent", "PersistentEpsilon", "epsilon-greedy, a random action kept for some steps"),
     ),
-)
-
-_OPTIMISERS = (
-    ("rmsprop", "cartpole_dqn.components.optimisers:RmsProp", "RMSprop: steps scaled by a running mean square"),
-    ("adam", "cartpole_dqn.components.optimisers:Adam", "Adam: momentum and steps scaled by a running mean square"),
-    ("adamw", "cartpole_dqn.components.optimisers:AdamW", "Adam with decoupled weight decay"),
-)
-
-_AGENTS = (("dqn", "cartpole_dqn.agents.dqn:DqnAgent", "deep Q-learning with a target network, Double as an option"),)
-
-_OBSERVERS = (
-    ("display", "cartpole_dqn.observers.display.display:Display", "a live panel in the terminal, or plain lines"),
-    ("notebook", "cartpole_dqn.observers.notebook:Notebook", "the same below a notebook's cell, drawn over and over"),
-    ("metrics", "cartpole_dqn.observers.metrics:Metrics", "metrics.csv and metrics.jsonl in the run folder"),
-)
-
-_SWEEP_ENGINES = (("local", "cartpole_dqn.studies.local_engine:LocalEngine", "trials on this machine, a process each"),)
-
-_COLLECTORS = (
-    ("lockstep", "cartpole_dqn.envs.lanes:Lockstep", "steps all environments together, in the run's own process"),
-)
+    ("optimiser", "cartpole_dqn.components.optimisers"): (
+        ("rmsprop", "RmsProp", "RMSprop: steps scaled by a running mean square"),
+        ("adam", "Adam", "Adam: momentum and steps scaled by a running mean square"),
+        ("adamw", "AdamW", "Adam with decoupled weight decay"),
+    ),
+    ("agent", "cartpole_dqn.agents.dqn"): (
+        ("dqn", "DqnAgent", "deep Q-learning with a target network, Double as an option"),
+    ),
+    ("observer", "cartpole_dqn.observers.display.display"): (
+        ("display", "Display", "a live panel in the terminal, or plain lines"),
+    ),
+    ("observer", "cartpole_dqn.observers.notebook"): (
+        ("notebook", "Notebook", "the same below a notebook's cell, drawn over and over"),
+    ),
+    ("observer", "cartpole_dqn.observers.metrics"): (
+        ("metrics", "Metrics", "metrics.csv and metrics.jsonl in the run folder"),
+    ),
+    ("collector", "cartpole_dqn.envs.lanes"): (
+        ("lockstep", "Lockstep", "steps all environments together, in the run's own process"),
+    ),
+    ("sweep-engine", "cartpole_dqn.studies.local_engine"): (
+        ("local", "LocalEngine", "trials on this machine, a process each"),
+    ),
+}
+"""(kind, module) -> (name, class, summary)."""
 
 _PRESETS = (
     ("tutorial-pixels", "the PyTorch DQN tutorial from the screen, every hyperparameter as written there"),
@@ -111,25 +90,12 @@ _PRESETS = (
     ("any-state", "a start for any environment with discrete actions, as it gives its observations"),
 )
 
-_CLASSES = {
-    "wrapper": _WRAPPERS,
-    "replay": _REPLAYS,
-    "network": _NETWORKS,
-    "target-update": _TARGET_UPDATES,
-    "exploration": _EXPLORATIONS,
-    "optimiser": _OPTIMISERS,
-    "agent": _AGENTS,
-    "observer": _OBSERVERS,
-    "collector": _COLLECTORS,
-    "sweep-engine": _SWEEP_ENGINES,
-}
-
 
 @hookimpl
 def register_components(registry: Registry) -> None:
-    """Add every built-in component."""
-    for kind, entries in _CLASSES.items():
-        for name, target, summary in entries:
-            registry.add(kind, name, target, summary)
+    """Register every built-in component."""
+    for (kind, module), entries in _COMPONENTS.items():
+        for name, cls, summary in entries:
+            registry.add(kind, name, f"{module}:{cls}", summary)
     for name, summary in _PRESETS:
         registry.add("preset", name, f"cartpole_dqn:config/presets/{name}.toml", summary)

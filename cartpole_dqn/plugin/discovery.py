@@ -1,11 +1,9 @@
-"""Finding plugins in the metadata of what is installed, without importing any.
+"""Find plugins in the metadata of installed distributions, without importing them.
 
-* `find_entry_points`: a group's entry points, and the distributions that cannot be read.
-* `origin`: the distribution and version that an entry point comes from.
-* `switched_off`: whether a name is blocked, or not in the list of allowed ones.
-* `allowed_names`: what the environment variable `CARTPOLE_DQN_PLUGINS` allows.
-* `unmet_requirement`: how a distribution's need of another cartpole-dqn is not met.
-* `import_entry_point`: what an entry point names, imported now.
+* `find_entry_points`: the entry points of a group, and the distributions that cannot be read.
+* `origin`: the distribution of an entry point. `unmet_requirement`: whether it needs another cartpole-dqn.
+* `switched_off`, `allowed_names`: which plugins the user has disabled.
+* `import_entry_point`: imports the object that an entry point names.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ GROUP = "cartpole_dqn"
 COMMAND_GROUP = "cartpole_dqn.commands"
 """The entry point group of commands."""
 ALLOW_VARIABLE = "CARTPOLE_DQN_PLUGINS"
-"""The environment variable that names the only plugins to load, comma separated; empty: none."""
+"""The environment variable with the only plugins to load, separated by commas. If it is empty, none load."""
 DISTRIBUTION = "cartpole-dqn"
 
 Off = Literal["blocked", "not-allowed"]
@@ -45,16 +43,16 @@ _VALUE = re.compile(r"(?P<module>[A-Za-z_][\w.]*)(:(?P<path>[A-Za-z_][\w.]*))?\s
 
 
 def find_entry_points(group: str) -> tuple[list[EntryPoint], list[tuple[str, str]]]:
-    """Return a group's entry points, sorted by distribution and name, and (distribution, reason) of unreadable ones.
+    """Return the sorted entry points of a group, and (distribution, reason) for distributions that cannot be read.
 
-    Unlike `importlib.metadata.entry_points`, one damaged distribution does not hide the others.
+    Unlike with `importlib.metadata.entry_points`, one damaged distribution does not hide the others.
     """
     found: list[EntryPoint] = []
     unreadable: list[tuple[str, str]] = []
     seen: set[str] = set()
     heading = re.compile(rf"^\s*\[\s*{re.escape(group)}\s*\]", re.MULTILINE)
     for distribution in importlib.metadata.distributions():
-        # Before it is known how a distribution is named, its folder stands for it.
+        # Until its name is read, a distribution goes by its folder.
         name = str(getattr(getattr(distribution, "_path", None), "name", ""))
         try:
             if not heading.search(distribution.read_text("entry_points.txt") or ""):
@@ -63,7 +61,7 @@ def find_entry_points(group: str) -> tuple[list[EntryPoint], list[tuple[str, str
             if canonicalize_name(name) in seen:
                 continue
             seen.add(canonicalize_name(name))
-            # Of two versions on the path the first is the installed one, even where only the second has the group.
+            # Of two versions on the path the first one counts, even if only the second has the group.
             found += importlib.metadata.distribution(name).entry_points.select(group=group)
         except PluginError as error:
             unreadable.append((name, str(error)))
@@ -73,19 +71,19 @@ def find_entry_points(group: str) -> tuple[list[EntryPoint], list[tuple[str, str
 
 
 def sorting_key(entry: EntryPoint) -> tuple[str, str, str]:
-    """Return what entry points are sorted by: distribution, name, value."""
+    """Sort entry points by distribution, name and value."""
     return canonicalize_name(origin(entry)[0]), entry.name, entry.value
 
 
 def origin(entry: EntryPoint) -> tuple[str, str]:
-    """Return the entry point's distribution and version; empty texts for one made by hand."""
+    """Return the distribution and version of an entry point; ("", "") if it was made by hand."""
     if entry.dist is None:
         return "", ""
     return _name_of(entry.dist), entry.dist.version or ""
 
 
 def switched_off(names: Collection[str], blocked: Collection[str], allowed: Collection[str] | None) -> Off | None:
-    """Return why what goes by any of `names` is not to be loaded, None where it is; `allowed` None allows all."""
+    """Return why a plugin with one of these names is disabled, or None. `allowed=None` allows all."""
     own = _canonical(names)
     if own & _canonical(blocked):
         return "blocked"
@@ -95,13 +93,13 @@ def switched_off(names: Collection[str], blocked: Collection[str], allowed: Coll
 
 
 def allowed_names() -> list[str] | None:
-    """Return the names that `CARTPOLE_DQN_PLUGINS` allows; None, for all, where it is not set."""
+    """Return the names in `CARTPOLE_DQN_PLUGINS`; None if it is not set."""
     text = os.environ.get(ALLOW_VARIABLE)
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def unmet_requirement(distribution: Distribution | None) -> str:
-    """Return how a distribution's `Requires-Dist` on cartpole-dqn is not met, "" where it is."""
+    """Return how a distribution's requirement of cartpole-dqn is not met; "" if it is met."""
     for line in (distribution.requires if distribution is not None else None) or []:
         try:
             requirement = Requirement(line)
@@ -110,14 +108,14 @@ def unmet_requirement(distribution: Distribution | None) -> str:
         applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
         if canonicalize_name(requirement.name) != DISTRIBUTION or not applies:
             continue
-        # Whoever runs a pre-release of cartpole-dqn wants its plugins too.
+        # Plugins also load in a pre-release of cartpole-dqn.
         if not requirement.specifier.contains(__version__, prereleases=True):
             return f"it needs cartpole-dqn {requirement.specifier}, and this is {__version__}."
     return ""
 
 
 def import_entry_point(entry: EntryPoint) -> Any:
-    """Return what the entry point names. Raises `PluginError` where it names nothing, or whatever the import raises."""
+    """Import what an entry point names. Raises `PluginError` if its value is invalid, or whatever the import raises."""
     match = _VALUE.fullmatch(entry.value.strip())
     if match is None:
         raise PluginError(f"its entry point is {entry.value!r}: expected 'module' or 'module:object'.")
@@ -129,7 +127,7 @@ def import_entry_point(entry: EntryPoint) -> Any:
 
 
 def stdout_kept_clean() -> contextlib.AbstractContextManager[Any]:
-    """Send what a plugin prints to stderr: it must not end up among a command's results."""
+    """Redirect the output of a plugin to stderr, away from the results of a command."""
     return contextlib.redirect_stdout(sys.stderr)
 
 
@@ -138,7 +136,7 @@ def _canonical(names: Collection[str]) -> set[str]:
 
 
 def _name_of(distribution: Distribution) -> str:
-    # Without METADATA a name is None or an exception, depending on Python's version.
+    # Without METADATA this is None or raises, depending on the version of Python.
     name: str | None = None
     with contextlib.suppress(Exception):
         name = distribution.name

@@ -1,16 +1,14 @@
-"""The hooks: what a plugin may implement, when each is called, and what wins.
+"""The hooks that a plugin may implement, decorated with `hookimpl`.
 
-* `hookimpl`: decorates a plugin's implementation of a hook.
-* `hookspec`: decorates the hooks below.
-* `register_components`: brings components.
-* `register_environments`: brings Gymnasium environments.
+* `register_components`: adds components.
+* `register_environments`: adds Gymnasium environments.
 
-A plugin is a module (or another object) with functions of these names, named by an entry point:
+A plugin is a module, or another object, with functions of these names. An entry point names it:
 
     [project.entry-points.cartpole_dqn]
     my-replays = "my_replays"
 
-A hook may declare fewer parameters than stand here, never others, and returns nothing.
+A hook may leave out parameters, but not add any. It returns nothing.
 """
 
 from __future__ import annotations
@@ -26,31 +24,31 @@ PROJECT = "cartpole_dqn"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
-"""The decorator of a plugin's hooks."""
+"""Decorates a plugin's hooks."""
 
 
 @hookspec
 def register_components(registry: Registry) -> None:
     """Add components: `registry.add(kind, name, "module:Class", summary)`.
 
-    When: once per program, as plugins are loaded, before a configuration is read. Import nothing heavy here: a
-    reference is imported when its component is chosen.
+    When: once per program, when plugins are loaded and before a configuration is read. Import nothing heavy here: a
+    reference is imported when its component is selected.
 
     Who: the built-ins first, then every installed plugin, sorted by distribution and entry point.
 
-    What wins: the first that takes a (kind, name), so built-ins always do. A plugin that comes too late, or that
-    raises, brings nothing at all, and is reported with the reason.
+    What wins: the first plugin to register a kind and name, so built-ins always win. If a name is taken, or the hook
+    raises, none of the plugin's components are registered, and the plugin is reported with the reason.
     """
 
 
 @hookspec
 def register_environments() -> None:
-    """Make Gymnasium know environments: `gymnasium.register(id, entry_point)`.
+    """Register environments: `gymnasium.register(id, entry_point)`.
 
     When: once per program, right before the first environment is made; never for listings or `--help`.
 
-    Who: every plugin that was loaded, in the same order.
+    Who: every loaded plugin, in the same order.
 
-    What wins: the environment that was there first. A plugin that replaces one by another, or that raises, has its
-    registrations taken back and is reported; its components stay.
+    What wins: the environment that was registered first. If a plugin replaces one, or raises, all its registrations
+    are undone, and the plugin is reported. Its components stay.
     """

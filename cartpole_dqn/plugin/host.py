@@ -1,12 +1,8 @@
-"""Loading plugins, each on its own.
+"""Load plugins, each in isolation: a broken plugin is rolled back and reported, and the others load.
 
-* `load_plugins`: the built-ins and every installed plugin -> a `PluginHost`.
-* `PluginHost`: the registry, what became of each plugin, and the environments that plugins bring.
-* `PluginRecord`: one plugin and what became of it.
-* `PluginError`: strict mode's, and whatever else a plugin does wrong.
-
-One broken plugin harms nobody else: what it did is rolled back, recorded, and said in one line. Nothing here is called
-while a run is under way.
+* `load_plugins`: loads the built-ins and every installed plugin into a `PluginHost`.
+* `PluginHost`: the registry, a `PluginRecord` for each plugin, and the environments of plugins.
+* `PluginError`: a plugin failed, in strict mode.
 """
 
 from __future__ import annotations
@@ -47,7 +43,7 @@ __all__ = ["PluginError", "PluginHost", "PluginRecord", "load_plugins"]
 
 PluginState = Literal["loaded", "failed", "blocked", "not-allowed", "incompatible"]
 
-# Named rather than imported: the built-ins stand on a higher floor, and take the way that every plugin takes.
+# By name: this module may not import the built-ins, and they load like any other plugin.
 _BUILTINS = EntryPoint(name="builtins", value="cartpole_dqn.plugin.builtins", group=GROUP)
 _HOOKS = ("register_components", "register_environments")
 _SIGNATURES = "register_components(registry) and register_environments()"
@@ -55,34 +51,34 @@ _SIGNATURES = "register_components(registry) and register_environments()"
 
 @dataclass(frozen=True)
 class PluginRecord:
-    """One plugin and what became of it."""
+    """A plugin, and whether it loaded."""
 
     name: str
-    """Its entry point's name."""
+    """The name of its entry point."""
     distribution: str
     version: str
     state: PluginState
     error: str = ""
-    """Why it is not loaded, or what went wrong later; one line."""
+    """Why it did not load, or failed later; one line."""
     components: tuple[Component, ...] = ()
-    """What it brought."""
+    """The components that it registered."""
     cause: BaseException | None = field(default=None, repr=False, compare=False)
     """The exception behind `error`, with its traceback."""
 
     @property
     def label(self) -> str:
-        """The plugin as messages name it."""
+        """The plugin, for messages."""
         return f"'{self.name}' of {owner_text(self.distribution, self.version)}"
 
 
 class PluginHost:
-    """What was loaded, and what was not. Made by `load_plugins`."""
+    """The loaded plugins, and those that failed. Made by `load_plugins`."""
 
     def __init__(self, *, strict: bool = False) -> None:
         self.registry = Registry()
-        """Every component of every loaded plugin."""
+        """The components of all loaded plugins."""
         self.plugins: list[PluginRecord] = []
-        """The built-ins first, then every installed plugin, sorted by distribution and name."""
+        """The built-ins, then every installed plugin, sorted by distribution and name."""
         self.strict = strict
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
@@ -92,15 +88,15 @@ class PluginHost:
         self._environments_registered = False
 
     def failures(self) -> list[PluginRecord]:
-        """Return the plugins that could not be loaded, or that failed later; not those that were switched off."""
+        """Return the plugins that failed, without those that the user disabled."""
         return [record for record in self.plugins if record.state in ("failed", "incompatible")]
 
     def warnings(self) -> list[str]:
-        """Return a line for each failed plugin, and one for each name that was blocked or allowed in vain."""
+        """Return a line for each failed plugin, and for each blocked or allowed name that matches no plugin."""
         return [f"plugin {record.label} failed: {record.error}" for record in self.failures()] + self._unmatched
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return every plugin as plain data, for a run folder; `expect` reads it again."""
+        """Return every plugin as plain data, for a run folder and `expect`."""
         return [
             {
                 "name": record.name,
@@ -114,20 +110,20 @@ class PluginHost:
         ]
 
     def expect(self, described: Iterable[Mapping[str, Any]]) -> None:
-        """Hear what `describe` said when a run was made: an unknown component then names what to install."""
+        """Note the plugins of an earlier run, from `describe`: errors about missing components then name them."""
         for plugin in described:
             for reference in plugin.get("components", ()):
                 kind, _, name = str(reference).partition("/")
                 self.registry.remember(kind, name, str(plugin["distribution"]), str(plugin["version"]))
 
     def register_environments(self) -> None:
-        """Let plugins register their Gymnasium environments: to be called before one is made; does its work once.
+        """Call the `register_environments` hooks, once. Call this before you make an environment.
 
-        A plugin that fails, or that replaces an environment, has its registrations taken back and is recorded as
-        failed; its components stay.
+        If a plugin raises or replaces an environment, its registrations are undone and it is recorded as failed. Its
+        components stay.
 
         Raises:
-            PluginError: in strict mode, if one failed.
+            PluginError: a plugin failed, in strict mode.
         """
         if self._environments_registered:
             return
@@ -145,27 +141,23 @@ class PluginHost:
             self._refuse_if_strict()
 
     def owner_of_failure(self, error: BaseException) -> str | None:
-        """Return the plugin's distribution in whose code `error`, or what caused it, was raised; None where in none."""
+        """Return the distribution of the plugin whose code raised `error` or its cause; None if no plugin did."""
         found = None
         trace = (error.__cause__ or error).__traceback__
         while trace is not None:
-            owner = self._owner_of_module(str(trace.tb_frame.f_globals.get("__name__", "")))
-            found = owner if owner not in (None, DISTRIBUTION) else found
+            module = str(trace.tb_frame.f_globals.get("__name__", ""))
+            while module and module not in self._packages:
+                module = module.rpartition(".")[0]
+            owners = self._packages.get(module, set()) - {DISTRIBUTION}
+            # A namespace package of several distributions names none of them.
+            found = next(iter(owners)) if len(owners) == 1 == len(self._packages[module]) else found
             trace = trace.tb_next
         return found
-
-    def _owner_of_module(self, module: str) -> str | None:
-        parts = module.split(".")
-        for length in range(len(parts), 0, -1):
-            owners = self._packages.get(".".join(parts[:length]))
-            if owners:
-                return next(iter(owners)) if len(owners) == 1 else None
-        return None
 
     # Loading, for `load_plugins` ------------------------------------------------------------------------------------
 
     def _load(self, entry: EntryPoint) -> None:
-        """Load one entry point and record what became of it."""
+        """Load one entry point and record the result."""
         distribution, version = (DISTRIBUTION, __version__) if entry is _BUILTINS else origin(entry)
         record = PluginRecord(entry.name, distribution, version, "loaded")
         scratch = Registry(distribution, version)
@@ -199,7 +191,7 @@ class PluginHost:
             self.registry.unavailable.append(f"{record.label}: {record.error}")
 
     def _register(self, plugin: Any, name: str, index: int) -> None:
-        """Hand a plugin to pluggy. If this raises after `_objects` has it, pluggy may have it too."""
+        """Register a plugin with pluggy. If this raises once `_objects` has the plugin, pluggy may have it too."""
         if isinstance(plugin, type):
             raise PluginError(f"its entry point names the class {plugin.__name__}: name the module, or an instance.")
         _require(_unmet_attribute(plugin))
@@ -209,7 +201,7 @@ class PluginHost:
             raise PluginError(f"entry point '{first}' of {distribution} names the same module: drop one of the two.")
         if self._manager.has_plugin(name):
             raise PluginError("its distribution has another entry point of that name.")
-        hash(plugin)  # pluggy keeps plugins in sets: what cannot be hashed would fail the others' calls.
+        hash(plugin)  # pluggy keeps plugins in sets: an unhashable one would break calls to the others.
         self._objects[index] = plugin
         try:
             self._manager.register(plugin, name)
@@ -232,7 +224,7 @@ class PluginHost:
         return any(impl.plugin is plugin for impl in getattr(self._manager.hook, hook).get_hookimpls())
 
     def _call(self, hook: str, plugin: Any, **arguments: Any) -> None:
-        """Call this plugin's implementation of a hook, and nobody else's."""
+        """Call a hook of this plugin alone."""
         others = [other for other in self._manager.get_plugins() if other is not plugin]
         with stdout_kept_clean():
             results = self._manager.subset_hook_caller(hook, others)(**arguments)
@@ -254,18 +246,18 @@ def load_plugins(
     strict: bool = False,
     entry_points: Iterable[EntryPoint] | None = None,
 ) -> PluginHost:
-    """Load the built-ins, then each installed plugin on its own.
+    """Load the built-ins, then every installed plugin.
 
     Args:
         blocked: plugins to leave out, by the name of their entry point or distribution.
-        allowed: the only plugins to load; None: what the environment variable `CARTPOLE_DQN_PLUGINS` lists, or all.
-            The built-ins always load.
-        strict: whether a plugin that fails is an error.
-        entry_points: what to load in place of the installed distributions' entry points.
+        allowed: the only plugins to load. None loads those in the environment variable `CARTPOLE_DQN_PLUGINS`, or all
+            if it is not set. The built-ins always load.
+        strict: raise `PluginError` if a plugin fails.
+        entry_points: load these instead of the installed ones.
 
     Raises:
-        PluginError: in strict mode, for any failure.
-        UserError: the built-ins were to be blocked.
+        PluginError: a plugin failed, in strict mode.
+        UserError: `blocked` names the built-ins.
     """
     allowed = allowed_names() if allowed is None else allowed
     for name in blocked:
@@ -315,13 +307,13 @@ def _unmet_attribute(plugin: Any) -> str:
 
 
 def _guard_environments(register: Callable[[], None]) -> None:
-    """Call `register`; take back what it registered if it raises or replaces an environment."""
+    """Call `register`. Undo its registrations if it raises or replaces an environment."""
     from gymnasium.envs.registration import registry
 
     before = dict(registry)
     try:
         with warnings.catch_warnings():
-            # Registering the same again, as a second run in a process does, is no news; anything else is refused below.
+            # A second run in this process registers the same environments again. Other changes raise below.
             warnings.filterwarnings("ignore", message=".*Overriding environment")
             register()
         for env_id, spec in before.items():
@@ -334,7 +326,7 @@ def _guard_environments(register: Callable[[], None]) -> None:
 
 
 def _unmatched(found: list[EntryPoint], blocked: Collection[str], allowed: Collection[str]) -> list[str]:
-    """Return a line for each name that was meant to switch something and does not."""
+    """Return a line for each blocked or allowed name that matches no plugin."""
     if not blocked and not allowed:
         return []
     known = {name for e in [*found, *find_entry_points(COMMAND_GROUP)[0]] for name in (e.name, origin(e)[0]) if name}

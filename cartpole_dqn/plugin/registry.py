@@ -1,12 +1,10 @@
-"""What can be chosen by name: components, where each comes from, and how it is loaded.
+"""Components by kind and name.
 
-* `KINDS`: the kinds of component there are.
-* `Component`: one of them: kind, name, a reference to the class, a summary, and the distribution that brought it.
-* `Registry`: components by kind and name.
-* `PluginError`: a plugin, or something that it registered, cannot be used.
+* `KINDS`: all kinds. `Component`: a name, a reference to a class, and the distribution that registered it.
+* `Registry`: registers, lists and loads components.
+* `PluginError`: a plugin, or a component of one, cannot be used.
 
-A component is registered by a reference ("module:Class") that is imported when the component is chosen, so that
-listing names imports nothing.
+A reference ("module:Class") is imported when the component is selected, so listing components imports nothing.
 
 >>> registry = Registry("my-replays", "1.0")
 >>> registry.add("replay", "newest", "my_replays:NewestReplay", "draws from the newest transitions only")
@@ -48,25 +46,25 @@ _FILE_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:(?!.*\.\.)[^/:][^:]*\.toml")
 
 
 class PluginError(UserError):
-    """A plugin, or something that it registered, cannot be used; the message names it and its distribution."""
+    """A plugin, or a component of one, cannot be used. The message names it and its distribution."""
 
 
 @dataclass(frozen=True)
 class Component:
-    """Something that a name chooses. Nothing of it is imported before `load`."""
+    """A registered component, imported by `load`."""
 
     kind: str
     name: str
     target: str | type
-    """A class, "module:Class", or for a preset "package:path/file.toml"."""
+    """A class, "module:Class", or "package:path/file.toml" for a preset."""
     summary: str = ""
     distribution: str = ""
-    """The installed distribution that registered it."""
+    """The distribution that registered it."""
     version: str = ""
 
     @property
     def owner(self) -> str:
-        """The distribution and its version, for messages."""
+        """The distribution and its version, for error messages."""
         return owner_text(self.distribution, self.version)
 
     @property
@@ -77,13 +75,14 @@ class Component:
         return f"{self.target.__module__}:{self.target.__qualname__}"
 
     def load(self) -> Any:
-        """Return the class, imported now; of a preset its file's text.
+        """Import and return the class; for a preset, return the text of its file.
 
         Raises:
-            PluginError: whatever went wrong, an interpreter's exit included, with component, distribution and reason.
+            PluginError: the import failed, or called `sys.exit`.
         """
         if isinstance(self.target, type):
             return self.target
+        who = f"{self.kind} '{self.name}' of {self.owner} ({self.reference})"
         module, _, path = self.target.partition(":")
         try:
             if self.kind == "preset":
@@ -92,20 +91,17 @@ class Component:
             for step in path.split("."):
                 found = getattr(found, step)
         except (Exception, SystemExit) as error:
-            raise PluginError(f"{self._who()} cannot be loaded: {said_by(error)}") from error
+            raise PluginError(f"{who} cannot be loaded: {said_by(error)}") from error
         if not callable(found):
-            raise PluginError(f"{self._who()} cannot be loaded: expected a class, got a {type(found).__name__}.")
+            raise PluginError(f"{who} cannot be loaded: expected a class, got a {type(found).__name__}.")
         return found
-
-    def _who(self) -> str:
-        return f"{self.kind} '{self.name}' of {self.owner} ({self.reference})"
 
 
 class Registry:
     """Components by kind and name.
 
     Args:
-        distribution: the distribution on whose behalf `add` is called.
+        distribution: the distribution whose components are registered.
         version: its version.
     """
 
@@ -113,7 +109,7 @@ class Registry:
         self.distribution = distribution
         self.version = version
         self.unavailable: list[str] = []
-        """Plugins that could not be loaded, each with its reason: an unknown name may have been one of theirs."""
+        """The plugins that failed to load, with the reason. An unknown name may be one of their components."""
         self._components: dict[tuple[str, str], Component] = {}
         self._remembered: dict[tuple[str, str], str] = {}
 
@@ -123,12 +119,12 @@ class Registry:
         Args:
             kind: one of `KINDS`.
             name: lower-case letters, digits and hyphens; unique within its kind.
-            target: "module:Class", imported when the component is chosen, or the class itself. For a preset
+            target: "module:Class", imported when the component is selected, or the class itself. For a preset
                 "package:path/file.toml".
             summary: one line for listings.
 
         Raises:
-            PluginError: an argument is not as said above, or the name is taken; both owners are named.
+            PluginError: an argument is invalid, or the name is taken.
         """
         if kind not in KINDS:
             raise PluginError(f"unknown kind of component '{kind}'.{did_you_mean(str(kind), KINDS)}")
@@ -136,21 +132,29 @@ class Registry:
             raise PluginError(
                 f"{name!r} is no name for a {kind}: expected lower-case letters, digits and hyphens, as in 'my-{kind}'."
             )
-        _check_target(kind, name, target)
+        if kind == "preset":
+            reference, wanted = _FILE_REFERENCE, "'package:path/file.toml'"
+        else:
+            reference, wanted = _CLASS_REFERENCE, "a class or 'module:Class'"
+        is_class = isinstance(target, type) and kind != "preset"
+        if not is_class and not (isinstance(target, str) and reference.fullmatch(target)):
+            raise PluginError(f"{kind} '{name}': expected {wanted} as its target, got {target!r}.")
         summary = " ".join(str(summary).split())
-        self._put(Component(kind, name, target, summary, self.distribution, self.version))
+        component = Component(kind, name, target, summary, self.distribution, self.version)
+        self._check_free(component)
+        self._components[kind, name] = component
 
     def merge(self, other: Registry) -> None:
-        """Take over every component of `other`, or none: raises `PluginError` where a name is taken."""
+        """Add every component of `other`. Raises `PluginError` and adds none if a name is taken."""
         for component in other._components.values():
             self._check_free(component)
         self._components.update(other._components)
 
     def component(self, kind: str, name: str) -> Component:
-        """Return the component, not loaded yet.
+        """Return a component without loading it.
 
         Raises:
-            UnknownComponentError: there is none; with the nearest name, and with the plugins that failed to load.
+            UnknownComponentError: there is none. The message suggests a name and lists plugins that failed to load.
         """
         self.require_kind(kind)
         found = self._components.get((kind, name))
@@ -164,11 +168,11 @@ class Registry:
         raise UnknownComponentError(f"unknown {kind} '{name}'.{hint}{failed}")
 
     def load(self, kind: str, name: str) -> Any:
-        """Return the class that `name` chooses, or a preset's text; errors as of `component` and `Component.load`."""
+        """Load a component: see `component` and `Component.load`."""
         return self.component(kind, name).load()
 
     def options(self, kind: str, name: str) -> type:
-        """Return the options class of a component. Raises `UserError` where it is unknown or declares none."""
+        """Return the options class of a component. Raises `UserError` if it is unknown or has none."""
         cls = self.load(kind, name)
         found = getattr(cls, "Options", None)
         if not isinstance(found, type):
@@ -176,7 +180,7 @@ class Registry:
         return found
 
     def remember(self, kind: str, name: str, distribution: str, version: str) -> None:
-        """Hear where a component came from once: if it is unknown now, the error says what to install."""
+        """Note which distribution a component came from. If it is missing, the error says to install that."""
         self._remembered[kind, name] = owner_text(distribution, version)
 
     def names(self, kind: str) -> list[str]:
@@ -196,10 +200,6 @@ class Registry:
         if kind not in KINDS:
             raise UnknownComponentError(f"unknown kind of component '{kind}'.{did_you_mean(kind, KINDS)}")
 
-    def _put(self, component: Component) -> None:
-        self._check_free(component)
-        self._components[component.kind, component.name] = component
-
     def _check_free(self, component: Component) -> None:
         taken = self._components.get((component.kind, component.name))
         if taken is None:
@@ -213,17 +213,5 @@ class Registry:
 
 
 def owner_text(distribution: str, version: str) -> str:
-    """Return a distribution and its version as messages show them."""
+    """Return a distribution and its version, for messages."""
     return f"{distribution or 'an unnamed distribution'} {version}".rstrip()
-
-
-def _check_target(kind: str, name: str, target: str | type) -> None:
-    if kind == "preset":
-        if isinstance(target, str) and _FILE_REFERENCE.fullmatch(target):
-            return
-        wanted = "'package:path/file.toml'"
-    else:
-        if isinstance(target, type) or (isinstance(target, str) and _CLASS_REFERENCE.fullmatch(target)):
-            return
-        wanted = "a class or 'module:Class'"
-    raise PluginError(f"{kind} '{name}': expected {wanted} as its target, got {target!r}.")

@@ -1,10 +1,9 @@
-"""A run from its configuration to its end.
+"""Train: from settings to a finished run.
 
-* `resolve`: what the user gives -> a complete configuration.
-* `assembly`: configuration and registry in, a run that is ready to start out.
-* `session`: what starting and resuming share.
-* `runner`: the loop over steps. `watchers`: the observers of a run.
-* `evaluator`: greedy episodes. `selection`: which model is the best. `models`: the model that a run kept.
-* `initial_weights`: the weights that a run starts from.
-* `rollout`: acts with a copy of the policy in another process.
+* `resolve`: combines preset, file and flags into a complete configuration.
+* `assembly`: builds a run from its configuration. `session`: starts or resumes it in its folder.
+* `runner`: the training loop. `watchers`: calls the observers.
+* `evaluator`: plays greedy episodes. `selection`: chooses the best model. `models`: loads and evaluates a saved model.
+* `initial_weights`: finds the weights of another run to start from.
+* `rollout`: acts with a copy of the policy, for collectors with other processes.
 """

@@ -1,9 +1,9 @@
-"""The composition root: configuration and registry in, a run ready to start out.
+"""Build a run from its configuration and the registry.
 
-* `assemble`: a configuration -> `Assembly`, the runner with everything it needs.
-* `make_policy`: a configuration -> an untrained policy that weights can be loaded into.
-* `make_builder`, `builtin_builder`: what `Context.build` calls.
-* `make_collector`: a configuration -> what steps its environments. `builtin_collection`: a small one, for tests.
+* `assemble`: builds an `Assembly`, the runner with everything it needs.
+* `make_agent`, `make_policy`, `make_collector`, `make_observers`: build the parts.
+* `make_builder`: returns the function behind `Context.build`.
+* `builtin_builder`, `builtin_collection`: built-in parts, for the tests of plugins.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from cartpole_dqn.training.watchers import ObserverGroup
 
 
 def make_builder(host: PluginHost) -> Build:
-    """Return what `Context.build` calls: the registered class, with checked options, its modules seeded."""
+    """Return the function behind `Context.build`: checks the options, seeds torch and builds the part."""
 
     def build(kind: str, table: Mapping[str, Any], context: Context) -> Any:
         where = f"{kind} '{table.get('name')}'"
-        part = check_part(kind, table, host.registry.options, where=where)  # before the seed: it may import the class
+        part = check_part(kind, table, host.registry.options, where=where)  # may import the class, so before the seed
         with seeded_torch(context.seeds.integer("init")):
             return _built(host, kind, part, dataclasses.replace(context, builder=build), where=where)
 
@@ -55,7 +55,7 @@ def make_builder(host: PluginHost) -> Build:
 
 
 def builtin_builder() -> Build:
-    """Return a builder that knows the built-in components alone, for tests of agents."""
+    """Return a `Context.builder` with the built-in components alone, for tests of agents."""
     return make_builder(load_plugins(allowed=()))
 
 
@@ -63,7 +63,7 @@ def make_agent(config: RunConfig, host: PluginHost, observation_space: Any, acti
     """Return the configured agent, untrained.
 
     Raises:
-        UserError: its parts do not fit the spaces.
+        UserError: a part does not fit the spaces, or its replays do not fit into memory.
     """
     if not isinstance(observation_space, spaces.Box) or not isinstance(action_space, spaces.Discrete):
         raise UnsuitableEnvError(f"an agent needs Box observations and Discrete actions, got {observation_space}.")
@@ -75,7 +75,7 @@ def make_agent(config: RunConfig, host: PluginHost, observation_space: Any, acti
         seeds=SeedTree(config.seed).child("agent"),
         frame_stack=frame_stack(config.observation, host.registry, observation_space),
     )
-    # Asked before: each replay looks at what is left, and what one only reserves still looks free to the next.
+    # Measured before: memory that a replay only reserves still looks free, so two could pass that do not fit together.
     available = available_bytes()
     agent: Agent = make_builder(host)("agent", config.agent, context)
     require_memory(
@@ -95,10 +95,10 @@ def make_collector(
     clock: Callable[[], float],
     warn: Callable[[str], None],
 ) -> Collector:
-    """Return the configured collector, which may have opened environments or processes: close it.
+    """Return the configured collector. It may have open environments or processes: close it.
 
     Raises:
-        UserError: the agent needs lockstep and this collector has none, or it does not fit the configuration.
+        UserError: it does not fit the configuration, or the agent needs a lockstep collector.
     """
     name, agent = config.collector["name"], config.agent["name"]
     cls = host.registry.load("collector", name)
@@ -129,9 +129,9 @@ def _collector_context(
 def builtin_collection(
     num_envs: int = 2, seed: int = 0, warn: Callable[[str], None] = lambda text: None
 ) -> tuple[CollectorContext, Agent]:
-    """Return what a collector is told, and an agent to collect for, for tests of collectors: built-in parts alone.
+    """Return a context and an agent for tests of collectors.
 
-    CartPole from its four numbers, episodes of at most 40 steps; updates of a few transitions by a small network.
+    They are for CartPole from state with episodes of at most 40 steps, and a small network with small batches.
     """
     host = load_plugins(allowed=())
     flags: Table = {
@@ -155,35 +155,31 @@ def builtin_collection(
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device that `--device` names. Raises `UserError` where it is not there."""
+    """Return the device for `--device`. Raises `UserError` if there is none."""
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no CUDA device on this machine; use --device cpu or auto.")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def make_policy(config: RunConfig, host: PluginHost) -> tuple[Policy, EnvFactory]:
-    """Return an untrained policy of the configured agent, and the factory of its environments."""
+    """Return an untrained policy of the configured agent, and its environment factory."""
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     host.register_environments()
     factory = EnvFactory(config, host.registry)
     env = factory.make(evaluating=True)
     env.close()
-    small = _of_one_lane(config, host.registry)
+    # A policy needs one lane, and no replay: make them small.
+    agent = dict(config.agent)
+    for info in describe_options(host.registry.options("agent", agent["name"])):
+        if info.part == "replay" and "capacity" in agent.get(info.name, {}):
+            agent[info.name] = {**agent[info.name], "capacity": 1_000}
+    small = changed(config, agent=agent, env=changed(config.env, num_envs=1))
     return make_agent(small, host, env.observation_space, env.action_space).policy(), factory
 
 
-def _of_one_lane(config: RunConfig, registry: Registry) -> RunConfig:
-    """Return the configuration with one lane and small replays, as a policy remembers nothing of training."""
-    agent = dict(config.agent)
-    for info in describe_options(registry.options("agent", agent["name"])):
-        if info.part == "replay" and "capacity" in agent.get(info.name, {}):
-            agent[info.name] = {**agent[info.name], "capacity": 1_000}
-    return changed(config, agent=agent, env=changed(config.env, num_envs=1))
-
-
 def _built(host: PluginHost, kind: str, table: Mapping[str, Any], context: Any, *, where: str) -> Any:
-    """Return the part that a table chooses; where it raises while it is built, the error names its distribution."""
+    """Build the part that a table selects. An error in its constructor names its distribution."""
     part = check_part(kind, table, host.registry.options, where=where)
     component = host.registry.component(kind, part["name"])
     cls = component.load()
@@ -211,7 +207,7 @@ class Assembly:
     collector: Collector
 
     def close(self) -> None:
-        """Close what the run opened."""
+        """Close the environments of evaluations."""
         self.evaluator.close()
 
 
@@ -230,11 +226,11 @@ def assemble(
     Args:
         config: complete.
         host: the loaded plugins.
-        folder: where the run is kept; None keeps nothing.
+        folder: where to save the run; None saves nothing.
         console: a `rich.console.Console` for the display and warnings.
         clock: seconds, monotonic.
-        plain: lines instead of a live display.
-        extra_observers: (name, observer) pairs made elsewhere.
+        plain: print lines instead of a live display.
+        extra_observers: further (name, observer) pairs.
     """
     torch.set_num_threads(config.threads)
     keep_freed_memory()
@@ -283,10 +279,10 @@ def assemble(
 
 
 def solved_at(config: RunConfig) -> float | None:
-    """Return the mean return that counts as solved, None where neither configuration nor environment says.
+    """Return the mean return that counts as solved; None if neither the configuration nor the environment sets one.
 
     Raises:
-        ConfigError: nobody says, and the run is to stop there.
+        ConfigError: there is none, but the run shall stop when it is solved.
     """
     if config.evaluation.solved_at is not None:
         return config.evaluation.solved_at
@@ -300,9 +296,9 @@ def solved_at(config: RunConfig) -> float | None:
 
 
 def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext) -> list[tuple[str, Observer]]:
-    """Return the configured observers; those that need a folder are left out where there is none.
+    """Return the configured observers, without those that need a folder if there is none.
 
-    In a notebook its own display stands in for the terminal's.
+    In a notebook, the display `notebook` replaces the terminal's.
     """
     made: list[tuple[str, Observer]] = []
     names = [entry["name"] for entry in config.observer]
@@ -312,7 +308,7 @@ def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext
         if name == "display" and in_notebook:
             if "notebook" in names:
                 continue
-            # It goes by the terminal's name, so that each goes on from what the other saved.
+            # It keeps the terminal's name, so that each can resume from the state of the other.
             table = Part(name="notebook")
         component = host.registry.component("observer", table["name"])
         if context.folder is None and getattr(component.load(), "needs_folder", False):
@@ -323,8 +319,8 @@ def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext
 
 
 def used_components(config: RunConfig, registry: Registry) -> dict[str, str]:
-    """Return each component that a configuration names, with the distribution and version that it comes from."""
-    # Wrappers named "module:Class" are nobody's component.
+    """Return each component of a configuration with its distribution and version."""
+    # Wrappers named "module:Class" are not components.
     used = [("wrapper", str(entry["wrapper"])) for entry in config.observation if ":" not in entry["wrapper"]]
     used += [("observer", str(entry["name"])) for entry in config.observer]
 
@@ -348,14 +344,12 @@ def _hooks(
     folder: RunFolder | None,
     clock: Callable[[], float],
 ) -> Hooks:
-    def evaluate(policy: Policy, step: int) -> Evaluation | None:
-        # The step names the series: a resumed run plays the same episodes as one that was never interrupted.
-        return evaluator.play(policy, episodes=config.evaluation.episodes, stream=Stream.SELECT, series=step, step=step)
+    def playing(episodes: int, *, stream: Stream) -> Callable[[Policy, int], Evaluation | None]:
+        # With the step as the series, a resumed run plays the same episodes as an uninterrupted one.
+        return lambda policy, step: evaluator.play(policy, episodes=episodes, stream=stream, series=step, step=step)
 
-    def confirm(policy: Policy, step: int) -> Evaluation | None:
-        episodes = config.evaluation.confirm_episodes
-        return evaluator.play(policy, episodes=episodes, stream=Stream.CONFIRM, series=step, step=step)
-
+    evaluate = playing(config.evaluation.episodes, stream=Stream.SELECT)
+    confirm = playing(config.evaluation.confirm_episodes, stream=Stream.CONFIRM)
     if folder is None:
         return Hooks(evaluate=evaluate, confirm=confirm)
     origin = Origin(config.env.id, config.obs, used_components(config, registry))

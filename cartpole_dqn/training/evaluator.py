@@ -1,9 +1,4 @@
-"""Greedy episodes on seeds that training never sees.
-
-`Evaluator` plays a policy in environments of its own, several side by side so that the network sees batches, and
-returns the undiscounted returns. Every episode is reset with a seed from one of three streams: selecting the best
-model, confirming it, reporting it.
-"""
+"""`Evaluator`: plays greedy episodes on held-out seeds, several side by side."""
 
 from __future__ import annotations
 
@@ -22,14 +17,14 @@ _MAX_LANES = 10
 
 
 class Evaluator:
-    """Plays episodes greedily.
+    """Plays greedy episodes on held-out seeds: those for selecting, confirming or reporting a model.
 
     Args:
-        make_envs: makes that many environments which can rest: see `EnvFactory.make_evaluation_vector`.
-        seed: where the episodes' seeds come from.
+        make_envs: makes that many environments: see `EnvFactory.make_evaluation_vector`.
+        seed: of the run.
         clock: seconds, monotonic.
-        should_stop: asked at every step; playing is broken off once it returns True.
-        told: hears how far it is, before the first episode and at the end of each.
+        should_stop: called at every step; if it returns True, `play` stops.
+        told: called before the first episode and after each one.
     """
 
     def __init__(
@@ -46,27 +41,27 @@ class Evaluator:
         self._clock = clock
         self._should_stop = should_stop
         self._told = told
-        self._envs: dict[int, VectorEnv[Any, Any, Any]] = {}  # by their number
+        self._envs: dict[int, VectorEnv[Any, Any, Any]] = {}  # by number of lanes
 
     def play(
         self, policy: Policy, *, episodes: int, stream: Stream, series: int = 0, step: int = 0
     ) -> Evaluation | None:
-        """Play `episodes` and return their figures, or None if it was broken off.
+        """Play `episodes` and return undiscounted returns and lengths, or None if it was stopped.
 
         Args:
-            policy: acts; its episode state is reset with each episode.
+            policy: acts; it is reset at the start of each episode.
             episodes: how many.
-            stream: which seeds.
-            series: which run of seeds within the stream; equal series are equal episodes.
-            step: environment steps trained so far, for the record.
+            stream: the kind of held-out seeds.
+            series: selects seeds within the stream; the same series gives the same episodes.
+            step: environment steps of training so far, for the record.
 
         Raises:
-            EnvError: an environment broke its contract.
+            EnvError: an environment failed.
         """
         began = self._clock()
         num_lanes = min(episodes, _MAX_LANES)
         upcoming = iter(range(episodes))
-        playing: dict[int, int] = {}  # the number of the episode in each lane
+        playing: dict[int, int] = {}  # lane -> episode
         returns, lengths = [0.0] * episodes, [0] * episodes
         ended_returns: list[float] = []
 

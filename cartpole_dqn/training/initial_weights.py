@@ -1,14 +1,12 @@
-"""The weights of another run that a run starts from, in place of random ones.
+"""`find_initial_weights`: finds the weights of another run to start from, as the `[init]` section says.
 
-`find_initial_weights` finds them: a configuration's `[init]` -> the same named completely, and the weights.
-
-What passes from run to run is the state of a policy (`Policy.state_dict`); what an agent makes of it is its own affair
-(`Agent.start_from`). The new run keeps a copy, so that it can begin anew, and be repeated, when the other is gone.
+They are the state of a policy (`Policy.state_dict`), which the agent loads with `Agent.start_from`. The new run saves a
+copy, so that it can be repeated when the other run is gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +29,16 @@ from cartpole_dqn.training.resolve import read_config
 def find_initial_weights(
     config: RunConfig, host: PluginHost, *, beside: Path | None = None
 ) -> tuple[RunConfig, InitialWeights | None]:
-    """Return the configuration with its `[init]` complete, and the weights that it names; None where it names none.
+    """Return the configuration with its `[init]` filled in, and the weights; None if it asks for none.
 
     Args:
-        config: complete; its `init.run` is a folder, a name under `runs/` or the beginning of one, or "latest".
+        config: complete; its `init.run` is a folder, a name under `runs/` or the start of one, or "latest".
         host: the loaded plugins.
-        beside: the folder in which the configuration was found. Where that is a run's own, with the very weights that
-            the configuration names, they are taken from there.
+        beside: the folder of the configuration file. If it is a run with a copy of the weights, the copy is used.
 
     Raises:
-        ConfigError: there is no such run, its model is not the one that the configuration names, or the agent, its
-            networks, observations or actions differ.
+        ConfigError: the run is missing, its weights have another checksum, or its agent, networks, observations or
+            actions differ.
         CheckpointError: its files are damaged.
     """
     if not config.init.run:
@@ -51,7 +48,7 @@ def find_initial_weights(
         raise ConfigError(
             f"init: expected the weights of {config.init.run} ({config.init.which}, step {config.init.step:,}, "
             f"checksum {config.init.weights}), and that run now has others (step {weights.step:,}, checksum "
-            f"{weights.checksum}). To start from these, say so: --init-from {config.init.run}"
+            f"{weights.checksum}). To start from these, use --init-from {config.init.run}"
         )
     _require_fit(weights, _origin(config, host))
     named = changed(config.init, run=weights.run, which=weights.which, step=weights.step, weights=weights.checksum)
@@ -77,7 +74,7 @@ def _of_run(config: RunConfig, host: PluginHost) -> InitialWeights:
 
 
 def _origin(config: RunConfig, host: PluginHost) -> dict[str, Any]:
-    """Return what weights of a configuration's agent fit, as plain data."""
+    """Return what the weights depend on, as plain data: agent, networks, observations and actions."""
     host.register_environments()
     env = EnvFactory(config, host.registry).make(evaluating=True)
     env.close()
@@ -100,21 +97,13 @@ def _origin(config: RunConfig, host: PluginHost) -> dict[str, Any]:
 def _require_fit(weights: InitialWeights, ours: Mapping[str, Any]) -> None:
     theirs = weights.origin
     differing = [key for key in dict.fromkeys([*theirs, *ours]) if theirs.get(key) != ours.get(key)]
-    # Parts of other names have other options: that is no news.
-    above = {key.removesuffix("name") for key in differing if key.endswith(".name")}
-    told = [key for key in differing if key.endswith(".name") or not _is_below(key, above)]
+    # Name a part that differs, without its options.
+    above = tuple(key.removesuffix("name") for key in differing if key.endswith(".name"))
+    told = [key for key in differing if key.endswith(".name") or not key.startswith(above)]
     told = ["agent"] if "agent" in differing else told
     if told:
-        words = (f"{key} is {_text(theirs.get(key))} there and {_text(ours.get(key))} here" for key in told)
+        words = (f"{key} is {theirs.get(key, 'nothing')} there and {ours.get(key, 'nothing')} here" for key in told)
         raise ConfigError(
             f"the model of {weights.run} does not fit this run: {', '.join(words)}. To begin with the settings of that "
             f"run, add --config with its config.toml."
         )
-
-
-def _is_below(key: str, places: Collection[str]) -> bool:
-    return any(key.startswith(place) for place in places)
-
-
-def _text(value: Any) -> str:
-    return "nothing" if value is None else str(value)

@@ -1,8 +1,4 @@
-"""A run's model: acting with it, and how good it is.
-
-* `load_policy`: a run -> its policy and the factory of its environments.
-* `evaluate_run`: greedy episodes on report seeds, which neither training nor selecting ever saw.
-"""
+"""`load_policy` and `evaluate_run`: load the saved model of a run, and evaluate it on held-out seeds."""
 
 from __future__ import annotations
 
@@ -25,11 +21,11 @@ __all__ = ["Which", "evaluate_run", "load_policy"]
 
 
 def load_policy(folder: RunFolder, config: RunConfig, host: PluginHost, which: Which) -> tuple[Policy, EnvFactory, int]:
-    """Return a run's greedy policy, the factory of its environments, and the step it was trained to.
+    """Return a run's greedy policy, its environment factory, and the number of steps it was trained for.
 
     Raises:
-        RunFolderError: the run kept no model.
-        CheckpointError: its file is damaged, or does not fit the configuration.
+        RunFolderError: the run has no saved model.
+        CheckpointError: the file is damaged or does not fit the configuration.
     """
     model = read_model(folder, Origin(config.env.id, config.obs), which)
     policy, factory = make_policy(config, host)
@@ -48,12 +44,12 @@ def evaluate_run(
     which: Which = "best",
     told: Callable[[Evaluating], None] = lambda event: None,
 ) -> Evaluation:
-    """Play `episodes` greedily with a run's model, reset with the report seeds of `seed`; `told` hears of each."""
+    """Play greedy episodes with a saved model on the report seeds of `seed`. `told` is called after each episode."""
     policy, factory, step = load_policy(folder, config, host, which)
     evaluator = Evaluator(factory.make_evaluation_vector, seed=seed, clock=time.perf_counter, told=told)
     try:
         evaluation = evaluator.play(policy, episodes=episodes, stream=Stream.REPORT, step=step)
     finally:
         evaluator.close()
-    assert evaluation is not None  # nobody asks it to stop
+    assert evaluation is not None  # there is no `should_stop`
     return evaluation

@@ -1,7 +1,6 @@
-"""From what the user gives to a complete configuration.
+"""Make a complete configuration.
 
-* `resolve_config`: preset, file, flags and `--set` -> a complete `RunConfig`.
-* `read_config`: a run folder's configuration.
+* `resolve_config`: combines preset, file, flags and `--set`. `read_config`: reads the configuration of a run.
 * `presets_of`: every registered preset.
 """
 
@@ -43,24 +42,24 @@ def resolve_config(
     sets: Sequence[str] = (),
     observers: Sequence[str] = (),
 ) -> tuple[RunConfig, list[str]]:
-    """Lay defaults, preset, file, flags and `--set` over each other; `observers` join those already there.
+    """Combine defaults, preset, file, flags and `--set`, where later ones win, and add `observers`.
 
     Returns:
-        The complete configuration, and sentences for the user (options that were dropped).
+        The complete configuration, and warnings about dropped options.
 
     Raises:
-        UserError: anything in it that does not hold together.
+        UserError: a setting is invalid.
     """
     flags = with_obs_renamed(flags or {})
     from_file = with_obs_renamed(read_toml(config_file)) if config_file is not None else {}
     require_sections(from_file, str(config_file))
-    # What `presets show` prints may come back as a file: these two describe a preset, not a run.
+    # The output of `presets show` can be used as a file: these two keys describe the preset.
     from_file = {key: value for key, value in from_file.items() if key not in ("summary", "applies")}
     chosen = _choose(host.registry, preset, from_file, flags)
     options_of = host.registry.options
     below = [default_layer(), _without_budget(chosen.table, from_file, flags), _without_budget(from_file, flags), flags]
     merged, notes = merge_layers(below, options_of)
-    # A set key may rename a part, so it is a layer like the others; list entries are changed in place.
+    # `--set` may rename a part, so it is a layer too; it changes list entries in place.
     watching = merged.get("observer", [])
     present = [entry.get("name") for entry in watching]
     watching = [*watching, *({"name": name} for name in dict.fromkeys(observers) if name not in present)]
@@ -74,9 +73,9 @@ def resolve_config(
 
 
 def read_config(folder: RunFolder, host: PluginHost) -> RunConfig:
-    """Return a run folder's configuration. Raises `UserError` where it cannot be read or used."""
+    """Return the configuration of a run. Raises `UserError` if it cannot be read or used."""
     table = read_settings(folder.path)
-    host.expect(folder.plugins())  # a component that is missing here then names the distribution that brought it
+    host.expect(folder.plugins())  # errors about missing components then name their distribution
     return complete(table, host.registry.options)
 
 
@@ -99,7 +98,7 @@ def _choose(registry: Registry, name: str | None, from_file: Table, flags: Table
 
 
 def _without_budget(table: Table, *above: Table) -> Table:
-    """Drop the budget from a lower layer where a higher one gives its own: steps replace episodes, and vice versa."""
+    """Drop the budget of a layer if a higher one sets it: steps replace episodes, and vice versa."""
     if any("steps" in layer or "episodes" in layer for layer in above):
         return {key: value for key, value in table.items() if key not in ("steps", "episodes")}
     return table

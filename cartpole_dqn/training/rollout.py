@@ -1,13 +1,12 @@
-"""`Rollout`: lanes of a run played anywhere, by a copy of the agent's policy: what a collector's processes run.
+"""`Rollout`: plays some lanes of a run with a copy of the policy, in any process.
 
-It is made of the run's configuration as text, so that it can be built in whatever process: plugins are loaded there,
-environments made, and a policy that takes the weights which are sent to it.
+It is built from the configuration as text: it loads plugins, and makes environments and a policy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,22 +27,22 @@ from cartpole_dqn.training.assembly import make_policy
 
 
 class Rollout:
-    """Plays some lanes of a run, epsilon-greedily, and finds the first priority of each step.
+    """Plays some lanes of a run with epsilon-greedy actions, and computes an initial priority for each step.
 
     The priority is the absolute n-step TD error by the policy's own values (Horgan et al. 2018, section 3):
-    abs(r_1 + gamma r_2 + ... + gamma^n max_a Q(s_n, a) - Q(s_0, a_0)), each value as it was when its observation was
-    acted upon. A step is handed over once n more were made, or its episode has ended; gamma and n are the agent's
-    options, 1 where it has none. Where a policy tells no values there are no priorities.
+    abs(r_1 + gamma r_2 + ... + gamma^n max_a Q(s_n, a) - Q(s_0, a_0)), with the weights of the time of each action.
+    gamma and n are the agent's options, or 1. A step is returned when n more steps are made or its episode has ended.
+    A policy without action values gives no priorities.
 
-    Every choice comes from (the run's seed, the lane, `incarnation`): which lanes are played together does not matter.
+    Random choices depend on the run's seed, the lane and `incarnation`, but not on the other lanes.
 
     Args:
-        config: the run's complete configuration as TOML; its device and `env.vector` are not taken over.
-        lanes: the numbers of consecutive lanes of the run, one or more.
-        incarnation: how often these lanes were begun before, by those that are lost: no episode is played twice.
+        config: the run's complete configuration as TOML. `device` and `env.vector` are ignored.
+        lanes: consecutive lane numbers, one or more.
+        incarnation: how many lost workers played these lanes before. No episode is played twice.
 
     Raises:
-        UserError: the configuration names something that is not here, or nothing can be made of it.
+        UserError: the configuration is invalid or needs something that is not installed.
     """
 
     def __init__(self, config: str, lanes: Sequence[int], *, incarnation: int = 0) -> None:
@@ -60,7 +59,7 @@ class Rollout:
         seeds = [SeedTree(whole.seed, ("rollout", str(lane), str(incarnation))) for lane in lanes]
         self._generators = [tree.numpy("explore") for tree in seeds]
         space = self.observation_space
-        assert isinstance(space, spaces.Box)  # as agents need it
+        assert isinstance(space, spaces.Box)  # agents need it
         self._frame_stack = frame_stack(whole.observation, host.registry, space)
         n_step, gamma = int(whole.agent.get("n_step", 1)), float(whole.agent.get("gamma", 1.0))
         self._tails = [_Tail(n_step, gamma) for _ in lanes]
@@ -69,27 +68,27 @@ class Rollout:
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
-        """What one lane observes."""
+        """Of one lane."""
         return self._envs.single_observation_space
 
     @property
     def action_space(self) -> spaces.Space[Any]:
-        """What one lane can do."""
+        """Of one lane."""
         return self._envs.single_action_space
 
     def load(self, policy: State) -> None:
-        """Act by these weights from now on: what `policy().state_dict()` of the run's agent returned, on the CPU."""
+        """Load the weights `policy().state_dict()` of the run's agent, on the CPU."""
         self._policy.load_state_dict(policy)
 
     def collect(self, steps: int, epsilons: Sequence[float]) -> list[Fragment]:
-        """Make `steps` steps in every lane, and hand over those that are complete: a fragment for each lane with any.
+        """Make steps in every lane, and return a fragment for each lane that has complete steps.
 
         Args:
-            steps: of each lane, 1 or more.
-            epsilons: each lane's chance of a random action.
+            steps: for each lane, at least 1.
+            epsilons: the probability of a random action for each lane.
 
         Raises:
-            EnvError: an environment broke its contract; `env` is its lane's number.
+            EnvError: an environment failed; `env` is its lane.
         """
         try:
             if not self._began:
@@ -101,7 +100,12 @@ class Rollout:
         except EnvError as fault:
             fault.env += self._first
             raise
-        return list(self._handed_over())
+        fragments = []
+        for lane, tail in enumerate(self._tails):
+            complete_steps, endings, self._endings[lane] = tail.take(), self._endings[lane], []
+            if complete_steps:
+                fragments.append(Fragment.pack(self._first + lane, complete_steps, endings, self._frame_stack))
+        return fragments
 
     def close(self) -> None:
         """Close the environments."""
@@ -111,13 +115,10 @@ class Rollout:
         obs, mask = self._lanes.obs, self._lanes.mask
         q = self._values(obs, mask)
         greedy = self._policy.act(obs, mask) if q is None else q.argmax(1)
-        actions = np.array(
-            [
-                self._random_action(lane, mask) if generator.random() < epsilons[lane] else greedy[lane]
-                for lane, generator in enumerate(self._generators)
-            ],
-            dtype=np.int64,
-        )
+        actions = np.array(greedy, dtype=np.int64)
+        for lane, generator in enumerate(self._generators):
+            if generator.random() < epsilons[lane]:
+                actions[lane] = self._random_action(lane, mask)
         if q is not None:
             for tail, value in zip(self._tails, q.max(1).tolist(), strict=True):
                 tail.reach(value)
@@ -129,26 +130,20 @@ class Rollout:
 
     def _end(self, transitions: Sequence[Transition], endings: Sequence[Ending]) -> None:
         ended = [ending.env for ending in endings]
-        if any(not ending.terminated for ending in endings):
-            last = self._values(self._lanes.obs, self._lanes.mask)
-        else:
-            last = None
+        truncated = any(not ending.terminated for ending in endings)
+        last = self._values(self._lanes.obs, self._lanes.mask) if truncated else None
         for ending in endings:
             lane = ending.env
             value = 0.0 if last is None or ending.terminated else float(last[lane].max())
             self._tails[lane].end(value)
-            self._endings[lane].append(
-                Ending(
-                    self._first + lane, ending.seed, ending.episode_return, ending.length, terminated=ending.terminated
-                )
-            )
+            self._endings[lane].append(replace(ending, env=self._first + lane))
         self._lanes.begin(ended)
         which = np.zeros(len(self._lanes), dtype=np.bool_)
         which[ended] = True
         self._policy.reset(which)
 
     def _values(self, obs: Obs, mask: NDArray[np.bool_] | None) -> NDArray[np.float32] | None:
-        """[E, A], -inf where forbidden; None where the policy tells none."""
+        """Return [E, A], -inf for forbidden actions; None if the policy has no values."""
         q = self._policy.q_values(obs)
         return q if q is None or mask is None else np.where(mask, q, -np.inf).astype(np.float32)
 
@@ -158,27 +153,20 @@ class Rollout:
             return int(generator.integers(int(self.action_space.n)))  # type: ignore[attr-defined]
         return int(generator.choice(np.flatnonzero(mask[lane])))
 
-    def _handed_over(self) -> Iterable[Fragment]:
-        for lane, tail in enumerate(self._tails):
-            steps, endings = tail.take(), self._endings[lane]
-            self._endings[lane] = []
-            if steps:
-                yield Fragment.pack(self._first + lane, steps, endings, self._frame_stack)
-
 
 @dataclass
 class _Tail:
-    """The steps of a lane that were not handed over yet. Those in front are complete: their priority is known.
+    """The steps of a lane that are not returned yet. The first `complete` ones have their priority.
 
-    `reach` is told the value of each observation before it is acted upon, `add` the step, `end` the value of the
-    observation that the episode ended in (0 where it terminated).
+    Call `reach` with the value of each observation before the action, `add` with the step, and `end` with the value of
+    the last observation of an episode, 0 if it terminated.
     """
 
     n_step: int
     gamma: float
     steps: list[Transition] = field(default_factory=list)
     chosen: list[float] = field(default_factory=list)
-    """What the action of each step was worth."""
+    """The action value of each step."""
     complete: int = 0
 
     def reach(self, value: float) -> None:
@@ -202,7 +190,7 @@ class _Tail:
         return taken
 
     def _complete(self, value: float) -> None:
-        """Find the priority of the first step that has none; `value` is that of the observation after the last."""
+        """Compute the priority of the first step without one, from the value of the last observation."""
         at = self.complete
         rewards = [step.reward for step in self.steps[at:]]
         n = len(rewards)

@@ -1,7 +1,9 @@
-"""The loop over environment steps.
+"""The training loop.
 
-`Runner` lets a collector bring steps and the agent observe and learn, tells observers, and calls what it was given to
-evaluate, to keep the best model and to save. It knows interfaces and events only: no plugin host, no display, no files.
+* `Runner`: collects steps, lets the agent learn, calls the observers, evaluates and saves.
+* `Schedule`: when to evaluate, save and stop. `Hooks`: the functions that evaluate and save.
+
+This module uses interfaces and events only: no plugins, displays or files.
 """
 
 from __future__ import annotations
@@ -20,12 +22,10 @@ from cartpole_dqn.system import require_memory
 from cartpole_dqn.training.selection import Selection
 from cartpole_dqn.training.watchers import ObserverGroup
 
-Clock = Callable[[], float]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """When a run ends and what happens on the way; steps are environment steps over all lanes, 0 means never."""
+    """When to evaluate, save and stop, in environment steps over all lanes; 0 means never."""
 
     steps: int | None = None
     episodes: int | None = None
@@ -37,31 +37,31 @@ class Schedule:
 
 @dataclass(kw_only=True)
 class Hooks:
-    """What the runner calls; each may be missing."""
+    """The functions that evaluate and save; each may be missing."""
 
     evaluate: Callable[[Policy, int], Evaluation | None] | None = None
-    """(policy, step) -> figures, or None if it was broken off."""
+    """(policy, step) -> evaluation, or None if it was stopped."""
     confirm: Callable[[Policy, int], Evaluation | None] | None = None
-    """Likewise, on episodes that selecting never saw."""
+    """Likewise, on other held-out seeds."""
     keep_best: Callable[[Policy, Evaluation], None] | None = None
     save: Callable[[State, State], Checkpoint] | None = None
-    """(state, replay state) -> where it was written."""
+    """(state, replay state) -> the checkpoint."""
 
 
 class Runner:
-    """Lets an agent learn from what a collector brings until the schedule's end, a stop request or an exception.
+    """Trains an agent until the schedule ends, a stop is requested or an exception is raised.
 
     Args:
-        agent: acts, observes, learns.
+        agent: acts and learns.
         collector: steps the environments.
-        schedule: when the run ends, and when it is evaluated and saved.
-        hooks: what evaluates, keeps the best model and saves.
-        selection: decides which model is the best; by default the highest evaluation.
-        observers: who is told.
+        schedule: when to evaluate, save and stop.
+        hooks: the functions that evaluate and save.
+        selection: chooses the best model; by default the one with the highest evaluation.
+        observers: receive the events.
         clock: seconds, monotonic.
-        num_envs: lanes, for observers.
-        name: what is trained on what, for observers.
-        folder: where the run is kept, for observers.
+        num_envs: number of lanes, for observers.
+        name: agent and environment, for observers.
+        folder: the run's folder, for observers.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Runner:
         hooks: Hooks,
         selection: Selection | None = None,
         observers: ObserverGroup,
-        clock: Clock,
+        clock: Callable[[], float],
         num_envs: int = 1,
         name: str = "",
         folder: str | None = None,
@@ -106,21 +106,31 @@ class Runner:
 
     @property
     def stop_reason(self) -> str:
-        """Why the run was asked to end; "" while it was not."""
+        """Why the run is stopping; "" if it is not."""
         return self._stop_reason
 
     def request_stop(self, reason: str) -> None:
-        """End the run in order after the step under way, which gets a bound. May be called from a signal handler."""
+        """Stop cleanly after the current step, which now has a time limit. Safe in a signal handler."""
         self._stop_reason = self._stop_reason or reason
         self._collector.hurry()
 
     def run(self) -> RunEnded:
-        """Run to the end.
+        """Train to the end.
 
         Raises:
-            RunError: the agent or an environment failed; observers were told, and the last checkpoint stands.
+            RunError: the agent or an environment failed. The last checkpoint remains.
         """
-        self._observers.tell("run_started", self._started())
+        started = RunStarted(
+            name=self._name,
+            folder=self._folder,
+            steps=self._schedule.steps,
+            episodes=self._schedule.episodes,
+            step=self._step,
+            episode=self._episode,
+            num_envs=self._num_envs,
+            replay_bytes=self._agent.nbytes,
+        )
+        self._observers.tell("run_started", started)
         try:
             ended = self._run()
         except BaseException as error:
@@ -128,13 +138,14 @@ class Runner:
             self._close_collector(at_once=not isinstance(error, Exception))
             if not isinstance(error, Exception):
                 raise
-            raise self._as_run_error(error) from error
+            text = f"the run failed at step {self._step}: {said_by(error).rstrip('.')}. {self._last_checkpoint()}"
+            raise RunError(text.rstrip()) from error
         self._close_collector()
         self._observers.tell("run_ended", ended)
         return ended
 
     def state_dict(self) -> State:
-        """The run's state without what replays store. Taking it changes nothing."""
+        """Return the state of the run without stored transitions. Calling it has no effect on the run."""
         return {
             "step": self._step,
             "collected": self._collected,
@@ -149,11 +160,11 @@ class Runner:
         }
 
     def load_state_dict(self, state: State, replay: State | None) -> list[int]:
-        """Go on from a saved state.
+        """Restore a saved state.
 
         Args:
-            state: what `state_dict` returned.
-            replay: what the agent's `replay_state_dict` returned; None where it was not kept.
+            state: from `state_dict`.
+            replay: from the agent's `replay_state_dict`; None if it was not saved.
 
         Returns:
             The lanes whose episode could not be restored.
@@ -198,14 +209,14 @@ class Runner:
         except EnvTimeoutError as silence:
             if not self._stop_reason:
                 raise
-            # Asked to end, and the step under way does not: half a step is nothing that a checkpoint could hold.
-            self._observers.warn(f"{silence} {self._said_of_checkpoint()}")
+            # The current step does not finish in time, and half a step cannot be saved.
+            self._observers.warn(f"{silence} {self._last_checkpoint()}")
             return self._ended()
         return self._finish()
 
     def _loop(self) -> None:
         if self._resumed and self._evaluated_at != self._step and self._crossed(self._schedule.evaluate_every):
-            # The stop that ended the run before broke this evaluation off.
+            # The earlier session stopped before it finished this evaluation.
             self._evaluate()
         while not self._stop_reason and not self._done():
             began = self._clock()
@@ -246,7 +257,7 @@ class Runner:
         evaluates = not self._stop_reason and bool(self._schedule.evaluate_every) and self._evaluated_at != self._step
         if evaluates:
             self._evaluate()
-        # What the last step's checkpoint holds, if it has one, is the state before this evaluation.
+        # A checkpoint of the last step would have the state before this evaluation.
         if evaluates or self._saved_at[0] != self._step:
             self._save()
         return self._ended()
@@ -314,7 +325,7 @@ class Runner:
         return by_time or self._crossed(self._schedule.save_every_steps)
 
     def _crossed(self, every: int) -> bool:
-        """Whether the last collection reached a multiple of `every`."""
+        """Return whether the last collection reached a multiple of `every`."""
         return every > 0 and self._step // every > (self._step - self._collected) // every
 
     def _done(self) -> bool:
@@ -323,11 +334,7 @@ class Runner:
 
     # Ends -------------------------------------------------------------------------------------------------------------
 
-    def _as_run_error(self, error: Exception) -> RunError:
-        text = said_by(error).rstrip(".")
-        return RunError(f"the run failed at step {self._step}: {text}. {self._said_of_checkpoint()}".rstrip())
-
-    def _said_of_checkpoint(self) -> str:
+    def _last_checkpoint(self) -> str:
         if self._hooks.save is None:
             return ""
         step = self._saved_at[0]
@@ -341,21 +348,8 @@ class Runner:
 
     # Events -----------------------------------------------------------------------------------------------------------
 
-    def _started(self) -> RunStarted:
-        return RunStarted(
-            name=self._name,
-            folder=self._folder,
-            steps=self._schedule.steps,
-            episodes=self._schedule.episodes,
-            step=self._step,
-            episode=self._episode,
-            num_envs=self._num_envs,
-            replay_bytes=self._agent.nbytes,
-        )
-
     def _progress(self) -> Progress:
-        status = self._agent.status()
-        status = {**status, **self._figures} if self._figures else status
+        status = {**self._agent.status(), **self._figures}
         return Progress(self._step, self._episode, self._seconds["training"], self._metrics, status)
 
     def _tell_ending(self, ending: Ending, progress: Progress) -> None:
@@ -374,7 +368,7 @@ class Runner:
 
 
 def _require_finite(what: str, state: State) -> None:
-    """Refuse to put weights over the last sound ones that could never be loaded again."""
+    """Raise `RunError` rather than overwrite good weights with some that are not finite."""
     place = find_not_finite(state)
     if place is not None:
         raise RunError(

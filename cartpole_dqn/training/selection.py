@@ -1,7 +1,4 @@
-"""Which model of a run is the best, and when one solves its environment.
-
-* `Selection`: decides from evaluations and confirmations. `Verdict`: what it decided.
-"""
+"""`Selection`: chooses the best model of a run and decides whether the run is solved, with a `Verdict`."""
 
 from __future__ import annotations
 
@@ -15,48 +12,48 @@ from cartpole_dqn.contracts.parts import State
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an evaluated model is."""
+    """The result for one evaluated model."""
 
     best: bool
-    """Whether it is the best so far."""
+    """The best so far."""
     solved: bool = False
-    """Whether its confirmation reached the threshold."""
+    """Its confirmation reached the threshold."""
 
 
 class Selection:
     """Chooses the best model of a run.
 
-    The highest mean in an evaluation wins, and the first of equals, until a model is confirmed: played on further
-    episodes, with a mean of at least `solved_at`. From then on only a model with a higher confirmation wins.
+    At first the model with the highest mean evaluation is the best, the earlier one in a tie. A model whose evaluation
+    reaches `solved_at` is confirmed: it plays more episodes, on other held-out seeds. Once a confirmation reaches
+    `solved_at` too, only a model with a higher confirmation replaces the best one.
 
-    Evaluations are short, so a model whose evaluation is as good as that of any model confirmed before is confirmed
-    too, while the budget lasts: it may prove better.
+    Evaluations are short and noisy. So while the budget lasts, later models are confirmed too if their evaluation is at
+    least as high as that of every model confirmed before.
 
     Args:
-        solved_at: the mean return that counts as solved, first in an evaluation and then in its confirmation; None
-            confirms no model.
-        confirmations: the budget, None for no bound.
+        solved_at: the mean return that counts as solved; None confirms no model.
+        confirmations: the maximal number of confirmations; None for no limit.
     """
 
     def __init__(self, *, solved_at: float | None = None, confirmations: int | None = 0) -> None:
         self._solved_at = math.inf if solved_at is None else solved_at
         self._budget = math.inf if confirmations is None else confirmations
         self.best: Evaluation | None = None
-        """The best model's evaluation."""
+        """The evaluation of the best model."""
         self.solved_step: int | None = None
-        """Environment steps at the first confirmed model."""
-        self._confirmed: float | None = None  # the best model's mean in its confirmation
+        """Environment steps of the first solved model."""
+        self._confirmed: float | None = None  # mean in the best model's confirmation
         self._confirmations = 0
-        self._challenged = -math.inf  # the highest mean in an evaluation that was followed by a confirmation
+        self._challenged = -math.inf  # highest evaluation of a confirmed model
 
     def wants_confirmation(self, evaluation: Evaluation) -> bool:
-        """Return whether a model with this evaluation is worth the many episodes of a confirmation."""
+        """Return whether to confirm the model with this evaluation."""
         if evaluation.mean < self._solved_at or self._confirmations >= self._budget:
             return False
         return self._confirmed is None or evaluation.mean >= self._challenged
 
     def decide(self, evaluation: Evaluation, confirmation: Evaluation | None = None) -> Verdict:
-        """Take note of a model's evaluation, and of its confirmation where there was one; return what the model is."""
+        """Record the evaluation and confirmation of a model, and return whether it is the best and solved."""
         higher = self.best is None or evaluation.mean > self.best.mean
         if confirmation is not None:
             self._confirmations += 1
@@ -74,7 +71,6 @@ class Selection:
         return verdict
 
     def state_dict(self) -> State:
-        """See `Stateful`."""
         return {
             "best": None if self.best is None else dataclasses.asdict(self.best),
             "solved_step": self.solved_step,
@@ -84,7 +80,6 @@ class Selection:
         }
 
     def load_state_dict(self, state: State) -> None:
-        """See `Stateful`."""
         best, confirmed, solved_step = state["best"], state["confirmed"], state["solved_step"]
         self.best = None if best is None else Evaluation(**best)
         self.solved_step = None if solved_step is None else int(solved_step)

@@ -1,8 +1,7 @@
-"""What starting and resuming a run share.
+"""Start or resume a run in its folder.
 
-* `execute`: from a configuration to the run's end, in its folder.
-* `extended`: the configuration of a run that is to go on for longer.
-* `say_notes`: what the user should know before.
+* `execute`: trains to the end. `extended`: the configuration with a new number of steps.
+* `say_notes`: prints warnings before a run.
 """
 
 from __future__ import annotations
@@ -24,18 +23,16 @@ from cartpole_dqn.runs.saved import InitialWeights, Origin, read_checkpoint
 from cartpole_dqn.training import assembly
 
 Handle = Callable[[Callable[[str], None]], contextlib.AbstractContextManager[None]]
-"""Given the function that asks a run to stop, returns what is entered while it goes on: signals are handled there."""
+"""(function that stops the run) -> context manager around the training, which may handle signals."""
 
 
 def extended(config: RunConfig, steps: int | None) -> RunConfig:
-    """Return the configuration with a new total of steps, where one is given."""
-    if steps is None:
-        return config
-    return changed(config, steps=steps, episodes=None)
+    """Return the configuration with a new budget in steps, if one is given."""
+    return config if steps is None else changed(config, steps=steps, episodes=None)
 
 
 def say_notes(console: Console, host: PluginHost, notes: Sequence[str]) -> None:
-    """Print what the user should know before a run: broken plugins and options that were dropped."""
+    """Print warnings before a run: broken plugins and dropped options."""
     for text in [*host.warnings(), *notes]:
         console.print(text, style="yellow", markup=False, highlight=False)
 
@@ -52,22 +49,22 @@ def execute(
     handle: Handle = lambda ask: contextlib.nullcontext(),
     draw: Callable[[RunFolder, Console], None] = lambda folder, console: None,
 ) -> RunEnded:
-    """Run to the end in `folder`, and leave its state there.
+    """Train to the end, and save everything in `folder`.
 
     Args:
-        folder: the run's.
+        folder: of the run.
         config: complete.
         host: the loaded plugins.
         console: for the display and warnings.
-        plain: lines instead of a live display.
-        resuming: whether to go on from the folder's checkpoint.
-        initial: the weights that a new run starts from, which `find_initial_weights` gave with its configuration.
+        plain: print lines instead of a live display.
+        resuming: continue from the checkpoint in `folder`.
+        initial: the weights to start from, as `find_initial_weights` returned them with `config`.
         handle: see `Handle`.
-        draw: draws the run's curve when it has ended, however it ended.
+        draw: called in the end, even after a failure, to draw the curve.
 
     Raises:
-        UserError: the configuration and the environment, or the checkpoint, do not fit.
-        RunError: the run failed; the message says where its folder is.
+        UserError: the configuration does not fit the environment or the checkpoint.
+        RunError: the run failed. The message names its folder.
     """
     with folder.lock():
         try:
@@ -78,7 +75,7 @@ def execute(
                 initial.give(made.agent)
                 initial.keep(folder)
             elif config.init.run:
-                raise UserError("init.run is set, and nobody looked up the weights: call find_initial_weights first.")
+                raise UserError("init.run is set, but there are no weights: call find_initial_weights first.")
         except CartpoleDqnError:
             if not resuming:
                 folder.discard_if_empty()
@@ -119,7 +116,7 @@ def _restore(made: assembly.Assembly, folder: RunFolder, console: Console) -> No
         return
     run, replay = read_checkpoint(folder, Origin(made.config.env.id, made.config.obs))
     if replay is None:
-        console.print("the replay was not saved: it fills anew, and the run's course differs.", style="yellow")
+        console.print("the replay was not saved: it starts empty, so results will differ.", style="yellow")
     with taking_over(folder.checkpoint):
         lost = made.runner.load_state_dict(run, replay)
     if lost:

@@ -1,7 +1,4 @@
-"""Those who watch a run, none of whom can harm it.
-
-* `ObserverGroup`: tells every observer; one that raises is named and switched off.
-"""
+"""`ObserverGroup`: calls the observers of a run and switches off those that raise."""
 
 from __future__ import annotations
 
@@ -14,48 +11,40 @@ from cartpole_dqn.errors import said_by
 
 
 class ObserverGroup:
-    """Tells every observer; one that raises is named and switched off, and the run goes on.
+    """Calls every observer. One that raises is switched off with a warning, and the run continues.
 
     Args:
-        observers: (name, observer) pairs; the name says whose fault it is.
-        warn: takes a sentence for the user.
+        observers: (name, observer) pairs, with names for warnings.
+        warn: shows a warning to the user.
     """
 
     def __init__(self, observers: Sequence[tuple[str, Observer]], warn: Callable[[str], None]) -> None:
         self._observers = list(observers)
-        self._warn = warn
-
-    def warn(self, text: str) -> None:
-        """Say a sentence to the user."""
-        self._warn(text)
+        self.warn = warn
 
     def tell(self, method: str, event: Any) -> None:
         """Call `method` of every observer with `event`."""
-        for entry in list(self._observers):
-            try:
-                getattr(entry[1], method)(event)
-            except Exception as error:
-                self._observers.remove(entry)
-                self._warn(f"observer {entry[0]} failed in {method} and is switched off: {said_by(error)}")
+        self._each(f"failed in {method}", lambda name, observer: getattr(observer, method)(event))
 
     def state_dict(self) -> State:
-        """Return the observers' states by name."""
+        """Return the states of the observers by name."""
         states: State = {}
-        for entry in list(self._observers):
-            try:
-                states[entry[0]] = entry[1].state_dict()
-            except Exception as error:
-                self._observers.remove(entry)
-                self._warn(f"observer {entry[0]} failed in state_dict and is switched off: {said_by(error)}")
+        self._each("failed in state_dict", lambda name, observer: states.update({name: observer.state_dict()}))
         return states
 
     def load_state_dict(self, state: State) -> None:
-        """Give every observer the state saved under its name, where there is one."""
-        for entry in list(self._observers):
-            if entry[0] not in state:
-                continue
+        """Restore the observers that have a state under their name."""
+
+        def restore(name: str, observer: Observer) -> None:
+            if name in state:
+                observer.load_state_dict(state[name])
+
+        self._each("could not restore its state", restore)
+
+    def _each(self, failure: str, call: Callable[[str, Observer], None]) -> None:
+        for name, observer in list(self._observers):
             try:
-                entry[1].load_state_dict(state[entry[0]])
+                call(name, observer)
             except Exception as error:
-                self._observers.remove(entry)
-                self._warn(f"observer {entry[0]} could not go on from its state and is switched off: {said_by(error)}")
+                self._observers.remove((name, observer))
+                self.warn(f"observer {name} {failure} and is switched off: {said_by(error)}")

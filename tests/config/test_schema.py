@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.config.schema import (
-    RunConfig,
     check_part,
     complete,
     default_layer,
@@ -17,7 +16,6 @@ from cartpole_dqn.config.schema import (
     parse_set,
     parse_toml,
     read_toml,
-    to_toml,
     with_step_timeout,
 )
 from cartpole_dqn.contracts.options import Part, changed, option, options_class, part
@@ -112,12 +110,6 @@ def test_completing_fills_every_default_of_every_part() -> None:
         "first": {"name": "ring", "capacity": 100, "unique": False},
         "second": {"name": "ring", "capacity": 100, "unique": False},
     }
-
-
-def test_completing_what_is_complete_changes_nothing() -> None:
-    config = complete(merged({"steps": 5})[0], options_of)
-    again = complete(merge_layers([default_layer(), parse_toml(to_toml(config), "x")], options_of)[0], options_of)
-    assert again == config
 
 
 @pytest.mark.parametrize(
@@ -215,8 +207,3 @@ def test_each_part_is_checked_once_and_carries_its_options() -> None:
     copy = {**config.agent, "gamma": 2.0}
     with pytest.raises(ConfigError, match=r"agent\.gamma: expected"):
         check_part("agent", copy, options_of, where="agent")
-
-
-def test_defaults_are_a_valid_layer() -> None:
-    assert RunConfig() is not None
-    assert default_layer()["agent"] == {"name": "dqn"}

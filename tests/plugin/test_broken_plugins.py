@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,9 +26,18 @@ def register_components(registry):
 """
 
 
-def hook(body: str, head: str = "") -> str:
+ENVIRONMENTS = """
+import gymnasium
+from cartpole_dqn import hookimpl
+
+@hookimpl
+def register_environments():
+    """
+
+
+def hook(body: str) -> str:
     """A plugin whose `register_components` has `body`."""
-    lines = ["from cartpole_dqn import hookimpl", head, "@hookimpl", "def register_components(registry):"]
+    lines = ["from cartpole_dqn import hookimpl", "@hookimpl", "def register_components(registry):"]
     return "\n".join([*lines, textwrap.indent(body, "    ")])
 
 
@@ -109,7 +117,18 @@ def module(text: str) -> Distribution:
     return Distribution(modules={"acme": text})
 
 
-COMMAND = "[cartpole_dqn.commands]\nheatmap = acme_command:app"
+def point(line: str, text: str = GOOD) -> Distribution:
+    return Distribution({"acme": text}, f"[cartpole_dqn]\n{line}")
+
+
+def choose(wrong: str, **modules: str) -> Case:
+    """A case of the replay `acme`, which fails when it is loaded."""
+    return Case(wrong, Distribution(modules={"acme": GOOD, **modules}), choosing("replay", "acme"))
+
+
+def command(wrong: str, **modules: str) -> Case:
+    return Case(wrong, Distribution(modules, "[cartpole_dqn.commands]\nheatmap = acme_command:app"), calling)
+
 
 CASES = [
     # While plugins are loaded.
@@ -131,16 +150,11 @@ CASES = [
         "a hook raises after it added something",
         module(hook("registry.add('replay', 'acme', 'acme_parts:Acme')\nraise KeyError('ACME_HOME')")),
     ),
-    Case(
-        "the entry point names the hook", Distribution(entry_points="[cartpole_dqn]\nacme = acme:register_components")
-    ),
-    Case(
-        "the entry point names a class",
-        Distribution(modules={"acme": "class Plugin: ..."}, entry_points="[cartpole_dqn]\nacme = acme:Plugin"),
-    ),
-    Case("the entry point names nothing", Distribution(entry_points="[cartpole_dqn]\nacme = acme/plugin.py")),
-    Case("the entry point has no value", Distribution(entry_points="[cartpole_dqn]\nacme")),
-    Case("two entry points name one module", Distribution(entry_points="[cartpole_dqn]\na = acme\nb = acme"), second),
+    Case("the entry point names the hook", point("acme = acme:register_components")),
+    Case("the entry point names a class", point("acme = acme:Plugin", "class Plugin: ...")),
+    Case("the entry point names nothing", point("acme = acme/plugin.py")),
+    Case("the entry point has no value", point("acme")),
+    Case("two entry points name one module", point("a = acme\nb = acme"), second),
     Case("its METADATA is missing", Distribution(metadata=False)),
     Case("a kind is misspelled", module(hook("registry.add('replays', 'acme', 'acme_parts:Acme')"))),
     Case("a name has other letters", module(hook("registry.add('replay', 'Acme Replay', 'acme_parts:Acme')"))),
@@ -159,69 +173,26 @@ CASES = [
     Case("it needs a newer cartpole-dqn, by its metadata", Distribution(requires="cartpole-dqn>=99")),
     Case("`requires_cartpole_dqn` is no specifier", module("requires_cartpole_dqn = 'newer'\n" + GOOD)),
     # When a component is chosen.
-    Case("the chosen component's module is not there", Distribution(), choosing("replay", "acme")),
-    Case(
-        "the chosen component's module has no such class",
-        Distribution(modules={"acme": GOOD, "acme_parts": "class Acne: ..."}),
-        choosing("replay", "acme"),
-    ),
-    Case(
-        "the chosen component's module needs what is not installed",
-        Distribution(modules={"acme": GOOD, "acme_parts": "import numba_of_tomorrow"}),
-        choosing("replay", "acme"),
-    ),
-    Case(
-        "the chosen component is no class",
-        Distribution(modules={"acme": GOOD, "acme_parts": "Acme = {}"}),
-        choosing("replay", "acme"),
-    ),
-    Case(
-        "the chosen component's plugin was left out",
-        module(hook("raise KeyError('ACME_HOME')")),
-        choosing("replay", "acme"),
-    ),
+    choose("the chosen component's module is not there"),
+    choose("the chosen component's module has no such class", acme_parts="class Acne: ..."),
+    choose("the chosen component's module needs what is not installed", acme_parts="import numba_of_tomorrow"),
+    choose("the chosen component is no class", acme_parts="Acme = {}"),
+    choose("the chosen component's plugin was left out", acme=hook("raise KeyError('ACME_HOME')")),
     # When an environment is made.
     Case(
         "its environments' hook raises half-way",
-        module(
-            """
-            import gymnasium
-            from cartpole_dqn import hookimpl
-
-            @hookimpl
-            def register_environments():
-                gymnasium.register("Acme-v0", "acme:Env")
-                raise KeyError("ACME_HOME")
-            """
-        ),
+        module(ENVIRONMENTS + "gymnasium.register('Acme-v0', 'acme:Env')\n    raise KeyError('ACME_HOME')"),
         making_an_environment,
     ),
     Case(
         "it replaces somebody's environment",
-        module(
-            """
-            import gymnasium
-            from cartpole_dqn import hookimpl
-
-            @hookimpl
-            def register_environments():
-                gymnasium.registry["CartPole-v1"] = gymnasium.registry["Acrobot-v1"]
-            """
-        ),
+        module(ENVIRONMENTS + "gymnasium.registry['CartPole-v1'] = gymnasium.registry['Acrobot-v1']"),
         making_an_environment,
     ),
     # When its command is called, or listed.
-    Case("its command's module is not there", Distribution(modules={}, entry_points=COMMAND), calling),
-    Case(
-        "its command calls `sys.exit` while it is imported",
-        Distribution(modules={"acme_command": "raise SystemExit('no licence')"}, entry_points=COMMAND),
-        calling,
-    ),
-    Case(
-        "its command is no command",
-        Distribution(modules={"acme_command": "app = 'heatmap'"}, entry_points=COMMAND),
-        calling,
-    ),
+    command("its command's module is not there"),
+    command("its command calls `sys.exit` while it is imported", acme_command="raise SystemExit('no licence')"),
+    command("its command is no command", acme_command="app = 'heatmap'"),
     Case(
         "its command takes a built-in's name",
         Distribution(modules={}, entry_points="[cartpole_dqn.commands]\nrun = acme_command:app"),
@@ -237,16 +208,6 @@ def rows_of(page: str) -> dict[str, str]:
     return dict(rows)
 
 
-@pytest.fixture(autouse=True)
-def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("CARTPOLE_DQN_PLUGINS", raising=False)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield
-    for name, loaded in list(sys.modules.items()):
-        if str(getattr(loaded, "__file__", None) or "").startswith(str(tmp_path)):
-            del sys.modules[name]
-
-
 def seen(case: Case, folder: Path) -> str:
     installed = [d for d in (case.distribution, case.other) if d is not None]
     for distribution in installed:
@@ -255,6 +216,7 @@ def seen(case: Case, folder: Path) -> str:
     return message.replace(__version__, "0.1.0")
 
 
+@pytest.mark.usefixtures("install")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.wrong)
 def test_user_sees_what_the_page_says(case: Case, tmp_path: Path) -> None:
     assert seen(case, tmp_path) == rows_of(PAGE.read_text(encoding="utf-8"))[case.wrong]

@@ -47,7 +47,7 @@ class Shell:
             (self.bin / name).chmod(0o755)
 
     def run(self, command: str) -> tuple[int, str]:
-        """Return the exit code and all that was printed."""
+        """Return the exit code and all output."""
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(self.site)]), "OMP_NUM_THREADS": "1"}
         environment |= {"PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
         environment.pop("CARTPOLE_DQN_PLUGINS", None)

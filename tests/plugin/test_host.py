@@ -38,12 +38,7 @@ def states(host: PluginHost) -> dict[str, str]:
 def test_the_built_ins_come_first_and_through_the_same_hook() -> None:
     host = load_plugins(allowed=())
     first = host.plugins[0]
-    assert (first.name, first.distribution, first.version, first.state) == (
-        "builtins",
-        "cartpole-dqn",
-        __version__,
-        "loaded",
-    )
+    assert (first.label, first.state) == (f"'builtins' of cartpole-dqn {__version__}", "loaded")
     assert host.registry.components() == list(first.components)
     assert {"replay", "network", "agent", "preset"} <= {c.kind for c in first.components}
 
@@ -92,30 +87,20 @@ def test_a_failed_module_may_be_loaded_by_a_later_entry_point(install: Install) 
     assert len(host.failures()) == 2
 
 
-def test_an_object_can_be_a_plugin(install: Install) -> None:
-    source = """
+@pytest.mark.parametrize(("line", "state"), [("", "loaded"), ("__hash__ = None", "failed")])
+def test_an_object_can_be_a_plugin_and_fails_alone_where_it_cannot_be_hashed(
+    install: Install, line: str, state: str
+) -> None:
+    source = f"""
     from cartpole_dqn import hookimpl
     class Plugin:
-        @hookimpl
-        def register_components(self, registry):
-            registry.add("replay", "acme", "acme_a:Plugin")
-    first, second = Plugin(), Plugin()
-    """
-    install("acme", {"a": "acme_a:first"}, acme_a=source)
-    assert states(load_plugins(allowed=["acme"])) == {"a": "loaded"}
-
-
-def test_an_object_that_cannot_be_hashed_fails_alone(install: Install) -> None:
-    source = """
-    from cartpole_dqn import hookimpl
-    class Plugin:
-        __hash__ = None
+        {line}
         @hookimpl
         def register_environments(self): ...
     plugin = Plugin()
     """
     install("acme", {"a": "acme_a:plugin", "b": "acme_b"}, acme_a=source, **adds("acme_b", "b"))
-    assert states(load_plugins(allowed=["acme"])) == {"a": "failed", "b": "loaded"}
+    assert states(load_plugins(allowed=["acme"])) == {"a": state, "b": "loaded"}
 
 
 def test_an_optional_hook_of_a_later_version_is_passed_over(install: Install) -> None:

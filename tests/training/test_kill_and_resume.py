@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import forked
+import scripts
 from cartpole_dqn.runs.checkpoint import read_state, write_state
 
 SCRIPT = Path(__file__).parents[1] / "soak" / "kill_and_resume.py"
@@ -25,17 +26,6 @@ def soak(place: Path, *arguments: str) -> dict[str, dict[str, Any]]:
     done = forked.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return {case["name"]: case for case in json.loads(report.read_text())}
-
-
-@pytest.fixture(scope="module")
-def loaded() -> Any:
-    spec = importlib.util.spec_from_file_location("kill_and_resume", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 OTHER = "uniform" if importlib.util.find_spec("cartpole_dqn_prioritized") is None else "prioritized"
@@ -51,7 +41,7 @@ OTHER = "uniform" if importlib.util.find_spec("cartpole_dqn_prioritized") is Non
     ],
     ids=["uniform", OTHER],
 )
-def test_killed_runs_end_with_the_same_bits(tmp_path: Path, loaded: Any, names: list[str]) -> None:
+def test_killed_runs_end_with_the_same_bits(tmp_path: Path, names: list[str]) -> None:
     """Each of state and pixels, one and four environments, uniform and prioritised; the soak has every combination."""
     chosen = [word for name in names for word in ("--case", name)]
     cases = soak(tmp_path, "--times", "2", "--kills", "2", "--scale", "0.3", "--seed", "2", *chosen)
@@ -60,11 +50,12 @@ def test_killed_runs_end_with_the_same_bits(tmp_path: Path, loaded: Any, names: 
     assert any(step > 0 for case in cases.values() for step in case["resumed_from"])
     assert all(case["differences"] == [] for case in cases.values())
     if "pixels-4-uniform-async" in names:
-        _a_difference_is_found(tmp_path / "runs", loaded)
+        _a_difference_is_found(tmp_path / "runs")
 
 
-def _a_difference_is_found(runs: Path, loaded: Any) -> None:
+def _a_difference_is_found(runs: Path) -> None:
     """Without this the comparison might see nothing at all."""
+    loaded = scripts.load(SCRIPT)
     one, other = runs / "state-1-uniform" / "whole", runs / "state-1-uniform" / "killed-1"
     assert loaded.differences(one, other) == []
     assert loaded.differences(one, runs / "pixels-4-uniform-async" / "whole")

@@ -140,8 +140,7 @@ def copied(node: Any) -> Any:
 
 
 def try_run(made: Assembly, parts: dict[str, Any], where: Path, seed: int) -> bool:
-    chance = np.random.default_rng(seed)
-    broken = spoil({"run": parts["run"], "replay": parts["replay"]}, chance)
+    broken = spoil({"run": parts["run"], "replay": parts["replay"]}, np.random.default_rng(seed))
     return refused(lambda: made.runner.load_state_dict(broken["run"], broken["replay"]), where, seed)
 
 

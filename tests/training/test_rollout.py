@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import gymnasium
@@ -234,4 +233,3 @@ def test_lanes_must_be_consecutive(lanes: list[int]) -> None:
 def test_what_cannot_be_made_is_said() -> None:
     with pytest.raises(UserError, match="NotThere"):
         Rollout(CONTEXT.config.replace("CartPole-v1", "NotThere-v1"), [0])
-    assert dataclasses.is_dataclass(CONTEXT)

@@ -134,6 +134,32 @@ def weights(runner: Runner) -> list[np.ndarray[Any, Any]]:
     return [v.numpy().copy() for v in runner.state_dict()["agent"]["online"].values()]
 
 
+def saving(saved: list[Any], *, whole: bool = False) -> Callable[[State, State], Checkpoint]:
+    """Keeps the step of each checkpoint, or its whole state."""
+
+    def save(state: State, replay: State) -> Checkpoint:
+        saved.append((copy.deepcopy(state), copy.deepcopy(replay)) if whole else state["step"])
+        return Checkpoint(state["step"], "", 0, 0.0)
+
+    return save
+
+
+def counting(evaluated: list[int]) -> Callable[[Policy, int], Evaluation]:
+    """Keeps the step of each evaluation, which is its mean return too."""
+
+    def evaluate(policy: Policy, step: int) -> Evaluation:
+        evaluated.append(step)
+        return Evaluation(step, (float(step),), (1,), "select", 0.0)
+
+    return evaluate
+
+
+def agent_of(cls: type[DqnAgent], num_envs: int = 1) -> Any:
+    agent = make_agent(0, num_envs)
+    agent.__class__ = cls
+    return agent
+
+
 def scripted(means: Sequence[float]) -> Any:
     """An evaluation that answers these means in turn."""
     left = list(means)
@@ -187,16 +213,12 @@ def test_a_solved_run_stops_once_it_is_confirmed() -> None:
 
 
 def test_an_evaluation_that_a_stop_broke_off_is_made_when_the_run_goes_on() -> None:
-    saved: list[tuple[State, State]] = []
-
-    def save(state: State, replay: State) -> Checkpoint:
-        saved.append((copy.deepcopy(state), copy.deepcopy(replay)))
-        return Checkpoint(state["step"], "", 0, 0.0)
+    saved: list[Any] = []
 
     def broken_off(policy: Policy, step: int) -> None:
         first.request_stop("SIGINT")
 
-    first = make_runner(hooks=Hooks(evaluate=broken_off, save=save), steps=200, evaluate_every=100)
+    first = make_runner(hooks=Hooks(evaluate=broken_off, save=saving(saved, whole=True)), steps=200, evaluate_every=100)
     assert first.run().progress.step == 100
     seen = Recorder()
     second = make_runner(seen, hooks=Hooks(evaluate=scripted([7.0, 8.0])), steps=200, evaluate_every=100)
@@ -209,7 +231,7 @@ def test_evaluating_and_saving_never_change_the_course() -> None:
     evaluator = Evaluator(make_envs, seed=0, clock=Clock())
     hooks = Hooks(
         evaluate=lambda policy, step: evaluator.play(policy, episodes=3, stream=Stream.SELECT, series=step),
-        save=lambda state, replay: Checkpoint(state["step"], "", 0, 0.0),
+        save=saving([]),
     )
     plain, busy = make_runner(steps=250), make_runner(hooks=hooks, steps=250, evaluate_every=40, save_every_steps=30)
     plain.run()
@@ -220,16 +242,11 @@ def test_evaluating_and_saving_never_change_the_course() -> None:
 @pytest.mark.parametrize("num_envs", [1, 3])
 @pytest.mark.parametrize("at", [7, 99, 180])
 def test_a_resumed_run_ends_with_the_same_bits(num_envs: int, at: int) -> None:
-    saved: list[tuple[State, State]] = []
-
-    def save(state: State, replay: State) -> Checkpoint:
-        saved.append((copy.deepcopy(state), copy.deepcopy(replay)))
-        return Checkpoint(state["step"], "", 0, 0.0)
-
+    saved: list[Any] = []
     whole_story, second_half = Recorder(), Recorder()
     whole = make_runner(whole_story, num_envs=num_envs, steps=270)
     whole.run()
-    make_runner(num_envs=num_envs, steps=at, hooks=Hooks(save=save)).run()
+    make_runner(num_envs=num_envs, steps=at, hooks=Hooks(save=saving(saved, whole=True))).run()
     resumed = make_runner(second_half, num_envs=num_envs, steps=270)
     assert resumed.load_state_dict(*saved[-1]) == []
     resumed.run()
@@ -269,16 +286,9 @@ def test_an_agent_hears_which_episodes_were_lost(with_replay: bool) -> None:
     """Also where the replay was not saved: an agent may keep more of an episode than its replay does."""
 
     def made(steps: int) -> tuple[Runner, Broken]:
-        agent = make_agent(0, 2)
-        agent.__class__ = Broken
-        assert isinstance(agent, Broken)
+        agent = agent_of(Broken, 2)
         envs = SyncVectorEnv([lambda: Jittering(cartpole())] * 2, autoreset_mode=AutoresetMode.DISABLED)
-        observers = ObserverGroup([], [].append)
-        schedule = Schedule(steps=steps)
-        collector, hooks = lockstep(envs), Hooks()
-        return Runner(
-            agent=agent, collector=collector, schedule=schedule, hooks=hooks, observers=observers, clock=Clock()
-        ), agent
+        return make_runner(agent=agent, collector=lockstep(envs), steps=steps), agent
 
     first, agent = made(10)
     first.run()
@@ -290,15 +300,12 @@ def test_an_agent_hears_which_episodes_were_lost(with_replay: bool) -> None:
 
 
 def test_checkpoints_come_by_steps_by_time_and_at_the_end() -> None:
-    def save(state: State, replay: State) -> Checkpoint:
-        return Checkpoint(state["step"], "", 0, 0.0)
-
     seen = Recorder()
-    make_runner(seen, hooks=Hooks(save=save), steps=100, save_every_steps=40).run()
+    make_runner(seen, hooks=Hooks(save=saving([])), steps=100, save_every_steps=40).run()
     assert [c.step for c in seen.of("checkpoint_written")] == [40, 80, 100]
     seen = Recorder()
     # The clock goes a second forward within each step, and another where lanes begin anew.
-    make_runner(seen, hooks=Hooks(save=save), steps=100, save_every_seconds=30.0).run()
+    make_runner(seen, hooks=Hooks(save=saving([])), steps=100, save_every_seconds=30.0).run()
     steps = [c.step for c in seen.of("checkpoint_written")]
     assert 3 <= len(steps) <= 5
     assert steps[-1] == 100
@@ -306,36 +313,23 @@ def test_checkpoints_come_by_steps_by_time_and_at_the_end() -> None:
 
 @pytest.mark.parametrize("every", [0, 50], ids=["saved at the end", "saved at the last step too"])
 def test_the_last_checkpoint_knows_the_last_evaluation(every: int) -> None:
-    saved: list[State] = []
-
-    def save(state: State, replay: State) -> Checkpoint:
-        saved.append(state)
-        return Checkpoint(state["step"], "", 0, 0.0)
-
-    def evaluate(policy: Policy, step: int) -> Evaluation:
-        return Evaluation(step, (float(step),), (1,), "select", 0.0)
-
-    hooks = Hooks(evaluate=evaluate, save=save)
+    saved: list[Any] = []
+    hooks = Hooks(evaluate=counting([]), save=saving(saved, whole=True))
     make_runner(hooks=hooks, steps=100, evaluate_every=30, save_every_steps=every).run()
-    assert (saved[-1]["step"], saved[-1]["evaluated_at"], saved[-1]["selection"]["best"]["step"]) == (100, 100, 100)
+    last, _ = saved[-1]
+    assert (last["step"], last["evaluated_at"], last["selection"]["best"]["step"]) == (100, 100, 100)
 
 
 def test_a_stop_request_ends_the_run_in_order() -> None:
-    class Stopper(Recorder):
+    class Stopper(Observer):
         def episode_ended(self, event: Any) -> None:
             runner.request_stop("SIGTERM")
             runner.request_stop("SIGINT")
 
     saved: list[int] = []
-
-    def save(state: State, replay: State) -> Checkpoint:
-        saved.append(state["step"])
-        return Checkpoint(state["step"], "", 0, 0.0)
-
     evaluated: list[int] = []
-    seen = Stopper()
-    hooks = Hooks(save=save, evaluate=lambda policy, step: evaluated.append(step))  # type: ignore[arg-type,return-value]
-    runner = make_runner(seen, hooks=hooks, steps=10_000, evaluate_every=5_000)
+    hooks = Hooks(save=saving(saved), evaluate=counting(evaluated))
+    runner = make_runner(Stopper(), hooks=hooks, steps=10_000, evaluate_every=5_000)
     ended = runner.run()
     assert ended.reason == "SIGTERM"
     assert saved == [ended.progress.step]
@@ -358,31 +352,6 @@ def test_an_observer_that_raises_is_named_and_switched_off() -> None:
     assert len(seen.of("updated")) == 50
 
 
-def test_a_failing_part_ends_the_run_and_says_at_which_step() -> None:
-    class Failing(DqnAgent):
-        def observe(self, transitions: Sequence[Transition]) -> None:
-            super().observe(transitions)
-            if self._steps == 20:
-                raise KeyError("lost")
-
-    agent = make_agent(0, 1)
-    agent.__class__ = Failing
-    seen = Recorder()
-    runner = make_runner(seen, steps=100, agent=agent)
-    with pytest.raises(RunError, match="the run failed at step 19: KeyError: 'lost'"):
-        runner.run()
-    assert [type(e.error) for e in seen.of("run_failed")] == [KeyError]
-    assert seen.of("run_ended") == []
-
-
-def saving(saved: list[int]) -> Callable[[State, State], Checkpoint]:
-    def save(state: State, replay: State) -> Checkpoint:
-        saved.append(state["step"])
-        return Checkpoint(state["step"], "", 0, 0.0)
-
-    return save
-
-
 class Failing(DqnAgent):
     """Raises once it has observed 50 steps."""
 
@@ -395,20 +364,17 @@ class Failing(DqnAgent):
 @pytest.mark.parametrize(
     ("hooks", "schedule", "words"),
     [
-        (
-            Hooks(save=saving([])),
-            {"save_every_steps": 20},
-            r"step 49: KeyError: 'lost'\. The last checkpoint is of step 40\.$",
-        ),
-        (Hooks(save=saving([])), {}, r"step 49: KeyError: 'lost'\. No checkpoint was written yet\.$"),
-        (Hooks(), {}, r"step 49: KeyError: 'lost'\.$"),
+        (Hooks(save=saving([])), {"save_every_steps": 20}, r" The last checkpoint is of step 40\."),
+        (Hooks(save=saving([])), {}, r" No checkpoint was written yet\."),
+        (Hooks(), {}, ""),
     ],
 )
 def test_a_failed_run_says_of_which_step_its_last_checkpoint_is(hooks: Hooks, schedule: Any, words: str) -> None:
-    agent = make_agent(0, 1)
-    agent.__class__ = Failing
-    with pytest.raises(RunError, match=words):
-        make_runner(agent=agent, hooks=hooks, steps=100, **schedule).run()
+    seen = Recorder()
+    with pytest.raises(RunError, match=rf"the run failed at step 49: KeyError: 'lost'\.{words}$"):
+        make_runner(seen, agent=agent_of(Failing), hooks=hooks, steps=100, **schedule).run()
+    assert [type(e.error) for e in seen.of("run_failed")] == [KeyError]
+    assert seen.of("run_ended") == []
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), np.float32("-inf")])
@@ -418,8 +384,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(name: str, loss: float) -> None:
         def learn(self) -> Any:
             return {"q_mean": float("nan"), name: loss if self._steps == 30 else 1.0}
 
-    agent = make_agent(0, 1)
-    agent.__class__ = Diverging
+    agent = agent_of(Diverging)
     saved: list[int] = []
     with pytest.raises(RunError, match=f"failed at step 29: the agent's {name} became -?(nan|inf)"):
         make_runner(agent=agent, hooks=Hooks(save=saving(saved)), steps=100, save_every_steps=10).run()
@@ -437,21 +402,16 @@ def test_weights_that_could_not_be_loaded_again_never_replace_sound_ones(value: 
                 next(self._online.parameters()).data[0] = value
             return figures
 
-    agent = make_agent(0, 1)
-    agent.__class__ = Spoiled
     saved: list[int] = []
     kept: list[int] = []
-    with pytest.raises(
-        RunError, match=r"step 40: the agent's state\['online'\]\['[\w.]+'\] holds numbers that are not"
-    ):
-        make_runner(agent=agent, hooks=Hooks(save=saving(saved)), steps=100, save_every_steps=10).run()
+    words = r"step 40: the agent's state\['online'\]\['[\w.]+'\] holds numbers that are not"
+    with pytest.raises(RunError, match=words):
+        make_runner(agent=agent_of(Spoiled), hooks=Hooks(save=saving(saved)), steps=100, save_every_steps=10).run()
     assert saved == [10, 20, 30]
 
-    agent = make_agent(0, 1)
-    agent.__class__ = Spoiled
     hooks = Hooks(evaluate=scripted([1.0, 2.0]), keep_best=lambda policy, evaluation: kept.append(evaluation.step))
     with pytest.raises(RunError, match=r"step 40: the policy's state\['network'\]"):
-        make_runner(agent=agent, hooks=hooks, steps=100, evaluate_every=20).run()
+        make_runner(agent=agent_of(Spoiled), hooks=hooks, steps=100, evaluate_every=20).run()
     assert kept == [20]
 
 
@@ -486,13 +446,14 @@ def make_sleepy_runner(
     mark: Path, *observers: Observer, warnings: list[str], saved: list[int], step_timeout: float = 0
 ) -> Runner:
     envs = WorkerEnvs([lambda: Guard(Asleep(mark))] * 2, step_timeout=step_timeout)
-    return Runner(
-        agent=make_agent(0, 2),
+    return make_runner(
+        *observers,
+        num_envs=2,
         collector=lockstep(envs),
-        schedule=Schedule(steps=1000, save_every_steps=20),
         hooks=Hooks(save=saving(saved)),
-        observers=ObserverGroup([(f"o{i}", o) for i, o in enumerate(observers)], warnings.append),
-        clock=Clock(),
+        warnings=warnings,
+        steps=1000,
+        save_every_steps=20,
     )
 
 
@@ -588,7 +549,7 @@ def test_a_saved_replay_that_memory_cannot_take_twice_is_refused_with_the_figure
 
 def test_seconds_are_said_apart() -> None:
     seen = Recorder()
-    hooks = Hooks(evaluate=scripted([1.0] * 9), save=lambda state, replay: Checkpoint(state["step"], "", 0, 0.0))
+    hooks = Hooks(evaluate=scripted([1.0] * 9), save=saving([]))
     ended = make_runner(seen, hooks=hooks, steps=60, evaluate_every=30, save_every_steps=20).run()
     assert ended.evaluation_seconds == 2.0
     assert ended.checkpoint_seconds == 3.0
@@ -637,21 +598,14 @@ def make_bursts(num_envs: int = 2) -> Bursts:
 def test_a_collector_may_bring_any_number_of_steps_and_none() -> None:
     seen = Recorder()
     saved: list[int] = []
-    agent = make_agent(0, 2)
-    agent.__class__ = Broken
-    assert isinstance(agent, Broken)
+    agent = agent_of(Broken, 2)
     evaluated: list[int] = []
-
-    def evaluate(policy: Policy, step: int) -> Evaluation:
-        evaluated.append(step)
-        return Evaluation(step, (1.0,), (1,), "select", 0.0)
-
     runner = make_runner(
         seen,
         num_envs=2,
         agent=agent,
         collector=make_bursts(),
-        hooks=Hooks(evaluate=evaluate, save=saving(saved)),
+        hooks=Hooks(evaluate=counting(evaluated), save=saving(saved)),
         steps=140,
         evaluate_every=30,
         save_every_steps=50,
@@ -678,18 +632,13 @@ def test_a_resumed_run_knows_how_many_steps_the_last_collection_brought() -> Non
     state = copy.deepcopy(first.state_dict())
     assert state["collected"] == 14
     evaluated: list[int] = []
-
-    def evaluate(policy: Policy, step: int) -> Evaluation:
-        evaluated.append(step)
-        return Evaluation(step, (1.0,), (1,), "select", 0.0)
-
-    resumed = made(evaluate, 60)
+    resumed = made(counting(evaluated), 60)
     resumed.load_state_dict(state, copy.deepcopy(first._agent.replay_state_dict()))
     resumed.run()
     assert evaluated[0] == 42
     # As checkpoints were before there were collectors.
     del state["collected"]
-    older = made(evaluate, 60)
+    older = made(counting(evaluated), 60)
     older.load_state_dict(state, None)
     assert older._collected == 2
     older._close_collector()

@@ -1,10 +1,9 @@
-"""Presets: whole configurations under a name, each a TOML file beside this one or in a plugin.
+"""Presets: named configurations, each a TOML file in this folder or in a plugin.
 
-Beside the keys of a configuration a preset has a `summary` and `[[applies]]` tables (`env` as a pattern, `obs`) that
-say what it is the default for.
+A preset also has a `summary`, and `[[applies]]` tables: the environments (`env`, a pattern) and observations (`obs`)
+that it is the default for.
 
-* `Preset`, `parse_preset`: one of them.
-* `choose_preset`: the default for an environment and a kind of observation.
+* `Preset`, `parse_preset`: parse a preset. `choose_preset`: the default for an environment and a kind of observation.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from cartpole_dqn.errors import ConfigError
 
 @dataclass(frozen=True)
 class Preset:
-    """A named configuration; `applies` holds (pattern of environment ids, obs) pairs."""
+    """A named configuration. `applies` has pairs of a pattern of environment ids and `obs`."""
 
     name: str
     summary: str
@@ -29,19 +28,18 @@ class Preset:
 
 
 def parse_preset(name: str, text: str) -> Preset:
-    """Return the preset in a TOML text. Raises `ConfigError` where it is malformed."""
+    """Parse a preset. Raises `ConfigError` if it is malformed."""
     table = with_obs_renamed(parse_toml(text, f"preset '{name}'"))
     summary = table.pop("summary", "")
     applies = table.pop("applies", [])
     if not isinstance(summary, str) or not isinstance(applies, list) or not all(map(_is_pair, applies)):
         raise ConfigError(f"preset '{name}': expected a text as summary and [[applies]] tables of env and obs.")
-    return Preset(
-        name, summary, tuple((a["env"], with_obs_renamed(a)["obs"]) for a in applies), {**table, "preset": name}
-    )
+    pairs = tuple((entry["env"], with_obs_renamed(entry)["obs"]) for entry in applies)
+    return Preset(name, summary, pairs, {**table, "preset": name})
 
 
 def choose_preset(presets: Iterable[Preset], env_id: str, obs: str) -> Preset:
-    """Return the preset that applies most closely to `env_id` and `obs`; among equals, the first by name.
+    """Return the preset with the most specific pattern for `env_id` and `obs`; in a tie, the first by name.
 
     Raises:
         ConfigError: none applies.

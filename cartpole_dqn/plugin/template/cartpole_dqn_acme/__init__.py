@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_components(registry: Registry) -> None:
-    """Add the plugin's parts by reference: what is not chosen is never imported."""
+    """Register the plugin's parts by reference: each is imported when it is selected."""
     registry.add(
         "replay",
         "acme",

@@ -17,7 +17,7 @@ class FourierOptions:
         default=64, ge=1, effect="learned frequencies; each gives two features", typical="32 to 256"
     )
     spread: float = option(
-        default=1.0, gt=0, effect="how large frequencies are at first: larger ones tell finer differences", typical="1"
+        default=1.0, gt=0, effect="initial size of frequencies: larger ones resolve finer differences", typical="1"
     )
     hidden: int = option(default=128, ge=1, effect="units of the hidden layer", typical="64 to 256")
 

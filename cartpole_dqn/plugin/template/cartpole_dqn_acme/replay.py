@@ -17,9 +17,9 @@ class StratifiedOptions:
 
 
 class StratifiedReplay(RingReplay):
-    """Lays all transitions end to end, lane after lane and oldest first, and draws one from each of B equal parts.
+    """Splits all transitions, ordered by lane and age, into B equal parts and draws one from each.
 
-    Every transition is as likely as every other, so weights are 1; but no batch of B is all old or all new.
+    All transitions are equally likely, so weights are 1, but a batch is never all old or all new.
     """
 
     Options = StratifiedOptions
@@ -28,9 +28,9 @@ class StratifiedReplay(RingReplay):
         super().__init__(options.capacity, context, name="replay acme")
 
     def draw(self, batch_size: int) -> tuple[NDArray[np.int64], None]:
-        """Choose `batch_size` transitions; None says that all are equally likely."""
+        """Return the indices of `batch_size` transitions, and None: all are equally likely."""
         held = len(self.ring)
         places = (np.arange(batch_size) + self.generator.random(batch_size)) * (held / batch_size)
-        # Rounding may carry the last place to the very end.
+        # Rounding may move the last place past the end.
         ranks = np.minimum(places.astype(np.int64), held - 1)
         return self.ring.index_at(ranks), None

@@ -10,13 +10,13 @@ from torch import nn
 class DoublingOptions:
     """Options of `DoublingTargetUpdate`."""
 
-    most: int = option(default=500, ge=1, effect="updates between copies in the end", typical="200 to 1000")
+    most: int = option(default=500, ge=1, effect="updates between copies, at most", typical="200 to 1000")
 
 
 class DoublingTargetUpdate(TargetUpdate):
-    """Copies the online network after updates 1, 2, 4, 8, ..., and in the end after every `most`.
+    """Copies the online network after updates 1, 2, 4, 8, ..., and later after every `most` updates.
 
-    A first target, which knows nothing yet, is soon replaced; a later one stands still for long.
+    Early targets are poor and are soon replaced; later ones stay for longer.
     """
 
     Options = DoublingOptions
@@ -25,7 +25,7 @@ class DoublingTargetUpdate(TargetUpdate):
         self._most = options.most
 
     def after_update(self, online: nn.Module, target: nn.Module, updates: int) -> None:
-        """Hear that gradient step number `updates`, from 1, was made."""
+        """Called after each gradient step; `updates` counts from 1."""
         power_of_two = 1 << (updates.bit_length() - 1)  # the largest that is not above `updates`
         if updates % min(power_of_two, self._most) == 0:
             target.load_state_dict(online.state_dict())

@@ -205,7 +205,7 @@ def test_settings_are_no_part_of_a_checkpoint() -> None:
 @pytest.mark.parametrize(
     ("part", "space", "words"),
     [
-        (TutorialConv, box((36, 29, 3)), "one number a channel.*37 or more"),
+        (TutorialConv, box((36, 29, 3)), "one number per channel.*37 or more"),
         (TutorialConv, box((28, 80, 3)), "images of 28 x 80 are too small.*29 x 29 or more"),
         (Conv, box((40, 19, 3)), "images of 40 x 19 are too small.*20 x 20 or more"),
         (Conv, box((4, 40, 80)), "a stack of grey ones"),

@@ -86,7 +86,7 @@ def test_crops_that_are_refused(pictures: Any, arguments: Any, error: type[Excep
 
 
 def test_observations_that_are_no_pictures_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"have the shape \(4,\).*RenderObservation before"):
+    with pytest.raises(ValueError, match=r"shape of the observations before it is \(4,\).*RenderObservation before"):
         Crop(gymnasium.make("CartPole-v1"), rows=[0, 1])
     with pytest.raises(TypeError, match=r"observations before it are Discrete.*RenderObservation before"):
         CenteredCrop(gymnasium.make("FrozenLake-v1"), width=3)
@@ -283,7 +283,7 @@ def test_one_window_for_the_picture_and_its_difference(cartpole: gymnasium.Env[A
         ({"width": 10}, ValueError, "width must be at most the picture's 9 columns, got 10. Use edges='pad'"),
         ({"width": 0}, ValueError, "width must be at least 1, got 0"),
         ({"width": True}, TypeError, r"width must be a whole number of pixels or a fraction .*got True \(bool\)"),
-        ({"width": 1.5}, ValueError, "width as a fraction must lie above 0.0 and not above 1.0, got 1.5"),
+        ({"width": 1.5}, ValueError, "width as a fraction must be above 0.0 and at most 1.0, got 1.5"),
         ({"width": math.nan}, ValueError, "width as a fraction"),
         ({"width": "wide"}, TypeError, "width"),
         ({"width": 3, "height": 9}, ValueError, "height must be at most the picture's 8 rows, got 9"),
@@ -299,7 +299,7 @@ def test_one_window_for_the_picture_and_its_difference(cartpole: gymnasium.Env[A
         ({"width": 3, "height": 3, "follow": "both", "locator": "cart"}, ValueError, "follow 'columns'"),
         ({"width": 3, "locator": "cart"}, ValueError, "reads state.* has no x_threshold and no state"),
         ({"width": 3, "locator": "center"}, ValueError, "Did you mean 'centre'"),
-        ({"width": 3, "locator": told_fraction}, TypeError, "Name a function of your own as 'module:attr'"),
+        ({"width": 3, "locator": told_fraction}, TypeError, "Give your own function as 'module:attr'"),
         ({"width": 3, "locator": "no_such_module:f"}, ValueError, "cannot import the locator"),
         ({"width": 3, "locator": "math:no_such"}, ValueError, "cannot import the locator"),
         ({"width": 3, "locator": "tests_of_crop_locators:number"}, TypeError, "must be a callable"),

@@ -177,7 +177,7 @@ def test_another_render_mode_is_refused_with_the_mend() -> None:
         RenderObservation(gymnasium.make("CartPole-v1"))
     with pytest.raises(ValueError, match="has 'rgb_array_list'"):
         RenderObservation(gymnasium.make("CartPole-v1", render_mode="rgb_array_list"))
-    with pytest.raises(ValueError, match="It offers ansi, so it cannot be seen as pixels"):
+    with pytest.raises(ValueError, match="It offers ansi, so it has no pixels to observe"):
         RenderObservation(TextOnly())
 
 
@@ -193,7 +193,7 @@ class TextOnly(CartPoleEnv):
         ([50, 50], ValueError, "got"),
         ([0.5, 1.5], ValueError, "two fractions"),
         ([0.8, 0.4], ValueError, "two fractions"),
-        ([0.5, 0.5001], ValueError, "leaves nothing"),
+        ([0.5, 0.5001], ValueError, "leaves none of"),
         ([0, 0.5], TypeError, "both of the same kind"),
         ([True, 5], TypeError, "both of the same kind"),
         ([1, 2, 3], TypeError, "must be two whole numbers"),

@@ -1,6 +1,6 @@
 """Replay buffers.
 
-* `uniform`: draws every transition with the same probability.
-* `ring_replay`: the base of replays over a ring.
-* `ring`: stores transitions, each observation once; `layout`, `frames` and `order` say where things are in it.
+* `uniform`: draws all transitions with the same probability.
+* `ring_replay`: the base of replays that store in a ring.
+* `ring`: stores transitions, each observation once. It uses `layout`, `frames` and `order`.
 """

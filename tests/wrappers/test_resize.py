@@ -232,7 +232,7 @@ except ImportError as error:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("raise OSError('libtorch_cpu.so: cannot open')", "libtorch_cpu.so: cannot open. Install it anew: pip install"),
+        ("raise OSError('libtorch_cpu.so: cannot open')", "libtorch_cpu.so: cannot open. Reinstall it: pip install"),
         ("raise ModuleNotFoundError(name='torch')", "there is no module 'torch': pip install torch"),
     ],
 )

@@ -1,10 +1,10 @@
-"""Batches of images, augmented just before they are learned from.
+"""Augmentation of image batches.
 
-* `half_mirrored`: every second transition as in a mirror, for environments that look and move the same there.
-* `randomly_shifted`: every image moved by a few pixels.
-* `columns_of`: which axis of the images has the columns.
+* `half_mirrored`: mirrors every second transition, for environments that are symmetric left and right.
+* `randomly_shifted`: moves every image by a few pixels.
+* `columns_of`: the axis of the images' columns.
 
-The functions take a `Batch` and return one, so any agent can call them between `ReplayBuffer.sample` and its network.
+The functions take and return a `Batch`. Call them between `ReplayBuffer.sample` and the network.
 """
 
 from __future__ import annotations
@@ -22,12 +22,7 @@ from cartpole_dqn.errors import UserError
 def columns_of(space: spaces.Box, option: str = "agent.mirror") -> int:
     """Return the axis of the columns in a batch [B, ...] of the space's images, counted from the end.
 
-    Args:
-        space: of one observation.
-        option: what needs images, for the message.
-
-    Raises:
-        UserError: the space has no images.
+    Raises `UserError` if observations are not images. `option` names the option that needs them.
     """
     if len(space.shape) not in (2, 3, 4):
         raise UserError(
@@ -38,54 +33,50 @@ def columns_of(space: spaces.Box, option: str = "agent.mirror") -> int:
 
 
 def half_mirrored(batch: Batch, num_actions: int, columns: int) -> Batch:
-    """Return `batch` with every second transition as in a mirror.
+    """Return `batch` with every second transition mirrored.
 
-    CartPole's pole falls to the left as it falls to the right: what is learned of one side holds for the other, with
-    the actions reversed (van der Pol et al. 2020, MDP Homomorphic Networks). Learning from both needs half the
-    experience, and gives a policy no side to drift to.
+    CartPole is symmetric: mirrored images with reversed actions are a valid transition (van der Pol et al. 2020, MDP
+    Homomorphic Networks). Learning from both sides needs half the experience, and the policy prefers neither side.
 
-    The mirrored images run from right to left, and action `a` becomes `num_actions - 1 - a`; rewards and discounts
-    stay.
+    In mirrored transitions, columns run from right to left and action `a` becomes `num_actions - 1 - a`. Rewards and
+    discounts stay.
 
     Args:
-        batch: is not changed.
+        batch: stays unchanged.
         num_actions: A.
-        columns: the axis of `obs` that is reversed, as `columns_of` returns it.
+        columns: the axis of `obs` to reverse, from `columns_of`.
     """
     actions = batch.actions.clone()
     actions[1::2] = num_actions - 1 - batch.actions[1::2]
-    mask = batch.next_mask
-    if mask is not None:
-        mask = mask.clone()
-        mask[1::2] = mask[1::2].flip(1)
+    mask = None if batch.next_mask is None else _every_second_flipped(batch.next_mask, 1)
     obs, next_obs = (_every_second_flipped(images, columns) for images in (batch.obs, batch.next_obs))
     return dataclasses.replace(batch, obs=obs, next_obs=next_obs, actions=actions, next_mask=mask)
 
 
 def randomly_shifted(batch: Batch, pixels: int, columns: int, generator: torch.Generator) -> Batch:
-    """Return `batch` with each image moved by up to `pixels` rows and columns, chosen at random (Kostrikov et al. 2021,
-    Image Augmentation Is All You Need, section 3.1).
+    """Return `batch` with each image moved by up to `pixels` rows and columns at random.
 
-    The image's edge fills what moves in. `obs` and `next_obs` move independently; all frames of a stack move together.
+    As in Kostrikov et al. 2021, Image Augmentation Is All You Need, section 3.1. The image's edge pixels fill the gap.
+    `obs` and `next_obs` move independently; the frames of a stack move together.
 
     Args:
-        batch: is not changed.
+        batch: stays unchanged.
         pixels: the largest shift, at least 1.
-        columns: the axis of the columns, as `columns_of` returns it.
+        columns: the axis of the columns, from `columns_of`.
         generator: the only source of randomness, on the CPU.
     """
     obs, next_obs = (_shifted(images, pixels, columns, generator) for images in (batch.obs, batch.next_obs))
     return dataclasses.replace(batch, obs=obs, next_obs=next_obs)
 
 
-def _every_second_flipped(images: Tensor, columns: int) -> Tensor:
-    flipped = images.clone()
-    flipped[1::2] = images[1::2].flip(columns)
+def _every_second_flipped(rows: Tensor, axis: int) -> Tensor:
+    flipped = rows.clone()
+    flipped[1::2] = rows[1::2].flip(axis)
     return flipped
 
 
 def _shifted(images: Tensor, pixels: int, columns: int, generator: torch.Generator) -> Tensor:
-    """Gather every pixel from its place before the shift; places beyond the edge are those of the edge."""
+    """Gather each pixel from its place before the shift; places beyond the edge become the edge."""
     rows = images.ndim + columns - 1
     height, width = images.shape[rows : rows + 2]
     count, frames = images.shape[0], images.shape[1:rows].numel()

@@ -1,6 +1,6 @@
-"""The built-in parts of an agent, one family a file. Nothing is imported here: parts are imported when chosen.
+"""The built-in parts of an agent, one file per family. Each is imported when a configuration uses it.
 
-* `replay`: `UniformReplay`, and what other replays are built on: `RingReplay`, `TransitionRing`.
+* `replay`: `UniformReplay`, and the base of other replays: `RingReplay`, `TransitionRing`.
 * `networks`: `TutorialConv`, `Conv`, `Mlp`.
 * `target_updates`: `HardTargetUpdate`, `SoftTargetUpdate`.
 * `exploration`: `ExponentialEpsilon`, `LinearEpsilon`.

@@ -1,10 +1,9 @@
-"""How actions are chosen while training.
+"""How an agent chooses actions while it trains.
 
-* `EpsilonGreedy`: the base: a random action with probability epsilon, else the best (Sutton and Barto 2018, 2.2). A
-  subclass says how epsilon falls.
+* `EpsilonGreedy`: the base: a random action with probability epsilon, otherwise the best (Sutton and Barto 2018, 2.2).
 * `ExponentialEpsilon` ("exponential"): as in PyTorch's DQN tutorial.
 * `LinearEpsilon` ("linear"): as in Mnih et al. 2015.
-* `PersistentEpsilon` ("persistent"): a random action is kept for some steps, after Dabney et al. 2021.
+* `PersistentEpsilon` ("persistent"): repeats each random action for several steps, after Dabney et al. 2021.
 """
 
 from __future__ import annotations
@@ -23,26 +22,22 @@ from cartpole_dqn.contracts.parts import Context, Exploration, State
 
 
 class EpsilonGreedy(Exploration):
-    """In each lane on its own: a random allowed action with probability `epsilon(step)`, else the one of highest value.
+    """In each lane independently: a random allowed action with probability `epsilon(step)`, otherwise the best one.
 
-    Two numbers a lane are drawn in every call, whatever comes of them, so that the stream of random numbers depends on
-    the number of calls alone. `q` is called only where some lane is greedy.
+    A subclass defines `epsilon`. `select` draws two numbers per lane in every call, used or not: the stream of random
+    numbers depends only on the number of calls. It calls `q` only if some lane is greedy. It raises `ValueError` if the
+    mask of a lane that explores allows no action.
     """
 
     @abc.abstractmethod
     def epsilon(self, step: int) -> float:
-        """The chance of a random action at `step`."""
+        """Return the probability of a random action at `step`."""
 
     def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
-        """See `Exploration`.
-
-        Raises:
-            ValueError: a lane that draws at random allows no action.
-        """
         epsilon = self.epsilon(step)
-        # Float64: a product with the number of actions, rounded down, then never reaches that number.
+        # Float64: a draw times the number of actions, rounded down, stays below that number.
         coins, choices = torch.rand((2, mask.shape[0]), generator=generator, dtype=torch.float64).tolist()
-        # Plain numbers from here: for a few lanes, tensor operations cost several times as much.
+        # Python numbers from here on: for a few lanes, tensor operations cost several times as much.
         explores = [coin < epsilon for coin in coins]
         actions = [0] * len(explores) if all(explores) else q().argmax(1).tolist()
         if any(explores):
@@ -57,11 +52,11 @@ class ExponentialOptions:
     """Options of `ExponentialEpsilon`."""
 
     start: float = option(default=0.9, ge=0, le=1, effect="epsilon at step 0", typical="0.9 to 1")
-    end: float = option(default=0.05, ge=0, le=1, effect="epsilon in the end", typical="0.01 to 0.05")
+    end: float = option(default=0.05, ge=0, le=1, effect="final epsilon", typical="0.01 to 0.05")
     decay: float = option(
         default=1000,
         gt=0,
-        effect="environment steps in which the distance to the end falls to 37%",
+        effect="environment steps in which the distance to the final epsilon falls to 37%",
         typical="200 to 10000",
     )
 
@@ -75,7 +70,6 @@ class ExponentialEpsilon(EpsilonGreedy):
         self._start, self._end, self._decay = options.start, options.end, options.decay
 
     def epsilon(self, step: int) -> float:
-        """The chance of a random action at `step`."""
         return self._end + (self._start - self._end) * math.exp(-step / self._decay)
 
 
@@ -86,12 +80,12 @@ class LinearOptions:
     start: float = option(default=1.0, ge=0, le=1, effect="epsilon at step 0", typical="1")
     end: float = option(default=0.02, ge=0, le=1, effect="epsilon from step `steps` on", typical="0.01 to 0.1")
     steps: int = option(
-        default=4000, ge=1, effect="environment steps until the end is reached", typical="a tenth of the run"
+        default=4000, ge=1, effect="environment steps until epsilon reaches `end`", typical="a tenth of the run"
     )
 
 
 class LinearEpsilon(EpsilonGreedy):
-    """Epsilon moves from start to end along a line and stays there (Mnih et al. 2015)."""
+    """Epsilon falls linearly from start to end, then stays there (Mnih et al. 2015)."""
 
     Options = LinearOptions
 
@@ -99,7 +93,6 @@ class LinearEpsilon(EpsilonGreedy):
         self._start, self._end, self._steps = options.start, options.end, options.steps
 
     def epsilon(self, step: int) -> float:
-        """The chance of a random action at `step`."""
         if step >= self._steps:
             return self._end
         return self._start + (self._end - self._start) * (step / self._steps)
@@ -112,23 +105,23 @@ class PersistentOptions(LinearOptions):
     mu: float = option(
         default=2.0,
         ge=0,
-        effect="how rare long durations are: n steps are n^mu times rarer than one; 0 makes all durations alike",
+        effect="exponent of the durations: n steps are n^mu times less likely than 1; 0 makes all equally likely",
         typical="0 to 2",
     )
     longest: int = option(
-        default=10, ge=1, effect="steps that a random action is kept at most; 1 is `linear`", typical="4 to 20"
+        default=10, ge=1, effect="maximum steps for which a random action repeats; 1 is `linear`", typical="4 to 20"
     )
 
 
 class PersistentEpsilon(LinearEpsilon):
-    """A random action is kept for n steps, P(n) in proportion to n^-mu for n = 1 ... longest.
+    """Repeats each random action for n steps, with P(n) proportional to n^-mu for n = 1 ... longest.
 
-    After the temporally extended epsilon-greedy of Dabney et al. 2021 (ICLR), for tasks where trembling
-    leads nowhere: a pendulum is swung up by pushes that last. There epsilon is the chance that exploring begins; here
-    it is the share of steps that explore, so that it means the same as in the other explorations: exploring begins
-    with chance epsilon / (epsilon + E[n] (1 - epsilon)).
+    After the temporally extended epsilon-greedy of Dabney et al. 2021 (ICLR). It helps where single random actions
+    cancel out: a pendulum swings up only if pushes last. In the paper, epsilon is the probability that a repetition
+    starts. Here it is the fraction of steps that explore, as in the other explorations, so a repetition starts with
+    probability epsilon / (epsilon + E[n] (1 - epsilon)).
 
-    A kept action that the mask forbids is dropped. Where an episode ends, what is left of it goes over into the next.
+    If the mask forbids the repeated action, the repetition stops. It does not stop at the end of an episode.
     """
 
     Options = PersistentOptions
@@ -139,17 +132,11 @@ class PersistentEpsilon(LinearEpsilon):
         weights = [duration**-options.mu for duration in range(1, options.longest + 1)]
         self._cumulative = list(itertools.accumulate(weights))
         self._mean = math.fsum(d * w for d, w in enumerate(weights, 1)) / math.fsum(weights)
+        # By lane: the repeated action, and the steps that are left of it.
         self._kept: list[int] = []
-        """By lane: the action that is kept."""
         self._left: list[int] = []
-        """By lane: the steps that it is kept for."""
 
     def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
-        """See `Exploration`.
-
-        Raises:
-            ValueError: a lane that draws at random allows no action.
-        """
         epsilon, lanes = self.epsilon(step), mask.shape[0]
         begins = epsilon / (epsilon + self._mean * (1 - epsilon))
         coins, choices, lengths = torch.rand((3, lanes), generator=generator, dtype=torch.float64).tolist()
@@ -170,15 +157,11 @@ class PersistentEpsilon(LinearEpsilon):
         return torch.tensor(actions)
 
     def state_dict(self) -> State:
-        """The actions that are being kept, by lane."""
+        """The repeated actions and the steps left of them, by lane."""
         return {"kept": list(self._kept), "left": list(self._left)}
 
     def load_state_dict(self, state: State) -> None:
-        """Go on keeping them.
-
-        Raises:
-            ValueError: there are no such actions, or they are kept for longer than any is.
-        """
+        """Continue the saved repetitions; raise `ValueError` if an action or a number of steps is out of range."""
         kept, left = list(state["kept"]), list(state["left"])
         for numbers, end in ((kept, self._num_actions), (left, self._longest + 1)):
             if len(numbers) != len(kept) or not all(type(n) is int and 0 <= n < end for n in numbers):
@@ -190,7 +173,7 @@ class PersistentEpsilon(LinearEpsilon):
 
 
 def _pick(allowed: list[bool], choice: float, lane: int) -> int:
-    """Return one of the allowed actions, each with the same share of `choice` in [0, 1)."""
+    """Map `choice` in [0, 1) to one of the allowed actions; equal intervals."""
     actions = [action for action, allow in enumerate(allowed) if allow]
     if not actions:
         raise ValueError(f"the mask of lane {lane} allows none of its {len(allowed)} actions; it must allow one.")

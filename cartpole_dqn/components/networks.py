@@ -4,8 +4,8 @@
 * `Conv` ("conv"): convolutions and one hidden layer, for images.
 * `Mlp` ("mlp"): fully connected layers, for anything.
 
-Images are [H, W] or [H, W, C]; stacks of them are [S, H, W, C], and S and C together become the channels. Weights start
-as PyTorch's layers start them (LeCun-like uniform, from torch's generator, which whoever builds the network seeds).
+Images are [H, W] or [H, W, C]. In stacks [S, H, W, C], S times C become the channels. Weights have PyTorch's default
+initialisation, drawn from torch's generator; seed it before building a network.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from gymnasium import spaces
@@ -27,22 +27,22 @@ from cartpole_dqn.errors import ConfigError, UserError
 
 @options_class
 class TutorialConvOptions:
-    """`TutorialConv` is as it is written there: it has no options."""
+    """`TutorialConv` has no options."""
 
 
 class TutorialConv(Network):
     """Three 5x5 convolutions of stride 2 with BatchNorm and ReLU (16, 32, 32 channels), and a linear head.
 
-    Source: "Reinforcement Learning (DQN) Tutorial" by Adam Paszke, the version for CartPole's screen. The head's size
-    is derived from the image: 448 numbers for 40 x 80.
+    Source: "Reinforcement Learning (DQN) Tutorial" by Adam Paszke, the version for CartPole's screen. The head's input
+    size follows from the image: 448 numbers for 40 x 80.
 
-    BatchNorm: in train mode each batch is normalised by its own mean and variance, and the running statistics move by
-    a tenth towards them; in eval mode the running statistics are used and stay. So in train mode the values of one
-    observation depend on its batch, also when that batch is a single observation to act on. The tutorial leaves the
-    online network in train mode always and the target in eval mode; the statistics reach the target as its buffers.
+    In train mode, BatchNorm normalises each batch by its own mean and variance, and moves the running statistics by a
+    tenth towards them. The values of an observation then depend on the rest of its batch, even when the agent acts on a
+    single observation. In eval mode it uses the running statistics and leaves them. As in the tutorial, the online
+    network always stays in train mode and the target in eval mode; the target update copies the statistics.
 
     Raises:
-        UserError: observations are no images, smaller than 29 x 29, or so small that one number a channel is left.
+        UserError: observations are not images, smaller than 29 x 29, or leave only one number per channel.
     """
 
     Options = TutorialConvOptions
@@ -50,24 +50,19 @@ class TutorialConv(Network):
     def __init__(self, options: TutorialConvOptions, context: Context) -> None:
         super().__init__(context)
         channels, height, width = _image_size(context.observation_space, "tutorial-conv")
-        kernels, strides = (5, 5, 5), (2, 2, 2)
-        size = _size_after((height, width), kernels, strides, "tutorial-conv")
+        size = _size_after((height, width), [5, 5, 5], [2, 2, 2], "tutorial-conv")
         if size == (1, 1):
-            # BatchNorm has no variance to take of one observation with one number a channel, and the agent acts on one.
+            # The agent acts on one observation, and one number per channel has no variance.
             raise UserError(
-                f"network tutorial-conv: images of {height} x {width} leave one number a channel, of which BatchNorm "
-                f"cannot take a variance. Make one side 37 or more."
+                f"network tutorial-conv: images of {height} x {width} leave one number per channel, but BatchNorm "
+                f"needs a variance. Make one side 37 or more."
             )
         widths = (channels, 16, 32, 32)
         layers: list[nn.Module] = []
-        for i in range(3):
-            layers += [
-                nn.Conv2d(widths[i], widths[i + 1], kernels[i], strides[i]),
-                nn.BatchNorm2d(widths[i + 1]),
-                nn.ReLU(),
-            ]
-        # Observations lie in memory with their channels last. Staying with that order takes half the time of an update;
-        # results differ by rounding only.
+        for before, after in itertools.pairwise(widths):
+            layers += [nn.Conv2d(before, after, 5, 2), nn.BatchNorm2d(after), nn.ReLU()]
+        # Observations have their channels last in memory. Keeping that order halves the time of an update, and changes
+        # results only by rounding.
         self.convolutions = nn.Sequential(*layers).to(memory_format=torch.channels_last)
         self.head = nn.Linear(widths[-1] * math.prod(size), self.num_actions)
 
@@ -94,35 +89,35 @@ class ConvOptions:
     hidden: int = option(default=128, ge=1, effect="units of the hidden layer", typical="128 to 512")
     zero: list[float] = option(
         default_factory=list,
-        effect="what the network reads as 0, one number a channel or one for all: 255 for a white background, 128 for "
-        "a difference encoded as 128 + d/2; empty is 0",
+        effect="the pixel value that the network reads as 0, one number per channel or one for all: 255 for a white "
+        "background, 128 for a difference encoded as 128 + d/2; empty is 0",
         typical="[], [255, 128]",
     )
     spread: list[PositiveFloat] = option(
         default_factory=list,
-        effect="what the distance from zero is divided by, one number a channel or one for all; empty is the bound of "
-        "the observation space for integers and 1 for floats",
+        effect="divides the distance from `zero`, one number per channel or one for all; empty is the bound of the "
+        "observation space for integers and 1 for floats",
         typical="[], [255, 127]",
     )
     norm: Literal["none", "layer", "hidden"] = option(
         default="none",
-        effect="layer normalisation before each ReLU (Ba et al. 2016), or the hidden layer's alone",
+        effect="layer normalisation before each ReLU (Ba et al. 2016), or only before the hidden layer's",
     )
     channels_last: bool = option(
         default=True,
-        effect="whether activations lie in memory as [B, H, W, C]; changes speed, and results by rounding only",
+        effect="whether activations are stored as [B, H, W, C]; changes the speed, and results only by rounding",
     )
 
 
 class Conv(Network):
     """Convolutions with ReLU, a hidden layer with ReLU, and a linear head (after Mnih et al. 2015, smaller).
 
-    What `zero` and `spread` ask for is done to the first convolution's weights, not to the images:
-    w * (x - zero) / spread = (w / spread) * x - w * zero / spread, and there are far fewer weights than pixels.
+    `zero` and `spread` change the first convolution's weights instead of the images, since there are far fewer weights
+    than pixels: w * (x - zero) / spread = (w / spread) * x - w * zero / spread.
 
     Raises:
-        ConfigError: lists whose lengths don't fit together, or don't fit the channels.
-        UserError: observations are no images, or too small for the convolutions.
+        ConfigError: the lengths of the lists don't match each other or the number of channels.
+        UserError: observations are not images, or too small for the convolutions.
     """
 
     Options = ConvOptions
@@ -134,14 +129,14 @@ class Conv(Network):
         if not options.channels or not len(options.channels) == len(options.kernels) == len(options.strides):
             raise ConfigError(
                 f"network conv: channels {options.channels}, kernels {options.kernels} and strides {options.strides} "
-                f"must name one number for each convolution, and at least one."
+                f"must have one number for each convolution, and at least one."
             )
         channels, height, width = _image_size(context.observation_space, "conv")
         size = _size_after((height, width), options.kernels, options.strides, "conv")
         self.channels_last = options.channels_last
         self.shifts = bool(options.zero or options.spread)
         if self.shifts:
-            # Buffers move with the module between devices; they are settings, so no checkpoint needs them.
+            # Buffers move between devices with the module. They are settings, so checkpoints don't hold them.
             zero = _per_channel(options.zero, 0.0, channels, "zero")
             spread = _per_channel(options.spread, self._bound, channels, "spread")
             self.register_buffer("gain", 1 / spread, persistent=False)
@@ -167,20 +162,17 @@ class Conv(Network):
         x = x.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
         if self.shifts:
             x = self._shifted_convolution(x)
-            for layer in itertools.islice(self.convolutions, 1, None):
-                x = layer(x)
-        else:
-            x = self.convolutions(x)
+        for layer in itertools.islice(self.convolutions, int(self.shifts), None):
+            x = layer(x)
         output: Tensor = self.head(x.flatten(1))
         return output
 
     def _shifted_convolution(self, x: Tensor) -> Tensor:
         """[B, channels, H, W] -> the first convolution of (x - zero) / spread."""
-        first = self.convolutions[0]
-        assert isinstance(first, nn.Conv2d)
-        assert first.bias is not None
+        first: Any = self.convolutions[0]
         bias = first.bias - (first.weight * self.offset).sum((1, 2, 3))
-        return nn.functional.conv2d(x, first.weight * self.gain, bias, first.stride)
+        convolved: Tensor = nn.functional.conv2d(x, first.weight * self.gain, bias, first.stride)
+        return convolved
 
 
 @options_class
@@ -188,9 +180,9 @@ class MlpOptions:
     """Options of `Mlp`."""
 
     hidden: list[PositiveInt] = option(
-        default_factory=lambda: [128, 128], effect="units of each hidden layer; empty is a linear function"
+        default_factory=lambda: [128, 128], effect="units of each hidden layer; empty makes a linear function"
     )
-    activation: Literal["relu", "tanh"] = option(default="relu", effect="what follows each hidden layer")
+    activation: Literal["relu", "tanh"] = option(default="relu", effect="activation after each hidden layer")
     norm: Literal["none", "layer"] = option(default="none", effect="layer normalisation before each activation")
 
 
@@ -202,21 +194,19 @@ class Mlp(Network):
     def __init__(self, options: MlpOptions, context: Context) -> None:
         super().__init__(context)
         widths = [math.prod(context.observation_space.shape), *options.hidden]
-        dense = _dense(widths, options.norm, {"relu": nn.ReLU, "tanh": nn.Tanh}[options.activation])
-        self.layers = nn.Sequential(*dense, nn.Linear(widths[-1], self.num_actions))
-        self._activation = {"relu": torch.relu, "tanh": torch.tanh}[options.activation]
+        layer, self._activation = {"relu": (nn.ReLU, torch.relu), "tanh": (nn.Tanh, torch.tanh)}[options.activation]
+        self.layers = nn.Sequential(*_dense(widths, options.norm, layer), nn.Linear(widths[-1], self.num_actions))
         self._linear = [m for m in self.layers if isinstance(m, nn.Linear)]
         self._norms = [m for m in self.layers if isinstance(m, nn.LayerNorm)]
 
     def forward(self, obs: Tensor) -> Tensor:
         """[B, ...] -> [B, A]."""
         x = self.scale(obs).reshape(obs.shape[0], -1)
-        # As `self.layers` does, without the calls of modules: they take as long as the arithmetic of one observation.
-        functional, hidden = nn.functional, self._linear[:-1]
-        for k, linear in enumerate(hidden):
+        # The same as `self.layers(x)`: calling modules takes as long as the arithmetic of one observation.
+        functional = nn.functional
+        for linear, norm in itertools.zip_longest(self._linear[:-1], self._norms):
             x = functional.linear(x, linear.weight, linear.bias)
-            if self._norms:
-                norm = self._norms[k]
+            if norm is not None:
                 x = functional.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
             x = self._activation(x)
         return functional.linear(x, self._linear[-1].weight, self._linear[-1].bias)
@@ -243,21 +233,21 @@ def _channels_first(images: Tensor) -> Tensor:
 
 def _image_size(space: spaces.Box, who: str) -> tuple[int, int, int]:
     """Return (channels, H, W) of the images in `space`, or raise a `UserError`."""
-    shape = space.shape
-    if len(shape) == 2:
-        return 1, shape[0], shape[1]
-    if len(shape) == 3:
-        return shape[2], shape[0], shape[1]
-    if len(shape) == 4:
-        return shape[0] * shape[3], shape[1], shape[2]
+    match space.shape:
+        case height, width:
+            return 1, height, width
+        case height, width, channels:
+            return channels, height, width
+        case stack, height, width, channels:
+            return stack * channels, height, width
     raise UserError(
         f"network {who} reads images ([H, W], [H, W, C] or [S, H, W, C]), but observations are {space.dtype} "
-        f"{list(shape)}. Choose the network mlp, or observe pixels."
+        f"{list(space.shape)}. Choose the network mlp, or observe pixels."
     )
 
 
 def _size_after(size: tuple[int, int], kernels: Sequence[int], strides: Sequence[int], who: str) -> tuple[int, int]:
-    """Return (H, W) after the convolutions, or raise a `UserError` where nothing would be left."""
+    """Return (H, W) after the convolutions, or raise a `UserError` if the images are too small."""
     least = 1
     for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
         least = (least - 1) * stride + kernel
@@ -277,6 +267,6 @@ def _per_channel(values: Sequence[float], default: float, channels: int, name: s
     if len(values) not in (0, 1, channels):
         raise ConfigError(
             f"network conv: {name} has {len(values)} numbers, but observations have {channels} channels: give one "
-            f"for each, or one for all."
+            f"for each channel, or one for all."
         )
     return torch.tensor(values or [default], dtype=torch.float32).expand(channels).reshape(1, channels, 1, 1).clone()

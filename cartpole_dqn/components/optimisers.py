@@ -1,16 +1,16 @@
-"""How gradients become steps: PyTorch's optimisers with a linear schedule of the learning rate.
+"""PyTorch's optimisers with a linear learning-rate schedule.
 
 * `RmsProp` ("rmsprop"), `Adam` ("adam"), `AdamW` ("adamw").
-* `TorchOptimiser`: the base; a subclass makes the `torch.optim` object.
+* `TorchOptimiser`: their base. A subclass names the class of `torch.optim` and its options.
 """
 
 from __future__ import annotations
 
-import abc
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -20,19 +20,16 @@ from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.contracts.parts import Context, Optimiser, State
 from cartpole_dqn.errors import ConfigError
 
-_IMPORTING = ("add_param_group", "state_dict", "load_state_dict")
-"""Methods of `torch.optim.Optimizer` that import torch's compiler to be left out by it; its `step` does too."""
-
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 @options_class
 class ScheduleOptions:
-    """Options that all optimisers have: the learning rate and its schedule."""
+    """Options of every optimiser: the learning rate and its schedule."""
 
     lr: float = option(default=1e-3, gt=0, effect="learning rate at the first update", typical="0.0001 to 0.001")
     final_lr: float | None = option(
-        default=None, ge=0, effect="learning rate that lr moves to along a line, over decay_updates; left out: lr stays"
+        default=None, ge=0, effect="learning rate reached linearly after decay_updates; left out: lr stays constant"
     )
     decay_updates: int = option(
         default=0, ge=0, effect="updates until final_lr is reached", typical="the run's updates"
@@ -40,11 +37,18 @@ class ScheduleOptions:
 
 
 class TorchOptimiser(Optimiser):
-    """An optimiser of `torch.optim` under the schedule of its options.
+    """An optimiser of `torch.optim` with a learning-rate schedule.
+
+    The options besides the schedule's are the constructor's arguments of `kind`.
 
     Raises:
-        ConfigError: one of final_lr and decay_updates is set without the other.
+        ConfigError: final_lr is set without decay_updates, or decay_updates without final_lr.
     """
+
+    kind: ClassVar[Any]
+    """The class of `torch.optim`."""
+    fused: ClassVar[str] = ""
+    """The name of its fused kernel in `torch`; empty if it has none."""
 
     def __init__(self, options: ScheduleOptions, context: Context) -> None:
         if (options.final_lr is None) != (options.decay_updates == 0):
@@ -52,58 +56,57 @@ class TorchOptimiser(Optimiser):
                 f"the optimiser has final_lr = {options.final_lr} and decay_updates = {options.decay_updates}: for a "
                 f"schedule set both, for a constant learning rate neither."
             )
-        self._schedule = options
+        self._options: Any = options
         self._updates = 0
         self._parameters: list[nn.Parameter] = []
         self._attached: torch.optim.Optimizer | None = None
         self._kernel: _FusedAdam | None = None
 
-    @abc.abstractmethod
     def make(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """Return the `torch.optim` object for `parameters`."""
+        names = {field.name for field in dataclasses.fields(self._options)} - {"final_lr", "decay_updates"}
+        arguments = {name: getattr(self._options, name) for name in names}
+        # For small networks one fused kernel takes a third of the time of the others, also on the CPU. The formulas are
+        # the same; the last bits differ.
+        fused = self.fused and all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
+        return _light(self.kind)(parameters, **arguments, **{"fused" if fused else "foreach": True})
 
     def attach(self, parameters: Sequence[nn.Parameter]) -> None:
-        """See `Optimiser`. Raises `ValueError` where there are no parameters or some were named before."""
+        """Set the parameters to update. Raises `ValueError` if there are none, or on a second call."""
         if self._attached is not None or not parameters:
             raise ValueError("an optimiser is attached once, to one parameter or more.")
         self._parameters = list(parameters)
         self._attached = self.make(self._parameters)
 
     def zero_grad(self) -> None:
-        """See `Optimiser`."""
-        # What torch's own zero_grad does too, without its hooks and records, which cost more than the work.
+        # Like torch's own zero_grad, without its hooks and profiler records, which cost more than the work.
         for parameter in self._parameters:
             parameter.grad = None
 
     def step(self) -> None:
-        """See `Optimiser`."""
         optimiser = self._optimiser
         group = optimiser.param_groups[0]
-        if self._schedule.decay_updates:
+        if self._options.decay_updates:
             group["lr"] = self.lr
         if self._kernel is None or not self._kernel.step(group):
             optimiser.step()
-            self._kernel = _FusedAdam.of(optimiser)
+            self._kernel = _FusedAdam.of(optimiser, self.fused)
         self._updates += 1
 
     @property
     def lr(self) -> float:
         """The learning rate of the next step."""
-        schedule = self._schedule
+        schedule: ScheduleOptions = self._options
         if schedule.final_lr is None:
             return schedule.lr
         return schedule.lr + (schedule.final_lr - schedule.lr) * min(1.0, self._updates / schedule.decay_updates)
 
     def state_dict(self) -> State:
-        """`updates`, and `moments`: for each parameter that moved its number and the tensors kept for it."""
+        """Return `updates`, and `moments`: the tensors kept for each updated parameter, by its number."""
         return {"updates": self._updates, "moments": dict(self._optimiser.state_dict()["state"])}
 
     def load_state_dict(self, state: State) -> None:
-        """Take over what `state_dict` returned; the options stay this optimiser's own.
-
-        Raises:
-            ValueError: it was saved for other parameters.
-        """
+        """Restore `updates` and `moments`, but not the options. Raises `ValueError` if they are of other parameters."""
         own = self._optimiser.state_dict()
         for number, moments in state["moments"].items():
             shapes = [tuple(value.shape) for value in moments.values()]
@@ -132,13 +135,13 @@ class RmsPropOptions(ScheduleOptions):
     """Options of `RmsProp`."""
 
     lr: float = option(default=0.01, gt=0, effect="learning rate at the first update", typical="0.00025 to 0.01")
-    alpha: float = option(default=0.99, ge=0, lt=1, effect="how much of the mean squared gradient is kept each update")
+    alpha: float = option(default=0.99, ge=0, lt=1, effect="decay per update of the running mean squared gradient")
     eps: float = option(default=1e-8, gt=0, effect="added to the denominator", typical="1e-8 to 0.01")
     momentum: float = option(
-        default=0.0, ge=0, lt=1, effect="how much of the last step is made again", typical="0 to 0.95"
+        default=0.0, ge=0, lt=1, effect="fraction of the last step added to this one", typical="0 to 0.95"
     )
     centered: bool = option(
-        default=False, effect="whether the mean gradient is taken off, so that the variance divides"
+        default=False, effect="whether to subtract the squared mean gradient, so that the variance divides"
     )
 
 
@@ -146,17 +149,7 @@ class RmsProp(TorchOptimiser):
     """RMSprop (Tieleman and Hinton 2012; centred: Graves 2013). The defaults are PyTorch's."""
 
     Options = RmsPropOptions
-
-    def __init__(self, options: RmsPropOptions, context: Context) -> None:
-        super().__init__(options, context)
-        self._options = options
-
-    def make(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """See `TorchOptimiser`."""
-        o = self._options
-        return _light(torch.optim.RMSprop)(
-            parameters, lr=o.lr, alpha=o.alpha, eps=o.eps, momentum=o.momentum, centered=o.centered, foreach=True
-        )
+    kind = torch.optim.RMSprop
 
 
 @options_class
@@ -164,11 +157,11 @@ class AdamOptions(ScheduleOptions):
     """Options of `Adam`."""
 
     betas: tuple[Beta, Beta] = option(
-        default=(0.9, 0.999), effect="how much of the mean and of the mean squared gradient is kept each update"
+        default=(0.9, 0.999), effect="decay per update of the running mean and mean squared gradient"
     )
     eps: float = option(default=1e-8, gt=0, effect="added to the denominator", typical="1e-8 to 1e-4")
     amsgrad: bool = option(
-        default=False, effect="whether the largest mean squared gradient so far divides (Reddi et al. 2018)"
+        default=False, effect="whether to divide by the largest mean squared gradient so far (Reddi et al. 2018)"
     )
 
 
@@ -176,16 +169,8 @@ class Adam(TorchOptimiser):
     """Adam (Kingma and Ba 2015)."""
 
     Options = AdamOptions
-
-    def __init__(self, options: AdamOptions, context: Context) -> None:
-        super().__init__(options, context)
-        self._options = options
-
-    def make(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """See `TorchOptimiser`."""
-        o = self._options
-        how = _fastest(parameters)
-        return _light(torch.optim.Adam)(parameters, lr=o.lr, betas=o.betas, eps=o.eps, amsgrad=o.amsgrad, **how)
+    kind = torch.optim.Adam
+    fused = "_fused_adam_"
 
 
 @options_class
@@ -193,7 +178,7 @@ class AdamWOptions(AdamOptions):
     """Options of `AdamW`."""
 
     weight_decay: float = option(
-        default=0.01, ge=0, effect="share of each weight, times lr, taken off at each update", typical="0 to 0.01"
+        default=0.01, ge=0, effect="fraction of each weight, times lr, subtracted at each update", typical="0 to 0.01"
     )
 
 
@@ -201,55 +186,37 @@ class AdamW(TorchOptimiser):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
     Options = AdamWOptions
-
-    def __init__(self, options: AdamWOptions, context: Context) -> None:
-        super().__init__(options, context)
-        self._options = options
-
-    def make(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """See `TorchOptimiser`."""
-        o = self._options
-        return _light(torch.optim.AdamW)(
-            parameters,
-            lr=o.lr,
-            betas=o.betas,
-            eps=o.eps,
-            amsgrad=o.amsgrad,
-            weight_decay=o.weight_decay,
-            **_fastest(parameters),
-        )
+    kind = torch.optim.AdamW
+    fused = "_fused_adamw_"
 
 
 class _FusedAdam:
-    """The kernel of torch's fused Adam and AdamW, called with lists made once.
+    """The kernel of torch's fused Adam or AdamW, with its argument lists built once.
 
-    `torch.optim.Optimizer.step` gathers the same lists anew each time, within records for its profiler: for a network
-    of a few layers that takes twice the time of the arithmetic. The tensors are the optimiser's own, so that both ways
-    may follow each other.
+    `torch.optim.Optimizer.step` builds the same lists in each call and records it for the profiler. For a network of a
+    few layers that takes twice as long as the arithmetic. The tensors are the optimiser's own, so its `step` and this
+    one can alternate.
     """
 
     def __init__(self, kernel: Callable[..., None], optimiser: torch.optim.Optimizer) -> None:
         self._kernel = kernel
         self._parameters: list[Tensor] = list(optimiser.param_groups[0]["params"])
         states = [optimiser.state[p] for p in self._parameters]
-        self._means = [state["exp_avg"] for state in states]
-        self._squares = [state["exp_avg_sq"] for state in states]
-        self._largest = [state["max_exp_avg_sq"] for state in states if "max_exp_avg_sq" in state]
+        largest = [state["max_exp_avg_sq"] for state in states if "max_exp_avg_sq" in state]
         self._steps = [state["step"] for state in states]
+        self._moments = [[state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")] + [largest]
 
     @classmethod
-    def of(cls, optimiser: torch.optim.Optimizer) -> _FusedAdam | None:
-        """Return the kernel for an optimiser that made its first step; None where it is another, or not fused."""
-        names = {_light(torch.optim.Adam): "_fused_adam_", _light(torch.optim.AdamW): "_fused_adamw_"}
-        name = names.get(type(optimiser))
-        kernel = None if name is None else getattr(torch, name, None)
+    def of(cls, optimiser: torch.optim.Optimizer, name: str) -> _FusedAdam | None:
+        """Return the kernel `name` for an optimiser after its first step; None if it is not fused, or on a GPU."""
+        kernel = getattr(torch, name, None)
         group = optimiser.param_groups[0]
         ready = group.get("fused") and all(p in optimiser.state and p.device.type == "cpu" for p in group["params"])
         return cls(kernel, optimiser) if kernel is not None and ready else None
 
     @torch.no_grad()
     def step(self, group: dict[str, Any]) -> bool:
-        """Make a step with the settings in `group`; return whether it was made: some gradient may be missing."""
+        """Make a step with the settings in `group`. Return False, having done nothing, if a gradient is missing."""
         gradients = [p.grad for p in self._parameters]
         if any(gradient is None for gradient in gradients):
             return False
@@ -257,45 +224,31 @@ class _FusedAdam:
         self._kernel(
             self._parameters,
             gradients,
-            self._means,
-            self._squares,
-            self._largest,
+            *self._moments,
             self._steps,
-            lr=group["lr"],
             beta1=group["betas"][0],
             beta2=group["betas"][1],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            amsgrad=group["amsgrad"],
-            maximize=group["maximize"],
             grad_scale=None,
             found_inf=None,
+            **{name: group[name] for name in ("lr", "weight_decay", "eps", "amsgrad", "maximize")},
         )
         return True
 
 
 @functools.cache
 def _light(optimiser: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
-    """Return the class without the wrappers that import torch's compiler: nothing is compiled here.
+    """Return the class without the decorators that import torch's compiler, which nothing here uses.
 
-    That import takes longer than torch's own: without it a run begins in little more than half the time.
+    That import takes longer than torch's own: without it, a run starts in little more than half the time.
     """
-    methods = {name: inspect.unwrap(getattr(optimiser, name)) for name in _IMPORTING}
+    decorated = ("add_param_group", "state_dict", "load_state_dict")
+    methods = {name: inspect.unwrap(getattr(optimiser, name)) for name in decorated}
     methods["step"] = torch.no_grad()(inspect.unwrap(optimiser.step))
     return type(optimiser.__name__, (optimiser,), methods)
 
 
-def _fastest(parameters: list[nn.Parameter]) -> dict[str, Any]:
-    """Choose torch's implementation: the same formulas, different rounding in the last bits.
-
-    One fused kernel takes a third of the time of the others for networks of a few layers, on the CPU too.
-    """
-    fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
-    return {"fused": True} if fused else {"foreach": True}
-
-
 def _like(parameter: nn.Parameter, value: Tensor) -> Tensor:
-    """Return a copy of `value` with the parameter's strides: the fused kernels walk both memories side by side."""
+    """Return a copy of `value` with the parameter's strides: the fused kernels read both memories in parallel."""
     if value.shape != parameter.shape:
         return value.clone()
     return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

@@ -1,9 +1,9 @@
 """How the target network follows the online one.
 
-* `HardTargetUpdate` ("hard"): a whole copy now and then (Mnih et al. 2015).
-* `SoftTargetUpdate` ("soft"): a small step towards the online network often (Lillicrap et al. 2016).
+* `HardTargetUpdate` ("hard"): copies the online network at intervals (Mnih et al. 2015).
+* `SoftTargetUpdate` ("soft"): a small step towards the online network at each update (Lillicrap et al. 2016).
 
-Both copy buffers, BatchNorm's running statistics for example, as they are.
+Both copy buffers, such as BatchNorm's running statistics, unchanged.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class HardOptions:
     first: int = option(
         default=0,
         ge=0,
-        effect="the update or episode after which the first copy is made; 0: when the first interval is over. With 1 "
-        "and every = 10, copies follow episodes 1, 11, 21, ...",
+        effect="the update or episode after which the first copy is made; 0: after the first interval. With 1 and "
+        "every = 10, copies follow episodes 1, 11, 21, ...",
     )
 
 
 class HardTargetUpdate(TargetUpdate):
-    """Copies all weights and buffers after every so many updates or episodes."""
+    """Copies all weights and buffers after every `every` updates or episodes."""
 
     Options = HardOptions
 
@@ -41,11 +41,9 @@ class HardTargetUpdate(TargetUpdate):
         self._pair = _Pair()
 
     def after_update(self, online: nn.Module, target: nn.Module, updates: int) -> None:
-        """See `TargetUpdate`."""
         self._copy_if_due(online, target, "updates", updates)
 
     def after_episode(self, online: nn.Module, target: nn.Module, episodes: int) -> None:
-        """See `TargetUpdate`."""
         self._copy_if_due(online, target, "episodes", episodes)
 
     @torch.no_grad()
@@ -62,13 +60,13 @@ class SoftOptions:
     """Options of `SoftTargetUpdate`."""
 
     tau: float = option(
-        default=0.005, gt=0, le=1, effect="share of the online weights taken over each time", typical="0.005 to 0.02"
+        default=0.005, gt=0, le=1, effect="fraction of the way to the online weights per step", typical="0.005 to 0.02"
     )
-    every_updates: int = option(default=1, ge=1, effect="updates between two such steps", typical="1")
+    every_updates: int = option(default=1, ge=1, effect="updates between steps", typical="1")
 
 
 class SoftTargetUpdate(TargetUpdate):
-    """Moves each weight by `tau` of its distance to the online one; copies buffers."""
+    """Moves each weight a fraction `tau` of the way to the online weight; copies buffers."""
 
     Options = SoftOptions
 
@@ -78,7 +76,6 @@ class SoftTargetUpdate(TargetUpdate):
 
     @torch.no_grad()
     def after_update(self, online: nn.Module, target: nn.Module, updates: int) -> None:
-        """See `TargetUpdate`."""
         if updates % self._options.every_updates == 0:
             source, destination = self._pair.parameters(online, target)
             torch._foreach_lerp_(destination, source, self._options.tau)
@@ -86,7 +83,7 @@ class SoftTargetUpdate(TargetUpdate):
 
 
 class _Pair:
-    """The parameters and buffers of two equal networks, listed once: walking a module costs more than moving it."""
+    """The parameters and buffers of two networks, listed once: listing them takes longer than copying them."""
 
     def __init__(self) -> None:
         self._modules: tuple[nn.Module | None, nn.Module | None] = (None, None)
@@ -94,18 +91,18 @@ class _Pair:
         self._buffers: list[tuple[dict[str, Any], dict[str, Any]]] = []
 
     def parameters(self, online: nn.Module, target: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the parameters of both, in the same order."""
+        """Return the parameters of both networks, in the same order."""
         if self._modules[0] is not online or self._modules[1] is not target:
             self._modules = (online, target)
             self._parameters = (list(online.parameters()), list(target.parameters()))
-            # The tables rather than the tensors in them: a module may put a new tensor in a buffer's place.
+            # The dicts, not the tensors in them: a module may replace a buffer by a new tensor.
             self._buffers = [
                 (a._buffers, b._buffers) for a, b in zip(online.modules(), target.modules(), strict=True) if a._buffers
             ]
         return self._parameters
 
     def copy_buffers(self) -> None:
-        """Copy the buffers of the networks last named."""
+        """Copy the buffers of the networks last passed to `parameters`."""
         for source, destination in self._buffers:
             for name, buffer in source.items():
                 if buffer is not None:

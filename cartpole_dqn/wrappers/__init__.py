@@ -1,16 +1,17 @@
-"""Gymnasium wrappers that make small pictures of what an environment draws. They need nothing else of this package.
+"""Gymnasium wrappers that turn what an environment draws into small pictures.
+
+They are ordinary `gymnasium.Wrapper`s and use nothing else in this package.
 
 * `RenderObservation`: what the environment draws, uint8 [H, W, 3], or some of its rows and columns.
 * `Channel`: one channel of a picture, [H, W, C] -> [H, W, 1].
 * `Crop`: a fixed part of a picture.
-* `CenteredCrop`: a window that follows what a locator finds: the cart, a colour, the brightest or darkest blob.
-* `Resize`: a picture of another height and width, antialiased (needs torch, imported when it is built).
-* `FrameDifference`: a picture less the one some steps before it, with or without the picture itself.
+* `CenteredCrop`: a window around what a locator finds: the cart, a colour, the brightest or darkest blob.
+* `Resize`: a picture with another height and width, antialiased (needs torch, imported when it is built).
+* `FrameDifference`: a picture minus an earlier one, with or without the picture itself.
 * `Transform`: any transform of `torchvision.transforms.v2` (needs torchvision, imported when it is built).
 
-All of them work on [H, W], [H, W, C] and stacks of these, declare their observation space exactly, keep the dtype
-unless they say otherwise, and can be made again from `env.spec`. Wrong arguments raise `TypeError` or `ValueError` in a
-sentence.
+All of them work on [H, W], [H, W, C] and stacks of these, declare an exact observation space, keep the dtype unless
+documented otherwise, and can be rebuilt from `env.spec`. Invalid arguments raise `TypeError` or `ValueError`.
 
 >>> import gymnasium
 >>> env = gymnasium.make("CartPole-v1", render_mode="rgb_array")

@@ -11,18 +11,18 @@ from cartpole_dqn.wrappers.image import Image, ImageWrapper, Layout
 
 
 class Channel(ImageWrapper):
-    """Keeps one channel: [H, W, C] -> [H, W, 1], [S, H, W, C] -> [S, H, W, 1]; the dtype stays.
+    """Keeps one channel: [H, W, C] -> [H, W, 1], [S, H, W, C] -> [S, H, W, 1]. The dtype stays.
 
-    Of an RGB picture that is a third of the numbers to store, and cheaper than shades of grey. In CartPole, green (1)
-    tells the cart (0), the pole (152) and the background (255) apart.
+    One channel of an RGB picture takes a third of the storage, and is cheaper than converting to grey. In CartPole, the
+    green channel (1) distinguishes the cart (0), the pole (152) and the background (255).
 
     Args:
         env: its observations have channels.
-        channel: which one, from 0.
+        channel: the channel to keep, from 0.
 
     Raises:
-        TypeError: `channel` is no whole number.
-        ValueError: there are no channels, or fewer.
+        TypeError: `channel` is not a whole number.
+        ValueError: the pictures have no channels, or too few.
 
     >>> from cartpole_dqn.wrappers.render import RenderObservation
     >>> env = RenderObservation(gymnasium.make("CartPole-v1", render_mode="rgb_array"))
@@ -31,19 +31,19 @@ class Channel(ImageWrapper):
     """
 
     kept: int
-    """Which channel it keeps."""
+    """The channel that it keeps."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], channel: int) -> None:
         super().__init__(env, channel=plain(channel))
         self.kept = whole_number(self.who, "channel", channel, least=0)
         if not self.layout.channelled:
             raise ValueError(
-                f"Channel: expected pictures with channels, but they have the shape {self.layout.shape}. Leave it out."
+                f"Channel: expected pictures with channels, but their shape is {self.layout.shape}. Remove Channel."
             )
         if self.kept >= self.layout.channels:
             raise ValueError(
                 f"Channel: channel must be from 0 to {self.layout.channels - 1}, since the pictures have "
-                f"{self.layout.channels}, got {self.kept}."
+                f"{self.layout.channels} channels, got {self.kept}."
             )
         self._one = slice(self.kept, self.kept + 1)
         out = Layout((*self.layout.shape[:-1], 1), self.layout.stacked, channelled=True)

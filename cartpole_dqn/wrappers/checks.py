@@ -1,8 +1,8 @@
-"""Checks of the wrappers' arguments, each with a sentence that says who, what was expected and what came.
+"""Checks of the wrappers' arguments. Each error says which wrapper, what it expected and what it got.
 
 * `whole_number`, `one_of`, `yes_or_no`: plain values.
-* `length`, `span`: a size or a range on an axis of known size, in pixels or as fractions.
-* `plain`: an argument as JSON can hold it, for `env.spec`.
+* `length`, `span`: a size or a range on an axis, in pixels or as fractions.
+* `plain`: an argument in a form that JSON can hold, for `env.spec`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 
 def whole_number(who: str, name: str, value: Any, *, least: int) -> int:
-    """Return `value` as an int of at least `least`; booleans are no numbers here."""
+    """Return `value` as an int of at least `least`; booleans don't count as numbers."""
     if not is_whole(value):
         raise TypeError(f"{who}: {name} must be a whole number, got {came(value)}.")
     if value < least:
@@ -36,30 +36,35 @@ def one_of(who: str, name: str, value: Any, names: Iterable[str]) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{who}: {name} must be one of {', '.join(known)}, got {came(value)}.")
     if value not in known:
-        near = difflib.get_close_matches(value, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = nearest_name(value, known)
         raise ValueError(f"{who}: {name} must be one of {', '.join(known)}, got {value!r}.{hint}")
     return value
 
 
+def nearest_name(value: str, known: Iterable[str]) -> str:
+    """Return a hint at a known name close to `value`, or an empty string."""
+    near = difflib.get_close_matches(value, known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
 def length(who: str, name: str, value: Any, size: int) -> int:
-    """Return a length in pixels: an int is one already, a float in (0, 1] is a share of `size`."""
+    """Return a length in pixels. An int is in pixels, a float in (0, 1] is a fraction of `size`."""
     if is_whole(value):
         return whole_number(who, name, value, least=1)
-    if not is_fraction_like(value):
+    if not isinstance(value, float | np.floating):
         raise TypeError(f"{who}: {name} must be a whole number of pixels or a fraction such as 0.5, got {came(value)}.")
     if not 0.0 < value <= 1.0:
         raise ValueError(
-            f"{who}: {name} as a fraction must lie above 0.0 and not above 1.0, got {value}. "
-            f"Write a whole number (no decimal point) for pixels."
+            f"{who}: {name} as a fraction must be above 0.0 and at most 1.0, got {value}. "
+            f"Write a whole number without a decimal point for pixels."
         )
     return max(1, round(float(value) * size))
 
 
 def span(who: str, name: str, value: Any, size: int) -> slice:
-    """Return [first, last) in pixels on an axis of `size`; two ints are pixels, two floats are shares of `size`.
+    """Return [first, last) in pixels on an axis of `size`, with at least one pixel.
 
-    None is the whole axis. At least one pixel remains.
+    Two ints are pixels, two floats are fractions of `size`, and None is the whole axis.
     """
     if value is None:
         return slice(0, size)
@@ -71,18 +76,18 @@ def span(who: str, name: str, value: Any, size: int) -> slice:
         if not 0 <= first < last <= size:
             raise ValueError(f"{who}: {name} must be {wanted}; the picture has {size}, got {list(value)}.")
         return slice(int(first), int(last))
-    if is_fraction_like(first) and is_fraction_like(last):
+    if isinstance(first, float | np.floating) and isinstance(last, float | np.floating):
         if not 0.0 <= first < last <= 1.0:
             raise ValueError(f"{who}: {name} must be {wanted}, got {list(value)}.")
         begin, end = round(first * size), round(last * size)
         if begin >= end:
-            raise ValueError(f"{who}: {name} {list(value)} leaves nothing of {size} pixels; take them further apart.")
+            raise ValueError(f"{who}: {name} {list(value)} leaves none of {size} pixels; move them apart.")
         return slice(begin, end)
     raise TypeError(f"{who}: {name} must be {wanted}, both of the same kind, got {list(value)}.")
 
 
 def plain(value: Any) -> Any:
-    """Return `value` with tuples as lists and NumPy scalars as Python's, so that a spec can be written as JSON."""
+    """Return `value` with tuples as lists and NumPy scalars as Python numbers, for a spec in JSON."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, list | tuple):
@@ -93,13 +98,13 @@ def plain(value: Any) -> Any:
 
 
 def is_whole(value: Any) -> bool:
-    """Whether `value` is an integer and no boolean."""
+    """Whether `value` is an integer and not a boolean."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def is_fraction_like(value: Any) -> bool:
-    """Whether `value` is a float."""
-    return isinstance(value, float | np.floating)
+def is_number(value: Any) -> bool:
+    """Whether `value` is an integer or a float, and not a boolean."""
+    return is_whole(value) or isinstance(value, float | np.floating)
 
 
 def came(value: Any) -> str:

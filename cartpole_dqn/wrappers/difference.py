@@ -1,4 +1,4 @@
-"""`FrameDifference`: what changed in the picture over the last steps."""
+"""`FrameDifference`: the change of the picture over the last steps."""
 
 from __future__ import annotations
 
@@ -15,32 +15,31 @@ ENCODINGS = ("int16", "uint8")
 
 
 class FrameDifference(ImageWrapper):
-    """The picture less the one `gap` steps before it, so that one observation shows motion.
+    """The picture minus the one `gap` steps before it, so that one observation shows motion.
 
-    At an episode's start the first picture stands for those that are missing: the first difference is zero.
+    In the first steps of an episode, the earlier picture is the episode's first: the first difference is zero.
 
-    =====================  ============  ======================================================
-    pictures before        encoding      what comes out
-    =====================  ============  ======================================================
-    integers               "int16"       int16, exact: now - before
-    uint8                  "uint8"       uint8: 128 + (now - before) / 2, halves rounded down;
-                                         zero is 128, and 2 * (value - 128) is at most 1 below
-                                         the difference, never above it
-    floats                 "int16"       the same float dtype (there is nothing to encode)
-    =====================  ============  ======================================================
+    ==========  ==========  =================================================================
+    pictures    encoding    output
+    ==========  ==========  =================================================================
+    integers    "int16"     int16, exact: now - before
+    uint8       "uint8"     uint8: 128 + (now - before) / 2, rounded down. Zero becomes 128;
+                            2 * (value - 128) is the difference or 1 below it.
+    floats      "int16"     the same float dtype, now - before
+    ==========  ==========  =================================================================
 
-    Shapes stay, except with `keep_current`: then the channels double, the picture's own before the differences, all in
-    the dtype above: [H, W, C] -> [H, W, 2 C], [H, W] -> [H, W, 2], and likewise for stacks.
+    The shape stays, except with `keep_current`. Then the picture's channels come first and the differences after them,
+    all in the dtype above: [H, W, C] -> [H, W, 2 C], [H, W] -> [H, W, 2], also for stacks.
 
     Args:
         env: its observations are pictures.
-        gap: steps between the two pictures, 1 or more. Pixels are coarse: little moves over one step, more over three.
-        keep_current: whether the picture itself stays, before the difference.
+        gap: steps between the two pictures, 1 or more. Pixels are coarse, so a larger gap shows more motion.
+        keep_current: whether to keep the picture, before the difference.
         encoding: "int16" or "uint8".
 
     Raises:
-        TypeError: a number or truth value is none; the encoding "uint8" for pictures that are not uint8.
-        ValueError: a gap below 1, another encoding, integers whose differences int16 cannot hold.
+        TypeError: an argument has the wrong type, or the encoding is "uint8" and the pictures are not.
+        ValueError: the gap is below 1, the encoding is unknown, or int16 cannot hold the differences.
 
     >>> from cartpole_dqn.wrappers.render import RenderObservation
     >>> env = RenderObservation(gymnasium.make("CartPole-v1", render_mode="rgb_array"))
@@ -71,13 +70,13 @@ class FrameDifference(ImageWrapper):
         self.shows_now = now
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
-        """Begin an episode; the pictures before it are forgotten."""
+        """Start an episode, without the pictures before it."""
         self._history.clear()
         return super().reset(seed=seed, options=options)
 
     def observation(self, observation: Image) -> Image:
-        """Return the difference with the picture `gap` steps before, or with the episode's first."""
-        # A copy: the environment may write its next picture into the same array.
+        """Return the difference from the picture `gap` steps before, or from the episode's first."""
+        # A copy: the environment may reuse the array.
         self._history.append(np.array(observation))
         difference = self._encoded(observation, self._history[0])
         return self._beside(observation, difference) if self._keep_current else difference
@@ -103,16 +102,16 @@ class FrameDifference(ImageWrapper):
         if self._eight_bits and dtype != np.uint8:
             raise TypeError(
                 f"FrameDifference: the encoding 'uint8' is for pictures of uint8, but they are {dtype}. "
-                f"Use encoding='int16'{', which leaves floats as they are' if self._floating else ''}."
+                f"Use encoding='int16'{', which keeps floats' if self._floating else ''}."
             )
         if self._floating:
-            with np.errstate(over="ignore"):  # A range too wide for the dtype is unbounded.
+            with np.errstate(over="ignore"):  # A range too wide for the dtype becomes infinite.
                 return low - high, high - low
         least, greatest = int(low.min()), int(high.max())
         if max(greatest - least, greatest, -least) > np.iinfo(np.int16).max:
             raise ValueError(
                 f"FrameDifference: expected values whose differences fit in int16, but the pictures are {dtype} from "
-                f"{least} to {greatest}. Make floats of them first, with gymnasium.wrappers.DtypeObservation."
+                f"{least} to {greatest}. Convert them to floats first, with gymnasium.wrappers.DtypeObservation."
             )
         wide_low, wide_high = low.astype(np.int16), high.astype(np.int16)
         return self._encoded(wide_low, wide_high), self._encoded(wide_high, wide_low)

@@ -1,7 +1,7 @@
-"""What environments call a frame, and what it takes to be one here: bytes of red, green and blue.
+"""The kinds of frames that environments render, as bytes of red, green and blue.
 
-* `as_colours`: a frame as uint8 [H, W, 3], where it can be seen as one.
-* `kind_of`, `remedy`, `mend`: words for what came, what should have come, and how to get there.
+* `as_colours`: a frame as uint8 [H, W, 3], if possible.
+* `kind_of`, `remedy`, `mend`: text for error messages.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Frame = NDArray[np.uint8]
 
 
 def as_colours(drawn: Any) -> Frame | None:
-    """Return what was drawn as red, green and blue, without copying; None where it is no frame of bytes."""
+    """Return a rendered frame as red, green and blue, without copying; None if it is not a frame of bytes."""
     if not isinstance(drawn, np.ndarray):
         drawn = _as_array(drawn)
     if drawn is None or drawn.dtype != np.uint8 or drawn.ndim not in (2, 3) or 0 in drawn.shape:
@@ -28,7 +28,7 @@ def as_colours(drawn: Any) -> Frame | None:
 
 
 def kind_of(drawn: Any) -> str:
-    """Return dtype and shape of what was drawn, or its type."""
+    """Return the dtype and shape of what was rendered, or its type."""
     if hasattr(drawn, "get_size"):
         return f"uint8 {[*reversed(drawn.get_size()), 3]}"
     array = _as_array(drawn)
@@ -36,7 +36,7 @@ def kind_of(drawn: Any) -> str:
 
 
 def remedy(drawn: Any) -> str:
-    """Say what `render` should rather have returned."""
+    """Return what `render` should return instead."""
     if drawn is None:
         return "a frame"
     if isinstance(drawn, list | tuple):
@@ -47,20 +47,20 @@ def remedy(drawn: Any) -> str:
     if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] > 4:
         return "np.moveaxis(frame, 0, -1)"
     if array.dtype.kind in "bf":
-        return "(255 * frame).astype(np.uint8), where its values go from 0 to 1"
-    return "frame.astype(np.uint8), where its values go from 0 to 255"
+        return "(255 * frame).astype(np.uint8), if its values are from 0 to 1"
+    return "frame.astype(np.uint8), if its values are from 0 to 255"
 
 
 def mend(returned: str) -> str:
-    """Say how to make an environment's frames something else."""
-    return f"put a gymnasium.Wrapper of yours around it whose render() returns {returned}."
+    """Return how to change an environment's frames."""
+    return f"put a gymnasium.Wrapper around it whose render() returns {returned}."
 
 
 def _as_array(drawn: Any) -> NDArray[Any] | None:
-    """Return the array in what another library drew; None for lists and whatever else is none."""
+    """Return another library's array as NumPy's; None for lists and other objects."""
     if not (hasattr(drawn, "__array__") or hasattr(drawn, "__array_interface__")):
         return None
     try:
         return np.asarray(drawn)
-    except Exception:  # A tensor on a device, say, refuses in its library's own way.
+    except Exception:  # For example a tensor on a GPU, whose library chooses the exception.
         return None

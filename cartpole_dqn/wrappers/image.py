@@ -1,8 +1,8 @@
-"""What the wrappers know of pictures: which axis is which, what values can occur, which channels show the present.
+"""The common base of the picture wrappers.
 
 * `Layout`: the axes of an image observation.
-* `ImageWrapper`: the base of the wrappers that turn one picture into another.
-* `wrappers_of`: an environment's wrappers, from the outside in.
+* `ImageWrapper`: the base of wrappers that turn one picture into another.
+* `wrappers_of`: an environment's wrappers, outermost first.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Layout:
 
     @property
     def channels(self) -> int:
-        """C, and 1 where there is no such axis."""
+        """C, or 1 if there is no such axis."""
         return self.shape[-1] if self.channelled else 1
 
     def window(self, rows: Any, columns: Any) -> Index:
-        """Return the index that takes `rows` and `columns` and everything of the other axes."""
+        """Return the index that takes `rows` and `columns`, and all of the other axes."""
         return (slice(None),) * self.rows_axis + (rows, columns)
 
     def resized(self, height: int, width: int) -> Layout:
@@ -60,31 +60,31 @@ class Layout:
         return Layout((*self.shape[: self.rows_axis], height, width, *end), self.stacked, self.channelled)
 
     def bounds(self, space: spaces.Box) -> tuple[Image, Image]:
-        """Return the least and the greatest value of any pixel, per picture of a stack and channel, H and W being 1."""
+        """Return the lowest and highest value of any pixel, per picture of a stack and channel; H and W are 1."""
         axes = (self.rows_axis, self.rows_axis + 1)
         return space.low.min(axis=axes, keepdims=True), space.high.max(axis=axes, keepdims=True)
 
 
 class ImageWrapper(gymnasium.ObservationWrapper[Image, Any, Image], RecordConstructorArgs):
-    """The base of wrappers that turn a picture into another: checks that a picture comes.
+    """The base of wrappers that turn one picture into another. It checks that observations are pictures.
 
     Args:
         env: its observations are pictures [H, W], [H, W, C], [S, H, W] or [S, H, W, C].
-        **arguments: what a subclass was given, for `env.spec`; plain enough for JSON.
+        **arguments: the subclass's arguments for `env.spec`, in a form that JSON can hold.
 
     Raises:
-        TypeError: the observations are no arrays of numbers.
-        ValueError: they have another number of axes than pictures have.
+        TypeError: the observations are not arrays of numbers.
+        ValueError: they have the wrong number of axes.
     """
 
     shows_now: tuple[bool, ...]
-    """For each channel that comes out, whether it shows the present, rather than a change."""
+    """For each output channel, whether it shows the present and not a change."""
     out: Layout
-    """The axes of what comes out; `layout` has those of what comes in."""
+    """The axes of the output; `layout` has those of the input."""
     narrows: bool = False
-    """Whether the picture that comes out is no longer the whole width of what came in."""
+    """Whether the output does not show the whole width of the input."""
     window: tuple[slice, slice] | None = None
-    """Where it cuts: the rows and columns that were kept of the last picture; beyond the picture where padded."""
+    """The rows and columns kept of the last picture, if it cuts; with padding they may be outside the picture."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], **arguments: Any) -> None:
         RecordConstructorArgs.__init__(self, **arguments)
@@ -95,14 +95,14 @@ class ImageWrapper(gymnasium.ObservationWrapper[Image, Any, Image], RecordConstr
         self.shows_now = _shows_now(env, self.source, self.layout)
 
     def _give(self, out: Layout, low: Image, high: Image, dtype: Any) -> None:
-        """Declare what comes out: its axes, and bounds that broadcast to its shape."""
+        """Declare the output: its axes, and bounds that broadcast to its shape."""
         self.out = out
         low, high = np.broadcast_to(low, out.shape), np.broadcast_to(high, out.shape)
         self.observation_space = spaces.Box(low.astype(dtype), high.astype(dtype), dtype=dtype)
 
 
 def wrappers_of(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Wrapper[Any, Any, Any, Any]]:
-    """Yield the wrappers of `env`, from the outside in."""
+    """Yield the wrappers of `env`, outermost first."""
     while isinstance(env, gymnasium.Wrapper):
         yield env
         env = env.env
@@ -110,7 +110,7 @@ def wrappers_of(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Wrapper[Any,
 
 def _image_space(who: str, env: gymnasium.Env[Any, Any]) -> spaces.Box:
     space: spaces.Space[Any] = env.observation_space
-    hint = "Put RenderObservation before it to see what the environment draws."
+    hint = "Put RenderObservation before it to observe what the environment draws."
     if not isinstance(space, spaces.Box):
         raise TypeError(f"{who}: expected pictures (a Box), but the observations before it are {space}. {hint}")
     if space.dtype is None or not (np.issubdtype(space.dtype, np.integer) or np.issubdtype(space.dtype, np.floating)):
@@ -118,7 +118,7 @@ def _image_space(who: str, env: gymnasium.Env[Any, Any]) -> spaces.Box:
     if len(space.shape) not in (2, 3, 4) or 0 in space.shape:
         raise ValueError(
             f"{who}: expected pictures of shape (H, W), (H, W, C), (S, H, W) or (S, H, W, C), "
-            f"but the observations before it have the shape {space.shape}. {hint}"
+            f"but the shape of the observations before it is {space.shape}. {hint}"
         )
     return space
 
@@ -126,7 +126,7 @@ def _image_space(who: str, env: gymnasium.Env[Any, Any]) -> spaces.Box:
 def _layout(env: gymnasium.Env[Any, Any], shape: tuple[int, ...]) -> Layout:
     if len(shape) != 3:
         return Layout(shape, stacked=len(shape) == 4, channelled=len(shape) == 4)
-    # Three axes may be (H, W, C) or (S, H, W). Wrappers that are known tell which.
+    # Three axes may be (H, W, C) or (S, H, W). Known wrappers tell which.
     for wrapper in wrappers_of(env):
         if isinstance(wrapper, FrameStackObservation):
             return Layout(shape, stacked=True, channelled=False)
@@ -134,7 +134,7 @@ def _layout(env: gymnasium.Env[Any, Any], shape: tuple[int, ...]) -> Layout:
             if wrapper.out.shape == shape:
                 return wrapper.out
             break
-    # Else few last ones are taken for channels, and few first ones for a stack.
+    # Otherwise a short last axis counts as channels, and a short first axis as a stack.
     first, second, last = shape
     stacked = last > 4 and not last < min(first, second) and first < min(second, last)
     return Layout(shape, stacked=stacked, channelled=not stacked)
@@ -145,6 +145,6 @@ def _shows_now(env: gymnasium.Env[Any, Any], space: spaces.Box, layout: Layout) 
     unsigned = np.broadcast_to(low, layout.resized(1, 1).shape).reshape(-1, layout.channels).min(axis=0) >= 0
     told: tuple[bool, ...] = next((w.shows_now for w in wrappers_of(env) if isinstance(w, ImageWrapper)), (True,))
     if len(told) != layout.channels:
-        # A wrapper of somebody else mixed the channels: what all of them were is known, no more.
+        # Another library's wrapper mixed the channels: each counts as present if any was.
         told = (any(told),) * layout.channels
     return tuple(bool(now and positive) for now, positive in zip(told, cast(Any, unsigned), strict=True))

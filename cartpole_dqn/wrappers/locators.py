@@ -1,17 +1,15 @@
-"""Where the centre of a window is: locators for `CenteredCrop`.
+"""Locators for `CenteredCrop`: they find the centre of its window.
 
-* `find_locator`: from what a configuration says to a `Locator`.
-* `Locator`: a name, whether it looks at the picture, and a function (env, picture) -> place, or None.
-* `cart`, `centre`, `brightest`, `darkest`, `colour`: the ones that are built in.
+* `find_locator`: makes a `Locator` from a configuration's value.
+* `Locator`: a name, and a function (env, picture) -> place, or None if it finds nothing.
+* `cart`, `centre`, `brightest`, `darkest`, `colour`: the built-in ones.
 
-A place is a fraction of the picture's width where the window follows "columns": 0.0 at the left edge, 1.0 at the right.
-Where it follows "rows" it is a fraction of the height from the top, where it follows "both" the pair (of the width, of
-the height). None stands for "nothing found".
+To follow "columns", a place is a fraction of the picture's width, 0.0 at the left edge. To follow "rows", it is a
+fraction of the height, 0.0 at the top. To follow "both", it is the pair of the two.
 """
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import math
@@ -23,7 +21,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from cartpole_dqn.wrappers.checks import came, is_fraction_like, is_whole
+from cartpole_dqn.wrappers.checks import came, is_number, nearest_name
 
 Env = gymnasium.Env[Any, Any]
 Picture = NDArray[Any]
@@ -34,10 +32,10 @@ FOLLOW = ("columns", "rows", "both")
 
 @dataclass(frozen=True)
 class Locator:
-    """Finds the centre.
+    """Finds the centre: `find(env, picture)` returns a place in the picture.
 
-    `find(env, picture)` gives a place in the picture. Where `looks` is False, the picture is the whole
-    observation and need not be read. Where `needs_present` is True, a picture of mere differences makes no sense.
+    If `looks` is False, `find` does not read the picture, and gets the whole observation. If `needs_present` is True,
+    it cannot work on a picture of mere differences.
     """
 
     name: str
@@ -53,11 +51,11 @@ def find_locator(who: str, locator: Any, env: Env, channels: int, follow: str = 
         who: the wrapper, for messages.
         locator: "cart", "centre", "brightest", "darkest", "module:attr", or a mapping with "color" and "tolerance".
         env: the wrapped environment.
-        channels: how many channels the locator will see.
-        follow: what it must tell: "columns", "rows" or "both".
+        channels: the number of channels that the locator gets.
+        follow: "columns", "rows" or "both".
 
     Raises:
-        TypeError: `locator` or a part of it is of the wrong kind.
+        TypeError: `locator` or a part of it has the wrong type.
         ValueError: it is unknown, cannot be imported, or does not fit the environment.
     """
     if isinstance(locator, Mapping):
@@ -65,51 +63,43 @@ def find_locator(who: str, locator: Any, env: Env, channels: int, follow: str = 
     if not isinstance(locator, str):
         raise TypeError(
             f"{who}: locator must be a name, 'module:attr' or a mapping with a color, got {came(locator)}. "
-            f"Name a function of your own as 'module:attr', so that the environment's spec can be written down."
+            f"Give your own function as 'module:attr', so that the environment's spec can be saved."
         )
     if ":" in locator:
         return Locator(repr(locator), _imported(who, locator), needs_present=False)
     if locator not in _BUILT_IN:
-        near = difflib.get_close_matches(locator, _BUILT_IN, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
             f"{who}: locator must be one of {', '.join(_BUILT_IN)}, a mapping with a color, or 'module:attr', "
-            f"got {locator!r}.{hint}"
+            f"got {locator!r}.{nearest_name(locator, _BUILT_IN)}"
         )
     if locator == "cart":
         _require_cart(who, env, follow)
-        return Locator(locator, cart, looks=False, needs_present=False)
-    if locator == "centre":
-        return Locator(locator, centre, looks=False, needs_present=False)
-    blob = brightest if locator == "brightest" else darkest
-    return Locator(locator, functools.partial(blob, follow=follow))
+    find = _BUILT_IN[locator]
+    blob = find in (brightest, darkest)
+    return Locator(locator, functools.partial(find, follow=follow) if blob else find, blob, blob)
 
 
 def cart(env: Env, picture: Picture) -> float | None:
     """Return the cart's place on the track from -x_threshold to x_threshold, as CartPole draws it."""
     base: Any = env.unwrapped
-    if base.state is None:
-        return None
-    return float(base.state[0]) / (2.0 * float(base.x_threshold)) + 0.5
+    return None if base.state is None else float(base.state[0]) / (2.0 * float(base.x_threshold)) + 0.5
 
 
 def centre(env: Env, picture: Picture) -> None:
-    """Return None: the middle."""
+    """Return None, which means the middle."""
     return None
 
 
 def brightest(env: Env, picture: Picture, follow: str = "columns") -> Place | None:
     """Return the centre of the blob of pixels in the top tenth of the picture's range of brightness."""
-    light = _brightness(picture)
-    least, greatest = light.min(), light.max()
-    return _blob(light > greatest - (greatest - least) / 10.0, follow)
+    light, margin = _brightness(picture)
+    return _blob(light > light.max() - margin, follow)
 
 
 def darkest(env: Env, picture: Picture, follow: str = "columns") -> Place | None:
     """Return the centre of the blob of pixels in the bottom tenth of the picture's range of brightness."""
-    light = _brightness(picture)
-    least, greatest = light.min(), light.max()
-    return _blob(light < least + (greatest - least) / 10.0, follow)
+    light, margin = _brightness(picture)
+    return _blob(light < light.min() + margin, follow)
 
 
 def colour(color: tuple[float, ...], tolerance: float, follow: str = "columns") -> Find:
@@ -129,35 +119,42 @@ def colour(color: tuple[float, ...], tolerance: float, follow: str = "columns") 
     return find
 
 
-_BUILT_IN = ("cart", "centre", "brightest", "darkest")
+_BUILT_IN: dict[str, Callable[..., Place | None]] = {
+    "cart": cart,
+    "centre": centre,
+    "brightest": brightest,
+    "darkest": darkest,
+}
 
 
-def _brightness(picture: Picture) -> Picture:
+def _brightness(picture: Picture) -> tuple[Picture, Any]:
+    """Return the sum of the channels [H, W], and a tenth of its range."""
     channels = picture if picture.ndim == 3 else picture[..., None]
     # Plane by plane: NumPy sums short last axes slowly.
     light = np.zeros(channels.shape[:2], np.result_type(picture.dtype, np.float32))
     for channel in range(channels.shape[2]):
         light += channels[..., channel]
-    return light
+    return light, (light.max() - light.min()) / 10.0
 
 
 def _blob(mask: Any, follow: str) -> Place | None:
-    """Return where the blob in `mask` [H, W] is; None if nothing stands out.
+    """Return the place of the blob in `mask` [H, W]; None if nothing stands out.
 
-    Across, it is the run of columns that holds most of the mask; down, the run of rows, where rows that are filled from
-    edge to edge are ground and don't count. For "both", the rows are sought in the run of columns alone; where they are
-    all alike, it is taken as a whole.
+    Horizontally, the blob is the run of columns with the most of the mask. Vertically, it is the run of rows; rows that
+    are filled from edge to edge are ground and don't count. For "both", only the blob's columns are searched for its
+    rows. If all rows there are alike, the vertical place is the middle.
     """
+    height, width = mask.shape
+    across = _heaviest_run(mask.sum(axis=0))
     if follow == "columns":
-        return _centre_of(_heaviest_run(mask.sum(axis=0)), mask.shape[1])
+        return _centre_of(across, width)
     above_ground = mask & ~mask.all(axis=1, keepdims=True)
     if follow == "rows":
-        return _centre_of(_heaviest_run(above_ground.sum(axis=1)), len(mask))
-    across = _heaviest_run(mask.sum(axis=0))
-    x = _centre_of(across, mask.shape[1])
+        return _centre_of(_heaviest_run(above_ground.sum(axis=1)), height)
+    x = _centre_of(across, width)
     if across is None or x is None:
         return None
-    y = _centre_of(_heaviest_run(above_ground[:, across[0]].sum(axis=1)), len(mask))
+    y = _centre_of(_heaviest_run(above_ground[:, across[0]].sum(axis=1)), height)
     return x, 0.5 if y is None else y
 
 
@@ -165,9 +162,9 @@ Span = tuple[NDArray[Any], NDArray[Any]]
 
 
 def _heaviest_run(counts: Any) -> Span | None:
-    """Return the run of neighbours that holds most of `counts` [n], and the weight of each; None if nothing stands out.
+    """Return the run of neighbours with the most of `counts` [n], and their weights; None if nothing stands out.
 
-    What every place has (a track, the ground) is no blob: the least count of all is taken off each.
+    What every place has (a track, the ground) is no blob: the minimum is subtracted from all.
     """
     weights = counts - counts.min()
     filled = np.concatenate(([0], (weights > 0).astype(np.int8), [0]))
@@ -184,7 +181,7 @@ def _centre_of(found: Span | None, size: int) -> float | None:
     if found is None:
         return None
     run, weights = found
-    # Pixel i reaches from i to i + 1, so its middle is at i + 1/2.
+    # Pixel i extends from i to i + 1, so its middle is i + 1/2.
     return float((weights * (run + 0.5)).sum() / weights.sum() / size)
 
 
@@ -196,9 +193,9 @@ def _colour_locator(who: str, locator: Mapping[str, Any], channels: int, follow:
             f"{{'color': [202, 152, 101], 'tolerance': 10}}, got {dict(locator)!r}."
         )
     color, tolerance = locator["color"], locator.get("tolerance", 0)
-    if not isinstance(color, list | tuple) or not all(_is_number(value) for value in color):
+    if not isinstance(color, list | tuple) or not all(map(is_number, color)):
         raise TypeError(f"{who}: the locator's color must be a list of numbers, one per channel, got {came(color)}.")
-    if not _is_number(tolerance):
+    if not is_number(tolerance):
         raise TypeError(f"{who}: the locator's tolerance must be a number, got {came(tolerance)}.")
     if not (tolerance >= 0 and all(math.isfinite(value) for value in (tolerance, *color))):
         raise ValueError(
@@ -208,12 +205,7 @@ def _colour_locator(who: str, locator: Mapping[str, Any], channels: int, follow:
         raise ValueError(
             f"{who}: the locator's color needs {channels} numbers, one per channel of the picture, got {list(color)}."
         )
-    find = colour(tuple(float(value) for value in color), float(tolerance), follow)
-    return Locator(f"color {list(color)}", find)
-
-
-def _is_number(value: Any) -> bool:
-    return is_whole(value) or is_fraction_like(value)
+    return Locator(f"color {list(color)}", colour(tuple(map(float, color)), float(tolerance), follow))
 
 
 def _imported(who: str, reference: str) -> Find:
@@ -237,10 +229,10 @@ def _imported(who: str, reference: str) -> Find:
 
 def _require_cart(who: str, env: Env, follow: str) -> None:
     if follow != "columns":
-        raise ValueError(f"{who}: the locator 'cart' knows where the cart is along the track alone: follow 'columns'.")
+        raise ValueError(f"{who}: the locator 'cart' finds the cart only along the track: follow 'columns'.")
     missing = [name for name in ("x_threshold", "state") if not hasattr(env.unwrapped, name)]
     if missing:
         raise ValueError(
-            f"{who}: the locator 'cart' reads state[0] and x_threshold, as CartPole has them, but {env.unwrapped} has "
-            f"no {' and no '.join(missing)}. Use 'darkest', 'brightest', a color, or 'module:attr' of your own."
+            f"{who}: the locator 'cart' reads state[0] and x_threshold, which CartPole has, but {env.unwrapped} has "
+            f"no {' and no '.join(missing)}. Use 'darkest', 'brightest', a color, or your own 'module:attr'."
         )

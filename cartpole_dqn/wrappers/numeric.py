@@ -1,8 +1,8 @@
-"""Observations of any kind as arrays of numbers that a network can read.
+"""Observations of any space as arrays of numbers for a network.
 
 * `NumericObservation`: the wrapper.
-* `is_numeric`: whether a space needs it.
-* `unreadable_parts`: what in a space no array of one shape can hold.
+* `is_numeric`: whether a space works without it.
+* `unreadable_parts`: the parts of a space that do not fit in an array.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from numpy.typing import NDArray
 _DTYPES = (np.uint8, np.int8, np.int16, np.int32, np.int64)
 _PLAIN = (*_DTYPES, np.float16, np.float32)
 _UNBOUNDED = 2**31 - 1
-"""Integers that may be as large as this are counted as having no bound."""
+"""Integers that can be as large as this count as unbounded."""
 
 
 class NumericObservation(gymnasium.ObservationWrapper[NDArray[Any], Any, Any], RecordConstructorArgs):
-    """What the environment observes as one array: a `Box` in its own shape, anything else as a vector.
+    """Converts observations to one array: a `Box` keeps its shape, any other space becomes a vector.
 
-    The parts of tuples and dicts stand one after the other, in the order of `gymnasium.spaces.flatten`; a number out of
-    a few (`Discrete`) becomes zeros with a one in its place. The dtype is the smallest integer that holds all parts,
-    uint8 for zeros and ones, as long as they have the same bound. Else it is float32: integers are then divided by
-    their own part's bound, so that none drowns beside another; floats, and integers without a bound, stay as they are.
+    The parts of tuples and dicts are concatenated in the order of `gymnasium.spaces.flatten`. `Discrete` becomes
+    one-hot. If all parts are integers with the same bound, the dtype is the smallest integer that holds them: uint8 for
+    zeros and ones. Otherwise it is float32. Integers are then divided by their part's bound, so that all parts have the
+    same scale; floats and unbounded integers stay.
 
     Args:
-        env: its observations have one size.
+        env: its observations have a fixed size.
 
     Raises:
-        TypeError: they vary in size, or have parts that are no numbers.
+        TypeError: observations vary in size, or have parts that are not numbers.
 
     >>> NumericObservation(gymnasium.make("Blackjack-v1")).observation_space
     Box(0, 1, (45,), uint8)
@@ -51,19 +51,20 @@ class NumericObservation(gymnasium.ObservationWrapper[NDArray[Any], Any, Any], R
         if unreadable:
             raise TypeError(f"NumericObservation: expected numbers of a fixed size, but {', '.join(unreadable)}.")
         self._source = space
-        parts = [_flat(part) for _, part in _leaves(space)]
+        parts: list[Any] = [spaces.flatten_space(part) for _, part in _leaves(space)]
         bounds = [_bound(part) for part in parts]
         low, high = (np.concatenate([getattr(part, side) for part in parts]) for side in ("low", "high"))
         self._divisor: NDArray[np.float64] | None = None
         self._dtype: Any = np.float32
         if None not in bounds and len(set(bounds)) == 1:
-            self._dtype = next(dtype for dtype in _DTYPES if _holds(dtype, low, high))
+            ranges = [(dtype, np.iinfo(dtype)) for dtype in _DTYPES]
+            self._dtype = next(dtype for dtype, r in ranges if low.min() >= r.min and high.max() <= r.max)
         else:
             divisors = [np.full(part.shape, 1.0 if b is None else b) for part, b in zip(parts, bounds, strict=True)]
             self._divisor = np.concatenate(divisors)
             low, high = low / self._divisor, high / self._divisor
         shape = space.shape if isinstance(space, spaces.Box) and space.shape else low.shape
-        with np.errstate(over="ignore"):  # a bound beyond float32 is none
+        with np.errstate(over="ignore"):  # a bound beyond float32 becomes infinite
             low, high = low.astype(self._dtype).reshape(shape), high.astype(self._dtype).reshape(shape)
         self.observation_space = spaces.Box(low, high, dtype=self._dtype)
 
@@ -77,14 +78,14 @@ class NumericObservation(gymnasium.ObservationWrapper[NDArray[Any], Any, Any], R
 
 
 def is_numeric(space: spaces.Space[Any]) -> bool:
-    """Whether observations are arrays that networks can read as they are."""
+    """Whether networks can read the observations without a wrapper."""
     if not isinstance(space, spaces.Box) or not space.shape or space.dtype not in _PLAIN:
         return False
     return np.issubdtype(space.dtype, np.floating) or _bound(space) is not None
 
 
 def unreadable_parts(space: spaces.Space[Any]) -> list[str]:
-    """Say of each part that no array of one shape can hold what it is: ["mission is text"]."""
+    """Describe each part that does not fit in an array: ["`mission` is text"]."""
     found = []
     for place, part in _leaves(space):
         name = f"`{place}`" if place else "the observation"
@@ -98,17 +99,13 @@ def unreadable_parts(space: spaces.Space[Any]) -> list[str]:
 
 
 def _leaves(space: spaces.Space[Any], place: str = "") -> Iterator[tuple[str, spaces.Space[Any]]]:
-    """Yield the spaces that are no dict or tuple, each with its dotted place, in the order in which they flatten."""
-    inner: Any = None
-    if isinstance(space, spaces.Dict):
-        inner = space.spaces.items()
-    elif isinstance(space, spaces.Tuple):
-        inner = enumerate(space.spaces)
-    if inner is None:
+    """Yield the spaces inside dicts and tuples, each with its dotted place, in the order in which they flatten."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        inner: Any = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+        for key, part in inner:
+            yield from _leaves(part, f"{place}.{key}" if place else str(key))
+    else:
         yield place, space
-        return
-    for key, part in inner:
-        yield from _leaves(part, f"{place}.{key}" if place else str(key))
 
 
 def _is_flattenable(space: spaces.Space[Any]) -> bool:
@@ -118,19 +115,9 @@ def _is_flattenable(space: spaces.Space[Any]) -> bool:
         return False
 
 
-def _flat(space: spaces.Space[Any]) -> spaces.Box:
-    flat = spaces.flatten_space(space)
-    assert isinstance(flat, spaces.Box)  # of what is flattenable
-    return flat
-
-
 def _bound(space: spaces.Box) -> float | None:
-    """Return the largest absolute value of integers, at least 1; None for floats and where there is no bound."""
+    """Return the largest absolute value of integers, at least 1; None for floats and unbounded integers."""
     if np.issubdtype(space.dtype, np.floating) or not space.is_bounded("both"):
         return None
     bound = max(abs(int(space.low.min())), abs(int(space.high.max())), 1)
     return None if bound >= _UNBOUNDED else float(bound)
-
-
-def _holds(dtype: Any, low: NDArray[Any], high: NDArray[Any]) -> bool:
-    return bool(low.min() >= np.iinfo(dtype).min and high.max() <= np.iinfo(dtype).max)

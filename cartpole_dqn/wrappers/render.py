@@ -1,7 +1,7 @@
-"""What an environment draws becomes what the agent sees.
+"""Rendered frames as observations.
 
 * `RenderObservation`: the wrapper.
-* `prepare_display`: SDL's settings for drawing without a display, made before any is opened.
+* `prepare_display`: sets SDL up for drawing without a display.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ from cartpole_dqn.wrappers.surface import Drawing, drawing_of, pixels, read
 
 
 class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordConstructorArgs):
-    """The observation is the frame that `env.render()` gives: uint8 [H, W, 3], red, green, blue, a new array each time.
+    """Observes the frame that `env.render()` returns: uint8 [H, W, 3], red, green, blue, a new array each time.
 
-    The environment's own observation is dropped. Where pygame draws (CartPole, Acrobot, MountainCar, Pendulum,
-    LunarLander), the drawing is read directly: the same bytes several times faster, see
-    `cartpole_dqn.wrappers.surface`. Elsewhere, and where a wrapper in between has a say in rendering, `env.render()` is
-    called, once per observation. Either way, draw in one thread at a time: pygame's polygons share memory.
+    It replaces the environment's own observation. If pygame draws (CartPole, Acrobot, MountainCar, Pendulum,
+    LunarLander), it reads the drawing directly: the same bytes, several times faster (see
+    `cartpole_dqn.wrappers.surface`). Otherwise, or if a wrapper in between changes the rendering, it calls
+    `env.render()` once per observation. Draw in one thread at a time: pygame's polygons share memory.
 
-    Frames of one channel, [H, W] or [H, W, 1], become grey: three equal channels. Of four, the last (opacity) is left
-    off. What NumPy takes for an array of bytes will do as one.
+    Frames with one channel, [H, W] or [H, W, 1], become grey: three equal channels. A fourth channel (opacity) is
+    dropped. Other libraries' arrays of bytes are accepted too.
 
-    The frame's size is found without touching the environment: a copy of it, or a second one made from its spec, is
-    reset with a fixed seed and rendered. Where neither can be made, the environment itself is rendered; if it cannot be
-    rendered before it is reset, it is reset with a fixed seed and its random generator is put back.
+    To find the frame's size, it resets and renders a copy of the environment, or a new one made from its spec, with a
+    fixed seed. If it can make neither, it renders the environment itself. If that fails before the first reset, it
+    resets the environment with a fixed seed and restores its random generator.
 
-    On Linux without a display, SDL's dummy driver is chosen, and SDL is told to leave the process's signals alone: by
-    environment variables, unless they are set already.
+    On Linux without a display, it selects SDL's dummy driver. It also stops SDL from handling the process's signals.
+    Both are environment variables; it does not change them if they are set.
 
     Args:
         env: made with `render_mode="rgb_array"`.
-        rows: [first, last) of the frame's rows to keep: two ints in pixels, or two floats in 0..1 as shares of its
-            height. None keeps all. Rows that are not kept are never converted.
+        rows: [first, last) of the frame's rows to keep: two ints in pixels, or two floats in 0..1 as fractions of its
+            height. None keeps all. Other rows are never converted.
         columns: the same for columns.
 
     Raises:
-        ValueError: another render mode; rows or columns outside the frame; a picture wrapper comes before; rendering
-            fails; frames of another kind or of varying size.
-        TypeError: rows or columns are not two numbers of one kind.
+        ValueError: the render mode is wrong, rows or columns are outside the frame, a picture wrapper comes before,
+            rendering fails, or frames are not bytes or vary in size.
+        TypeError: rows or columns are not two numbers of the same kind.
 
     >>> env = gymnasium.make("CartPole-v1", render_mode="rgb_array")
     >>> RenderObservation(env).observation_space
@@ -85,14 +85,14 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
         self._direct = not any(changes_rendering(wrapper) for wrapper in wrappers_of(env))
 
     def observation(self, observation: Any) -> Frame:
-        """Return the frame of the environment's present state; `observation` is dropped."""
+        """Return the frame of the environment's current state. `observation` is not used."""
         return self._cut(self._draw())
 
     def pixels(self) -> tuple[NDArray[np.uint8], int, bool] | Frame:
-        """Return the frame's bytes as pygame keeps them, where it draws; elsewhere the frame.
+        """Return pygame's bytes of the frame, or the frame if pygame does not draw it.
 
-        The bytes are a view [H, W, 4] of the surface. Read it at once and drop it: it locks the surface. With it come
-        the place of red among the four bytes, and whether the rows run upwards.
+        The bytes are a view [H, W, 4] of the surface, with the place of red among the four bytes, and whether the rows
+        run upwards. Read the view at once and drop it: it locks the surface.
         """
         drawn = self._draw()
         if isinstance(drawn, Drawing) and self._fits(drawn):
@@ -102,8 +102,8 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
         return self._cut(drawn)
 
     def _draw(self) -> Any:
-        """Return a `Drawing` where pygame draws, else what the environment renders."""
-        # Looked up each time, since rendering may be redefined at any time; the lookup is cached.
+        """Return a `Drawing` if pygame draws, otherwise what `render` returns."""
+        # Looked up each time, since `render` may be replaced at any time. The lookup is cached.
         known = self._direct and "render" not in vars(self._base)
         draw = drawing_of(type(self._base).render) if known else None
         return draw(self._base) if draw is not None else self.env.render()
@@ -123,14 +123,14 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
                 return np.array(frame[self._rows, self._columns], order="C")
         raise ValueError(
             f"RenderObservation: expected frames uint8 {list(self._shape)} from {self.env}, as when it was wrapped, "
-            f"got {kind_of(drawn)}. Wrap it after its size is set, and keep the size. Or "
+            f"got {kind_of(drawn)}. Set the size before wrapping it, and keep the size. Or "
             f"{mend('the frame cut or padded to one size')}"
         )
 
 
 def prepare_display() -> None:
-    """Choose SDL's dummy driver where Linux has no display, and keep SDL off signals, unless either is set already."""
-    # Once SDL has a display it ignores SIGTERM unless told otherwise before it starts.
+    """Select SDL's dummy driver on Linux without a display, and stop SDL from handling signals, unless already set."""
+    # With a display, SDL ignores SIGTERM unless this is set before it starts.
     os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
@@ -140,8 +140,8 @@ def _require_frames(env: gymnasium.Env[Any, Any]) -> None:
     for wrapper in wrappers_of(env):
         if isinstance(wrapper, ImageWrapper | RenderObservation):
             raise ValueError(
-                f"RenderObservation: it replaces the observation, so {type(wrapper).__name__} before it would do "
-                f"nothing. Put RenderObservation first."
+                f"RenderObservation replaces the observation, so {type(wrapper).__name__} before it would do nothing. "
+                f"Put RenderObservation first."
             )
     if env.render_mode == "rgb_array":
         return
@@ -149,7 +149,7 @@ def _require_frames(env: gymnasium.Env[Any, Any]) -> None:
     mend = (
         "Make it with gymnasium.make(ID, render_mode='rgb_array')."
         if "rgb_array" in modes
-        else f"It offers {', '.join(modes) if modes else 'no rendering at all'}, so it cannot be seen as pixels."
+        else f"It offers {', '.join(modes) if modes else 'no rendering at all'}, so it has no pixels to observe."
     )
     raise ValueError(
         f"RenderObservation: expected an environment with render_mode='rgb_array', but {env} has "
@@ -158,20 +158,20 @@ def _require_frames(env: gymnasium.Env[Any, Any]) -> None:
 
 
 def _first_frame(env: gymnasium.Env[Any, Any]) -> Frame:
-    """Return a frame such as `env` will draw, as colours."""
+    """Return a frame of `env`, as colours."""
     try:
         drawn = sample_frame(env)
     except (GymnasiumError, ImportError):  # They say what is missing.
         raise
     except Exception as error:
         raise ValueError(
-            f"RenderObservation: {env} cannot be rendered: {type(error).__name__}: {error}. Call its render() after "
-            f"reset() alone to see why."
+            f"RenderObservation: {env} cannot be rendered: {type(error).__name__}: {error}. Call its reset() and "
+            f"render() without the wrapper to see why."
         ) from error
     frame = as_colours(drawn)
     if frame is None:
         raise ValueError(
-            f"RenderObservation: expected {env}.render() to give frames uint8 [H, W, 3], [H, W, 4] or [H, W], "
-            f"got {kind_of(drawn)}. To mend that, {mend(remedy(drawn))}"
+            f"RenderObservation: expected {env}.render() to return frames uint8 [H, W, 3], [H, W, 4] or [H, W], "
+            f"got {kind_of(drawn)}. To fix that, {mend(remedy(drawn))}"
         )
     return frame

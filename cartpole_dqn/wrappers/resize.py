@@ -1,4 +1,4 @@
-"""`Resize`: a picture of another height and width."""
+"""`Resize`: a picture with another height and width."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from cartpole_dqn.wrappers.render import RenderObservation
 
 INTERPOLATIONS = ("nearest", "nearest-exact", "bilinear", "bicubic")
 SMOOTH = ("bilinear", "bicubic")
-"""Those that weigh several pixels."""
+"""Interpolations over several pixels."""
 
 
 class Resize(ImageWrapper):
-    """The picture in another size: [H, W, C] -> [height, width, C], likewise without C and for stacks.
+    """Resizes the picture: [H, W, C] -> [height, width, C], also without C and for stacks. The dtype stays.
 
-    The dtype stays. Integers are rounded to the nearest; what bicubic interpolation overshoots is clamped to the bounds
-    of the space. It is computed by `torch.nn.functional.interpolate`, and the same as torchvision's `resize` gives, bit
-    for bit, where that computes bytes as bytes; importing torchvision would take as long as importing torch.
+    Integers are rounded to the nearest. Values that bicubic interpolation overshoots are clamped to the bounds of the
+    space. `torch.nn.functional.interpolate` does the work. The results have the same bits as those of torchvision's
+    `resize` on processors where that computes in bytes, without the time to import torchvision.
 
     Args:
         env: its observations are pictures of integers up to 32 bits, or floats.
-        height: rows that come out. Where only one of height and width is given, the other keeps the picture's aspect
-            ratio, rounded down (`height=40` makes 40x80 of 160x320).
-        width: columns that come out.
+        height: rows of the output. If only one of height and width is given, the other keeps the aspect ratio, rounded
+            down (`height=40` turns 160x320 into 40x80).
+        width: columns of the output.
         interpolation: "bicubic", "bilinear", "nearest" or "nearest-exact".
-        antialias: whether pixels are averaged when shrinking (no effect on "nearest" and "nearest-exact").
+        antialias: whether to average pixels when shrinking (no effect on "nearest" and "nearest-exact").
 
     Raises:
         ImportError: torch is missing, or cannot be imported.
-        TypeError: an argument or the pictures are of another kind.
-        ValueError: neither height nor width, a size below 1, another interpolation.
+        TypeError: an argument or the pictures have the wrong type.
+        ValueError: height and width are both None, a size is below 1, or the interpolation is unknown.
 
     >>> from cartpole_dqn.wrappers.render import RenderObservation
     >>> env = RenderObservation(gymnasium.make("CartPole-v1", render_mode="rgb_array"), rows=[160, 320])
@@ -62,36 +62,34 @@ class Resize(ImageWrapper):
             raise TypeError(
                 f"Resize: expected integers of at most 32 bits or floats, but the pictures are {self._dtype}."
             )
-        # The functions are kept, not the modules: an environment may be copied, a module may not.
+        # The functions, not the modules: environments are copied, and modules cannot be.
         self._from_numpy, self._interpolate, vectors = _torch_functions()
-        # Bytes are computed four channels at once; fewer are packed one by one, for longer than all else takes.
+        # torch computes bytes four channels at once. It would pack fewer one by one, slower than everything else.
         self._packs = vectors and self._dtype == np.uint8 and self._interpolation in SMOOTH
         self._packed = np.zeros((0, 0, 0, 4), np.uint8)
         self._low, self._high = self.layout.bounds(self.source)
         self._whole_range = bool((self._low == 0).all() and (self._high == 255).all())
         self._give(self.layout.resized(*self._size), self._low, self._high, self._dtype)
-        # One channel of what pygame draws is resized from the surface itself: the same bytes in two thirds of the time.
+        # One channel of a pygame drawing is resized from the surface itself: the same bytes in two thirds of the time.
         self._render: RenderObservation | None = None
         if self._packs and self._whole_range and type(env) is Channel and type(env.env) is RenderObservation:
             self._render = env.env
             self._kept = env.kept
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
-        """Begin an episode."""
         if self._render is None:
             return super().reset(seed=seed, options=options)
         _, info = self._render.env.reset(seed=seed, options=options)
         return self._from_surface(self._render), info
 
     def step(self, action: Any) -> tuple[Image, Any, bool, bool, dict[str, Any]]:
-        """Take a step."""
         if self._render is None:
             return super().step(action)
         _, reward, terminated, truncated, info = self._render.env.step(action)
         return self._from_surface(self._render), reward, terminated, truncated, info
 
     def _from_surface(self, render: RenderObservation) -> Image:
-        """Resize the bytes that pygame drew, without the wrappers in between making arrays of their own of them."""
+        """Resize the bytes that pygame drew, without the arrays of the wrappers in between."""
         found = render.pixels()
         if not isinstance(found, tuple):
             return self.observation(self.env.observation(found))  # type: ignore[attr-defined]
@@ -102,21 +100,21 @@ class Resize(ImageWrapper):
 
     def observation(self, observation: Image) -> Image:
         """Return `observation` in the new size, as a new array."""
-        if self._dtype == np.uint8:  # torch computes these as they are, several times faster, within 0..255.
+        if self._dtype == np.uint8:  # torch computes bytes as bytes, several times faster.
             resized = self._interpolated(observation)
             return resized if self._whole_range else np.clip(resized, self._low, self._high)
-        # Wide integers and halves are computed in floats that hold all of their values.
+        # Wide integers and float16 are computed in floats that hold all of their values.
         computing = np.float64 if self._dtype.itemsize >= 4 and self._dtype != np.float32 else np.float32
         resized = self._interpolated(observation.astype(computing, copy=False))
         if self._dtype.kind != "f":
             np.rint(resized, out=resized)
-        # Compared as they were computed, since casting may wrap around.
+        # Clipped before the cast, which may wrap around.
         return np.clip(resized, self._low.astype(computing), self._high.astype(computing)).astype(self._dtype)
 
     def _interpolated(self, picture: Image) -> Image:
         height, width = self._size
         if height > width == 1:
-            # torch (2.15 at least) computes pictures one pixel wide and several high wrongly, but lying ones rightly.
+            # torch (2.15 at least) computes pictures one pixel wide and several high wrongly, but not transposed ones.
             rows, columns = self.layout.rows_axis, self.layout.rows_axis + 1
             lying = self._by_torch(picture.swapaxes(rows, columns).copy(), [width, height])
             return lying.swapaxes(rows, columns).copy()
@@ -126,11 +124,10 @@ class Resize(ImageWrapper):
         rows = self.layout.rows_axis
         if list(picture.shape[rows : rows + 2]) == size:
             return np.array(picture, order="C")
-        # Without channels a stack becomes a batch all the same: as channels, three planes of bytes that shrink to one
-        # pixel make torch fail.
+        # A stack without channels becomes a batch too: torch fails on three channels of bytes that shrink to one pixel.
         channels = picture.shape[-1] if self.layout.channelled else 1
         batch = picture.reshape(-1, *picture.shape[rows : rows + 2], channels)
-        # [H, W, C] seen as [C, H, W] without a copy: torch calls that channels last, and keeps it.
+        # A view as [C, H, W]: torch calls that channels last, and keeps it.
         seen = self._from_numpy(self._ready(batch)).permute(0, 3, 1, 2)
         smooth = self._interpolation in SMOOTH
         resized = self._interpolate(
@@ -144,27 +141,24 @@ class Resize(ImageWrapper):
         return np.array(small.reshape(*picture.shape[:rows], *size, *picture.shape[rows + 2 :]), order="C")
 
     def _ready(self, batch: Image) -> Image:
-        """Return [N, H, W, C] as torch takes it, and takes it fastest: zeros may be added as further channels."""
+        """Return [N, H, W, C] in the form that torch computes fastest, possibly with channels of zeros added."""
         if self._packs and batch.shape[-1] < 3:
             if self._packed.shape[:3] != batch.shape[:3]:
                 self._packed = np.zeros((*batch.shape[:3], 4), np.uint8)
             self._packed[..., : batch.shape[-1]] = batch
             return self._packed
-        # torch takes neither what is read-only nor what runs backwards.
+        # torch accepts neither read-only arrays nor negative strides.
         return np.require(batch, requirements=["C", "W"])
 
     def _wanted(self, height: int | None, width: int | None) -> tuple[int, int]:
-        layout = self.layout
-        if height is None and width is None:
+        if height is not None:
+            height = whole_number(self.who, "height", height, least=1)
+        if width is not None:
+            width = whole_number(self.who, "width", width, least=1)
+            return height or max(1, width * self.layout.height // self.layout.width), width
+        if height is None:
             raise ValueError("Resize: expected height, width or both, got neither.")
-        rows = None if height is None else whole_number(self.who, "height", height, least=1)
-        columns = None if width is None else whole_number(self.who, "width", width, least=1)
-        if rows is None:
-            assert columns is not None
-            rows = max(1, columns * layout.height // layout.width)
-        if columns is None:
-            columns = max(1, rows * layout.width // layout.height)
-        return rows, columns
+        return height, max(1, height * self.layout.width // self.layout.height)
 
 
 def _torch_functions() -> tuple[Any, Any, bool]:
@@ -173,10 +167,9 @@ def _torch_functions() -> tuple[Any, Any, bool]:
         import torch
     except ModuleNotFoundError as error:
         raise ImportError(f"Resize needs torch, but there is no module {error.name!r}: pip install torch") from error
-    except Exception as error:  # A build that does not fit the machine fails in several ways, OSError among them.
+    except Exception as error:  # A build that does not fit the machine fails with any exception, such as OSError.
         raise ImportError(
-            f"Resize needs torch, but importing it failed: {error}. Install it anew: "
-            f"pip install --force-reinstall torch"
+            f"Resize needs torch, but importing it failed: {error}. Reinstall it: pip install --force-reinstall torch"
         ) from error
     vectors = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
     return torch.from_numpy, torch.nn.functional.interpolate, vectors

@@ -1,8 +1,8 @@
-"""Reading what pygame drew without paying for Gymnasium's conversion of it.
+"""Reads pygame drawings without Gymnasium's slow conversion.
 
-* `drawing_of`: an environment's `render` function without its last steps; None where it has no such end.
-* `Drawing`: what that function returns: surfaces, and whether the picture is upside down.
-* `pixels`, `read`: a part of a drawing as an array: a view of the four bytes a pixel, or a copy of red, green and blue.
+* `drawing_of`: an environment's `render` function without the conversion at its end, or None.
+* `Drawing`: what that function returns: a surface, possibly upside down.
+* `pixels`, `read`: a part of a drawing as an array: a view of four bytes per pixel, or a copy of red, green and blue.
 
 Gymnasium's pygame environments draw on a surface and end with
 
@@ -11,16 +11,15 @@ Gymnasium's pygame environments draw on a surface and end with
     ...
     return np.transpose(np.array(pygame.surfarray.pixels3d(self.screen)), axes=(1, 0, 2))
 
-The conversion costs several times the drawing, because NumPy copies pixel by pixel. Turning the picture over and
-copying it costs a third of the drawing. `drawing_of` compiles such a function from its own source, with the conversion
-replaced by the surface. The two statements before it are left out too where they are exactly those above and the
-surface was made in the same call; then only the rows that are wanted are turned.
+The conversion takes several times as long as the drawing, because NumPy copies pixel by pixel. The flip and the blit
+take a third of it. `drawing_of` compiles such a function from its source and returns the surface instead of the
+conversion. It also removes the flip and the blit if they are exactly those above and the same call made the surface.
+Then only the rows that are read are flipped.
 
-Why from the source: nothing is replaced in pygame or in the environment, not even for a moment, so there is nothing to
-restore after an exception and nothing for other threads to see. The statements themselves prove that nothing else
-happens to the array: an environment that cuts it or paints on it afterwards (BipedalWalker cuts, a subclass may paint)
-has other statements and is rendered as ever. Comparing two renderings could not prove it: drawing ages the sparks of
-LunarLander, so the second frame differs, and a difference may show only later in an episode.
+This replaces nothing in pygame or in the environment, so exceptions and other threads are no problem. The source proves
+that nothing else happens to the array: an environment that cuts it or paints on it afterwards (BipedalWalker cuts) has
+other statements, and is rendered as usual. Comparing two renderings would not prove it: LunarLander's sparks change in
+each drawing, and a difference may show only later in an episode.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ import ast
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
@@ -43,30 +42,28 @@ class Drawing(NamedTuple):
     """What an environment drew."""
 
     surface: Any
-    """The `pygame.Surface` that Gymnasium would convert; where there is a `source`, its content is an older picture."""
+    """The `pygame.Surface` that Gymnasium would convert. With a `source`, it shows an older picture."""
     source: Any = None
-    """The surface that would be turned over and copied to `surface`: the picture, upside down."""
+    """The surface that Gymnasium would flip and copy to `surface`: the picture upside down."""
 
 
 @functools.lru_cache(maxsize=64)
 def drawing_of(render: Any) -> Callable[[Any], Any] | None:
-    """Return a function that does what the method `render` does, but hands over surfaces instead of converting them.
+    """Return a function that draws like the method `render`, but returns surfaces instead of converting them.
 
-    The function takes the environment and returns a `Drawing` exactly where `render` would return
-    `np.transpose(np.array(pygame.surfarray.pixels3d(surface)), axes=(1, 0, 2))`, and what `render` returns elsewhere.
-
-    Returns None where no statement is `return` and exactly this expression, or the source cannot be had or is not what
-    `render` was compiled from.
+    The function takes the environment. It returns a `Drawing` where `render` would return
+    `np.transpose(np.array(pygame.surfarray.pixels3d(surface)), axes=(1, 0, 2))`, and otherwise what `render` returns.
+    Returns None if no `return` statement has exactly this expression, or if the source is missing or has changed.
     """
     if not isinstance(render, FunctionType) or render.__globals__.get("np") is not np:
         return None
     try:
-        # The whole module: what a function is compiled to depends on the class around it and the module's imports.
+        # The whole module: a function's code depends on the class around it and the module's imports.
         module = ast.parse("".join(inspect.findsource(render)[0]))
     except (OSError, TypeError, SyntaxError):
         return None
     definition = _definition(module, render.__code__)
-    # The source may have been edited since, or be another's: it counts if it makes the very same code.
+    # The source may have been edited since: it must compile to the same code.
     if definition is None or _compiled(module, render.__code__) != render.__code__:
         return None
     source = _turned_at_the_end(definition.body)
@@ -84,28 +81,22 @@ def drawing_of(render: Any) -> Callable[[Any], Any] | None:
             return Drawing(drawn) if hasattr(drawn, "get_size") else drawn
         surface, upside_down = drawn
         if not (_is_opaque(upside_down) and upside_down.get_size() == surface.get_size()):
-            surface.blit(pygame_flip(upside_down), (0, 0))
+            import pygame
+
+            surface.blit(pygame.transform.flip(upside_down, False, True), (0, 0))
             return Drawing(surface)
         return Drawing(surface, upside_down)
 
     return draw
 
 
-def pygame_flip(surface: Any) -> Any:
-    """Return a `pygame.Surface` turned upside down, as a new one."""
-    import pygame
-
-    return pygame.transform.flip(surface, False, True)
-
-
 def pixels(drawing: Drawing, rows: slice, columns: slice) -> tuple[NDArray[np.uint8], int] | None:
     """Return the bytes of a drawing's pixels, uint8 [H, W, 4], and which of the four is red.
 
-    The array is a view that locks the surface while it lives. Its rows run downwards in the picture where the drawing
-    has no `source`, else upwards. None where the surface does not keep a pixel in four bytes of eight bits a colour, in
-    the order blue, green, red or its reverse.
+    The array is a view that locks the surface while it exists. Its rows run upwards if the drawing has a `source`.
+    Returns None unless a pixel has four bytes with eight bits per colour, in the order blue, green, red or its reverse.
     """
-    surface = drawing.surface if drawing.source is None else drawing.source
+    surface, rows = _stored(drawing, rows)
     width, height = surface.get_size()
     red, green, blue, _ = surface.get_shifts()
     if surface.get_bytesize() != 4 or surface.get_pitch() != 4 * width or sys.byteorder != "little":
@@ -113,24 +104,18 @@ def pixels(drawing: Drawing, rows: slice, columns: slice) -> tuple[NDArray[np.ui
     if not _is_opaque(surface) or (red, green, blue) not in ((0, 8, 16), (16, 8, 0)):
         return None
     view = np.frombuffer(surface.get_buffer(), np.uint8).reshape(height, width, 4)
-    if drawing.source is not None:
-        rows = slice(height - rows.stop, height - rows.start)
     return view[rows, columns], red // 8
 
 
 def read(drawing: Drawing, rows: slice, columns: slice) -> NDArray[np.uint8]:
-    """Return a new array uint8 [H, W, 3] of the rows and columns of a drawing, leaving no lock on its surfaces."""
+    """Return rows and columns of a drawing as a new array uint8 [H, W, 3]. Leaves no lock on its surfaces."""
     import pygame
 
-    surface = drawing.surface
-    if drawing.source is not None:
-        surface = drawing.source
-        height = surface.get_height()
-        rows = slice(height - rows.stop, height - rows.start)
+    surface, rows = _stored(drawing, rows)
     width, height = columns.stop - columns.start, rows.stop - rows.start
     frame = np.empty((height, width, 3), np.uint8)
     if _is_opaque(surface):
-        # SDL turns four bytes a pixel into three, straight into the array, faster than NumPy does.
+        # SDL converts four bytes per pixel to three, straight into the array, faster than NumPy.
         target = pygame.image.frombuffer(frame.data, (width, height), "RGB")
         target.blit(surface, (0, 0), (columns.start, rows.start, width, height))
     else:
@@ -140,8 +125,16 @@ def read(drawing: Drawing, rows: slice, columns: slice) -> NDArray[np.uint8]:
     return frame if drawing.source is None else frame[::-1].copy()
 
 
+def _stored(drawing: Drawing, rows: slice) -> tuple[Any, slice]:
+    """Return the surface that holds the picture, and `rows` of the picture as rows of that surface."""
+    if drawing.source is None:
+        return drawing.surface, rows
+    height = drawing.source.get_height()
+    return drawing.source, slice(height - rows.stop, height - rows.start)
+
+
 def _is_opaque(surface: Any) -> bool:
-    """Whether drawing the surface on another copies its pixels as they are."""
+    """Whether drawing the surface on another one copies its pixels unchanged."""
     import pygame
 
     return (
@@ -154,10 +147,9 @@ def _is_opaque(surface: Any) -> bool:
 
 
 def _hand_over(statements: list[ast.stmt], source: ast.expr | None) -> bool:
-    """Change the conversions among `statements` into the bare surface, and tell whether there were any.
+    """Replace conversions in `statements` by the surface, or by (surface, source); return whether there were any.
 
-    With a `source` they become the pair of the surface and that. Only below `if`: leaving a `with` or a `try` may draw
-    again, after which the surface shows something else.
+    Searches only inside `if`: leaving a `with` or a `try` may draw on the surface again.
     """
     changed = False
     for statement in statements:
@@ -185,9 +177,9 @@ elif self.render_mode == 'rgb_array':
 
 
 def _turned_at_the_end(body: list[ast.stmt]) -> ast.expr | None:
-    """Let a function that ends as `_TURN` turn and copy for a window alone; return the surface that it would turn.
+    """If a function ends like `_TURN`, make it flip and blit only for a window; return the surface that it flips.
 
-    None, and nothing is changed, where it ends otherwise, or may have got the surface from an earlier call.
+    Returns None and changes nothing if it ends differently, or if the surface may be from an earlier call.
     """
     if len(body) < 3 or not isinstance(body[-3], ast.Assign) or not isinstance(body[-2], ast.Expr):
         return None
@@ -207,16 +199,13 @@ def _turned_at_the_end(body: list[ast.stmt]) -> ast.expr | None:
 
 
 def _surface_in(value: ast.expr | None) -> ast.expr | None:
-    calls = [n for n in ast.walk(value) if isinstance(n, ast.Call) and _is_pixels3d(n.func)] if value else []
-    if value is None or len(calls) != 1 or len(calls[0].args) != 1:
+    calls = [n for n in ast.walk(value) if isinstance(n, ast.Call)] if value else []
+    surfaces = [n.args[0] for n in calls if isinstance(n.func, ast.Attribute) and n.func.attr == "pixels3d" and n.args]
+    if value is None or len(surfaces) != 1:
         return None
-    surface = calls[0].args[0]
+    surface = surfaces[0]
     expected = ast.parse(_CONVERSION.format(surface=ast.unparse(surface)), mode="eval").body
     return surface if ast.dump(value) == ast.dump(expected) else None
-
-
-def _is_pixels3d(function: ast.expr) -> bool:
-    return isinstance(function, ast.Attribute) and function.attr == "pixels3d"
 
 
 def _definition(module: ast.Module, code: CodeType) -> ast.FunctionDef | None:
@@ -229,14 +218,11 @@ def _definition(module: ast.Module, code: CodeType) -> ast.FunctionDef | None:
 
 
 def _compiled(module: ast.Module, original: CodeType) -> CodeType | None:
-    """Compile `module` and return the code of the function that stands where `original` stood."""
+    """Compile `module` and return the code of the function at the place of `original`."""
     place = (original.co_qualname, original.co_firstlineno)
-    codes = _codes(compile(module, original.co_filename, "exec", dont_inherit=True))
-    return next((code for code in codes if (code.co_qualname, code.co_firstlineno) == place), None)
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _codes(constant)
+    codes = [compile(module, original.co_filename, "exec", dont_inherit=True)]
+    for code in codes:  # which grows by the codes inside each
+        if (code.co_qualname, code.co_firstlineno) == place:
+            return code
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return None

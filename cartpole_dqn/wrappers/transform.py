@@ -18,38 +18,38 @@ NOT_FOR_PICTURES = {
     "SetClampingMode", "TenCrop", "ToImage", "ToPILImage", "ToPureTensor", "ToTensor", "Transform",
     "UniformTemporalSubsample",
 }  # fmt: skip
-"""Transforms for boxes, batches, functions and other kinds of data, and those that return several pictures."""
+"""Transforms of boxes, batches, functions and other data, and those that return several pictures."""
 
 
 class Transform(ImageWrapper):
-    """A transform of `torchvision.transforms.v2`, chosen by name: [H, W, C] -> what the transform makes of it.
+    """Applies a transform of `torchvision.transforms.v2`, chosen by name.
 
-    Pictures [H, W, C], [H, W] and stacks of them go in and come out; the transform itself sees [C, H, W]. The frames of
-    a stack get the same random choices. The size, the channels and the dtype that come out are found by trying.
+    Works on pictures [H, W, C], [H, W] and stacks of them; the transform itself gets [C, H, W]. The frames of a stack
+    get the same random choices. The wrapper tries the transform to find the size, channels and dtype of the output.
 
-    =========================  ===================================================================
-    what comes out             bounds of the observation space
-    =========================  ===================================================================
-    uint8                      0 to 255
-    the integers that came in  those of the pictures that came in; interpolation is clamped to them
-    floats                     none
-    =========================  ===================================================================
+    ======================  ======================================================
+    output                  bounds of the observation space
+    ======================  ======================================================
+    uint8                   0 to 255
+    the dtype of the input  those of the input; interpolation is clamped to them
+    floats                  none
+    ======================  ======================================================
 
-    Random choices are drawn anew for each picture, from a generator that `reset(seed=...)` seeds: the same seed and
-    actions give the same pictures, and torch's global generator stays as it was.
+    Each picture gets new random choices, from a generator that `reset(seed=...)` seeds. The same seed and actions give
+    the same pictures. torch's global generator does not change.
 
-    torchvision is imported when the wrapper is built, which takes about as long as importing torch.
+    The constructor imports torchvision, which takes about as long as importing torch.
 
     Args:
         env: its observations are pictures.
         name: a class of `torchvision.transforms.v2`, such as "GaussianBlur" or "ColorJitter".
-        options: the arguments of its constructor. Dtypes and interpolation modes are given by name ("float32",
-            "bilinear"), transforms inside a transform (`RandomApply`, `Compose`) as tables of `name` and `options`.
+        options: the arguments of its constructor. Write dtypes and interpolation modes by name ("float32", "bilinear"),
+            and transforms inside a transform (`RandomApply`, `Compose`) as tables of `name` and `options`.
 
     Raises:
-        ImportError: torchvision is missing, or does not fit torch.
-        TypeError: an argument is of another kind, or the transform does not work on these pictures.
-        ValueError: no such transform or option, or the size of the pictures would vary.
+        ImportError: torchvision is missing, or does not match torch.
+        TypeError: an argument has the wrong type, or the transform does not work on these pictures.
+        ValueError: there is no such transform or option, or the size of the pictures would vary.
 
     >>> from cartpole_dqn.wrappers.render import RenderObservation
     >>> env = RenderObservation(gymnasium.make("CartPole-v1", render_mode="rgb_array"), rows=[160, 320])
@@ -61,18 +61,17 @@ class Transform(ImageWrapper):
         super().__init__(env, name=name, options=plain(options))
         self.who = f"Transform {name}"
         self._transform = _built(self.who, {"name": name, "options": options or {}})
-        # Several transforms in a chain draw from generators of their own.
+        # Each transform in a chain has its own generator.
         self._place = sum(isinstance(wrapper, Transform) for wrapper in wrappers_of(self.env))
         self._dtype = np.dtype(self.source.dtype)
         self._clip: tuple[Any, Any] | None = None
         self._seed(0)
         self._declare()
         self._seed(None)
-        geometric = type(self._transform).__module__.endswith("_geometry") and name != "Resize"
-        self.narrows = geometric
+        self.narrows = type(self._transform).__module__.endswith("_geometry") and name != "Resize"
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
-        """Begin an episode; a seed also seeds the random choices."""
+        """Start an episode; a seed also seeds the random choices."""
         if seed is not None:
             self._seed(seed)
         return super().reset(seed=seed, options=options)
@@ -83,12 +82,12 @@ class Transform(ImageWrapper):
         if made.shape != self.out.shape or made.dtype != self.observation_space.dtype:
             raise ValueError(
                 f"{self.who}: made {made.dtype} {list(made.shape)}, after {self.observation_space.dtype} "
-                f"{list(self.out.shape)} at first; observations must keep one size. Put the size into its options."
+                f"{list(self.out.shape)} at first; observations must keep one size. Set the size in its options."
             )
         return made if self._clip is None else np.clip(made, *self._clip)
 
     def _seed(self, seed: int | None) -> None:
-        """Start the random choices; None takes fresh entropy."""
+        """Seed the random choices; None takes fresh entropy."""
         import torch
 
         entropy = None if seed is None else [seed, self._place, 0x7472616E]
@@ -96,7 +95,7 @@ class Transform(ImageWrapper):
         self._random_state = torch.Generator().manual_seed(number).get_state()
 
     def _made(self, picture: Image) -> Image:
-        """Transform a picture, with this wrapper's state in the place of torch's global generator."""
+        """Transform a picture, with this wrapper's generator state in torch's global generator."""
         import torch
 
         seen = np.require(picture, requirements=["C", "W"])
@@ -110,13 +109,13 @@ class Transform(ImageWrapper):
             self._random_state = torch.get_rng_state()
             torch.set_rng_state(outside)
         if not isinstance(made, torch.Tensor):
-            raise TypeError(f"{self.who}: expected one picture from it, got a {type(made).__name__}.")
+            raise TypeError(f"{self.who}: expected the transform to return one picture, got a {type(made).__name__}.")
         keeps_plane = not self.layout.channelled and made.shape[-3] == 1
         made = made.squeeze(-3) if keeps_plane else made.movedim(-3, -1)
         return np.array(made.numpy(), order="C")
 
     def _declare(self) -> None:
-        """Find the size, channels, dtype and bounds of what comes out by trying the extremes and noise."""
+        """Find the size, channels, dtype and bounds of the output by trying extreme values and noise."""
         low, high = self._finite_bounds()
         noise = np.random.default_rng(0)
         tried = [np.full(self.source.shape, value, self._dtype) for value in (low, high)]
@@ -131,7 +130,9 @@ class Transform(ImageWrapper):
         kinds = sorted({(picture.shape, picture.dtype.name) for picture in made})
         if len(kinds) > 1:
             sizes = " and ".join(f"{dtype} {list(shape)}" for shape, dtype in kinds[:2])
-            raise ValueError(f"{self.who}: the pictures that it makes differ ({sizes}); observations keep one size.")
+            raise ValueError(
+                f"{self.who}: the pictures that it makes differ ({sizes}); observations must keep one size."
+            )
         shape, dtype = made[0].shape, made[0].dtype
         channelled = self.layout.channelled or len(shape) > len(self.layout.shape)
         out = Layout(shape, self.layout.stacked, channelled)
@@ -157,15 +158,15 @@ class Transform(ImageWrapper):
         margin = (int(high) - int(low)) // 2  # Bicubic interpolation overshoots by less than that.
         if any(int(m.min()) < int(low) - margin or int(m.max()) > int(high) + margin for m in made):
             raise TypeError(
-                f"{self.who}: works on the whole range of {dtype}, and these pictures lie between {low} and {high}. "
-                f"Put it before FrameDifference, or let that give bytes (encoding = 'uint8')."
+                f"{self.who}: works on the whole range of {dtype}, but these pictures are between {low} and {high}. "
+                f"Put it before FrameDifference, or set encoding = 'uint8' there."
             )
         self._clip = (low, high)
         return np.asarray(low), np.asarray(high)
 
 
 def _built(who: str, table: Mapping[str, Any]) -> Any:
-    """Return the transform that a table of `name` and `options` describes."""
+    """Build the transform that a table of `name` and `options` describes."""
     v2 = _torchvision(who)
     known = [
         key
@@ -185,7 +186,7 @@ def _built(who: str, table: Mapping[str, Any]) -> Any:
 
 
 def _value(who: str, name: str, value: Any) -> Any:
-    """Return an option as torchvision takes it: dtypes, interpolation modes and inner transforms are given by name."""
+    """Convert an option for torchvision: dtypes, interpolation modes and inner transforms have names."""
     if isinstance(value, Mapping) and "name" in value:
         return _built(f"{who}, {name}", value)
     if isinstance(value, list | tuple):
@@ -209,7 +210,7 @@ def _torchvision(who: str) -> Any:
         raise ImportError(
             f"{who} needs torchvision, but there is no module {error.name!r}: pip install torchvision"
         ) from error
-    except Exception as error:  # A torchvision that was built for another torch fails in several ways.
+    except Exception as error:  # A torchvision built for another torch fails with any exception.
         raise ImportError(
             f"{who} needs torchvision, but importing it failed: {' '.join(str(error).split())}. torch and torchvision "
             f"must be of the same release: pip install --force-reinstall torch torchvision"

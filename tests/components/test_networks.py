@@ -44,7 +44,7 @@ CASES = [
     (TutorialConv, DIFFERENCE, {}),
     (TutorialConv, box((29, 37)), {}),
     (TutorialConv, box((4, 40, 80, 1)), {}),
-    (Conv, box((40, 80, 2)), {}),
+    (Conv, box((20, 20, 1)), {}),
     (Conv, box((40, 80, 2)), {"norm": "layer", "channels_last": False}),
     (Conv, box((40, 80), np.float32), {"channels": [4], "kernels": [5], "strides": [3], "hidden": 7}),
     (Conv, box((4, 40, 80, 3)), {"zero": [128.0], "spread": [127.0]}),
@@ -121,17 +121,6 @@ def test_conv_against_its_formula() -> None:
     torch.testing.assert_close(network(obs), x, atol=1e-5, rtol=1e-5)
 
 
-def test_mlp_against_its_formula() -> None:
-    space = box((4,), np.float32)
-    network = build(Mlp, space)
-    obs, weights = observations(space, 7), network.state_dict()
-    x = F.relu(F.linear(obs, weights["layers.0.weight"], weights["layers.0.bias"]))
-    x = F.relu(F.linear(x, weights["layers.2.weight"], weights["layers.2.bias"]))
-    x = F.linear(x, weights["layers.4.weight"], weights["layers.4.bias"])
-    assert weights["layers.2.weight"].shape == (128, 128)
-    torch.testing.assert_close(network(obs), x)
-
-
 @pytest.mark.parametrize("norm", ["none", "layer"])
 def test_channels_last_changes_rounding_only(norm: str) -> None:
     space = box((40, 80, 2))
@@ -182,13 +171,6 @@ def test_zero_and_spread_agree_with_channels_taken_apart(
     torch.testing.assert_close(network(obs), plain(expected), atol=1e-5, rtol=1e-4)
 
 
-def test_a_white_background_reads_as_zero() -> None:
-    network = build(Conv, box((40, 80, 2)), zero=[255.0, 128.0], spread=[255.0, 127.0])
-    blank = torch.tensor([255, 128], dtype=torch.uint8).expand(1, 40, 80, 2)
-    plain = build(Conv, box((40, 80, 2)))
-    torch.testing.assert_close(network(blank), plain(torch.zeros(1, 40, 80, 2, dtype=torch.uint8)))
-
-
 def test_stacks_become_channels() -> None:
     stack, flat = box((4, 40, 80, 3)), box((40, 80, 12))
     obs = observations(stack, 2)
@@ -205,7 +187,7 @@ def test_settings_are_no_part_of_a_checkpoint() -> None:
 @pytest.mark.parametrize(
     ("part", "space", "words"),
     [
-        (TutorialConv, box((36, 29, 3)), "one number a channel.*37 or more"),
+        (TutorialConv, box((36, 29, 3)), "one number per channel.*37 or more"),
         (TutorialConv, box((28, 80, 3)), "images of 28 x 80 are too small.*29 x 29 or more"),
         (Conv, box((40, 19, 3)), "images of 40 x 19 are too small.*20 x 20 or more"),
         (Conv, box((4, 40, 80)), "a stack of grey ones"),
@@ -216,11 +198,6 @@ def test_settings_are_no_part_of_a_checkpoint() -> None:
 def test_observations_that_do_not_fit_are_refused_in_words(part: Any, space: spaces.Box, words: str) -> None:
     with pytest.raises(UserError, match=words):
         build(part, space)
-
-
-def test_the_least_sizes_are_just_enough() -> None:
-    assert build(TutorialConv, box((29, 37, 1)))(observations(box((29, 37, 1)), 1)).shape == (1, 2)
-    assert build(Conv, box((20, 20, 1)))(observations(box((20, 20, 1)), 2)).shape == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -264,6 +241,7 @@ def test_options_as_toml_gives_them() -> None:
 @pytest.mark.parametrize("norm", ["none", "layer"])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_an_mlp_computes_its_layers(norm: str, activation: str) -> None:
+    assert build(Mlp, box((3,), np.float32)).layers[2].weight.shape == (128, 128), "the default"
     network = build(Mlp, box((3,), np.float32), hidden=[5, 4], norm=norm, activation=activation)
     obs = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
     for net in (network, copy.deepcopy(network)):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import sys
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from gymnasium.wrappers import FrameStackObservation, GrayscaleObservation
+from gymnasium.wrappers import FrameStackObservation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,20 +32,7 @@ def say(fraction: Any) -> None:
     FRACTION = fraction
 
 
-TOLD = "tests_of_crop_locators:told_fraction"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def importable() -> Any:
-    import sys
-    import types
-
-    module = types.ModuleType("tests_of_crop_locators")
-    module.told_fraction = told_fraction  # type: ignore[attr-defined]
-    module.number = 3  # type: ignore[attr-defined]
-    sys.modules[module.__name__] = module
-    yield
-    del sys.modules[module.__name__]
+TOLD = f"{__name__}:told_fraction"
 
 
 @st.composite
@@ -86,7 +73,7 @@ def test_crops_that_are_refused(pictures: Any, arguments: Any, error: type[Excep
 
 
 def test_observations_that_are_no_pictures_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"have the shape \(4,\).*RenderObservation before"):
+    with pytest.raises(ValueError, match=r"shape of the observations before it is \(4,\).*RenderObservation before"):
         Crop(gymnasium.make("CartPole-v1"), rows=[0, 1])
     with pytest.raises(TypeError, match=r"observations before it are Discrete.*RenderObservation before"):
         CenteredCrop(gymnasium.make("FrozenLake-v1"), width=3)
@@ -182,24 +169,14 @@ def test_the_nearest_window_of_a_mirror_image_is_the_mirror_image(
     assert np.array_equal(env.observation(picture[:, ::-1].copy()), window[:, ::-1])
 
 
-def test_height_is_taken_from_the_middle_of_the_rows(pictures: Any) -> None:
-    env = CenteredCrop(pictures((20, 10)), width=0.5, height=4, rows=[4, 18])
+def test_fractions_are_of_the_rows_and_columns_that_are_kept(pictures: Any) -> None:
     picture = np.arange(200, dtype=np.uint8).reshape(20, 10)
-    assert np.array_equal(env.observation(picture), picture[9:13, 3:8])
-    half = CenteredCrop(pictures((20, 10)), width=1.0, height=0.5, rows=[4, 18])
-    assert np.array_equal(half.observation(picture), picture[7:14])
-
-
-def test_columns_bound_the_window(pictures: Any) -> None:
-    env = CenteredCrop(pictures((2, 10)), width=3, columns=[4, 10])
-    picture = np.arange(20, dtype=np.uint8).reshape(2, 10)
-    assert np.array_equal(env.observation(picture), picture[:, 6:9])
-    say(0.0)
-    left = CenteredCrop(pictures((2, 10)), width=3, columns=[4, 10], locator=TOLD)
-    assert np.array_equal(left.observation(picture), picture[:, 4:7])
-    say(0.75)  # of the six columns that are left
-    right = CenteredCrop(pictures((2, 10)), width=3, columns=[4, 10], locator=TOLD)
-    assert np.array_equal(right.observation(picture), picture[:, 7:10])
+    half = CenteredCrop(pictures((20, 10)), width=0.5, height=0.5, rows=[4, 18])
+    assert np.array_equal(half.observation(picture), picture[7:14, 3:8])
+    cut = CenteredCrop(pictures((20, 10)), width=3, columns=[4, 10], locator=TOLD)
+    for fraction, first in ((None, 6), (0.0, 4), (0.75, 7)):
+        say(fraction)
+        assert np.array_equal(cut.observation(picture), picture[:, first : first + 3])
 
 
 def test_pads_with_each_channels_own_corner() -> None:
@@ -283,7 +260,7 @@ def test_one_window_for_the_picture_and_its_difference(cartpole: gymnasium.Env[A
         ({"width": 10}, ValueError, "width must be at most the picture's 9 columns, got 10. Use edges='pad'"),
         ({"width": 0}, ValueError, "width must be at least 1, got 0"),
         ({"width": True}, TypeError, r"width must be a whole number of pixels or a fraction .*got True \(bool\)"),
-        ({"width": 1.5}, ValueError, "width as a fraction must lie above 0.0 and not above 1.0, got 1.5"),
+        ({"width": 1.5}, ValueError, "width as a fraction must be above 0.0 and at most 1.0, got 1.5"),
         ({"width": math.nan}, ValueError, "width as a fraction"),
         ({"width": "wide"}, TypeError, "width"),
         ({"width": 3, "height": 9}, ValueError, "height must be at most the picture's 8 rows, got 9"),
@@ -299,10 +276,10 @@ def test_one_window_for_the_picture_and_its_difference(cartpole: gymnasium.Env[A
         ({"width": 3, "height": 3, "follow": "both", "locator": "cart"}, ValueError, "follow 'columns'"),
         ({"width": 3, "locator": "cart"}, ValueError, "reads state.* has no x_threshold and no state"),
         ({"width": 3, "locator": "center"}, ValueError, "Did you mean 'centre'"),
-        ({"width": 3, "locator": told_fraction}, TypeError, "Name a function of your own as 'module:attr'"),
+        ({"width": 3, "locator": told_fraction}, TypeError, "Give your own function as 'module:attr'"),
         ({"width": 3, "locator": "no_such_module:f"}, ValueError, "cannot import the locator"),
         ({"width": 3, "locator": "math:no_such"}, ValueError, "cannot import the locator"),
-        ({"width": 3, "locator": "tests_of_crop_locators:number"}, TypeError, "must be a callable"),
+        ({"width": 3, "locator": "math:pi"}, TypeError, "must be a callable"),
     ],
 )
 def test_windows_that_are_refused(pictures: Any, arguments: Any, error: type[Exception], words: str) -> None:
@@ -311,22 +288,20 @@ def test_windows_that_are_refused(pictures: Any, arguments: Any, error: type[Exc
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"), [("left", TypeError), (True, TypeError), (math.nan, ValueError), (math.inf, ValueError)]
+    ("follow", "answers", "error"),
+    [
+        ("columns", ["left", True], TypeError),
+        ("columns", [math.nan, math.inf], ValueError),
+        ("both", [0.5, "ab", (0.5,), (0.5, 0.5, 0.5), (0.5, "top"), (0.5, None)], TypeError),
+    ],
 )
-def test_what_a_locator_must_not_return(pictures: Any, answer: Any, error: type[Exception]) -> None:
-    env = CenteredCrop(pictures((8, 9, 3)), width=3, locator=TOLD)
-    say(answer)
-    with pytest.raises(error, match=r"locator 'tests_of_crop_locators:told_fraction' must return a .*fraction"):
-        env.reset(seed=0)
-
-
-@pytest.mark.parametrize("answer", [0.5, "ab", (0.5,), (0.5, 0.5, 0.5), (0.5, "top"), (0.5, None)])
-def test_what_a_locator_must_not_return_for_both(pictures: Any, answer: Any) -> None:
-    env = CenteredCrop(pictures((8, 9, 3)), width=3, height=3, locator=TOLD, follow="both")
-    say(answer)
-    with pytest.raises(TypeError, match=r"locator 'tests_of_crop_locators:told_fraction' must return .*fraction"):
-        env.reset(seed=0)
-    say(np.array([0.5, 0.5]))
+def test_what_a_locator_must_not_return(pictures: Any, follow: str, answers: list[Any], error: type[Exception]) -> None:
+    env = CenteredCrop(pictures((8, 9, 3)), width=3, height=3, locator=TOLD, follow=follow)
+    for answer in answers:
+        say(answer)
+        with pytest.raises(error, match=f"locator '{TOLD}' must return .*fraction"):
+            env.reset(seed=0)
+    say(np.array([0.5, 0.5]) if follow == "both" else 0)
     env.reset(seed=0)
 
 
@@ -350,47 +325,34 @@ def test_blobs_refuse_a_pure_difference(pictures: Any, locator: Any, encoding: s
         CenteredCrop(difference, width=3, locator=other)
 
 
-SEEN: list[Any] = []
-
-
-def look(env: gymnasium.Env[Any, Any], picture: Any) -> None:
-    SEEN.append(picture.copy())
-
-
 @pytest.mark.parametrize("encoding", ["int16", "uint8"])
 def test_locators_see_the_newest_picture_and_the_present(pictures: Any, encoding: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr("tests_of_crop_locators.told_fraction", look)
-    SEEN.clear()
+    seen: list[Any] = []
+    monkeypatch.setattr(sys.modules[__name__], "told_fraction", lambda env, picture: seen.append(picture.copy()))
     both = FrameDifference(pictures((8, 9, 3)), keep_current=True, encoding=encoding)
     env = CenteredCrop(FrameStackObservation(both, 2), width=4, locator=TOLD, rows=[2, 6], columns=[1, 9])
     plain = pictures((8, 9, 3))
     env.reset(seed=1)
-    assert np.array_equal(SEEN[-1], plain.reset(seed=1)[0][2:6, 1:9])
+    assert np.array_equal(seen[-1], plain.reset(seed=1)[0][2:6, 1:9])
     env.step(0)
-    assert np.array_equal(SEEN[-1], plain.step(0)[0][2:6, 1:9])
+    assert np.array_equal(seen[-1], plain.step(0)[0][2:6, 1:9])
     only_change = Channel(both, 4)
     with pytest.raises(ValueError, match="only differences"):
         CenteredCrop(only_change, width=4, locator="darkest")
     env = CenteredCrop(Channel(both, 2), width=4, locator=TOLD)
     env.reset(seed=1)
-    assert SEEN[-1].shape == (8, 9, 1)
+    assert seen[-1].shape == (8, 9, 1)
 
 
 def test_the_cart_in_a_picture_that_was_narrowed_is_refused(cartpole: gymnasium.Env[Any, Any]) -> None:
     whole = RenderObservation(cartpole)
-    with pytest.raises(ValueError, match=r"needs the picture of the whole track, but Crop before it cut columns away"):
-        CenteredCrop(Crop(whole, columns=[100, 500]), width=80, locator="cart")
-    with pytest.raises(ValueError, match="but CenteredCrop before it"):
-        CenteredCrop(CenteredCrop(whole, width=300), width=80, locator="cart")
-    with pytest.raises(ValueError, match="but RenderObservation before it"):
-        CenteredCrop(RenderObservation(cartpole, columns=[0.0, 0.5]), width=80, locator="cart")
-    with pytest.raises(ValueError, match="but CenteredCrop before it"):
-        CenteredCrop(CenteredCrop(whole, width=600, edges="pad"), width=80, locator="cart")
+    for cut in (
+        Crop(whole, columns=[100, 500]),
+        CenteredCrop(whole, width=300),
+        CenteredCrop(whole, width=600, edges="pad"),
+        RenderObservation(cartpole, columns=[0.0, 0.5]),
+    ):
+        words = f"needs the picture of the whole track, but {type(cut).__name__} before it cut columns away"
+        with pytest.raises(ValueError, match=words):
+            CenteredCrop(cut, width=80, locator="cart")
     CenteredCrop(Crop(whole, rows=[100, 200], columns=[0.0, 1.0]), width=80, locator="cart")
-
-
-def test_gymnasiums_wrappers_between(cartpole: gymnasium.Env[Any, Any], play: Callable[..., list[Any]]) -> None:
-    grey = GrayscaleObservation(RenderObservation(cartpole, rows=[160, 320]))
-    env = CenteredCrop(FrameStackObservation(grey, 4), width=320, locator="cart")
-    assert env.observation_space.shape == (4, 160, 320)
-    play(env)

@@ -113,7 +113,7 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str, str, Callable[[Any], Any]]] 
 def test_frames_of_another_kind_are_refused_with_a_mend_that_mends(name: str) -> None:
     draw, got, returned, mended = REFUSED[name]
     base = Drawn(lambda _, picture: draw(picture))
-    with pytest.raises(ValueError, match=rf"give frames uint8 \[H, W, 3\].*, got {got}\. .* returns .*{returned}"):
+    with pytest.raises(ValueError, match=rf"return frames uint8 \[H, W, 3\].*, got {got}\. .* returns .*{returned}"):
         RenderObservation(base)
 
     class Mended(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -137,7 +137,7 @@ def test_frames_of_another_kind_are_refused_with_a_mend_that_mends(name: str) ->
     ],
 )
 def test_what_is_no_frame_is_refused(drawn: Any, got: str) -> None:
-    with pytest.raises(ValueError, match=rf"got {got}\. To mend that, put a gymnasium\.Wrapper"):
+    with pytest.raises(ValueError, match=rf"got {got}\. To fix that, put a gymnasium\.Wrapper"):
         RenderObservation(Drawn(lambda step, picture: drawn))
 
 

@@ -109,13 +109,6 @@ def test_the_cart_is_the_darkest_blob_and_the_track_does_not_disturb(cartpole: g
     assert abs(pole - (1.0 / 4.8 + 0.5)) * 600 < 2
 
 
-def test_nothing_stands_out() -> None:
-    flat = np.full((4, 6, 3), 9, np.uint8)
-    assert darkest(ENV, flat) is None
-    assert brightest(ENV, flat) is None
-    assert colour((1.0, 2.0, 3.0), 2.0)(ENV, flat) is None
-
-
 def test_the_range_of_a_color_may_reach_beyond_the_dtype() -> None:
     picture = np.array([[[0], [255], [7]]], np.uint8)
     assert colour((250.0,), 300.0)(ENV, picture) is None, "all of it"

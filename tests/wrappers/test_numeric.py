@@ -129,11 +129,6 @@ def test_no_part_drowns_beside_another() -> None:
     ]
 
 
-@pytest.mark.parametrize("space", [spaces.Box(0, 255, (128,), np.uint8), spaces.Box(-np.inf, np.inf, (4, 3))])
-def test_what_a_network_reads_needs_nothing(space: spaces.Box) -> None:
-    assert is_numeric(space)
-
-
 def test_what_is_no_number_is_named() -> None:
     inside = spaces.Dict(name=spaces.Text(5), all=spaces.Sequence(spaces.Discrete(3)), riddle=Riddle())
     space = spaces.Tuple((spaces.Discrete(3), inside))

@@ -50,12 +50,6 @@ def test_rows_and_columns_in_pixels(top: int, left: int, data: st.DataObject) ->
     assert np.array_equal(observation, env.render()[slice(*rows), slice(*columns)])
 
 
-def test_fractions_are_shares_of_the_frame(cartpole: Env) -> None:
-    env: Any = RenderObservation(cartpole, rows=[0.4, 0.8], columns=[0.0, 0.5])
-    observation, _ = env.reset(seed=1)
-    assert np.array_equal(observation, cartpole.render()[160:320, :300])
-
-
 @pytest.mark.parametrize("env_id", ["FrozenLake-v1", "CliffWalking-v1", "Blackjack-v1"])
 def test_environments_that_draw_in_other_ways(env_id: str, play: Callable[..., list[Any]]) -> None:
     env: Any = RenderObservation(make(env_id), rows=[0.25, 0.75])
@@ -177,7 +171,7 @@ def test_another_render_mode_is_refused_with_the_mend() -> None:
         RenderObservation(gymnasium.make("CartPole-v1"))
     with pytest.raises(ValueError, match="has 'rgb_array_list'"):
         RenderObservation(gymnasium.make("CartPole-v1", render_mode="rgb_array_list"))
-    with pytest.raises(ValueError, match="It offers ansi, so it cannot be seen as pixels"):
+    with pytest.raises(ValueError, match="It offers ansi, so it has no pixels to observe"):
         RenderObservation(TextOnly())
 
 
@@ -193,7 +187,7 @@ class TextOnly(CartPoleEnv):
         ([50, 50], ValueError, "got"),
         ([0.5, 1.5], ValueError, "two fractions"),
         ([0.8, 0.4], ValueError, "two fractions"),
-        ([0.5, 0.5001], ValueError, "leaves nothing"),
+        ([0.5, 0.5001], ValueError, "leaves none of"),
         ([0, 0.5], TypeError, "both of the same kind"),
         ([True, 5], TypeError, "both of the same kind"),
         ([1, 2, 3], TypeError, "must be two whole numbers"),
@@ -207,7 +201,7 @@ def test_rows_that_are_refused(rows: Any, error: type[Exception], words: str, ca
 
 
 def test_pictures_before_it_are_refused(cartpole: Env) -> None:
-    with pytest.raises(ValueError, match="Channel before it would do nothing"):
+    with pytest.raises(ValueError, match=r"Channel before it would do nothing\. Put RenderObservation first"):
         RenderObservation(Channel(RenderObservation(cartpole), 0))
 
 
@@ -264,16 +258,12 @@ def test_a_process_that_renders_still_ends_when_told_to() -> None:
         assert process.wait(timeout=20) == -signal.SIGTERM
 
 
-def test_settings_of_the_display_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_kept_and_a_display_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
     monkeypatch.setenv("SDL_NO_SIGNAL_HANDLERS", "0")
     prepare_display()
-    assert os.environ["SDL_VIDEODRIVER"] == "x11"
-    assert os.environ["SDL_NO_SIGNAL_HANDLERS"] == "0"
-
-
-def test_a_display_that_is_there_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
+    assert (os.environ["SDL_VIDEODRIVER"], os.environ["SDL_NO_SIGNAL_HANDLERS"]) == ("x11", "0")
+    monkeypatch.delenv("SDL_VIDEODRIVER")
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
     prepare_display()
     assert "SDL_VIDEODRIVER" not in os.environ

@@ -1,4 +1,4 @@
-"""`Resize` against weights written out by hand. and torchvision. `test_get_screen.py` compares it with Pillow."""
+"""`Resize` against weights written out by hand and torchvision. `test_get_screen.py` compares it with Pillow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.wrappers import FrameStackObservation
 from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms import InterpolationMode
@@ -98,22 +97,6 @@ def test_pictures_of_every_shape_and_dtype(
             assert min(np.abs(other.astype(np.float64) - answer).max() for answer in answers) <= close
 
 
-@pytest.mark.parametrize("interpolation", ["nearest", "nearest-exact"])
-def test_nearest_invents_no_values(pictures: Any, interpolation: str) -> None:
-    picture = np.random.default_rng(0).choice(np.array([3, 200], np.uint8), (9, 11, 1))
-    result = Resize(pictures((9, 11, 1)), 4, 5, interpolation).observation(picture)
-    assert set(result.ravel().tolist()) <= {3, 200}
-    assert result.shape == (4, 5, 1)
-
-
-def test_antialias_is_felt(pictures: Any) -> None:
-    stripes = np.tile(np.array([[0, 0, 0, 240]], np.uint8), (4, 8))
-    smooth = Resize(pictures((4, 32)), 1, 8, "bilinear").observation(stripes)
-    rough = Resize(pictures((4, 32)), 1, 8, "bilinear", antialias=False).observation(stripes)
-    assert smooth[0, 1:-1].std() < 1 < smooth.mean()
-    assert (rough == 0).all()
-
-
 def test_one_size_keeps_the_aspect(pictures: Any) -> None:
     assert Resize(pictures((160, 320, 3)), height=40).observation_space.shape == (40, 80, 3)
     assert Resize(pictures((160, 320, 3)), width=81).observation_space.shape == (40, 81, 3)
@@ -166,14 +149,6 @@ def test_arrays_that_torch_does_not_take_as_they_are(pictures: Any) -> None:
     assert np.array_equal(env.observation(np.asfortranarray(picture)), expected)
 
 
-def test_a_frame_stack_is_resized_picture_by_picture(cartpole: gymnasium.Env[Any, Any]) -> None:
-    strip = RenderObservation(cartpole, rows=[160, 320])
-    stacked = Resize(FrameStackObservation(strip, 3), height=20)
-    assert stacked.observation_space.shape == (3, 20, 75, 3)
-    observation, _ = stacked.reset(seed=0)
-    assert np.abs(observation[-1].astype(int) - Resize(strip, height=20).reset(seed=0)[0]).max() <= 1
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
@@ -187,11 +162,8 @@ def test_a_frame_stack_is_resized_picture_by_picture(cartpole: gymnasium.Env[Any
     ],
 )
 def test_sizes_that_are_refused(pictures: Any, arguments: Any, error: type[Exception], words: str) -> None:
-    with pytest.raises(error, match=f"Resize: {words}" if "mean" not in words else words):
+    with pytest.raises(error, match=f"Resize: .*{words}"):
         Resize(pictures((8, 8)), **arguments)
-
-
-def test_wide_integers_are_refused(pictures: Any) -> None:
     with pytest.raises(TypeError, match="at most 32 bits or floats, but the pictures are int64"):
         Resize(pictures((8, 8), np.int64, 0, 9), height=4)
 
@@ -232,7 +204,7 @@ except ImportError as error:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("raise OSError('libtorch_cpu.so: cannot open')", "libtorch_cpu.so: cannot open. Install it anew: pip install"),
+        ("raise OSError('libtorch_cpu.so: cannot open')", "libtorch_cpu.so: cannot open. Reinstall it: pip install"),
         ("raise ModuleNotFoundError(name='torch')", "there is no module 'torch': pip install torch"),
     ],
 )

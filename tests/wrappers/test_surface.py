@@ -31,18 +31,18 @@ def converted(surface: pygame.Surface) -> Any:
 def assert_same_episode(fast: gymnasium.Env[Any, Any], plain: gymnasium.Env[Any, Any], seed: int, steps: int) -> None:
     """Play both alike; each observation must have the bytes of the other's one rendering."""
     plain.action_space.seed(seed)
-    observation, _ = fast.reset(seed=seed)
-    plain.reset(seed=seed)
-    assert observation.tobytes() == np.asarray(plain.render()).tobytes()
+    again, seeds = True, [seed]
     for _ in range(steps):
+        if again:
+            start = seeds.pop() if seeds else None
+            observation, _ = fast.reset(seed=start)
+            plain.reset(seed=start)
+            assert observation.tobytes() == np.asarray(plain.render()).tobytes()
         action = plain.action_space.sample()
         observation, _, terminated, truncated, _ = fast.step(action)
         plain.step(action)
         assert observation.tobytes() == np.asarray(plain.render()).tobytes()
-        if terminated or truncated:
-            observation, _ = fast.reset()
-            plain.reset()
-            assert observation.tobytes() == np.asarray(plain.render()).tobytes()
+        again = terminated or truncated
 
 
 def drawn(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
@@ -95,8 +95,8 @@ def test_bytes_in_other_processes(context: str) -> None:
 
 
 def test_several_alive_and_one_closed() -> None:
-    fast = [RenderObservation(gymnasium.make(env_id, render_mode="rgb_array")) for env_id in DRAWN_BY_PYGAME]
-    plain = [gymnasium.make(env_id, render_mode="rgb_array") for env_id in DRAWN_BY_PYGAME]
+    fast = [RenderObservation(drawn(env_id)) for env_id in DRAWN_BY_PYGAME]
+    plain = [drawn(env_id) for env_id in DRAWN_BY_PYGAME]
     for i in range(len(fast)):
         fast[i].reset(seed=i)
         plain[i].reset(seed=i)
@@ -150,12 +150,6 @@ class ClearsBehindItself(CartPoleEnv):
             self.screen.fill((0, 0, 0))
 
 
-class Mirrored(CartPoleEnv):
-    def render(self: Any) -> Any:
-        super().render()  # type: ignore[no-untyped-call]
-        return np.transpose(np.array(pygame.surfarray.pixels3d(self.screen)), axes=(1, 0, 2))[:, ::-1]
-
-
 class Hilly(MountainCarEnv):
     """Draws differently through a helper that `render` calls."""
 
@@ -190,7 +184,6 @@ class Decorated(CartPoleEnv):
         (PaintsOnTheArray, False),
         (CutsTheArray, False),
         (ClearsBehindItself, False),
-        (Mirrored, False),
         (Decorated, False),
         (DrawsMore, True),
         (Hilly, True),

@@ -87,7 +87,7 @@ def test_random_choices_come_from_the_seed_and_differ_between_pictures_and_place
         (3, {}, 0, "name must be one of"),
         ("RandomResize", {"min_size": 4, "max_size": 30}, 0, "the pictures that it makes differ"),
         ("ColorJitter", {"brightness": 0.5}, 3, r"does not work on these pictures, int16 \[12, 16, 2\]"),
-        ("RandomInvert", {"p": 1.0}, 3, r"lie between -255 and 255. Put it before FrameDifference"),
+        ("RandomInvert", {"p": 1.0}, 3, r"are between -255 and 255. Put it before FrameDifference"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_words(pictures: Any, name: Any, options: Any, kind: int, words: str) -> None:

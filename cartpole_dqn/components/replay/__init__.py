@@ -1,7 +1,7 @@
 """Replay buffers.
 
-* `uniform`: draws every transition with the same probability.
-* `first_kept`: the same, with a share of its slots for the first transitions of a run.
-* `ring_replay`: the base of replays over a ring.
-* `ring`: stores transitions, each observation once; `layout`, `frames` and `order` say where things are in it.
+* `uniform`: draws all transitions with the same probability.
+* `first_kept`: draws uniformly, and never overwrites the first transitions of a run.
+* `ring_replay`: the base of replays that store in a ring.
+* `ring`: stores transitions, each observation once. It uses `layout`, `frames` and `order`.
 """

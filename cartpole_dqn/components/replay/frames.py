@@ -1,7 +1,4 @@
-"""How observations lie in the slots of a `TransitionRing`: whole, or each frame of a stack once.
-
-* `Frames`: writes observations into slots and makes them whole again.
-"""
+"""`Frames`: the observations in the slots of a `TransitionRing`, whole or as single frames of a stack."""
 
 from __future__ import annotations
 
@@ -16,14 +13,14 @@ from cartpole_dqn.contracts.parts import Obs
 class Frames:
     """The observations in a ring's slots.
 
-    Without a stack a slot holds an observation. With one, an observation [S, ...] is S frames of which its slot holds
-    the last; the others lie in the S - 1 slots before it in its lane, as the last frames of the observations there. An
-    episode's first observation has none before it and takes S slots.
+    Without a stack, a slot holds an observation. With one, a slot holds only the last frame of its observation
+    [S, ...]. The other frames are in the S - 1 slots before it in its lane, where they are the last frames of earlier
+    observations. An episode's first observation takes S slots.
 
     Args:
-        slots: [slots, ...], the ring's array of observations, or of frames.
-        stack: S, 1 for no stack.
-        length: slots of a lane.
+        slots: [slots, ...], the ring's array of observations or frames.
+        stack: S; 1 for no stack.
+        length: slots per lane.
     """
 
     def __init__(self, slots: Obs, stack: int, length: int) -> None:
@@ -33,20 +30,20 @@ class Frames:
         self._back = np.arange(1 - stack, 1)
 
     def first(self, obs: Obs) -> Sequence[Obs]:
-        """Return what an episode's first observation puts into slots, one after the other."""
+        """Return what the slots of an episode's first observation hold, in order."""
         return (obs,) if self._stack == 1 else tuple(obs)
 
     def last(self, obs: Obs) -> Obs:
-        """Return what an observation puts into its slot where the one before it is in place."""
+        """Return what the slot of a later observation holds."""
         return obs if self._stack == 1 else obs[-1]
 
     def follows(self, obs: Obs, next_obs: Obs) -> bool:
-        """Whether the frames of `next_obs` but the last are those of `obs` but the first."""
-        # Bytes, so that NaN equals itself.
+        """Whether `next_obs` is `obs` without its first frame and with a new last one."""
+        # Bytes: NaN must equal itself.
         return next_obs[:-1].tobytes() == obs[1:].tobytes()
 
     def holds(self, slot: int, obs: Obs) -> bool:
-        """Whether the observation at `slot` is `obs`, bit by bit."""
+        """Whether the observation at `slot` has the same bits as `obs`."""
         stored = self._slots[slot] if self._stack == 1 else self.gather(np.array([slot]))[0]
         return bool(stored.tobytes() == obs.tobytes())
 

@@ -1,8 +1,8 @@
-"""The arrays of a `TransitionRing`: which there are, and whether what is to go into them fits.
+"""The arrays of a `TransitionRing`, and checks of what goes into them.
 
-* `layout`: names, shapes and dtypes; the one place that knows them, for building and for foretelling the bytes.
-* `check_obs`, `check_mask`: parts of a transition.
-* `check_state`: a saved state is checked as a whole before a ring takes anything over from it.
+* `layout`: their names, shapes and dtypes.
+* `check_obs`, `check_mask`: check parts of a transition.
+* `check_state`: checks a whole saved state before a ring restores any of it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Form = tuple[tuple[int, ...], np.dtype[Any]]
 """Shape and dtype."""
 
 FORBIDDEN = "forbidden"
-"""The array [slots, A] bool of actions that are not allowed at each observation; a ring has it once it heard a mask.
+"""Name of the array [slots, A] bool of forbidden actions. A ring creates it when it stores the first mask.
 
-Zeros mean that everything is allowed, and cost nothing until they are written.
+Zeros allow everything, and take no memory until they are written.
 """
 
 
 def layout(space: spaces.Box, capacity: int, num_envs: int, n_step: int, frame_stack: int = 1) -> dict[str, Form]:
-    """Return the arrays of a ring; raise `ValueError` where there can be none."""
+    """Return the shapes and dtypes of a ring's arrays; raise `ValueError` if the arguments don't fit."""
     if not isinstance(space, spaces.Box):
         raise ValueError(f"TransitionRing stores observations of a Box space, got {space}.")
     if num_envs < 1 or n_step < 1:
@@ -39,8 +39,8 @@ def layout(space: spaces.Box, capacity: int, num_envs: int, n_step: int, frame_s
             f"TransitionRing expected observations [{frame_stack}, ...] for a frame_stack of {frame_stack}, got "
             f"{list(space.shape)}."
         )
-    # One valid transition with its frames, its episode's end, and an episode whose first return is not complete yet:
-    # its first frames and n_step - 1 more. With fewer, a ring that held something valid could come to hold nothing.
+    # One valid transition with its frames, the end of its episode, and an episode whose first return is not complete
+    # yet: its first frames and n_step - 1 more. With fewer slots, a ring could lose its only valid transition.
     least = n_step + 2 * frame_stack
     if capacity // num_envs < least:
         raise ValueError(
@@ -74,7 +74,7 @@ def check_obs(obs: Obs, name: str, shape: tuple[int, ...], dtype: np.dtype[Any])
 
 
 def check_mask(mask: NDArray[np.bool_], forbidden: NDArray[np.bool_] | None) -> None:
-    """Raise `ValueError` unless `mask` is of as many actions as the masks in the array `forbidden`, if there is one."""
+    """Raise `ValueError` unless `mask` is [A] bool, with as many actions as `forbidden` [slots, A] if that exists."""
     is_array = isinstance(mask, np.ndarray)
     wanted = None if forbidden is None else forbidden.shape[1:]
     if not is_array or mask.dtype != np.bool_ or mask.ndim != 1 or wanted not in (None, mask.shape):
@@ -84,15 +84,15 @@ def check_mask(mask: NDArray[np.bool_], forbidden: NDArray[np.bool_] | None) -> 
 
 
 def check_state(state: State, own: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a saved state, or raise a `ValueError` that says why this ring cannot take them over.
+    """Return the arrays of a saved state, or raise a `ValueError` that says why this ring cannot restore them.
 
     Args:
         state: what `TransitionRing.state_dict` returned.
         own: the ring's num_envs, capacity, n_step, gamma and frame_stack.
-        arrays: the ring's arrays as `layout` names them, and `FORBIDDEN` if it has that.
+        arrays: the ring's arrays by name, with `FORBIDDEN` if the ring has it.
     """
     for name, value in own.items():
-        # Frames were stored whole before they were shared.
+        # Older versions had no frame_stack: they stored whole observations.
         found = state.get(name, 1 if name == "frame_stack" else None)
         if found != value:
             raise ValueError(
@@ -132,6 +132,7 @@ def _check_lanes(state: State, lanes: int, n_step: int, stack: int) -> None:
 def _check_stamps(
     stamps: NDArray[np.int64], next_slots: NDArray[np.int64], numbers: list[int], capacity: int, stack: int
 ) -> None:
+    """Raise `ValueError` unless each index in `stamps` is of its slot's lane, complete and still held."""
     count = len(numbers)
     length = capacity // count
     lanes, places = np.nonzero(stamps >= 0)

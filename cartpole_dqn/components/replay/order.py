@@ -1,7 +1,4 @@
-"""In which order the valid transitions of a `TransitionRing` stand.
-
-* `Order`: a queue of indices a lane, oldest first, so that the transition of a given rank is found at once.
-"""
+"""`Order`: the valid transitions of a `TransitionRing` in order, found by rank in constant time."""
 
 from __future__ import annotations
 
@@ -10,11 +7,11 @@ from numpy.typing import NDArray
 
 
 class Order:
-    """The indices of the valid transitions, lane after lane, oldest first in each.
+    """The indices of the valid transitions, lane by lane, oldest first within each lane.
 
     Args:
-        queue: [slots] int64, the ring's array: a circular queue a lane.
-        lanes: how many lanes share it evenly.
+        queue: [slots] int64, the ring's array: one circular queue per lane.
+        lanes: the number of lanes, which share it evenly.
     """
 
     def __init__(self, queue: NDArray[np.int64], lanes: int) -> None:
@@ -24,8 +21,8 @@ class Order:
         self.clear()
 
     def clear(self) -> None:
-        """Hold nothing."""
-        self._starts = [0] * self._lanes  # where each lane's queue begins in its part of the array
+        """Drop everything."""
+        self._starts = [0] * self._lanes  # the start of each lane's queue in its part of the array
         self._counts = [0] * self._lanes
         self._total = 0
 
@@ -39,28 +36,28 @@ class Order:
         self._total += 1
 
     def drop(self, lane: int) -> None:
-        """Drop the lane's oldest one."""
+        """Drop the lane's oldest valid transition."""
         self._starts[lane] = (self._starts[lane] + 1) % self._length
         self._counts[lane] -= 1
         self._total -= 1
 
     def fill(self, lane: int, indices: NDArray[np.int64]) -> None:
-        """Give a lane that holds nothing these, oldest first."""
+        """Set the indices of an empty lane, oldest first."""
         self._queue[lane * self._length :][: len(indices)] = indices
         self._counts[lane] = len(indices)
         self._total += len(indices)
 
     def index_at(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """See `TransitionRing.index_at`."""
         ranks = np.asarray(ranks, np.int64)
-        if (ranks.view(np.uint64) >= self._total).any():  # as unsigned numbers, negative ones are large
+        if (ranks.view(np.uint64) >= self._total).any():  # negative numbers are large as unsigned ones
             raise IndexError(f"TransitionRing expected ranks from 0 to {self._total - 1}, got {ranks.tolist()}.")
         if self._lanes == 1:
-            found: NDArray[np.int64] = self._queue.take((ranks + self._starts[0]) % self._length)
-            return found
-        counts = np.asarray(self._counts)
-        ends = counts.cumsum()
-        lanes = ends.searchsorted(ranks, side="right")
-        places = ranks + (np.asarray(self._starts) - ends + counts)[lanes]
-        found = self._queue.take(lanes * self._length + places % self._length)
+            places = (ranks + self._starts[0]) % self._length
+        else:
+            counts = np.asarray(self._counts)
+            ends = counts.cumsum()
+            lanes = ends.searchsorted(ranks, side="right")
+            places = ranks + (np.asarray(self._starts) - ends + counts)[lanes]
+            places = lanes * self._length + places % self._length
+        found: NDArray[np.int64] = self._queue.take(places)
         return found

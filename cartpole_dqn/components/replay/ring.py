@@ -1,18 +1,16 @@
-"""Where replays store transitions: each observation once, n-step returns ready to learn from.
+"""Storage for replays: each observation once, with n-step returns.
 
-* `TransitionRing`: storage only; which transitions to learn from is the replay's choice.
-* `Changes`: which slots a call made valid, and which it took away.
+* `TransitionRing`: stores transitions. The replay chooses which of them to learn from.
+* `Changes`: the slots that became valid, and those that stopped being valid.
 
-Every lane (environment) has a circular run of slots of its own. A slot holds an observation and what was done there;
-the next slot holds the observation that followed. An episode's last observation takes one more slot, in which nothing
-was done. A lane's slots are numbered without end: number k lies at place k modulo the lane's length, so that a number
-names a transition for good, even when its slot was overwritten since.
+Each lane (environment) has its own circular run of slots. A slot holds an observation and the action taken there; the
+next slot holds the next observation. An episode's last observation takes a slot without an action. A lane numbers its
+slots without wrapping: number k is at place k modulo the lane's length. So a number identifies a transition for ever,
+even after its slot is overwritten. If observations are stacks of frames, a slot holds one frame: see `frames`.
 
-Where observations are stacks of frames, a slot holds one frame, so that each is stored once too: see `frames`.
-
-A transition is *valid*, and may be sampled, once its n-step return is known: n steps on, or at its episode's end. A
-lane's transitions become valid, and are overwritten, in their order, so that a queue per lane knows how many there are
-and finds the one of a given rank at once.
+A transition is *valid*, and may be sampled, once its n-step return is known: n steps later, or at the end of its
+episode. A lane's transitions become valid, and are overwritten, in order, so one queue per lane counts them and finds
+them by rank.
 """
 
 from __future__ import annotations
@@ -33,43 +31,43 @@ from cartpole_dqn.components.replay.order import Order
 from cartpole_dqn.contracts.parts import Batch, Obs, State, Transition
 
 Indices = NDArray[np.int64] | Tensor
-"""[K] int64: names of transitions, as in `Batch.indices`."""
+"""[K] int64: identify transitions, as in `Batch.indices`."""
 
 
 class Changes(NamedTuple):
-    """What a call did to the set of valid transitions. No slot is in both lists."""
+    """How a call changed the set of valid transitions. No slot is in both lists."""
 
     added: list[int]
-    """Slots that hold a newly valid transition, some perhaps in the place of one that was valid."""
+    """Slots that hold a newly valid transition, possibly in place of an older valid one."""
     removed: list[int]
-    """Slots that held a valid transition and hold none now."""
+    """Slots that held a valid transition and no longer do."""
 
 
 class TransitionRing:
     """Stores the transitions of `num_envs` lanes, each observation once, and gathers n-step batches of them.
 
-    Three ways to name a transition: its *rank* among the valid ones (0 to `len(ring)` - 1, changing with every append),
-    its *slot* (0 to `capacity` - 1, used again when overwritten) and its *index* (int64, for ever its own).
+    There are three ways to identify a transition: its *rank* among the valid ones (0 to `len(ring)` - 1, which changes
+    with every append), its *slot* (0 to `capacity` - 1, which is reused) and its *index* (int64, unique for ever).
 
-    A replay that weighs transitions keeps one weight a slot: set those in `Changes.added`, clear those in
-    `Changes.removed`, choose slots, `indices_in(slots)` for `gather`; when errors come back, keep those that are
-    `valid` and look up their `slots_of`.
+    A replay with priorities keeps one weight per slot. It sets the weights of `Changes.added` and clears those of
+    `Changes.removed`. To sample, it chooses slots and passes `indices_in(slots)` to `gather`. To update, it keeps the
+    indices that are still `valid` and finds their slots with `slots_of`.
 
-    Action masks are kept from the first transition on that carries one; that takes A more bytes for every slot at once.
+    The ring stores action masks from the first transition that has one. That takes A more bytes per slot.
 
     Args:
-        observation_space: one lane's; its dtype is what is stored.
-        capacity: slots in all, shared evenly by the lanes; each lane needs `n_step` + 2 * `frame_stack` or more.
+        observation_space: of one lane; the ring stores its dtype.
+        capacity: slots in total, shared evenly by the lanes. Each lane needs at least `n_step` + 2 * `frame_stack`.
         gamma: discount per step, in [0, 1].
         num_envs: lanes, 1 or more.
         n_step: steps summed into a return, 1 or more.
-        device: where batches go. Storage stays in main memory.
-        frame_stack: S, where observations are S frames along their first axis, each step drops the first of them and
-            brings a new last one (`gymnasium.wrappers.FrameStackObservation`): each frame is then stored once. An
+        device: of the batches. Storage stays in main memory.
+        frame_stack: S, if observations are S frames along their first axis and each step drops the first frame and
+            appends a new one (`gymnasium.wrappers.FrameStackObservation`). The ring then stores each frame once. An
             episode's first observation takes S slots.
 
     Raises:
-        ValueError: an argument out of range, or a dtype that torch does not have.
+        ValueError: an argument is out of range, or torch has no such dtype.
     """
 
     def __init__(
@@ -96,7 +94,7 @@ class TransitionRing:
         self._dtype = np.dtype(observation_space.dtype)
         self._powers = [self.gamma**k for k in range(n_step + 1)]
 
-        # Zeros cost nothing until they are written: the system hands out pages as they are touched.
+        # Zeros take no memory until they are written: the system allocates pages on first use.
         self._arrays: dict[str, NDArray[Any]] = {name: np.zeros(*form) for name, form in forms.items()}
         self._obs, self._actions = self._arrays["obs"], self._arrays["actions"]
         self._frames = Frames(self._obs, frame_stack, self._length)
@@ -108,8 +106,8 @@ class TransitionRing:
     def _clear(self) -> None:
         lanes = self.num_envs
         self._stamps.fill(-1)  # the index of the valid transition in each slot, or -1
-        self._numbers = [0] * lanes  # the number that each lane's next slot gets
-        self._open = [False] * lanes  # whether a lane's newest observation still waits for its action
+        self._numbers = [0] * lanes  # the number of each lane's next slot
+        self._open = [False] * lanes  # whether a lane's newest observation has no action yet
         self._pending: list[list[float]] = [[] for _ in range(lanes)]  # rewards of transitions not yet valid
         self._order.clear()
         self._arrays.pop(FORBIDDEN, None)
@@ -125,7 +123,7 @@ class TransitionRing:
         n_step: int = 1,
         frame_stack: int = 1,
     ) -> int:
-        """Return the bytes that a ring of these arguments would take, without allocating them; masks come on top."""
+        """Return the bytes that a ring with these arguments takes, without masks. Allocates nothing."""
         forms = layout(observation_space, capacity, num_envs, n_step, frame_stack)
         return sum(math.prod(shape) * dtype.itemsize for shape, dtype in forms.values())
 
@@ -135,12 +133,12 @@ class TransitionRing:
 
     @property
     def capacity(self) -> int:
-        """Slots in all: what was asked for, less what does not divide evenly among the lanes."""
+        """Slots in total: the requested capacity, rounded down to a multiple of the number of lanes."""
         return self._length * self.num_envs
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory taken."""
+        """Bytes of storage, with masks."""
         return sum(array.nbytes for array in self._arrays.values())
 
     # Writing ----------------------------------------------------------------------------------------------------------
@@ -149,9 +147,8 @@ class TransitionRing:
         """Store the next step of a lane; return which slots became valid and which were overwritten.
 
         Raises:
-            ValueError: a shape, dtype or lane that does not fit, a reward that is not finite, an `obs` that is not the
-                lane's last `next_obs` although its episode went on, or frames that do not move on by one. Nothing was
-                stored then.
+            ValueError: a shape, dtype or lane does not fit; the reward is not finite; `obs` is not the lane's last
+                `next_obs` although its episode continues; or frames do not advance by one. Nothing is stored then.
         """
         obs, action, reward, next_obs, terminated, truncated, env, next_mask, _ = transition
         self._check_lane(env)
@@ -163,7 +160,7 @@ class TransitionRing:
         if self.frame_stack > 1 and not self._frames.follows(obs, next_obs):
             raise ValueError(
                 f"TransitionRing: next_obs of lane {env} does not begin with the last {self.frame_stack - 1} frames of "
-                f"obs. Build the ring with frame_stack=1 where observations are no rolling stacks."
+                f"obs. Build the ring with frame_stack=1 if observations are not rolling stacks."
             )
         if next_mask is not None:
             check_mask(next_mask, self._forbidden)
@@ -171,8 +168,8 @@ class TransitionRing:
         if self._open[env]:
             if not self._frames.holds(self._slot(env, self._numbers[env] - 1), obs):
                 raise ValueError(
-                    f"TransitionRing: obs of lane {env} is not its last next_obs, although its episode went on. Pass "
-                    f"terminated or truncated at an episode's end, or call break_lane({env}) where it was cut."
+                    f"TransitionRing: obs of lane {env} is not its last next_obs, although its episode continues. Pass "
+                    f"terminated or truncated at the end of an episode, or call break_lane({env}) to cut it."
                 )
         else:
             for piece in self._frames.first(obs):
@@ -191,9 +188,9 @@ class TransitionRing:
         return changes
 
     def break_lane(self, env: int) -> Changes:
-        """Cut the lane's episode: its last transition counts as truncated, and what comes next is another episode.
+        """Cut the lane's episode: its last transition counts as truncated, and the next one starts a new episode.
 
-        A lane whose episode ended already, or that holds nothing, stays as it is.
+        Does nothing if the lane's episode has ended or the lane is empty.
         """
         self._check_lane(env)
         changes = Changes([], [])
@@ -203,14 +200,14 @@ class TransitionRing:
         return changes
 
     def _claim(self, env: int, piece: Obs, changes: Changes, mask: NDArray[np.bool_] | None = None) -> None:
-        """Write an observation, or its frame, into the lane's next slot; whatever needed what was there is gone."""
+        """Write an observation or a frame into the lane's next slot; drop the transition that used the old one."""
         number = self._numbers[env]
         slot = self._slot(env, number)
         # The frame that is overwritten here is the first of the observation whose slot is frame_stack - 1 further on.
         oldest = slot if self.frame_stack == 1 else self._slot(env, number + self.frame_stack - 1)
         if self._stamps.item(oldest) >= 0:
             self._stamps[oldest] = -1
-            # A lane's transitions became valid in the order of their slots: the one overwritten is its oldest.
+            # Transitions become valid in the order of their slots, so this one is the lane's oldest.
             self._order.drop(env)
             changes.removed.append(oldest)
         self._obs[slot] = piece
@@ -221,7 +218,7 @@ class TransitionRing:
         self._numbers[env] = number + 1
 
     def _end_episode(self, env: int, terminated: bool, changes: Changes) -> None:
-        """Complete all that waits in the lane: the newest slot holds the episode's last observation."""
+        """Complete the lane's pending transitions; its newest slot holds the episode's last observation."""
         pending = self._pending[env]
         last = self._numbers[env] - 1
         while pending:
@@ -230,7 +227,7 @@ class TransitionRing:
             pending.pop(0)
 
     def _complete(self, env: int, number: int, rewards: list[float], discount: float, changes: Changes) -> None:
-        """Make the transition at `number` valid; `rewards` are those from there on."""
+        """Make the transition at `number` valid; `rewards` start there."""
         slot = self._slot(env, number)
         self._rewards[slot] = sum(map(operator.mul, self._powers, rewards))
         self._discounts[slot] = discount
@@ -245,45 +242,43 @@ class TransitionRing:
     # Reading ----------------------------------------------------------------------------------------------------------
 
     def index_at(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the indices of the valid transitions at `ranks`: lane after lane, oldest first in each.
+        """Return the indices of the valid transitions at `ranks`: lane by lane, oldest first within each lane.
 
-        Raises:
-            IndexError: a rank outside 0 to `len(ring)` - 1.
+        Raises `IndexError` for a rank outside 0 to `len(ring)` - 1.
         """
         return self._order.index_at(ranks)
 
     def valid(self, indices: Indices) -> NDArray[np.bool_]:
-        """Say of each of the `indices` [K] whether its transition is complete and still stored."""
+        """Return [K] bool: whether each transition in `indices` is complete and still stored."""
         numbers = _numpy(indices)
-        return self._known(numbers, self.slots_of(numbers))
+        known: NDArray[np.bool_] = (self._stamps.take(self.slots_of(numbers)) == numbers) & (numbers >= 0)
+        return known
 
     def slots_of(self, indices: Indices) -> NDArray[np.int64]:
-        """Return the slots [K] in which the transitions `indices` lie, or lay."""
+        """Return the slots [K] that hold or held the transitions `indices`."""
         numbers = _numpy(indices)
         if self.num_envs == 1:
             return numbers % self._length
         return numbers % self.num_envs * self._length + numbers // self.num_envs % self._length
 
     def indices_in(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the indices [K] of the valid transitions in `slots`, -1 where a slot holds none."""
+        """Return the indices [K] of the valid transitions in `slots`; -1 for a slot without one."""
         found: NDArray[np.int64] = self._stamps.take(slots)
         return found
 
     def gather(self, indices: Indices) -> Batch:
         """Return the transitions `indices` [K] as a batch on `device`; weights are 1.
 
-        Observations keep the space's dtype, except that float64 becomes float32.
-
-        Raises:
-            ValueError: an index that is not valid.
+        Observations keep the space's dtype, except that float64 becomes float32. Raises `ValueError` if an index is
+        not valid.
         """
         numbers = _numpy(indices)
         slots = self.slots_of(numbers)
-        known = self._known(numbers, slots)
+        known = self.valid(numbers)
         if not known.all():
             raise ValueError(
-                f"TransitionRing.gather: {np.count_nonzero(~known)} of {len(numbers)} indices name no complete "
-                f"transition that is still stored. Choose among the valid ones: index_at(ranks), or ask valid(indices)."
+                f"TransitionRing.gather: {np.count_nonzero(~known)} of {len(numbers)} indices are of no complete "
+                f"transition that is still stored. Use index_at(ranks), or check valid(indices) first."
             )
         next_slots = self._next_slots.take(slots)
         forbidden = self._forbidden
@@ -297,10 +292,6 @@ class TransitionRing:
             indices=self._tensor(numbers.copy()),
             next_mask=None if forbidden is None else self._tensor(~forbidden.take(next_slots, axis=0)),
         )
-
-    def _known(self, numbers: NDArray[np.int64], slots: NDArray[np.int64]) -> NDArray[np.bool_]:
-        known: NDArray[np.bool_] = (self._stamps.take(slots) == numbers) & (numbers >= 0)
-        return known
 
     def _observations(self, slots: NDArray[np.int64]) -> Tensor:
         rows = self._frames.gather(slots)
@@ -326,14 +317,10 @@ class TransitionRing:
     # State ------------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> State:
-        """Return everything stored, as views of the ring's own arrays: [lane, slots filled so far, ...]."""
+        """Return everything stored, as views [lane, slots filled so far, ...] of the ring's arrays."""
         most = max(self._numbers)
         return {
-            "num_envs": self.num_envs,
-            "capacity": self.capacity,
-            "n_step": self.n_step,
-            "gamma": self.gamma,
-            "frame_stack": self.frame_stack,
+            **self._settings(),
             "numbers": list(self._numbers),
             "open": list(self._open),
             "pending": [list(rewards) for rewards in self._pending],
@@ -341,13 +328,12 @@ class TransitionRing:
         }
 
     def load_state_dict(self, state: State) -> None:
-        """Take over what `state_dict` returned.
+        """Restore what `state_dict` returned.
 
         Raises:
-            ValueError: the state is of a ring of another kind or size, or does not hold together. Nothing changed then.
+            ValueError: the state is of a different ring, or is damaged. The ring is unchanged then.
         """
-        own = {name: getattr(self, name) for name in ("num_envs", "capacity", "n_step", "gamma", "frame_stack")}
-        arrays = check_state(state, own, self._arrays)
+        arrays = check_state(state, self._settings(), self._arrays)
         most = max(state["numbers"])
         self._clear()
         if FORBIDDEN in arrays:
@@ -360,8 +346,11 @@ class TransitionRing:
         for env, stamps in enumerate(arrays["stamps"]):
             self._order.fill(env, np.sort(stamps[stamps >= 0]))
 
+    def _settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("num_envs", "capacity", "n_step", "gamma", "frame_stack")}
+
     def _by_lane(self, name: str, most: int) -> NDArray[Any]:
-        """View the array `name` as [lane, the first slots, ...]: as many slots as `most` numbers fill."""
+        """View the array `name` as [lane, first `most` slots, ...]."""
         array = self._arrays[name]
         return array.reshape(self.num_envs, self._length, *array.shape[1:])[:, : min(most, self._length)]
 

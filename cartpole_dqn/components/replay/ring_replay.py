@@ -1,12 +1,13 @@
 """The base of replays that store in a `TransitionRing`.
 
-* `RingReplay`: owns the ring, its bytes, lanes and state, and computes importance weights; a subclass only draws.
+* `RingReplay`: has the ring and its state, and computes importance weights. A subclass only draws.
 """
 
 from __future__ import annotations
 
 import abc
 import dataclasses
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +21,13 @@ from cartpole_dqn.system import available_bytes, require_memory
 
 
 class RingReplay(ReplayBuffer):
-    """Stores transitions in a ring; a subclass defines `draw`, which says which to learn from.
+    """Stores transitions in a ring. A subclass defines `draw`, which chooses transitions to learn from.
 
-    Weights make up for uneven sampling (Schaul et al. 2016): (N P(i))^-beta, divided by the largest in the batch. N and
-    the sum of all probabilities cancel out, which leaves (P(i) / min P)^-beta.
+    Weights correct for non-uniform sampling (Schaul et al. 2016): (N P(i))^-beta, divided by the largest in the batch.
+    N and the sum of all probabilities cancel, which leaves (P(i) / min P)^-beta.
 
-    A subclass that remembers something for each transition follows the ring in `changed`. One that has more state than
-    the generator extends `small_state_dict`, or `state_dict` if it belongs to the stored transitions.
+    A subclass that keeps a value per transition updates it in `changed`. A subclass with more state than the generator
+    extends `small_state_dict`, or `state_dict` if the state belongs to the stored transitions.
 
     Attributes:
         ring: the `TransitionRing`, built with the context's gamma, n_step, num_envs, frame_stack and device.
@@ -34,30 +35,26 @@ class RingReplay(ReplayBuffer):
 
     Args:
         capacity: slots for observations, over all lanes.
-        context: as every part gets it.
-        name: how messages call this replay, such as "replay acme".
-        extra_bytes: memory that the subclass takes besides the ring's, for the check that all of it fits.
+        context: the context that every part gets.
+        name: the replay's name in messages, such as "replay acme".
+        extra_bytes: memory that the subclass takes in addition to the ring's, for the memory check.
 
     Raises:
         ConfigError: the capacity is too small for the lanes and n_step.
-        UserError: the replay would take more memory than is left.
+        UserError: the replay needs more memory than is available.
     """
 
     beta: float = 1.0
-    """How far weights make up for uneven sampling, from 0 (not at all) to 1; may be a property that follows a schedule.
-    It is read before each `draw`."""
+    """How far weights correct for non-uniform sampling: 0 is not at all, 1 fully. Read before each `draw`, so it may
+    be a property with a schedule."""
 
     def __init__(self, capacity: int, context: Context, *, name: str, extra_bytes: int = 0) -> None:
         self._name = name
         space = context.observation_space
+        shape: dict[str, Any] = {"observation_space": space, "capacity": capacity}
+        shape |= {name: getattr(context, name) for name in ("num_envs", "n_step", "frame_stack")}
         try:
-            needed = extra_bytes + TransitionRing.bytes_needed(
-                observation_space=space,
-                capacity=capacity,
-                num_envs=context.num_envs,
-                n_step=context.n_step,
-                frame_stack=context.frame_stack,
-            )
+            needed = extra_bytes + TransitionRing.bytes_needed(**shape)
         except ValueError as error:
             raise ConfigError(f"{name}: {error}") from None
         available = available_bytes()
@@ -68,15 +65,7 @@ class RingReplay(ReplayBuffer):
             mend=f"Set its capacity well below {fitting}, or make observations smaller (uint8, fewer pixels).",
             available=available,
         )
-        self.ring = TransitionRing(
-            observation_space=space,
-            capacity=capacity,
-            gamma=context.gamma,
-            num_envs=context.num_envs,
-            n_step=context.n_step,
-            device=context.device,
-            frame_stack=context.frame_stack,
-        )
+        self.ring = TransitionRing(**shape, gamma=context.gamma, device=context.device)
         self.generator = context.seeds.numpy("sample")
 
     @abc.abstractmethod
@@ -84,8 +73,8 @@ class RingReplay(ReplayBuffer):
         """Choose `batch_size` of the ring's valid transitions; there is at least one.
 
         Returns:
-            Their indices [B], from `ring.index_at(ranks)` or `ring.indices_in(slots)`; and how likely each was to be
-            drawn [B], above 0 and up to a common factor, or None where all transitions are equally likely.
+            Their indices [B], from `ring.index_at(ranks)` or `ring.indices_in(slots)`; and their probabilities [B],
+            above 0 and up to a common factor, or None if all transitions are equally likely.
         """
 
     def gather(self, indices: NDArray[np.int64]) -> Batch:
@@ -93,18 +82,16 @@ class RingReplay(ReplayBuffer):
         return self.ring.gather(indices)
 
     def changed(self, env: int, added: list[int], removed: list[int]) -> None:
-        """Called after each `add` and `break_lane`: slots of the lane that became valid, and those that were lost."""
+        """Called after each `add` and `break_lane` with the lane's newly valid slots and its lost ones."""
 
     def add(self, transition: Transition) -> None:
-        """See `ReplayBuffer` and `TransitionRing.append`."""
         self.changed(transition.env, *self.ring.append(transition))
 
     def break_lane(self, env: int) -> None:
-        """See `ReplayBuffer`."""
         self.changed(env, *self.ring.break_lane(env))
 
     def sample(self, batch_size: int) -> Batch:
-        """Choose `batch_size` transitions, with their weights. Raises `ValueError` while there are none."""
+        """Draw `batch_size` transitions, with their weights. Raises `ValueError` if the replay is empty."""
         if not len(self):
             raise ValueError(f"{self._name} holds no complete transition: store more before learning.")
         beta = self.beta
@@ -120,27 +107,25 @@ class RingReplay(ReplayBuffer):
 
     @property
     def capacity(self) -> int:
-        """See `ReplayBuffer`."""
         return self.ring.capacity
 
     @property
     def nbytes(self) -> int:
-        """See `ReplayBuffer`. A subclass adds its `extra_bytes`."""
+        """Bytes of storage; a subclass adds its `extra_bytes`."""
         return self.ring.nbytes
 
     def small_state_dict(self) -> State:
-        """See `ReplayBuffer`: `generator`."""
         return {"generator": generator_state(self.generator)}
 
     def load_small_state_dict(self, state: State) -> None:
-        """See `ReplayBuffer`. Gets the whole state too, and reads its own entries."""
+        """Restore `small_state_dict`; other entries of `state` are ignored."""
         restore_generator(self.generator, state["generator"])
 
     def state_dict(self) -> State:
-        """`ring` is large; the rest is the small state."""
+        """Return `ring`, which is large, and the small state."""
         return {"ring": self.ring.state_dict(), **self.small_state_dict()}
 
     def load_state_dict(self, state: State) -> None:
-        """Take over what `state_dict` returned; raises `ValueError` where it does not fit."""
+        """Restore what `state_dict` returned; raise `ValueError` if it does not fit."""
         self.ring.load_state_dict(state["ring"])
         self.load_small_state_dict(state)

@@ -22,7 +22,6 @@ from cartpole_dqn.testing import check_collector, checks_for, collector, run_che
 @pytest.fixture(autouse=True)
 def shorter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collector, "ENOUGH", 120)
-    monkeypatch.setattr(collector.Course.go_on, "__defaults__", (120,))
     monkeypatch.setattr(collector, "_LEAVING", 1.0)
 
 
@@ -223,13 +222,13 @@ BROKEN = [
     (DoublePrecision, "check_steps_fit", "observes float32: expected float64"),
     (NegativePriority, "check_steps_fit", "has the priority -1"),
     (KeepsOneArray, "check_steps_fit", "changed afterwards"),
-    (ForgetsEndings, "check_endings_match", "was not told"),
-    (WrongReturns, "check_endings_match", "it was told as"),
+    (ForgetsEndings, "check_endings_match", "was not reported"),
+    (WrongReturns, "check_endings_match", "it was reported as"),
     (SameSeeds, "check_episodes_differ", "had a seed of their own"),
-    (PromisesLockstep, "check_lockstep_is_kept", "it brought steps of the lanes"),
-    (OddFigures, "check_figures", "expected names with numbers or texts"),
+    (PromisesLockstep, "check_lockstep_is_kept", "had steps of the lanes"),
+    (OddFigures, "check_figures", "expected names with numbers or strings"),
     (PlaysAgain, "check_resume", "were played again"),
-    (HidesLosses, "check_resume", "does not go on where it was"),
+    (HidesLosses, "check_resume", "does not continue where it was"),
     (Unhurried, "check_hurry", "a collection took 1"),
     (LeavesAProcess, "check_close", "1 processes of its own are still there"),
     (ClosesOnce, "check_close", "OSError: it is closed"),

@@ -181,7 +181,7 @@ TABLE = [
     (EpsilonInPercent, "check_epsilon", "expected a number in [0, 1]", ""),
     (EpsilonOfTheStart, "check_epsilon", "were not the best of four", ""),
     (OwnGenerator, "check_generator", "Draw from `generator` alone", "check_state_round_trip"),
-    (ForgetsItsCalls, "check_state_round_trip", "went on differently", "check_epsilon"),
+    (ForgetsItsCalls, "check_state_round_trip", "continued differently", "check_epsilon"),
 ]
 
 

@@ -324,7 +324,7 @@ TABLE = [
     (Dropout, "check_global_randomness", "state of torch", RANDOM),
     (GlobalNoise, "check_global_randomness", "state of torch", RANDOM),
     (OwnGenerator, "check_noise", "equal generators", "check_state_round_trip"),
-    (ShiftOutsideTheState, "check_state_round_trip", "went on differently", "check_noise"),
+    (ShiftOutsideTheState, "check_state_round_trip", "continued differently", "check_noise"),
 ]
 
 

@@ -164,7 +164,7 @@ FAULTS: dict[type[Writer], tuple[str, str]] = {
     NoSlots: ("check_slots", "slots is 0"),
     MoreSlots: ("check_slots", "the user asked for 1"),
     TellsOfNothing: ("check_waiting", "before a trial was started"),
-    TellsTwice: ("check_trials_are_runs", "wait told of"),
+    TellsTwice: ("check_trials_are_runs", "wait returned"),
     ForgetsTheFolder: ("check_trials_are_runs", "holds no environment.json"),
     OwnSeeds: ("check_trials_are_runs", "status.json says"),
     SaysNoReason: ("check_a_failing_trial", "has no error"),

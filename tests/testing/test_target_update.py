@@ -168,7 +168,7 @@ TABLE = [
     (NewTensors, "check_target_is_its_own", "copy into those", ""),
     (TracksGradients, "check_target_is_its_own", "torch.no_grad()", ""),
     (TrainsTheTarget, "check_target_is_its_own", "training mode", ""),
-    (CountsWithoutState, "check_state_round_trip", "went on differently", ""),
+    (CountsWithoutState, "check_state_round_trip", "continued differently", ""),
 ]
 
 

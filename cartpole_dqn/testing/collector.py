@@ -145,22 +145,22 @@ def check_endings_match(part: Subject) -> None:
         course.collector.start()
         course.go()
         for lane, steps in enumerate(course.steps):
-            told, total, length = list(course.endings[lane]), 0.0, 0
+            endings, total, length = list(course.endings[lane]), 0.0, 0
             for i, step in enumerate(steps):
                 if i in course.cuts[lane]:
                     total, length = 0.0, 0
                 total, length = total + step.reward, length + 1
                 if not (step.terminated or step.truncated):
                     continue
-                assert told, f"the episode that ended with step {i} of lane {lane} was not reported."
-                ending = told.pop(0)
+                assert endings, f"the episode that ended with step {i} of lane {lane} was not reported."
+                ending = endings.pop(0)
                 found = (ending.episode_return, ending.length, ending.terminated)
                 assert found == (total, length, step.terminated), (
                     f"the episode that ended with step {i} of lane {lane} had return {total:g}, length {length}, "
                     f"terminated {step.terminated}; it was reported as {found}."
                 )
                 total, length = 0.0, 0
-            assert not told, f"lane {lane} reported {len(told)} more episodes than ended."
+            assert not endings, f"lane {lane} reported {len(endings)} more episodes than ended."
 
 
 @COLLECTOR.check
@@ -206,14 +206,14 @@ def check_resume(part: Subject) -> None:
         course.collector.start()
         course.go(50)
         state: State = snapshot(course.collector.state_dict())
-        told = {ending.seed for endings in course.endings for ending in endings}
+        seeds = {ending.seed for endings in course.endings for ending in endings}
         old = [list(steps) for steps in course.steps]
     with closing(part.course()) as other:
         lost = other.collector.load_state_dict(state)
         fits = len(set(lost)) == len(lost) and set(lost) <= set(range(other.lanes))
         assert fits, f"load_state_dict returned the lanes {lost}: expected different ones of {other.lanes}."
         other.go(50)
-        again = told & {ending.seed for endings in other.endings for ending in endings}
+        again = seeds & {ending.seed for endings in other.endings for ending in endings}
         assert not again, f"{len(again)} episodes that had ended before were played again."
         for lane in set(range(other.lanes)) - set(lost):
             last, step = old[lane][-1], other.steps[lane][0]

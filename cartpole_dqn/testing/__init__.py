@@ -1,31 +1,35 @@
-"""The conformance kit: proves that a part keeps the contracts of `cartpole_dqn.contracts.parts`.
+"""The conformance kit: checks that a part keeps its contract in `cartpole_dqn.contracts`.
 
-A plugin's test calls one function with its class and the options that it wants tried::
+A plugin's test calls one function with its class, and with options::
 
     from cartpole_dqn.testing import check_replay
 
     def test_contract():
         check_replay(NewestReplay, share=0.5)
 
-or, for a test a contract, lets pytest name each::
+or runs each check as a test of its own::
 
     @pytest.mark.parametrize("check", checks_for("replay"), ids=lambda check: check.__name__)
     def test_contract(check):
         check(NewestReplay, share=0.5)
 
-An agent also takes what builds its parts, `check_agent(MyAgent, cartpole_dqn.builtin_builder())`, and a network may be
-given the only space that it is made for, `check_network(MyNetwork, Box(0, 255, (84, 84, 4), np.uint8))`. A collector is
-checked in surroundings, `check_collector(MyCollector, cartpole_dqn.builtin_collection)`.
+Some kinds take a second argument:
+
+* a builder of an agent's parts: `check_agent(MyAgent, cartpole_dqn.builtin_builder())`
+* the only observation space of a network: `check_network(MyNetwork, Box(0, 255, (84, 84, 4), np.uint8))`
+* the surroundings of a collector: `check_collector(MyCollector, cartpole_dqn.builtin_collection)`
+
+The functions are:
 
 * `check_replay`, `check_network`, `check_target_update`, `check_exploration`, `check_optimiser`, `check_agent`,
-  `check_observer`, `check_collector`, `check_sweep_engine`, `check_wrapper`: every check of a kind. Each takes a class,
-  which is built as `cls(options, context)`, and values of `cls.Options` as keywords. One `AssertionError` names all
-  that failed, and what was wrong; wrong options are a `ConfigError`.
-* `checks_for`: a kind's checks as functions, each named after what it holds a part to.
-* `run_checks`: runs them and returns a `CheckResult` each, for commands.
+  `check_observer`, `check_collector`, `check_sweep_engine`, `check_wrapper`: run every check of a kind. Each takes a
+  class, which is built as `cls(options, context)`, and values of `cls.Options` as keywords. If checks fail, one
+  `AssertionError` names them all with their reasons. Wrong options raise `ConfigError`.
+* `checks_for`: a kind's checks as functions, each named after what it checks.
+* `run_checks`: runs them and returns a `CheckResult` for each.
 
-Parts are built as in a run: their options checked, torch seeded, in contexts of the kit's own. The kit needs no pytest
-and prints nothing. A check whose case never came up (no episode ended, nothing was overwritten) fails.
+Parts are built as in a run: options are checked and torch is seeded. The kit does not need pytest and prints nothing.
+A check also fails if its case never occurred, for example if no episode ended.
 """
 
 from __future__ import annotations
@@ -64,28 +68,15 @@ __all__ = [
     "run_checks",
 ]
 
-_CONTRACTS: dict[str, Contract[Any]] = {
-    contract.kind: contract
-    for contract in (
-        REPLAY,
-        NETWORK,
-        TARGET_UPDATE,
-        EXPLORATION,
-        OPTIMISER,
-        AGENT,
-        OBSERVER,
-        COLLECTOR,
-        SWEEP_ENGINE,
-        WRAPPER,
-    )
-}
+_COMPONENTS = (REPLAY, NETWORK, TARGET_UPDATE, EXPLORATION, OPTIMISER)
+_CONTRACTS = {held.kind: held for held in (*_COMPONENTS, AGENT, OBSERVER, COLLECTOR, SWEEP_ENGINE, WRAPPER)}
 
 
 def checks_for(kind: str) -> list[Check]:
-    """Return the checks of a kind; each takes what the kind's `check_` function takes.
+    """Return the checks of a kind; each takes the arguments of the kind's `check_` function.
 
     Raises:
-        UserError: the kit has none for that kind.
+        UserError: the kit has no checks for that kind.
     """
     return list(_contract(kind).checks)
 
@@ -98,25 +89,24 @@ def run_checks(
     builder: Build | None = None,
     surroundings: Surroundings | None = None,
 ) -> list[CheckResult]:
-    """Run every check of a kind, whatever the others say.
+    """Run every check of a kind, also after one failed.
 
     Args:
         kind: "replay", "network", ...
         cls: the class; for a wrapper also a factory of wrapped environments.
         table: values of `cls.Options` (for a wrapper, arguments besides the environment).
         builder: builds an agent's parts.
-        surroundings: makes what a collector is told, and an agent.
+        surroundings: makes a collector's context and an agent.
 
     Raises:
         UserError: the kit has no checks for that kind.
     """
     contract = _contract(kind)
-    beside: dict[str, Any] = {"agent": builder, "collector": surroundings}
-    given = (cls, beside[kind]) if kind in beside else (cls,)
-    return contract.run(*given, **(table or {}))
+    beside = {"agent": builder, "collector": surroundings}.get(kind)
+    return contract.run(cls, beside, **(table or {}))
 
 
-def _contract(kind: str) -> Contract[Any]:
+def _contract(kind: str) -> Contract:
     if kind not in _CONTRACTS:
         raise UserError(f"the conformance kit has no checks for the kind '{kind}'.{did_you_mean(kind, _CONTRACTS)}")
     return _CONTRACTS[kind]

@@ -1,8 +1,8 @@
-"""The machinery of the kit: checks, the contracts that gather them, and what a check is handed.
+"""Checks, and the contracts that gather them.
 
-* `Contract`: a kind's checks; each is a function named after what it holds a part to.
-* `Subject`: a class with the values of its options, built in whatever context a check wants.
-* `CheckResult`: how one check went.
+* `Contract`: a kind's checks; each is a function named after what it checks.
+* `Subject`: a class under check, with its options.
+* `CheckResult`: the result of one check.
 """
 
 from __future__ import annotations
@@ -12,21 +12,19 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from cartpole_dqn.contracts.options import check_options, fields_of
 from cartpole_dqn.contracts.parts import Context
 from cartpole_dqn.contracts.seeding import seeded_torch
 
-T = TypeVar("T")
-S = TypeVar("S")
 Check = Callable[..., None]
-"""Takes what the public function of its kind takes; raises `AssertionError` where the contract is broken."""
+"""Takes the arguments of its kind's `check_` function; raises `AssertionError` where the contract is broken."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """How one check went; `message` says what was broken, and is empty where it passed."""
+    """The result of one check; `message` says what is broken, and is empty if the check passed."""
 
     name: str
     passed: bool
@@ -34,18 +32,22 @@ class CheckResult:
     error: BaseException | None = field(default=None, repr=False, compare=False)
 
 
-class Subject(Generic[T]):
-    """A class under check and its options.
+class Subject:
+    """A class under check, with its options.
 
     Args:
+        course: puts the part to work, from this subject and keywords: see `_course.Course`.
         cls: built as `cls(options, context)`.
+        beside: an agent's builder, a network's only observation space, or a collector's surroundings.
         **options: values of `cls.Options`; the rest have their defaults.
     """
 
-    def __init__(self, cls: Callable[..., T], /, **options: Any) -> None:
-        self.cls = cls
+    def __init__(
+        self, course: Callable[..., Any], cls: Callable[..., Any], beside: Any = None, /, **options: Any
+    ) -> None:
+        self.course = functools.partial(course, self)
+        self.cls, self.beside, self.table = cls, beside, options
         self.name = name_of(cls)
-        self.table = options
 
     @property
     def options_class(self) -> type:
@@ -55,35 +57,35 @@ class Subject(Generic[T]):
         return found
 
     def options(self, **preferred: Any) -> Any:
-        """Return the options; a `preferred` value counts where it is declared and was not given."""
+        """Return the options. A `preferred` value is used if the option exists and no other value was given."""
         declared = fields_of(self.options_class)
         wanted = {name: value for name, value in preferred.items() if name in declared}
         return check_options(self.options_class, {**wanted, **self.table}, where=self.name)
 
-    def build(self, context: Context, **preferred: Any) -> T:
-        """Return a new instance, told `context`; torch is seeded meanwhile, as it is in a run."""
+    def build(self, context: Context, **preferred: Any) -> Any:
+        """Return a new part. Torch is seeded while it is built, as in a run."""
         options = self.options(**preferred)
         with seeded_torch(context.seeds.integer("init")):
             return self.cls(options, context)
 
 
-class Contract(Generic[S]):
+class Contract:
     """The checks of one kind.
 
     Args:
-        kind: as the registry has it.
-        subject: makes what each check is handed from the arguments of the public functions.
-        checks: those that several kinds share; they come first.
+        kind: as in the registry.
+        course: see `Subject`.
+        checks: the first checks, which other kinds share.
     """
 
-    def __init__(self, kind: str, subject: Callable[..., S], checks: Iterable[Callable[[S], None]] = ()) -> None:
+    def __init__(self, kind: str, course: Callable[..., Any], checks: Iterable[Callable[[Subject], None]] = ()) -> None:
         self.kind = kind
         self.checks: list[Check] = []
-        self._subject = subject
+        self._subject = functools.partial(Subject, course)
         self.share(checks)
 
-    def check(self, function: Callable[[S], None]) -> Check:
-        """Add a check (a decorator); the result takes what the kind's public function takes."""
+    def check(self, function: Callable[[Subject], None]) -> Check:
+        """Add a check (a decorator). The result takes the arguments of the kind's `check_` function."""
 
         @functools.wraps(function)
         def public(*given: Any, **options: Any) -> None:
@@ -94,25 +96,20 @@ class Contract(Generic[S]):
         self.checks.append(public)
         return public
 
-    def share(self, checks: Iterable[Callable[[S], None]]) -> None:
-        """Add checks that other kinds have too."""
+    def share(self, checks: Iterable[Callable[[Subject], None]]) -> None:
+        """Add checks that other kinds share."""
         for function in checks:
             self.check(function)
 
     def run(self, *given: Any, **options: Any) -> list[CheckResult]:
-        """Run every check, whatever the others say. Raises `ConfigError` where the `options` are wrong."""
+        """Run every check, also after one failed. Raises `ConfigError` if the `options` are wrong."""
         _refuse_disabled_asserts()
-        subject = self._subject(*given, **options)
-        if (
-            options
-            and isinstance(subject, Subject)
-            and hasattr(getattr(subject.cls, "Options", None), "__pydantic_fields__")
-        ):
-            subject.options()  # said once here, and not by every check
+        if options and hasattr(getattr(given[0], "Options", None), "__pydantic_fields__"):
+            self._subject(*given, **options).options()  # once here, and not in every check
         return [_run(check, given, options) for check in self.checks]
 
     def hold(self, *given: Any, **options: Any) -> None:
-        """Run every check and raise one `AssertionError` that names each broken contract."""
+        """Run every check and raise one `AssertionError` that names all that failed."""
         results = self.run(*given, **options)
         failed = [result for result in results if not result.passed]
         if failed:
@@ -136,7 +133,7 @@ def _run(check: Check, given: tuple[Any, ...], options: Mapping[str, Any]) -> Ch
         check(*given, **options)
     except AssertionError as error:
         return CheckResult(name, False, str(error) or _crash(error), error)
-    except (Exception, SystemExit) as error:  # a part's fault must not end the others' checks
+    except (Exception, SystemExit) as error:  # the other checks still run
         return CheckResult(name, False, _crash(error), error)
     return CheckResult(name, True)
 

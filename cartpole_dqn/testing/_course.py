@@ -1,105 +1,114 @@
-"""What every part that lasts is held to, whatever its kind: equal courses, the right randomness, a state that is whole.
+"""Checks that kinds share: determinism, randomness and state.
 
-* `Course`: a part at work in surroundings of the kit's own; each kind says how that goes.
-* `Lasting`: a `Subject` that has courses.
-* `DETERMINISTIC`, `SEEDED`: the checks, for kinds to take up with `Contract.share`.
+* `Course`: a part at work in the kit's surroundings; each kind has its own.
+* `DETERMINISTIC`, `SEEDED`, `STATE`: the checks, for `Contract.share`.
 """
 
 from __future__ import annotations
 
 import abc
+import copy
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any
+
+from torch import nn
 
 from cartpole_dqn.contracts.seeding import seeded_torch
 from cartpole_dqn.testing._contract import Subject
 from cartpole_dqn.testing._state import difference, global_randomness_untouched, snapshot
 
-T = TypeVar("T")
-
 
 class Course(abc.ABC):
     """A part at work. What happens depends on the course's seed alone."""
 
+    part: Any
+    """The part. The course's other attributes are the part's surroundings."""
+
+    def plan(self) -> tuple[int, Iterable[int]]:
+        """Return the number of steps in which a part does all that it can do, and after how many steps to save it.
+
+        The checks throw this course away afterwards.
+        """
+        return 60, (0, 3, 40)
+
     @abc.abstractmethod
     def go(self, steps: int) -> Any:
-        """Let the part work on for so many steps; return what came of it, as `difference` compares it."""
+        """Let the part work; return results that `difference` can compare."""
 
-    @abc.abstractmethod
     def state(self) -> Any:
-        """The part's state."""
+        """Return the part's state."""
+        return self.part.state_dict()
 
-    @abc.abstractmethod
     def take_over(self, state: Any, other: Any) -> None:
-        """Load the state into this course's part, and put its surroundings where those of the `other` course are."""
+        """Load a state into the part, and copy the surroundings of the `other` course."""
+        self.part.load_state_dict(state)
+        for name, value in vars(other).items():
+            if isinstance(value, nn.Module) and name != "part":
+                getattr(self, name).load_state_dict(value.state_dict())  # the part may refer to its tensors
+            elif name != "part":
+                setattr(self, name, copy.deepcopy(value))
 
     def close(self) -> None:
         """Free what the course holds."""
 
 
-class Lasting(Subject[T], abc.ABC):
-    """A class whose instances last: they have a state."""
-
-    saved_after: Iterable[int] = (0, 3, 40)
-    """Steps after which the state is saved and loaded into another."""
-    steps: int = 60
-    """Steps in which all that a part does comes up."""
-
-    @abc.abstractmethod
-    def course(self, seed: int = 0) -> Course:
-        """Return a new part at work, told of this seed."""
-
-
-def check_same_seed(part: Lasting[Any]) -> None:
-    """Equal seeds lead to equal results, to the bit, whatever torch's global seed is."""
+def check_same_seed(part: Subject) -> None:
+    """Equal seeds give exactly equal results, whatever torch's global seed is."""
     place = _compare(part, lambda _: 0)
-    assert not place, f"equal seeds led to different results: {place}."
+    assert not place, f"equal seeds gave different results: {place}."
 
 
-def check_other_seed(part: Lasting[Any]) -> None:
-    """Other seeds lead to other results: randomness comes from `context.seeds`."""
-    assert _compare(part, lambda number: number), "two seeds led to the same results: use context.seeds."
+def check_other_seed(part: Subject) -> None:
+    """Different seeds give different results: randomness comes from `context.seeds`."""
+    assert _compare(part, lambda number: number), "two seeds gave the same results: use context.seeds."
 
 
-def check_global_randomness(part: Lasting[Any]) -> None:
-    """Building it and working with it leave the global generators of Python, NumPy and torch alone."""
+def check_global_randomness(part: Subject) -> None:
+    """The global generators of Python, NumPy and torch do not change while it is built and used."""
     with global_randomness_untouched(part.name), closing(part.course()) as course:
-        course.go(part.steps)
+        course.go(course.plan()[0])
 
 
-def check_state_round_trip(part: Lasting[Any]) -> None:
-    """A new one that takes over a state goes on exactly as the old one, whenever it was saved."""
-    for done in sorted(set(part.saved_after)):
+def check_state_round_trip(part: Subject) -> None:
+    """A new part that loads a state continues exactly as the saved one, whenever that was saved."""
+    steps, saved_after = _plan(part)
+    for done in sorted(set(saved_after)):
         with closing(part.course()) as old, closing(part.course(seed=1)) as new:
             old.go(done)
             state = snapshot(old.state())
-            new.go(2)  # what it did before is forgotten
+            new.go(2)  # which the state replaces
             new.take_over(state, old)
-            place = difference(old.go(part.steps), new.go(part.steps))
-        assert not place, f"saved after {done} steps and loaded into another, it went on differently: {place}."
+            place = difference(old.go(steps), new.go(steps))
+        assert not place, f"saved after {done} steps and loaded into another, it continued differently: {place}."
 
 
-def check_saving_changes_nothing(part: Lasting[Any]) -> None:
-    """One whose state is taken goes on as one whose state is not."""
+def check_saving_changes_nothing(part: Subject) -> None:
+    """Calling `state_dict` does not change what the part does next."""
+    few = max(1, _plan(part)[0] // 4)
     with closing(part.course()) as plain, closing(part.course()) as saved:
         for _ in range(4):
             snapshot(saved.state())
-            few = max(1, part.steps // 4)
             place = difference(plain.go(few), saved.go(few))
-            assert not place, f"after state_dict() was called, it went on differently: {place}."
+            assert not place, f"after state_dict() was called, it continued differently: {place}."
 
 
 STATE = (check_state_round_trip, check_saving_changes_nothing)
 DETERMINISTIC = (check_same_seed, check_global_randomness, *STATE)
-"""For kinds that draw nothing of their own."""
+"""For kinds without randomness."""
 SEEDED = (check_same_seed, check_other_seed, check_global_randomness, *STATE)
-"""For kinds that draw from the context's seeds."""
+"""For kinds that draw from `context.seeds`."""
 
 
-def _compare(part: Lasting[Any], seed: Callable[[int], int]) -> str:
-    results = []
+def _compare(part: Subject, seed: Callable[[int], int]) -> str:
+    steps, results = _plan(part)[0], []
     for number in (0, 1):
-        with seeded_torch(number), closing(part.course(seed(number))) as course:
-            results.append(course.go(part.steps))
+        with seeded_torch(number), closing(part.course(seed=seed(number))) as course:
+            results.append(course.go(steps))
     return difference(results[0], results[1], "results")
+
+
+def _plan(part: Subject) -> tuple[int, Iterable[int]]:
+    with closing(part.course()) as course:
+        found: tuple[int, Iterable[int]] = course.plan()
+        return found

@@ -1,9 +1,9 @@
-"""Tiny games in several lanes, which an agent that learns at all learns at once.
+"""Tiny games in several lanes, which an agent learns quickly if it learns at all.
 
-* `Game`: lanes of a game, stepped and reset as a run would.
+* `Game`: lanes of a game, stepped and reset as in a run.
 * `Matching`: the observation says which action is right.
-* `Endings`: the right action is seen only by an agent that bootstraps through truncation, and not through termination.
-* `play`: lets an agent play, and keeps what it did.
+* `Endings`: only an agent that bootstraps at truncation, and not at termination, finds the right action.
+* `play`: lets an agent play and learn.
 """
 
 from __future__ import annotations
@@ -29,66 +29,58 @@ class Outcome(NamedTuple):
 
 
 class Game(abc.ABC):
-    """Two states, of which an observation shows one, in `num_envs` lanes side by side.
-
-    Args:
-        num_envs: lanes.
-        seed: of the states that episodes begin in.
-    """
+    """A game of two states, in `num_envs` lanes. Observations show the state."""
 
     SPACE = spaces.Box(-1.0, 1.0, (2,), np.float32)
     actions = 2
     solution: tuple[int, int]
     """The best action in each state."""
 
-    def __init__(self, num_envs: int = 2, seed: int = 0) -> None:
-        self._random = SeedTree(seed).numpy("game")
+    def __init__(self, num_envs: int = 2) -> None:
+        self._random = SeedTree(0).numpy("game")
         self._states = [self._begin() for _ in range(num_envs)]
         self._lengths = [0] * num_envs
-        self.obs = self._show()
+
+    @property
+    def obs(self) -> Obs:
+        """[N, 2] float32: what the lanes show now."""
+        return observations(self._states)
 
     @abc.abstractmethod
     def outcome(self, state: int, action: int, length: int) -> Outcome:
-        """The rules; `length` counts the episode's steps, this one included."""
+        """Apply the rules; `length` counts the episode's steps, this one included."""
 
     def step(self, actions: NDArray[np.int64]) -> list[Transition]:
-        """Play one action a lane; where an episode ended, `obs` is of the next one already."""
-        obs, played = self.obs, []
+        """Play one action in each lane. Where an episode ends, the next one begins."""
+        obs, outcomes = self.obs, []
         for env, action in enumerate(actions.tolist()):
             self._lengths[env] += 1
-            outcome = self.outcome(self._states[env], action, self._lengths[env])
-            self._states[env] = outcome.state
-            played.append((action, outcome))
-        next_obs = self._show()
-        for env, (_, outcome) in enumerate(played):
+            outcomes.append(self.outcome(self._states[env], action, self._lengths[env]))
+            self._states[env] = outcomes[-1].state
+        next_obs = self.obs
+        for env, outcome in enumerate(outcomes):
             if outcome.terminated or outcome.truncated:
                 self.restart(env)
-        self.obs = self._show()
         return [
             Transition(obs[env], action, o.reward, next_obs[env], o.terminated, o.truncated, env)
-            for env, (action, o) in enumerate(played)
+            for env, (action, o) in enumerate(zip(actions.tolist(), outcomes, strict=True))
         ]
 
     def restart(self, env: int) -> None:
-        """Begin an episode in a lane."""
+        """Begin a new episode in a lane."""
         self._states[env], self._lengths[env] = self._begin(), 0
-        self.obs = self._show()
 
     def _begin(self) -> int:
         return int(self._random.integers(2))
 
-    def _show(self) -> Obs:
-        return observations(self._states)
-
 
 class Matching(Game):
-    """Action s is right in state s and pays 1, any other 0; episodes of four steps end in either way."""
+    """Action s is right in state s and pays 1, any other 0. Episodes of four steps terminate or are truncated."""
 
     actions = 3
     solution = (0, 1)
 
     def outcome(self, state: int, action: int, length: int) -> Outcome:
-        """See `Game`."""
         over = length == 4
         flip = bool(self._random.integers(2))
         return Outcome(float(action == state), self._begin(), over and flip, over and not flip)
@@ -97,21 +89,20 @@ class Matching(Game):
 class Endings(Game):
     """State 1 pays 1 and terminates. In state 0, action 0 pays 0.5 and terminates, action 1 is truncated in state 1.
 
-    So action 1 is worth gamma and action 0 is worth 0.5, although the observation that action 0 ends in is of state 1
-    too: who takes truncation for an end, or termination for none, prefers action 0.
+    So action 1 is worth gamma, and action 0 is worth 0.5 although it too ends in an observation of state 1. An agent
+    that takes truncation for an end, or termination for none, prefers action 0.
     """
 
     solution = (1, 0)
 
     def outcome(self, state: int, action: int, length: int) -> Outcome:
-        """See `Game`."""
         if state == 1:
             return Outcome(1.0 if action == 0 else 0.9, self._begin(), True, False)
         return Outcome(0.5, 1, True, False) if action == 0 else Outcome(0.0, 1, False, True)
 
 
 class Moment(NamedTuple):
-    """What an agent did in one step of a game."""
+    """One step of an agent in a game."""
 
     actions: list[int]
     metrics: dict[str, float] | None

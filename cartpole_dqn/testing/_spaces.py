@@ -1,9 +1,9 @@
-"""The surroundings that the kit puts parts into.
+"""The spaces, contexts and devices in which parts are checked.
 
 * `VECTOR`, `IMAGE`, `SIGNED`: small observation spaces of float32, uint8 and int16.
-* `context`: a `Context` with a short discount, so that a power too many shows.
-* `Stamp`: observations that carry a number: how a check knows what it was given.
-* `devices`: the CPU, and a CUDA device where there is one.
+* `context`: a `Context` with a small gamma, so that a wrong power of it shows.
+* `Stamp`: observations that carry a number, by which a check recognises them.
+* `devices`: the CPU, and CUDA if present.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ IMAGE = spaces.Box(0, 255, (6, 5, 3), np.uint8)
 SIGNED = spaces.Box(-255, 255, (4, 6, 2), np.int16)
 
 UNREADABLE = -1
-"""What `Stamp.read` gives for an observation that `Stamp.put` never made."""
+"""`Stamp.read` returns this for observations that `Stamp.put` did not make."""
 
 
 def context(
@@ -36,7 +36,7 @@ def context(
     device: str = "cpu",
     builder: Build | None = None,
 ) -> Context:
-    """Return the surroundings of a part; `seed` is all that two equal calls differ by."""
+    """Return a context for a part."""
     return Context(
         observation_space=space,
         action_space=spaces.Discrete(actions),
@@ -55,9 +55,9 @@ def devices() -> list[str]:
 
 
 class Stamp:
-    """Observations in `space` that carry a number below a million, each in every part of its own.
+    """Observations in `space` that carry a number below a million in each of their elements.
 
-    Integers hold its three digits again and again, shifted from part to part; floats hold it with changing sign.
+    Integers repeat the number's three digits, shifted from place to place; floats repeat it with alternating sign.
     """
 
     def __init__(self, space: spaces.Box) -> None:
@@ -81,7 +81,7 @@ class Stamp:
         return flat.astype(self._space.dtype).reshape(len(numbers), *self._space.shape)
 
     def read(self, obs: Obs) -> NDArray[np.int64]:
-        """[B, ...] observations -> the [B] numbers that they carry, `UNREADABLE` where any part does not fit."""
+        """[B, ...] observations -> the [B] numbers that they carry; `UNREADABLE` if any element does not fit."""
         flat = obs.reshape(len(obs), -1)
         if self._digits:
             found = (flat[:, :3].astype(np.int64) - self._low) @ self._powers[:3]
@@ -92,7 +92,7 @@ class Stamp:
 
 
 def random_obs(space: spaces.Box, count: int, generator: np.random.Generator) -> Obs:
-    """[count, ...] observations all over the space; standard normal where it is unbounded."""
+    """[count, ...] observations, uniform in the space; standard normal where it is unbounded."""
     shape = (count, *space.shape)
     if np.issubdtype(space.dtype, np.integer):
         low, high = space.low.astype(np.int64), space.high.astype(np.int64)

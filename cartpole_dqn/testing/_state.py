@@ -1,8 +1,8 @@
-"""States and randomness: comparing, copying as a checkpoint would, and watching the global generators.
+"""Copies and comparisons of states, and a watch on the global generators.
 
-* `snapshot`: a copy of a `state_dict`, as it comes back from a checkpoint.
-* `difference`: where two states, results or batches differ first.
-* `global_randomness_untouched`: a block that must not move Python's, NumPy's or torch's global generators.
+* `snapshot`: a copy of a state, as a checkpoint returns it.
+* `difference`: the first place where two states, results or batches differ.
+* `global_randomness_untouched`: a block that must not use Python's, NumPy's or torch's global generators.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def snapshot(state: Any, place: str = "state") -> Any:
     """Return a copy that shares nothing with `state`.
 
     Raises:
-        AssertionError: it holds something that a checkpoint cannot: see `cartpole_dqn.contracts.parts.State`.
+        AssertionError: a checkpoint cannot hold it: see `cartpole_dqn.contracts.parts.State`.
     """
     if isinstance(state, dict):
         for key in state:
@@ -44,7 +44,7 @@ def snapshot(state: Any, place: str = "state") -> Any:
 
 
 def difference(left: Any, right: Any, place: str = "") -> str:
-    """Return where `left` and `right` first differ in a bit, type or length; "" where they do not. NaN equals NaN."""
+    """Return the first place where `left` and `right` differ in a bit, type or length, or "". NaN equals NaN."""
     here = place or "the value"
     if dataclasses.is_dataclass(left) and type(left) is type(right) and not isinstance(left, type):
         pairs = ((f.name, getattr(left, f.name), getattr(right, f.name)) for f in dataclasses.fields(left))
@@ -63,9 +63,8 @@ def difference(left: Any, right: Any, place: str = "") -> str:
         left, right = left.detach().cpu(), right.detach().cpu()
         return "" if bool(((left == right) | ((left != left) & (right != right))).all()) else here
     if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
-        nan = np.issubdtype(left.dtype, np.inexact)
-        equal = left.dtype == right.dtype and np.array_equal(left, right, equal_nan=bool(nan))
-        return "" if equal else here
+        nan = bool(np.issubdtype(left.dtype, np.inexact))
+        return "" if left.dtype == right.dtype and np.array_equal(left, right, equal_nan=nan) else here
     if isinstance(left, float) and isinstance(right, float) and math.isnan(left) and math.isnan(right):
         return ""
     return "" if type(left) is type(right) and left == right else f"{here} ({left!r} and {right!r})"
@@ -73,20 +72,20 @@ def difference(left: Any, right: Any, place: str = "") -> str:
 
 @contextlib.contextmanager
 def global_randomness_untouched(doing: str) -> Iterator[None]:
-    """Fail if the block moves a global generator."""
+    """Fail if the block changes the state of a global generator."""
     before = _global_states()
     yield
     for name, state in _global_states().items():
         assert not difference(before[name], state), (
-            f"{doing} moved the global random state of {name}: draw from a generator of context.seeds, or from the one "
-            f"that was handed in."
+            f"{doing} moved the global random state of {name}: draw from a generator of context.seeds, or from the "
+            f"generator argument."
         )
 
 
 def _global_states() -> dict[str, Any]:
     states: dict[str, Any] = {
         "Python (random)": random.getstate(),
-        "NumPy (np.random)": np.random.get_state(),  # noqa: NPY002  # the very state that no part may touch
+        "NumPy (np.random)": np.random.get_state(),  # noqa: NPY002  # the state to watch
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():

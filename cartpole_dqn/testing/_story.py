@@ -1,20 +1,20 @@
-"""What the lanes of a run might live through, made up so that every observation tells which one it is.
+"""Made-up episodes for replays, in which every observation can be told from every other.
 
-* `Story`: tells transitions lane by lane, remembers them all, and knows by slow lookup what n steps from any lead to.
-* `Row`: what a batch says of one transition, beside what the story knows.
-* `tell`, `live`: add a story to a replay; `live` draws batches and tells TD errors on the way.
+* `Story`: makes transitions lane by lane, and finds by slow lookup what n steps from any of them lead to.
+* `Row`: one transition of a batch, beside what it should be.
+* `fill`, `live`: add transitions to a replay; `live` also draws batches and reports TD errors.
 * `draw`, `draw_batch`: sample much, or one batch.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from numpy.typing import NDArray
 
 from cartpole_dqn.contracts.parts import Batch, Context, ReplayBuffer, Transition
@@ -26,7 +26,7 @@ BATCH = 32
 
 @dataclass
 class Step:
-    """One remembered transition; observations by their numbers."""
+    """One transition; observations by their numbers."""
 
     env: int
     episode: int
@@ -39,9 +39,14 @@ class Step:
     cut: bool = False
     """Whether the lane was broken after it."""
 
+    @property
+    def ends(self) -> bool:
+        """Whether the episode ended with it."""
+        return self.terminated or self.truncated
+
 
 class Outcome(NamedTuple):
-    """What n steps from a transition come to."""
+    """What n steps from a transition lead to."""
 
     reward: float
     next_number: int
@@ -53,7 +58,7 @@ class Outcome(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One transition of a batch: what the batch says, the step it began at, and what it should say."""
+    """One transition of a batch: its values, the step that it begins at, and the values it should have."""
 
     number: int
     next_number: int
@@ -61,9 +66,9 @@ class Row(NamedTuple):
     reward: float
     discount: float
     step: Step | None
-    """None where the observation begins no transition that was ever told."""
+    """None if no added transition begins with the observation."""
     outcome: Outcome | None
-    """None where not all n steps were told yet."""
+    """None if the n steps are not complete yet."""
 
 
 class Story:
@@ -71,20 +76,20 @@ class Story:
 
     Args:
         context: spaces, lanes, gamma and n_step.
-        seed: another seed, another story.
+        seed: of everything in the story.
     """
 
     def __init__(self, context: Context, seed: int = 0) -> None:
         self.context = context
         self.lanes: list[list[Step]] = [[] for _ in range(context.num_envs)]
         self._random = SeedTree(seed).numpy("story")
-        self._stamp = Stamp(context.observation_space)
+        self.stamp = Stamp(context.observation_space)
         self._place: dict[int, tuple[int, int]] = {}  # number -> lane, position
         self._count = 0  # observations so far
         self._left = [0] * context.num_envs  # steps until the lane's episode ends
         self._episodes = 0
 
-    def tell(self, env: int) -> Transition:
+    def step(self, env: int) -> Transition:
         """Return the next transition of a lane."""
         lane = self.lanes[env]
         if self._left[env] == 0:
@@ -107,15 +112,15 @@ class Story:
         )
         self._place[number] = (env, len(lane))
         lane.append(step)
-        obs, next_obs = self._stamp.put(np.array([step.number, step.next_number]))
+        obs, next_obs = self.stamp.put(np.array([step.number, step.next_number]))
         return Transition(obs, step.action, step.reward, next_obs, step.terminated, step.truncated, env)
 
     def round(self) -> list[Transition]:
         """Return the next transition of every lane, in their order."""
-        return [self.tell(env) for env in range(len(self.lanes))]
+        return [self.step(env) for env in range(len(self.lanes))]
 
     def break_lane(self, env: int) -> bool:
-        """Cut a lane's episode; False where none was under way."""
+        """Cut a lane's episode; return whether there was one."""
         under_way = self._left[env] > 0
         if under_way:
             self.lanes[env][-1].cut = True
@@ -123,46 +128,34 @@ class Story:
         return under_way
 
     def outcome(self, number: int) -> Outcome | None:
-        """Walk n steps from the transition that begins at `number`, or to the episode's end; None: not told so far."""
+        """Walk n steps from the transition that begins at `number`, or to its episode's end; None if too few exist."""
         env, position = self._place[number]
         total, gamma = 0.0, self.context.gamma
         for taken, step in enumerate(self.lanes[env][position:], start=1):
             total += gamma ** (taken - 1) * step.reward
-            if step.terminated or step.truncated or step.cut or taken == self.context.n_step:
+            if step.ends or step.cut or taken == self.context.n_step:
                 discount = 0.0 if step.terminated else gamma**taken
                 flags = step.terminated, step.truncated, step.cut
                 return Outcome(total, step.next_number, discount, *flags, taken)
         return None
 
     def steps(self) -> Iterator[Step]:
-        """Every step told, lane after lane."""
-        for lane in self.lanes:
-            yield from lane
+        """Every step so far, lane after lane."""
+        return itertools.chain(*self.lanes)
 
     def episode(self, step: Step) -> list[Step]:
-        """The steps of the episode that `step` belongs to, as far as told."""
+        """The steps of `step`'s episode so far."""
         return [other for other in self.lanes[step.env] if other.episode == step.episode]
 
-    def step_at(self, number: int) -> Step | None:
-        """The step that begins at the observation `number`; None for an episode's last one, and unreadable ones."""
-        place = self._place.get(number)
-        return None if place is None else self.lanes[place[0]][place[1]]
-
     def rows(self, batch: Batch) -> list[Row]:
-        """Return what a batch says, transition by transition."""
-        starts, ends = (self._stamp.read(obs.cpu().numpy()) for obs in (batch.obs, batch.next_obs))
-        told = zip(
-            starts.tolist(),
-            ends.tolist(),
-            batch.actions.tolist(),
-            batch.rewards.tolist(),
-            batch.discounts.tolist(),
-            strict=True,
-        )
+        """Return the transitions of a batch."""
+        starts, ends = (self.stamp.read(obs.cpu().numpy()) for obs in (batch.obs, batch.next_obs))
+        fields = (starts, ends, batch.actions, batch.rewards, batch.discounts)
         rows = []
-        for number, next_number, action, reward, discount in told:
-            step = self.step_at(number)
-            outcome = None if step is None else self.outcome(number)
+        for number, next_number, action, reward, discount in zip(*(field.tolist() for field in fields), strict=True):
+            lane, position = self._place.get(number, (0, -1))
+            known = position >= 0
+            step, outcome = (self.lanes[lane][position], self.outcome(number)) if known else (None, None)
             rows.append(Row(number, next_number, action, reward, discount, step, outcome))
         return rows
 
@@ -172,7 +165,7 @@ class Story:
 
 
 class Draws(NamedTuple):
-    """Many drawn transitions: [K] numbers of their observations, indices, weights, and which batch each is of."""
+    """K drawn transitions: numbers of their observations, indices, weights, and the batch of each."""
 
     numbers: NDArray[np.int64]
     indices: NDArray[np.int64]
@@ -180,7 +173,7 @@ class Draws(NamedTuple):
     batches: NDArray[np.int64]
 
 
-def tell(replay: ReplayBuffer, story: Story, rounds: int) -> None:
+def fill(replay: ReplayBuffer, story: Story, rounds: int) -> None:
     """Add `rounds` transitions of every lane."""
     for _ in range(rounds):
         for transition in story.round():
@@ -188,21 +181,21 @@ def tell(replay: ReplayBuffer, story: Story, rounds: int) -> None:
 
 
 def draw_batch(replay: ReplayBuffer, most: int = BATCH) -> Batch:
-    """Sample a batch that is no larger than what the replay chooses from."""
+    """Sample a batch, no larger than the replay."""
     size = len(replay)
     assert size > 0, f"len is {size} although complete transitions were added."
     return replay.sample(min(most, size))
 
 
-def draw(replay: ReplayBuffer, space: spaces.Box, count: int, *, small: bool = False) -> Draws:
-    """Sample `count` transitions or a few more; in `small` batches, in which hardly any comes twice, if asked for."""
+def draw(replay: ReplayBuffer, story: Story, count: int, *, small: bool = False) -> Draws:
+    """Sample `count` transitions or a few more. A transition is rarely twice in a `small` batch."""
     batches: list[Batch] = []
     while count > 0:
         batches.append(draw_batch(replay, max(1, len(replay) // 4) if small else BATCH))
         count -= len(batches[-1])
     obs = np.concatenate([batch.obs.cpu().numpy() for batch in batches])
     return Draws(
-        Stamp(space).read(obs),
+        story.stamp.read(obs),
         np.concatenate([batch.indices.cpu().numpy() for batch in batches]),
         np.concatenate([batch.weights.cpu().numpy() for batch in batches]),
         np.repeat(np.arange(len(batches)), [len(batch) for batch in batches]),
@@ -210,26 +203,21 @@ def draw(replay: ReplayBuffer, space: spaces.Box, count: int, *, small: bool = F
 
 
 def live(replay: ReplayBuffer, story: Story, rounds: int) -> list[Batch]:
-    """Add `rounds` transitions of every lane; return the batches drawn on the way, whose TD errors were told.
+    """Add `rounds` transitions of every lane. After each, draw a batch and report its TD errors; return the batches.
 
-    TD errors depend on the batch alone, so that equal replays live equally.
+    TD errors depend on the batch alone, so that equal replays stay equal.
     """
     batches = []
     for _ in range(rounds):
-        tell(replay, story, 1)
+        fill(replay, story, 1)
         if len(replay):
             batch = draw_batch(replay)
-            replay.update_priorities(batch.indices, told_errors(batch))
+            sizes = 1 + (batch.rewards.abs() * (1 + batch.actions)).clamp(max=3)
+            replay.update_priorities(batch.indices, torch.where(batch.rewards < 0, -sizes, sizes))
             batches.append(batch)
     return batches
 
 
-def told_errors(batch: Batch) -> torch.Tensor:
-    """TD errors [B] of both signs, from 1 to 4: none so small that its transition would hardly be seen again."""
-    sizes = 1 + (batch.rewards.abs() * (1 + batch.actions)).clamp(max=3)
-    return torch.where(batch.rewards < 0, -sizes, sizes)
-
-
 def known(draws: Draws) -> set[int]:
-    """The numbers that were drawn, without those that could not be read."""
+    """The numbers that were drawn, except unreadable ones."""
     return set(draws.numbers.tolist()) - {UNREADABLE}

@@ -1,4 +1,4 @@
-"""The contract of `Collector`: every lane's steps in order, with the endings that belong to them.
+"""The contract of `Collector`: every lane's steps in order, and how its episodes end.
 
 * `check_collector`: every check of the kind.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from contextlib import closing
 
 import numpy as np
 import psutil
@@ -21,80 +21,49 @@ from cartpole_dqn.testing._options import SHARED
 from cartpole_dqn.testing._state import snapshot
 
 Surroundings = Callable[[], tuple[CollectorContext, Agent]]
-"""Makes what a collector is told, and an agent to collect for: `cartpole_dqn.builtin_collection`."""
+"""Makes a collector's context, and an agent to collect for: `cartpole_dqn.builtin_collection`."""
 
 ENOUGH = 150
-"""Steps that every lane must have made before a check is content; an episode of the kit's takes 40 at most."""
+"""Steps of every lane in a check; an episode of the kit's takes 40 at most."""
 PATIENCE = 600.0
-"""Seconds that all of that may take."""
+"""The most seconds that these steps may take."""
 _LEAVING = 10.0
 
 
-class CollectorSubject(Subject[Collector]):
-    """A collector class, and where its surroundings come from."""
+class Collecting:
+    """A collector that works as in a run, for an agent that learns. Records the steps of every lane."""
 
-    def __init__(
-        self, cls: Callable[..., Collector], surroundings: Surroundings | None = None, /, **options: Any
-    ) -> None:
-        super().__init__(cls, **options)
-        self.surroundings = surroundings
-
-    @contextlib.contextmanager
-    def course(self) -> Iterator[Course]:
-        """A new collector and its agent; closed at the end."""
-        assert self.surroundings is not None, (
+    def __init__(self, part: Subject) -> None:
+        assert part.beside is not None, (
             "a collector is checked in surroundings: check_collector(MyCollector, cartpole_dqn.builtin_collection)."
         )
-        context, agent = self.surroundings()
-        collector = self.cls(self.options(), context)
-        try:
-            yield Course(collector, context, agent)
-        finally:
-            collector.close()
-
-
-COLLECTOR: Contract[CollectorSubject] = Contract("collector", CollectorSubject, SHARED)
-
-
-def check_collector(
-    cls: Callable[..., Collector], surroundings: Surroundings | None = None, /, **options: object
-) -> None:
-    """Hold a collector to its contract.
-
-    The kit collects until every lane has made 150 steps, for ten minutes at most, and lets the agent learn meanwhile.
-
-    Args:
-        cls: built as `cls(options, context)`.
-        surroundings: makes the context and an agent: `cartpole_dqn.builtin_collection`, or another of its kind.
-        **options: values of `cls.Options`.
-    """
-    COLLECTOR.hold(cls, surroundings, **options)
-
-
-class Course:
-    """A collector at work, as a run has it: its agent hears and learns, and every lane's story is kept."""
-
-    def __init__(self, collector: Collector, context: CollectorContext, agent: Agent) -> None:
-        self.collector, self.agent = collector, agent
-        self.lanes = context.num_envs
+        context, self.agent = part.beside()
+        self.collector: Collector = part.cls(part.options(), context)
+        self.close = self.collector.close
+        self.lanes: int = context.num_envs
         self.steps: list[list[Transition]] = [[] for _ in range(self.lanes)]
         self.endings: list[list[Ending]] = [[] for _ in range(self.lanes)]
         self.cuts: list[set[int]] = [set() for _ in range(self.lanes)]
-        """How many steps a lane had made when it was broken."""
+        """The number of steps that a lane had made when it was broken."""
 
     def collect(self) -> Collected:
-        """Collect once, let the agent learn, and begin where episodes ended."""
+        """Collect once, let the agent learn, and begin new episodes."""
         collected = self.collector.collect(self.agent)
         for lane in collected.broken:
             assert 0 <= lane < self.lanes, f"it broke lane {lane}, and there are {self.lanes}."
             self.cuts[lane].add(len(self.steps[lane]))
             self.agent.break_lane(lane)
         for step in collected.transitions:
-            assert 0 <= step.env < self.lanes, f"it brought a step of lane {step.env}, and there are {self.lanes}."
-            self._require_next(step)
-            self.steps[step.env].append(step)
+            assert 0 <= step.env < self.lanes, f"it returned a step of lane {step.env}, and there are {self.lanes}."
+            made, cut = self.steps[step.env], len(self.steps[step.env]) in self.cuts[step.env]
+            if made and not (cut or made[-1].terminated or made[-1].truncated):
+                assert np.array_equal(made[-1].next_obs, step.obs), (  # agents may fail where this is not so
+                    f"step {len(made)} of lane {step.env} does not begin where step {len(made) - 1} led, although the "
+                    f"episode continued."
+                )
+            made.append(step)
         for ending in collected.endings:
-            assert 0 <= ending.env < self.lanes, f"it told an end in lane {ending.env}, and there are {self.lanes}."
+            assert 0 <= ending.env < self.lanes, f"it ended an episode of lane {ending.env} of {self.lanes}."
             self.endings[ending.env].append(ending)
         if collected.transitions:
             self.agent.observe(collected.transitions)
@@ -103,47 +72,56 @@ class Course:
             self.collector.begin([ending.env for ending in collected.endings])
         return collected
 
-    def _require_next(self, step: Transition) -> None:
-        """Fail unless the step begins where the lane's last one led. An agent may go wrong where this does not hold."""
-        before = self.steps[step.env]
-        if not before or len(before) in self.cuts[step.env] or before[-1].terminated or before[-1].truncated:
-            return
-        assert np.array_equal(before[-1].next_obs, step.obs), (
-            f"step {len(before)} of lane {step.env} does not begin where step {len(before) - 1} led, although the "
-            f"episode went on."
-        )
-
-    def go_on(self, more: int = ENOUGH) -> None:
-        """Collect until every lane has made so many more steps."""
-        goal = [len(steps) + more for steps in self.steps]
+    def go(self, steps: int | None = None) -> None:
+        """Collect until every lane has made so many more steps, or `ENOUGH`."""
+        goal = [len(made) + (ENOUGH if steps is None else steps) for made in self.steps]
         late = time.monotonic() + PATIENCE
-        while any(len(steps) < wanted for steps, wanted in zip(self.steps, goal, strict=True)):
+        while any(len(made) < wanted for made, wanted in zip(self.steps, goal, strict=True)):
             self.collect()
-            made = [len(steps) for steps in self.steps]
-            assert time.monotonic() < late, f"in {PATIENCE:g} seconds the lanes made {made} steps."
+            assert time.monotonic() < late, (
+                f"in {PATIENCE:g} seconds the lanes made {list(map(len, self.steps))} steps."
+            )
+
+
+COLLECTOR = Contract("collector", Collecting, SHARED)
+
+
+def check_collector(
+    cls: Callable[..., Collector], surroundings: Surroundings | None = None, /, **options: object
+) -> None:
+    """Run every check of a collector.
+
+    The kit collects until every lane has made 150 steps, for ten minutes at most, and the agent learns meanwhile.
+
+    Args:
+        cls: built as `cls(options, context)`.
+        surroundings: makes the context and an agent: `cartpole_dqn.builtin_collection`, or a function like it.
+        **options: values of `cls.Options`.
+    """
+    COLLECTOR.hold(cls, surroundings, **options)
 
 
 @COLLECTOR.check
-def check_steps_in_order(part: CollectorSubject) -> None:
+def check_steps_in_order(part: Subject) -> None:
     """In every lane each step begins where the last one led, until the episode ends or the lane is broken."""
-    with part.course() as course:
+    with closing(part.course()) as course:
         course.collector.start()
-        course.go_on()
+        course.go()
         ends = [step for steps in course.steps for step in steps if step.terminated or step.truncated]
         assert ends, "no episode ever ended."
 
 
 @COLLECTOR.check
-def check_steps_fit(part: CollectorSubject) -> None:
-    """Observations lie in `observation_space` and own their numbers, actions go from 0 to A - 1, rewards are finite."""
-    with part.course() as course:
+def check_steps_fit(part: Subject) -> None:
+    """Observations are copies in `observation_space`, actions go from 0 to A - 1, rewards are finite."""
+    with closing(part.course()) as course:
         box, actions = course.collector.observation_space, course.collector.action_space
         assert isinstance(box, spaces.Box), f"observation_space is {box}: agents need a Box."
         assert isinstance(actions, spaces.Discrete), f"action_space is {actions}: agents need Discrete."
         course.collector.start()
         first = course.collect()
         kept = [(step.obs, step.obs.copy()) for step in first.transitions]
-        course.go_on()
+        course.go()
         for lane, steps in enumerate(course.steps):
             for i, step in enumerate(steps):
                 where = f"step {i} of lane {lane}"
@@ -153,44 +131,44 @@ def check_steps_fit(part: CollectorSubject) -> None:
                     assert box.contains(obs), f"{where} observes what is not in {box}."
                 assert 0 <= step.action < int(actions.n), f"{where} took action {step.action} of {int(actions.n)}."
                 assert np.isfinite(step.reward), f"{where} was rewarded by {step.reward}."
-                told = step.priority
-                assert told is None or (np.isfinite(told) and told >= 0), f"{where} has the priority {told}."
+                priority = step.priority
+                assert priority is None or 0 <= priority < np.inf, f"{where} has the priority {priority}."
         assert all(np.array_equal(obs, copy) for obs, copy in kept), (
-            "observations that it had handed over changed afterwards: hand over copies."
+            "observations that it had returned changed afterwards: return copies."
         )
 
 
 @COLLECTOR.check
-def check_endings_match(part: CollectorSubject) -> None:
-    """Each episode that ends is told once, with its last step: its lane's return and length, and how it ended."""
-    with part.course() as course:
+def check_endings_match(part: Subject) -> None:
+    """Each episode's end is reported once, with its last step: return, length and whether it terminated."""
+    with closing(part.course()) as course:
         course.collector.start()
-        course.go_on()
+        course.go()
         for lane, steps in enumerate(course.steps):
-            told, total, length = list(course.endings[lane]), 0.0, 0
+            endings, total, length = list(course.endings[lane]), 0.0, 0
             for i, step in enumerate(steps):
                 if i in course.cuts[lane]:
                     total, length = 0.0, 0
                 total, length = total + step.reward, length + 1
                 if not (step.terminated or step.truncated):
                     continue
-                assert told, f"the episode that ended with step {i} of lane {lane} was not told."
-                ending = told.pop(0)
+                assert endings, f"the episode that ended with step {i} of lane {lane} was not reported."
+                ending = endings.pop(0)
                 found = (ending.episode_return, ending.length, ending.terminated)
                 assert found == (total, length, step.terminated), (
                     f"the episode that ended with step {i} of lane {lane} had return {total:g}, length {length}, "
-                    f"terminated {step.terminated}; it was told as {found}."
+                    f"terminated {step.terminated}; it was reported as {found}."
                 )
                 total, length = 0.0, 0
-            assert not told, f"lane {lane} was told of {len(told)} episodes more than ended."
+            assert not endings, f"lane {lane} reported {len(endings)} more episodes than ended."
 
 
 @COLLECTOR.check
-def check_episodes_differ(part: CollectorSubject) -> None:
-    """No two episodes are reset with the same seed."""
-    with part.course() as course:
+def check_episodes_differ(part: Subject) -> None:
+    """No two episodes have the same reset seed."""
+    with closing(part.course()) as course:
         course.collector.start()
-        course.go_on()
+        course.go()
         seeds = [ending.seed for endings in course.endings for ending in endings]
         assert len(seeds) > 1, "no two episodes ever ended."
         assert len(set(seeds)) == len(seeds), (
@@ -199,58 +177,58 @@ def check_episodes_differ(part: CollectorSubject) -> None:
 
 
 @COLLECTOR.check
-def check_lockstep_is_kept(part: CollectorSubject) -> None:
-    """One whose class says `lockstep` brings one step of every lane at once, in the order of lanes."""
+def check_lockstep_is_kept(part: Subject) -> None:
+    """If the class sets `lockstep`, each collection is one step of every lane, in the order of lanes."""
     if not getattr(part.cls, "lockstep", False):
         return
-    with part.course() as course:
+    with closing(part.course()) as course:
         course.collector.start()
         for _ in range(50):
             lanes = [step.env for step in course.collect().transitions]
-            assert lanes == list(range(course.lanes)), f"it brought steps of the lanes {lanes}."
+            assert lanes == list(range(course.lanes)), f"a collection had steps of the lanes {lanes}."
 
 
 @COLLECTOR.check
-def check_figures(part: CollectorSubject) -> None:
-    """What it tells of itself are numbers and texts by name."""
-    with part.course() as course:
+def check_figures(part: Subject) -> None:
+    """`figures` are numbers and strings by name."""
+    with closing(part.course()) as course:
         course.collector.start()
         for _ in range(20):
             for name, value in course.collect().figures.items():
                 fits = isinstance(name, str) and isinstance(value, int | float | str)
-                assert fits, f"it tells {name!r}: {value!r}: expected names with numbers or texts."
+                assert fits, f"its figures hold {name!r}: {value!r}: expected names with numbers or strings."
 
 
 @COLLECTOR.check
-def check_resume(part: CollectorSubject) -> None:
-    """A new one that takes over its state goes on in every lane but those that it names, and there begins anew."""
-    with part.course() as course:
+def check_resume(part: Subject) -> None:
+    """A new one that loads its state continues every lane, except those it returns: there new episodes begin."""
+    with closing(part.course()) as course:
         course.collector.start()
-        course.go_on(50)
+        course.go(50)
         state: State = snapshot(course.collector.state_dict())
-        told = {ending.seed for endings in course.endings for ending in endings}
+        seeds = {ending.seed for endings in course.endings for ending in endings}
         old = [list(steps) for steps in course.steps]
-    with part.course() as other:
+    with closing(part.course()) as other:
         lost = other.collector.load_state_dict(state)
-        assert set(lost) <= set(range(other.lanes)), f"it lost the lanes {lost}, and there are {other.lanes}."
-        assert len(set(lost)) == len(lost), f"it lost the lanes {lost}."
-        other.go_on(50)
-        again = told & {ending.seed for endings in other.endings for ending in endings}
+        fits = len(set(lost)) == len(lost) and set(lost) <= set(range(other.lanes))
+        assert fits, f"load_state_dict returned the lanes {lost}: expected different ones of {other.lanes}."
+        other.go(50)
+        again = seeds & {ending.seed for endings in other.endings for ending in endings}
         assert not again, f"{len(again)} episodes that had ended before were played again."
         for lane in set(range(other.lanes)) - set(lost):
             last, step = old[lane][-1], other.steps[lane][0]
             if not (last.terminated or last.truncated):
                 assert np.array_equal(last.next_obs, step.obs), (
-                    f"lane {lane} does not go on where it was, and is not among those that were lost."
+                    f"lane {lane} does not continue where it was, and load_state_dict did not return it as lost."
                 )
 
 
 @COLLECTOR.check
-def check_hurry(part: CollectorSubject) -> None:
-    """After `hurry` a collection under way, and one that comes, takes little time."""
-    with part.course() as course:
+def check_hurry(part: Subject) -> None:
+    """After `hurry` a collection takes little time."""
+    with closing(part.course()) as course:
         course.collector.start()
-        course.go_on(5)
+        course.go(5)
         course.collector.hurry()
         began = time.monotonic()
         course.collect()
@@ -259,14 +237,14 @@ def check_hurry(part: CollectorSubject) -> None:
 
 
 @COLLECTOR.check
-def check_close(part: CollectorSubject) -> None:
-    """`close` leaves no process behind, may be called again, and before anything was begun."""
+def check_close(part: Subject) -> None:
+    """`close` leaves no process behind, and may be called twice, or before `start`."""
     before = _children()
-    with part.course() as course:
+    with closing(part.course()) as course:
         course.collector.start()
-        course.go_on(5)
+        course.go(5)
     course.collector.close(at_once=True)
-    with part.course():
+    with closing(part.course()):
         pass
     late = time.monotonic() + _LEAVING
     while (left := _children() - before) and time.monotonic() < late:
@@ -275,7 +253,7 @@ def check_close(part: CollectorSubject) -> None:
 
 
 def _children() -> set[int]:
-    """The processes that this one started and that still run."""
+    """Return the child processes that still run."""
     found = set()
     for process in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -1,4 +1,4 @@
-"""The contract of `Exploration`: how actions are chosen while training.
+"""The contract of `Exploration`: how actions are chosen in training.
 
 * `check_exploration`: every check of the kind.
 """
@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import torch
 from torch import Tensor
 
-from cartpole_dqn.contracts.parts import Exploration, State
+from cartpole_dqn.contracts.parts import Exploration
 from cartpole_dqn.contracts.seeding import SeedTree
-from cartpole_dqn.testing._contract import Contract
-from cartpole_dqn.testing._course import STATE, Course, Lasting, check_global_randomness
+from cartpole_dqn.testing._contract import Contract, Subject
+from cartpole_dqn.testing._course import STATE, Course, check_global_randomness
 from cartpole_dqn.testing._options import SHARED
 from cartpole_dqn.testing._spaces import context
 from cartpole_dqn.testing._state import difference
@@ -23,73 +24,45 @@ STEPS = (0, 1, 100, 2_000, 50_000, 10_000_000)
 """From the first step to long after any schedule."""
 
 
-class ExplorationSubject(Lasting[Exploration]):
-    """An exploration class."""
-
-    def course(self, seed: int = 0) -> Chooser:
-        """See `Lasting`."""
-        return Chooser(self, seed=seed)
-
-
-EXPLORATION: Contract[ExplorationSubject] = Contract("exploration", ExplorationSubject, SHARED)
-
-
-def check_exploration(cls: Callable[..., Exploration], /, **options: object) -> None:
-    """Hold an exploration to its contract."""
-    EXPLORATION.hold(cls, **options)
-
-
 class Chooser(Course):
-    """An exploration that is asked again and again, with values and a generator of its own."""
+    """An exploration that chooses actions by random values."""
 
-    def __init__(self, part: ExplorationSubject, *, lanes: int = 5, actions: int = 4, seed: int = 0) -> None:
-        self.exploration = part.build(context(num_envs=lanes, actions=actions, seed=seed))
-        self.lanes, self.actions = lanes, actions
+    part: Exploration
+
+    def __init__(self, part: Subject, *, lanes: int = 5, actions: int = 4, seed: int = 0) -> None:
+        self.part = part.build(context(num_envs=lanes, actions=actions, seed=seed))
         self.generator = SeedTree(0).torch("explore")
-        self._random = SeedTree(0).torch("values")
+        self.random = SeedTree(0).torch("values")
         self.all_allowed = torch.ones(lanes, actions, dtype=torch.bool)
-        self.asked = self.calls = 0
+        self.calls = 0
 
     def values(self) -> Tensor:
         """[N, A] random values."""
-        return torch.randn(self.lanes, self.actions, generator=self._random)
+        return torch.randn(self.all_allowed.shape, generator=self.random)
 
     def select(self, step: int, values: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """What it chooses; `values` as the network would give them."""
+        """Return the chosen actions; forbidden ones have the value -inf."""
         mask = self.all_allowed if mask is None else mask
-        told = (self.values() if values is None else values).masked_fill(~mask, -math.inf)
-        return self.exploration.select(self.telling(told), step, self.generator, mask)
-
-    def telling(self, values: Tensor) -> Callable[[], Tensor]:
-        """What `select` calls for its values; `asked` counts how often."""
-        self.asked = 0
-
-        def q() -> Tensor:
-            self.asked += 1
-            return values
-
-        return q
+        values = (self.values() if values is None else values).masked_fill(~mask, -math.inf)
+        return self.part.select(lambda: values, step, self.generator, mask)
 
     def go(self, steps: int) -> list[list[int]]:
         """See `Course`; 30 steps of a run pass between two calls."""
         self.calls += steps
         return [self.select(30 * call).tolist() for call in range(self.calls - steps, self.calls)]
 
-    def state(self) -> State:
-        """See `Course`."""
-        return self.exploration.state_dict()
 
-    def take_over(self, state: State, other: Chooser) -> None:
-        """See `Course`."""
-        self.exploration.load_state_dict(state)
-        self.calls = other.calls
-        self.generator.set_state(other.generator.get_state())
-        self._random.set_state(other._random.get_state())
+EXPLORATION = Contract("exploration", Chooser, SHARED)
+
+
+def check_exploration(cls: Callable[..., Exploration], /, **options: object) -> None:
+    """Run every check of an exploration."""
+    EXPLORATION.hold(cls, **options)
 
 
 @EXPLORATION.check
-def check_actions(part: ExplorationSubject) -> None:
-    """`select` gives int64 [N] on the CPU, each from 0 to A - 1, for one lane and for many, at any step."""
+def check_actions(part: Subject) -> None:
+    """`select` returns int64 [N] on the CPU, from 0 to A - 1, for one lane and for many, at any step."""
     for lanes, actions in ((1, 2), (5, 4), (16, 3)):
         chooser = Chooser(part, lanes=lanes, actions=actions)
         for step in STEPS * 5:
@@ -103,8 +76,8 @@ def check_actions(part: ExplorationSubject) -> None:
 
 
 @EXPLORATION.check
-def check_masks(part: ExplorationSubject) -> None:
-    """An action that the mask forbids is never chosen, at any step, not even where only one is allowed."""
+def check_masks(part: Subject) -> None:
+    """An action that the mask forbids is never chosen, at any step, even if only one action is allowed."""
     chooser = Chooser(part, lanes=12, actions=5)
     random = SeedTree(0).torch("masks")
     for step in STEPS * 30:
@@ -115,8 +88,8 @@ def check_masks(part: ExplorationSubject) -> None:
 
 
 @EXPLORATION.check
-def check_values_are_followed(part: ExplorationSubject) -> None:
-    """In the long run each lane's best action is the one it takes most often."""
+def check_values_are_followed(part: Subject) -> None:
+    """Late in training, each lane takes its best action most often."""
     chooser = Chooser(part, lanes=4, actions=4)
     best = torch.tensor([2, 0, 3, 1])
     values = torch.zeros(4, 4).scatter(1, best[:, None], 20.0)
@@ -130,39 +103,37 @@ def check_values_are_followed(part: ExplorationSubject) -> None:
 
 
 @EXPLORATION.check
-def check_values_are_asked_once(part: ExplorationSubject) -> None:
-    """`q` runs the network: it is called once at most in a `select`, and what it returns is left as it is."""
+def check_values_are_asked_once(part: Subject) -> None:
+    """`select` calls `q`, which runs the network, at most once, and changes neither its values nor the mask."""
     chooser = Chooser(part)
     for step in STEPS * 10:
-        values = chooser.values()
-        before = values.clone()
-        mask = chooser.all_allowed.clone()
-        chooser.exploration.select(chooser.telling(values), step, chooser.generator, mask)
-        assert chooser.asked <= 1, f"q was called {chooser.asked} times in one select: keep what it returned."
+        values, mask = chooser.values(), chooser.all_allowed.clone()
+        before, q = values.clone(), Mock(return_value=values)
+        chooser.part.select(q, step, chooser.generator, mask)
+        assert q.call_count <= 1, f"q was called {q.call_count} times in one select: keep what it returned."
         assert torch.equal(values, before), "select changed the values that q returned."
         assert bool(mask.all()), "select changed the mask."
 
 
 @EXPLORATION.check
-def check_lanes_explore_apart(part: ExplorationSubject) -> None:
-    """Random choices are made for each lane on its own, not one for all."""
+def check_lanes_explore_apart(part: Subject) -> None:
+    """Each lane makes its own random choice."""
     chooser = Chooser(part, lanes=8, actions=4)
     values = torch.zeros(8, 4)
     values[:, 1] = 1e-3
-    random = alike = 0
-    for step in STEPS * 20:
-        chosen = chooser.select(step, values)
-        random += bool((chosen != 1).any())
-        alike += bool((chosen != 1).any()) and len(set(chosen.tolist())) == 1
-    assert random < 5 or alike < random, f"in all {random} random choices, 8 lanes with equal values chose the same."
+    chosen = [chooser.select(step, values) for step in STEPS * 20]
+    random = [actions.tolist() for actions in chosen if bool((actions != 1).any())]
+    assert len(random) < 5 or any(len(set(actions)) > 1 for actions in random), (
+        f"in all {len(random)} random choices, 8 lanes with equal values chose the same."
+    )
 
 
 @EXPLORATION.check
-def check_epsilon(part: ExplorationSubject) -> None:
-    """`epsilon` is None, or the share of random actions at that step, in [0, 1]."""
+def check_epsilon(part: Subject) -> None:
+    """`epsilon` is None, or the fraction of random actions at that step, in [0, 1]."""
     chooser = Chooser(part, lanes=50, actions=4)
     for step in STEPS:
-        epsilon = chooser.exploration.epsilon(step)
+        epsilon = chooser.part.epsilon(step)
         if epsilon is None:
             continue
         fits = isinstance(epsilon, int | float) and 0 <= epsilon <= 1
@@ -177,9 +148,9 @@ def check_epsilon(part: ExplorationSubject) -> None:
 
 
 @EXPLORATION.check
-def check_generator(part: ExplorationSubject) -> None:
-    """The generator that is handed in is the only source of randomness: equal ones, equal actions."""
-    place = difference(part.course(0).go(part.steps), part.course(1).go(part.steps), "actions")
+def check_generator(part: Subject) -> None:
+    """The `generator` argument is the only source of randomness: equal generators give equal actions."""
+    place = difference(part.course(seed=0).go(60), part.course(seed=1).go(60), "actions")
     assert not place, f"equal generators gave different actions: {place}. Draw from `generator` alone."
 
 

@@ -1,4 +1,4 @@
-"""The contract of `Observer`: hears of a run and changes nothing in it.
+"""The contract of `Observer`: it watches a run and changes nothing in it.
 
 * `check_observer`: every check of the kind.
 """
@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,46 +31,21 @@ from cartpole_dqn.contracts.events import (
 )
 from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.contracts.seeding import SeedTree
-from cartpole_dqn.testing._contract import Contract
-from cartpole_dqn.testing._course import STATE, Course, Lasting, check_global_randomness
+from cartpole_dqn.testing._contract import Contract, Subject
+from cartpole_dqn.testing._course import STATE, Course, check_global_randomness
 from cartpole_dqn.testing._options import SHARED
 from cartpole_dqn.testing._state import difference, snapshot
 
-Told = tuple[str, Any]
-"""A method of `Observer` and the event that it hears."""
-
-
-class ObserverSubject(Lasting[Observer]):
-    """An observer class."""
-
-    saved_after = (0, 25, 60)
-
-    def course(self, seed: int = 0) -> Watching:
-        """See `Lasting`."""
-        return Watching(self)
-
-    def watch(self, stage: Stage) -> Observer:
-        """Return a new observer on a stage."""
-        return self.cls(self.options(), stage.context)
-
-
-OBSERVER: Contract[ObserverSubject] = Contract("observer", ObserverSubject, SHARED)
-
-
-def check_observer(cls: Callable[..., Observer], /, **options: object) -> None:
-    """Hold an observer to its contract.
-
-    The kit tells it of made-up runs: with and without a folder, for a live display and for plain lines, begun, resumed,
-    ended and failed.
-    """
-    OBSERVER.hold(cls, **options)
+Call = tuple[str, Any]
+"""A method of `Observer`, and the event it is called with."""
 
 
 class Stage:
-    """Where an observer is built: its folder, console and clock, all made up."""
+    """An observer with a folder, console and clock of its own."""
 
-    def __init__(self, folder: Path | None, *, plain: bool = True) -> None:
+    def __init__(self, part: Subject, folder: Path | None, *, plain: bool = True) -> None:
         self.seconds = 0.0
+        self.part = part
         self.console = Console(file=io.StringIO(), force_terminal=not plain, width=100, height=30)
         self.context = ObserverContext(
             folder=None if folder is None else str(folder),
@@ -78,90 +53,102 @@ class Stage:
             clock=lambda: self.seconds,
             plain=plain,
         )
+        self.renew()
 
-    def tell(self, observer: Observer, events: list[Told]) -> None:
-        """Tell events in order; half a second passes before each step."""
+    def renew(self, state: State | None = None) -> None:
+        """Build the observer, or another in its place, which loads a state."""
+        self.observer: Observer = self.part.cls(self.part.options(), self.context)
+        if state is not None:
+            self.observer.load_state_dict(state)
+
+    def play(self, *events: Call) -> None:
+        """Call the observer with events in order; half a second passes before each step."""
         for method, event in events:
             self.seconds += 0.5 if method == "updated" else 0.0
-            getattr(observer, method)(event)
+            getattr(self.observer, method)(event)
 
 
 @contextlib.contextmanager
-def stages(part: ObserverSubject) -> Iterator[list[Stage]]:
-    """A folder and, where the observer does not need one, none; live and plain."""
+def stages(part: Subject) -> Iterator[list[Stage]]:
+    """Observers, live and plain, each with a folder and, if the class does not need one, without."""
     with tempfile.TemporaryDirectory() as place:
-        (Path(place) / "live").mkdir()
-        (Path(place) / "plain").mkdir()
-        kept = [Stage(Path(place) / "live", plain=False), Stage(Path(place) / "plain")]
-        yield kept if getattr(part.cls, "needs_folder", False) else [*kept, Stage(None, plain=False), Stage(None)]
+        folders = [Path(place) / "live", Path(place) / "plain"]
+        for folder in folders:
+            folder.mkdir()
+        none = [] if getattr(part.cls, "needs_folder", False) else [None, None]
+        yield [Stage(part, folder, plain=i % 2 == 1) for i, folder in enumerate([*folders, *none])]
 
 
 class Watching(Course):
     """Observers of one run, on every kind of stage."""
 
-    def __init__(self, part: ObserverSubject) -> None:
-        self._part = part
+    def __init__(self, part: Subject, seed: int = 0) -> None:
         self._open = contextlib.ExitStack()
         self.stages = self._open.enter_context(stages(part))
         self.step = 0
-        self._begin()
+        self._begun = False
 
-    def _begin(self) -> None:
-        self.observers = [self._part.watch(stage) for stage in self.stages]
-        self._told = False
+    def plan(self) -> tuple[int, Iterable[int]]:
+        return 60, (0, 25, 60)
 
     def go(self, steps: int) -> Any:
-        """See `Course`."""
-        events = [*([] if self._told else [started(self.step)]), *happening(self.step, self.step + steps)]
-        self.step, self._told = self.step + steps, True
-        for stage, observer in zip(self.stages, self.observers, strict=True):
-            stage.tell(observer, events)
+        events = [*([] if self._begun else [started(self.step)]), *happening(self.step, self.step + steps)]
+        self.step, self._begun = self.step + steps, True
+        for stage in self.stages:
+            stage.play(*events)
         return snapshot(self.state())
 
     def state(self) -> list[State]:
-        """See `Course`."""
-        return [observer.state_dict() for observer in self.observers]
+        return [stage.observer.state_dict() for stage in self.stages]
 
     def take_over(self, state: list[State], other: Watching) -> None:
-        """See `Course`; the new observers find copies of the folders of the old ones."""
+        """See `Course`; the new observers find copies of the old ones' folders."""
         self._end()
         self.step = other.step
-        for mine, theirs in zip(self.stages, other.stages, strict=True):
+        for mine, theirs, saved in zip(self.stages, other.stages, state, strict=True):
             mine.seconds = theirs.seconds
             if mine.context.folder is not None and theirs.context.folder is not None:
                 shutil.rmtree(mine.context.folder)
                 shutil.copytree(theirs.context.folder, mine.context.folder)
-        self._begin()
-        for observer, saved in zip(self.observers, state, strict=True):
-            observer.load_state_dict(saved)
+            mine.renew(saved)
         place = difference(state, snapshot(self.state()), "state")
-        assert not place, f"a state that was taken over after {self.step} steps became another: {place}."
+        assert not place, f"a state that was loaded after {self.step} steps became another: {place}."
 
     def _end(self) -> None:
-        for stage, observer in zip(self.stages, self.observers, strict=True):
-            stage.tell(observer, ended("done", self.step) if self._told else [])
+        for stage in self.stages if self._begun else ():
+            stage.play(*ended("done", self.step))
+        self._begun = False
 
     def close(self) -> None:
-        """See `Course`."""
         self._end()
         self._open.close()
 
 
+OBSERVER = Contract("observer", Watching, SHARED)
+
+
+def check_observer(cls: Callable[..., Observer], /, **options: object) -> None:
+    """Run every check of an observer.
+
+    The kit calls it with the events of made-up runs: with and without a folder, for a live display and for plain lines,
+    new, resumed, ended and failed.
+    """
+    OBSERVER.hold(cls, **options)
+
+
 @OBSERVER.check
-def check_whole_runs(part: ObserverSubject) -> None:
-    """It hears a whole run, begun or resumed, from the first event to its end, and raises nothing."""
+def check_whole_runs(part: Subject) -> None:
+    """It accepts every event of a whole run, new or resumed, without an exception."""
     with stages(part) as found:
         for stage in found:
-            observer = part.watch(stage)
-            stage.tell(observer, [started(0), *happening(0, 60), *ended("solved", 60)])
-            resumed = part.watch(stage)
-            resumed.load_state_dict(snapshot(observer.state_dict()))
-            stage.tell(resumed, [started(60), *happening(60, 120), *ended("SIGINT", 120)])
+            stage.play(started(0), *happening(0, 60), *ended("solved", 60))
+            stage.renew(snapshot(stage.observer.state_dict()))
+            stage.play(started(60), *happening(60, 120), *ended("SIGINT", 120))
 
 
 @OBSERVER.check
-def check_short_runs(part: ObserverSubject) -> None:
-    """It bears a run that ends, or fails, before anything happened, and one that it hears of in the middle."""
+def check_short_runs(part: Subject) -> None:
+    """It accepts a run that ends or fails at once, and one that it sees from the middle."""
     for events in (
         [started(0), *ended("SIGTERM", 0)],
         [started(0), ("run_failed", RunFailed(0, ValueError("made up")))],
@@ -170,40 +157,38 @@ def check_short_runs(part: ObserverSubject) -> None:
     ):
         with stages(part) as found:
             for stage in found:
-                stage.tell(part.watch(stage), events)
+                stage.play(*events)
 
 
 @OBSERVER.check
-def check_events_are_left_alone(part: ObserverSubject) -> None:
-    """Events, and the mappings in them, are read and not changed."""
+def check_events_are_left_alone(part: Subject) -> None:
+    """It changes neither events nor the mappings in them."""
     with stages(part) as found:
         for stage in found:
-            events = [started(0), *happening(0, 60), *ended("done", 60)]
-            stage.tell(part.watch(stage), events)
-            place = difference([started(0), *happening(0, 60), *ended("done", 60)], events, "events")
-            assert not place, f"it changed what it was told: {place}."
+            before, events = ([started(0), *happening(0, 60), *ended("done", 60)] for _ in range(2))
+            stage.play(*events)
+            place = difference(before, events, "events")
+            assert not place, f"it changed an event: {place}."
 
 
 @OBSERVER.check
-def check_stdout_is_left_alone(part: ObserverSubject) -> None:
-    """Nothing goes to stdout, where a command's results are: write to `context.console`."""
+def check_stdout_is_left_alone(part: Subject) -> None:
+    """It prints nothing to stdout, which is for a command's results; `context.console` is for observers."""
     with stages(part) as found, contextlib.redirect_stdout(io.StringIO()) as printed:
         for stage in found:
-            observer = part.watch(stage)
-            stage.tell(observer, [started(0), *happening(0, 60), *ended("done", 60)])
+            stage.play(started(0), *happening(0, 60), *ended("done", 60))
         text = printed.getvalue()
     assert not text, f"it printed {text[:60]!r} to stdout: write to context.console."
 
 
 @OBSERVER.check
-def check_nothing_runs_on(part: ObserverSubject) -> None:
-    """After `run_ended` or `run_failed` no thread of its own is left running."""
+def check_nothing_runs_on(part: Subject) -> None:
+    """After `run_ended` or `run_failed` none of its threads is running."""
     before = set(threading.enumerate())
     for last in (ended("done", 60), [("run_failed", RunFailed(60, RuntimeError("made up")))]):
         with stages(part) as found:
             for stage in found:
-                observer = part.watch(stage)
-                stage.tell(observer, [started(0), *happening(0, 60), *last])
+                stage.play(started(0), *happening(0, 60), *last)
                 _assert_over(before, last[-1][0])
 
 
@@ -213,24 +198,24 @@ OBSERVER.share((check_global_randomness, *STATE))
 # Made-up runs ---------------------------------------------------------------------------------------------------------
 
 
-def started(step: int) -> Told:
-    """A run begins, or is resumed at a step of `happening`."""
-    bounds = (None, 40) if step % 2 else (1000, None)
+def started(step: int) -> Call:
+    """A run begins, or is resumed at a step of `happening`; an odd one has a limit of episodes."""
+    steps, episodes = (None, 40) if step % 2 else (1000, None)
     return "run_started", RunStarted(
-        name="made up", folder=None, steps=bounds[0], episodes=bounds[1], step=step, episode=step // 6, num_envs=2,
+        name="made up", folder=None, steps=steps, episodes=episodes, step=step, episode=step // 6, num_envs=2,
         replay_bytes=12_345,
     )  # fmt: skip
 
 
-def happening(begin: int, end: int) -> list[Told]:
-    """What happens from one step to another: nothing is learned before step 10, an episode ends at every sixth.
+def happening(begin: int, end: int) -> list[Call]:
+    """The events from one step to another, in the order in which the runner reports them.
 
-    Evaluations and checkpoints come now and then, as the runner tells of them: after the step's other events.
+    The agent does not learn before step 10. Every sixth step ends an episode, every twentieth brings an evaluation,
+    and every thirtieth a checkpoint.
     """
-    events: list[Told] = []
+    events: list[Call] = []
     for step in range(begin + 1, end + 1):
-        progress = _progress(step, (step - 1) // 6)
-        events.append(("updated", progress))
+        events.append(("updated", _progress(step, (step - 1) // 6)))
         if step % 6 == 0:
             events.append(("episode_ended", _episode(step)))
         if step % 20 == 0:
@@ -243,8 +228,8 @@ def happening(begin: int, end: int) -> list[Told]:
     return events
 
 
-def ended(reason: str, step: int) -> list[Told]:
-    """A run ends, in order; it was evaluated once more if it was evaluated at all."""
+def ended(reason: str, step: int) -> list[Call]:
+    """A run ends; if it was evaluated at all, it was evaluated once more."""
     best = Evaluation(step, (500.0,), (500,), "confirm", 0.5, True) if step >= 20 else None
     return [("run_ended", RunEnded(reason, _progress(step, step // 6), best, 1.5, 0.25, None))]
 

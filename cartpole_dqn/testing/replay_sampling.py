@@ -1,6 +1,6 @@
-"""The contract of `ReplayBuffer`, second half: which transitions are chosen, and what is remembered of them.
+"""The contract of `ReplayBuffer`, second half: which transitions are sampled, randomness and state.
 
-Coverage and evenness, priorities and weights, randomness, and state. `replay.check_replay` runs these checks too.
+`replay.check_replay` runs these checks too.
 """
 
 from __future__ import annotations
@@ -11,41 +11,40 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from cartpole_dqn.contracts.parts import ReplayBuffer
+from cartpole_dqn.testing._contract import Subject
 from cartpole_dqn.testing._course import SEEDED
 from cartpole_dqn.testing._spaces import UNREADABLE, context
 from cartpole_dqn.testing._state import difference, snapshot
-from cartpole_dqn.testing._story import Draws, Story, draw, draw_batch, known, live, tell
+from cartpole_dqn.testing._story import Draws, Story, draw, draw_batch, fill, known, live
 from cartpole_dqn.testing.replay import REPLAY as REPLAY
-from cartpole_dqn.testing.replay import Replays, build
+from cartpole_dqn.testing.replay import build
 
 SURE = 40
-"""Draws for each transition after which none that is as likely as the others is unseen: but once in e^40."""
+"""Draws for each transition. A transition as likely as the others is missed with a probability of e^-40."""
 OFTEN = 400
-"""Draws for each transition that tell how likely it is, to a twentieth."""
+"""Draws for each transition that measure its probability to about 5%."""
 MANY = 5000
-"""Slots, where what changes slowly with age is to show."""
+"""Slots that show a slow change of probability with age."""
 
 
-def _uneven(part: Replays, n_step: int = 1) -> tuple[ReplayBuffer, Story]:
-    """Return a replay with three lanes filled unlike each other, before anything is overwritten."""
-    where = context(n_step=n_step)
-    replay, story = build(part, where), Story(where)
+def _uneven(part: Subject, n_step: int = 1) -> tuple[ReplayBuffer, Story]:
+    """Return a replay with 13, 5 and 2 transitions in three lanes, and its story."""
+    replay, story = build(part, context(n_step=n_step))
     for env, count in enumerate((13, 5, 2)):
         for _ in range(count):
-            replay.add(story.tell(env))
+            replay.add(story.step(env))
     return replay, story
 
 
 @REPLAY.check
-def check_everything_is_sampled(part: Replays) -> None:
-    """Every transition that is complete and followed by another is sampled sooner or later."""
+def check_everything_is_sampled(part: Subject) -> None:
+    """Every complete transition can be sampled; the newest of a lane may wait for the next one."""
     for n_step in (1, 3):
         replay, story = _uneven(part, n_step)
-        found = known(draw(replay, story.context.observation_space, SURE * len(replay)))
-        newest = {lane[-1].number for lane in story.lanes}  # a replay may wait for what follows
+        found = known(draw(replay, story, SURE * len(replay)))
+        newest = {lane[-1].number for lane in story.lanes}
         complete = {step.number for step in story.steps() if story.outcome(step.number) is not None} - newest
         missing = complete - found
         assert not missing, (
@@ -55,76 +54,74 @@ def check_everything_is_sampled(part: Replays) -> None:
 
 
 @REPLAY.check
-def check_length(part: Replays) -> None:
-    """`len` is the number of different transitions that `sample` gives, before and after wrapping around."""
+def check_length(part: Subject) -> None:
+    """`len` is the number of different transitions that can be sampled, also after some were overwritten."""
     for n_step in (1, 3):
         replay, story = _uneven(part, n_step)
         for rounds in (0, replay.capacity // 2):
-            tell(replay, story, rounds)
-            found = known(draw(replay, story.context.observation_space, SURE * len(replay)))
+            fill(replay, story, rounds)
+            found = known(draw(replay, story, SURE * len(replay)))
             assert len(found) == len(replay), (
                 f"len is {len(replay)}, but {len(found)} different transitions are sampled (n = {n_step})."
             )
 
 
 @REPLAY.check
-def check_new_replaces_old(part: Replays) -> None:
-    """When it is full, a replay goes on to learn what is new."""
-    where = context()
-    replay, story = build(part, where), Story(where)
-    tell(replay, story, replay.capacity // 2)
+def check_new_replaces_old(part: Subject) -> None:
+    """A full replay still stores new transitions."""
+    replay, story = build(part, context())
+    fill(replay, story, replay.capacity // 2)
     old = {step.number for step in story.steps()}
-    tell(replay, story, replay.capacity // 2)
-    found = known(draw(replay, where.observation_space, SURE * len(replay)))
+    fill(replay, story, replay.capacity // 2)
+    found = known(draw(replay, story, SURE * len(replay)))
     assert found - old, f"after {2 * len(old)} transitions only the first {len(old)} are sampled."
 
 
 @REPLAY.check
-def check_even_sampling(part: Replays) -> None:
-    """Before TD errors are told, weights undo how often each transition is sampled; all are 1 where sampling is even.
+def check_even_sampling(part: Subject) -> None:
+    """Before TD errors are reported, weights correct for uneven sampling; all are 1 if sampling is even.
 
-    Lanes are filled unlike each other, so that choosing a lane first shows. Then thousands of transitions are added,
-    and tenths of them compared, so that a slow change with age shows.
+    Lanes of different lengths reveal a replay that chooses a lane first. Tenths of thousands of transitions reveal a
+    slow change with age.
     """
     replay, story = _uneven(part)
     _assert_weights_undo_sampling(replay, _draw_often(replay, story))
-    where = context(num_envs=1)
-    replay, story = build(part, where, MANY), Story(where)
-    tell(replay, story, min(MANY, replay.capacity) * 4 // 5)
-    if len(replay) > max(1000, len(story.lanes[0]) - 2):  # else it is too small, or chose what to keep
-        draws = draw(replay, where.observation_space, OFTEN * 50)
-        tenths = np.searchsorted(np.linspace(0, len(story.lanes[0]), 10, endpoint=False)[1:], _places(story, draws))
+    replay, story = build(part, context(num_envs=1), MANY)
+    fill(replay, story, min(MANY, replay.capacity) * 4 // 5)
+    lane = story.lanes[0]
+    if len(replay) > max(1000, len(lane) - 2):  # else it is too small, or chose what to keep
+        draws = draw(replay, story, OFTEN * 50)
+        bounds = [lane[len(lane) * i // 10].number for i in range(1, 10)]
+        tenths = np.searchsorted(bounds, draws.numbers, side="right")
         _assert_weights_undo_sampling(replay, draws._replace(numbers=tenths), "tenth")
 
 
 @REPLAY.check
-def check_weights(part: Replays) -> None:
-    """Weights are in (0, 1], and the largest is 1, before and after TD errors were told."""
-    where = context()
-    replay, story = build(part, where), Story(where)
+def check_weights(part: Subject) -> None:
+    """Weights are in (0, 1], and the largest is 1, before and after TD errors are reported."""
+    replay, story = build(part, context())
     for rounds in (8, replay.capacity // 2):
         live(replay, story, rounds)
-        _assert_weights(draw(replay, where.observation_space, SURE * len(replay)))
+        _assert_weights(draw(replay, story, SURE * len(replay)))
 
 
 @REPLAY.check
-def check_zero_errors(part: Replays) -> None:
-    """TD errors of 0 leave every transition's chance above 0 and every weight finite."""
+def check_zero_errors(part: Subject) -> None:
+    """With TD errors of 0, every transition can still be sampled, and every weight is finite."""
     replay, story = _uneven(part)
-    _tell_all(replay, story, lambda number: 0.0)
-    draws = draw(replay, story.context.observation_space, SURE * len(replay))
+    _report_all(replay, story, lambda number: 0.0)
+    draws = draw(replay, story, SURE * len(replay))
     _assert_weights(draws)
     assert len(known(draws)) == len(replay), "transitions were never sampled again once their TD error was 0."
 
 
 @REPLAY.check
-def check_indices(part: Replays) -> None:
-    """`indices` name transitions: one for each, different ones for different transitions, as long as it is stored."""
+def check_indices(part: Subject) -> None:
+    """Each stored transition has one index, which no other has and which does not change."""
     replay, story = _uneven(part)
-    space = story.context.observation_space
-    first = _names(draw(replay, space, SURE * len(replay)))
+    first = _names(draw(replay, story, SURE * len(replay)))
     live(replay, story, 2)
-    again = _names(draw(replay, space, SURE * len(replay)))
+    again = _names(draw(replay, story, SURE * len(replay)))
     both = first.keys() & again.keys()
     assert both, "no transition was sampled both before and after a few more were added."
     changed = [number for number in both if first[number] != again[number]]
@@ -132,65 +129,63 @@ def check_indices(part: Replays) -> None:
 
 
 @REPLAY.check
-def check_priorities(part: Replays) -> None:
-    """Once TD errors of many sizes were told, weights still undo how often each transition is sampled."""
+def check_priorities(part: Subject) -> None:
+    """After TD errors of many sizes were reported, weights still correct for uneven sampling."""
     replay, story = _uneven(part)
-    _tell_all(replay, story, lambda number: (0.1, -0.5, 2.0, -8.0)[number % 4])
+    _report_all(replay, story, lambda number: (0.1, -0.5, 2.0, -8.0)[number % 4])
     _assert_weights_undo_sampling(replay, _draw_often(replay, story))
 
 
 @REPLAY.check
-def check_stale_indices(part: Replays) -> None:
-    """TD errors of overwritten transitions are dropped: nothing that is sampled afterwards changes."""
-    where = context()
-    replays, stories = [build(part, where) for _ in range(3)], [Story(where) for _ in range(3)]
+def check_stale_indices(part: Subject) -> None:
+    """TD errors of overwritten transitions are ignored: later batches do not change."""
+    pairs = [build(part, context()) for _ in range(3)]
     earlies = []
-    for replay, story in zip(replays, stories, strict=True):
+    for replay, story in pairs:
         earlies.append(live(replay, story, 8)[-1])
-        tell(replay, story, replay.capacity // 2)
-    early = earlies[0]
-    stored = known(draw(replays[2], where.observation_space, SURE * len(replays[2])))
-    stale = [i for i, row in enumerate(stories[0].rows(early)) if row.number not in stored]
-    assert stale, f"no transition of the first 24 was overwritten by {replays[0].capacity // 2 * 3} more."
-    replays[0].update_priorities(early.indices[stale], torch.full((len(stale),), 1e3))
-    _assert_same_course(replays[0], replays[1], stories, "TD errors of overwritten transitions were told")
+        fill(replay, story, replay.capacity // 2)
+    early, (replay, story) = earlies[0], pairs[0]
+    stored = known(draw(*pairs[2], SURE * len(pairs[2][0])))
+    stale = [i for i, row in enumerate(story.rows(early)) if row.number not in stored]
+    assert stale, f"no transition of the first 24 was overwritten by {replay.capacity // 2 * 3} more."
+    replay.update_priorities(early.indices[stale], torch.full((len(stale),), 1e3))
+    _assert_same_batches(pairs[0], pairs[1], "TD errors of overwritten transitions were reported")
 
 
 @REPLAY.check
-def check_unknown_indices(part: Replays) -> None:
-    """Indices that `sample` never gave are refused by an exception, or change nothing."""
+def check_unknown_indices(part: Subject) -> None:
+    """An index that `sample` never returned raises an exception, or changes nothing."""
     for index in (-1, 10**12 + 7):
-        where = context()
-        replays, stories = [build(part, where) for _ in range(2)], [Story(where) for _ in range(2)]
-        for replay, story in zip(replays, stories, strict=True):
+        one, other = (build(part, context()) for _ in range(2))
+        for replay, story in (one, other):
             live(replay, story, 8)
-        with contextlib.suppress(Exception):  # refusing is as good as ignoring; what counts is what happens next
-            replays[0].update_priorities(torch.tensor([index]), torch.tensor([1e3]))
-        _assert_same_course(replays[0], replays[1], stories, f"a TD error for the unknown index {index} was told")
+        with contextlib.suppress(Exception):  # both are allowed: only later batches count
+            one[0].update_priorities(torch.tensor([index]), torch.tensor([1e3]))
+        _assert_same_batches(one, other, f"a TD error of the unknown index {index} was reported")
 
 
 REPLAY.share(SEEDED)
 
 
 @REPLAY.check
-def check_small_state(part: Replays) -> None:
-    """What `small_state_dict` returns, if anything, is small, and two replays that take it over draw alike."""
+def check_small_state(part: Subject) -> None:
+    """`small_state_dict` is empty, or small; two replays that load it sample equally."""
     old = part.course()
-    old.go(part.saved_after[-1])
-    state = snapshot(old.replay.small_state_dict())
+    old.go(old.part.capacity // 5 * 2)
+    state = snapshot(old.part.small_state_dict())
     if not state:
         return
-    stored = [len(array) for array in _arrays(state) if len(array) >= old.replay.capacity]
-    assert not stored, f"it holds an array of {stored[0]}: leave what is kept for each transition to state_dict."
+    stored = [len(array) for array in _arrays(state) if len(array) >= old.part.capacity]
+    assert not stored, f"it holds an array of {stored[0]}: data of each transition belongs in state_dict."
     results = []
     for seed in (1, 2):
-        new = part.course(seed)
-        new.replay.load_small_state_dict(state)
-        place = difference(state, snapshot(new.replay.small_state_dict()), "state")
-        assert not place, f"a small state that was taken over became another: {place}."
-        results.append(new.go(part.steps))
+        new = part.course(seed=seed)
+        new.part.load_small_state_dict(state)
+        place = difference(state, snapshot(new.part.small_state_dict()), "state")
+        assert not place, f"a small state that was loaded became another: {place}."
+        results.append(new.go(20))
     place = difference(results[0], results[1], "results")
-    assert not place, f"two replays that took over one small state, and were told the same, differ: {place}."
+    assert not place, f"two replays that loaded one small state, and stored the same, differ: {place}."
 
 
 def _arrays(state: Any) -> Iterator[Any]:
@@ -202,21 +197,15 @@ def _arrays(state: Any) -> Iterator[Any]:
 
 
 def _draw_often(replay: ReplayBuffer, story: Story) -> Draws:
-    return draw(replay, story.context.observation_space, OFTEN * len(replay), small=True)
-
-
-def _places(story: Story, draws: Draws) -> NDArray[np.int64]:
-    """Where in the only lane each drawn transition begins."""
-    numbers = np.array([step.number for step in story.lanes[0]])
-    return np.searchsorted(numbers, draws.numbers)
+    return draw(replay, story, OFTEN * len(replay), small=True)
 
 
 def _assert_weights_undo_sampling(replay: ReplayBuffer, draws: Draws, what: str = "transition") -> None:
-    """Hold weights to w = c P^-beta, P being how often each was drawn, for a beta from 0.05 to 1.
+    """Check that weights are c P^-beta for a beta from 0.05 to 1, where P is a transition's sampling probability.
 
-    A replay whose attribute `beta` is smaller says that its weights make up for little, and nothing is asked of them.
-    Within a batch weights may have any common factor. So log weights are split into a part of the batch and a part of
-    the transition, which is -beta log P; then P follows for every beta, and one must explain the counts.
+    If the replay has an attribute `beta` below that, its weights hardly correct anything and are not checked. Each
+    batch may have a factor c of its own. So log weights are split into a part of the batch and a part of the
+    transition, which is -beta log P. That gives P for every beta, and one of them must explain the counts.
     """
     if float(getattr(replay, "beta", 1.0)) < 0.05:
         return
@@ -240,9 +229,9 @@ def _assert_weights_undo_sampling(replay: ReplayBuffer, draws: Draws, what: str 
     )
 
 
-def _assert_same_course(one: ReplayBuffer, other: ReplayBuffer, stories: list[Story], when: str) -> None:
-    """Let both live on for a while and compare every batch."""
-    place = difference(live(one, stories[0], 10), live(other, stories[1], 10), "batches")
+def _assert_same_batches(one: tuple[ReplayBuffer, Story], other: tuple[ReplayBuffer, Story], when: str) -> None:
+    """Use both for a while and compare every batch."""
+    place = difference(live(*one, 10), live(*other, 10), "batches")
     assert not place, f"the batches differ after {when}: {place}."
 
 
@@ -253,21 +242,21 @@ def _assert_weights(draws: Draws) -> None:
     assert most > 0.99, f"the largest of {len(draws.weights)} weights is {most:.3g}: divide by the largest."
 
 
-def _tell_all(replay: ReplayBuffer, story: Story, error_of: Callable[[int], float]) -> None:
-    """Tell the TD error of every transition until each was told."""
-    told: set[int] = set()
+def _report_all(replay: ReplayBuffer, story: Story, error_of: Callable[[int], float]) -> None:
+    """Report a TD error for every transition."""
+    reported: set[int] = set()
     for _ in range(SURE * len(replay)):
         batch = draw_batch(replay)
         numbers = [row.number for row in story.rows(batch)]
         replay.update_priorities(batch.indices, torch.tensor([error_of(number) for number in numbers]))
-        told.update(numbers)
-        if len(told - {UNREADABLE}) >= len(replay):
+        reported.update(numbers)
+        if len(reported - {UNREADABLE}) >= len(replay):
             return
-    raise AssertionError(f"only {len(told)} of {len(replay)} transitions were sampled in {SURE * len(replay)} batches.")
+    raise AssertionError(f"only {len(reported)} of {len(replay)} transitions came in {SURE * len(replay)} batches.")
 
 
 def _names(draws: Draws) -> dict[int, int]:
-    """Each drawn number's index; both must be one to one."""
+    """Return the index of each drawn number; both must be one to one."""
     pairs = set(zip(draws.numbers.tolist(), draws.indices.tolist(), strict=True))
     names = dict(pairs)
     assert len(names) == len(pairs), "a transition was named by two different indices."

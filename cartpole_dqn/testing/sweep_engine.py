@@ -1,8 +1,8 @@
-"""The contract of `SweepEngine`: runs trials, says how each ended, leaves nothing running.
+"""The contract of `SweepEngine`: it runs trials, reports how each ended, and leaves nothing running.
 
 * `check_sweep_engine`: every check of the kind.
 
-The trials are real: short runs of CartPole from its state that learn nothing. All checks take about twenty seconds.
+Trials are short runs of CartPole that do not learn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cartpole_dqn.testing._options import SHARED
 
 _STEPS, _ENDLESS = 300, 100_000_000
 _LONGEST = 120.0
-"""Seconds that a check waits for what should take a few."""
+"""Seconds until a check gives up on something that takes a few."""
 _CONFIG = """\
 obs = "state"
 seed = 3
@@ -39,42 +39,38 @@ every = 0
 """
 
 
-class SweepEngineSubject(Subject[SweepEngine]):
-    """A sweep engine class."""
-
-    @contextlib.contextmanager
-    def running(self, folder: Path, *, jobs: int | None = 2) -> Iterator[SweepEngine]:
-        """A new engine for the sweep in `folder`; closed at the end of the block."""
-        engine = self.cls(self.options(), SweepEngineContext(folder=folder, jobs=jobs, say=lambda text: None))
-        try:
-            yield engine
-        finally:
-            engine.close()
+@contextlib.contextmanager
+def running(part: Subject, folder: Path | None = None, *, jobs: int | None = 2) -> Iterator[tuple[SweepEngine, Path]]:
+    """A new engine and the folder of its sweep, a temporary one by default. Closes the engine at the end."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = folder or Path(place).resolve()
+        engine = part.cls(part.options(), SweepEngineContext(folder=folder, jobs=jobs, say=lambda text: None))
+        with contextlib.closing(engine):
+            yield engine, folder
 
 
-SWEEP_ENGINE: Contract[SweepEngineSubject] = Contract("sweep-engine", SweepEngineSubject, SHARED)
+SWEEP_ENGINE = Contract("sweep-engine", running, SHARED)
 
 
 def check_sweep_engine(cls: Callable[..., SweepEngine], /, **options: object) -> None:
-    """Hold a sweep engine to its contract."""
+    """Run every check of a sweep engine. It takes about twenty seconds, since real trials run."""
     SWEEP_ENGINE.hold(cls, **options)
 
 
 @SWEEP_ENGINE.check
-def check_slots(part: SweepEngineSubject) -> None:
-    """There is a slot at least, with `jobs` and without, and never more of them than `jobs`."""
-    with _folder() as folder:
-        for jobs in (None, 1):
-            with part.running(folder, jobs=jobs) as engine:
-                slots = engine.slots
-                assert slots >= 1, f"slots is {slots} with jobs {jobs}: at least one trial must be able to run."
-                assert jobs is None or slots <= jobs, f"slots is {slots}, and the user asked for {jobs}."
+def check_slots(part: Subject) -> None:
+    """`slots` is 1 or more, and at most `jobs` if given."""
+    for jobs in (None, 1):
+        with part.course(jobs=jobs) as (engine, _):
+            slots = engine.slots
+            assert slots >= 1, f"slots is {slots} with jobs {jobs}: expected room for a trial at least."
+            assert jobs is None or slots <= jobs, f"slots is {slots}, and the user asked for {jobs}."
 
 
 @SWEEP_ENGINE.check
-def check_waiting(part: SweepEngineSubject) -> None:
-    """`wait` comes back with nothing where no trial runs or ended."""
-    with _folder() as folder, part.running(folder) as engine:
+def check_waiting(part: Subject) -> None:
+    """`wait` returns an empty list if no trial runs or ended."""
+    with part.course() as (engine, _):
         began = time.monotonic()
         found = engine.wait(0.2)
         assert found == [], f"wait returned {found!r} before a trial was started."
@@ -82,44 +78,44 @@ def check_waiting(part: SweepEngineSubject) -> None:
 
 
 @SWEEP_ENGINE.check
-def check_trials_are_runs(part: SweepEngineSubject) -> None:
-    """Each trial is told once, as done, its folder is a whole run's, and equal configurations give equal numbers."""
-    with _folder() as folder, part.running(folder) as engine:
+def check_trials_are_runs(part: Subject) -> None:
+    """Each trial is reported once, as done, its folder is a complete run, and equal configurations give equal runs."""
+    with part.course() as (engine, folder):
         trials = [_trial(folder, "a=1,seed=0"), _trial(folder, "a=1,seed=1")]
-        told = _until_ended(engine, trials)
-        assert [end.state for end in told] == ["done", "done"], f"two trials that nothing is wrong with ended {told!r}."
+        ends = _until_ended(engine, trials)
+        assert [end.state for end in ends] == ["done", "done"], f"two good trials ended as {ends!r}."
         again = engine.wait(0.2)
-        assert again == [], f"wait told of {again!r} again."
+        assert again == [], f"wait returned {again!r} again."
         for trial in trials:
             for name in ("config.toml", "metrics.jsonl", "environment.json", "checkpoint/state.json"):
                 assert (trial.folder / name).is_file(), f"the trial is done, and its folder holds no {name}."
             status = _status(trial)
             assert status == ("done", _STEPS), f"the trial is done, and its status.json says {status}."
         first, second = (_episodes(trial) for trial in trials)
-        assert first, "the trial's metrics.jsonl tells of no episode."
-        assert first == second, "two trials with one configuration went another course."
+        assert first, "the trial's metrics.jsonl has no episode."
+        assert first == second, "two trials with one configuration had different episodes."
 
 
 @SWEEP_ENGINE.check
-def check_a_failing_trial(part: SweepEngineSubject) -> None:
-    """A trial that fails is told as failed, with a sentence, and one beside it comes to its end."""
-    with _folder() as folder, part.running(folder) as engine:
+def check_a_failing_trial(part: Subject) -> None:
+    """A failing trial is reported as failed, with the reason in one line; one beside it still ends as done."""
+    with part.course() as (engine, folder):
         trials = [_trial(folder, "bad", env="no_such_module:Nothing-v0"), _trial(folder, "good")]
         bad, good = _until_ended(engine, trials)
         assert bad.state == "failed", f"a trial without an environment ended as {bad!r}."
-        assert bad.error.strip(), "a trial failed, and its end has no error: say in a sentence what went wrong."
+        assert bad.error.strip(), "a trial failed, and its end has no error: give the reason in one line."
         assert "\n" not in bad.error, f"a trial's error is {bad.error!r}: expected one line."
         assert good.state == "done", f"a trial beside one that failed ended as {good!r}."
 
 
 @SWEEP_ENGINE.check
-def check_stopping_and_going_on(part: SweepEngineSubject) -> None:
-    """After `stop` a trial is told as interrupted, its checkpoint written, and another engine goes on from there."""
-    with _folder() as folder:
+def check_stopping_and_going_on(part: Subject) -> None:
+    """After `stop` a trial is interrupted with a checkpoint, from which another engine continues it."""
+    with tempfile.TemporaryDirectory() as place:
+        folder, steps = Path(place).resolve(), []
         trial = _trial(folder, "long", steps=_ENDLESS)
-        steps = []
         for patience in (3.0, 0.0):
-            with part.running(folder) as engine:
+            with part.course(folder) as (engine, _):
                 engine.start(trial)
                 _until_under_way(engine, trial, patience)
                 engine.stop()
@@ -130,34 +126,35 @@ def check_stopping_and_going_on(part: SweepEngineSubject) -> None:
                 assert (trial.folder / "checkpoint" / "state.json").is_file(), "a trial was stopped without checkpoint."
                 steps.append(step)
         assert 0 < steps[0] <= steps[1], (
-            f"a trial was stopped at step {steps[0]}, started again, and stopped at step {steps[1]}: it must go on "
-            f"from its checkpoint where its folder holds a run."
+            f"a trial was stopped at step {steps[0]}, started again, and stopped at step {steps[1]}: a trial "
+            f"whose folder holds a run must go on from its checkpoint."
         )
 
 
 @SWEEP_ENGINE.check
-def check_close_leaves_nothing(part: SweepEngineSubject) -> None:
-    """After `close` no trial runs on, without a `stop` before it."""
-    with _folder() as folder:
+def check_close_leaves_nothing(part: Subject) -> None:
+    """After `close` no trial runs, even without a `stop` before it."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place).resolve()
         trial = _trial(folder, "long", steps=_ENDLESS)
-        with part.running(folder) as engine:
+        with part.course(folder) as (engine, _):
             engine.start(trial)
             _until_under_way(engine, trial, 0.0)
         metrics = trial.folder / "metrics.jsonl"
         before = metrics.stat().st_size if metrics.exists() else 0
         time.sleep(1.0)
         after = metrics.stat().st_size if metrics.exists() else 0
-        assert before == after, f"a trial wrote {after - before} bytes of metrics after close: end it there."
+        assert before == after, f"a trial wrote {after - before} bytes of metrics after close: end it in close."
 
 
 @SWEEP_ENGINE.check
-def check_place_is_text(part: SweepEngineSubject) -> None:
-    """`place` is a text without line breaks, also of a trial that does not run."""
-    with _folder() as folder, part.running(folder) as engine:
+def check_place_is_text(part: Subject) -> None:
+    """`place` returns one line, also for a trial that does not run."""
+    with part.course() as (engine, folder):
         trial = _trial(folder, "one")
         for moment in ("before", "during"):
             place = engine.place(trial.name)
-            assert isinstance(place, str), f"place returned {place!r} {moment} the trial: expected a text."
+            assert isinstance(place, str), f"place returned {place!r} {moment} the trial: expected a string."
             assert "\n" not in place, f"place returned {place!r} {moment} the trial: expected one line."
             if moment == "before":
                 engine.start(trial)
@@ -167,14 +164,8 @@ def _trial(folder: Path, name: str, *, steps: int = _STEPS, env: str = "CartPole
     return Trial(name=name, config=_CONFIG.format(steps=steps, env=env), folder=folder / "trials" / name)
 
 
-@contextlib.contextmanager
-def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as place:
-        yield Path(place).resolve()
-
-
 def _until_ended(engine: SweepEngine, trials: Sequence[Trial], *, start: bool = True) -> list[TrialEnd]:
-    """Run the trials, no more at once than there are slots, and return how they ended, in their order."""
+    """Run the trials, as many at once as there are slots, and return how they ended, in their order."""
     waiting, found = list(trials) if start else [], dict[str, TrialEnd]()
     running = 0 if start else len(trials)
     until = time.monotonic() + _LONGEST
@@ -183,8 +174,8 @@ def _until_ended(engine: SweepEngine, trials: Sequence[Trial], *, start: bool = 
             engine.start(waiting.pop(0))
             running += 1
         for end in engine.wait(0.5):
-            assert end.name in {trial.name for trial in trials}, f"wait told of {end!r}, which was not started."
-            assert end.name not in found, f"wait told of {end.name} twice."
+            assert end.name in {trial.name for trial in trials}, f"wait returned {end!r}, which was not started."
+            assert end.name not in found, f"wait returned {end.name} twice."
             found[end.name] = end
             running -= 1
         missing = [trial.name for trial in trials if trial.name not in found]
@@ -193,7 +184,7 @@ def _until_ended(engine: SweepEngine, trials: Sequence[Trial], *, start: bool = 
 
 
 def _until_under_way(engine: SweepEngine, trial: Trial, seconds: float) -> None:
-    """Wait until a trial's metrics are seen to grow, and `seconds` longer; where they are not seen, a minute."""
+    """Wait until a trial's metrics show an episode, for a minute at most, and then `seconds` longer."""
     until, seen = time.monotonic() + 60.0, False
     while time.monotonic() < until:
         ends = engine.wait(0.2)
@@ -211,7 +202,7 @@ def _status(trial: Trial) -> tuple[str, int]:
 
 
 def _episodes(trial: Trial) -> list[tuple[int, float, int]]:
-    """Return step, return and seed of each episode that the folder tells of."""
+    """Return step, return and seed of each episode in a trial's metrics."""
     try:
         lines = (trial.folder / "metrics.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     except OSError:

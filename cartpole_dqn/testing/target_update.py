@@ -6,132 +6,100 @@
 from __future__ import annotations
 
 import copy
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cartpole_dqn.contracts.parts import State, TargetUpdate
+from cartpole_dqn.contracts.parts import TargetUpdate
 from cartpole_dqn.contracts.seeding import SeedTree, seeded_torch
-from cartpole_dqn.testing._contract import Contract
-from cartpole_dqn.testing._course import DETERMINISTIC, Course, Lasting
+from cartpole_dqn.testing._contract import Contract, Subject
+from cartpole_dqn.testing._course import DETERMINISTIC, Course
 from cartpole_dqn.testing._options import SHARED
 from cartpole_dqn.testing._spaces import context
 from cartpole_dqn.testing._state import difference, snapshot
 
 UPDATES = 20_000
-"""How long the kit waits; an episode ends after every hundredth update."""
-
-
-class TargetUpdateSubject(Lasting[TargetUpdate]):
-    """A target update class."""
-
-    @functools.cached_property
-    def first(self) -> int:
-        """The update after which the target moves for the first time."""
-        first = next(Pair(self).moves(), None)
-        assert first, "the weights never moved."
-        return first
-
-    @property
-    def saved_after(self) -> tuple[int, ...]:  # type: ignore[override]
-        """See `Lasting`."""
-        return (1, max(1, self.first - 1), self.first, self.first + 1)
-
-    @property
-    def steps(self) -> int:  # type: ignore[override]
-        """See `Lasting`."""
-        return min(2 * self.first, UPDATES)
-
-    def course(self, seed: int = 0) -> Pair:
-        """See `Lasting`."""
-        return Pair(self)
-
-
-TARGET_UPDATE: Contract[TargetUpdateSubject] = Contract("target-update", TargetUpdateSubject, SHARED)
-
-
-def check_target_update(cls: Callable[..., TargetUpdate], /, **options: object) -> None:
-    """Hold a target update to its contract.
-
-    The kit makes 20,000 updates and ends 200 episodes, in which the target must get at least half way to an online
-    network that stands still: give options with which it does.
-    """
-    TARGET_UPDATE.hold(cls, **options)
+"""The most updates of a check. An episode ends after every hundredth."""
 
 
 class Pair(Course):
     """An online network with its target, and a target update between them."""
 
-    def __init__(self, part: TargetUpdateSubject) -> None:
-        self.update = part.build(context())
-        self._random = SeedTree(0).torch("weights")
+    part: TargetUpdate
+
+    def __init__(self, part: Subject, seed: int = 0) -> None:
+        self.part = part.build(context())
+        self.random = SeedTree(0).torch("weights")
         with seeded_torch(0):
             self.online = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
         self.target = copy.deepcopy(self.online).eval().requires_grad_(False)
         self.updates = 0
         self.learn()
 
+    @torch.no_grad()
     def learn(self) -> None:
         """Give the online network new weights and statistics."""
-        with torch.no_grad():
-            for tensor in (*self.online.parameters(), *self.online.buffers()):
-                if tensor.dtype.is_floating_point:
-                    tensor.copy_(torch.randn(tensor.shape, generator=self._random))
-                else:
-                    tensor.add_(1)
+        for tensor in (*self.online.parameters(), *self.online.buffers()):
+            if tensor.dtype.is_floating_point:
+                tensor.copy_(torch.randn(tensor.shape, generator=self.random))
+            else:
+                tensor.add_(1)
 
-    def tell(self) -> None:
-        """Tell of the next update, and after every hundredth of an episode's end."""
+    def step(self) -> None:
+        """Report the next update, and after every hundredth the end of an episode."""
         self.updates += 1
-        self.update.after_update(self.online, self.target, self.updates)
+        self.part.after_update(self.online, self.target, self.updates)
         if self.updates % 100 == 0:
-            self.update.after_episode(self.online, self.target, self.updates // 100)
+            self.part.after_episode(self.online, self.target, self.updates // 100)
 
+    @torch.no_grad()
     def distance(self) -> float:
-        """How far apart the weights are."""
-        with torch.no_grad():
-            return sum(float((a - b).norm()) for a, b in zip(self.online.parameters(), self.weights(), strict=True))
+        """The distance between the online and the target weights."""
+        return sum(float((a - b).norm()) for a, b in zip(self.online.parameters(), self.weights(), strict=True))
 
     def weights(self) -> list[Tensor]:
         """The target's."""
         return list(self.target.parameters())
 
     def moves(self) -> Iterator[int]:
-        """Tell of updates; give the number of each after which the target's weights are others than before."""
+        """Make updates; yield the number of each that changes the target's weights."""
         before = snapshot(self.weights())
         while self.updates < UPDATES:
-            self.tell()
+            self.step()
             if not all(map(torch.equal, before, self.weights())):
                 before = snapshot(self.weights())
                 yield self.updates
 
+    def plan(self) -> tuple[int, Iterable[int]]:
+        first = next(self.moves(), None)
+        assert first, "the weights never moved."
+        return min(2 * first, UPDATES), (1, max(1, first - 1), first, first + 1)
+
     def go(self, steps: int) -> dict[str, Any]:
-        """See `Course`."""
         distances = []
         for _ in range(steps):
-            self.tell()
+            self.step()
             distances.append(self.distance())
         return {"distance": distances, "weights": snapshot(self.weights())}
 
-    def state(self) -> State:
-        """See `Course`."""
-        return self.update.state_dict()
 
-    @torch.no_grad()
-    def take_over(self, state: State, other: Pair) -> None:
-        """See `Course`."""
-        for tensor, source in zip(_tensors(self), _tensors(other), strict=True):
-            tensor.copy_(source)
-        self.updates = other.updates
-        self.update.load_state_dict(state)
+TARGET_UPDATE = Contract("target-update", Pair, SHARED)
+
+
+def check_target_update(cls: Callable[..., TargetUpdate], /, **options: object) -> None:
+    """Run every check of a target update.
+
+    The kit makes up to 20,000 updates and ends up to 200 episodes while the online network does not change. In that
+    time the target must cover half the distance to it: give options with which it does.
+    """
+    TARGET_UPDATE.hold(cls, **options)
 
 
 @TARGET_UPDATE.check
-def check_target_moves(part: TargetUpdateSubject) -> None:
-    """The target gets nearer to an online network that stands still, never farther, and half way at least."""
+def check_target_moves(part: Subject) -> None:
+    """The target approaches a constant online network, never moves away, and covers half the distance or more."""
     pair = Pair(part)
     start = last = pair.distance()
     for move in pair.moves():
@@ -148,21 +116,22 @@ def check_target_moves(part: TargetUpdateSubject) -> None:
 
 
 @TARGET_UPDATE.check
-def check_online_stays(part: TargetUpdateSubject) -> None:
-    """The online network is only read: its weights, buffers, gradients and mode stay."""
+def check_online_stays(part: Subject) -> None:
+    """The online network does not change: neither weights, buffers, gradients nor mode."""
     pair = Pair(part)
     pair.online(torch.ones(4, 3)).sum().backward()
-    before, grads = snapshot(dict(pair.online.state_dict())), snapshot(_grads(pair.online))
+    parameters = list(pair.online.parameters())
+    before, grads = snapshot(dict(pair.online.state_dict())), snapshot([p.grad for p in parameters])
     next(pair.moves(), None)
-    place = difference(before, dict(pair.online.state_dict())) or difference(grads, _grads(pair.online))
+    place = difference(before, dict(pair.online.state_dict())) or difference(grads, [p.grad for p in parameters])
     assert not place, f"the online network changed at {place}."
     assert pair.online.training, "the online network is no longer in training mode."
-    assert all(p.requires_grad for p in pair.online.parameters()), "the online network takes no gradients any more."
+    assert all(p.requires_grad for p in parameters), "the online network takes no gradients any more."
 
 
 @TARGET_UPDATE.check
-def check_buffers_are_copied(part: TargetUpdateSubject) -> None:
-    """Whenever weights move, buffers (BatchNorm's statistics) become the online network's, and are not averaged."""
+def check_buffers_are_copied(part: Subject) -> None:
+    """When weights change, buffers (BatchNorm's statistics) are copied from the online network, not averaged."""
     pair = Pair(part)
     moved = 0
     for _ in pair.moves():
@@ -179,8 +148,8 @@ def check_buffers_are_copied(part: TargetUpdateSubject) -> None:
 
 
 @TARGET_UPDATE.check
-def check_target_is_its_own(part: TargetUpdateSubject) -> None:
-    """The target shares no memory with the online network, keeps its tensors, and takes no gradients."""
+def check_target_is_its_own(part: Subject) -> None:
+    """The target shares no memory with the online network, keeps its own tensors, and needs no gradients."""
     pair = Pair(part)
     tensors = [*pair.target.parameters(), *pair.target.buffers()]
     assert next(pair.moves(), None), "the weights never moved."
@@ -198,11 +167,3 @@ def check_target_is_its_own(part: TargetUpdateSubject) -> None:
 
 
 TARGET_UPDATE.share(DETERMINISTIC)
-
-
-def _tensors(pair: Pair) -> list[Tensor]:
-    return [t for network in (pair.online, pair.target) for t in (*network.parameters(), *network.buffers())]
-
-
-def _grads(network: nn.Module) -> list[Tensor | None]:
-    return [parameter.grad for parameter in network.parameters()]

@@ -1,4 +1,4 @@
-"""The contract of a wrapper: a Gymnasium environment whose observations are what its space says.
+"""The contract of a wrapper: a Gymnasium environment whose observations fit its space.
 
 * `check_wrapper`: every check of the kind.
 """
@@ -17,51 +17,42 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import AddRenderObservation
 
-from cartpole_dqn.testing._contract import Contract, name_of
+from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._state import difference, global_randomness_untouched
 
 Env = gymnasium.Env[Any, Any]
 BUDGET = 5000
-"""Steps in which random actions must reach an episode's end."""
+"""Steps within which an episode of random actions must end."""
 
 
-class WrapperSubject:
-    """A factory of wrapped environments, or a wrapper class with the values of its arguments."""
-
-    def __init__(self, make: Callable[..., Env], /, **options: Any) -> None:
-        self.name = name_of(make)
-        self._make, self._options = make, options
-
-    def make(self) -> Env:
-        """Return a new wrapped environment.
-
-        A class is put around CartPole as pictures; where it refuses those, around CartPole's four numbers.
-        """
-        make = self._make
-        if not (isinstance(make, type) and issubclass(make, gymnasium.Wrapper)):
-            return cast(Env, make(**self._options))
-        try:
-            return cast(Env, make(AddRenderObservation(_cartpole(), render_only=True), **self._options))
-        except (TypeError, ValueError):
-            return cast(Env, make(_cartpole(), **self._options))
+def wrapped(part: Subject) -> Env:
+    """Return a new wrapped environment. A wrapper class wraps pictures of CartPole, or its numbers if it refuses."""
+    make: Any = part.cls
+    if not (isinstance(make, type) and issubclass(make, gymnasium.Wrapper)):
+        return cast(Env, make(**part.table))
+    env = gymnasium.make("CartPole-v1", render_mode="rgb_array")
+    try:
+        return make(AddRenderObservation(env, render_only=True), **part.table)
+    except (TypeError, ValueError):
+        return make(env, **part.table)
 
 
-WRAPPER: Contract[WrapperSubject] = Contract("wrapper", WrapperSubject)
+WRAPPER = Contract("wrapper", wrapped)
 
 
 def check_wrapper(make: Callable[..., Env], /, **options: object) -> None:
-    """Hold a wrapper to its contract.
+    """Run every check of a wrapper.
 
     Args:
         make: returns a new wrapped environment at each call, a deterministic one made by `gymnasium.make`. Or a wrapper
-            class: it is put around CartPole as pictures, and where it refuses those, around CartPole's four numbers.
+            class: the kit wraps CartPole as pictures, or as four numbers if the class refuses pictures.
         **options: arguments of `make`, besides the environment.
     """
     WRAPPER.hold(make, **options)
 
 
 class Moment(NamedTuple):
-    """What a step, or a reset, gave."""
+    """The result of a step or a reset."""
 
     obs: Any
     reward: float
@@ -70,18 +61,18 @@ class Moment(NamedTuple):
 
 
 @WRAPPER.check
-def check_observations(part: WrapperSubject) -> None:
-    """Every observation is in the space, with its dtype: after resets, at steps, and at an episode's end."""
-    env = part.make()
+def check_observations(part: Subject) -> None:
+    """Every observation is in the space and has its dtype: after resets, steps, and at an episode's end."""
+    env = part.course()
     for moment in itertools.chain(*(_episode(env, seed) for seed in range(3))):
         _assert_in_space(moment.obs, env.observation_space)
     env.close()
 
 
 @WRAPPER.check
-def check_steps(part: WrapperSubject) -> None:
-    """`reset` gives (observation, info), `step` (observation, finite reward, terminated, truncated, info)."""
-    env = part.make()
+def check_steps(part: Subject) -> None:
+    """`reset` returns (observation, info), `step` (observation, finite reward, terminated, truncated, info)."""
+    env = part.course()
     reset: Any = env.reset(seed=0)
     fits = isinstance(reset, tuple) and len(reset) == 2 and isinstance(reset[1], dict)
     assert fits, f"reset gave {_types(reset)}: expected an observation and a dict."
@@ -100,26 +91,26 @@ def check_steps(part: WrapperSubject) -> None:
 
 
 @WRAPPER.check
-def check_observations_are_their_own(part: WrapperSubject) -> None:
-    """An observation stays as it was when later ones come, and may be overwritten without harm."""
-    env, spoilt = part.make(), part.make()
+def check_observations_are_their_own(part: Subject) -> None:
+    """Later observations do not change an observation, and the caller may overwrite it."""
+    env, spoilt = part.course(), part.course()
     kept, copies = [], []
     for moment, victim in zip(_episode(env, 0), _episode(spoilt, 0), strict=True):
         place = difference(moment.obs, victim.obs)
-        assert not place, "an observation differs because an earlier one was overwritten: give out copies."
+        assert not place, "an observation differs because an earlier one was overwritten: return copies."
         kept.append(moment.obs)
         copies.append(copy.deepcopy(moment.obs))
         _spoil(victim.obs)
     place = difference(kept, copies, "observations")
-    assert not place, f"an observation changed when later ones came: {place}. Give out a new array each time."
+    assert not place, f"an observation changed when later ones came: {place}. Return a new array each time."
     env.close()
     spoilt.close()
 
 
 @WRAPPER.check
-def check_determinism(part: WrapperSubject) -> None:
+def check_determinism(part: Subject) -> None:
     """Equal seeds and actions give equal episodes, in two environments stepped in turn."""
-    one, other = part.make(), part.make()
+    one, other = part.course(), part.course()
     for seed in (0, 1):
         for a, b in zip(_episode(one, seed), _episode(other, seed), strict=True):
             place = difference(a, b)
@@ -129,9 +120,9 @@ def check_determinism(part: WrapperSubject) -> None:
 
 
 @WRAPPER.check
-def check_reset_forgets(part: WrapperSubject) -> None:
-    """After `reset(seed)` an episode is the same, whatever the last one was and wherever it was left."""
-    fresh, used = part.make(), part.make()
+def check_reset_forgets(part: Subject) -> None:
+    """`reset(seed)` gives the same episode after any other, finished or not."""
+    fresh, used = part.course(), part.course()
     expected = list(_episode(fresh, 0))
     for left in (1, 3, BUDGET):
         for _ in itertools.islice(_episode(used, 7), left):
@@ -143,13 +134,13 @@ def check_reset_forgets(part: WrapperSubject) -> None:
 
 
 @WRAPPER.check
-def check_spec(part: WrapperSubject) -> None:
-    """`env.spec` goes through JSON and `gymnasium.make` and comes back as the same environment."""
-    env = part.make()
+def check_spec(part: Subject) -> None:
+    """`gymnasium.make` makes the same environment from `env.spec`, also after JSON."""
+    env = part.course()
     spec = env.spec
     assert spec is not None, (
-        "env.spec is None, so that nothing tells how to make the environment again: wrap one from gymnasium.make, and "
-        "let the wrapper be a gymnasium.utils.RecordConstructorArgs."
+        "env.spec is None, so the environment cannot be made again: wrap one from gymnasium.make, and inherit from "
+        "gymnasium.utils.RecordConstructorArgs."
     )
     text = spec.to_json()
     json.loads(text)
@@ -164,17 +155,17 @@ def check_spec(part: WrapperSubject) -> None:
 
 
 @WRAPPER.check
-def check_global_randomness(part: WrapperSubject) -> None:
-    """Making, resetting and stepping leave the global generators alone."""
+def check_global_randomness(part: Subject) -> None:
+    """The global generators do not change while environments are made, reset and stepped."""
     with global_randomness_untouched("the wrapper"):
-        env = part.make()
+        env = part.course()
         for _ in _episode(env, 0):
             pass
         env.close()
 
 
 def _episode(env: Env, seed: int) -> Iterator[Moment]:
-    """Play random actions to an episode's end, which must come."""
+    """Play random actions until the episode ends; fail if it does not."""
     obs, _ = env.reset(seed=seed)
     yield Moment(obs, 0.0, False, False)
     env.action_space.seed(seed)
@@ -209,7 +200,3 @@ def _spoil(obs: Any) -> None:
 
 def _types(values: Any) -> str:
     return f"({', '.join(type(value).__name__ for value in values)})" if isinstance(values, tuple) else repr(values)
-
-
-def _cartpole() -> Env:
-    return gymnasium.make("CartPole-v1", render_mode="rgb_array")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from broken import after, broken, name_all
 from cartpole_dqn.contracts.options import Part, option, options_class, part
 from cartpole_dqn.contracts.parts import Agent, Context, Obs, Policy, State, Transition
 from cartpole_dqn.contracts.seeding import generator_state, restore_generator
@@ -114,17 +115,6 @@ class PlainPolicy(Policy):
         self.table[...] = state["table"]
 
 
-class Reticent(PlainAgent):
-    """Its policy tells no values."""
-
-    def policy(self) -> Policy:
-        class Silent(PlainPolicy):
-            def q_values(self, obs: Obs) -> NDArray[np.float32] | None:
-                return None
-
-        return Silent(self.table.copy())
-
-
 def states(obs: Obs) -> NDArray[np.int64]:
     return (obs[:, 0] < 0).astype(np.int64)
 
@@ -135,16 +125,6 @@ def best(values: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> NDArray
 
 
 # Broken ones: each in one way -----------------------------------------------------------------------------------------
-
-
-class ShortActions(PlainAgent):
-    def act(self, *given: Any) -> Any:
-        return super().act(*given).astype(np.int32)
-
-
-class ListOfActions(PlainAgent):
-    def act(self, *given: Any) -> Any:
-        return Numbers(super().act(*given).tolist())
 
 
 class Numbers(list[int]):
@@ -159,77 +139,18 @@ class SpoilsObservations(PlainAgent):
         return chosen
 
 
-class OneActionTooMany(PlainAgent):
-    def act(self, *given: Any) -> Any:
-        return super().act(*given) + 1
-
-
-class IgnoresTheMask(PlainAgent):
-    def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        return super().act(obs)
-
-
-class PolicyIgnoresTheMask(PlainAgent):
-    def policy(self) -> Policy:
-        class Unmasked(PlainPolicy):
-            def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-                return super().act(obs)
-
-        return Unmasked(self.table.copy())
-
-
-class TensorFigures(PlainAgent):
-    def learn(self) -> Any:
-        figures = super().learn()
-        return figures and {name: torch.tensor(value) for name, value in figures.items()}
-
-
-class InfiniteLoss(PlainAgent):
-    def learn(self) -> Mapping[str, float] | None:
-        return super().learn() and {"loss": math.inf}
-
-
-class StatusOfArrays(PlainAgent):
-    def status(self) -> Any:
-        return {"table": self.table}
-
-
-class GrowingBytes(PlainAgent):
-    @property
-    def nbytes(self) -> int:
-        return 48 * self.kept
-
-
-class NeverLearns(PlainAgent):
-    def learn(self) -> None:
-        return None
-
-
-class MixesActions(PlainAgent):
-    def learned(self, action: int) -> int:
-        return (action + 1) % self.actions
-
-
-class TruncationEnds(PlainAgent):
-    def share(self, terminated: float, truncated: float) -> float:
-        return 0.0 if terminated or truncated else self.context.gamma
-
-
-class TerminationGoesOn(PlainAgent):
-    def share(self, terminated: float, truncated: float) -> float:
-        return self.context.gamma
-
-
-class TensorsForTwo(PlainAgent):
-    """A policy that hands on what the device computed where it has as many lanes as the agent."""
-
-    def policy(self) -> Policy:
-        class Raw(PlainPolicy):
-            def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> Any:
-                chosen = super().act(obs, mask)
-                return torch.from_numpy(chosen) if len(obs) == 2 else chosen
-
-        return Raw(self.table.copy())
+ShortActions = after(PlainAgent, "act", lambda actions: actions.astype(np.int32))
+ListOfActions = after(PlainAgent, "act", lambda actions: Numbers(actions.tolist()))
+OneActionTooMany = after(PlainAgent, "act", lambda actions: actions + 1)
+IgnoresTheMask = broken(PlainAgent, act=lambda self, obs, mask=None: PlainAgent.act(self, obs))
+TensorFigures = after(PlainAgent, "learn", lambda figures: figures and {"loss": torch.tensor(figures["loss"])})
+InfiniteLoss = after(PlainAgent, "learn", lambda figures: figures and {"loss": math.inf})
+StatusOfArrays = after(PlainAgent, "status", lambda status: {"table": np.zeros(2)})
+GrowingBytes = broken(PlainAgent, nbytes=property(lambda self: 48 * self.kept))
+NeverLearns = broken(PlainAgent, learn=lambda self: None)
+MixesActions = broken(PlainAgent, learned=lambda self, action: (action + 1) % self.actions)
+TruncationEnds = broken(PlainAgent, share=lambda self, ends, cut: 0.0 if ends or cut else self.context.gamma)
+TerminationGoesOn = broken(PlainAgent, share=lambda self, terminated, truncated: self.context.gamma)
 
 
 class CannotBreakLanes(PlainAgent):
@@ -237,24 +158,31 @@ class CannotBreakLanes(PlainAgent):
         raise NotImplementedError
 
 
-class RandomPolicy(PlainAgent):
-    def policy(self) -> Policy:
-        class Random(PlainPolicy):
-            def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-                if mask is not None or len(obs) < 7:
-                    return super().act(obs, mask)
-                return np.random.default_rng().integers(self.table.shape[1], size=len(obs))
-
-        return Random(self.table.copy())
+def with_policy(**members: Any) -> Any:
+    """An agent whose policy has other members."""
+    return broken(PlainAgent, policy=lambda self: broken(PlainPolicy, **members)(self.table.copy()))
 
 
-class WideValues(PlainAgent):
-    def policy(self) -> Policy:
-        class Wide(PlainPolicy):
-            def q_values(self, obs: Obs) -> Any:
-                return self.table[states(obs)].astype(np.float64)
+def tensors_for_two(self: PlainPolicy, obs: Obs, mask: Any = None) -> Any:
+    """Return what the device computed if there are as many lanes as the agent's."""
+    chosen = PlainPolicy.act(self, obs, mask)
+    return torch.from_numpy(chosen) if len(obs) == 2 else chosen
 
-        return Wide(self.table.copy())
+
+def act_randomly(self: PlainPolicy, obs: Obs, mask: Any = None) -> Any:
+    if mask is not None or len(obs) < 7:
+        return PlainPolicy.act(self, obs, mask)
+    return np.random.default_rng().integers(self.table.shape[1], size=len(obs))
+
+
+Reticent = with_policy(q_values=lambda self, obs: None)  # which is no fault
+PolicyIgnoresTheMask = with_policy(act=lambda self, obs, mask=None: PlainPolicy.act(self, obs))
+TensorsForTwo = with_policy(act=tensors_for_two)
+RandomPolicy = with_policy(act=act_randomly)
+WideValues = with_policy(q_values=lambda self, obs: self.table[states(obs)].astype(np.float64))
+PolicyLoadsNothing = with_policy(load_state_dict=lambda self, state: None)
+PolicySharesTheTable = broken(PlainAgent, policy=lambda self: PlainPolicy(self.table))
+PolicyOfTheStart = broken(PlainAgent, policy=lambda self: PlainPolicy(np.zeros_like(self.table)))
 
 
 class PolicyDrawsFromTheAgent(PlainAgent):
@@ -277,40 +205,16 @@ class PolicyMovesTheTable(PlainAgent):
         return Decaying(self.table.copy())
 
 
-class PolicySharesTheTable(PlainAgent):
-    def policy(self) -> Policy:
-        return PlainPolicy(self.table)
-
-
-class PolicyOfTheStart(PlainAgent):
-    def policy(self) -> Policy:
-        return PlainPolicy(np.zeros_like(self.table))
-
-
-class PolicyLoadsNothing(PlainAgent):
-    def policy(self) -> Policy:
-        class Fixed(PlainPolicy):
-            def load_state_dict(self, state: State) -> None:
-                pass
-
-        return Fixed(self.table.copy())
-
-
 class GeneratorNotSaved(PlainAgent):
     def load_state_dict(self, state: State) -> None:
         super().load_state_dict({**state, "generator": generator_state(self.generator)})
 
 
-class ReplayNotSaved(PlainAgent):
-    def replay_state_dict(self) -> State:
-        return {}
-
-    def load_replay_state_dict(self, state: State) -> None:
-        pass
+ReplayNotSaved = broken(PlainAgent, replay_state_dict=lambda self: {}, load_replay_state_dict=lambda self, state: None)
 
 
 class CountsWithoutState(PlainAgent):
-    """Learns in every second call, of which no state knows."""
+    """Learns in every second call, and does not save the count."""
 
     calls = 0
 
@@ -354,7 +258,7 @@ class WithParts(PlainAgent):
         self.chance = context.build("chance", options.chance)
 
 
-STATES = "check_state_round_trip check_resuming_without_replay check_saving_changes_nothing"
+name_all(globals())
 RIGHT = [PlainAgent, Reticent]
 TABLE = [
     # (class, the check that names the fault, words of its message, other checks that fail for the same reason)
@@ -379,11 +283,11 @@ TABLE = [
     (PolicyDrawsFromTheAgent, "check_policy_disturbs_nothing", "whose policy acted", ""),
     (PolicyMovesTheTable, "check_policy_disturbs_nothing", "whose policy acted", ""),
     (PolicySharesTheTable, "check_policy_is_a_copy", "Give it copies", ""),
-    (PolicyOfTheStart, "check_policy_is_a_copy", "as one made before", "check_learning check_learning_at_ends"),
-    (PolicyLoadsNothing, "check_policy_is_a_copy", "took over another's state", ""),
-    (GeneratorNotSaved, "check_state_round_trip", "went on differently", "check_resuming_without_replay"),
-    (ReplayNotSaved, "check_state_round_trip", "went on differently", ""),
-    (CountsWithoutState, "check_state_round_trip", "went on differently", ""),
+    (PolicyOfTheStart, "check_policy_is_a_copy", "equals one made before", "check_learning check_learning_at_ends"),
+    (PolicyLoadsNothing, "check_policy_is_a_copy", "loaded another's state", ""),
+    (GeneratorNotSaved, "check_state_round_trip", "continued differently", "check_resuming_without_replay"),
+    (ReplayNotSaved, "check_state_round_trip", "continued differently", ""),
+    (CountsWithoutState, "check_state_round_trip", "continued differently", ""),
     (NeedsItsReplay, "check_resuming_without_replay", "the replay is empty", ""),
     (WeightsOfTheReplay, "check_resuming_without_replay", "a resumed agent's policy differs", ""),
 ]

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from cartpole_dqn import testing
 from cartpole_dqn.testing import checks_for, run_checks
 
 
@@ -32,7 +33,7 @@ def load(kind: str) -> Any:
     return module
 
 
-KINDS = ("replay", "network", "target-update", "exploration", "optimiser", "agent", "observer")
+KINDS = ("replay", "network", "target-update", "exploration", "optimiser", "agent", "observer", "wrapper")
 PARTS = {kind: load(kind) for kind in KINDS}
 RIGHT = [(kind, cls, check) for kind in KINDS for cls in PARTS[kind].RIGHT for check in checks_for(kind)]
 TABLE = [(kind, *row) for kind in KINDS for row in PARTS[kind].TABLE]
@@ -63,3 +64,10 @@ def test_a_fault_is_named(kind: str, cls: Any, name: str, words: str, also: str)
 def test_every_check_has_a_fault_that_it_names(kind: str) -> None:
     named = {row[1] for row in PARTS[kind].TABLE} | {row[1] for row in PARTS["replay"].TABLE}
     assert {check.__name__ for check in checks_for(kind)} <= named
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_checks_run_at_once(kind: str) -> None:
+    said = rf"fails \d+ of {len(checks_for(kind))} checks of the kind {kind}:"
+    with pytest.raises(AssertionError, match=said):
+        getattr(testing, f"check_{kind.replace('-', '_')}")(PARTS[kind].TABLE[0][0])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from broken import after, broken, name_all
 from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.contracts.parts import Batch, Context, Network
 from cartpole_dqn.contracts.seeding import seeded_torch
@@ -116,14 +119,35 @@ class OneValueTooMany(PlainNetwork):
         self.head = nn.Linear(self.body.out_features, self.num_actions + 1)
 
 
-class DoubleValues(PlainNetwork):
-    def forward(self, obs: Tensor) -> Tensor:
-        return super().forward(obs).double()
+DoubleValues = after(PlainNetwork, "forward", lambda output: output.double())
+SqueezesSingles = after(PlainNetwork, "forward", lambda output: output.squeeze(0))
+CentresTheBatch = after(PlainNetwork, "forward", lambda output: output - output.mean(0) / 2)
+DetachedBody = after(PlainNetwork, "features", lambda features: features.detach())
+ForgetsToScale = broken(PlainNetwork, features=lambda self, obs: torch.relu(self.body(obs.flatten(1).float())))
+MeanLoss = after(PlainNetwork, "td_loss", lambda given: (given[0].mean(), given[1]))
+AttachedErrors = after(PlainNetwork, "td_loss", lambda given: (given[0], given[0]))
+DetachedLoss = after(PlainNetwork, "td_loss", lambda given: (given[0].detach(), given[1]))
+ClimbsTheLoss = after(PlainNetwork, "td_loss", lambda given: (-given[0], given[1]))
+RanksLosses = after(
+    PlainNetwork, "td_loss", lambda given: (given[0] * torch.linspace(1, 2, len(given[0])).to(given[0]), given[1])
+)
 
 
-class SqueezesSingles(PlainNetwork):
-    def forward(self, obs: Tensor) -> Tensor:
-        return super().forward(obs).squeeze(0)
+def learning_from(change: Callable[[Batch], dict[str, Tensor]]) -> Any:
+    """A network whose loss changes some fields of the batch."""
+
+    def td_loss(self: Network, *given: Any) -> tuple[Tensor, Tensor]:
+        return PlainNetwork.td_loss(self, *given[:3], dataclasses.replace(given[3], **change(given[3])))
+
+    return broken(PlainNetwork, td_loss=td_loss)
+
+
+AlwaysBootstraps = learning_from(lambda batch: {"discounts": torch.full_like(batch.discounts, 0.9)})
+NeverBootstraps = learning_from(lambda batch: {"discounts": torch.zeros_like(batch.discounts)})
+TeachesAnotherAction = learning_from(lambda batch: {"actions": (batch.actions + 1) % 4})
+ChoosesForItself = broken(
+    PlainNetwork, td_loss=lambda self, q, after, _, batch: PlainNetwork.td_loss(self, q, after, after.argmax(1), batch)
+)
 
 
 class NormalisesTheBatch(PlainNetwork):
@@ -138,79 +162,10 @@ class NormalisesTheBatch(PlainNetwork):
         return features
 
 
-class ForgetsToScale(PlainNetwork):
-    def features(self, obs: Tensor) -> Tensor:
-        return torch.relu(self.body(obs.flatten(1).float()))
-
-
-class MeanLoss(PlainNetwork):
-    def td_loss(self, *given: Any) -> tuple[Tensor, Tensor]:
-        loss, errors = super().td_loss(*given)
-        return loss.mean(), errors
-
-
-class AttachedErrors(PlainNetwork):
-    def td_loss(self, *given: Any) -> tuple[Tensor, Tensor]:
-        loss, _ = super().td_loss(*given)
-        return loss, loss
-
-
-class DetachedLoss(PlainNetwork):
-    def td_loss(self, *given: Any) -> tuple[Tensor, Tensor]:
-        loss, errors = super().td_loss(*given)
-        return loss.detach(), errors
-
-
 class UnusedLayer(PlainNetwork):
     def __init__(self, options: Any, context: Context) -> None:
         super().__init__(options, context)
         self.spare = nn.Linear(2, 2)
-
-
-class DetachedBody(PlainNetwork):
-    def features(self, obs: Tensor) -> Tensor:
-        return super().features(obs).detach()
-
-
-class AlwaysBootstraps(PlainNetwork):
-    def td_loss(self, output: Tensor, next_output: Tensor, next_actions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        discounts = torch.full_like(batch.discounts, 0.9)
-        return super().td_loss(output, next_output, next_actions, _with(batch, discounts=discounts))
-
-
-class NeverBootstraps(PlainNetwork):
-    def td_loss(self, output: Tensor, next_output: Tensor, next_actions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        discounts = torch.zeros_like(batch.discounts)
-        return super().td_loss(output, next_output, next_actions, _with(batch, discounts=discounts))
-
-
-class ChoosesForItself(PlainNetwork):
-    def td_loss(self, output: Tensor, next_output: Tensor, next_actions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        return super().td_loss(output, next_output, next_output.argmax(1), batch)
-
-
-class ClimbsTheLoss(PlainNetwork):
-    def td_loss(self, *given: Any) -> tuple[Tensor, Tensor]:
-        loss, errors = super().td_loss(*given)
-        return -loss, errors
-
-
-class TeachesAnotherAction(PlainNetwork):
-    def td_loss(self, output: Tensor, next_output: Tensor, next_actions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        shifted = (batch.actions + 1) % self.num_actions
-        return super().td_loss(output, next_output, next_actions, _with(batch, actions=shifted))
-
-
-class CentresTheBatch(PlainNetwork):
-    def forward(self, obs: Tensor) -> Tensor:
-        output = super().forward(obs)
-        return output - output.mean(0) / 2
-
-
-class RanksLosses(PlainNetwork):
-    def td_loss(self, *given: Any) -> tuple[Tensor, Tensor]:
-        loss, errors = super().td_loss(*given)
-        return loss * torch.linspace(1, 2, len(loss), device=loss.device), errors
 
 
 class SharedWithCopies(PlainNetwork):
@@ -245,13 +200,8 @@ class LooseTensor(PlainNetwork):
         return super().forward(obs) * self.factor
 
 
-class Dropout(PlainNetwork):
-    def features(self, obs: Tensor) -> Tensor:
-        return torch.dropout(super().features(obs), 0.3, self.training)
-
-
 class OwnGenerator(PlainNetwork):
-    """Draws noise in `forward`, from a generator that no state knows."""
+    """Draws noise in `forward`, from a generator that is not saved."""
 
     def forward(self, obs: Tensor) -> Tensor:
         output = super().forward(obs)
@@ -266,13 +216,8 @@ class OwnGenerator(PlainNetwork):
         self.draws += 1
 
 
-class GlobalNoise(NoisyDistribution):
-    def resample_noise(self, generator: torch.Generator) -> None:
-        self.noise.normal_()
-
-
 class ShiftOutsideTheState(PlainNetwork):
-    """What it learned of its inputs is no buffer."""
+    """Its running mean of the inputs is no buffer."""
 
     shift = 0.0
 
@@ -282,10 +227,11 @@ class ShiftOutsideTheState(PlainNetwork):
         return torch.tanh(self.body(self.scale(obs).flatten(1) - self.shift))
 
 
-def _with(batch: Batch, **changes: Tensor) -> Batch:
-    fields = ("obs", "actions", "rewards", "next_obs", "discounts", "weights", "indices")
-    return Batch(**{name: changes.get(name, getattr(batch, name)) for name in fields})
-
+Dropout = broken(
+    PlainNetwork, features=lambda self, obs: torch.dropout(PlainNetwork.features(self, obs), 0.3, self.training)
+)
+GlobalNoise = broken(NoisyDistribution, resample_noise=lambda self, generator: self.noise.normal_())
+name_all(globals())
 
 RANDOM = "check_noise check_state_round_trip check_same_seed check_saving_changes_nothing"
 TRAINED = (
@@ -303,12 +249,7 @@ TABLE = [
     (ForgetsToScale, "check_integers_are_scaled", "call self.scale(obs)", ""),
     (MeanLoss, "check_loss", "expected [1], got []", "check_rows_stay_apart"),
     (AttachedErrors, "check_loss", "detach it", ""),
-    (
-        DetachedLoss,
-        "check_loss",
-        "no gradients",
-        TRAINED,
-    ),
+    (DetachedLoss, "check_loss", "no gradients", TRAINED),
     (UnusedLayer, "check_gradients", "no gradient reached spare.bias, spare.weight", ""),
     (DetachedBody, "check_gradients", "no gradient reached body.bias, body.weight", ""),
     (AlwaysBootstraps, "check_terminal_steps", "must not bootstrap", ""),
@@ -324,7 +265,7 @@ TABLE = [
     (Dropout, "check_global_randomness", "state of torch", RANDOM),
     (GlobalNoise, "check_global_randomness", "state of torch", RANDOM),
     (OwnGenerator, "check_noise", "equal generators", "check_state_round_trip"),
-    (ShiftOutsideTheState, "check_state_round_trip", "went on differently", "check_noise"),
+    (ShiftOutsideTheState, "check_state_round_trip", "continued differently", "check_noise"),
 ]
 
 

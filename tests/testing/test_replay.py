@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from broken import after, broken, name_all
 from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.contracts.parts import Batch, Context, ReplayBuffer, State, Transition
 from cartpole_dqn.contracts.seeding import generator_state, restore_generator
@@ -187,7 +190,7 @@ class PlainReplay(ReplayBuffer):
         restore_generator(self.generator, state["generator"])
 
 
-# Broken ones: each in one way -----------------------------------------------------------------------------------------
+# Right in other ways --------------------------------------------------------------------------------------------------
 
 
 class Prioritised(PlainReplay):
@@ -197,18 +200,11 @@ class Prioritised(PlainReplay):
 
 
 class FavoursTheNew(PlainReplay):
-    """A transition is half as likely as one 2000 steps later; weights make up for that."""
+    """A transition is half as likely as one 2000 steps later; weights correct for that."""
 
     def chances(self, slots: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         scaled = 2.0 ** (self.data["serial"][slots] / 2000)
         return np.asarray(scaled / scaled.sum())
-
-
-class AvoidsSurprise(Prioritised):
-    """The larger the TD error, the more rarely it is sampled; that is no fault."""
-
-    def priority(self, error: float) -> float:
-        return 1 / (1 + abs(error))
 
 
 class SavesItsSmallState(Prioritised):
@@ -218,6 +214,12 @@ class SavesItsSmallState(Prioritised):
     def load_small_state_dict(self, state: State) -> None:
         restore_generator(self.generator, state["generator"])
         self.largest = state["largest"]
+
+
+# The larger the TD error, the more rarely it is sampled.
+AvoidsSurprise = broken(Prioritised, priority=lambda self, error: 1 / (1 + abs(error)))
+
+# Broken ones: each in one way -----------------------------------------------------------------------------------------
 
 
 class OptionsWithoutDecorator(PlainReplay):
@@ -244,16 +246,23 @@ class LaxOptions(PlainReplay):
         capacity: int = option(default=1000, effect="transitions kept")
 
 
-class ShortActions(PlainReplay):
-    def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
-        batch = super().gather(serials, weights)
-        return dataclasses.replace(batch, actions=batch.actions.int())
+def in_batches(change: Callable[[Batch], dict[str, Tensor]]) -> Any:
+    """A replay that changes some fields of each batch."""
+    return after(PlainReplay, "gather", lambda batch: dataclasses.replace(batch, **change(batch)))
 
 
-class FloatImages(PlainReplay):
-    def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
-        batch = super().gather(serials, weights)
-        return dataclasses.replace(batch, obs=batch.obs.float())
+def storing(change: Callable[[Transition], dict[str, Any]]) -> Any:
+    """A replay that stores something else than it was given."""
+    return broken(PlainReplay, write=lambda self, slot, t: PlainReplay.write(self, slot, t._replace(**change(t))))
+
+
+ShortActions = in_batches(lambda batch: {"actions": batch.actions.int()})
+FloatImages = in_batches(lambda batch: {"obs": batch.obs.float()})
+NextAction = in_batches(lambda batch: {"actions": batch.actions.roll(1)})
+IndicesOfTheBatch = in_batches(lambda batch: {"indices": torch.arange(len(batch))})
+ClippedRewards = storing(lambda t: {"reward": max(-1.0, min(1.0, t.reward))})
+# What a vector environment with autoreset hands on: the next episode's first observation, or nothing.
+LosesLastObservation = storing(lambda t: {"next_obs": t.obs} if t.terminated or t.truncated else {})
 
 
 class EmptyIsNoError(PlainReplay):
@@ -263,54 +272,22 @@ class EmptyIsNoError(PlainReplay):
         return super().sample(batch_size)
 
 
-class LosesLastObservation(PlainReplay):
-    """What a vector environment with autoreset hands on: the next episode's first observation, or nothing."""
+def discounting(share: Callable[[int, bool, bool, int], float]) -> Any:
+    """A replay with another power of gamma, from steps, terminated, truncated and n. Infinity makes it 0."""
 
-    def write(self, slot: int, transition: Transition) -> None:
-        over = transition.terminated or transition.truncated
-        super().write(slot, transition._replace(next_obs=transition.obs) if over else transition)
+    def discount(self: PlainReplay, walk: list[int]) -> float:
+        terminated, truncated = (bool(self.data[name][walk[-1]]) for name in ("terminated", "truncated"))
+        return self.context.gamma ** share(len(walk), terminated, truncated, self.context.n_step)
 
-
-class ClippedRewards(PlainReplay):
-    def write(self, slot: int, transition: Transition) -> None:
-        super().write(slot, transition._replace(reward=max(-1.0, min(1.0, transition.reward))))
+    return broken(PlainReplay, discount=discount)
 
 
-class NextAction(PlainReplay):
-    def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
-        batch = super().gather(serials, weights)
-        return dataclasses.replace(batch, actions=batch.actions.roll(1))
-
-
-class DiscountOfOneStep(PlainReplay):
-    def discount(self, walk: list[int]) -> float:
-        return 0.0 if self.data["terminated"][walk[-1]] else self.context.gamma
-
-
-class TruncationHidesTermination(PlainReplay):
-    def discount(self, walk: list[int]) -> float:
-        ends = self.data["terminated"][walk[-1]] and not self.data["truncated"][walk[-1]]
-        return 0.0 if ends else self.context.gamma ** len(walk)
-
-
-class TruncationEnds(PlainReplay):
-    def discount(self, walk: list[int]) -> float:
-        return 0.0 if self.is_over(walk[-1]) else self.context.gamma ** len(walk)
-
-
-class TruncationCountsAllSteps(PlainReplay):
-    def discount(self, walk: list[int]) -> float:
-        return 0.0 if self.data["terminated"][walk[-1]] else self.context.gamma**self.context.n_step
-
-
-class UndiscountedSum(PlainReplay):
-    def returns(self, walk: list[int]) -> float:
-        return float(self.data["reward"][walk].sum())
-
-
-class OnlyFirstReward(PlainReplay):
-    def returns(self, walk: list[int]) -> float:
-        return float(self.data["reward"][walk[0]])
+DiscountOfOneStep = discounting(lambda steps, terminated, truncated, n: math.inf if terminated else 1)
+TruncationHidesTermination = discounting(lambda steps, ended, cut, n: math.inf if ended and not cut else steps)
+TruncationEnds = discounting(lambda steps, terminated, truncated, n: math.inf if terminated or truncated else steps)
+TruncationCountsAllSteps = discounting(lambda steps, terminated, truncated, n: math.inf if terminated else n)
+UndiscountedSum = broken(PlainReplay, returns=lambda self, walk: float(self.data["reward"][walk].sum()))
+OnlyFirstReward = broken(PlainReplay, returns=lambda self, walk: float(self.data["reward"][walk[0]]))
 
 
 class Impatient(PlainReplay):
@@ -325,7 +302,7 @@ class Impatient(PlainReplay):
 
 
 class CrossesEpisodes(PlainReplay):
-    """Takes whatever a lane lived through next, over an episode's end."""
+    """Continues from an episode's end with the lane's next episode."""
 
     def __init__(self, options: Any, context: Context) -> None:
         super().__init__(options, context)
@@ -341,24 +318,18 @@ class CrossesEpisodes(PlainReplay):
 
 
 class MixesLanes(PlainReplay):
-    """Takes whatever was added next, in whichever lane."""
+    """Continues with the transition that was added next, in whichever lane."""
 
     def add(self, transition: Transition) -> None:
-        self.last[transition.env] = (
-            self.count - 1 if self.count and not self.is_over((self.count - 1) % self.size) else -1
-        )
+        over = not self.count or self.is_over((self.count - 1) % self.size)
+        self.last[transition.env] = -1 if over else self.count - 1
         super().add(transition)
 
 
-class DeafToBrokenLanes(PlainReplay):
-    def break_lane(self, env: int) -> None:
-        pass
-
-
-class BreaksEveryLane(PlainReplay):
-    def break_lane(self, env: int) -> None:
-        for lane in range(self.context.num_envs):
-            super().break_lane(lane)
+DeafToBrokenLanes = broken(PlainReplay, break_lane=lambda self, env: None)
+BreaksEveryLane = broken(
+    PlainReplay, break_lane=lambda self, env: [PlainReplay.break_lane(self, i) for i in range(len(self.last))]
+)
 
 
 class BreakingTerminates(PlainReplay):
@@ -384,7 +355,7 @@ class RingsOutOfStep(PlainReplay):
 class KeepsReferences(PlainReplay):
     def __init__(self, options: Any, context: Context) -> None:
         super().__init__(options, context)
-        self.given: list[Any] = [None] * self.size
+        self.given: dict[int, Any] = {}
 
     def write(self, slot: int, transition: Transition) -> None:
         super().write(slot, transition)
@@ -392,23 +363,18 @@ class KeepsReferences(PlainReplay):
 
     def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
         batch = super().gather(serials, weights)
-        obs = np.stack([self.data["obs"][s % self.size] if g is None else g for s, g in self.pairs(serials)])
-        return dataclasses.replace(batch, obs=torch.from_numpy(obs))
-
-    def pairs(self, serials: list[int]) -> list[tuple[int, Any]]:
-        return [(serial, self.given[serial % self.size]) for serial in serials]
+        obs = [self.given.get(serial % self.size, self.data["obs"][serial % self.size]) for serial in serials]
+        return dataclasses.replace(batch, obs=torch.from_numpy(np.stack(obs)))
 
     def load_state_dict(self, state: State) -> None:
         super().load_state_dict(state)
-        self.given = [None] * self.size
+        self.given = {}
 
 
 class LendsItsMemory(PlainReplay):
     """A batch's rewards lie in an array that is used again."""
 
-    def __init__(self, options: Any, context: Context) -> None:
-        super().__init__(options, context)
-        self.lent = np.zeros(1, np.float32)
+    lent = np.zeros(1, np.float32)
 
     def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
         batch = super().gather(serials, weights)
@@ -420,10 +386,7 @@ class LendsItsMemory(PlainReplay):
         self.lent[0] = transition.reward
 
 
-class GrowingBytes(PlainReplay):
-    @property
-    def nbytes(self) -> int:
-        return super().nbytes * (1 + min(self.count, self.size)) // (1 + self.size)
+GrowingBytes = broken(PlainReplay, nbytes=property(lambda self: 100_000 + self.count))
 
 
 class WideStorage(PlainReplay):
@@ -438,102 +401,42 @@ class WideStorage(PlainReplay):
         return dataclasses.replace(batch, obs=batch.obs.to(dtype), next_obs=batch.next_obs.to(dtype))
 
 
-class ForgetsTheOldest(PlainReplay):
-    def ready(self) -> list[int]:
-        found = super().ready()
-        return found[1:] if len(found) > 1 else found
-
-
-class CountsTheIncomplete(PlainReplay):
-    def __len__(self) -> int:
-        return min(self.count, self.size) if self.ready() else 0
-
-
-class CountsEverything(PlainReplay):
-    def __len__(self) -> int:
-        return len(self.ready()) + max(0, self.count - self.size)
-
-
-class FullIsFull(PlainReplay):
-    def add(self, transition: Transition) -> None:
-        if self.count < self.size:
-            super().add(transition)
+ForgetsTheOldest = after(PlainReplay, "ready", lambda found: found[1:] or found)
+CountsTheIncomplete = broken(PlainReplay, __len__=lambda self: min(self.count, self.size) if self.ready() else 0)
+CountsEverything = broken(PlainReplay, __len__=lambda self: len(self.ready()) + max(0, self.count - self.size))
+FullIsFull = broken(PlainReplay, add=lambda self, t: PlainReplay.add(self, t) if self.count < self.size else None)
 
 
 class LaneFirst(PlainReplay):
     """Chooses a lane and then a transition in it, so that those of short lanes come up more often."""
 
     def choose(self, batch_size: int) -> tuple[list[int], np.ndarray[Any, Any]]:
-        ready = self.ready()
         lanes: dict[float, list[int]] = {}
-        for serial in ready:
-            lanes.setdefault(float(self.lane[serial]), []).append(serial)
+        for serial in self.ready():
+            lanes.setdefault(float(self.data["env"][serial % self.size]), []).append(serial)
         chosen = [lanes[key] for key in self.generator.choice(sorted(lanes), size=batch_size)]
         return [lane[int(self.generator.integers(len(lane)))] for lane in chosen], np.ones(batch_size)
 
     def __init__(self, options: Any, context: Context) -> None:
         super().__init__(options, context)
-        self.lane: dict[int, int] = {}
+        self.data["env"] = np.zeros(self.size, np.int64)
 
-    def add(self, transition: Transition) -> None:
-        self.lane[self.count] = transition.env
-        super().add(transition)
-
-    def state_dict(self) -> State:
-        return {**super().state_dict(), "lane": dict(self.lane)}
-
-    def load_state_dict(self, state: State) -> None:
-        super().load_state_dict(state)
-        self.lane = dict(state["lane"])
+    def write(self, slot: int, transition: Transition) -> None:
+        super().write(slot, transition)
+        self.data["env"][slot] = transition.env
 
 
-class UnscaledWeights(Prioritised):
-    def weigh(self, chances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return np.asarray(chances**-0.5)
+def ones(self: Any, chances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Weights that correct nothing."""
+    return np.ones(len(chances))
 
 
-class SmallWeights(PlainReplay):
-    def weigh(self, chances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return np.full(len(chances), 1 / len(chances))
-
-
-class ZeroStaysZero(Prioritised):
-    def priority(self, error: float) -> float:
-        return abs(error)
-
-    def chances(self, slots: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        scaled = self.data["priority"][slots] ** self.alpha
-        return np.asarray(scaled / scaled.sum()) if scaled.any() else np.eye(len(slots))[0]
-
-
-class IndicesArePlaces(PlainReplay):
-    """Names a transition by its place among those that can be sampled now."""
-
-    def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
-        batch = super().gather(serials, weights)
-        newest = self.ready()[-1]
-        return dataclasses.replace(batch, indices=newest - batch.indices)
-
-
-class IndicesOfTheBatch(PlainReplay):
-    def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
-        batch = super().gather(serials, weights)
-        return dataclasses.replace(batch, indices=torch.arange(len(serials)))
-
-
-class FavoursTheNewUnsaid(FavoursTheNew):
-    def weigh(self, chances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return np.ones(len(chances))
-
-
-class NeverWeighs(Prioritised):
-    def weigh(self, chances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return np.ones(len(chances))
-
-
-class WeighsTooMuch(Prioritised):
-    def weigh(self, chances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return np.asarray((chances / chances.min()) ** -1.5)
+FavoursTheNewUnsaid = broken(FavoursTheNew, weigh=ones)
+NeverWeighs = broken(Prioritised, weigh=ones)
+UnscaledWeights = broken(Prioritised, weigh=lambda self, chances: chances**-0.5)
+SmallWeights = broken(PlainReplay, weigh=lambda self, chances: np.full(len(chances), 1 / len(chances)))
+WeighsTooMuch = broken(Prioritised, weigh=lambda self, chances: (chances / chances.min()) ** -1.5)
+WeighsTheWrongWay = broken(Prioritised, weigh=lambda self, chances: np.sqrt(chances / chances.max()))
 
 
 class WeighsWithoutReason(PlainReplay):
@@ -545,23 +448,33 @@ class WeighsWithoutReason(PlainReplay):
         return sorted(serials), chances
 
 
-class LosesItsGenerator(SavesItsSmallState):
-    def load_small_state_dict(self, state: State) -> None:
-        self.largest = state["largest"]
+class ZeroStaysZero(Prioritised):
+    eps = 0.0
+
+    def chances(self, slots: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        scaled = self.data["priority"][slots] ** self.alpha
+        return np.asarray(scaled / scaled.sum()) if scaled.any() else np.eye(len(slots))[0]
 
 
-class SavesAllAsSmall(SavesItsSmallState):
-    def small_state_dict(self) -> State:
-        return {**super().small_state_dict(), "priority": self.data["priority"]}
+class IndicesArePlaces(PlainReplay):
+    """Names a transition by its place among those that can be sampled now."""
+
+    def gather(self, serials: list[int], weights: np.ndarray[Any, Any]) -> Batch:
+        batch = super().gather(serials, weights)
+        return dataclasses.replace(batch, indices=self.ready()[-1] - batch.indices)
 
 
-class WeighsTheWrongWay(Prioritised):
-    def weigh(self, chances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return np.asarray(np.sqrt(chances) / np.sqrt(chances.max()))
+LosesItsGenerator = broken(
+    SavesItsSmallState, load_small_state_dict=lambda self, state: setattr(self, "largest", state["largest"])
+)
+SavesAllAsSmall = broken(
+    SavesItsSmallState,
+    small_state_dict=lambda self: {**SavesItsSmallState.small_state_dict(self), "priority": self.data["priority"]},
+)
 
 
 class BelievesStaleIndices(Prioritised):
-    """The update goes to whatever lies in the slot now."""
+    """Updates whatever lies in the slot now."""
 
     def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
         known = (indices >= 0) & (indices < self.count)
@@ -581,32 +494,31 @@ class NegativeIndicesCountFromTheEnd(Prioritised):
         super().update_priorities(torch.where(indices < 0, indices + self.count, indices), td_errors)
 
 
-class Unseeded(PlainReplay):
-    def __init__(self, options: Any, context: Context) -> None:
-        super().__init__(options, context)
-        self.generator = np.random.default_rng()
+def drawing(generator: Callable[[], np.random.Generator], method: str) -> Any:
+    """A replay that takes another generator in `method`."""
+
+    def draw(self: PlainReplay, *given: Any) -> Any:
+        result = getattr(PlainReplay, method)(self, *given)
+        self.generator = generator()
+        return result
+
+    return broken(PlainReplay, **{method: draw})
 
 
-class OwnSeed(PlainReplay):
-    def __init__(self, options: Any, context: Context) -> None:
-        super().__init__(options, context)
-        self.generator = np.random.default_rng(0)
+Unseeded = drawing(np.random.default_rng, "__init__")
+OwnSeed = drawing(lambda: np.random.default_rng(0), "__init__")
+GlobalRandomness = drawing(lambda: np.random.default_rng(int(torch.randint(1 << 30, ()))), "choose")
 
 
-class GlobalRandomness(PlainReplay):
-    def choose(self, batch_size: int) -> tuple[list[int], np.ndarray[Any, Any]]:
-        self.generator = np.random.default_rng(int(torch.randint(1 << 30, ())))
-        return super().choose(batch_size)
+def loading(change: Callable[[PlainReplay], State]) -> Any:
+    """A replay that loads something else than it was given."""
+    return broken(
+        PlainReplay, load_state_dict=lambda self, state: PlainReplay.load_state_dict(self, {**state, **change(self)})
+    )
 
 
-class GeneratorNotSaved(PlainReplay):
-    def load_state_dict(self, state: State) -> None:
-        super().load_state_dict({**state, "generator": generator_state(self.generator)})
-
-
-class OpenEpisodesNotSaved(PlainReplay):
-    def load_state_dict(self, state: State) -> None:
-        super().load_state_dict({**state, "last": [-1] * len(self.last)})
+GeneratorNotSaved = loading(lambda replay: {"generator": generator_state(replay.generator)})
+OpenEpisodesNotSaved = loading(lambda replay: {"last": [-1] * len(replay.last)})
 
 
 class PrioritiesNotSaved(Prioritised):
@@ -616,16 +528,14 @@ class PrioritiesNotSaved(Prioritised):
 
 
 class ForgetsOnlySome(PlainReplay):
-    """Loads nothing where there is nothing to load, and keeps what it had."""
+    """Keeps what it had if the loaded state is empty."""
 
     def load_state_dict(self, state: State) -> None:
         if state["count"]:
             super().load_state_dict(state)
 
 
-class StateOfObjects(PlainReplay):
-    def state_dict(self) -> State:
-        return {**super().state_dict(), "numpy": self.generator}
+StateOfObjects = after(PlainReplay, "state_dict", lambda state: {**state, "numpy": object()})
 
 
 class SavingClosesEpisodes(PlainReplay):
@@ -635,6 +545,7 @@ class SavingClosesEpisodes(PlainReplay):
         return super().state_dict()
 
 
+name_all(globals())
 N_STEP = "check_n_step_returns check_broken_lanes check_wrap_around"
 ENDS = "check_terminated_steps check_truncated_steps"
 RANDOM = "check_same_seed check_stale_indices check_unknown_indices check_saving_changes_nothing"
@@ -644,7 +555,7 @@ TABLE = [
     (OptionsWithoutDecorator, "check_options_are_declared", "decorate it with @options_class", "*"),
     (OptionsThatChange, "check_options_are_declared", "capacity can be set", ""),
     (OptionsWithoutEffect, "check_options_are_declared", "capacity", ""),
-    (LaxOptions, "check_bad_options_are_refused", "takes True for a number", ""),
+    (LaxOptions, "check_bad_options_are_refused", "accepts True as a number", ""),
     (ShortActions, "check_batch_shapes", "batch.actions", ""),
     (FloatImages, "check_batch_shapes", "batch.obs", ""),
     (EmptyIsNoError, "check_sampling_from_nothing", "expected a ValueError", ""),
@@ -676,7 +587,7 @@ TABLE = [
     (RingsOutOfStep, "check_wrap_around", "is not the observation", ""),
     (KeepsReferences, "check_storage_is_its_own", "keep a copy", ""),
     (LendsItsMemory, "check_storage_is_its_own", "batches of copies", ""),
-    (GrowingBytes, "check_memory", "expected", ""),
+    (GrowingBytes, "check_memory", "and became", ""),
     (WideStorage, "check_memory", "expected", ""),
     (ForgetsTheOldest, "check_everything_is_sampled", "never sampled", ""),
     (CountsTheIncomplete, "check_length", "different transitions are sampled", ""),
@@ -693,7 +604,7 @@ TABLE = [
     (WeighsTooMuch, "check_priorities", "Expected weights of 1", ""),
     (WeighsWithoutReason, "check_even_sampling", "Expected weights of 1", "check_priorities"),
     (LosesItsGenerator, "check_small_state", "became another", ""),
-    (SavesAllAsSmall, "check_small_state", "for each transition to state_dict", ""),
+    (SavesAllAsSmall, "check_small_state", "of each transition belongs in state_dict", ""),
     (WeighsTheWrongWay, "check_priorities", "Expected weights of 1", ""),
     (BelievesStaleIndices, "check_stale_indices", "overwritten transitions", ""),
     (StaleErrorsRaiseTheLargest, "check_stale_indices", "overwritten transitions", ""),

@@ -49,7 +49,7 @@ def time_lanes(env: str, obs: str, way: str, num_envs: int, *, seconds: float) -
 
     from cartpole_dqn.contracts.seeding import SeedTree
     from cartpole_dqn.envs.factory import EnvFactory
-    from cartpole_dqn.envs.lanes import Lanes
+    from cartpole_dqn.envs.lanes import Lanes, training_seeds
     from cartpole_dqn.plugin.host import load_plugins
     from cartpole_dqn.training.assembly import resolve_config
 
@@ -61,7 +61,7 @@ def time_lanes(env: str, obs: str, way: str, num_envs: int, *, seconds: float) -
     envs = EnvFactory(config, host.registry).make_vector()
     actions = int(envs.single_action_space.n)
     generator = SeedTree(0).numpy("actions")
-    lanes = Lanes(envs, seed=0)
+    lanes = Lanes(envs, seeds=training_seeds(0))
     try:
         lanes.start()
         began, steps = 0.0, -_WARM_UP

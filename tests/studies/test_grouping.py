@@ -110,7 +110,7 @@ def test_runs_of_one_name_are_told_by_their_folders(record: Write) -> None:
 def test_what_cannot_be_read_is_refused(record: Write) -> None:
     folder = record("r").path
     (folder / "metrics.jsonl").unlink()
-    with pytest.raises(RunFolderError, match="kept no metrics"):
+    with pytest.raises(RunFolderError, match="writes no metrics"):
         read_record(folder)
     shutil.rmtree(folder)
     with pytest.raises(RunFolderError, match=r"holds no config\.toml"):

@@ -252,7 +252,7 @@ def test_a_transition_of_the_pixel_default_takes_under_10000_bytes() -> None:
 
 def test_a_run_knows_where_its_components_come_from() -> None:
     used = assembly.used_components(resolve(flags={"obs": "pixels"}), HOST.registry)
-    assert {"wrapper/render", "agent/dqn", "network/conv", "replay/uniform", "observer/metrics"} <= set(used)
+    assert {"wrapper/render", "agent/dqn", "network/conv", "replay/first-kept", "observer/metrics"} <= set(used)
     assert set(used.values()) == {"cartpole-dqn 0.1.0"}
 
 

@@ -162,7 +162,7 @@ def test_a_prefix_is_found_if_and_only_if_it_is_unique(
     if len(meant) == 1:
         assert find_run(typed, root=root).path == root / meant[0]
     else:
-        with pytest.raises(RunFolderError, match=f"'{typed}' "):
+        with pytest.raises(RunFolderError, match=f"'{typed}'"):
             find_run(typed, root=root)
     assert {n for n in complete_run(typed, root=root) if n != "latest"} == {n for n in names if n.startswith(typed)}
 

@@ -69,7 +69,7 @@ from cartpole_dqn.plugin.host import load_plugins
 print(load_plugins().registry.names("replay"), "torch" in sys.modules)
 """
     said = python("-c", code, cwd=made[0], path=made[1])
-    assert said == "['newest', 'uniform'] False\n"
+    assert said == "['first-kept', 'newest', 'uniform'] False\n"
 
 
 def test_it_keeps_its_contract(made: Made) -> None:

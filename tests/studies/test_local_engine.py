@@ -64,7 +64,7 @@ def test_a_killed_process_is_a_failed_trial_that_can_go_on(engine: Callable[...,
     os.kill(pid, signal.SIGKILL)
     told = ended(made)
     assert told == TrialEnd(
-        "one", "failed", "its process was ended by SIGKILL: the system does that where memory is short."
+        "one", "failed", "its process was ended by SIGKILL: the system does that when memory is short."
     )
     made.start(one)
     # The lock is taken before the process writes its number into it.

@@ -4,7 +4,7 @@
 - `--shuffle SEED` runs the files, and the tests in each, in another order.
 - Hypothesis tries few examples, the same each time. `HYPOTHESIS_PROFILE=ci` tries many, others each time.
 - `--skipped` runs those that were skipped so far, for what was installed since, and those marked `extras`.
-- A test that starts a program says so: it is marked `process`, or it fails.
+- A test that starts a program says so: it is marked `process` (or `ray`), or it fails.
 - `made_once` makes a folder once for all workers of a session.
 """
 
@@ -112,7 +112,7 @@ multiprocessing.util.spawnv_passfds = lambda *arguments: _spawned(_spawn, *argum
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Programs take seconds to start: without the marker they would end up in the tests that run all the time."""
     global started
-    started = None if item.get_closest_marker("process") else []
+    started = None if item.get_closest_marker("process") or item.get_closest_marker("ray") else []
     try:
         return (yield)
     finally:

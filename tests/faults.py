@@ -58,8 +58,8 @@ FAULTS = {
     ),
     "lock": Fault(
         "two runs may have one folder",
-        "_flock(descriptor, exclusive=True)",
-        "_flock(descriptor, exclusive=False)",
+        "        lock.acquire()\n",
+        "",
     ),
     "schedule": Fault(
         "epsilon falls twice as fast", "math.exp(-step / self._decay)", "math.exp(-2 * step / self._decay)"

@@ -44,7 +44,7 @@ class Pace:
         return updates + len(self._queue) * self.cost - version <= self.bound
 
     def ask(self, fragment: int, version: int) -> None:
-        """Hear that it was asked for."""
+        """Called when it was asked for."""
         self._queue.append((fragment, version))
 
     def choose(self, ready: Iterable[int], updates: int) -> int | None:
@@ -63,7 +63,7 @@ class Pace:
         return updates - self._queue.pop(place)[1]
 
     def drop(self, fragment: int) -> None:
-        """Hear that it will never come."""
+        """Called when it will never come."""
         self._queue = [entry for entry in self._queue if entry[0] != fragment]
 
 

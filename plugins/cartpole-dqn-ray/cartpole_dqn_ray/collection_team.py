@@ -103,7 +103,7 @@ class Team:
             self._begin(number, incarnation)
 
     def greet(self) -> list[int]:
-        """Hear which actors are ready; return those that died before.
+        """Note the actors that are ready; return those that died before.
 
         Raises:
             RunError: one cannot be built where it is, or has other versions.

@@ -64,9 +64,9 @@ class FirstKeptReplay(RingReplay):
         }
         name = "replay first-kept"
         # Where a lane's first slots end, the steps whose returns are not complete are stored a second time.
-        twice = context.num_envs * (context.n_step + context.frame_stack)
+        self._twice = context.num_envs * (context.n_step + context.frame_stack)
         extra = TransitionRing.bytes_needed(**arguments)
-        super().__init__(options.capacity - kept + twice, context, name=name, extra_bytes=extra)
+        super().__init__(options.capacity - kept + self._twice, context, name=name, extra_bytes=extra)
         self.first = TransitionRing(**arguments, gamma=context.gamma, device=context.device)
         self._frames = context.frame_stack
         self._left = [self.first.capacity // context.num_envs] * context.num_envs
@@ -122,7 +122,7 @@ class FirstKeptReplay(RingReplay):
 
     @property
     def capacity(self) -> int:
-        return self.first.capacity + self.ring.capacity
+        return self.first.capacity + self.ring.capacity - self._twice
 
     @property
     def nbytes(self) -> int:

@@ -1,7 +1,7 @@
 """Use runs from scripts and notebooks.
 
 * `train`: configures a run and trains. `load`: opens a run folder.
-* `Run`: evaluates the model, acts with it, draws curves, records, reports and resumes.
+* `Run`: evaluates the model, acts with it, draws curves, records, reports, shares and resumes.
 
 In a notebook the display is below the cell, and interrupting the kernel stops the run cleanly.
 """
@@ -39,6 +39,7 @@ from cartpole_dqn.views.curves import Style, XAxis, draw_curves, draw_run, read_
 from cartpole_dqn.views.in_notebook import ShownFile, summary_html
 from cartpole_dqn.views.record import Recording, record_run
 from cartpole_dqn.views.report.gather import write_report
+from cartpole_dqn.views.share import share_run
 
 
 def train(
@@ -92,7 +93,11 @@ def train(
 
 
 def load(path: str | Path) -> Run:
-    """Open a run by its folder, the start of its name under `runs/`, or "latest". Raises `UserError` for none."""
+    """Open a run by its folder, the start of its name under `runs/`, or "latest"; or the zip of a shared agent.
+
+    Raises:
+        UserError: there is no such run, or a shared agent is not safe to open.
+    """
     host = load_plugins()
     folder = find_run(path)
     return Run(folder, read_config(folder, host), host)
@@ -148,7 +153,7 @@ class Run:
             style: "light" or "dark".
             x: the x axis: environment steps, episodes, or training time.
         """
-        target = ShownFile(self.folder.curve if out is None else out)
+        target = ShownFile(self.folder.product("curve.png") if out is None else out)
         draw_curves(read_metrics(self.path), target, title=run_title(to_table(self.config)), style=style, x=x)
         return target
 
@@ -178,7 +183,7 @@ class Run:
             self.folder,
             self.config,
             self.host,
-            self.path / "record.gif" if out is None else Path(out),
+            self.folder.product("record.gif") if out is None else Path(out),
             episodes=episodes,
             seed=seed,
             which=which,
@@ -205,10 +210,22 @@ class Run:
             which: the best model or the last; the last if there is no best one.
             animation: include an animation of the model.
         """
-        target = ShownFile(self.path / "report.html" if out is None else out)
+        target = ShownFile(self.folder.product("report.html") if out is None else out)
         options: dict[str, Any] = {"episodes": episodes, "seed": seed, "last": which == "last", "animation": animation}
         write_report(self.folder, self.config, self.host, target, now=time.time(), **options)
         return target
+
+    def share(self, out: str | Path, *, episodes: int = 100, seed: int = 0, recorded_steps: int = 250) -> Path:
+        """Write the best model as a shared agent, a folder and a zip beside it, and return the folder.
+
+        Args:
+            out: the folder, new or empty.
+            episodes: greedy episodes to play on held-out report seeds, for the score.
+            seed: selects the report seeds.
+            recorded_steps: steps of the recording, 0 for none.
+        """
+        options: dict[str, Any] = {"episodes": episodes, "seed": seed, "recorded_steps": recorded_steps}
+        return share_run(self.folder, self.config, self.host, Path(out), **options).folder.path
 
     def _repr_html_(self) -> str:
         """Return a summary for notebooks: title, progress and best score."""

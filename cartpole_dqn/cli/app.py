@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cartpole_dqn.cli import compare, doctor, look, play, plot, plugins, presets, report, runs, sweep, train
+from cartpole_dqn.cli import compare, doctor, look, play, plot, plugins, presets, report, runs, share, sweep, train
 from cartpole_dqn.cli.plugin_commands import PluginCommand, find_plugin_commands
 from cartpole_dqn.cli.session import Session, parse_plugin_switches
 from cartpole_dqn.system import __version__
@@ -54,6 +54,7 @@ app.command("preview", rich_help_panel=_LOOK, epilog=look.PREVIEW_EXAMPLES)(look
 app.command("watch", rich_help_panel=_LOOK, epilog=play.WATCH_EXAMPLES)(play.watch)
 app.command("record", rich_help_panel=_LOOK, epilog=play.RECORD_EXAMPLES)(play.record)
 app.command("report", rich_help_panel=_LOOK, epilog=report.REPORT_EXAMPLES)(report.report)
+app.command("share", rich_help_panel=_LOOK, epilog=share.SHARE_EXAMPLES)(share.share)
 app.command("runs", rich_help_panel=_LOOK, epilog=runs.RUNS_EXAMPLES)(runs.runs)
 app.command("plot", rich_help_panel=_LOOK, epilog=plot.PLOT_EXAMPLES)(plot.plot)
 app.command("compare", rich_help_panel=_LOOK, epilog=compare.COMPARE_EXAMPLES)(compare.compare)

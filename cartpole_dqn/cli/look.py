@@ -30,16 +30,23 @@ def evaluate(
     last: options.Last = False,
     as_json: options.Json = False,
 ) -> None:
-    """Evaluate a run's best model: play greedily on report seeds, which training never uses."""
+    """Evaluate a run's best model: play greedily on report seeds, which training never uses.
+
+    For a shared agent, say whether its claimed score holds; if not, the exit code is 1.
+    """
+    from cartpole_dqn.contracts.options import to_table
+    from cartpole_dqn.runs.shared import read_claim
+    from cartpole_dqn.studies.claimed_score import holds, score_of
     from cartpole_dqn.text.figures import number
     from cartpole_dqn.training.models import evaluate_run
+    from cartpole_dqn.views.share import score_text
 
     session: Session = ctx.obj
     folder, config = session.open_run(run)
     which = options.best_or_last(folder, last)
     with session.showing_evaluation() as told:
         evaluation = evaluate_run(folder, config, session.host(), episodes=episodes, seed=seed, which=which, told=told)
-    figures = {
+    figures: dict[str, Any] = {
         "mean": evaluation.mean,
         "std": evaluation.std,
         "min": min(evaluation.returns),
@@ -48,15 +55,29 @@ def evaluate(
         "seed": seed,
         "model": which,
     }
+    claimed = read_claim(folder)
+    here = score_of(evaluation, seed)
+    held = None if claimed is None else holds(claimed, here)
+    if claimed is not None:
+        figures["claimed"] = {**to_table(claimed), "holds": held}
     if as_json:
         print(json.dumps(figures))
-        return
+        raise typer.Exit(held is False)
     session.out.print(
         f"{which} model, trained for {evaluation.step:,} steps: {episodes} greedy episodes on report seeds of {seed}",
         highlight=False,
     )
     said = (f"{name} {number(figures[name])}" for name in ("mean", "std", "min", "max"))
     session.out.print("   ".join(said), highlight=False)
+    if claimed is None:
+        return
+    verdicts = {
+        True: "holds",
+        False: f"does not hold: here the interval is {here.low:,.1f} to {here.high:,.1f}",
+        None: f"cannot be judged from {episodes} episodes",
+    }
+    session.out.print(f"The claimed score ({score_text(claimed)}) {verdicts[held]}.", highlight=False)
+    raise typer.Exit(held is False)
 
 
 def preview(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cartpole_dqn.studies.grouping import Record
     from cartpole_dqn.training.models import Which
 
-_RUN = "its folder, the beginning of its name under runs/, or latest"
+_RUN = "its folder, the beginning of its name under runs/, latest, or a shared zip"
 _PANEL = "Configuration"
 
 

@@ -90,7 +90,7 @@ def record(
     from cartpole_dqn.views.animation import check_animation
 
     folder = find_run(run)
-    target = out or folder.path / "record.gif"
+    target = out or folder.product("record.gif")
     check_animation(target)
     from cartpole_dqn.text.figures import size
     from cartpole_dqn.views.record import record_run

@@ -42,7 +42,7 @@ def report(
     from cartpole_dqn.runs.catalogue import find_run
 
     folder = find_run(run)
-    target = out or folder.path / "report.html"
+    target = out or folder.product("report.html")
     from cartpole_dqn.training.resolve import read_config
     from cartpole_dqn.views.report.gather import check_report, write_report
 

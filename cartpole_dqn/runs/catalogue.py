@@ -1,6 +1,7 @@
 """Finding and listing runs.
 
-* `find_run`: a path, a name or a unique prefix of one under `runs/`, or `latest` -> `RunFolder`.
+* `find_run`: a path, a name or a unique prefix of one under `runs/`, or `latest` -> `RunFolder`. Shared agents, which
+  may come from a stranger, are checked, and zips of them unpacked.
 * `find_runs`: several of these -> folders without duplicates. A folder that contains runs stands for all of them.
 * `runs_in`: the runs in a folder, most recent first.
 * `complete_run`: suggestions for shell completion.
@@ -36,7 +37,7 @@ _LARGEST_CONFIG = 1 << 20
 def find_run(text: str | Path, *, root: Path = ROOT) -> RunFolder:
     """Return the run that `text` names. These are tried in order:
 
-    1. the folder at the path `text`;
+    1. the folder at the path `text`, or the zip of a shared agent;
     2. the folder of that name under `root`;
     3. for "latest", the run under `root` that was started or resumed last;
     4. the only run under `root` whose name begins with `text`.
@@ -47,7 +48,29 @@ def find_run(text: str | Path, *, root: Path = ROOT) -> RunFolder:
 
     Raises:
         RunFolderError: no run matches, or several do. The message names the candidates.
+        UserError: it is a shared agent that is damaged, or not safe to take from a stranger.
     """
+    folder = _zipped(Path(text)) or _find_folder(text, root)
+    if os.path.lexists(folder.shared):
+        from cartpole_dqn.runs.shared import read_claim, require_no_code
+
+        read_claim(folder)
+        require_no_code(read_settings(folder.path), str(folder.config))
+    return folder
+
+
+def _zipped(path: Path) -> RunFolder | None:
+    try:
+        if path.suffix.lower() != ".zip" or not path.is_file():
+            return None
+    except OSError:
+        return None
+    from cartpole_dqn.runs.shared import unpack
+
+    return unpack(path)
+
+
+def _find_folder(text: str | Path, root: Path) -> RunFolder:
     given = str(text)
     if not given:
         raise RunFolderError(f"which run? Expected a path, the beginning of a name under {root}/, or {LATEST}.")

@@ -28,6 +28,8 @@ from cartpole_dqn.errors import RunError, RunFolderError, did_you_mean
 from cartpole_dqn.files import beside, open_regular, reason, replace_file
 from cartpole_dqn.runs import lock as folder_lock
 
+_LARGEST_DESCRIPTION = 1 << 20
+
 StateName = Literal["running", "done", "interrupted", "failed", "killed", "unknown"]
 
 _DISTRIBUTIONS = (
@@ -78,6 +80,8 @@ class RunFolder:
         """The run's software and hardware, see `describe_environment`."""
         self.status = path / "status.json"
         """The run's state; read it with `run_state`."""
+        self.shared = path / "shared.json"
+        """The score that a shared agent claims, see `shared.read_claim`. Other runs have no such file."""
         self._fresh = fresh
         self._made = made
 
@@ -141,6 +145,10 @@ class RunFolder:
             raise RunFolderError(f"{path} is a file. Expected a run's folder.{hint}")
         raise RunFolderError(f"{path} is not the folder of a run: it holds no config.toml.{hint}")
 
+    def product(self, name: str) -> Path:
+        """Return where a file that is made from the run, such as "record.gif", goes by default."""
+        return self.path / name
+
     def write_config(self, text: str) -> None:
         """Write `config.toml`. Raises `RunError`."""
         write_text_atomic(self.config, text)
@@ -151,7 +159,8 @@ class RunFolder:
 
     def _description(self) -> dict[str, Any]:
         try:
-            description = json.loads(self.environment.read_text(encoding="utf-8"))
+            with open_regular(self.environment) as file:
+                description = json.loads(file.read(_LARGEST_DESCRIPTION))
         except (OSError, ValueError, RecursionError):
             return {}
         return description if isinstance(description, dict) else {}

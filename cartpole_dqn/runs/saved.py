@@ -120,6 +120,8 @@ def read_model(folder: RunFolder, origin: Origin, wanted: Which) -> Model:
     """
     place = folder.best if choose_model(folder, wanted) == "best" else folder.checkpoint
     if not has_state(place):
+        if has_state(folder.best):
+            raise RunFolderError(f"{folder.path} holds only its best model. Leave out --last.")
         raise RunFolderError(
             f"{folder.path} holds no model yet: neither best/ nor checkpoint/. Let the run reach its first evaluation "
             f"or checkpoint."

@@ -3,5 +3,6 @@
 * `grouping`: groups of runs. `comparison`: compares them. `estimates`: the statistics.
 * `sweep`: runs settings with seeds. `sweep_plan`: its request. `sweep_space`, `sweep_search`: its settings.
 * `local_engine`: runs trials on this machine. `trial_process`, `trial_preload`: their processes.
+* `claimed_score`: the score that a shared agent claims, and whether it holds.
 * `doctor`, `doctor_checks`, `doctor_probe`: check the installation.
 """

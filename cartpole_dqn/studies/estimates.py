@@ -2,6 +2,7 @@
 
 * `interquartile_mean`, `probability_of_improvement`: estimates from scores.
 * `bootstrap_means`, `bootstrap_improvements`: the same on resampled runs. `interval`: percentiles of these.
+* `mean_interval`: the 95 % interval of a mean over episodes.
 * `median_of_reached`: the median of times, some of which were never reached.
 
 The strata are tasks (environments). Source: Agarwal et al., "Deep reinforcement learning at the edge of the statistical
@@ -55,6 +56,15 @@ def interval(values: Floats, confidence: float) -> tuple[float, float]:
     outside = (1 - confidence) / 2
     low, high = np.quantile(values, [outside, 1 - outside])
     return float(low), float(high)
+
+
+def mean_interval(returns: Sequence[float], generator: np.random.Generator) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the mean return, from 10,000 resamples."""
+    scores = np.asarray(returns, dtype=np.float64)
+    means = np.concatenate([scores[_draw(generator, 1_000, len(scores))].mean(axis=1) for _ in range(10)])
+    low, high = interval(means, 0.95)
+    mean = float(scores.mean())
+    return min(low, mean), max(high, mean)  # rounding may put a mean of equal returns beside them
 
 
 def median_of_reached(times: Sequence[float | None]) -> float | None:

@@ -66,6 +66,11 @@ def execute(
         UserError: the configuration does not fit the environment or the checkpoint.
         RunError: the run failed. The message names its folder.
     """
+    if resuming and folder.shared.exists():
+        raise UserError(
+            f"{folder.path.name} is a shared agent, which has no checkpoint to resume from. Start a run with "
+            f"--config and its config.toml, and --init-from for its weights."
+        )
     with folder.lock():
         try:
             made = assembly.assemble(config, host, folder=folder, console=console, clock=time.perf_counter, plain=plain)

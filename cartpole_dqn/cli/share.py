@@ -1,0 +1,53 @@
+"""`share` makes a folder and a zip of a run to pass on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cartpole_dqn.cli import options
+from cartpole_dqn.system import unwinding_on_signals
+
+if TYPE_CHECKING:
+    from cartpole_dqn.cli.session import Session
+
+SHARE_EXAMPLES = (
+    "Examples: cartpole-dqn share latest --out my-agent   |   "
+    "cartpole-dqn share runs/NAME --out my-agent --record-steps 0"
+)
+
+
+def share(
+    ctx: typer.Context,
+    run: options.Run,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write, new or empty; DIR.zip holds the same.")],
+    episodes: Annotated[int, typer.Option(min=10, help="Greedy episodes on report seeds, for the score.")] = 100,
+    seed: options.Seed = 0,
+    last: options.Last = False,
+    record_steps: Annotated[int, typer.Option(min=0, help="Steps of the recording. 0: none.")] = 250,
+) -> None:
+    """Share a run's best model: weights, configuration, score, model card and recording, safe for others to open."""
+    from cartpole_dqn.text.figures import size
+    from cartpole_dqn.views.share import score_text, share_run
+
+    session: Session = ctx.obj
+    folder, config = session.open_run(run)
+    with unwinding_on_signals(), session.err.status("loading") as status:
+        made = share_run(
+            folder,
+            config,
+            session.host(),
+            out,
+            episodes=episodes,
+            seed=seed,
+            which=options.best_or_last(folder, last),
+            recorded_steps=record_steps,
+            told=status.update,
+        )
+    for sentence in made.missing:
+        session.say(f"left out: {sentence}", "yellow")
+    session.say(f"{score_text(made.score)}; {size(made.archive.stat().st_size)} as {made.archive}")
+    session.say(f"others open it with: cartpole-dqn evaluate {made.archive.name}")
+    print(made.folder.path)

@@ -1,0 +1,102 @@
+"""`share`, typed, and shared agents given to the commands that take a run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def trained(trained_once: Callable[..., Path]) -> Path:
+    return trained_once(obs="state", steps=40, settings={"evaluation": {"every": 0}, "observer": []})
+
+
+@pytest.fixture
+def shared(call: Call, trained: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained, tmp_path / "runs" / "mine")
+    said = call("share", "latest", "--out", "given", "--episodes", 20, "--record-steps", 0)
+    assert (said.code, said.out) == (0, "given\n"), said.err
+    assert "left out: the curve: " in said.err
+    assert "episodes on report seeds of 0; " in said.err
+    return tmp_path / "given"
+
+
+def claim(folder: Path, **changes: float) -> None:
+    table = json.loads((folder / "shared.json").read_text())
+    table["score"].update(changes)
+    (folder / "shared.json").write_text(json.dumps(table))
+
+
+def test_commands_take_it_as_a_run(call: Call, shared: Path) -> None:
+    for given in ("given", "given.zip"):
+        said = call("evaluate", given, "--episodes", 20)
+        assert said.code == 0, said.err
+        assert said.out.splitlines()[2].startswith("The claimed score (mean ")
+        assert said.out.endswith("20 episodes on report seeds of 0) holds.\n")
+        said = call("record", given, "--max-steps", 3, "--no-side-by-side")
+        assert said.code == 0, said.err
+        assert Path(said.out.strip()) == Path("given/record.gif" if given == "given" else "given-record.gif")
+        assert Path(said.out.strip()).exists()
+        start = ("--init-from", given, "--set", "evaluation.every=0", "--set", "observer=[]")
+        said = call("run", "--config", "given/config.toml", *start, "--steps", 5, "--out", f"from-{given}", "--plain")
+        assert said.err.startswith("starting from the weights of given (best, trained for 40 steps).\n")
+        said = call("report", given, "--episodes", 0, "--no-animation", "--out", "x.html")
+        assert said.code == 0, said.err
+
+
+def test_evaluate_says_that_a_claim_does_not_hold(call: Call, shared: Path) -> None:
+    claim(shared, mean=500.0, low=500.0, high=500.0, std=0.0)
+    said = call("evaluate", "given", "--episodes", 20)
+    assert said.code == 1
+    assert ") does not hold: here the interval is " in said.out
+    said = call("evaluate", "given", "--episodes", 20, "--json")
+    assert said.code == 1
+    assert json.loads(said.out)["claimed"]["holds"] is False
+    said = call("evaluate", "given", "--episodes", 2)
+    assert said.code == 0
+    assert said.out.endswith(") cannot be judged from 2 episodes.\n")
+    claim(shared, mean=5.0, low=5.0, high=5.0, std=0.0)
+    assert call("evaluate", "given", "--episodes", 20, "--json").code == 0, "better than claimed"
+
+
+def test_what_it_cannot_do_gets_a_sentence(refused: Callable[..., None], shared: Path) -> None:
+    for given in ("given", "given.zip"):
+        refused("given is a shared agent, which has no checkpoint to resume from", "resume", given, "--plain")
+        refused("given holds only its best model. Leave out --last.", "evaluate", given, "--last")
+    refused("given.zip exists, or has no name. Choose another --out.", "share", "mine", "--out", "given")
+    refused("'nobody' is no run", "share", "nobody", "--out", "x")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate"],
+        ["watch"],
+        ["record"],
+        ["report"],
+        ["share", "--out", "x"],
+        ["run", "--obs", "state", "--init-from"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_each_command_refuses_one_that_names_code(
+    command: list[str], refused: Callable[..., None], shared: Path
+) -> None:
+    text = (shared / "config.toml").read_text()
+    (shared / "config.toml").write_text(text.replace('id = "CartPole-v1"', 'id = "antigravity:CartPole-v1"'))
+    refused("names code to import, env.id = 'antigravity:CartPole-v1'", *command, "given")
+
+
+def test_a_configuration_of_others_weights_is_refused(refused: Callable[..., None], shared: Path) -> None:
+    text = (shared / "config.toml").read_text()
+    (shared / "config.toml").write_text(text.replace("128,", "64,"))
+    refused("does not fit", "evaluate", "given")
+    (shared / "config.toml").write_text(text.replace('id = "CartPole-v1"', 'id = "\\u001b[2J"'))
+    refused("has env 'CartPole-v1', but the run's configuration has", "evaluate", "given")

@@ -1,4 +1,4 @@
-"""`presets list` and `presets show NAME`."""
+"""`presets list`, `presets show NAME` and `presets schema`."""
 
 from __future__ import annotations
 
@@ -38,3 +38,12 @@ def show_preset(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Th
     """Print a preset as TOML, to save, edit and use with run --config."""
     session: Session = ctx.obj
     print(session.host().registry.load("preset", name), end="")
+
+
+@app.command("schema", epilog="Examples: cartpole-dqn presets schema > cartpole-dqn.schema.json")
+def schema(ctx: typer.Context) -> None:
+    """Print JSON Schema of configuration files, with the installed parts, for editors to check and complete them."""
+    from cartpole_dqn.training.json_schema import config_schema
+
+    session: Session = ctx.obj
+    print(json.dumps(config_schema(session.host().registry), indent=2))

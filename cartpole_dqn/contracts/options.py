@@ -53,6 +53,10 @@ class Part(dict[str, Any]):
 
         return core_schema.no_info_plain_validator_function(check)
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "object"}
+
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 

@@ -2,7 +2,7 @@
 
 * `EnvFactory`: makes one environment with its observation wrappers, or a vector of them.
 * `complete_observation`: the list of wrappers with all defaults filled in.
-* `frame_stack`: how many frames an observation consists of.
+* `parameters_of`: what a wrapper's constructor takes. `frame_stack`: how many frames an observation consists of.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def complete_observation(observation: list[Table], registry: Registry) -> list[T
         _, cls, kwargs = _resolve(i, entry, registry)
         defaults = {
             p.name: list(p.default) if isinstance(p.default, tuple) else p.default
-            for p in _parameters(cls).values()
+            for p in parameters_of(cls).values()
             if isinstance(p.default, bool | int | float | str | list | tuple)
         }
         mark = {TRAINING_ONLY: True} if entry.get(TRAINING_ONLY) else {}
@@ -179,6 +179,12 @@ def frame_stack(observation: list[Table], registry: Registry, space: spaces.Box)
     return size if stacks and len(space.shape) > 1 and space.shape[0] == size else 1
 
 
+def parameters_of(cls: Callable[..., Env]) -> dict[str, inspect.Parameter]:
+    """Return the constructor's parameters after the environment."""
+    named = list(inspect.signature(cls).parameters.values())[1:]
+    return {p.name: p for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+
+
 def _resolve(i: int, entry: Any, registry: Registry) -> tuple[str, Callable[..., Env], Table]:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("wrapper"), str):
         raise ConfigError(f'observation[{i}]: expected a table with the name of a wrapper ("wrapper"), got {entry!r}.')
@@ -188,7 +194,7 @@ def _resolve(i: int, entry: Any, registry: Registry) -> tuple[str, Callable[...,
     kwargs = {key: value for key, value in entry.items() if key not in ("wrapper", TRAINING_ONLY)}
     if not isinstance(entry.get(TRAINING_ONLY, False), bool):
         raise ConfigError(f"{place}.{TRAINING_ONLY}: expected true or false, got {entry[TRAINING_ONLY]!r}.")
-    parameters = _parameters(cls)
+    parameters = parameters_of(cls)
     for key in kwargs:
         if key not in parameters:
             raise ConfigError(f"unknown option {place}.{key}.{did_you_mean(key, [*parameters, TRAINING_ONLY])}")
@@ -214,12 +220,6 @@ def _named(name: str) -> Callable[..., Env]:
         raise ConfigError(f'wrapper "{name}": expected a class or a function, got a {type(found).__name__}.')
     wrapper: Callable[..., Env] = found
     return wrapper
-
-
-def _parameters(cls: Callable[..., Env]) -> dict[str, inspect.Parameter]:
-    """Return the constructor's parameters after the environment."""
-    named = list(inspect.signature(cls).parameters.values())[1:]
-    return {p.name: p for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 def _wrapped(env: Env, stage: WrapperStage) -> Env:

@@ -1,0 +1,156 @@
+"""`config_schema`: JSON Schema of configuration files, with the options of every installed part.
+
+It describes the files that `run --config` takes, which need not be complete, and the `config.toml` of a run. What
+depends on several options is left to the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+from cartpole_dqn.config.schema import RunConfig
+from cartpole_dqn.contracts.options import describe_options
+from cartpole_dqn.envs.factory import TRAINING_ONLY, parameters_of
+from cartpole_dqn.errors import CartpoleDqnError
+from cartpole_dqn.plugin.registry import Registry
+
+Schema = dict[str, Any]
+
+_DRAFT = "http://json-schema.org/draft-07/schema#"
+"""Editors of TOML know this draft best."""
+_REFERENCE = {"type": "string", "pattern": "^[^:]+:[^:]+$"}
+"""`module:Class`."""
+_OF_PRESETS = {
+    "summary": {"type": "string", "description": "what a preset is, in a line"},
+    "applies": {
+        "type": "array",
+        "description": "the environments and observations that a preset is the default for",
+        "items": {
+            "type": "object",
+            "properties": {"env": {"type": "string"}, "obs": {"type": "string"}},
+            "required": ["env", "obs"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+def config_schema(registry: Registry) -> Schema:
+    """Return JSON Schema of a configuration, draft 7.
+
+    Parts that cannot be imported are left out.
+
+    Args:
+        registry: the parts that a configuration may name.
+    """
+    definitions: dict[str, Schema] = {}
+    top = _object(RunConfig, registry, definitions)
+    properties = top["properties"]
+    properties["preset"]["enum"] = ["", *registry.names("preset")]
+    properties["agent"] |= _part("agent", registry, definitions)
+    properties["collector"] |= _part("collector", registry, definitions)
+    properties["observer"] |= {"items": _part("observer", registry, definitions)}
+    properties["observation"] |= {"items": _wrapper(registry)}
+    properties.update(_OF_PRESETS)
+    return {"$schema": _DRAFT, "title": "cartpole-dqn configuration", **top, "definitions": definitions}
+
+
+def _object(cls: type, registry: Registry, definitions: dict[str, Schema]) -> Schema:
+    """Return the schema of an options class, with the parts that its options select. Nothing is required."""
+    found = TypeAdapter(cls).json_schema(ref_template="#/definitions/{model}")
+    definitions.update({name: _plain(inner) for name, inner in found.pop("$defs", {}).items()})
+    made = _plain(found)
+    for info in describe_options(cls):
+        if info.part:
+            made["properties"][info.name] |= _part(info.part, registry, definitions)
+    return made
+
+
+def _part(kind: str, registry: Registry, definitions: dict[str, Schema]) -> Schema:
+    """Return a reference to the schema of the parts of one kind."""
+    if kind not in definitions:
+        definitions[kind] = {}  # a part may hold another of its kind
+        members = {}
+        for component in registry.components(kind):
+            with contextlib.suppress(CartpoleDqnError):
+                members[component.name] = _object(registry.options(kind, component.name), registry, definitions)
+        definitions[kind] = _selected("name", members)
+    return {"$ref": f"#/definitions/{kind}"}
+
+
+def _wrapper(registry: Registry) -> Schema:
+    """Return the schema of an entry of `[[observation]]`."""
+    members = {}
+    for component in registry.components("wrapper"):
+        with contextlib.suppress(CartpoleDqnError):
+            members[component.name] = _options_of_wrapper(component.load())
+    return {**_selected("wrapper", members), "required": ["wrapper"]}
+
+
+def _options_of_wrapper(cls: Any) -> Schema:
+    hints, found = get_type_hints(cls.__init__), parameters_of(cls)
+    options = {name: _argument(hints.get(name, Any)) for name in found}
+    options[TRAINING_ONLY] = {"type": "boolean", "description": "leave it out of evaluation"}
+    required = [name for name, parameter in found.items() if parameter.default is parameter.empty]
+    return {"type": "object", "properties": options, "required": required, "additionalProperties": False}
+
+
+def _selected(key: str, members: Mapping[str, Schema]) -> Schema:
+    """Return the schema of a table whose `key` selects one of `members`, or names a class.
+
+    Without `key`, as in a file that changes a preset, it takes the options of all members. These stand under
+    `properties` too, where editors look for completions.
+    """
+    every: dict[str, Schema] = {}
+    for member in members.values():
+        for name, option in member["properties"].items():
+            kept = every.setdefault(name, option)
+            if kept != option:  # they mean different things
+                every[name] = {"description": kept.get("description", "")}
+    selecting = [
+        {
+            "if": {"properties": {key: {"const": name}}, "required": [key]},
+            "then": {**member, "properties": {key: {}, **member["properties"]}},
+        }
+        for name, member in members.items()
+    ]
+    unnamed = {"if": {"not": {"required": [key]}}, "then": {"propertyNames": {"enum": sorted(every)}}}
+    return {
+        "type": "object",
+        "properties": {key: {"anyOf": [{"enum": sorted(members)}, _REFERENCE]}, **every},
+        "allOf": [*selecting, unnamed],
+    }
+
+
+def _argument(hint: Any) -> Schema:
+    """Return the schema of a wrapper's argument; one that takes anything if its type is not plain data."""
+    try:
+        return _plain(TypeAdapter(hint).json_schema())
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        return {}
+
+
+def _plain(schema: Any) -> Schema:
+    """Return a schema in the words of draft 7 and of TOML: without null, `required` and `prefixItems`."""
+    made: Schema = {}
+    for key, value in schema.items():
+        if key == "properties":
+            made[key] = {name: _plain(inner) for name, inner in value.items()}
+        elif key in ("anyOf", "prefixItems"):
+            made[key] = [_plain(inner) for inner in value if inner != {"type": "null"}]
+        elif key == "items":
+            made[key] = _plain(value)
+        elif key not in ("required", "title", "typical", "part") and (key, value) != ("default", None):
+            made[key] = value
+    if schema.get("typical"):
+        made["description"] = f"{made.get('description', '')} (typical: {schema['typical']})"
+    if "prefixItems" in made:
+        made["items"] = made.pop("prefixItems")
+    if len(made.get("anyOf", ())) == 1:
+        made |= made.pop("anyOf")[0]
+    return made

@@ -100,3 +100,9 @@ def test_a_configuration_of_others_weights_is_refused(refused: Callable[..., Non
     refused("does not fit", "evaluate", "given")
     (shared / "config.toml").write_text(text.replace('id = "CartPole-v1"', 'id = "\\u001b[2J"'))
     refused("has env 'CartPole-v1', but the run's configuration has", "evaluate", "given")
+
+
+def test_the_schema_is_printed(call: Call) -> None:
+    said = call("presets", "schema")
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["properties"]["agent"]["$ref"] == "#/definitions/agent"

@@ -1,5 +1,6 @@
-"""The version, memory and signals.
+"""The version, processors, memory and signals.
 
+* `usable_cores`: the number of cores that this process may use.
 * `available_bytes`: memory that this process may still use. `require_memory`: raises `UserError` if it is too little.
 * `stopping_on_signals`, `unwinding_on_signals`: stop cleanly on a signal.
 * `keep_freed_memory`: speeds up training by keeping freed memory in the process.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import signal
 import sys
 import threading
@@ -32,6 +34,13 @@ _TRIM_FROM = (-1, 512 * 2**20)
 """M_TRIM_THRESHOLD: free bytes that may stay at the end of the heap."""
 _MEMORY_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
 """Limit and usage, in control groups v2 and v1."""
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def available_bytes(root: Path = Path("/")) -> int:

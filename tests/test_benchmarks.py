@@ -19,6 +19,7 @@ SHORT = {
         "| state | 2 |",
     ),
     "render.py": (["--rounds", "2"], "RenderObservation"),
+    "update.py": (["--rounds", "2"], "clip_grad_norm_"),
     "notebook_loops.py": (["pixels", "--steps", "2"], '{"steps": 2, "seconds": '),
     "peer.py": (["--side", "ours", "--steps", "300"], '"steps": 300,'),
 }

@@ -70,8 +70,8 @@ def randomly_shifted(batch: Batch, pixels: int, columns: int, generator: torch.G
 
 
 def _every_second_flipped(rows: Tensor, axis: int) -> Tensor:
-    flipped = rows.clone()
-    flipped[1::2] = rows[1::2].flip(axis)
+    flipped = torch.empty_like(rows)
+    flipped[::2], flipped[1::2] = rows[::2], rows[1::2].flip(axis)
     return flipped
 
 

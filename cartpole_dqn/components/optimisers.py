@@ -193,8 +193,9 @@ class AdamW(TorchOptimiser):
 class _FusedAdam:
     """The kernel of torch's fused Adam or AdamW, with its argument lists built once.
 
-    `torch.optim.Optimizer.step` builds the same lists in each call and records it for the profiler. For a network of a
-    few layers that takes twice as long as the arithmetic. The tensors are the optimiser's own, so its `step` and this
+    `torch.optim.Optimizer.step` builds the same lists in each call and records it for the profiler. For the network of
+    the preset `state`, this step takes 30 us, torch's fused one 57, and torch's default 170
+    (`tests/benchmarks/update.py`). The tensors are the optimiser's own, so its `step` and this
     one can alternate.
     """
 

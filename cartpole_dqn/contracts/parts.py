@@ -308,7 +308,11 @@ class Optimiser(abc.ABC):
 
 
 class Policy(abc.ABC):
-    """Acts greedily with its own copy of the weights and its own episode state. Using it never affects training."""
+    """Acts greedily with its own copy of the weights and its own episode state. Using it never affects training.
+
+    Several processes may share an evaluation, each with a policy that loaded the same `state_dict`. So actions should
+    depend on that, and on the observations since `reset`, alone.
+    """
 
     @abc.abstractmethod
     def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """Environments in processes of their own, none of which outlives the run.
 
 * `WorkerEnvs`: a Gymnasium vector environment without autoreset. Every wait in it is bounded.
+* `end_with_parent`, `kill`: for other processes that should not outlive this one.
 
 A worker exits when asked to, or when its pipe closes. A busy one is killed after `GRACE` seconds. Workers also end
 with the main process, however it ends. They ignore signals to the process group (Ctrl-C): the main process decides when
@@ -79,7 +80,7 @@ class WorkerEnvs(VectorEnv[Any, Any, Any]):
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
         # If nobody calls `close`, the interpreter would wait for the workers at exit, and they for it.
-        self._end = Finalize(self, _kill, args=(self._processes,), exitpriority=10)
+        self._end = Finalize(self, kill, args=(self._processes,), exitpriority=10)
         try:
             self._start(env_fns)
         except BaseException:
@@ -217,7 +218,8 @@ def _view(buffer: Any, space: gymnasium.Space[Any], first: int, lanes: int) -> O
     return shared.view(np.dtype(space.dtype)).reshape(lanes, *(space.shape or ()))
 
 
-def _kill(processes: Sequence[BaseProcess]) -> None:
+def kill(processes: Sequence[BaseProcess]) -> None:
+    """Kill those that still run, and wait for their end."""
     for process in processes:
         if process.is_alive():
             process.kill()
@@ -237,14 +239,7 @@ def _work(
     space: gymnasium.Space[Any],
 ) -> None:
     """Run lane number `lane` until its pipe closes."""
-    for name in _SIGNALS:
-        if hasattr(signal, name):
-            # Not SIG_IGN: programs started by the environment would inherit it.
-            signal.signal(getattr(signal, name), lambda number, frame: None)
-    if sys.platform == "linux":
-        # Works even while an environment blocks Python's other threads.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
+    end_with_parent()
     for end in inherited:
         end.close()
     try:
@@ -292,6 +287,18 @@ def _answer(pipe: Connection, answer: Any, *, is_fault: bool = False) -> None:
         raise
     except Exception as error:
         pipe.send((True, f"gave an info that cannot be sent to another process: {describe(error)}"))
+
+
+def end_with_parent() -> None:
+    """Let this process end when the one that forked it ends, however that ends, and leave signals to that one."""
+    for name in _SIGNALS:
+        if hasattr(signal, name):
+            # Not SIG_IGN: programs started by the environment would inherit it.
+            signal.signal(getattr(signal, name), lambda number, frame: None)
+    if sys.platform == "linux":
+        # Works even while an environment blocks Python's other threads.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
 
 
 def _follow_parent() -> None:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from packaging.requirements import Requirement
 
 from cartpole_dqn.files import reason
-from cartpole_dqn.system import __version__, available_bytes
+from cartpole_dqn.system import __version__, available_bytes, usable_cores
 from cartpole_dqn.text.figures import size
 
 Verdict = Literal["ok", "warning", "problem"]
@@ -86,7 +86,7 @@ def check_packages() -> Finding:
 def check_processors() -> Finding:
     """Report the number and load of the processors."""
     count = os.cpu_count() or 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else count
+    usable = usable_cores()
     load = None
     with contextlib.suppress(OSError, AttributeError):
         load = os.getloadavg()[0]

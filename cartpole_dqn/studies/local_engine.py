@@ -17,6 +17,7 @@ from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.contracts.sweep_engine import SweepEngine, SweepEngineContext, Trial, TrialEnd
 from cartpole_dqn.files import reason
 from cartpole_dqn.studies.trial_process import TrialProcess
+from cartpole_dqn.system import usable_cores
 
 _SAID = 4_000
 """Bytes at the end of a trial's log that are searched for its error."""
@@ -121,10 +122,3 @@ class LocalEngine(SweepEngine):
 
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -35,6 +36,7 @@ from cartpole_dqn.runs.saved import Origin, write_best, write_checkpoint
 from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memory
 from cartpole_dqn.training.evaluator import Evaluator
 from cartpole_dqn.training.resolve import resolve_config
+from cartpole_dqn.training.rounds import Helper, free_processes
 from cartpole_dqn.training.runner import Hooks, Runner, Schedule
 from cartpole_dqn.training.selection import Selection
 from cartpole_dqn.training.watchers import ObserverGroup
@@ -178,6 +180,14 @@ def make_policy(config: RunConfig, host: PluginHost) -> tuple[Policy, EnvFactory
     return make_agent(small, host, env.observation_space, env.action_space).policy(), factory
 
 
+def make_helpers(config: RunConfig, host: PluginHost, factory: EnvFactory, make: Callable[[], Policy]) -> list[Helper]:
+    """Start processes that help an `Evaluator`, as many as there are free cores. They load weights into `make()`."""
+    if not getattr(host.registry.load("collector", config.collector["name"]), "lockstep", False):
+        return []  # Its processes have the cores, and its connections may not survive a fork.
+    free = free_processes(config.threads, choose_device(config.device).type)
+    return [Helper(make, factory.make_evaluation_vector) for _ in range(free)]
+
+
 def _built(host: PluginHost, kind: str, table: Mapping[str, Any], context: Any, *, where: str) -> Any:
     """Build the part that a table selects. An error in its constructor names its distribution."""
     part = check_part(kind, table, host.registry.options, where=where)
@@ -207,7 +217,7 @@ class Assembly:
     collector: Collector
 
     def close(self) -> None:
-        """Close the environments of evaluations."""
+        """Close the environments and processes of evaluations."""
         self.evaluator.close()
 
 
@@ -237,21 +247,25 @@ def assemble(
     host.register_environments()
     factory = EnvFactory(config, host.registry)
     warn = functools.partial(console.print, style="yellow", markup=False)
-    collector = make_collector(config, host, factory, clock=clock, warn=warn)
-    try:
+    with contextlib.ExitStack() as undo:
+        # First, before there are threads, windows or connections that a fork should not share.
+        helpers = make_helpers(config, host, factory, lambda: make_policy(config, host)[0])
+        for helper in helpers:
+            undo.callback(helper.end)
+        collector = make_collector(config, host, factory, clock=clock, warn=warn)
+        undo.callback(collector.close, at_once=True)
         agent = make_agent(config, host, collector.observation_space, collector.action_space)
         where = None if folder is None else str(folder.path)
         context = ObserverContext(folder=where, console=console, clock=clock, plain=plain)
         observers = ObserverGroup([*make_observers(config, host, context), *extra_observers], warn=warn)
-    except BaseException:
-        collector.close(at_once=True)
-        raise
+        undo.pop_all()
     evaluator = Evaluator(
         factory.make_evaluation_vector,
         seed=config.seed,
         clock=clock,
         should_stop=lambda: bool(runner.stop_reason),
         told=functools.partial(observers.tell, "evaluating"),
+        helpers=helpers,
     )
     runner = Runner(
         agent=agent,

@@ -1,23 +1,33 @@
-"""`Evaluator`: plays greedy episodes on held-out seeds, several side by side."""
+"""`Evaluator`: plays greedy episodes on held-out seeds, several side by side and in several processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import math
+import pickle
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from multiprocessing import connection
 
-import numpy as np
-from gymnasium.vector import VectorEnv
-
+from cartpole_dqn.contracts.collector import Ending
 from cartpole_dqn.contracts.events import Evaluating, Evaluation
 from cartpole_dqn.contracts.parts import Policy
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
-from cartpole_dqn.envs.lanes import Lanes
+from cartpole_dqn.training.rounds import Helper, MakeEnvs, Player
 
 _MAX_LANES = 10
+_LOOK_EVERY = 20
+"""Steps of a round between two looks at the helpers."""
+_SLICE = 0.1
+"""Seconds of one wait for helpers."""
+_GRACE, _SLOWER = 5.0, 3.0
+"""A helper hangs if it takes these seconds longer than this multiple of the longest round here."""
 
 
 class Evaluator:
     """Plays greedy episodes on held-out seeds: those for selecting, confirming or reporting a model.
+
+    The episodes are played in rounds. Which process plays a round makes no difference to its results.
 
     Args:
         make_envs: makes that many environments: see `EnvFactory.make_evaluation_vector`.
@@ -25,23 +35,25 @@ class Evaluator:
         clock: seconds, monotonic.
         should_stop: called at every step; if it returns True, `play` stops.
         told: called before the first episode and after each one.
+        helpers: processes that play rounds too.
     """
 
     def __init__(
         self,
-        make_envs: Callable[[int], VectorEnv[Any, Any, Any]],
+        make_envs: MakeEnvs,
         *,
         seed: int,
         clock: Callable[[], float],
         should_stop: Callable[[], bool] = lambda: False,
         told: Callable[[Evaluating], None] = lambda event: None,
+        helpers: Sequence[Helper] = (),
     ) -> None:
-        self._make_envs = make_envs
+        self._player = Player(make_envs)
         self._seed = seed
         self._clock = clock
         self._should_stop = should_stop
         self._told = told
-        self._envs: dict[int, VectorEnv[Any, Any, Any]] = {}  # by number of lanes
+        self._helpers = list(helpers)
 
     def play(
         self, policy: Policy, *, episodes: int, stream: Stream, series: int = 0, step: int = 0
@@ -59,50 +71,78 @@ class Evaluator:
             EnvError: an environment failed.
         """
         began = self._clock()
-        num_lanes = min(episodes, _MAX_LANES)
-        upcoming = iter(range(episodes))
-        playing: dict[int, int] = {}  # lane -> episode
-        returns, lengths = [0.0] * episodes, [0] * episodes
-        ended_returns: list[float] = []
+        seeds = [episode_seed(stream, self._seed, series, number) for number in range(episodes)]
+        ended: dict[int, Ending] = {}
 
-        def next_seed(lane: int, _: int) -> int | None:
-            number = next(upcoming, None)
-            if number is None:
-                return None
-            playing[lane] = number
-            return episode_seed(stream, self._seed, series, number)
+        def note(first: int, endings: Iterable[Ending]) -> None:
+            for ending in endings:
+                ended[first + ending.env] = ending
+                tell()
 
         def tell() -> None:
-            mean = sum(ended_returns) / len(ended_returns) if ended_returns else None
-            self._told(Evaluating(step, stream.name.lower(), len(ended_returns), episodes, mean))
+            mean = sum(ending.episode_return for ending in ended.values()) / len(ended) if ended else None
+            self._told(Evaluating(step, stream.name.lower(), len(ended), episodes, mean))
 
-        if num_lanes not in self._envs:
-            self._envs[num_lanes] = self._make_envs(num_lanes)
-        lanes = Lanes(self._envs[num_lanes], seeds=next_seed)
         tell()
-        lanes.start()
-        policy.reset(np.ones(num_lanes, dtype=np.bool_))
-        while len(ended_returns) < episodes:
-            if self._should_stop():
-                return None
-            _, endings = lanes.step(policy.act(lanes.obs, lanes.mask))
-            if not endings:
-                continue
-            for ending in endings:
-                number = playing[ending.env]
-                returns[number], lengths[number] = ending.episode_return, ending.length
-                ended_returns.append(ending.episode_return)
-                tell()
-            ended = [ending.env for ending in endings]
-            lanes.begin(ended)
-            which = np.zeros(num_lanes, dtype=np.bool_)
-            which[ended] = True
-            policy.reset(which)
-        seconds = self._clock() - began
-        return Evaluation(step, tuple(returns), tuple(lengths), stream.name.lower(), seconds)
+        if not self._played(policy, seeds, note):
+            return None
+        returns = tuple(ended[number].episode_return for number in range(episodes))
+        lengths = tuple(ended[number].length for number in range(episodes))
+        return Evaluation(step, returns, lengths, stream.name.lower(), self._clock() - began)
 
     def close(self) -> None:
-        """Close the environments."""
-        for envs in self._envs.values():
-            envs.close()
-        self._envs = {}
+        """Close the environments and end the helpers."""
+        self._player.close()
+        for helper in self._helpers:
+            helper.end()
+
+    def _played(self, policy: Policy, seeds: list[int], note: Callable[[int, Iterable[Ending]], None]) -> bool:
+        """Play an episode for each of the `seeds`; return False if it was stopped.
+
+        Calls `note` with the number of a round's first episode, and with endings whose `env` counts from there.
+        """
+        size = min(_MAX_LANES, math.ceil(len(seeds) / 2))  # at least two rounds, for two processes
+        waiting = deque(range(0, len(seeds), size))  # rounds, each by its first episode
+        given: dict[Helper, int] = {}  # rounds that helpers play
+        helpers = self._helpers if len(waiting) > 1 else []
+        model = pickle.dumps(policy.state_dict()) if helpers else b""
+
+        def look() -> None:
+            """Take what helpers have played, and give rounds to those that are idle."""
+            for helper in helpers:
+                endings = helper.endings()
+                if helper in given:
+                    note(given[helper], endings)
+                    if helper.gone:
+                        waiting.append(given[helper])
+                    if helper.gone or helper.idle:
+                        del given[helper]
+                if helper.idle and waiting:
+                    given[helper] = waiting.popleft()
+                    helper.begin(model, seeds[given[helper] : given[helper] + size])
+
+        for helper in helpers:
+            helper.wake()
+        longest, patience = 0.0, math.inf
+        try:
+            while waiting or given:
+                if waiting:
+                    first, began = waiting.popleft(), time.monotonic()
+                    for t, endings in enumerate(self._player.play(policy, seeds[first : first + size])):
+                        note(first, endings)
+                        if self._should_stop():
+                            return False
+                        if t % _LOOK_EVERY == 0:
+                            look()
+                    longest = max(longest, time.monotonic() - began)
+                    patience = time.monotonic() + _GRACE + _SLOWER * longest
+                elif self._should_stop():
+                    return False
+                elif not connection.wait([helper.pipe for helper in given], _SLICE) and time.monotonic() > patience:
+                    for helper in given:
+                        helper.end()
+                look()
+            return True
+        finally:
+            for helper in given:  # in the middle of a round
+                helper.end()

@@ -14,7 +14,7 @@ from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.checkpoint import taking_over
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.saved import Origin, Which, read_model
-from cartpole_dqn.training.assembly import make_policy
+from cartpole_dqn.training.assembly import make_helpers, make_policy
 from cartpole_dqn.training.evaluator import Evaluator
 
 __all__ = ["Which", "evaluate_run", "load_policy"]
@@ -46,7 +46,9 @@ def evaluate_run(
 ) -> Evaluation:
     """Play greedy episodes with a saved model on the report seeds of `seed`. `told` is called after each episode."""
     policy, factory, step = load_policy(folder, config, host, which)
-    evaluator = Evaluator(factory.make_evaluation_vector, seed=seed, clock=time.perf_counter, told=told)
+    helpers = make_helpers(config, host, factory, lambda: policy)
+    make_envs = factory.make_evaluation_vector
+    evaluator = Evaluator(make_envs, seed=seed, clock=time.perf_counter, told=told, helpers=helpers)
     try:
         evaluation = evaluator.play(policy, episodes=episodes, stream=Stream.REPORT, step=step)
     finally:

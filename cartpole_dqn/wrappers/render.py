@@ -106,7 +106,7 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
         # Looked up each time, since `render` may be replaced at any time. The lookup is cached.
         known = self._direct and "render" not in vars(self._base)
         draw = drawing_of(type(self._base).render) if known else None
-        return draw(self._base) if draw is not None else self.env.render()
+        return draw(self._base, self._rows) if draw is not None else self.env.render()
 
     def _fits(self, drawn: Drawing) -> bool:
         width, height = drawn.surface.get_size()

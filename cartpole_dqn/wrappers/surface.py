@@ -14,7 +14,8 @@ Gymnasium's pygame environments draw on a surface and end with
 The conversion takes several times as long as the drawing, because NumPy copies pixel by pixel. The flip and the blit
 take a third of it. `drawing_of` compiles such a function from its source and returns the surface instead of the
 conversion. It also removes the flip and the blit if they are exactly those above and the same call made the surface.
-Then only the rows that are read are flipped.
+Then only the rows that are read are flipped. If nothing but `pygame.gfxdraw` draws on the surface, pixel by pixel, only
+the rows that are read get their background.
 
 This replaces nothing in pygame or in the environment, so exceptions and other threads are no problem. The source proves
 that nothing else happens to the array: an environment that cuts it or paints on it afterwards (BipedalWalker cuts) has
@@ -48,10 +49,11 @@ class Drawing(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
-def drawing_of(render: Any) -> Callable[[Any], Any] | None:
+def drawing_of(render: Any) -> Callable[..., Any] | None:
     """Return a function that draws like the method `render`, but returns surfaces instead of converting them.
 
-    The function takes the environment. It returns a `Drawing` where `render` would return
+    The function takes the environment, and optionally the rows that will be read: others may be wrong. It returns a
+    `Drawing` where `render` would return
     `np.transpose(np.array(pygame.surfarray.pixels3d(surface)), axes=(1, 0, 2))`, and otherwise what `render` returns.
     Returns None if no `return` statement has exactly this expression, or if the source is missing or has changed.
     """
@@ -69,14 +71,15 @@ def drawing_of(render: Any) -> Callable[[Any], Any] | None:
     source = _turned_at_the_end(definition.body)
     if not _hand_over(definition.body, source):
         return None
+    fills_rows = source is not None and _fill_rows(definition, source)
     code = _compiled(module, render.__code__)
     if code is None:
         return None
     drawing = FunctionType(code, render.__globals__, render.__name__, render.__defaults__, render.__closure__)
     drawing.__kwdefaults__ = render.__kwdefaults__
 
-    def draw(env: Any) -> Any:
-        drawn = drawing(env)
+    def draw(env: Any, rows: slice | None = None) -> Any:
+        drawn = drawing(env, **{_ROWS: rows}) if fills_rows else drawing(env)
         if not isinstance(drawn, tuple):
             return Drawing(drawn) if hasattr(drawn, "get_size") else drawn
         surface, upside_down = drawn
@@ -196,6 +199,41 @@ def _turned_at_the_end(body: list[ast.stmt]) -> ast.expr | None:
     del body[-3:-1]
     finish.body[:0] = [turn, copy]
     return ast.parse(ast.unparse(source), mode="eval").body
+
+
+_ROWS = "rows_that_are_read"
+_FILL = "{0}.fill({1}, {2} and (0, {0}.get_height() - {2}.stop, {0}.get_width(), {2}.stop - {2}.start))"
+
+
+def _fill_rows(definition: ast.FunctionDef, source: ast.expr) -> bool:
+    """Give a function whose picture is turned at the end a parameter `_ROWS`; return whether that was possible.
+
+    The function must make the surface and fill it at once, and only pass it to functions of `gfxdraw` afterwards. These
+    change each pixel by itself, so a background that is missing in other rows does not matter.
+    """
+    name, body = ast.unparse(source), definition.body[:-1]
+    made = next(i for i, node in enumerate(body) if ast.unparse(node).startswith(f"{name} = pygame.Surface("))
+    fill = getattr(body[made + 1], "value", None) if made + 1 < len(body) else None
+    colour = ast.unparse(fill.args[0]) if isinstance(fill, ast.Call) and fill.args else ""
+    if fill is None or ast.unparse(fill) != f"{name}.fill({colour})":
+        return False
+    nodes = list(ast.walk(ast.Module([*body[:made], *body[made + 2 :]], [])))
+    calls = [(ast.unparse(node.func), node.args) for node in nodes if isinstance(node, ast.Call)]
+    drawn_on = sum(f.startswith("gfxdraw.") and ast.unparse(args[:1][0]) == name for f, args in calls if args)
+    owner = name.partition(".")[0]
+    owned = sum(isinstance(node, ast.Attribute) and ast.unparse(node.value) == owner for node in nodes)
+    if (
+        drawn_on != sum(isinstance(node, ast.expr) and ast.unparse(node) == name for node in nodes)
+        or owned != sum(isinstance(node, ast.Name) and node.id == owner for node in nodes)
+        or any(f.startswith(f"{owner}.") and f.count(".") == 1 for f, _ in calls)
+    ):
+        return False  # something else may look at the surface
+    wanted = _FILL.format(name, colour, _ROWS)
+    body[made + 1].value = ast.copy_location(ast.parse(wanted, mode="eval").body, fill)  # type: ignore[attr-defined]
+    definition.args.kwonlyargs.append(ast.arg(_ROWS))
+    definition.args.kw_defaults.append(ast.Constant(None))
+    ast.fix_missing_locations(definition)
+    return True
 
 
 def _surface_in(value: ast.expr | None) -> ast.expr | None:

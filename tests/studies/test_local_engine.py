@@ -14,7 +14,8 @@ import pytest
 from cartpole_dqn.contracts.sweep_engine import SweepEngineContext, Trial, TrialEnd
 from cartpole_dqn.runs import lock as folder_lock
 from cartpole_dqn.runs.folder import run_state
-from cartpole_dqn.studies.local_engine import LocalEngine, LocalOptions, usable_cores
+from cartpole_dqn.studies.local_engine import LocalEngine, LocalOptions
+from cartpole_dqn.system import usable_cores
 from waiting import is_under_way, until
 
 CONFIG = """\
@@ -130,7 +131,7 @@ def test_as_many_at_once_as_there_are_cores(tmp_path: Path) -> None:
     context = SweepEngineContext(folder=tmp_path, jobs=None, say=print)
     assert LocalEngine(LocalOptions(), context).slots == usable_cores() >= 1
     if hasattr(os, "sched_getaffinity"):
-        code = "from cartpole_dqn.studies.local_engine import usable_cores; print(usable_cores())"
+        code = "from cartpole_dqn.system import usable_cores; print(usable_cores())"
         core = min(os.sched_getaffinity(0))
         pinned = f"import os; os.sched_setaffinity(0, [{core}]); {code}"
         assert (

@@ -304,6 +304,7 @@ def test_a_model_is_confirmed_on_seeds_that_did_not_select_it(monkeypatch: pytes
         return real(self, seed=seed, options=options)
 
     monkeypatch.setattr(CartPoleEnv, "reset", reset)
+    monkeypatch.setattr("cartpole_dqn.training.rounds.usable_cores", lambda: 1)  # all episodes in this process
     table = {"every": 40, "episodes": 2, "solved_at": 1.0, "confirmations": 1, "confirm_episodes": 3}
     run(resolve(flags={"obs": "state", "steps": 40, "evaluation": table}))
     assert (seen.count(int(Stream.SELECT)), seen.count(int(Stream.CONFIRM))) == (2, 3)

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from collections.abc import Callable
+from multiprocessing import connection
 from typing import Any
 
 import gymnasium
@@ -10,11 +14,14 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
+import cartpole_dqn.training.evaluator
+import cartpole_dqn.training.rounds
 from cartpole_dqn.contracts.events import Evaluating
 from cartpole_dqn.contracts.parts import Policy, State
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
 from cartpole_dqn.envs.guard import Guard, Resting
 from cartpole_dqn.training.evaluator import Evaluator
+from cartpole_dqn.training.rounds import Helper, free_processes
 
 
 class Leaning(Policy):
@@ -135,3 +142,113 @@ def test_masks_and_first_actions_are_respected() -> None:
     evaluation = evaluator.play(Obedient(), episodes=12, stream=Stream.SELECT)
     assert evaluation is not None
     assert evaluation.returns == (2.0,) * 12
+
+
+# With helpers ---------------------------------------------------------------------------------------------------------
+
+forks = pytest.mark.skipif(sys.platform != "linux", reason="helpers are forks")
+
+
+class Threshold(Leaning):
+    """Pushes right from an angle on, which is its weight."""
+
+    def __init__(self, angle: float = 0.0) -> None:
+        super().__init__()
+        self.angle = angle
+
+    def act(self, obs: Any, mask: Any = None) -> NDArray[np.int64]:
+        return (obs[:, 2] > self.angle).astype(np.int64)
+
+    def state_dict(self) -> State:
+        return {"angle": self.angle}
+
+    def load_state_dict(self, state: State) -> None:
+        self.angle = state["angle"]
+
+
+def ready(helper: Helper) -> Helper:
+    helper.wake()
+    while not (helper.idle or helper.gone):
+        connection.wait([helper.pipe])
+        helper.endings()
+    return helper
+
+
+def play_with(helper: Helper, make_envs: Any, policy: Policy, episodes: int = 23, **how: Any) -> Any:
+    evaluator = Evaluator(make_envs, seed=0, clock=lambda: 0.0, helpers=[helper], **how)
+    try:
+        return evaluator.play(policy, episodes=episodes, stream=Stream.SELECT)
+    finally:
+        evaluator.close()
+        assert helper.gone
+
+
+@forks
+def test_helpers_change_nothing() -> None:
+    make_envs, told = side_by_side(cartpole), []
+    helper = ready(Helper(Threshold, make_envs))
+    shared = play_with(helper, make_envs, Threshold(0.02), told=told.append)
+    alone = Evaluator(make_envs, seed=0, clock=lambda: 0.0).play(Threshold(0.02), episodes=23, stream=Stream.SELECT)
+    assert shared == alone
+    assert [event.done for event in told] == list(range(24))
+
+
+class Dying(Threshold):
+    """Works in the process that made it."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.home = os.getpid()
+
+    def act(self, obs: Any, mask: Any = None) -> NDArray[np.int64]:
+        if os.getpid() != self.home:
+            if self.how == "raises":
+                raise RuntimeError("not here")
+            os.kill(os.getpid(), signal.SIGKILL if self.how == "is killed" else signal.SIGSTOP)
+        return super().act(obs)
+
+
+@forks
+@pytest.mark.parametrize("how", ["raises", "is killed", "hangs"])
+def test_the_rounds_of_a_helper_that_fails_are_played_here(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cartpole_dqn.training.evaluator, "_GRACE", 0.2)
+    make_envs = side_by_side(cartpole)
+    policy = Dying(how)
+    helper = ready(Helper(lambda: policy, make_envs))
+    shared = play_with(helper, make_envs, policy)
+    alone = Evaluator(make_envs, seed=0, clock=lambda: 0.0).play(policy, episodes=23, stream=Stream.SELECT)
+    assert shared == alone
+
+
+@forks
+def test_a_helper_that_cannot_be_made_is_gone() -> None:
+    assert ready(Helper(lambda: 1 / 0, side_by_side(cartpole))).gone  # type: ignore[arg-type, return-value]
+
+
+@forks
+def test_a_stop_and_an_error_end_helpers_in_the_middle_of_a_round() -> None:
+    make_envs = side_by_side(cartpole)
+    helper = ready(Helper(Threshold, make_envs))
+    assert play_with(helper, make_envs, Threshold(), should_stop=lambda: True) is None
+    helper = ready(Helper(Threshold, make_envs))
+    with pytest.raises(ValueError, match="no more"):
+        play_with(helper, make_envs, Threshold(), told=raising_after(3))
+
+
+def raising_after(count: int) -> Callable[[Evaluating], None]:
+    def told(event: Evaluating) -> None:
+        if event.done == count:
+            raise ValueError("no more")
+
+    return told
+
+
+@forks
+def test_there_are_helpers_only_where_they_are_free_and_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, helpers in ((1, 0), (2, 1), (64, 3)):
+        monkeypatch.setattr(cartpole_dqn.training.rounds, "usable_cores", lambda cores=cores: cores)
+        assert free_processes(1, "cpu") == helpers
+    assert free_processes(2, "cpu") == free_processes(1, "cuda") == 0
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: 1)
+    assert free_processes(1, "cpu") == 0

@@ -39,13 +39,15 @@ def test_the_frame_after_reset_and_step(cartpole: Env) -> None:
     assert (reward, terminated, truncated) == (1.0, False, False)
 
 
-@given(st.integers(0, 399), st.integers(0, 599), st.data())
+@given(st.integers(0, 399), st.integers(0, 599), st.floats(-4, 4), st.floats(-2, 2), st.data())
 @settings(max_examples=15)
-def test_rows_and_columns_in_pixels(top: int, left: int, data: st.DataObject) -> None:
+def test_rows_and_columns_in_pixels(top: int, left: int, x: float, angle: float, data: st.DataObject) -> None:
     rows = [top, data.draw(st.integers(top + 1, 400))]
     columns = (left, data.draw(st.integers(left + 1, 600)))
     env: Any = RenderObservation(make(), rows=rows, columns=columns)
-    observation, _ = env.reset(seed=1)
+    env.reset(seed=1)
+    env.unwrapped.state = (x, 0.0, angle, 0.0)
+    observation = env.observation(None)
     assert observation in env.observation_space
     assert np.array_equal(observation, env.render()[slice(*rows), slice(*columns)])
 

@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pygame
+import pygame.gfxdraw as gfxdraw
 import pytest
 from gymnasium.envs.classic_control import AcrobotEnv, CartPoleEnv, MountainCarEnv, PendulumEnv
 from gymnasium.envs.toy_text import FrozenLakeEnv
@@ -150,6 +151,28 @@ class ClearsBehindItself(CartPoleEnv):
             self.screen.fill((0, 0, 0))
 
 
+class LooksAtItsDrawing(CartPoleEnv):
+    """Ends as CartPole does, and draws where it finds its background."""
+
+    def seen(self: Any) -> Any:
+        return self.surf.get_at((5, 5))
+
+    def render(self: Any) -> Any:
+        x = self.state
+        self.surf = pygame.Surface((self.screen_width, self.screen_height))
+        self.surf.fill((255, 255, 255))
+        gfxdraw.hline(self.surf, 0, self.screen_width, 200 + int(50 * x[2]), self.seen())
+        self.surf = pygame.transform.flip(self.surf, False, True)
+        self.screen.blit(self.surf, (0, 0))
+        if self.render_mode == "human":
+            pygame.event.pump()
+            self.clock.tick(self.metadata["render_fps"])
+            pygame.display.flip()
+
+        elif self.render_mode == "rgb_array":
+            return np.transpose(np.array(pygame.surfarray.pixels3d(self.screen)), axes=(1, 0, 2))
+
+
 class Hilly(MountainCarEnv):
     """Draws differently through a helper that `render` calls."""
 
@@ -194,6 +217,22 @@ class Decorated(CartPoleEnv):
 def test_subclasses_that_draw_differently(cls: Any, fast: bool) -> None:
     assert (drawing_of(cls.render) is not None) == fast
     assert_same_episode(RenderObservation(cls(render_mode="rgb_array")), cls(render_mode="rgb_array"), 3, 60)
+
+
+def test_the_background_of_other_rows_is_left_out_only_where_nothing_looks_at_it() -> None:
+    def upper_corner(cls: Any) -> tuple[int, ...]:
+        env = cls(render_mode="rgb_array")
+        env.screen = pygame.Surface((600, 400))
+        env.reset(seed=0)
+        draw = drawing_of(cls.render)
+        assert draw is not None
+        strip = draw(env, slice(160, 320))
+        pixels = read(strip, slice(160, 320), slice(0, 600))
+        assert np.array_equal(pixels, env.render()[160:320])
+        return tuple(read(strip, slice(0, 1), slice(0, 1)).ravel().tolist())
+
+    assert upper_corner(CartPoleEnv) == (0, 0, 0)
+    assert upper_corner(LooksAtItsDrawing) == (255, 255, 255)
 
 
 def test_rendering_redefined_on_the_instance_or_the_class(monkeypatch: pytest.MonkeyPatch) -> None:

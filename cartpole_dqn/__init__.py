@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from cartpole_dqn.contracts.weights import frozen_copy as frozen_copy
     from cartpole_dqn.contracts.weights import load_weights as load_weights
     from cartpole_dqn.errors import CartpoleDqnError as CartpoleDqnError
+    from cartpole_dqn.errors import DivergedError as DivergedError
     from cartpole_dqn.errors import RunError as RunError
     from cartpole_dqn.errors import UserError as UserError
     from cartpole_dqn.plugin.hookspecs import hookimpl as hookimpl

@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import numpy as np
 from rich.console import Console
@@ -30,7 +31,7 @@ from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs.catalogue import find_run, run_title, summarise_run
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.saved import Which
-from cartpole_dqn.system import stopping_on_signals
+from cartpole_dqn.system import Steady, stopping_on_signals
 from cartpole_dqn.training.initial_weights import find_initial_weights
 from cartpole_dqn.training.models import evaluate_run, load_policy
 from cartpole_dqn.training.resolve import read_config, resolve_config
@@ -86,7 +87,7 @@ def train(
         host, preset=preset, config_file=None if config is None else Path(config), flags=flags, observers=observers
     )
     resolved, initial = find_initial_weights(resolved, host, beside=None if config is None else Path(config).parent)
-    say_notes(Console(stderr=True), host, notes)
+    say_notes(_console(), host, notes)
     folder = RunFolder.create(None if out is None else Path(out), env_id=resolved.env.id, obs=resolved.obs)
     _execute(folder, resolved, host, plain=plain, initial=initial)
     return Run(folder, resolved, host)
@@ -235,11 +236,15 @@ class Run:
         """Resume from the last checkpoint. `steps` is a new total."""
         config = extended(self.config, steps)
         _execute(self.folder, config, self.host, plain=plain, resuming=True)
-        return Run(self.folder, config, self.host)
+        return Run(self.folder, read_config(self.folder, self.host), self.host)
+
+
+def _console() -> Console:
+    return Console(file=cast(TextIO, Steady(sys.stderr)))
 
 
 def _execute(folder: RunFolder, config: RunConfig, host: PluginHost, **how: Any) -> None:
-    execute(folder, config, host, console=Console(stderr=True), handle=_ending_on_interrupt, draw=draw_run, **how)
+    execute(folder, config, host, console=_console(), handle=_ending_on_interrupt, draw=draw_run, **how)
 
 
 def _ending_on_interrupt(ask: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:

@@ -3,8 +3,8 @@
 * `CartpoleDqnError`: the base class. The command line prints the message and exits with `exit_code`.
 * `UserError` (exit code 2): invalid input. Subclasses: `ConfigError`, `UnknownComponentError`, `UnsuitableEnvError`,
   `RunFolderError`, `CheckpointError`.
-* `RunError` (exit code 1): a run or a check failed.
-* `did_you_mean`: suggests a name for a typo. `said_by`: formats any exception as one line.
+* `RunError` (exit code 1): a run or a check failed. `DivergedError`: learning did; `is_diverged` looks for it.
+* `Notice`: a warning. `did_you_mean`: suggests a name for a typo. `said_by`: formats any exception as one line.
 """
 
 from __future__ import annotations
@@ -53,6 +53,21 @@ class CheckpointError(UserError):
 
 class RunError(CartpoleDqnError):
     """A run or a check failed."""
+
+
+class DivergedError(RunError):
+    """Learning came to numbers that are not finite. A run that goes on from its checkpoint comes to the same."""
+
+
+class Notice(UserWarning):
+    """A warning for the user from where there is no console. The command line prints it without its place."""
+
+
+def is_diverged(error: BaseException | None) -> bool:
+    """Return whether a `DivergedError` is `error` or its cause."""
+    while error is not None and not isinstance(error, DivergedError):
+        error = error.__cause__
+    return error is not None
 
 
 def said_by(error: BaseException) -> str:

@@ -1,8 +1,9 @@
-"""The version, processors, memory and signals.
+"""The version, processors, memory, signals and streams.
 
 * `usable_cores`: the number of cores that this process may use.
 * `available_bytes`: memory that this process may still use. `require_memory`: raises `UserError` if it is too little.
 * `stopping_on_signals`, `unwinding_on_signals`: stop cleanly on a signal.
+* `Steady`: a text stream that outlives its reader.
 * `keep_freed_memory`: speeds up training by keeping freed memory in the process.
 """
 
@@ -16,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.text.figures import size
@@ -68,6 +69,36 @@ def require_memory(needed: int, *, who: str, mend: str, available: int | None = 
         available = available_bytes()
     if needed > available:
         raise UserError(f"{who} would take {size(needed)} of memory, but {size(available)} are left. {mend}")
+
+
+class Steady:
+    """A text stream that drops what can no longer be written, because its reader has gone or its disk is full.
+
+    So a lost terminal, or `| head`, does not end the program. `error` then is the reason. All else is the stream's.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write, or drop the text."""
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or drop what is left."""
+        self._try(self._stream.flush)
+
+    def _try(self, do: Callable[[], object]) -> None:
+        if self.error is None:
+            try:
+                do()
+            except OSError as error:
+                self.error = error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def keep_freed_memory() -> bool:
@@ -130,11 +161,15 @@ def unwinding_on_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _handling(numbers: Sequence[signal.Signals], handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Inside the block, `handler` handles the signals. Outside the main thread this does nothing."""
+    """Inside the block, `handler` handles the signals, but for those that are ignored, as `nohup` asks for.
+
+    Outside the main thread this does nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in numbers}
+    heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:

@@ -36,7 +36,7 @@ from cartpole_dqn.contracts.parts import (
 )
 from cartpole_dqn.contracts.seeding import generator_state, restore_generator
 from cartpole_dqn.contracts.weights import frozen_copy, load_weights
-from cartpole_dqn.errors import ConfigError, RunError, UserError
+from cartpole_dqn.errors import ConfigError, DivergedError, RunError, UserError
 
 _LOOK_EVERY = 10
 """Updates between two looks at the mean action value, which for a small network takes a fair part of an update."""
@@ -159,9 +159,9 @@ class DqnAgent(Agent):
         self._steps_waiting += len(transitions)
 
     def learn(self) -> Mapping[str, float] | None:
-        """See `Agent.learn`. Raises `RunError` when the loss is no longer finite."""
+        """See `Agent.learn`. Raises `DivergedError` when the loss is no longer finite."""
         figures = None
-        if len(self._replay) < self._learn_from:
+        if not self._replay.has_enough(self._learn_from):
             self._steps_waiting = 0
         while self._steps_waiting >= self._options.train_every:
             self._steps_waiting -= self._options.train_every
@@ -195,7 +195,7 @@ class DqnAgent(Agent):
             self._q_mean = self._units.values(online.q_values(output.detach()).mean().item())
         figures = {"loss": loss.item(), "q_mean": self._q_mean}
         if not math.isfinite(figures["loss"]):
-            raise RunError(
+            raise DivergedError(
                 f"the loss became {figures['loss']} at update {self._updates + 1}: rewards or observations may not be "
                 f"finite, or the learning rate ({self._optimiser.lr:g}) is too high."
             )
@@ -250,6 +250,16 @@ class DqnAgent(Agent):
         values = self._target.q_values(self._target(batch.obs))
         taken = values.gather(1, batch.actions[:, None]).squeeze(1)
         return self._options.advantage_learning * (values.amax(1) - taken)
+
+    def steps_before_learning(self) -> int:
+        """See `Agent.steps_before_learning`."""
+        if self._learn_from > self._replay.capacity:
+            raise ConfigError(
+                f"the first update needs {self._learn_from:,} transitions, the larger of agent.learning_starts and "
+                f"agent.batch_size, and the replay has room for {self._replay.capacity:,}: set a larger "
+                f"agent.replay.capacity, or smaller numbers there."
+            )
+        return self._learn_from
 
     def break_lane(self, env: int) -> None:
         """See `Agent.break_lane`."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartpole_dqn.cli import options
-from cartpole_dqn.errors import RunError, UserError
+from cartpole_dqn.errors import RunError, UserError, is_diverged
 from cartpole_dqn.system import stopping_on_signals
 
 if TYPE_CHECKING:
@@ -155,13 +155,17 @@ def _execute(session: Session, folder: RunFolder, config: RunConfig, **how: Any)
     except RunError as error:
         if not folder.config.exists():
             raise
-        raise RunError(f"{error}\nresume with: cartpole-dqn resume {path}") from error.__cause__
-    interrupted = ended.reason.startswith("SIG")
+        hint = f"resume with: cartpole-dqn resume {path}"
+        if is_diverged(error):
+            again = f"cartpole-dqn run --config {shlex.quote(str(folder.config))} --set KEY=VALUE"
+            hint = f"resuming it would come to the same. Start again with other settings: {again}"
+        raise RunError(f"{error}\n{hint}") from error.__cause__
+    interrupted = ended is not None and ended.reason.startswith("SIG")
     if interrupted:
         session.say(f"resume with:   cartpole-dqn resume {path}")
     session.say(f"evaluate with: cartpole-dqn evaluate {path}")
     print(folder.path)
-    if interrupted:
+    if ended is not None and interrupted:
         raise typer.Exit(128 + signal.Signals[ended.reason].value)
 
 

@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast, dataclass_transform, get_type_hints
 
+import numpy as np
 import pydantic
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -153,7 +154,7 @@ def check_options(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
     _refuse_unknown(cls, table, where)
     try:
         # JSON mode is strict about numbers and booleans but accepts a list for a tuple, as TOML needs.
-        made = TypeAdapter(cls).validate_json(json.dumps(dict(table), default=functools.partial(_refuse, where)))
+        made = TypeAdapter(cls).validate_json(json.dumps(dict(table), default=functools.partial(_plain_number, where)))
     except ValidationError as error:
         raise ConfigError(_explain(where, cls, error.errors())) from None
     parts = {key: value for key, value in table.items() if isinstance(value, Part)}
@@ -199,7 +200,10 @@ def _section(field: FieldInfo) -> type | None:
     return found if isinstance(found, type) and hasattr(found, "__pydantic_fields__") else None
 
 
-def _refuse(where: str, value: Any) -> Any:
+def _plain_number(where: str, value: Any) -> Any:
+    """Return a NumPy number as Python's own. Raises `ConfigError` for anything else."""
+    if isinstance(value, np.generic):
+        return value.item()
     raise ConfigError(f"{where}: {value!r} is a {type(value).__name__}, which a configuration cannot hold.")
 
 

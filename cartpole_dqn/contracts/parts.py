@@ -150,6 +150,10 @@ class ReplayBuffer(abc.ABC):
     def __len__(self) -> int:
         """Return how many transitions `sample` chooses from."""
 
+    def has_enough(self, count: int) -> bool:
+        """Return whether it holds `count` transitions, or as many as it ever will. Agents ask before they learn."""
+        return len(self) >= count
+
     @property
     @abc.abstractmethod
     def capacity(self) -> int:
@@ -354,6 +358,14 @@ class Agent(abc.ABC):
     @abc.abstractmethod
     def learn(self) -> Mapping[str, float] | None:
         """Do the updates that are due. Return metrics such as `loss` and `q_mean`, or None if no update was due."""
+
+    def steps_before_learning(self) -> int:
+        """Return how many environment steps a new run takes, at least, before the first update. 0 if unknown.
+
+        Raises:
+            UserError: its options do not fit together, and there would never be an update.
+        """
+        return 0
 
     def break_lane(self, env: int) -> None:
         """Called when a lane's episode breaks off, on a resume or after a lost worker. A new episode begins."""

@@ -34,7 +34,7 @@ class Stream(enum.IntEnum):
 
 def derive(seed: int, *path: str | int) -> int:
     """Return a 63-bit integer that depends only on `seed` and `path`."""
-    text = json.dumps([int(seed), *path])
+    text = json.dumps([int(seed), *(step if isinstance(step, str) else int(step) for step in path)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 

@@ -25,7 +25,7 @@ from gymnasium.wrappers import FrameStackObservation
 
 from cartpole_dqn.config.schema import RunConfig, Table
 from cartpole_dqn.contracts.parts import require_discrete
-from cartpole_dqn.envs.guard import Guard, Resting
+from cartpole_dqn.envs.guard import Guard, Resting, close_env
 from cartpole_dqn.envs.workers import WorkerEnvs
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, did_you_mean, said_by
 from cartpole_dqn.plugin.registry import Registry
@@ -99,7 +99,7 @@ class EnvFactory:
         env = _make(env_id, kwargs)
         modes = env.metadata.get("render_modes") or []
         if self._renders and "rgb_array" not in modes:
-            env.close()
+            close_env(env)
             raise _cannot_be_seen(env_id, modes)
         if evaluating and (env.spec is None or env.spec.max_episode_steps is None):
             limit = time_limit if isinstance(time_limit, int) else NO_LIMIT_IN_EVALUATION
@@ -126,7 +126,7 @@ class EnvFactory:
             _require_discrete(env, self._config.id)
             return Guard(_as_numbers(env, self._config.id), lane)
         except BaseException:
-            env.close()
+            close_env(env)
             raise
 
     def make_vector(self) -> VectorEnv[Any, Any, Any]:

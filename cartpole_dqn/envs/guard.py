@@ -2,6 +2,7 @@
 
 * `Guard`: the outermost wrapper of every environment that is stepped.
 * `Resting`: a wrapper around a guard that can pause while the other lanes continue.
+* `close_env`: closes an environment that may raise.
 * `EnvError`: an environment broke its contract. The message says which, when and how.
 * `EnvTimeoutError`: an environment in another process did not answer in time.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import math
 import traceback
+import warnings
 from pathlib import PurePath
 from typing import Any
 
@@ -19,12 +21,14 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from cartpole_dqn.contracts.parts import Obs
-from cartpole_dqn.errors import RunError
+from cartpole_dqn.errors import Notice, RunError
 
 StepResult = tuple[Obs, float, bool, bool, dict[str, Any]]
 
 _NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 _FLAGS = (bool, np.bool_, int, np.integer)
+_SAID: set[str] = set()
+"""Warnings of this process. Python's own filter forgets them."""
 _MEND = "Let it return what its observation_space declares."
 
 
@@ -103,6 +107,9 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
                 raise self._fault(f"{name} as {_short(flag)}, expected True or False")
         return obs, float(reward), bool(terminated), bool(truncated), self._checked_info(info)
 
+    def close(self) -> None:
+        close_env(self.env)
+
     def _checked(self, obs: Any) -> Obs:
         if isinstance(obs, np.generic):
             obs = np.asarray(obs)
@@ -166,6 +173,17 @@ class Resting(gymnasium.Wrapper[Any, Any, Any, Any]):
             return self._obs, 0.0, False, False, {}
         self._obs, reward, terminated, truncated, info = self.env.step(action)
         return self._obs, float(reward), terminated, truncated, info
+
+
+def close_env(env: gymnasium.Env[Any, Any]) -> None:
+    """Close `env`. If that raises, warn once and go on: what it was made for is done."""
+    try:
+        env.close()
+    except (Exception, SystemExit) as error:
+        text = f"an environment could not be closed: it raised {describe(error)}"
+        if text not in _SAID:
+            _SAID.add(text)
+            warnings.warn(text, Notice, stacklevel=1)
 
 
 def describe(error: BaseException) -> str:

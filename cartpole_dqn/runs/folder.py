@@ -61,7 +61,8 @@ class RunFolder:
     """A run's folder. `path` is the folder itself; the other attributes are the files in it, which may be missing."""
 
     def __init__(self, path: Path, *, fresh: bool = False, made: bool = False) -> None:
-        self.path = path
+        # Commands that are printed name the folder, and what begins with "-" would be an option there.
+        self.path = path = path.absolute() if str(path).startswith("-") else path
         self.config = path / "config.toml"
         """The complete configuration; `run --config` repeats the run."""
         self.metrics_csv = path / "metrics.csv"
@@ -84,6 +85,7 @@ class RunFolder:
         """The score that a shared agent claims, see `shared.read_claim`. Other runs have no such file."""
         self._fresh = fresh
         self._made = made
+        self._locked = False
 
     @classmethod
     def create(
@@ -178,8 +180,10 @@ class RunFolder:
         write_text_atomic(self.environment, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
 
     def write_status(self, state: Literal["running", "done", "interrupted", "failed"], step: int) -> None:
-        """Write `status.json`. Errors (a full disk) are ignored, so that they do not hide an earlier one."""
+        """Write `status.json`, if the folder is in place. Errors are ignored, so that they do not hide earlier ones."""
         with contextlib.suppress(OSError):
+            if not self.in_place:
+                return
             replace_file(self.status, f"{json.dumps({'state': state, 'step': step})}\n".encode())
 
     def clear_metrics(self) -> None:
@@ -207,7 +211,27 @@ class RunFolder:
             if self._fresh and _content(self.path):
                 raise _taken(self.path)
             self._fresh = False
-            yield self
+            self._locked = True
+            try:
+                yield self
+            finally:
+                self._locked = False
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the folder is still where this run locked it. A folder that is not locked is taken to be."""
+        if not self._locked:
+            return True
+        owner = folder_lock.owner(self.path)
+        return owner == os.getpid() if owner else os.path.lexists(self.path / folder_lock.NAME) or is_run(self.path)
+
+    def require_in_place(self) -> None:
+        """Raise `RunError` if the folder was moved or deleted since it was locked: what is written would be split."""
+        if not self.in_place:
+            raise RunError(
+                f"{self.path} is no longer the run's folder: it was moved or deleted meanwhile. If it was moved, go on "
+                f"there with `cartpole-dqn resume FOLDER`, which starts from its last checkpoint."
+            )
 
 
 def is_run(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """One run at a time in a folder.
 
 * `hold`: a block inside which this process holds the folder.
-* `is_held`: whether any process holds it.
+* `is_held`: whether any process holds it. `owner`: the process that held it last.
 * `NAME`: the lock file. It contains the process number.
 
 The lock is the system's (`filelock`: `flock`, or `LockFileEx` on Windows). It ends with the process that holds it,
@@ -40,7 +40,7 @@ def hold(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    path, owner = folder / NAME, os.getpid()
+    path, process = folder / NAME, os.getpid()
     lock = FileLock(
         path, timeout=_PATIENCE, poll_interval=0.02, thread_local=False, preserve_lock_file=True, on_acquired=_sign
     )
@@ -49,16 +49,26 @@ def hold(folder: Path) -> Iterator[None]:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         lock.acquire()
     except Timeout:
+        signature = f" (process {number})" if (number := owner(folder)) else ""
         raise RunFolderError(
-            f"another run{_signature(path)} is using {folder}. Wait until it ends, or choose another folder with --out."
+            f"another run{signature} is using {folder}. Wait until it ends, or choose another folder with --out."
         ) from None
     except OSError as error:
         raise RunFolderError(f"{folder} cannot be locked: {reason(error)}. It must be writable.") from error
     try:
         yield
     finally:
-        if os.getpid() == owner:  # filelock closed it in forked processes.
+        if os.getpid() == process:  # filelock closed it in forked processes.
             lock.release()
+
+
+def owner(folder: Path) -> int | None:
+    """Return the number of the process that holds `folder` or held it last; None if it cannot be read."""
+    # Windows does not allow reading a file that another process has locked.
+    with contextlib.suppress(OSError), open_regular(folder / NAME) as file:
+        text = file.read(20).strip()
+        return int(text) if text.isdigit() else None
+    return None
 
 
 def is_held(folder: Path) -> bool:
@@ -90,14 +100,6 @@ def _sign(descriptor: int) -> None:
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
-
-
-def _signature(path: Path) -> str:
-    # Windows does not allow reading a file that another process has locked.
-    with contextlib.suppress(OSError), open_regular(path) as file:
-        text = file.read(20).strip()
-        return f" (process {int(text)})" if text.isdigit() else ""
-    return ""
 
 
 def _open(path: Path) -> int:

@@ -219,8 +219,7 @@ class Sweep:
         for i, setting in enumerate([*settings, *corners]):
             label = labels[i] if i < len(labels) else ", ".join(setting.sets)
             trials, config, said = self._planned(setting, label)
-            notes.update(dict.fromkeys(said))
-            check_setting(config, label, self._host)
+            notes.update(dict.fromkeys([*said, *check_setting(config, label, self._host)]))
             planned += [trials] if i < len(labels) else []
         for text in notes:
             warn(text)

@@ -217,12 +217,13 @@ def plan_trials(
     return planned, config, notes
 
 
-def check_setting(config: RunConfig, label: str, host: PluginHost) -> None:
-    """Build a setting's environment and agent. Raises `UserError` if they do not fit."""
+def check_setting(config: RunConfig, label: str, host: PluginHost) -> list[str]:
+    """Build a setting's environment and agent, and return warnings. Raises `UserError` if they do not fit."""
     try:
-        assembly.make_policy(config, host)
+        note = assembly.check_agent(config, host)
     except CartpoleDqnError as error:
         raise type(error)(f"{_where(label)}{error}") from None
+    return [f"{_where(label)}{note}"] if note else []
 
 
 def corner_settings(space: Space) -> list[Setting]:

@@ -30,7 +30,7 @@ device = "cpu"
 id = "{env}"
 [agent]
 name = "dqn"
-learning_starts = 1000000000
+train_every = 1000000000
 [agent.replay]
 name = "uniform"
 capacity = 1000

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium
 import torch
 from gymnasium import spaces
 
@@ -35,7 +34,7 @@ from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.saved import Origin, write_best, write_checkpoint
 from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memory
 from cartpole_dqn.training.evaluator import Evaluator
-from cartpole_dqn.training.resolve import resolve_config
+from cartpole_dqn.training.resolve import resolve_config, spec_of
 from cartpole_dqn.training.rounds import Helper, free_processes
 from cartpole_dqn.training.runner import Hooks, Runner, Schedule
 from cartpole_dqn.training.selection import Selection
@@ -87,6 +86,30 @@ def make_agent(config: RunConfig, host: PluginHost, observation_space: Any, acti
         available=available,
     )
     return agent
+
+
+def check_agent(config: RunConfig, host: PluginHost) -> str:
+    """Build a run's environment and agent, and return a warning as `check_learning` does. Raises `UserError`."""
+    host.register_environments()
+    env = EnvFactory(config, host.registry).make()
+    env.close()
+    return check_learning(make_agent(config, host, env.observation_space, env.action_space), config)
+
+
+def check_learning(agent: Agent, config: RunConfig) -> str:
+    """Return a warning if the run ends before its agent begins to learn, else "".
+
+    Raises:
+        UserError: the agent would never learn.
+    """
+    first = agent.steps_before_learning()
+    if config.steps is None or config.steps >= first:
+        return ""
+    return (
+        f"no update will be made: agent {config.agent['name']} begins to learn at step {first:,} or later, and the run "
+        f"ends at step {config.steps:,}. To learn, give more --steps, or let the agent begin earlier "
+        f"(agent.learning_starts, for most)."
+    )
 
 
 def make_collector(
@@ -217,7 +240,8 @@ class Assembly:
     collector: Collector
 
     def close(self) -> None:
-        """Close the environments and processes of evaluations."""
+        """Close all environments and processes."""
+        self.runner.close(at_once=True)
         self.evaluator.close()
 
 
@@ -255,40 +279,42 @@ def assemble(
         collector = make_collector(config, host, factory, clock=clock, warn=warn)
         undo.callback(collector.close, at_once=True)
         agent = make_agent(config, host, collector.observation_space, collector.action_space)
+        if note := check_learning(agent, config):
+            warn(note)
         where = None if folder is None else str(folder.path)
         context = ObserverContext(folder=where, console=console, clock=clock, plain=plain)
         observers = ObserverGroup([*make_observers(config, host, context), *extra_observers], warn=warn)
+        evaluator = Evaluator(
+            factory.make_evaluation_vector,
+            seed=config.seed,
+            clock=clock,
+            should_stop=lambda: bool(runner.stop_reason),
+            told=functools.partial(observers.tell, "evaluating"),
+            helpers=helpers,
+        )
+        runner = Runner(
+            agent=agent,
+            collector=collector,
+            schedule=Schedule(
+                steps=config.steps,
+                episodes=config.episodes,
+                evaluate_every=config.evaluation.every,
+                save_every_steps=config.checkpoint.every_steps,
+                save_every_seconds=config.checkpoint.every_seconds,
+                stop_when_solved=config.evaluation.until_solved,
+            ),
+            selection=Selection(
+                solved_at=solved_at(config),
+                confirmations=None if config.evaluation.until_solved else config.evaluation.confirmations,
+            ),
+            hooks=_hooks(config, host.registry, evaluator, agent, folder, clock),
+            observers=observers,
+            clock=clock,
+            num_envs=config.env.num_envs,
+            name=f"{config.agent['name']} on {config.env.id}, {config.obs}",
+            folder=where,
+        )
         undo.pop_all()
-    evaluator = Evaluator(
-        factory.make_evaluation_vector,
-        seed=config.seed,
-        clock=clock,
-        should_stop=lambda: bool(runner.stop_reason),
-        told=functools.partial(observers.tell, "evaluating"),
-        helpers=helpers,
-    )
-    runner = Runner(
-        agent=agent,
-        collector=collector,
-        schedule=Schedule(
-            steps=config.steps,
-            episodes=config.episodes,
-            evaluate_every=config.evaluation.every,
-            save_every_steps=config.checkpoint.every_steps,
-            save_every_seconds=config.checkpoint.every_seconds,
-            stop_when_solved=config.evaluation.until_solved,
-        ),
-        selection=Selection(
-            solved_at=solved_at(config),
-            confirmations=None if config.evaluation.until_solved else config.evaluation.confirmations,
-        ),
-        hooks=_hooks(config, host.registry, evaluator, agent, folder, clock),
-        observers=observers,
-        clock=clock,
-        num_envs=config.env.num_envs,
-        name=f"{config.agent['name']} on {config.env.id}, {config.obs}",
-        folder=where,
-    )
     return Assembly(runner, evaluator, config, agent, collector)
 
 
@@ -300,7 +326,8 @@ def solved_at(config: RunConfig) -> float | None:
     """
     if config.evaluation.solved_at is not None:
         return config.evaluation.solved_at
-    threshold = gymnasium.spec(config.env.id.split(":")[-1]).reward_threshold
+    spec = spec_of(config.env.id)
+    threshold = None if spec is None else spec.reward_threshold
     if threshold is None and config.evaluation.until_solved:
         raise ConfigError(
             f"{config.env.id} has no threshold of its own: say what counts as solved with "
@@ -369,9 +396,11 @@ def _hooks(
     origin = Origin(config.env.id, config.obs, used_components(config, registry))
 
     def keep_best(policy: Policy, evaluation: Evaluation) -> None:
+        folder.require_in_place()
         write_best(folder, origin, policy.state_dict(), evaluation)
 
     def save(state: State, replay: State) -> Checkpoint:
+        folder.require_in_place()
         began = clock()
         kept = replay if config.checkpoint.save_replay else None
         nbytes = write_checkpoint(folder, origin, state, agent.policy().state_dict(), kept)

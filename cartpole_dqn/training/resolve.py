@@ -1,13 +1,16 @@
 """Make a complete configuration.
 
 * `resolve_config`: combines preset, file, flags and `--set`. `read_config`: reads the configuration of a run.
-* `presets_of`: every registered preset.
+* `presets_of`: every registered preset. `spec_of`: what Gymnasium knows of an environment.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec
 
 from cartpole_dqn.config.presets import Preset, choose_preset, parse_preset
 from cartpole_dqn.config.schema import (
@@ -68,8 +71,9 @@ def resolve_config(
         parse_set(text, top)
     merged, more = merge_layers([_without_budget(merged, top), top], options_of)
     config = complete(merged, options_of)
+    env = changed(config.env, id=_full_id(config.env.id))
     filled = complete_observation(config.observation, host.registry)
-    return changed(config, observation=filled), notes + more
+    return changed(config, env=env, observation=filled), notes + more
 
 
 def read_config(folder: RunFolder, host: PluginHost) -> RunConfig:
@@ -84,6 +88,19 @@ def presets_of(registry: Registry) -> list[Preset]:
     return [parse_preset(name, registry.load("preset", name)) for name in registry.names("preset")]
 
 
+def spec_of(env_id: str) -> EnvSpec | None:
+    """Return the spec that `gymnasium.make` uses for an id: without a version, the newest. None if there is none."""
+    name = env_id.rpartition(":")[2]
+    newest = [spec for spec in gymnasium.registry.values() if spec.id.rpartition("-v")[0] == name]
+    return gymnasium.registry.get(name) or max(newest, key=lambda spec: spec.version or 0, default=None)
+
+
+def _full_id(env_id: str) -> str:
+    """Return an id with its version, so that presets for it apply and a later version does not change the run."""
+    spec = spec_of(env_id)
+    return env_id if spec is None else f"{env_id.rpartition(':')[0]}:{spec.id}".lstrip(":")
+
+
 def _choose(registry: Registry, name: str | None, from_file: Table, flags: Table) -> Preset:
     wanted = name or from_file.get("preset")
     obs = flags.get("obs", from_file.get("obs"))
@@ -94,7 +111,7 @@ def _choose(registry: Registry, name: str | None, from_file: Table, flags: Table
             raise ConfigError(f"preset '{wanted}' observes {own}, not {obs}: leave out --obs or --preset.")
         return preset
     env_id = (flags.get("env") or {}).get("id") or (from_file.get("env") or {}).get("id") or DEFAULT_ENV
-    return choose_preset(presets_of(registry), env_id, obs or DEFAULT_OBS)
+    return choose_preset(presets_of(registry), _full_id(env_id), obs or DEFAULT_OBS)
 
 
 def _without_budget(table: Table, *above: Table) -> Table:

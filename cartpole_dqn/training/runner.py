@@ -16,7 +16,7 @@ from cartpole_dqn.contracts.collector import Collector, Ending
 from cartpole_dqn.contracts.events import Checkpoint, Episode, Evaluation, Progress, RunEnded, RunFailed, RunStarted
 from cartpole_dqn.contracts.parts import Agent, Policy, State
 from cartpole_dqn.envs.guard import EnvTimeoutError
-from cartpole_dqn.errors import RunError, said_by
+from cartpole_dqn.errors import DivergedError, RunError, said_by
 from cartpole_dqn.runs.state_tree import bytes_of, find_not_finite
 from cartpole_dqn.system import require_memory
 from cartpole_dqn.training.selection import Selection
@@ -91,6 +91,8 @@ class Runner:
         self._step = 0
         self._episode = 0
         self._collected = num_envs  # steps of the last collection
+        self._learned = False  # whether an update was made
+        self._closed = False
         self._figures: Mapping[str, float | str] = {}
         self._metrics: dict[str, float] = {}
         self._evaluated_at = -1
@@ -135,14 +137,26 @@ class Runner:
             ended = self._run()
         except BaseException as error:
             self._observers.tell("run_failed", RunFailed(self._step, error))
-            self._close_collector(at_once=not isinstance(error, Exception))
+            self.close(at_once=not isinstance(error, Exception))
             if not isinstance(error, Exception):
                 raise
             text = f"the run failed at step {self._step}: {said_by(error).rstrip('.')}. {self._last_checkpoint()}"
             raise RunError(text.rstrip()) from error
-        self._close_collector()
+        self.close()
         self._observers.tell("run_ended", ended)
+        if not self._learned and ended.reason in ("done", "solved"):
+            self._observers.warn(f"no update was made in {self._step:,} steps: the agent has learned nothing.")
         return ended
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Close the collector; `run` does so itself. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._collector.close(at_once=at_once)
+        except Exception as error:
+            self._observers.warn(f"the environments could not be closed: {said_by(error)}")
 
     def state_dict(self) -> State:
         """Return the state of the run without stored transitions. Calling it has no effect on the run."""
@@ -150,6 +164,7 @@ class Runner:
             "step": self._step,
             "collected": self._collected,
             "episode": self._episode,
+            "learned": self._learned,
             "metrics": dict(self._metrics),
             "evaluated_at": self._evaluated_at,
             "selection": self._selection.state_dict(),
@@ -172,13 +187,14 @@ class Runner:
         try:
             return self._load(state, replay)
         except BaseException:
-            self._close_collector(at_once=True)
+            self.close(at_once=True)
             raise
 
     def _load(self, state: State, replay: State | None) -> list[int]:
         self._step = int(state["step"])
         self._collected = int(state.get("collected", self._num_envs))
         self._episode = int(state["episode"])
+        self._learned = bool(state.get("learned", True))
         self._metrics = {str(k): float(v) for k, v in state["metrics"].items()}
         self._evaluated_at = int(state["evaluated_at"])
         self._selection.load_state_dict(state["selection"])
@@ -246,10 +262,11 @@ class Runner:
         self._agent.observe(collected.transitions)
         figures = self._agent.learn()
         if figures is not None:
+            self._learned = True
             self._metrics = dict(figures)
             for name, value in figures.items():
                 if name.endswith("loss") and not math.isfinite(value):
-                    raise RunError(f"the agent's {name} became {value}.")
+                    raise DivergedError(f"the agent's {name} became {value}.")
         self._step += self._collected
         return collected.endings
 
@@ -340,12 +357,6 @@ class Runner:
         step = self._saved_at[0]
         return "No checkpoint was written yet." if step < 0 else f"The last checkpoint is of step {step}."
 
-    def _close_collector(self, *, at_once: bool = False) -> None:
-        try:
-            self._collector.close(at_once=at_once)
-        except Exception as error:
-            self._observers.warn(f"the environments could not be closed: {said_by(error)}")
-
     # Events -----------------------------------------------------------------------------------------------------------
 
     def _progress(self) -> Progress:
@@ -368,10 +379,10 @@ class Runner:
 
 
 def _require_finite(what: str, state: State) -> None:
-    """Raise `RunError` rather than overwrite good weights with some that are not finite."""
+    """Raise `DivergedError` rather than overwrite good weights with some that are not finite."""
     place = find_not_finite(state)
     if place is not None:
-        raise RunError(
+        raise DivergedError(
             f"the {what}'s {place} holds numbers that are not finite, so it was not saved: the learning rate may be "
             f"too high."
         )

@@ -7,14 +7,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from rich.console import Console
 
 from cartpole_dqn.config.schema import RunConfig, to_toml
 from cartpole_dqn.contracts.events import RunEnded
 from cartpole_dqn.contracts.options import changed
+from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.errors import CartpoleDqnError, UserError
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.checkpoint import has_state, taking_over
@@ -48,8 +51,8 @@ def execute(
     initial: InitialWeights | None = None,
     handle: Handle = lambda ask: contextlib.nullcontext(),
     draw: Callable[[RunFolder, Console], None] = lambda folder, console: None,
-) -> RunEnded:
-    """Train to the end, and save everything in `folder`.
+) -> RunEnded | None:
+    """Train to the end, and save everything in `folder`. Return None if a resumed run has nothing left to do.
 
     Args:
         folder: of the run.
@@ -66,22 +69,28 @@ def execute(
         UserError: the configuration does not fit the environment or the checkpoint.
         RunError: the run failed. The message names its folder.
     """
+    told = functools.partial(console.print, style="yellow", markup=False, highlight=False)
     if resuming and folder.shared.exists():
         raise UserError(
             f"{folder.path.name} is a shared agent, which has no checkpoint to resume from. Start a run with "
             f"--config and its config.toml, and --init-from for its weights."
         )
-    with folder.lock():
+    with folder.lock(), contextlib.ExitStack() as stack:
+        saved = _saved(folder, config) if resuming else None
+        if saved is not None and _is_over(saved.run, config):
+            told(f"nothing is left to do: the run has reached step {saved.run['step']:,}. To go on, give more --steps.")
+            return None
         try:
             made = assembly.assemble(config, host, folder=folder, console=console, clock=time.perf_counter, plain=plain)
+            stack.callback(made.close)
             if resuming:
-                _restore(made, folder, console)
+                _restore(made, folder, saved, told)
             elif initial is not None:
                 initial.give(made.agent)
                 initial.keep(folder)
             elif config.init.run:
                 raise UserError("init.run is set, but there are no weights: call find_initial_weights first.")
-        except CartpoleDqnError:
+        except BaseException:
             if not resuming:
                 folder.discard_if_empty()
             raise
@@ -90,39 +99,62 @@ def execute(
             plugins=host.describe(), threads=config.threads, device=str(assembly.choose_device(config.device))
         )
         if resuming and (changes := folder.differences(description)):
-            text = f"since this run began: {', '.join(changes)}. From here on its course may be another."
-            console.print(text, style="yellow", markup=False, highlight=False)
+            told(f"since this run began: {', '.join(changes)}. From here on its course may be another.")
         folder.write_environment(description)
         folder.write_status("running", made.runner.step)
         try:
             with handle(made.runner.request_stop):
                 ended = made.runner.run()
+            folder.require_in_place()
         except BaseException as error:
             asked = isinstance(error, KeyboardInterrupt)
             folder.write_status("interrupted" if asked else "failed", made.runner.step)
             if isinstance(error, CartpoleDqnError):
                 owner = host.owner_of_failure(error)
                 blame = "" if owner is None else f" It was raised in code of the plugin {owner}."
-                raise type(error)(f"{error}{blame}\nThe run's folder: {folder.path}") from error.__cause__
+                place = f"\nThe run's folder: {folder.path}" if folder.in_place else ""
+                raise type(error)(f"{error}{blame}{place}") from error.__cause__
             raise
         finally:
-            made.close()
-            draw(folder, console)
+            if folder.in_place:
+                draw(folder, console)
         folder.write_status("done" if ended.reason in ("done", "solved") else "interrupted", made.runner.step)
         return ended
 
 
-def _restore(made: assembly.Assembly, folder: RunFolder, console: Console) -> None:
+class _Saved(NamedTuple):
+    """What a checkpoint holds."""
+
+    run: State
+    replay: State | None
+
+
+def _saved(folder: RunFolder, config: RunConfig) -> _Saved | None:
+    """Return the checkpoint in `folder`, or None if none was written yet."""
     if not has_state(folder.checkpoint):
-        console.print("no checkpoint was written yet: starting from the beginning.", style="yellow")
+        return None
+    return _Saved(*read_checkpoint(folder, Origin(config.env.id, config.obs)))
+
+
+def _is_over(run: State, config: RunConfig) -> bool:
+    """Return whether a saved run has reached its budget, and not even the last evaluation is left."""
+    step, steps = run["step"], config.steps
+    if step < steps if steps is not None else run["episode"] < (config.episodes or 0):
+        return False
+    evaluated = not config.evaluation.every or run["evaluated_at"] == step
+    return evaluated or (steps is not None and step - run.get("collected", 1) >= steps)
+
+
+def _restore(made: assembly.Assembly, folder: RunFolder, saved: _Saved | None, told: Callable[[str], None]) -> None:
+    if saved is None:
+        told("no checkpoint was written yet: starting from the beginning.")
         if made.config.init.run:
             InitialWeights.kept(folder).give(made.agent)
         folder.clear_metrics()
         return
-    run, replay = read_checkpoint(folder, Origin(made.config.env.id, made.config.obs))
-    if replay is None:
-        console.print("the replay was not saved: it starts empty, so results will differ.", style="yellow")
+    if saved.replay is None:
+        told("the replay was not saved: it starts empty, so results will differ.")
     with taking_over(folder.checkpoint):
-        lost = made.runner.load_state_dict(run, replay)
+        lost = made.runner.load_state_dict(*saved)
     if lost:
-        console.print(made.collector.why_lost, style="yellow", markup=False)
+        told(made.collector.why_lost)

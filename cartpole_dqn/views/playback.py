@@ -20,6 +20,7 @@ from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
 from cartpole_dqn.envs.factory import EnvFactory
+from cartpole_dqn.envs.guard import close_env
 from cartpole_dqn.envs.lanes import Lanes
 from cartpole_dqn.errors import CartpoleDqnError, RunError, UnsuitableEnvError, said_by
 from cartpole_dqn.plugin.host import PluginHost
@@ -160,7 +161,7 @@ class _Seen(EnvFactory):
         host.register_environments()
         plain = EnvFactory(config, host.registry).base(evaluating=True)
         modes = plain.metadata.get("render_modes") or []
-        plain.close()
+        close_env(plain)
         if "rgb_array" not in modes:
             raise UnsuitableEnvError(
                 f"{config.env.id} draws nothing that could be shown: it has no render mode rgb_array (its modes: "

@@ -21,6 +21,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation
 from numpy.typing import NDArray
 
+from cartpole_dqn.envs.guard import close_env
 from cartpole_dqn.views.panels import Kept, Panel
 from cartpole_dqn.wrappers import RenderObservation
 from cartpole_dqn.wrappers.image import ImageWrapper, wrappers_of
@@ -194,7 +195,7 @@ def _look(
         stages[:-1] = [replace(stage, kept=part) for stage, part in zip(stages[:-1], kept, strict=True)]
         return taken, ended, stages
     finally:
-        env.close()
+        close_env(env)
 
 
 def _shape(obs: NDArray[Any]) -> str:

@@ -641,4 +641,4 @@ def test_a_resumed_run_knows_how_many_steps_the_last_collection_brought() -> Non
     older = made(counting(evaluated), 60)
     older.load_state_dict(state, None)
     assert older._collected == 2
-    older._close_collector()
+    older.close()

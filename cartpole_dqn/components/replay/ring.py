@@ -132,6 +132,11 @@ class TransitionRing:
         return len(self._order)
 
     @property
+    def is_full(self) -> bool:
+        """Whether every slot is used, so that new transitions replace old ones."""
+        return min(self._numbers) >= self._length
+
+    @property
     def capacity(self) -> int:
         """Slots in total: the requested capacity, rounded down to a multiple of the number of lanes."""
         return self._length * self.num_envs

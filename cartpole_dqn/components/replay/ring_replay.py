@@ -102,6 +102,9 @@ class RingReplay(ReplayBuffer):
         weights = (probabilities / probabilities.min()) ** -beta
         return dataclasses.replace(batch, weights=torch.from_numpy(weights.astype(np.float32)).to(self.ring.device))
 
+    def has_enough(self, count: int) -> bool:
+        return len(self) >= count or self.ring.is_full
+
     def __len__(self) -> int:
         return len(self.ring)
 

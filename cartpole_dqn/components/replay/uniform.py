@@ -46,8 +46,8 @@ class UniformReplay(RingReplay):
             ranks = self.generator.integers(held, size=batch_size)
         elif held < batch_size:
             raise ValueError(
-                f"replay uniform holds {held} transitions, too few to draw {batch_size} without replacement: store "
-                f"more of them before learning."
+                f"replay uniform holds {held} transitions, too few to draw {batch_size} without replacement: set a "
+                f"larger capacity, or a smaller agent.batch_size."
             )
         else:
             ranks = self.generator.choice(held, size=batch_size, replace=False, shuffle=False)

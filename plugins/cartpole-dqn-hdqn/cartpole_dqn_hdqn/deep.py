@@ -144,6 +144,10 @@ class HdqnAgent(HierarchicalAgent):
         actions = np.ones((len(obs), int(self._context.action_space.n)), dtype=np.bool_)
         return self._goals.available(obs, actions)
 
+    def steps_before_learning(self) -> int:
+        """See `Agent.steps_before_learning`: both levels can learn, and the controller does so first."""
+        return min(self._controller.require_room(), self._meta.require_room())
+
     def break_lane(self, env: int) -> None:
         """See `Agent.break_lane`."""
         super().break_lane(env)

@@ -17,13 +17,14 @@ from torch import Tensor
 from cartpole_dqn import (
     Batch,
     Context,
+    DivergedError,
     Network,
     Optimiser,
     Part,
     ReplayBuffer,
-    RunError,
     State,
     TargetUpdate,
+    UserError,
     frozen_copy,
     generator_state,
     load_weights,
@@ -90,13 +91,23 @@ class Level:
         """Draw new noise for the online network, where it has any: before each act."""
         self.network.resample_noise(self._noise_generator)
 
+    def require_room(self) -> int:
+        """Return how many transitions the first update needs. Raises `UserError` if the replay cannot hold them."""
+        if self._learn_from > self.replay.capacity:
+            raise UserError(
+                f"the {self._name}'s first update needs {self._learn_from:,} transitions, the larger of "
+                f"agent.learning_starts and agent.{self._name}_batch_size, and its replay has room for "
+                f"{self.replay.capacity:,}: set a larger agent.{self._name}_replay.capacity, or smaller numbers there."
+            )
+        return self._learn_from
+
     def learn(self, updates: int) -> tuple[float, float] | None:
         """Make so many updates and return (loss, mean value) of the last; None while the replay holds too little.
 
         Raises:
-            RunError: the loss is no longer finite.
+            DivergedError: the loss is no longer finite.
         """
-        if len(self.replay) < self._learn_from:
+        if not self.replay.has_enough(self._learn_from):
             return None
         figures = None
         for _ in range(updates):
@@ -118,7 +129,7 @@ class Level:
         loss.backward()  # type: ignore[no-untyped-call]
         figures = loss.item(), self.network.q_values(output.detach()).mean().item()
         if not math.isfinite(figures[0]):
-            raise RunError(
+            raise DivergedError(
                 f"the {self._name}'s loss became {figures[0]} at its update {self.updates + 1}: rewards or "
                 f"observations may not be finite, or the learning rate ({self.optimiser.lr:g}) is too high."
             )

@@ -60,6 +60,10 @@ class VisitCountsAgent(Agent):
         """See `Agent.learn`."""
         return self._inner.learn()
 
+    def steps_before_learning(self) -> int:
+        """See `Agent.steps_before_learning`."""
+        return self._inner.steps_before_learning()
+
     def break_lane(self, env: int) -> None:
         """See `Agent.break_lane`."""
         self._inner.break_lane(env)

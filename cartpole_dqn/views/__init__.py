@@ -4,7 +4,7 @@
 * `comparison_tables`: a comparison as text. `sweep_table`, `sweep_results`: a running sweep, and its results.
 * `preview`: what an agent sees, stage by stage. `preview_drawing`: the same as one picture.
 * `watch`, `record`: a model at play, in a window or as a file. `playback`: its episodes. `scene`: one moment as a
-  picture. `names`: of actions and numbers. `animation`: GIF and MP4 files.
+  picture. `animation`: GIF and MP4 files.
 * `panels`: the drawing of observations, for all of these.
 * `report`: a run on one page. `share`: a model as a folder and a zip to pass on.
 * `in_notebook`: files and runs in notebooks.

@@ -1,6 +1,5 @@
 """The pictures of an observation, as `preview`, `record`, `watch` and `report` draw them.
 
-* `Panel`: one picture, or a vector's numbers. `colours_of`: its values as colours.
 * `size_within`: the size to draw it in. `paste`: draws it into a picture.
 * `draw_numbers`, `draw_columns`: a vector as bars. `write`, `shortened`, `figure`: text and numbers beside them.
 """
@@ -10,68 +9,22 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-Picture = NDArray[np.uint8]
-Box = tuple[int, int, int, int]
-Kind = Literal["colour", "grey", "difference", "numbers"]
-Kept = tuple[slice, slice]
-"""Rows and columns."""
+from cartpole_dqn.contracts.pictures import BLUE, PAPER, RED, Kept, Panel, colours_of
 
-PAPER, INK, FAINT, LINE = (255, 255, 255), (36, 41, 47), (110, 118, 129), (208, 215, 222)
-BLUE, RED, PALE, KEPT = (31, 95, 168), (179, 38, 30), (168, 197, 230), (194, 24, 124)
+Box = tuple[int, int, int, int]
+
+INK, FAINT, LINE = (36, 41, 47), (110, 118, 129), (208, 215, 222)
+PALE, KEPT = (168, 197, 230), (194, 24, 124)
 MOST_PANELS, MOST_ROWS = 8, 18
 ROW, CAPTION, COLUMNS_HEIGHT = 18, 16, 90  # Heights in pixels: of a number, of a caption, of numbers as columns.
 _NAME, _FIGURE, _BARS = 104, 166, 176  # Ends of a number's name and figure, and start of its bar.
 _SHADES = 5
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One picture of an observation."""
-
-    caption: str
-    values: NDArray[Any]
-    """[H, W, 3] uint8 where `kind` is "colour", [H, W] where "grey" or "difference", [n] where "numbers"."""
-    kind: Kind
-    low: float = 0.0
-    """The value drawn black, for "grey"; `high` is drawn white."""
-    high: float = 1.0
-    zero: float = 0.0
-    """The value of no difference, for "difference"."""
-
-    def is_cut(self, kept: Kept | None) -> bool:
-        """Whether `kept` differs from the whole picture."""
-        return kept is not None and self.kind != "numbers" and kept != tuple(slice(0, n) for n in self.values.shape[:2])
-
-
-def colours_of(panel: Panel, *, moving: bool = False) -> Picture:
-    """Return a panel's values as colours [H, W, 3]: grey from low to high, differences from blue over white to red.
-
-    The greatest difference has full colour. In an animation (`moving`) this is the greatest possible one, so that equal
-    differences look equal in all pictures.
-    """
-    if panel.kind == "colour":
-        return np.ascontiguousarray(panel.values, dtype=np.uint8)
-    numbers = np.nan_to_num(panel.values.astype(np.float32))
-    if panel.kind == "grey":
-        grey = np.clip((numbers - panel.low) / max(panel.high - panel.low, 1e-9), 0, 1)
-        return np.repeat((grey * 255).astype(np.uint8)[..., None], 3, axis=2)
-    # The square root keeps small differences visible beside large ones.
-    differences = numbers - panel.zero
-    greatest = max(float(np.abs(differences).max(initial=0.0)), 1e-9)
-    if moving:
-        possible = next((bound for bound in (1.0, 255.0) if greatest <= bound), greatest)
-        greatest = 127.0 if panel.values.dtype == np.uint8 else possible
-    share = np.clip(differences / greatest, -1, 1)[..., None]
-    paper, more, less = (np.array(colour, dtype=np.float32) for colour in (PAPER, RED, BLUE))
-    mixed = paper + np.sqrt(np.abs(share)) * (np.where(share >= 0, more, less) - paper)
-    return np.asarray(mixed, dtype=np.uint8)
 
 
 def size_within(shape: Sequence[int], wide: float, high: float) -> tuple[int, int]:

@@ -22,12 +22,12 @@ from cartpole_dqn.contracts.seeding import Stream, episode_seed
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.guard import close_env
 from cartpole_dqn.envs.lanes import Lanes
+from cartpole_dqn.envs.names import action_names, number_names
+from cartpole_dqn.envs.stages import stage_of
 from cartpole_dqn.errors import CartpoleDqnError, RunError, UnsuitableEnvError, said_by
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.training.models import Which, load_policy
-from cartpole_dqn.views.names import action_names, number_names
-from cartpole_dqn.views.preview import stage_of
 from cartpole_dqn.views.scene import Scene
 from cartpole_dqn.wrappers.frames import as_colours, kind_of
 from cartpole_dqn.wrappers.image import wrappers_of

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from cartpole_dqn.contracts.pictures import PAPER, RED, Panel
+from cartpole_dqn.envs.stages import Stage
 from cartpole_dqn.files import replace_file
 from cartpole_dqn.views import panels as paint
-from cartpole_dqn.views.panels import Panel
-from cartpole_dqn.views.preview import Stage
 
 _MARGIN, _GAP, _LABEL, _PICTURES, _RULER = 24, 34, 180, 920, 30  # pixels
 _TALLEST, _SPACE, _TITLE, _FACT = 300, 12, 26, 19
@@ -35,7 +35,7 @@ def draw_preview(stages: Sequence[Stage], out: Path | str) -> None:
         raise ValueError("draw_preview: expected one stage or more, got none.")
     rows = [_Row(stage, f"{i}  {stage.title}", last=i == len(stages) - 1) for i, stage in enumerate(stages)]
     height = _MARGIN + sum(row.height + _GAP for row in rows)
-    image = Image.new("RGB", (_MARGIN * 2 + _LABEL + _PICTURES + _RULER, height), paint.PAPER)
+    image = Image.new("RGB", (_MARGIN * 2 + _LABEL + _PICTURES + _RULER, height), PAPER)
     top = _MARGIN
     for row in rows:
         row.draw(image, top)
@@ -67,7 +67,7 @@ class _Row:
         if len(panels) > paint.MOST_PANELS:
             self._lines.append((f"and {len(panels) - paint.MOST_PANELS} more pictures", paint.INK))
         if last:
-            self._lines.append(("what the agent sees", paint.RED))
+            self._lines.append(("what the agent sees", RED))
         tallest = max((size[1] for size in self._sizes), default=0)
         self.height = max(tallest + self._drop, _TITLE + _FACT * len(self._lines))
 

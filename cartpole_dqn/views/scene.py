@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from cartpole_dqn.contracts.pictures import BLUE, PAPER, RED, Panel, Picture
 from cartpole_dqn.views import panels as paint
-from cartpole_dqn.views.panels import Box, Panel, Picture
+from cartpole_dqn.views.panels import Box
 
 HOLD = 0.7
 """Seconds to show an episode's last picture."""
@@ -60,7 +61,7 @@ def draw_scene(scene: Scene) -> Picture:
     grid = _grid(scene.panels, max(height + _FOOT, _LOWEST) - _HEAD - values)
     drop = _HEAD + _observation_height(scene.panels, grid)
     tall = max(height + _FOOT, drop + values)
-    image = Image.new("RGB", (left + _MARGIN + _SIDE + _MARGIN, tall), paint.PAPER)
+    image = Image.new("RGB", (left + _MARGIN + _SIDE + _MARGIN, tall), PAPER)
     draw = ImageDraw.Draw(image)
     image.paste(Image.fromarray(np.ascontiguousarray(scene.frame)), ((left - width) // 2, 0))
     draw.line((0, height, left, height, left, 0), fill=paint.LINE)
@@ -93,7 +94,7 @@ def _draw_standing(draw: ImageDraw.ImageDraw, scene: Scene, box: Box) -> None:
     words = (f"episode {scene.episode}", f"step {scene.step}", f"return {total}", scene.ending or name)
     share = (right - left) // 4
     for i, word in enumerate(words):
-        colour = paint.RED if i == 3 and scene.ending else paint.INK
+        colour = RED if i == 3 and scene.ending else paint.INK
         paint.write(
             draw,
             (left + i * share, (top + bottom) // 2),
@@ -188,12 +189,12 @@ def _draw_values(draw: ImageDraw.ImageDraw, scene: Scene, box: Box) -> None:
         if taken:
             draw.rectangle((left - 4, y - paint.ROW // 2 + 1, right + 3, y + paint.ROW // 2 - 1), fill=(232, 240, 250))
         paint.write(
-            draw, (left, y), paint.shortened(name, 86, 12), size=12, colour=paint.BLUE if taken else colour, anchor="lm"
+            draw, (left, y), paint.shortened(name, 86, 12), size=12, colour=BLUE if taken else colour, anchor="lm"
         )
         if not known:
             continue
         end = zero + round(reach * finite[i] / most)
-        fill = paint.BLUE if taken else paint.PALE if allowed[i] else paint.LINE
+        fill = BLUE if taken else paint.PALE if allowed[i] else paint.LINE
         draw.rectangle((min(zero, end), y - 5, max(zero, end), y + 5), fill=fill)
         paint.write(draw, (right - 46, y), paint.figure(float(values[i]), 2), size=12, colour=colour, anchor="rm")
         if allowed[i] and finite[i] < best:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cartpole_dqn.views.preview import Stage
+from cartpole_dqn.envs.stages import Stage
 from cartpole_dqn.views.preview_drawing import _marks, draw_preview
 
 COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30))

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cartpole_dqn.contracts.events import Evaluation
+from cartpole_dqn.envs.stages import Stage
 from cartpole_dqn.runs.catalogue import RunSummary
 from cartpole_dqn.runs.history import RunHistory
-from cartpole_dqn.views.preview import Stage
 
 
 @dataclass(frozen=True)

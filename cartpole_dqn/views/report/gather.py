@@ -17,6 +17,7 @@ from typing import Any
 from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.options import to_table
 from cartpole_dqn.envs.factory import EnvFactory
+from cartpole_dqn.envs.names import number_names
 from cartpole_dqn.errors import RunFolderError, UserError, said_by
 from cartpole_dqn.files import open_regular, reason, replace_file
 from cartpole_dqn.observers.display.panel import describe_evaluating
@@ -30,7 +31,6 @@ from cartpole_dqn.training import assembly
 from cartpole_dqn.training.models import Which, evaluate_run
 from cartpole_dqn.training.resolve import resolve_config
 from cartpole_dqn.views.curves import draw_curves
-from cartpole_dqn.views.names import number_names
 from cartpole_dqn.views.preview import preview_stages
 from cartpole_dqn.views.record import record_run
 from cartpole_dqn.views.report.content import Curves, Difference, Play, Report

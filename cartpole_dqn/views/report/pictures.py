@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cartpole_dqn.contracts.pictures import Panel, colours_of
+from cartpole_dqn.envs.stages import Stage
 from cartpole_dqn.text.figures import number
 from cartpole_dqn.text.pages import data_uri
-from cartpole_dqn.views.panels import MOST_PANELS, MOST_ROWS, Panel, colours_of, decimals_of, figure, size_within
-from cartpole_dqn.views.preview import Stage
+from cartpole_dqn.views.panels import MOST_PANELS, MOST_ROWS, decimals_of, figure, size_within
 from cartpole_dqn.views.report.content import Curves, Play
 
 _WIDEST, _HIGHEST = 420, 280

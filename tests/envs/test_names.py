@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.wrappers import RescaleObservation
 
-from cartpole_dqn.views.names import action_names, number_names
+from cartpole_dqn.envs.names import action_names, number_names
 
 
 class Named(gymnasium.Env[Any, Any]):

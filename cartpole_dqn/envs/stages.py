@@ -1,0 +1,109 @@
+"""An observation as the pictures that it consists of.
+
+* `stage_of`: an environment and its observation -> one `Stage`, whose `panels` are its pictures.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.wrappers import FrameStackObservation
+from numpy.typing import NDArray
+
+from cartpole_dqn.contracts.pictures import Kept, Panel
+from cartpole_dqn.wrappers import RenderObservation
+from cartpole_dqn.wrappers.image import ImageWrapper, wrappers_of
+
+Env = gymnasium.Env[Any, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A moment as one wrapper observes it."""
+
+    name: str
+    obs: Any
+    space: spaces.Space[Any] | None
+    """The observation space; None for the rendered frame."""
+    shows_now: tuple[bool, ...] = ()
+    """Whether each channel shows the present rather than a difference, if known."""
+    stacked: bool = False
+    """Whether the first axis counts pictures."""
+    pictorial: bool = True
+    """Whether the observation is drawn as pictures rather than numbers."""
+    kept: Kept | None = None
+    """The rows and columns that the next stage keeps, if it crops."""
+
+    @property
+    def title(self) -> str:
+        """The name, without a wrapper's place in the configuration."""
+        place = re.fullmatch(r"observation\[\d+\] \((.+)\)", self.name)
+        return place[1] if place else self.name
+
+    def facts(self) -> list[str]:
+        """Return shape, dtype and range, and the meaning of colours and lines in the pictures."""
+        if not isinstance(self.obs, np.ndarray) or self.obs.size == 0:
+            return [str(self.space)]
+        panels = self.panels()
+        facts = [_shape(self.obs), str(self.obs.dtype), f"{self.obs.min():.4g} .. {self.obs.max():.4g}"]
+        facts += ["red: more, blue: less"] * any(panel.kind == "difference" for panel in panels)
+        return facts + ["broken line: what is kept"] * any(panel.is_cut(self.kept) for panel in panels)
+
+    def observed(self) -> str:
+        """Return shape and dtype."""
+        return f"{_shape(self.obs)}  {self.obs.dtype}"
+
+    def panels(self) -> list[Panel]:
+        """Return the observation's pictures, or its numbers as one panel."""
+        obs = self.obs
+        if not isinstance(obs, np.ndarray) or obs.dtype.kind not in "biuf" or obs.size == 0:
+            return []
+        if obs.ndim not in (2, 3, 4) or not self.pictorial:
+            return [Panel("", obs.reshape(-1), "numbers")]
+        if not self.stacked:
+            return self._of_frame(obs, "")
+        names = [*(f"{steps} before" for steps in range(len(obs) - 1, 0, -1)), "now"]
+        return [panel for frame, name in zip(obs, names, strict=True) for panel in self._of_frame(frame, name)]
+
+    def _of_frame(self, frame: NDArray[Any], name: str) -> list[Panel]:
+        channels = frame[..., None] if frame.ndim == 2 else frame
+        count = channels.shape[-1]
+        known = self.shows_now if len(self.shows_now) == count else (True,) * count
+        if count == 3 and all(known) and frame.dtype == np.uint8:
+            return [Panel(name, channels, "colour")]
+        captions = [", ".join(filter(None, [name, f"channel {i}" if count > 1 else ""])) for i in range(count)]
+        return [self._of_channel(channels[..., i], captions[i], now) for i, now in enumerate(known)]
+
+    def _of_channel(self, values: NDArray[Any], caption: str, now: bool) -> Panel:
+        space = self.space
+        if not now:
+            # An unsigned byte holds a difference d as 128 + d / 2.
+            zero = 128 if values.dtype == np.uint8 else 0
+            most = np.abs(values.astype(np.float64) - zero).max()
+            words = filter(None, [caption, f"difference {zero} ± {most:.4g}"])
+            return Panel(", ".join(words), values, "difference", zero=zero)
+        if values.dtype == np.uint8:
+            return Panel(caption, values, "grey", low=0.0, high=255.0)
+        if isinstance(space, spaces.Box) and space.is_bounded("both"):
+            return Panel(caption, values, "grey", low=max(0.0, float(space.low.min())), high=float(space.high.max()))
+        return Panel(caption, values, "grey", low=float(values.min()), high=float(values.max()))
+
+
+def stage_of(env: Env, obs: Any, name: str = "") -> Stage:
+    """Return an observation of `env` as a stage. The wrappers define its axes and channels."""
+    inside = list(wrappers_of(env))
+    shape = np.shape(obs)
+    made = any(isinstance(w, ImageWrapper | RenderObservation) for w in inside)
+    pictorial = made or (len(shape) in (2, 3, 4) and min(shape[:2]) >= 8)
+    shows_now = next((w.shows_now for w in inside if isinstance(w, ImageWrapper)), ())
+    stacked = len(shape) == 4 or (len(shape) == 3 and any(isinstance(w, FrameStackObservation) for w in inside))
+    return Stage(name, obs, env.observation_space, shows_now, stacked, pictorial)
+
+
+def _shape(obs: NDArray[Any]) -> str:
+    return " x ".join(str(n) for n in obs.shape) or "scalar"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cartpole_dqn.contracts.events import Episode as Episode
     from cartpole_dqn.contracts.events import Evaluating as Evaluating
     from cartpole_dqn.contracts.events import Evaluation as Evaluation
+    from cartpole_dqn.contracts.events import Glimpse as Glimpse
     from cartpole_dqn.contracts.events import Observer as Observer
     from cartpole_dqn.contracts.events import ObserverContext as ObserverContext
     from cartpole_dqn.contracts.events import Progress as Progress

@@ -23,7 +23,6 @@ from rich.console import Console
 from rich.style import Style
 from rich.terminal_theme import MONOKAI
 
-from cartpole_dqn.contracts.events import Observer
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.observers.display.panel import RunPanel
 from cartpole_dqn.observers.display.tracker import Tracker
@@ -33,29 +32,32 @@ from cartpole_dqn.training.resolve import resolve_config
 
 DOCS = Path(__file__).parent
 IMAGES = DOCS / "images"
-STEPS = 12_400
 BACKGROUND = (24, 26, 31)
 
 
 def draw_display() -> None:
-    """Train, and draw the panel as it stood at the last step."""
+    """Train until the run is solved, and draw the panel as it stands then."""
     host = load_plugins(allowed=())
-    config, _ = resolve_config(host, flags={"obs": "pixels", "observer": []})
-    tracker = Tracker(time.perf_counter)
+    config, _ = resolve_config(host, flags={"obs": "pixels", "seed": 4, "evaluation": {"until_solved": True}})
+    tracker = _Looking(time.perf_counter)
     made = assemble(
         changed(config, observer=[]),
         host,
         folder=None,
         console=Console(stderr=True),
         clock=time.perf_counter,
-        extra_observers=[("tracker", tracker), ("stop", _StopAt(lambda: made.runner.request_stop("enough")))],
+        extra_observers=[("tracker", tracker)],
     )
     made.runner.run()
     made.close()
     paint(RunPanel(tracker.snapshot()), IMAGES / "display.png")
 
 
-def paint(renderable: Any, out: Path, *, width: int = 102, height: int = 36, scale: int = 2) -> None:
+class _Looking(Tracker):
+    wants_glimpses = True
+
+
+def paint(renderable: Any, out: Path, *, width: int = 140, height: int = 33, scale: int = 2) -> None:
     """Draw what a terminal of `width` x `height` cells would show of a Rich renderable."""
     console = Console(file=StringIO(), width=width, height=height, force_terminal=True, color_system="truecolor")
     lines = console.render_lines(renderable, pad=False)
@@ -71,10 +73,17 @@ def paint(renderable: Any, out: Path, *, width: int = 102, height: int = 36, sca
         for segment in segments:
             style = segment.style or Style()
             colour = _colour(style)
+            behind = BACKGROUND if style.bgcolor is None else _colour(Style(color=style.bgcolor))
+            if style.reverse:
+                colour, behind = behind, colour
             for character in segment.text:
                 corner = (margin + column * cell, margin + row * line)
+                if behind != BACKGROUND:
+                    draw.rectangle((*corner, corner[0] + cell - 1, corner[1] + line - 1), fill=behind)
                 if 0x2800 <= ord(character) <= 0x28FF:
                     _dots(draw, ord(character) - 0x2800, corner, cell, line, colour)
+                elif character == "▀":
+                    draw.rectangle((*corner, corner[0] + cell - 1, corner[1] + line // 2 - 1), fill=colour)
                 else:
                     draw.text(corner, character, font=bold if style.bold else plain, fill=colour)
                 column += 1
@@ -98,15 +107,6 @@ def _dots(draw: Any, bits: int, corner: tuple[int, int], cell: int, line: int, c
             x, y = corner[0] + (column + 0.5) * cell / 2, corner[1] + (row + 0.5) * line / 4
             radius = cell / 6
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
-
-
-class _StopAt(Observer):
-    def __init__(self, stop: Any) -> None:
-        self._stop = stop
-
-    def updated(self, event: Any) -> None:
-        if event.step >= STEPS:
-            self._stop()
 
 
 def draw_previews() -> None:

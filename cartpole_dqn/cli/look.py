@@ -35,9 +35,11 @@ def evaluate(
     For a shared agent, say whether its claimed score holds; if not, the exit code is 1.
     """
     from cartpole_dqn.contracts.options import to_table
+    from cartpole_dqn.observers.display.panel import verdict
     from cartpole_dqn.runs.shared import read_claim
     from cartpole_dqn.studies.claimed_score import holds, score_of
     from cartpole_dqn.text.figures import number
+    from cartpole_dqn.training.assembly import solved_at
     from cartpole_dqn.training.models import evaluate_run
     from cartpole_dqn.views.share import score_text
 
@@ -69,6 +71,9 @@ def evaluate(
     )
     said = (f"{name} {number(figures[name])}" for name in ("mean", "std", "min", "max"))
     session.out.print("   ".join(said), highlight=False)
+    words = verdict(evaluation.mean, episodes, solved_at(config), config.evaluation.confirm_episodes)
+    if words:
+        session.out.print(words, style="bold green" if words == "SOLVED" else None, highlight=False)
     if claimed is None:
         return
     verdicts = {

@@ -24,7 +24,14 @@ _COLUMNS = ("run", "env", "obs", "preset", "state", "seed", "steps", "best", "so
 _WORDS = 5
 _DROPPABLE = ("solved in", "solved at", "preset", "obs", "env")
 """Columns that a narrow terminal drops, in this order. The names that `run` chooses repeat two of them."""
-_STYLES = {"running": "green", "failed": "red", "killed": "red", "broken": "red", "interrupted": "yellow"}
+_STYLES = {
+    "SOLVED": "bold green",
+    "running": "green",
+    "failed": "red",
+    "killed": "red",
+    "broken": "red",
+    "interrupted": "yellow",
+}
 _AGES = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -51,7 +58,7 @@ def runs(
     if session.out.is_terminal:
         made = as_rich(fitted(table, session.out.width, _DROPPABLE))
         for i, run in enumerate(found):
-            made.rows[i].style = _STYLES.get(run.state, "")
+            made.rows[i].style = _STYLES.get(_state(run), "")
         session.out.print(made)
     else:
         print(as_text(table), end="")
@@ -63,7 +70,7 @@ def runs(
 def _row(run: RunSummary, now: float) -> tuple[str, ...]:
     from cartpole_dqn.text.figures import NOTHING, duration, number, one_line, score
 
-    words = (run.name, run.env, run.obs, run.preset, run.state)
+    words = (run.name, run.env, run.obs, run.preset, _state(run))
     short = run.steps is not None and run.step < run.steps
     return (
         *(one_line(word) if word else NOTHING for word in words),
@@ -74,6 +81,11 @@ def _row(run: RunSummary, now: float) -> tuple[str, ...]:
         NOTHING if run.solved_seconds is None else duration(run.solved_seconds),
         NOTHING if run.started is None else _age(now - run.started),
     )
+
+
+def _state(run: RunSummary) -> str:
+    """Return the state of a run; a run that ended with a solved model is "SOLVED"."""
+    return "SOLVED" if run.state == "done" and run.solved_step is not None else run.state
 
 
 def _as_table(run: RunSummary, now: float) -> dict[str, Any]:

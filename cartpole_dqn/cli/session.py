@@ -58,6 +58,19 @@ class Session:
         self.err.print(text, style=style, markup=False, highlight=False)
 
     @contextlib.contextmanager
+    def first_screen(self, title: str, *, steps: int | None, plain: bool) -> Iterator[Callable[[], None]]:
+        """Show the panel of a run that is being prepared. Yield a function that takes it away."""
+        if plain:
+            yield lambda: None
+            return
+        from cartpole_dqn.contracts.events import RunStarted
+        from cartpole_dqn.observers.display.display import first_screen
+
+        event = RunStarted(title, None, steps, None, step=0, episode=0, num_envs=1)
+        with first_screen(self.err, event) as clear:
+            yield clear
+
+    @contextlib.contextmanager
     def showing_evaluation(self) -> Iterator[Callable[[Evaluating], None]]:
         """Yield a callback that shows an evaluation's progress on a terminal."""
         from cartpole_dqn.observers.display.panel import describe_evaluating

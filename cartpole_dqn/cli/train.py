@@ -16,6 +16,7 @@ from cartpole_dqn.system import stopping_on_signals
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
     from cartpole_dqn.config.schema import RunConfig
+    from cartpole_dqn.contracts.events import RunEnded
     from cartpole_dqn.runs.folder import RunFolder
 
 RUN_EXAMPLES = (
@@ -100,22 +101,26 @@ def run(
         # The whole section, so that nothing remains of other weights that a file names.
         init={} if init_from is None else {"run": init_from, "which": which, "step": 0, "weights": ""},
     )
-    from cartpole_dqn.runs.folder import RunFolder
-    from cartpole_dqn.training.initial_weights import find_initial_weights
-    from cartpole_dqn.training.resolve import resolve_config
-    from cartpole_dqn.training.session import say_notes
-
     session: Session = ctx.obj
-    host = session.host()
-    resolved, notes = resolve_config(host, **settings, observers=observer or [])
-    resolved, initial = find_initial_weights(resolved, host, beside=None if config is None else config.parent)
-    if initial is not None:
-        notes = [*notes, f"starting from {initial.label}."]
-    if not resolved.checkpoint.save_replay:
-        notes = [*notes, "the replay is not saved: a resumed run fills it again, so its results will differ."]
-    say_notes(session.err, host, notes)
-    folder = RunFolder.create(out, env_id=resolved.env.id, obs=resolved.obs)
-    _execute(session, folder, resolved, plain=plain, initial=initial)
+    title = preset or (config.parent.name if config is not None else "")
+    title = title or ", ".join(filter(None, [env or "CartPole-v1", obs]))
+    with session.first_screen(title, steps=steps, plain=plain) as begin:
+        from cartpole_dqn.runs.folder import RunFolder
+        from cartpole_dqn.training.initial_weights import find_initial_weights
+        from cartpole_dqn.training.resolve import resolve_config
+        from cartpole_dqn.training.session import say_notes
+
+        host = session.host()
+        resolved, notes = resolve_config(host, **settings, observers=observer or [])
+        resolved, initial = find_initial_weights(resolved, host, beside=None if config is None else config.parent)
+        if initial is not None:
+            notes = [*notes, f"starting from {initial.label}."]
+        if not resolved.checkpoint.save_replay:
+            notes = [*notes, "the replay is not saved: a resumed run fills it again, so its results will differ."]
+        say_notes(session.err, host, notes)
+        folder = RunFolder.create(out, env_id=resolved.env.id, obs=resolved.obs)
+        ended = _execute(session, folder, resolved, plain=plain, initial=initial, begin=begin)
+    _say_next(session, folder, ended)
 
 
 def resume(
@@ -131,39 +136,53 @@ def resume(
     """Resume a run from its last checkpoint."""
     if steps is not None and steps < 1:
         raise UserError(f"--steps: expected a number from 1, got {steps}.")
-    from cartpole_dqn.config.schema import with_step_timeout
-    from cartpole_dqn.training.session import extended, say_notes
+    from cartpole_dqn.runs.catalogue import find_run
 
     session: Session = ctx.obj
-    folder, config = session.open_run(run)
-    config = extended(config, steps)
-    if step_timeout is not None:
-        config = with_step_timeout(config, step_timeout)
-    say_notes(session.err, session.host(), [])
-    _execute(session, folder, config, plain=plain, resuming=True)
+    with session.first_screen(find_run(run).path.name, steps=steps, plain=plain) as begin:
+        from cartpole_dqn.config.schema import with_step_timeout
+        from cartpole_dqn.training.session import extended, say_notes
+
+        folder, config = session.open_run(run)
+        config = extended(config, steps)
+        if step_timeout is not None:
+            config = with_step_timeout(config, step_timeout)
+        say_notes(session.err, session.host(), [])
+        ended = _execute(session, folder, config, plain=plain, resuming=True, begin=begin)
+    _say_next(session, folder, ended)
 
 
-def _execute(session: Session, folder: RunFolder, config: RunConfig, **how: Any) -> None:
+def _execute(session: Session, folder: RunFolder, config: RunConfig, **how: Any) -> RunEnded | None:
     from cartpole_dqn.training.session import execute
     from cartpole_dqn.views.curves import draw_run
 
-    path = shlex.quote(str(folder.path))
     try:
-        ended = execute(
+        return execute(
             folder, config, session.host(), console=session.err, handle=stopping_on_signals, draw=draw_run, **how
         )
     except RunError as error:
         if not folder.config.exists():
             raise
+        path = shlex.quote(str(folder.path))
         hint = f"resume with: cartpole-dqn resume {path}"
         if is_diverged(error):
             again = f"cartpole-dqn run --config {shlex.quote(str(folder.config))} --set KEY=VALUE"
             hint = f"resuming it would come to the same. Start again with other settings: {again}"
         raise RunError(f"{error}\n{hint}") from error.__cause__
+
+
+def _say_next(session: Session, folder: RunFolder, ended: RunEnded | None) -> None:
+    """Print the next two commands, then the folder, and exit if a signal stopped the run."""
+    from cartpole_dqn.runs.catalogue import LATEST, ROOT, runs_in
+
+    newest = runs_in(ROOT)
+    run = LATEST if newest and newest[0] == folder.path else shlex.quote(str(folder.path))
     interrupted = ended is not None and ended.reason.startswith("SIG")
     if interrupted:
-        session.say(f"resume with:   cartpole-dqn resume {path}")
-    session.say(f"evaluate with: cartpole-dqn evaluate {path}")
+        session.say(f"resume with: cartpole-dqn resume {run}")
+    session.say(f"see it play: cartpole-dqn record {run}")
+    if not interrupted:
+        session.say(f"all of it:   cartpole-dqn report {run}")
     print(folder.path)
     if ended is not None and interrupted:
         raise typer.Exit(128 + signal.Signals[ended.reason].value)

@@ -1,18 +1,23 @@
 """The events of a run, and the observers that receive them.
 
-* Events: `RunStarted`, `Progress`, `Episode`, `Evaluating`, `Evaluation`, `Checkpoint`, `RunEnded`, `RunFailed`.
+* Events: `RunStarted`, `Progress`, `Glimpse`, `Episode`, `Evaluating`, `Evaluation`, `Checkpoint`, `RunEnded`,
+  `RunFailed`.
 * `Observer`: receives them; built as `Class(options, context)`. `ObserverContext`: folder, console, clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cartpole_dqn.contracts.parts import State
+from cartpole_dqn.contracts.pictures import Panel
+
+if TYPE_CHECKING:  # The first screen of a run is drawn before torch is imported.
+    from cartpole_dqn.contracts.parts import State
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,11 @@ class RunStarted:
     episode: int
     num_envs: int
     replay_bytes: int = 0
+    """Bytes that the replay takes when it is full."""
+    solved_at: float | None = None
+    """The mean return that counts as solved, if one is known."""
+    evaluate_every: int = 0
+    """Environment steps between evaluations; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,24 @@ class Progress:
     """The latest metrics from `Agent.learn`; empty before the first update."""
     status: Mapping[str, float | str]
     """`Agent.status()`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glimpse:
+    """What the agent saw at one step of the first lane, and what it thought of its actions."""
+
+    step: int
+    """Environment steps so far, over all lanes."""
+    panels: Sequence[Panel]
+    """The observation before the action, as pictures or numbers."""
+    observed: str = ""
+    """Shape and dtype of the observation."""
+    actions: Sequence[str] = ()
+    """[A] names."""
+    q_values: NDArray[np.float32] | None = None
+    """[A] values by the agent's policy; None if it has none."""
+    action: int | None = None
+    """The action that was taken."""
 
 
 @dataclass(frozen=True)
@@ -146,11 +174,19 @@ class Observer:
     needs_folder: ClassVar[bool] = False
     """True to leave the observer out of runs that have no folder."""
 
+    @property
+    def wants_glimpses(self) -> bool:
+        """Whether to call `glimpsed`, about twice a second. Read after every step."""
+        return False
+
     def run_started(self, event: RunStarted) -> None:
         """Called when the run starts or resumes."""
 
     def updated(self, event: Progress) -> None:
         """Called after every step of the environments and the updates that were due: be quick."""
+
+    def glimpsed(self, event: Glimpse) -> None:
+        """Called about twice a second while `wants_glimpses`."""
 
     def episode_ended(self, event: Episode) -> None:
         """Called when an episode ends in any lane."""

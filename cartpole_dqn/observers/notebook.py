@@ -55,7 +55,8 @@ class Notebook(Tracker):
     def evaluating(self, event: events.Evaluating) -> None:
         super().evaluating(event)
         if self.now() >= self._next:
-            self._draw(describe_evaluating(event))
+            needed = None if self._started is None else self._started.solved_at
+            self._draw(describe_evaluating(event, needed))
 
     def evaluated(self, event: events.Evaluation) -> None:
         super().evaluated(event)

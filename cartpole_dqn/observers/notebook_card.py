@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cartpole_dqn.observers.display.panel import describe_evaluation, figures_of
+from cartpole_dqn.observers.display.panel import describe_evaluation, figures_of, says_solved
 from cartpole_dqn.observers.display.tracker import Snapshot
 from cartpole_dqn.text.figures import NOTHING, duration, number, score
 from cartpole_dqn.text.pages import render
@@ -27,7 +27,7 @@ def card(snapshot: Snapshot, said: Sequence[str] = ()) -> str:
     started, total = snapshot.started, snapshot.total
     lines = list(said)
     if not said and snapshot.evaluation is not None:
-        lines = [describe_evaluation(snapshot.evaluation)]
+        lines = [describe_evaluation(snapshot.evaluation, snapshot.started.solved_at)]
         if snapshot.best is not None and not snapshot.evaluation.best:
             lines.append(f"best so far: {score(snapshot.best.mean)} at step {snapshot.best.step:,}")
     return render(
@@ -39,6 +39,7 @@ def card(snapshot: Snapshot, said: Sequence[str] = ()) -> str:
         figures=[(label, value) for label, value in figures_of(snapshot) if value != NOTHING],
         curves=_curves(snapshot),
         said=lines,
+        solved=says_solved(snapshot),
         bar=_MEAN,
         width=_WIDTH,
         left=_LEFT,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from cartpole_dqn.contracts.events import (
@@ -22,6 +23,7 @@ from cartpole_dqn.contracts.events import (
     Episode,
     Evaluating,
     Evaluation,
+    Glimpse,
     Observer,
     ObserverContext,
     Progress,
@@ -30,6 +32,7 @@ from cartpole_dqn.contracts.events import (
     RunStarted,
 )
 from cartpole_dqn.contracts.parts import State
+from cartpole_dqn.contracts.pictures import Panel
 from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._course import STATE, Course, check_global_randomness
@@ -216,6 +219,9 @@ def happening(begin: int, end: int) -> list[Call]:
     events: list[Call] = []
     for step in range(begin + 1, end + 1):
         events.append(("updated", _progress(step, (step - 1) // 6)))
+        if step % 15 == 0:
+            panel = Panel("", np.full((4, 8), step % 256, dtype=np.uint8), "grey", 0.0, 255.0)
+            events.append(("glimpsed", Glimpse(step=step, panels=[panel], q_values=np.zeros(2, dtype=np.float32))))
         if step % 6 == 0:
             events.append(("episode_ended", _episode(step)))
         if step % 20 == 0:

@@ -1,6 +1,7 @@
 """Figures as short text on one line.
 
-* `number`: any number. `score`, `spread`, `alike`: a mean return, with its deviation, or several in a row.
+* `number`: any number. `compact`: in few characters.
+* `score`, `spread`, `alike`: a mean return, with its deviation, or several in a row.
 * `duration`, `size`, `count_of`: seconds, bytes, and counts of things.
 * `printable`, `one_line`: untrusted text without control characters.
 """
@@ -15,11 +16,13 @@ NOTHING = "-"
 """Stands for an unknown figure."""
 
 
-def number(value: Any) -> str:
-    r"""Return a figure with 4 significant digits, usually in at most nine characters. Counts are shown in full.
+def number(value: Any, digits: int = 4) -> str:
+    r"""Return a figure with so many significant digits, usually in at most nine characters. Counts are shown in full.
 
     >>> [number(v) for v in (None, 12345, 93.1, 500.0, 0.012345, 0.00005, float("nan"), "goal\n3")]
     ['-', '12,345', '93.1', '500', '0.01235', '5e-05', 'nan', 'goal 3']
+    >>> number(114.83, 3), number(0.012345, 3)
+    ('115', '0.0123')
     """
     if value is None:
         return NOTHING
@@ -34,9 +37,21 @@ def number(value: Any) -> str:
     if not math.isfinite(real) or real == 0:
         return f"{real:g}"
     if 1e-3 <= abs(real) < 1e6:
-        text = f"{real:,.{max(0, 3 - math.floor(math.log10(abs(real))))}f}"
+        text = f"{real:,.{max(0, digits - 1 - math.floor(math.log10(abs(real))))}f}"
         return text.rstrip("0").rstrip(".") if "." in text else text
     return f"{real:.3g}"
+
+
+def compact(value: float) -> str:
+    """Return a figure with 3 significant digits and thousands as "k", millions as "M".
+
+    >>> [compact(v) for v in (0, 475.0, 1_500, 50_000, 5_612, 1_250_000, 0.25)]
+    ['0', '475', '1.5k', '50k', '5.61k', '1.25M', '0.25']
+    """
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if math.isfinite(value) and abs(value) >= 0.9995 * unit:
+            return f"{value / unit:.3g}{letter}"
+    return f"{value:.3g}"
 
 
 def alike(figures: Sequence[float | None]) -> list[str]:
@@ -60,17 +75,19 @@ def spread(mean: float, std: float, sign: str = "±") -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return seconds as h:mm:ss, preceded by days if there are any.
+    """Return seconds as m:ss or h:mm:ss, preceded by days if there are any.
 
-    >>> duration(3725.6), duration(90_000), duration(None)
-    ('1:02:05', '1d 1:00:00', '-')
+    >>> duration(77.6), duration(3725.6), duration(90_000), duration(None)
+    ('1:17', '1:02:05', '1d 1:00:00', '-')
     """
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
     minutes, rest = divmod(int(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
-    return f"{f'{days}d ' if days else ''}{hours}:{minutes:02}:{rest:02}"
+    if days or hours:
+        return f"{f'{days}d ' if days else ''}{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes}:{rest:02}"
 
 
 def size(nbytes: int) -> str:

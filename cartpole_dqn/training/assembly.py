@@ -16,16 +16,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
+import numpy as np
 import torch
 from gymnasium import spaces
 
 from cartpole_dqn.config.schema import RunConfig, Table, check_part, to_toml
 from cartpole_dqn.contracts.collector import Collector, CollectorContext
-from cartpole_dqn.contracts.events import Checkpoint, Evaluation, Observer, ObserverContext
+from cartpole_dqn.contracts.events import Checkpoint, Evaluation, Glimpse, Observer, ObserverContext
 from cartpole_dqn.contracts.options import Part, changed, describe_options
-from cartpole_dqn.contracts.parts import Agent, Build, Context, Policy, State
+from cartpole_dqn.contracts.parts import Agent, Build, Context, Policy, State, Transition
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
 from cartpole_dqn.envs.factory import EnvFactory, frame_stack
+from cartpole_dqn.envs.names import action_names
+from cartpole_dqn.envs.stages import stage_of
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, said_by
 from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
@@ -302,16 +306,17 @@ def assemble(
                 save_every_steps=config.checkpoint.every_steps,
                 save_every_seconds=config.checkpoint.every_seconds,
                 stop_when_solved=config.evaluation.until_solved,
+                solved_at=solved_at(config),
             ),
             selection=Selection(
                 solved_at=solved_at(config),
                 confirmations=None if config.evaluation.until_solved else config.evaluation.confirmations,
             ),
-            hooks=_hooks(config, host.registry, evaluator, agent, folder, clock),
+            hooks=_hooks(config, host.registry, evaluator, agent, folder, clock, _glimpsing(factory)),
             observers=observers,
             clock=clock,
             num_envs=config.env.num_envs,
-            name=f"{config.agent['name']} on {config.env.id}, {config.obs}",
+            name=f"{config.agent['name']} on {config.env.id}, {config.obs}, seed {config.seed}",
             folder=where,
         )
         undo.pop_all()
@@ -384,6 +389,7 @@ def _hooks(
     agent: Agent,
     folder: RunFolder | None,
     clock: Callable[[], float],
+    glimpse: Callable[[int, Transition, Policy], Glimpse],
 ) -> Hooks:
     def playing(episodes: int, *, stream: Stream) -> Callable[[Policy, int], Evaluation | None]:
         # With the step as the series, a resumed run plays the same episodes as an uninterrupted one.
@@ -392,7 +398,7 @@ def _hooks(
     evaluate = playing(config.evaluation.episodes, stream=Stream.SELECT)
     confirm = playing(config.evaluation.confirm_episodes, stream=Stream.CONFIRM)
     if folder is None:
-        return Hooks(evaluate=evaluate, confirm=confirm)
+        return Hooks(evaluate=evaluate, confirm=confirm, glimpse=glimpse)
     origin = Origin(config.env.id, config.obs, used_components(config, registry))
 
     def keep_best(policy: Policy, evaluation: Evaluation) -> None:
@@ -406,4 +412,28 @@ def _hooks(
         nbytes = write_checkpoint(folder, origin, state, agent.policy().state_dict(), kept)
         return Checkpoint(state["step"], str(folder.checkpoint), nbytes, clock() - began)
 
-    return Hooks(evaluate=evaluate, confirm=confirm, keep_best=keep_best, save=save)
+    return Hooks(evaluate=evaluate, confirm=confirm, keep_best=keep_best, save=save, glimpse=glimpse)
+
+
+def _glimpsing(factory: EnvFactory) -> Callable[[int, Transition, Policy], Glimpse]:
+    """Return a function that describes a step, with the meaning that the environment gives to what is observed."""
+
+    @functools.cache
+    def env() -> gymnasium.Env[Any, Any]:
+        # Not closed: closing an environment that uses pygame ends pygame for the run's own.
+        return factory.make()
+
+    def glimpse(step: int, transition: Transition, policy: Policy) -> Glimpse:
+        seen = stage_of(env(), np.array(transition.obs))
+        policy.reset(np.ones(1, dtype=np.bool_))
+        values = policy.q_values(seen.obs[None])
+        return Glimpse(
+            step=step,
+            panels=seen.panels(),
+            observed=seen.observed(),
+            actions=action_names(env()),
+            q_values=None if values is None else values[0],
+            action=transition.action,
+        )
+
+    return glimpse

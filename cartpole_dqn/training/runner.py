@@ -13,8 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cartpole_dqn.contracts.collector import Collector, Ending
-from cartpole_dqn.contracts.events import Checkpoint, Episode, Evaluation, Progress, RunEnded, RunFailed, RunStarted
-from cartpole_dqn.contracts.parts import Agent, Policy, State
+from cartpole_dqn.contracts.events import (
+    Checkpoint,
+    Episode,
+    Evaluation,
+    Glimpse,
+    Progress,
+    RunEnded,
+    RunFailed,
+    RunStarted,
+)
+from cartpole_dqn.contracts.parts import Agent, Policy, State, Transition
 from cartpole_dqn.envs.guard import EnvTimeoutError
 from cartpole_dqn.errors import DivergedError, RunError, said_by
 from cartpole_dqn.runs.state_tree import bytes_of, find_not_finite
@@ -33,6 +42,7 @@ class Schedule:
     save_every_steps: int = 0
     save_every_seconds: float = 0.0
     stop_when_solved: bool = False
+    solved_at: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -46,6 +56,11 @@ class Hooks:
     keep_best: Callable[[Policy, Evaluation], None] | None = None
     save: Callable[[State, State], Checkpoint] | None = None
     """(state, replay state) -> the checkpoint."""
+    glimpse: Callable[[int, Transition, Policy], Glimpse] | None = None
+    """(step, a transition of the first lane, policy) -> what the agent saw."""
+
+
+_GLIMPSE_SECONDS = 0.5
 
 
 class Runner:
@@ -100,6 +115,8 @@ class Runner:
         self._saved_at = (-1, 0.0)  # step, and seconds of training
         self._resumed = False
         self._stop_reason = ""
+        self._seen: Transition | None = None  # the last step of the first lane
+        self._next_glimpse = 0.0
 
     @property
     def step(self) -> int:
@@ -131,6 +148,8 @@ class Runner:
             episode=self._episode,
             num_envs=self._num_envs,
             replay_bytes=self._agent.nbytes,
+            solved_at=self._schedule.solved_at,
+            evaluate_every=self._schedule.evaluate_every,
         )
         self._observers.tell("run_started", started)
         try:
@@ -240,6 +259,7 @@ class Runner:
             self._seconds["training"] += self._clock() - began
             progress = self._progress()
             self._observers.tell("updated", progress)
+            self._tell_glimpse()
             for ending in endings:
                 self._tell_ending(ending, progress)
             if endings:
@@ -259,6 +279,7 @@ class Runner:
             self._agent.break_lane(env)
         if not collected.transitions:
             return ()
+        self._seen = next((t for t in reversed(collected.transitions) if t.env == 0), None)
         self._agent.observe(collected.transitions)
         figures = self._agent.learn()
         if figures is not None:
@@ -362,6 +383,15 @@ class Runner:
     def _progress(self) -> Progress:
         status = {**self._agent.status(), **self._figures}
         return Progress(self._step, self._episode, self._seconds["training"], self._metrics, status)
+
+    def _tell_glimpse(self) -> None:
+        if self._hooks.glimpse is None or self._seen is None or not self._observers.want_glimpses:
+            return
+        now = self._clock()
+        if now >= self._next_glimpse:
+            self._next_glimpse = now + _GLIMPSE_SECONDS
+            # The policy is a copy, so that looking changes nothing in the agent.
+            self._observers.tell("glimpsed", self._hooks.glimpse(self._step, self._seen, self._agent.policy()))
 
     def _tell_ending(self, ending: Ending, progress: Progress) -> None:
         self._episode += 1

@@ -50,6 +50,7 @@ def execute(
     resuming: bool = False,
     initial: InitialWeights | None = None,
     handle: Handle = lambda ask: contextlib.nullcontext(),
+    begin: Callable[[], None] = lambda: None,
     draw: Callable[[RunFolder, Console], None] = lambda folder, console: None,
 ) -> RunEnded | None:
     """Train to the end, and save everything in `folder`. Return None if a resumed run has nothing left to do.
@@ -63,6 +64,7 @@ def execute(
         resuming: continue from the checkpoint in `folder`.
         initial: the weights to start from, as `find_initial_weights` returned them with `config`.
         handle: see `Handle`.
+        begin: called when all is prepared, before the display starts.
         draw: called in the end, even after a failure, to draw the curve.
 
     Raises:
@@ -103,6 +105,7 @@ def execute(
         folder.write_environment(description)
         folder.write_status("running", made.runner.step)
         try:
+            begin()
             with handle(made.runner.request_stop):
                 ended = made.runner.run()
             folder.require_in_place()

@@ -26,6 +26,11 @@ class ObserverGroup:
         """Call `method` of every observer with `event`."""
         self._each(f"failed in {method}", lambda name, observer: getattr(observer, method)(event))
 
+    @property
+    def want_glimpses(self) -> bool:
+        """Whether any observer wants to be told what the agent sees."""
+        return any(observer.wants_glimpses for _, observer in self._observers)
+
     def state_dict(self) -> State:
         """Return the states of the observers by name."""
         states: State = {}

@@ -26,7 +26,7 @@ def test_a_run_leaves_its_folder(call: Invoke, tmp_path: Path) -> None:
     said = call("run", "--obs", "state", "--steps", "150", "--out", "r", "--set", "evaluation.every=100", *QUICK)
     assert said.code == 0, said.err
     assert said.out == "r\n", "results on stdout, everything else on stderr"
-    assert "evaluate with: cartpole-dqn evaluate r" in said.err
+    assert "see it play: cartpole-dqn record r" in said.err
     files = {p.name for p in (tmp_path / "r").iterdir()}
     expected = {"config.toml", "metrics.csv", "metrics.jsonl", "curve.png", "checkpoint", "best", "environment.json"}
     assert expected <= files
@@ -65,7 +65,13 @@ def test_evaluate_says_one_json_object(call: Invoke) -> None:
     assert json.loads(call("evaluate", "r", "--episodes", "4", "--seed", "3", "--json").out) == figures
     last = json.loads(call("evaluate", "r", "--episodes", "4", "--json", "--last").out)
     assert last["model"] == "last"
-    assert "best model" in call("evaluate", "r", "--episodes", "2").out
+    said = call("evaluate", "r", "--episodes", "2").out
+    assert "best model" in said
+    assert said.splitlines()[-1] == "needs 475"
+    config = Path("r/config.toml")
+    config.write_text(config.read_text().replace("[evaluation]\n", "[evaluation]\nsolved_at = 1\n"))
+    assert call("evaluate", "r", "--episodes", "2").out.splitlines()[-1] == "needs 1 over 100 episodes"
+    assert call("evaluate", "r", "--episodes", "100").out.splitlines()[-1] == "SOLVED"
 
 
 def test_a_run_resumed_from_its_folder_ends_like_one_that_was_never_stopped(call: Invoke, tmp_path: Path) -> None:
@@ -227,8 +233,8 @@ def test_a_signal_ends_a_rendering_run_in_order(name: str, tmp_path: Path) -> No
     out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number, err
     assert out.strip() == str(folder)
-    assert f"resume with:   cartpole-dqn resume {folder}" in err
-    assert "evaluate with:" in err
+    assert f"resume with: cartpole-dqn resume {folder}" in err
+    assert "see it play:" in err
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
     assert (folder / "curve.png").exists()
     assert (folder / "checkpoint" / "state.json").exists()
@@ -247,7 +253,7 @@ def test_a_live_display_ends_with_ctrl_c_and_gives_the_cursor_back(tmp_path: Pat
     for _ in range(3):  # drawn anew, in the smaller window
         child.expect("steps/s")
     child.sendintr()
-    child.expect("ended by SIGINT")
+    child.expect(r"stopped \(Ctrl-C\), saved at step \d")
     child.expect("resume with")
     child.expect(pexpect.EOF)
     child.close()

@@ -207,7 +207,7 @@ def test_a_run_that_hangs_ends_within_a_bound_when_it_is_asked_to(start: Callabl
     assert re.search(
         r"environment 0 \(.*\) did not answer within 5 seconds\. The last checkpoint is of step 200\.", said
     )
-    assert "resume with:   cartpole-dqn resume r" in said
+    assert "resume with: cartpole-dqn resume r" in said
     assert not any(map(forked.is_alive, workers))
     assert json.loads((tmp_path / "r" / "status.json").read_text())["state"] == "interrupted"
 

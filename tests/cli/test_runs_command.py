@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 import forked
+from cartpole_dqn.cli.runs import _row
+from cartpole_dqn.runs.catalogue import RunSummary
 
 WriteRun = Callable[..., Path]
 
@@ -45,6 +48,13 @@ def test_runs_are_listed_as_text_where_there_is_no_terminal(call: Callable[..., 
     assert "runs/broken/config.toml is not valid TOML" in said.err
     assert "Traceback" not in said.err
     assert len({line.index("CartPole-v1  state") for line in lines[1:4]}) == 1, "aligned"
+
+
+def test_a_run_that_is_solved_says_so() -> None:
+    run = RunSummary(name="r", path=Path("r"), state="done", steps=9000, step=5000, best=499.2, solved_step=5000)
+    assert "SOLVED" in _row(run, 0.0)
+    assert "SOLVED" not in _row(dataclasses.replace(run, state="running"), 0.0)
+    assert "SOLVED" not in _row(dataclasses.replace(run, solved_step=None), 0.0)
 
 
 def test_runs_as_json(call: Callable[..., Any], some_runs: Path) -> None:

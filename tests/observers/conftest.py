@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
-from cartpole_dqn.contracts.events import Checkpoint, Episode, Evaluation, Progress, RunEnded, RunStarted
+from cartpole_dqn.contracts.events import (
+    Checkpoint,
+    Episode,
+    Evaluating,
+    Evaluation,
+    Glimpse,
+    Progress,
+    RunEnded,
+    RunStarted,
+)
+from cartpole_dqn.contracts.pictures import Panel
 
 
 class Clock:
@@ -52,6 +63,17 @@ class Events:
         return Evaluation(step, returns, (100,) * len(returns), "select", 3.25, best)
 
     @staticmethod
+    def glimpse(**changes: Any) -> Glimpse:
+        frame = np.full((40, 80), 255, dtype=np.uint8)
+        frame[20:30, 30:50] = 0
+        moved = np.full((40, 80), 128, dtype=np.uint8)
+        moved[20:30, 30:32], moved[20:30, 48:50] = 28, 228
+        panels = [Panel("channel 0", frame, "grey", 0.0, 255.0), Panel("difference", moved, "difference", zero=128)]
+        values = np.array([84.7, 65.2], dtype=np.float32)
+        fields: dict[str, Any] = {"panels": panels, "actions": ("left", "right"), "q_values": values, "action": 0}
+        return Glimpse(**{"step": 600, "observed": "40 x 80 x 2  uint8", **fields, **changes})
+
+    @staticmethod
     def checkpoint(step: int = 500) -> Checkpoint:
         return Checkpoint(step, "runs/x/checkpoint", 34_000_000, 0.4)
 
@@ -79,10 +101,20 @@ def events() -> Events:
 
 @pytest.fixture
 def snapshot(clock: Clock, events: Events) -> Callable[..., Any]:
-    """A function (tracker fed with some episodes) -> snapshot."""
+    """A function (what happens in a run) -> snapshot."""
     from cartpole_dqn.observers.display.tracker import Tracker
 
-    def make(*, played: int = 30, evaluated: bool = True, status: dict[str, Any] | None = None, **started: Any) -> Any:
+    def make(
+        *,
+        played: int = 30,
+        evaluated: bool = True,
+        status: dict[str, Any] | None = None,
+        confirming: Evaluating | None = None,
+        confirmed: Evaluation | None = None,
+        glimpsed: bool = False,
+        ended: RunEnded | None = None,
+        **started: Any,
+    ) -> Any:
         tracker = Tracker(clock)
         tracker.run_started(events.started(**started))
         for k in range(played):
@@ -96,6 +128,15 @@ def snapshot(clock: Clock, events: Events) -> Callable[..., Any]:
             tracker.evaluated(events.evaluation(300, best=True))
             tracker.evaluated(events.evaluation(500, (50.0, 70.0)))
             tracker.checkpoint_written(events.checkpoint())
+        if confirming is not None:
+            clock.now += 1.0
+            tracker.evaluating(confirming)
+        if confirmed is not None:
+            tracker.evaluated(confirmed)
+        if glimpsed:
+            tracker.glimpsed(events.glimpse())
+        if ended is not None:
+            tracker.run_ended(ended)
         return tracker.snapshot()
 
     return make

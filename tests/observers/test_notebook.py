@@ -123,7 +123,7 @@ def test_who_chose_it_gets_it_once(outputs: dict[str, list[Any]]) -> None:
 
 @pytest.mark.process
 def test_interrupting_the_kernel_ends_a_run_in_order(outputs: dict[str, list[Any]]) -> None:
-    assert "ended by SIGINT" in cards(outputs["interrupted"])[0]["text/plain"]
+    assert "stopped (Ctrl-C)" in cards(outputs["interrupted"])[0]["text/plain"]
     assert outputs["left"][0].text == "RunStatus(state='interrupted', step=150) True\n"
 
 

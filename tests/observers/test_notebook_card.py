@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.observers.notebook_card import _ticks, card
 
 Make = Callable[..., Any]
@@ -30,6 +31,13 @@ def test_a_card_tells_how_the_run_stands(snapshot: Make) -> None:
     curves = [line.get("points", "").split() for line in parsed(made).iter("polyline")]
     assert [len(points) for points in curves] == [30, 30, 2, 30]
     assert len(list(parsed(made).iter("circle"))) == 2
+
+
+def test_a_card_says_solved(snapshot: Make) -> None:
+    confirmed = Evaluation(500, (498.0, 500.0), (1, 1), "confirm", 3.0, True)
+    words = " ".join("".join(parsed(card(snapshot(solved_at=475.0, confirmed=confirmed))).itertext()).split())
+    assert "SOLVED 499.0 ± 1.0 over 2 episodes at step 500" in words
+    assert "SOLVED" not in card(snapshot(solved_at=475.0))
 
 
 def test_curves_keep_their_places(snapshot: Make) -> None:

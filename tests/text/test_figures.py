@@ -49,7 +49,7 @@ def test_returns_have_one_decimal_where_that_is_enough() -> None:
 
 def test_durations_sizes_and_counts() -> None:
     times = (0, 59.99, 86_400 * 2 + 61, math.inf, -5, None)
-    assert [duration(t) for t in times] == ["0:00:00", "0:00:59", "2d 0:01:01", "-", "0:00:00", "-"]
+    assert [duration(t) for t in times] == ["0:00", "0:59", "2d 0:01:01", "-", "0:00", "-"]
     sizes = (0, 999, 1000, 999_600, 320_000_000, 63_500_000_000, 2**60)
     assert [size(n) for n in sizes] == ["0 B", "999 B", "1 kB", "1 MB", "320 MB", "63.5 GB", "1,152,922 TB"]
     assert [count_of(n, "episode") for n in (0, 1, 1200)] == ["0 episodes", "1 episode", "1,200 episodes"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from cartpole_dqn.config.presets import parse_preset
 from cartpole_dqn.config.schema import RunConfig, to_toml
+from cartpole_dqn.contracts.events import Glimpse, Observer
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.contracts.seeding import Stream
 from cartpole_dqn.envs.factory import EnvFactory
@@ -44,6 +46,52 @@ def run(config: RunConfig) -> Any:
 
 def weights(state: Any) -> list[torch.Tensor]:
     return list(state["agent"]["online"].values())
+
+
+class Looking(Observer):
+    """Wants to see what the agent sees, at every step."""
+
+    wants_glimpses = True
+
+    def __init__(self) -> None:
+        self.seen: list[Glimpse] = []
+
+    def glimpsed(self, event: Glimpse) -> None:
+        self.seen.append(event)
+
+
+@pytest.mark.parametrize(("obs", "shape"), [("pixels", (40, 80)), ("state", (4,))])
+def test_looking_at_the_agent_changes_no_bit_of_the_run(obs: str, shape: tuple[int, ...]) -> None:
+    sets = [
+        "steps=80",
+        "evaluation.every=40",
+        "evaluation.episodes=1",
+        "agent.learning_starts=20",
+        "agent.batch_size=8",
+    ]
+    config = quiet(resolve(flags={"obs": obs}, sets=[*sets, "agent.train_every=1", "agent.replay.capacity=200"]))
+    looking = Looking()
+    seconds = itertools.count()  # A second goes by with each look at the clock, so each step has its glimpse.
+    console = Console(stderr=True)
+    states = []
+    for observers in ([], [("looking", looking)]):
+        made = assemble(
+            config, HOST, folder=None, console=console, clock=lambda: float(next(seconds)), extra_observers=observers
+        )
+        made.runner.run()
+        made.close()
+        states.append(made.runner.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(weights(states[0]), weights(states[1]), strict=True))
+    assert states[0]["agent"]["updates"] == states[1]["agent"]["updates"] > 0
+    assert [glimpse.step for glimpse in looking.seen] == list(range(1, 81))
+    last = looking.seen[-1]
+    assert last.panels[0].values.shape == shape
+    assert last.actions == ("left", "right")
+    assert last.q_values is not None
+    assert last.q_values.shape == (2,)
+    assert last.action in (0, 1)
+    if obs == "pixels":
+        assert [panel.kind for panel in last.panels] == ["grey", "difference"]
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,8 @@ def test_those_that_run_or_failed_are_shown_first() -> None:
     lines = drawn(SweepView(tuple(trials), 20), 90, 8)
     assert [line.split()[0] for line in lines[1:-2]] == ["d4", "d5", "f", "r"][-4:]
     assert lines[-2] == "and 4 done, 12 waiting"
-    assert lines[-1] == "20 trials: 6 done, 1 running, 1 failed, 12 waiting   0:01:15"
-    assert re.search(r"r +running +━+ +1,500 of 3,000 +500.0 +- +0:00:15", lines[4])
+    assert lines[-1] == "20 trials: 6 done, 1 running, 1 failed, 12 waiting   1:15"
+    assert re.search(r"r +running +━+ +1,500 of 3,000 +500.0 +- +0:15", lines[4])
 
 
 def test_columns_go_where_there_is_no_room_and_places_come_where_there_are_any() -> None:
@@ -115,7 +115,7 @@ def test_lines_say_what_begins_and_ends(lines: tuple[PlainSweep, io.StringIO, li
     assert file.getvalue().splitlines() == [
         "b: running, from step 40",
         "3 trials: 1 done, 1 running, 1 waiting",
-        "b: failed after 0:00:00: it broke.",
+        "b: failed after 0:00: it broke.",
         "c: running",
         "3 trials: 1 done, 1 running, 1 failed; c 1,000 of 3,000",
     ]

@@ -1,7 +1,7 @@
-"""Small curves of braille characters: each cell is 2 dots wide and 4 high.
+"""A small chart of braille characters: each cell is 2 dots wide and 4 high.
 
 * `Curve`: a canvas for points and lines.
-* `curve_lines`: returns as dim dots, their running mean as a line, with the range at the left.
+* `Chart`: what a run's chart shows; `chart_lines` draws it, with ticks, its threshold and a legend.
 """
 
 from __future__ import annotations
@@ -9,42 +9,58 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.text import Text
 
+from cartpole_dqn.text.figures import compact
+
+Points = Sequence[tuple[float, float]]
+"""(step, value)."""
+
+MARKED = "color(166)"
+"""Evaluations and the threshold: an orange that is readable on light and on dark."""
 # The bit of each dot of a cell, by row (from the top) and column.
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _EMPTY = 0x2800
+_LEGEND = (("◆", MARKED, "evaluation"), ("━", "bold green", "mean of 20"), ("⠄", "cyan", "return"))
+_TICK_CELLS = 12
+"""Least distance of two ticks."""
 
 
 class Curve:
-    """A canvas of `width` x `height` cells.
+    """A canvas of `width` x `height` cells, for points within `x` and `y`, each (lowest, highest).
 
-    Values are spread over the whole width. Those outside `low`..`high` are moved to the nearer end.
+    Values outside are moved to the nearer end.
 
-    >>> curve = Curve(2, 1)
-    >>> curve.line([0.0, 1.0], low=0.0, high=1.0)
+    >>> curve = Curve(2, 1, x=(0, 1), y=(0, 1))
+    >>> curve.line([(0, 0), (1, 1)])
     >>> curve.rows()
     ['⡠⠊']
     """
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, *, x: tuple[float, float], y: tuple[float, float]) -> None:
         self.width, self.height = width, height
         self.cells = [[0] * width for _ in range(height)]
         """The dots of each cell as bits, from the top left."""
+        self._x, self._y = x, y
 
-    def points(self, values: Sequence[float], *, low: float, high: float) -> None:
-        """Draw a dot for each value."""
-        for x, y in self._places(values, low, high):
+    def points(self, points: Points) -> None:
+        """Draw a dot for each point."""
+        for x, y in self._places(points):
             self._dot(x, y)
 
-    def line(self, values: Sequence[float], *, low: float, high: float) -> None:
-        """Join the values by straight lines."""
-        places = self._places(values, low, high)
+    def line(self, points: Points) -> None:
+        """Join the points by straight lines."""
+        places = self._places(points)
         for (x, y), (next_x, next_y) in itertools.pairwise(places if len(places) != 1 else places * 2):
-            steps = max(next_x - x, abs(next_y - y), 1)
+            steps = max(abs(next_x - x), abs(next_y - y), 1)
             for k in range(steps + 1):
                 self._dot(x + round((next_x - x) * k / steps), y + round((next_y - y) * k / steps))
+
+    def cells_of(self, points: Points) -> list[tuple[int, int]]:
+        """Return the (row, column) of the cell of each point."""
+        return [(self.height - 1 - y // 4, x // 2) for x, y in self._places(points)]
 
     def rows(self) -> list[str]:
         """Return the characters of each row, from the top."""
@@ -54,48 +70,127 @@ class Curve:
         row = self.height * 4 - 1 - y
         self.cells[row // 4][x // 2] |= _DOTS[row % 4][x % 2]
 
-    def _places(self, values: Sequence[float], low: float, high: float) -> list[tuple[int, int]]:
-        """Return the values' dots: x from the left, y from the bottom."""
-        shares = [(value - low) / (high - low) if high > low else 0.5 for value in values]
-        apart = (self.width * 2 - 1) / max(1, len(shares) - 1)
-        top = self.height * 4 - 1
-        return [(round(i * apart), round(min(1.0, max(0.0, share)) * top)) for i, share in enumerate(shares)]
+    def _places(self, points: Points) -> list[tuple[int, int]]:
+        """Return the points' dots: x from the left, y from the bottom."""
+        across, up = self.width * 2 - 1, self.height * 4 - 1
+        return [(round(_share(x, self._x) * across), round(_share(y, self._y) * up)) for x, y in points]
 
 
-def curve_lines(values: Sequence[float], means: Sequence[float], width: int, height: int) -> list[Text]:
-    """Draw `values` as dots and `means` as a line over them, in `height` lines of `width` cells.
+@dataclass(frozen=True)
+class Chart:
+    """Returns over environment steps."""
 
-    The range of the finite values stands at the left and includes 0 from below. Without values or room there are no
-    lines.
+    returns: Points
+    means: Points
+    evaluations: Points
+    end: float
+    """The step at the right edge."""
+    threshold: float | None = None
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest value, including 0 from below, in round figures."""
+        values = [value for _, value in (*self.returns, *self.means, *self.evaluations) if math.isfinite(value)]
+        marks = [] if self.threshold is None else [self.threshold]
+        low, high = min([*values, *marks, 0.0]), max([*values, *marks], default=1.0)
+        return _round_down(low), max(-_round_down(-high), low + 1.0 if high <= low else high)
+
+    @property
+    def gutter(self) -> int:
+        """The cells that the labels at the left take."""
+        return max(len(compact(value)) for value in self.range) + 1
+
+
+def chart_lines(chart: Chart, columns: int, rows: int, right: int) -> list[Text]:
+    """Draw a chart in `rows` lines, with the last one for ticks.
+
+    Args:
+        chart: what to draw.
+        columns: cells for the plot, between `chart.gutter` and `right`.
+        rows: lines. There are none below 3, or without room or values.
+        right: cells for the threshold's name and the legend.
     """
-    values = [v for v in values if math.isfinite(v)]
-    means = [v for v in means if math.isfinite(v)]
-    if height < 2 or not values:
+    height = rows - 1
+    if height < 2 or columns < 8:
         return []
-    low, high = min([*values, *means, 0.0]), max([*values, *means])
-    if low == high:
-        high = low + 1.0
-    labels = [_label(high), *[""] * (height - 2), _label(low)]
-    gutter = max(map(len, labels))
-    columns = width - gutter - 1
-    if columns < 4:
-        return []
-    dots, line = Curve(columns, height), Curve(columns, height)
-    dots.points(values, low=low, high=high)
-    line.line(means, low=low, high=high)
-    rows = zip(labels, dots.cells, line.cells, strict=True)
-    return [_row(label.rjust(gutter), *cells) for label, *cells in rows]
+    low, high = chart.range
+    returns, means, marks = (_finite(p) for p in (chart.returns, chart.means, chart.evaluations))
+    dots, line, level = (Curve(columns, height, x=(0.0, max(1.0, chart.end)), y=(low, high)) for _ in range(3))
+    dots.points(returns)
+    line.line(means)
+    beside: dict[int, Text] = {}
+    if chart.threshold is not None:
+        ends = [(0.0, chart.threshold), (chart.end, chart.threshold)]
+        level.line(ends)
+        beside[level.cells_of(ends)[0][0]] = Text.assemble((f"needs {compact(chart.threshold)}", MARKED))
+    free = [row for row in range(height - 1, -1, -1) if row not in beside]
+    for row, (mark, style, words) in zip(free, reversed(_LEGEND), strict=False):
+        beside[row] = Text.assemble((mark, style), f" {words}")
+    known = bool(returns or marks or chart.threshold is not None)
+    labels = {0: compact(high), height - 1: compact(low)} if known else {}
+    if known and height >= 5:
+        middle = (low + high) / 2
+        labels[dots.cells_of([(0.0, middle)])[0][0]] = compact(middle)
+    diamonds = set(dots.cells_of(marks))
+    gutter = chart.gutter
+    lines = []
+    for row in range(height):
+        text = Text.assemble((labels.get(row, "").rjust(gutter - 1)[: gutter - 1] + " ", "dim"), no_wrap=True, end="")
+        layers = zip(dots.cells[row], line.cells[row], level.cells[row], strict=True)
+        cells = [("◆", MARKED) if (row, i) in diamonds else _cell(*bits) for i, bits in enumerate(layers)]
+        # One span for each run of cells in one style instead of one per cell: drawing takes time from the run.
+        for style, run in itertools.groupby(cells, key=lambda cell: cell[1]):
+            text.append("".join(character for character, _ in run), style=style)
+        said = beside.get(row)
+        if said is not None and said.cell_len + 2 <= right:
+            text.append("  ").append_text(said)
+        lines.append(text)
+    ticks = _ticks(chart.end, columns) if known else ""
+    return [*lines, Text.assemble((" " * gutter + ticks, "dim"), no_wrap=True, end="")]
 
 
-def _row(label: str, dots: Sequence[int], line: Sequence[int]) -> Text:
-    text = Text.assemble((label + " ", "dim"), no_wrap=True, end="")
-    cells = zip(dots, line, strict=True)
-    # One span for each run of cells in one style instead of one per cell: drawing takes time from the run.
-    for on_line, run in itertools.groupby(cells, key=lambda cell: bool(cell[1])):
-        characters = "".join(chr(_EMPTY + mask) if (mask := dot | stroke) else " " for dot, stroke in run)
-        text.append(characters, style="bold green" if on_line else "dim")
+def legend(width: int) -> Text:
+    """Return as much of the legend as fits in one line."""
+    text = Text(no_wrap=True, end="")
+    for mark, style, words in _LEGEND:
+        part = Text.assemble("  " if text else "", (mark, style), f" {words}")
+        if text.cell_len + part.cell_len <= width:
+            text.append_text(part)
     return text
 
 
-def _label(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}" if abs(value) < 1e6 else f"{value:.1e}"
+def _cell(dot: int, stroke: int, level: int) -> tuple[str, str]:
+    """Return a cell's character and style: the mean's line over returns over the threshold."""
+    style = "bold green" if stroke else "cyan" if dot else MARKED if level else ""
+    return chr(_EMPTY + (dot | stroke | level)) if style else " ", style
+
+
+def _ticks(end: float, columns: int) -> str:
+    """Return round numbers of steps below the places where they belong."""
+    most = max(1, columns // _TICK_CELLS)
+    power = 10.0 ** math.floor(math.log10(max(end, 1.0) / most))
+    apart = max(1.0, next(f * power for f in (1, 2, 2.5, 5, 10, 20) if max(end, 1.0) / (f * power) <= most))
+    row = [" "] * columns
+    for k in range(int(end / apart + 1e-9) + 1):
+        label = compact(k * apart)
+        at = round(k * apart / max(end, 1.0) * (columns - 1))
+        start = min(max(0, at - (len(label) // 2 if k else 0)), columns - len(label))
+        row[start : start + len(label)] = label
+    return "".join(row).rstrip()
+
+
+def _round_down(value: float) -> float:
+    """Return the next lower half of a power of ten: -500 for -475."""
+    if value == 0:
+        return 0.0
+    apart = 10.0 ** math.floor(math.log10(abs(value))) / 2
+    return math.floor(value / apart + 1e-9) * apart
+
+
+def _share(value: float, limits: tuple[float, float]) -> float:
+    low, high = limits
+    return min(1.0, max(0.0, (value - low) / (high - low))) if high > low else 0.5
+
+
+def _finite(points: Points) -> Points:
+    return [(x, y) for x, y in points if math.isfinite(y)]

@@ -2,25 +2,33 @@
 
 * `Display`: the observer. `DisplayOptions`: its options.
 * `is_live`: whether a console can redraw a panel in place.
+* `Drawing`: draws the panel. `first_screen`: the panel while a run is prepared.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
+import signal
 import sys
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.control import Control
 from rich.live import Live
-from rich.segment import ControlType, Segment
+from rich.segment import Segment
 
 from cartpole_dqn.contracts import events
 from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.observers.display import panel
+from cartpole_dqn.observers.display.eye import Eye
 from cartpole_dqn.observers.display.tracker import Tracker
 from cartpole_dqn.text.figures import one_line, size
+
+_SAID_BELOW = 3
+"""Lines below the panel for what was printed last."""
 
 
 @options_class
@@ -28,12 +36,13 @@ class DisplayOptions:
     """Options of the observer `display`."""
 
     refresh_per_second: float = option(
-        default=4.0, gt=0, le=30, effect="how often the live panel is drawn", typical="2 to 10"
+        default=2.0, gt=0, le=30, effect="how often the live panel is drawn", typical="1 to 10"
     )
     plain_every_seconds: float = option(
         default=5.0, gt=0, effect="seconds between lines where there is no live panel", typical="5 to 60"
     )
-    curve: bool = option(default=True, effect="draw the curve of returns where there is room")
+    curve: bool = option(default=True, effect="draw the chart of returns where there is room")
+    eye: bool = option(default=True, effect="draw what the agent sees where there are 130 columns")
 
 
 class Display(Tracker):
@@ -52,7 +61,11 @@ class Display(Tracker):
         self._wraps = is_live(self._console)
         self._plain = context.plain or not self._wraps
         self._next_line = 0.0
-        self._drawing: _Drawing | None = None
+        self._drawing: Drawing | None = None
+
+    @property
+    def wants_glimpses(self) -> bool:
+        return self._drawing is not None and self._options.eye and self._console.width >= panel.EYE_FROM
 
     def run_started(self, event: events.RunStarted) -> None:
         super().run_started(event)
@@ -60,7 +73,7 @@ class Display(Tracker):
             self._say(_opening(event))
             self._next_line = self.now() + self._options.plain_every_seconds
             return
-        self._drawing = _Drawing(self, self._console, self._options)
+        self._drawing = Drawing(self, self._console, self._options)
         self._drawing.start()
 
     def updated(self, event: events.Progress) -> None:
@@ -75,12 +88,12 @@ class Display(Tracker):
     def evaluating(self, event: events.Evaluating) -> None:
         super().evaluating(event)
         if self._is_due(self.now()):
-            self._say(panel.describe_evaluating(event))
+            self._say(panel.describe_evaluating(event, self._needed))
 
     def evaluated(self, event: events.Evaluation) -> None:
         super().evaluated(event)
         if self._plain:
-            self._say(panel.describe_evaluation(event))
+            self._say(panel.describe_evaluation(event, self._needed))
 
     def checkpoint_written(self, event: events.Checkpoint) -> None:
         super().checkpoint_written(event)
@@ -89,13 +102,13 @@ class Display(Tracker):
 
     def run_ended(self, event: events.RunEnded) -> None:
         super().run_ended(event)
-        self._stop()
+        self._stop(show=True)
         for line in panel.summary_lines(self.snapshot(), event):
             self._say(line)
 
     def run_failed(self, event: events.RunFailed) -> None:
         super().run_failed(event)
-        self._stop()  # The caller of the run reports the error.
+        self._stop(show=True)  # The caller of the run reports the error.
 
     def _is_due(self, now: float) -> bool:
         """Whether a plain line is due; if so, start waiting for the next one."""
@@ -112,10 +125,38 @@ class Display(Tracker):
         # In a log long lines stay whole, so that they can be searched.
         self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=not self._wraps)
 
-    def _stop(self) -> None:
+    @property
+    def _needed(self) -> float | None:
+        return None if self._started is None else self._started.solved_at
+
+    def _stop(self, *, show: bool = False) -> None:
         drawing, self._drawing = self._drawing, None
         if drawing is not None:
-            drawing.stop()
+            drawing.stop(show=show)
+
+
+@contextlib.contextmanager
+def first_screen(console: Console, event: events.RunStarted) -> Iterator[Callable[[], None]]:
+    """Show the panel of a run that is being prepared, on a live console. Yield a function that takes it away.
+
+    torch is not imported for it, which takes seconds.
+    """
+    if not is_live(console):
+        yield lambda: None
+        return
+    tracker = Tracker(time.perf_counter)
+    tracker.run_started(event)
+    drawing: list[Drawing] = [Drawing(tracker, console, DisplayOptions())]
+    drawing[0].start()
+
+    def clear() -> None:
+        if drawing:
+            drawing.pop().stop()
+
+    try:
+        yield clear
+    finally:
+        clear()
 
 
 def is_live(console: Console) -> bool:
@@ -151,54 +192,74 @@ def _opening(event: events.RunStarted) -> str:
     return one_line(f"{event.name}: {', '.join(filter(None, parts))}")
 
 
-class _Drawing(RenderHook):
-    """Rich's `Live`, which here survives an error while drawing and a terminal that becomes narrower.
+class Drawing(RenderHook):
+    """Draws a run's panel on the terminal's alternate screen, in a thread of its own.
 
-    `error` is the exception that drawing raised, if any; after it nothing is drawn. A narrower terminal folds lines
-    that no longer fit. `Live` moves the cursor up by the lines it drew, and this render hook by the extra ones.
+    That screen has no scrollback and is drawn anew as a whole, so nothing old stays on it: neither after the terminal
+    was resized, nor what another library wrote there. Text printed on the console meanwhile stands below the panel, and
+    is printed again at the end, when the usual screen is back.
+
+    `error` is the exception that drawing raised, if any; after it nothing is drawn.
     """
 
     def __init__(self, tracker: Tracker, console: Console, options: DisplayOptions) -> None:
         self._tracker, self._console, self._curve = tracker, console, options.curve
-        self._widths: list[int] = []
+        self._eye = Eye()
+        self._said: list[ConsoleRenderable] = []
+        # The handler that a run installs saves and stops. Elsewhere Python's raises KeyboardInterrupt.
+        self._stops = str(getattr(signal.getsignal(signal.SIGINT), "__module__", "")).startswith("cartpole_dqn")
         self.error: Exception | None = None
+        self._over = False
         self._live = Live(
             get_renderable=lambda: self,
             console=console,
+            screen=True,
             refresh_per_second=options.refresh_per_second,
             # Text printed to a redirected stdout belongs there, not on the terminal.
             redirect_stdout=_is_tty(sys.stdout),
         )
 
     def start(self) -> None:
-        # Before the hook of `Live`, which puts its own cursor movement in front of what this hook returns.
+        # Before the hook of `Live`, so that this one sees what others print.
         self._console.push_render_hook(self)
         self._live.start(refresh=True)
 
-    def stop(self) -> None:
+    def stop(self, *, show: bool = False) -> None:
+        """Give the terminal back, with what was printed meanwhile; `show` leaves the panel there too."""
+        self._over = True
         try:
+            self._live.refresh()  # Blank: a terminal that was resized may keep lines of the alternate screen.
             self._live.stop()
         finally:
             self._console.pop_render_hook()
             self._console.show_cursor(True)
+        for said in self._said:
+            self._console.print(said)
+        if show and self.error is None:
+            self._console.print(self._panel())
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # Everything is drawn inside the try: an exception would end the drawing thread silently.
         lines: list[list[Segment]] = []
-        if self.error is None:
+        if self.error is None and not self._over:
             try:
-                shown = panel.RunPanel(self._tracker.snapshot(), curve=self._curve)
-                lines = console.render_lines(shown, options, pad=False)
+                below = self._said[-_SAID_BELOW:]
+                room = options.update(height=max(1, options.size.height - len(below)))
+                room.size = ConsoleDimensions(options.size.width, room.height or 1)
+                lines = console.render_lines(self._panel(), room, pad=False)
+                for said in below:
+                    lines += console.render_lines(said, options.update(height=None), pad=False)[:1]
             except Exception as error:
                 self.error = error
-        self._widths = [sum(cell_len(segment.text) for segment in line) for line in lines]
         for i, line in enumerate(lines):
             if i:
                 yield Segment.line()
             yield from line
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        width = max(1, self._console.width)
-        folded = sum(-(-cells // width) - 1 for cells in self._widths if cells > width)
-        up = Control(*((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)) * folded)
-        return [up, *renderables] if folded else renderables
+        said = [part for part in renderables if not isinstance(part, Control)]
+        self._said.extend(said)
+        return [part for part in renderables if isinstance(part, Control)] or [Control()]
+
+    def _panel(self) -> panel.RunPanel:
+        return panel.RunPanel(self._tracker.snapshot(), curve=self._curve, eye=self._eye, stops=self._stops)

@@ -2,101 +2,143 @@
 
 * `RunPanel`: a Rich renderable that fits the console; `panel_lines`: its lines.
 * `plain_line`: the run in one line without styles. `summary_lines`: its summary at the end.
+* `says_solved`, `verdict`: whether a run, or a score, solves the environment.
 * `describe_evaluating`, `describe_evaluation`, `describe_checkpoint`: an event in a few words.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.segment import Segment
 from rich.text import Text
 
 from cartpole_dqn.contracts.events import Checkpoint, Evaluating, Evaluation, RunEnded
-from cartpole_dqn.observers.display.braille import curve_lines
+from cartpole_dqn.observers.display.braille import Chart, chart_lines, legend
+from cartpole_dqn.observers.display.eye import Eye
 from cartpole_dqn.observers.display.tracker import Snapshot
-from cartpole_dqn.text.figures import NOTHING, duration, number, one_line, score, size, spread
+from cartpole_dqn.text.figures import NOTHING, compact, count_of, duration, number, one_line, score, size, spread
 
 MOST_COLUMNS = 100
-_CURVE_ROWS = (3, 8)
-_CELL, _GUTTER = 26, 3
-_GROUP = 5  # Five figures of returns, then five of learning: one column each if there is room.
-_BLANKS = 3  # Lines between the blocks.
-_ECHO = 2
+"""Without the agent's eye."""
+EYE_FROM = 130
+"""Columns of a terminal from which on what the agent sees is drawn beside the figures."""
+_EYE_SHARE, _EYE_MOST, _EYE_GAP = 0.36, 54, 3
+_CHART_ROWS, _FIGURE_ROWS, _BLANKS = (5, 11), 4, 3
+_ASIDE_FROM = 60  # Cells from which on counts and the legend stand right of bar and chart.
+_ASIDE, _GUTTER, _CELL, _NARROW = 16, 3, 26, 50
+_OURS = 12  # Figures that every agent has; an agent's own ones may have long names.
 _IDLE_SECONDS, _EVALUATING_SECONDS = 2.0, 0.5
-"""The footer gives the reason when there has been no step for so long."""
+"""The panel gives the reason when there has been no step for so long."""
 # Figures with a place of their own in the panel; others that the agent reports are listed by their keys.
 _KNOWN_METRICS = ("loss", "q_mean")
 _KNOWN_STATUS = ("epsilon", "lr", "replay_size", "replay_capacity", "updates")
+_SHORT = {"learning rate": "lr", "mean of 20": "mean 20", "mean of 100": "mean 100", "last return": "last"}
+"""Labels for narrow terminals."""
+_BOLD = ("mean of", "mean 20", "mean 100")
+_STOPS = "Ctrl-C: saves and stops"
 
 Figure = tuple[str, str]
 """A label and a value, as texts."""
 
 
 class RunPanel:
-    """A run as one panel, a little smaller than the console and at most `MOST_COLUMNS` wide.
+    """A run as one panel, a little smaller than the console.
 
-    `curve` adds the curve of returns if there is room.
+    It is at most `MOST_COLUMNS` wide, without what the agent sees, which is drawn beside it in consoles of `EYE_FROM`
+    columns or more.
+
+    Args:
+        snapshot: of the run.
+        curve: draw the chart of returns if there is room.
+        eye: draws what the agent sees; None for a new one.
+        stops: whether Ctrl-C saves and stops.
     """
 
-    def __init__(self, snapshot: Snapshot, *, curve: bool = True) -> None:
+    def __init__(self, snapshot: Snapshot, *, curve: bool = True, eye: Eye | None = None, stops: bool = False) -> None:
         self._snapshot = snapshot
         self._curve = curve
+        self._eye = eye or Eye()
+        self._stops = stops
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # A terminal echoes ^C behind the cursor. Without room it would wrap, and redrawing the panel from the cursor
-        # upwards would leave its first line on the screen.
-        width = min(max(1, options.max_width - _ECHO), MOST_COLUMNS)
-        height = max(1, options.size.height - 1)
+        snapshot = self._snapshot
+        width, height = max(1, options.max_width - 2), max(1, options.size.height - 1)
+        beside = 0
+        if snapshot.glimpse is not None and options.max_width >= EYE_FROM and height >= 16 and not options.ascii_only:
+            beside = min(_EYE_MOST, int(width * _EYE_SHARE)) + _EYE_GAP
+        width = min(width, MOST_COLUMNS + beside)
         framed = width >= 24 and height >= 7
-        lines = panel_lines(
-            self._snapshot,
-            width - 4 if framed else width,
-            height - 2 if framed else height,
-            curve=self._curve,
-            ascii_only=options.ascii_only,
-        )
-        text = Text("\n", no_wrap=True, overflow="crop").join(lines)
+        inner = (width - 4 if framed else width) - beside
+        room = height - 2 if framed else height
+        lines = panel_lines(snapshot, inner, room, console, curve=self._curve, ascii_only=options.ascii_only)
         if not framed:
-            yield text
+            yield Text("\n", no_wrap=True, overflow="crop").join(lines)
             return
+        rows = console.render_lines(Text("\n", no_wrap=True).join(lines), options.update(width=inner, height=None))
+        if beside and snapshot.glimpse is not None:
+            most = min(room, max(len(rows), 26))
+            seen = self._eye.lines(snapshot.glimpse, beside - _EYE_GAP, most, colour=not console.no_color)
+            rows += [[Segment(" " * inner)] for _ in range(len(seen) - len(rows))]
+            for row, part in zip(rows, seen, strict=False):
+                row += [Segment(" " * _EYE_GAP), *part]
         yield Panel(
-            text,
+            _Rows(rows),
             # The frame's style overrides the title's, except for its spans.
-            title=Text.assemble((one_line(self._snapshot.started.name) or "run", "bold not dim")),
+            title=Text.assemble((one_line(snapshot.started.name) or "run", "bold not dim")),
             title_align="left",
-            subtitle=Text.assemble((_footer(self._snapshot), "bold not dim" if _is_busy(self._snapshot) else "dim")),
+            subtitle=_footer(snapshot, self._stops, width - 6, ", " if options.ascii_only else " · "),
             subtitle_align="left",
-            border_style="dim",
+            border_style="green" if snapshot.solved is not None else "dim",
             width=width,
         )
 
 
+class _Rows:
+    """Lines that are already rendered."""
+
+    def __init__(self, rows: Sequence[Sequence[Segment]]) -> None:
+        self._rows = rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for row in self._rows:
+            yield from row
+            yield Segment.line()
+
+
 def panel_lines(
-    snapshot: Snapshot, width: int, height: int, *, curve: bool = True, ascii_only: bool = False
+    snapshot: Snapshot, width: int, height: int, console: Console, *, curve: bool = True, ascii_only: bool = False
 ) -> list[Text]:
     """Return at most `height` lines of at most `width` cells.
 
-    By priority: progress and time, figures, evaluation and replay, then the curve if `_CURVE_ROWS` fit.
+    By priority: progress and time, the evaluation, figures, then the chart if `_CHART_ROWS` fit.
     """
-    head = [_bar(snapshot, width, ascii_only), _times(snapshot, width)]
-    last = _evaluations(snapshot, width, "+-" if ascii_only else "±"), _replay(snapshot, width)
-    tail = [line for line in last if line is not None]
+    chart = _chart(snapshot)
+    gutter = chart.gutter if curve and not ascii_only else 0
+    aside = _aside(snapshot, width)
+    columns = max(1, width - gutter - aside)
+    head = [*_solved(snapshot, width, ascii_only), *_bar(snapshot, width, gutter, columns, console)]
+    hero = _evaluations(snapshot, width, console, ascii_only)
     room = max(0, height - len(head))
-    figures = _grid(figures_of(snapshot), width, max(room - len(tail), min(room, 2)))
-    room -= len(figures)
-    tail = tail[:room]
-    room -= len(tail)
+    hero = hero[:room]
+    room -= len(hero)
+    least = min(room, _FIGURE_ROWS)
+    rows = min(_CHART_ROWS[1], room - least - _BLANKS)
     drawn: list[Text] = []
-    rows = min(_CURVE_ROWS[1], max(room - _BLANKS, min(room, _CURVE_ROWS[0])))
-    if curve and not ascii_only and rows >= _CURVE_ROWS[0]:
-        drawn = curve_lines(snapshot.trail.returns, snapshot.trail.means_20, width, rows)
+    if curve and not ascii_only and rows >= _CHART_ROWS[0]:
+        below = [] if aside >= _ASIDE else [Text.assemble(" " * gutter, legend(width - gutter))]
+        drawn = [*chart_lines(chart, columns, rows - len(below), aside), *below]
         room -= len(drawn)
-    blocks = [block for block in (head, figures, tail, drawn) if block]
+    figures = _grid(figures_of(snapshot), width, max(least, min(room - _BLANKS, 2 * _FIGURE_ROWS)))
+    room -= len(figures)
+    blocks = [block for block in (head, hero, drawn, figures) if block]
     return [_cut(line, width, ascii_only) for line in _spaced(blocks, room)][: max(1, height)]
 
 
@@ -106,20 +148,22 @@ def figures_of(snapshot: Snapshot) -> list[Figure]:
     metrics: Mapping[str, Any] = {} if progress is None else dict(progress.metrics)
     status: Mapping[str, Any] = {} if progress is None else dict(progress.status)
     figures = [
-        ("episode", number(snapshot.started.episode if progress is None else progress.episode)),
         ("last return", number(returns.last)),
-        ("mean of 20", number(returns.mean_20)),
-        ("mean of 100", number(returns.mean_100)),
-        ("best return", number(returns.best)),
-        ("epsilon", number(status.get("epsilon"))),
-        ("loss", number(metrics.get("loss"))),
-        ("mean Q", number(metrics.get("q_mean"))),
-        ("learning rate", number(status.get("lr"))),
+        ("mean of 20", score(returns.mean_20)),
+        ("mean of 100", score(returns.mean_100)),
+        ("epsilon", number(status.get("epsilon"), 3)),
+        ("loss", number(metrics.get("loss"), 3)),
+        ("mean Q", number(metrics.get("q_mean"), 3)),
+        ("episode", number(snapshot.started.episode if progress is None else progress.episode)),
         ("updates", number(status.get("updates"))),
+        ("learning rate", number(status.get("lr"), 3)),
+        ("best return", number(returns.best)),
+        *_replay(snapshot, status),
+        ("saved at", NOTHING if snapshot.checkpoint is None else f"{snapshot.checkpoint.step:,}"),
     ]
     extras = [(key, value) for key, value in status.items() if key not in _KNOWN_STATUS]
     extras += [(key, value) for key, value in metrics.items() if key not in _KNOWN_METRICS]
-    return figures + [(one_line(str(key)).replace("_", " "), number(value)) for key, value in extras]
+    return figures + [(one_line(str(key)).replace("_", " "), number(value, 3)) for key, value in extras]
 
 
 def plain_line(snapshot: Snapshot) -> str:
@@ -129,49 +173,69 @@ def plain_line(snapshot: Snapshot) -> str:
     parts = [f"step {step:,}{_of_total(snapshot, steps=True)}"]
     if snapshot.counts_episodes:
         parts.append(f"episode {snapshot.done:,}{_of_total(snapshot, steps=False)}")
-    hidden = ["learning rate", "updates", "best return", *["episode"] * snapshot.counts_episodes]
+    hidden = {"learning rate", "updates", "best return", "replay", "memory", "saved at"}
+    hidden |= {"episode"} if snapshot.counts_episodes else set()
     figures = figures_of(snapshot)
     parts += [f"{label} {value}" for label, value in figures if value != NOTHING and label not in hidden]
     if snapshot.rate is not None:
-        parts.append(f"{number(snapshot.rate)} steps/s")
+        parts.append(f"{number(snapshot.rate, 3)} steps/s")
     if snapshot.remaining is not None:
         parts.append(f"{duration(snapshot.remaining)} left")
     return f"{duration(snapshot.elapsed)}  {', '.join(parts)}"
 
 
 def summary_lines(snapshot: Snapshot, ended: RunEnded) -> list[str]:
-    """Return the summary of a run: counts, times, best evaluation, mean of the last returns."""
+    """Return the summary of a run: whether it is solved, or how good it became, then counts and times."""
     progress = ended.progress
-    reason = {"done": "done", "solved": "solved"}.get(ended.reason, f"ended by {one_line(ended.reason)}")
-    rate = f", {number(progress.step / progress.seconds)} steps/s" if progress.seconds > 0 else ""
-    lines = [
-        f"{reason}: {progress.step:,} steps, {progress.episode:,} episodes",
-        f"training {duration(progress.seconds)}{rate}; evaluation {duration(ended.evaluation_seconds)}; "
-        f"checkpoints {duration(ended.checkpoint_seconds)}",
+    lines = []
+    if snapshot.solved is not None:
+        lines.append(f"SOLVED: {says_solved(snapshot)}")
+    elif snapshot.best is not None:
+        lines.append(f"best {_of_needed(snapshot.best.mean, snapshot)}: {_over(snapshot.best)}")
+    if ended.reason not in ("done", "solved"):
+        why = "Ctrl-C" if ended.reason == "SIGINT" else one_line(ended.reason)
+        saved = "" if snapshot.checkpoint is None else f", saved at step {snapshot.checkpoint.step:,}"
+        lines.append(f"stopped ({why}){saved}")
+    rate = f" at {number(progress.step / progress.seconds, 3)} steps/s" if progress.seconds > 0 else ""
+    return [
+        *lines,
+        f"{count_of(progress.step, 'step')}, {count_of(progress.episode, 'episode')}; training "
+        f"{duration(progress.seconds)}{rate}, evaluation {duration(ended.evaluation_seconds)}, checkpoints "
+        f"{duration(ended.checkpoint_seconds)}",
     ]
-    if ended.best is not None:
-        mean = spread(ended.best.mean, ended.best.std)
-        lines.append(f"best evaluation: {mean} over {len(ended.best.returns)} episodes, at step {ended.best.step:,}")
-    if snapshot.returns.mean_100 is not None:
-        lines.append(
-            f"mean of the last {min(100, progress.episode)} training returns: {number(snapshot.returns.mean_100)}"
-        )
-    return lines
 
 
-def describe_evaluating(event: Evaluating) -> str:
-    """Return the progress of an evaluation: "confirming on 100 episodes: 34 done, mean 498.2"."""
-    doing = "confirming" if event.stream == "confirm" else "evaluating"
+def says_solved(snapshot: Snapshot) -> str:
+    """Return the confirmed score of a solved run: "499.2 ± 7.6 over 100 episodes at step 5,000"; otherwise ""."""
+    return "" if snapshot.solved is None else _over(snapshot.solved)
+
+
+def verdict(mean: float, episodes: int, needed: float | None, confirming: int) -> str:
+    """Return "SOLVED", or what is needed: "needs 475", "needs 475 over 100 episodes"; "" without a threshold."""
+    if needed is None:
+        return ""
+    if mean < needed:
+        return f"needs {number(needed)}"
+    return "SOLVED" if episodes >= confirming else f"needs {number(needed)} over {confirming:,} episodes"
+
+
+def describe_evaluating(event: Evaluating, needed: float | None = None) -> str:
+    """Return the progress of an evaluation: "confirming 34/100, mean 498.2, needs 475"."""
     mean = "" if event.mean is None else f", mean {score(event.mean)}"
-    return f"{doing} on {event.episodes:,} episodes: {event.done:,} done{mean}"
+    needs = "" if needed is None else f", needs {number(needed)}"
+    return f"{_doing(event)} {event.done:,}/{event.episodes:,}{mean}{needs}"
 
 
-def describe_evaluation(event: Evaluation) -> str:
-    """Return an evaluation in one line."""
-    best = ", the best so far" if event.best else ""
+def describe_evaluation(event: Evaluation, needed: float | None = None) -> str:
+    """Return an evaluation or a confirmation in one line."""
+    what = "confirmation" if event.stream == "confirm" else "evaluation"
+    if needed is not None and event.stream == "confirm":
+        end = ": SOLVED" if event.mean >= needed else f", needs {number(needed)}"
+    else:
+        end = ", the best so far" if event.best else ""
     return (
-        f"evaluation at step {event.step:,}: mean {spread(event.mean, event.std)} over {len(event.returns)} episodes, "
-        f"{event.seconds:.1f} s{best}"
+        f"{what} at step {event.step:,}: mean {spread(event.mean, event.std)} over {len(event.returns)} episodes, "
+        f"{event.seconds:.1f} s{end}"
     )
 
 
@@ -183,40 +247,176 @@ def describe_checkpoint(event: Checkpoint) -> str:
 # Lines ----------------------------------------------------------------------------------------------------------------
 
 
-def _bar(snapshot: Snapshot, width: int, ascii_only: bool) -> Text:
-    total = snapshot.total
+def _chart(snapshot: Snapshot) -> Chart:
+    trail, step = snapshot.trail, (snapshot.progress or snapshot.started).step
+    # Without a budget, and where less than the budget was needed, the present is the right edge.
+    whole = snapshot.started.steps is not None and not _is_over(snapshot)
+    end = max(step, snapshot.started.steps or 0) if whole else step
+    steps = trail.steps
+    return Chart(
+        list(zip(steps, trail.returns, strict=True)),
+        list(zip(steps, trail.means_20, strict=True)),
+        trail.evaluations,
+        float(max(1, end)),
+        snapshot.started.solved_at,
+    )
+
+
+def _aside(snapshot: Snapshot, width: int) -> int:
+    """Return the cells right of bar and chart."""
+    if snapshot.total is None and width < _ASIDE_FROM:
+        return 0
+    if width < _ASIDE_FROM:
+        return 6
+    return max(_ASIDE, len(_counts(snapshot, snapshot.total or snapshot.done)) + 8)
+
+
+def _counts(snapshot: Snapshot, done: int) -> str:
     unit = "episodes" if snapshot.counts_episodes else "steps"
+    without_total = snapshot.total is None or (_is_over(snapshot) and done < snapshot.total)
+    return f"{done:,} {unit}" if without_total else f"{done:,} / {snapshot.total:,} {unit}"
+
+
+def _bar(snapshot: Snapshot, width: int, gutter: int, columns: int, console: Console) -> list[Text]:
+    """Return the bar, in line with the chart, and the times."""
+    total, over = snapshot.total, _is_over(snapshot)
+    counts = _counts(snapshot, snapshot.done)
+    wide = width >= _ASIDE_FROM
+    parts = [f"{duration(snapshot.elapsed)} gone"]
+    if snapshot.remaining is not None and snapshot.ended is None:
+        parts.append(f"{duration(snapshot.remaining)} left")
+    if snapshot.rate is not None:
+        parts.append(f"{number(snapshot.rate, 3)} steps/s")
     if total is None:
-        return Text(f"{snapshot.done:,} {unit}", style="bold")
-    share = min(1.0, snapshot.done / max(1, total))
-    percent = f"{math.floor(share * 100)}%"
-    counts = f"{snapshot.done:,} / {total:,} {unit}"
-    words = _first_that_fits([f"{counts}  {percent}", f"{snapshot.done:,}/{total:,}  {percent}", percent], width - 12)
-    cells = max(0, width - cell_len(words) - 2)
-    full, half, empty = ("#", "", "-") if ascii_only else ("━", "╸", "─")
-    halves = int(share * cells * 2)
-    done = full * (halves // 2) + half * (halves % 2)
-    return Text.assemble((done, "green"), (empty * (cells - len(done)), "dim"), (f"  {words}", "bold"))
+        lines = [Text(counts, style="bold")]
+    else:
+        share = 1.0 if over else min(1.0, snapshot.done / max(1, total))
+        percent = f"{math.floor(share * 100)}%"
+        words = f"  {counts}  {percent}" if wide else f"  {percent}"
+        words = words.removesuffix("  100%") if over else words
+        bar = _drawn_bar(share, columns, console)
+        lines = [Text.assemble(" " * gutter, bar, (words, "bold"))]
+        if not wide:
+            parts.insert(0, counts.replace(" / ", "/").partition(" ")[0])
+    dot = ", " if console.options.ascii_only else " · "
+    while len(parts) > 1 and cell_len(dot.join(parts)) + wide * gutter > width:
+        parts.pop()
+    return [*lines, Text(" " * (gutter * wide) + dot.join(parts))]
 
 
-def _times(snapshot: Snapshot, width: int) -> Text:
-    elapsed, left, rate = duration(snapshot.elapsed), duration(snapshot.remaining), number(snapshot.rate)
-    words = [f"elapsed {elapsed}   {rate} steps/s", f"{elapsed}  {rate}/s", elapsed]
-    if snapshot.total is not None:
-        words[0] = f"elapsed {elapsed}   remaining {left}   {rate} steps/s"
-        words[1:2] = [f"{elapsed}  left {left}  {rate}/s", f"{elapsed}  left {left}"]
-    return Text(_first_that_fits(words, width))
+def _drawn_bar(share: float, columns: int, console: Console) -> Text:
+    bar = ProgressBar(1.0, share, columns, style="dim", complete_style="green", finished_style="green")
+    found = [s for s in console.render(bar, console.options.update(width=columns)) if not s.control]
+    text = Text.assemble(*((s.text, s.style or "") for s in found))
+    # Without colours Rich leaves the rest out.
+    return text.append(("-" if console.options.ascii_only else "─") * (columns - text.cell_len), style="dim")
+
+
+def _solved(snapshot: Snapshot, width: int, ascii_only: bool) -> list[Text]:
+    """Return the line that says that the run is solved."""
+    if snapshot.solved is None:
+        return []
+    solved = snapshot.solved
+    here = spread(solved.mean, solved.std, "+-" if ascii_only else "±")
+    over = f"over {len(solved.returns)} greedy episodes on unseen seeds, at step {solved.step:,}"
+    words = [
+        over,
+        f"over {len(solved.returns)} episodes, at step {solved.step:,}",
+        f"over {len(solved.returns)} ep.",
+        "",
+    ]
+    rest = _first_that_fits(words, width - cell_len(here) - 12)
+    return [Text.assemble((" SOLVED ", "bold reverse green"), "  ", (here, "bold"), f"  {rest}".rstrip())]
+
+
+def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: bool) -> list[Text]:
+    """Return the evaluation and what it needs, then the best score, or the bar of an evaluation under way."""
+    needed, last, best = snapshot.started.solved_at, snapshot.evaluation, snapshot.best
+    lines = []
+    if last is not None:
+        parts = [[("evaluation ", "dim"), (spread(last.mean, last.std, "+-" if ascii_only else "±"), "bold")]]
+        if needed is not None:
+            parts[0].append((f", needs {number(needed)}", ""))
+        if snapshot.previous is not None:
+            change = last.mean - snapshot.previous.mean
+            marks = ("up", "down") if ascii_only else ("▲", "▼")
+            style = "green" if change > 0 else "red" if change < 0 else ""
+            mark = "=" if change == 0 else marks[change < 0]
+            parts.append([(f"{mark} {score(abs(change))}", style), (f" since step {snapshot.previous.step:,}", "")])
+        upcoming = _next(snapshot)
+        if upcoming is not None:
+            parts.append([("next at ", "dim"), (f"{upcoming:,}", "")])
+        lines.append(_joined(parts, width))
+    elif _next(snapshot) is not None:
+        needs = "" if needed is None else f", needs {number(needed)}"
+        lines.append(_joined([[("first evaluation at ", "dim"), (f"{_next(snapshot):,}{needs}", "")]], width))
+    if snapshot.evaluating is not None and snapshot.idle >= _EVALUATING_SECONDS:
+        lines.append(_under_way(snapshot.evaluating, needed, width, console))
+    elif snapshot.solved is None and best is not None:
+        score_of = [("best ", "dim"), (_of_needed(best.mean, snapshot), "")]
+        doubt = ", not confirmed" if needed is not None and best.mean >= needed and best.stream != "confirm" else ""
+        over = [(f"over {len(best.returns)} episodes at step {best.step:,}{doubt}", "")]
+        lines.append(_joined([score_of, over], width, gap=" "))
+    return lines
+
+
+def _under_way(event: Evaluating, needed: float | None, width: int, console: Console) -> Text:
+    mean = "" if event.mean is None else f", mean {score(event.mean)}"
+    needs = "" if needed is None else f", needs {number(needed)}"
+    counts = f"{event.done:,}/{event.episodes:,}"
+    doing = f"{_doing(event)} "
+    words = _first_that_fits([f"{counts}{mean}{needs}", f"{counts}{mean}", counts], width - len(doing) - 6)
+    columns = min(24, width - len(doing) - cell_len(words) - 2)
+    bar = _drawn_bar(event.done / max(1, event.episodes), columns, console) if columns >= 4 else Text("")
+    return Text.assemble((doing, "bold"), bar, f"  {words}" if columns >= 4 else words)
+
+
+def _doing(event: Evaluating) -> str:
+    return "confirming" if event.stream == "confirm" else "evaluating"
+
+
+def _next(snapshot: Snapshot) -> int | None:
+    every, step = snapshot.started.evaluate_every, (snapshot.progress or snapshot.started).step
+    if not every or snapshot.ended is not None:
+        return None
+    upcoming, steps = (step // every + 1) * every, snapshot.started.steps
+    upcoming = upcoming if steps is None else min(upcoming, steps)
+    return upcoming if upcoming > step else None
+
+
+def _over(evaluation: Evaluation) -> str:
+    return (
+        f"{spread(evaluation.mean, evaluation.std)} over {len(evaluation.returns)} episodes at step {evaluation.step:,}"
+    )
+
+
+def _of_needed(mean: float, snapshot: Snapshot) -> str:
+    needed = snapshot.started.solved_at
+    return score(mean) if needed is None else f"{number(mean, 3)} of {number(needed)}"
+
+
+def _joined(parts: Iterable[Sequence[tuple[str, str]]], width: int, gap: str = "   ") -> Text:
+    """Join as many parts as fit, each with its styles."""
+    text = Text()
+    for part in parts:
+        more = Text.assemble(*part)
+        if text and text.cell_len + len(gap) + more.cell_len > width:
+            break
+        text.append(gap if text else "").append_text(more)
+    return text
 
 
 def _grid(figures: Sequence[Figure], width: int, rows: int) -> list[Text]:
-    """Return as many figures as fit, column by column."""
-    columns = max(1, (width + _GUTTER) // (_CELL + _GUTTER))
-    if columns == 1 and width >= 32:
-        columns = 2
-    gutter = _GUTTER if width >= 50 else 2
-    cell = min(_CELL + 2, (width - gutter * (columns - 1)) // columns)
-    kept = figures[: rows * columns]
-    height = max(-(-len(kept) // columns), min(_GROUP, rows))
+    """Return as many figures as fit, column by column, with shorter labels where there is little room."""
+    narrow = width < _NARROW
+    gutter, least = (2, 14) if narrow else (_GUTTER, 20)
+    names = [figures, [(_SHORT.get(label, label), value) for label, value in figures]] if narrow else [figures]
+    for columns, shown in itertools.product(range(max(1, width // least), 0, -1), names):
+        kept = shown[: rows * columns]
+        cell = min((width + gutter) // columns - gutter, _CELL)
+        if columns == 1 or all(cell_len(label) + cell_len(value) < cell for label, value in kept[:_OURS]):
+            break
+    height = -(-len(kept) // columns)
     lines = []
     for row in range(height):
         line = Text()
@@ -233,58 +433,35 @@ def _cell(figure: Figure, width: int) -> Text:
         label = set_cell_size(label, max(3, width - 1 - cell_len(value))).rstrip()
         value = set_cell_size(value, max(1, min(cell_len(value), width - 1 - cell_len(label))))
     gap = " " * max(1, width - cell_len(label) - cell_len(value))
-    return Text.assemble((label, "dim"), gap, (value, "bold" if "mean of" in figure[0] else ""))
+    return Text.assemble((label, "dim"), gap, (value, "bold" if figure[0].startswith(_BOLD) else ""))
 
 
-def _evaluations(snapshot: Snapshot, width: int, sign: str) -> Text | None:
-    last, best = snapshot.evaluation, snapshot.best
-    if last is None:
-        return None
-    here = spread(last.mean, last.std, sign)
-    if last.best or best is None or best.step == last.step:
-        words = [f"evaluation {here} at step {last.step:,}, the best so far", f"eval {here}, the best", f"eval {here}"]
-    else:
-        there = spread(best.mean, best.std, sign)
-        words = [
-            f"evaluation {here} at step {last.step:,}   best {there} at step {best.step:,}",
-            f"evaluation {here}   best {there}",
-            f"eval {here}  best {there.partition(' ')[0]}",
-            f"eval {here}",
-        ]
-    return _labelled(_first_that_fits(words, width))
-
-
-def _replay(snapshot: Snapshot, width: int) -> Text | None:
-    status: Mapping[str, Any] = {} if snapshot.progress is None else dict(snapshot.progress.status)
+def _replay(snapshot: Snapshot, status: Mapping[str, Any]) -> list[Figure]:
+    """Return the transitions held, of how many, and the memory that they use."""
     held, capacity = status.get("replay_size"), status.get("replay_capacity")
     if not isinstance(held, int | float) or not isinstance(capacity, int | float) or capacity <= 0:
-        return None
-    held, capacity = int(held), int(capacity)
-    percent = f"{100 * held // capacity}%"
-    memory = f"   {size(snapshot.started.replay_bytes)}" if snapshot.started.replay_bytes else ""
-    saved = f"   saved at step {snapshot.checkpoint.step:,}" if snapshot.checkpoint is not None else ""
-    words = [
-        f"replay {held:,} / {capacity:,}   {percent}{memory}{saved}",
-        f"replay {held:,} / {capacity:,}   {percent}{memory}",
-        f"replay {held:,}/{capacity:,} {percent}",
-        f"replay {percent}",
-    ]
-    return _labelled(_first_that_fits(words, width))
+        return [("replay", NOTHING)]
+    figures = [("replay", f"{compact(held)} / {compact(capacity)}")]
+    used = round(snapshot.started.replay_bytes * min(1.0, held / capacity))
+    return figures + [("memory", size(used))] * bool(snapshot.started.replay_bytes)
 
 
-def _footer(snapshot: Snapshot) -> str:
+def _footer(snapshot: Snapshot, stops: bool, width: int, dot: str) -> Text:
     if snapshot.progress is None:
-        return "starting"
-    if _is_busy(snapshot):
-        if snapshot.evaluating is not None:
-            return describe_evaluating(snapshot.evaluating)
-        return f"saving, or waiting for the environment: {int(snapshot.idle)} s since the last step"
-    return one_line(snapshot.started.folder or "")
+        return Text.assemble(("starting", "bold not dim"))
+    if snapshot.ended is None and snapshot.evaluating is None and snapshot.idle >= _IDLE_SECONDS:
+        waits = f"saving, or waiting for the environment: {int(snapshot.idle)} s since the last step"
+        return Text.assemble((waits, "bold not dim"))
+    folder = one_line(snapshot.started.folder or "")
+    if snapshot.ended is not None or not stops:
+        return Text.assemble((folder, "dim"))
+    both = f"{folder}{dot}" if folder and cell_len(folder) + len(_STOPS) + 3 <= width else ""
+    return Text.assemble((both, "dim"), (_STOPS, "not dim"))
 
 
-def _is_busy(snapshot: Snapshot) -> bool:
-    patience = _IDLE_SECONDS if snapshot.evaluating is None else _EVALUATING_SECONDS
-    return snapshot.progress is not None and snapshot.idle >= patience
+def _is_over(snapshot: Snapshot) -> bool:
+    """Whether the run ended because nothing is left to do."""
+    return snapshot.ended is not None and snapshot.ended.reason in ("done", "solved")
 
 
 def _of_total(snapshot: Snapshot, *, steps: bool) -> str:
@@ -294,16 +471,11 @@ def _of_total(snapshot: Snapshot, *, steps: bool) -> str:
     return f" of {total:,} ({math.floor(100 * snapshot.done / max(1, total))}%)"
 
 
-def _labelled(words: str) -> Text:
-    label, _, rest = words.partition(" ")
-    return Text.assemble((label, "dim"), f" {rest}")
-
-
 def _first_that_fits(candidates: Sequence[str], width: int) -> str:
     return next((text for text in candidates if cell_len(text) <= width), candidates[-1])
 
 
-def _spaced(blocks: Sequence[list[Text]], room: int) -> Iterator[Text]:
+def _spaced(blocks: Sequence[list[Text]], room: int) -> Iterable[Text]:
     """Yield the blocks with blank lines between them, if all of these fit."""
     blank = len(blocks) - 1 <= room
     for i, block in enumerate(blocks):

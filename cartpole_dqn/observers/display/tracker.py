@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from math import nan
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cartpole_dqn.contracts import events
-from cartpole_dqn.contracts.parts import State
+
+if TYPE_CHECKING:
+    from cartpole_dqn.contracts.parts import State
 
 POINTS = 256
 _MOST_EVALUATIONS = 300
@@ -69,8 +71,16 @@ class Snapshot:
     evaluating: events.Evaluating | None
     """The evaluation in progress, if any."""
     evaluation: events.Evaluation | None
+    """The last one that chooses the best model."""
+    previous: events.Evaluation | None
+    """The one before."""
     best: events.Evaluation | None
+    """Of the best model: its confirmation if it has one, else its evaluation."""
+    solved: events.Evaluation | None
+    """The highest confirmation that reached the threshold."""
     checkpoint: events.Checkpoint | None
+    glimpse: events.Glimpse | None = None
+    ended: events.RunEnded | None = None
 
     @property
     def done(self) -> int:
@@ -150,8 +160,12 @@ class Tracker(events.Observer):
         self._columns = {name: Folded() for name in ("steps", "returns", "means_20", "means_100", "epsilon")}
         self._evaluating: events.Evaluating | None = None
         self._evaluation: events.Evaluation | None = None
+        self._previous: events.Evaluation | None = None
         self._best: events.Evaluation | None = None
+        self._solved: events.Evaluation | None = None
         self._checkpoint: events.Checkpoint | None = None
+        self._glimpse: events.Glimpse | None = None
+        self._run_ended: events.RunEnded | None = None
 
     def run_started(self, event: events.RunStarted) -> None:
         self._started = event
@@ -163,6 +177,9 @@ class Tracker(events.Observer):
         self._seen = now = self.now()
         if now >= self._next_sample:
             self._sample(now, event)
+
+    def glimpsed(self, event: events.Glimpse) -> None:
+        self._glimpse = event
 
     def episode_ended(self, event: events.Episode) -> None:
         self._progress = event.progress
@@ -186,10 +203,12 @@ class Tracker(events.Observer):
 
     def evaluated(self, event: events.Evaluation) -> None:
         self._evaluating = None
-        self._evaluation = event
-        if event.best:
-            self._best = event
-        if event.stream != "confirm":
+        if event.stream == "confirm":
+            self._confirmed(event)
+        else:
+            self._previous, self._evaluation = self._evaluation, event
+            if event.best:
+                self._best = event
             point = (float(event.step), event.mean)
             self._trail = replace(self._trail, evaluations=(*self._trail.evaluations[1 - _MOST_EVALUATIONS :], point))
         self._seen = self.now()
@@ -200,7 +219,9 @@ class Tracker(events.Observer):
 
     def run_ended(self, event: events.RunEnded) -> None:
         self._progress = event.progress
-        self._best = event.best or self._best
+        if event.best is not None and (self._best is None or self._best.step != event.best.step):
+            self._best = event.best
+        self._run_ended = event
         self._stop_clock()
 
     def run_failed(self, event: events.RunFailed) -> None:
@@ -222,8 +243,12 @@ class Tracker(events.Observer):
             trail=self._trail,
             evaluating=self._evaluating,
             evaluation=self._evaluation,
+            previous=self._previous,
             best=self._best,
+            solved=self._solved,
             checkpoint=self._checkpoint,
+            glimpse=self._glimpse,
+            ended=self._run_ended,
         )
         return replace(snapshot, remaining=self._remaining(snapshot, now))
 
@@ -235,7 +260,9 @@ class Tracker(events.Observer):
             "columns": {name: column.state_dict() for name, column in self._columns.items()},
             "evaluations": [list(pair) for pair in self._trail.evaluations],
             "evaluation": _plain(self._evaluation),
+            "previous": _plain(self._previous),
             "best": _plain(self._best),
+            "solved": _plain(self._solved),
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -245,9 +272,18 @@ class Tracker(events.Observer):
         for name, column in self._columns.items():
             column.load_state_dict(state["columns"][name])
         self._evaluation, self._best = _evaluation(state["evaluation"]), _evaluation(state["best"])
+        # Checkpoints of earlier versions lack these two.
+        self._previous, self._solved = _evaluation(state.get("previous")), _evaluation(state.get("solved"))
         self._follow(tuple((float(step), float(mean)) for step, mean in state["evaluations"]))
         if self._recent:
             self._returns = self._figures(float(state["best_return"]))
+
+    def _confirmed(self, event: events.Evaluation) -> None:
+        needed = None if self._started is None else self._started.solved_at
+        if needed is not None and event.mean >= needed and (self._solved is None or event.mean > self._solved.mean):
+            self._solved = event
+        if self._best is not None and self._best.step == event.step:
+            self._best = event
 
     def _time(self) -> float:
         return self.now() if self._ended is None else self._ended

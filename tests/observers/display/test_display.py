@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from cartpole_dqn.contracts.events import Evaluating, ObserverContext, RunFailed
 from cartpole_dqn.contracts.options import check_options
-from cartpole_dqn.observers.display.display import Display, DisplayOptions, is_live
+from cartpole_dqn.observers.display.display import Display, DisplayOptions, first_screen, is_live
 from cartpole_dqn.training.watchers import ObserverGroup
 
 
@@ -29,13 +30,22 @@ class Terminal:
     def text(self) -> str:
         return self.file.getvalue()
 
-    def screen(self) -> pyte.Screen:
+    def screen(self, *, alternate: bool = False) -> pyte.Screen:
+        """The usual screen, or the alternate one, which pyte does not tell apart."""
+        parts = re.split(r"\x1b\[\?1049([hl])", self.text)
+        usual = parts[0] + "".join(text for mark, text in zip(parts[1::2], parts[2::2], strict=True) if mark == "l")
         screen = pyte.Screen(self.console.width, self.console.height)
-        pyte.Stream(screen).feed(self.text.replace("\n", "\r\n"))
+        text = parts[-1] if alternate else usual
+        # Nothing in the text after switching says where the hidden cursor is.
+        pyte.Stream(screen).feed(text.replace("\n", "\r\n"))
         return screen
 
-    def lines(self) -> list[str]:
-        return [line.rstrip() for line in self.screen().display if line.strip()]
+    @property
+    def cursor_hidden(self) -> bool:
+        return self.text.rfind("\x1b[?25l") > self.text.rfind("\x1b[?25h")
+
+    def lines(self, *, alternate: bool = False) -> list[str]:
+        return [line.rstrip() for line in self.screen(alternate=alternate).display if line.strip()]
 
 
 CALM = check_options(DisplayOptions, {"refresh_per_second": 0.005}, where="display")
@@ -64,13 +74,11 @@ def test_one_panel_then_the_summary(clock: Any, events: Any, width: int, height:
     terminal = Terminal(width, height)
     display = make(terminal, clock)
     play(display, clock, events)
-    assert terminal.screen().cursor.hidden
+    assert terminal.cursor_hidden
     display.run_ended(events.ended())
-    screen = terminal.screen()
-    assert not screen.cursor.hidden
+    assert not terminal.cursor_hidden
     joined = " ".join(terminal.text.split("╰")[-1].split())
-    assert "done: 1,000 steps, 40 episodes" in joined
-    assert "mean of the last 40 training returns: 15.5" in joined
+    assert "1,000 steps, 40 episodes; training 0:20 at 50 steps/s" in joined
     if width >= 80:
         lines = terminal.lines()
         assert sum("dqn on CartPole-v1" in line for line in lines) <= 1
@@ -86,11 +94,12 @@ def test_it_is_drawn_again_in_its_place_and_says_why_no_step_is_made(clock: Any,
     wait_for(terminal, "saving, or waiting for the environment: 17 s since the last step")
     display.evaluating(Evaluating(600, "select", 0, 10, None))
     clock.now += 1
-    wait_for(terminal, "evaluating on 10 episodes: 0 done")
+    wait_for(terminal, "0/10")
     display.evaluating(Evaluating(600, "confirm", 34, 100, 498.25))
-    wait_for(terminal, "confirming on 100 episodes: 34 done, mean 498.2")
+    wait_for(terminal, "34/100, mean 498.2")
     display.evaluated(events.evaluation())
     wait_for(terminal, "runs/x")
+    assert sum("600 / 1,000 steps  60%" in line for line in terminal.lines(alternate=True)) == 1
     display.run_failed(RunFailed(600, ValueError("x")))
     lines = terminal.lines()
     assert sum(line.startswith("╭") for line in lines) == 1
@@ -105,7 +114,7 @@ def test_a_long_evaluation_has_its_lines_in_plain_mode(clock: Any, events: Any) 
         display.evaluating(Evaluating(600, "confirm", done, 100, 0.5 if done else None))
         clock.now += 0.2
     said = [line for line in terminal.text.splitlines() if "confirming" in line]
-    assert said == [f"confirming on 100 episodes: {done} done, mean 0.5" for done in (25, 50, 75, 100)]
+    assert said == [f"confirming {done}/100, mean 0.5" for done in (25, 50, 75, 100)]
 
 
 def test_steps_draw_nothing(clock: Any, events: Any) -> None:
@@ -126,13 +135,13 @@ def test_an_exception_leaves_the_terminal_as_it_was(clock: Any, events: Any) -> 
     display = make(terminal, clock)
     play(display, clock, events)
     display.run_failed(RunFailed(600, RuntimeError("boom")))
-    assert not terminal.screen().cursor.hidden
+    assert not terminal.cursor_hidden
     assert (sys.stdout, sys.stderr) == (stdout, stderr)
     # The console is free for another run: a second one is drawn, and ends in order.
     again = make(terminal, clock)
     play(again, clock, events)
     again.run_ended(events.ended())
-    assert not terminal.screen().cursor.hidden
+    assert not terminal.cursor_hidden
 
 
 def test_a_display_that_fails_is_named_and_gives_the_terminal_back(clock: Any, events: Any) -> None:
@@ -150,7 +159,7 @@ def test_a_display_that_fails_is_named_and_gives_the_terminal_back(clock: Any, e
         group.tell("updated", events.progress(status={"goal": Broken()}))
         time.sleep(0.01)
     assert said == ["observer display failed in updated and is switched off: ZeroDivisionError: no figure"]
-    assert not terminal.screen().cursor.hidden
+    assert not terminal.cursor_hidden
 
 
 def test_what_is_printed_meanwhile_stands_above_the_panel(clock: Any, events: Any) -> None:
@@ -165,38 +174,64 @@ def test_what_is_printed_meanwhile_stands_above_the_panel(clock: Any, events: An
     assert sum(line.startswith("╭") for line in lines) == 1
 
 
-@pytest.mark.parametrize("width", [30, 80, 100, 130])
-def test_an_echoed_interrupt_leaves_no_remains(clock: Any, events: Any, width: int) -> None:
-    terminal = Terminal(width, 24)
-    display = make(terminal, clock)
-    play(display, clock, events)
-    terminal.file.write("^C")
-    display.run_failed(RunFailed(600, KeyboardInterrupt()))
-    assert "^C" not in "".join(terminal.lines())
-    assert sum(line.startswith("╭") for line in terminal.lines()) == 1
-
-
 @pytest.mark.parametrize(("before", "after"), [(100, 60), (90, 31), (60, 100), (50, 22)])
-def test_a_narrower_terminal_keeps_no_remains(clock: Any, events: Any, before: int, after: int) -> None:
+def test_nothing_old_stays_on_the_screen(clock: Any, events: Any, before: int, after: int) -> None:
+    """An echoed ^C, what a C library wrote, and rows as a resized terminal leaves them: all are drawn over."""
     terminal = Terminal(before, 24)
     display = make(terminal, clock)
     play(display, clock, events)
+    terminal.file.write("^C\nALSA lib: no such device\n" + "╭─ old half ─╮\n" * 9)
+    terminal.console.size = (after, 24)
     terminal.console.print("above")  # draws the panel again
-    shown = [line.rstrip() for line in terminal.screen().display]
-    shown = shown[: max(i for i, line in enumerate(shown) if line) + 1]
-    # A terminal folds what no longer fits, and the cursor stays behind the last character.
-    folded = [line[i : i + after] for line in shown for i in range(0, max(1, len(line)), after)]
-    terminal.file.seek(0)
-    terminal.file.truncate()
-    terminal.file.write("\n".join(folded))
-    terminal.console.size = (after, 120)
+    drawn = terminal.lines(alternate=True)
     display.run_failed(RunFailed(600, ValueError("x")))
-    lines = terminal.lines()
-    assert lines[0] == "above"
-    borders = [line for line in lines if line.startswith(("╭", "╰"))]
-    assert len(borders) == (2 if after >= 24 else 0)
-    assert sum("60%" in line for line in lines) == 1
-    assert max(len(line) for line in lines) <= after
+    for lines in (drawn, terminal.lines()):
+        text = "\n".join(lines)
+        for old in ("^C", "ALSA", "old half"):
+            assert old not in text
+        assert sum("60%" in line for line in lines) == 1
+        assert max(len(line) for line in lines) <= after
+    assert "above" in drawn
+    assert terminal.text.rfind("above") > terminal.text.rfind("\x1b[?1049l")
+
+
+def test_the_first_screen_stands_before_the_run_and_goes(events: Any) -> None:
+    terminal = Terminal(100, 30)
+    with first_screen(terminal.console, events.started(name="CartPole-v1, pixels")) as clear:
+        lines = terminal.lines(alternate=True)
+        assert "CartPole-v1, pixels" in lines[0]
+        assert "starting" in lines[-1]
+        terminal.console.print("a warning")
+        clear()
+        assert terminal.lines() == ["a warning"]
+        clear()
+    assert terminal.lines() == ["a warning"]
+    assert not terminal.cursor_hidden
+    with first_screen(Console(file=io.StringIO()), events.started()) as clear:
+        clear()
+
+
+def test_glimpses_are_wanted_where_there_is_room(clock: Any, events: Any) -> None:
+    terminal = Terminal(160, 40)
+    display = make(terminal, clock)
+    assert not display.wants_glimpses
+    play(display, clock, events)
+    assert display.wants_glimpses
+    terminal.console.size = (120, 40)
+    assert not display.wants_glimpses
+    terminal.console.size = (160, 40)
+    display.glimpsed(events.glimpse())
+    display.run_ended(events.ended())
+    text = "\n".join(terminal.lines())
+    for words in (
+        "what the agent sees  40 x 80 x 2  uint8",
+        "what changed: red more, blue less",
+        "left",
+        "84.7",
+        "▀▀▀▀",
+    ):
+        assert words in text
+    assert not make(terminal, clock, eye=False).wants_glimpses
 
 
 def test_plain_lines_come_by_the_clock_and_at_events(clock: Any, events: Any) -> None:
@@ -206,13 +241,13 @@ def test_plain_lines_come_by_the_clock_and_at_events(clock: Any, events: Any) ->
     display.run_ended(events.ended())
     assert "\x1b" not in terminal.text
     text = " ".join(terminal.text.split())
-    assert text.startswith("dqn on CartPole-v1, pixels: 1,000 steps, replay 160 MB, in runs/x 0:00:10 step 200 of")
+    assert text.startswith("dqn on CartPole-v1, pixels: 1,000 steps, replay 160 MB, in runs/x 0:10 step 200 of")
     assert text.count(" step ") == 3 + 2 + 1  # every ten seconds; evaluation and checkpoint; the best
     for words in (
         "evaluation at step 500: mean 150.0 ± 50.0",
         "checkpoint at step 500: 34 MB",
-        "done: 1,000 steps, 40 episodes",
-        "training 0:00:20, 50 steps/s; evaluation 0:01:05",
+        "best 150.0: 150.0 ± 50.0 over 2 episodes at step 500",
+        "1,000 steps, 40 episodes; training 0:20 at 50 steps/s, evaluation 1:05",
     ):
         assert words in text
 
@@ -230,7 +265,7 @@ def test_a_file_gets_whole_lines_and_no_control_codes(clock: Any, events: Any, t
     assert "\r" not in text
     lines = text.splitlines()
     assert lines[0] == "dqn on CartPole-v1, pixels: 1,000 steps, replay 160 MB, in runs/x"
-    assert any(len(line) > 40 and line.startswith("0:00:05  step 100 of 1,000") for line in lines)
+    assert any(len(line) > 40 and line.startswith("0:05  step 100 of 1,000") for line in lines)
 
 
 def test_is_live_where_a_terminal_is() -> None:
@@ -258,7 +293,6 @@ def test_a_resumed_run_says_so_and_goes_on(clock: Any, events: Any) -> None:
     second.run_started(events.started(step=600, episode=30))
     second.run_ended(events.ended())
     assert "going on from step 600" in " ".join(terminal.text.split())
-    assert "mean of the last 40 training returns: 15.5" in terminal.text
     assert second.state_dict()["recent"] == first.state_dict()["recent"]
 
 

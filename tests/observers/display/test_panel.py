@@ -5,20 +5,21 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from cartpole_dqn.contracts.events import Evaluating, Evaluation
 from cartpole_dqn.observers.display.panel import (
-    MOST_COLUMNS,
     RunPanel,
     describe_checkpoint,
     describe_evaluation,
     figures_of,
-    panel_lines,
     plain_line,
     summary_lines,
+    verdict,
 )
 
 Make = Callable[..., Any]
@@ -32,51 +33,110 @@ def shown(snapshot: Any, width: int, height: int, **console: Any) -> list[str]:
 
 
 def test_everything_is_shown_where_there_is_room(snapshot: Make) -> None:
-    text = "\n".join(shown(snapshot(), 100, 40))
+    lines = shown(snapshot(solved_at=475.0, evaluate_every=500), 100, 40)
+    text = "\n".join(" ".join(line.split()) for line in lines)
     for words in (
         "dqn on CartPole-v1, pixels",
-        "600 / 1,000 steps  60%",
-        "elapsed 0:00:30",
-        "remaining 0:0",
+        "600 / 1,000 steps 60%",
+        "0:30 gone · 0:2",
         "steps/s",
         "episode",
         "last return",
         "mean of 20",
         "mean of 100",
         "best return",
-        "epsilon                 0.75",
-        "loss                  0.0123",
-        "mean Q                   4.5",
-        "learning rate         0.0005",
-        "evaluation 60.0 ± 10.0 at step 500   best 150.0 ± 50.0 at step 300",
-        "replay 600 / 5,000   12%   160 MB   saved at step 500",
+        "epsilon 0.75",
+        "loss 0.0123",
+        "mean Q 4.5",
+        "learning rate 0.0005",
+        "evaluation 60.0 ± 10.0, needs 475 ▼ 90.0 since step 300 next at 1,000",
+        "best 150 of 475 over 2 episodes at step 300",
+        "replay 600 / 5k",
+        "memory 19.2 MB",  # used, not reserved
+        "saved at 500",
         "runs/x",
+        "◆ evaluation",
+        "needs 475",
     ):
-        assert words in text
+        assert words in text, words
     assert any(0x2801 <= ord(c) <= 0x28FF for c in text)
-    assert len(panel_lines(snapshot(), 80, 30, curve=False)) < len(panel_lines(snapshot(), 80, 30))
-    before = "\n".join(shown(snapshot(played=0, evaluated=False), 80, 24))
-    assert "starting" in before
-    assert "0 / 1,000 steps  0%" in before
+    before = "\n".join(shown(snapshot(played=0, evaluated=False, solved_at=475.0, evaluate_every=500), 80, 24))
+    for words in ("starting", "0 / 1,000 steps  0%", "first evaluation at 500, needs 475"):
+        assert words in before
 
 
-@given(st.integers(1, 140), st.integers(1, 50), st.integers(0, 40), st.booleans(), st.booleans())
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 160])
+def test_no_width_cuts_digits(snapshot: Make, events: Any, width: int) -> None:
+    status = {"epsilon": 0.0213, "lr": 0.000912, "replay_size": 28_345, "replay_capacity": 50_000, "updates": 126_554}
+    made = snapshot(status=status, solved_at=475.0, evaluate_every=500)
+    lines = shown(made, width, 34)
+    text = "\n".join(lines)
+    figures = dict(figures_of(made))
+    for label in ("last return", "mean of 20", "mean of 100", "epsilon", "loss", "mean Q"):
+        assert re.search(rf"[a-zQ0-9] +{re.escape(figures[label])}\b", text), label
+    for words in ("60%", "60.0 ± 10.0", "0:30 gone", "mean of 100" if width >= 50 else "mean"):
+        assert words in text, words
+    assert "…" not in text
+
+
+def test_a_confirmation_has_a_bar_of_its_own(snapshot: Make, events: Any) -> None:
+    for width, words in ((100, "73/100, mean 473.9, needs 475"), (40, "73/100")):
+        text = "\n".join(
+            shown(snapshot(solved_at=475.0, confirming=Evaluating(600, "confirm", 73, 100, 473.9)), width, 30)
+        )
+        assert re.search(rf"confirming ━+.* {re.escape(words)}", text)
+
+
+def test_solved_is_said(snapshot: Make, events: Any) -> None:
+    confirmed = Evaluation(500, (498.0, 500.0), (1, 1), "confirm", 3.0, True)
+    ended = events.ended(600, reason="solved", solved_step=500)
+    made = snapshot(solved_at=475.0, confirmed=confirmed, ended=ended)
+    text = "\n".join(shown(made, 100, 30))
+    assert " SOLVED   499.0 ± 1.0  over 2 greedy episodes on unseen seeds, at step 500" in text
+    assert re.search(r"━{40,}  1,000 steps|━{40,}  600 steps", text), "the bar is full"
+    assert "Ctrl-C" not in text
+    assert summary_lines(made, ended)[0] == "SOLVED: 499.0 ± 1.0 over 2 episodes at step 500"
+    assert summary_lines(snapshot(solved_at=475.0), events.ended())[0] == (
+        "best 150 of 475: 150.0 ± 50.0 over 2 episodes at step 300"
+    )
+    assert verdict(480.0, 100, 475.0, 100) == "SOLVED"
+    assert verdict(480.0, 10, 475.0, 100) == "needs 475 over 100 episodes"
+    assert verdict(470.0, 100, 475.0, 100) == "needs 475"
+    assert verdict(470.0, 100, None, 100) == ""
+
+
+def test_without_colours_the_bar_keeps_its_place(snapshot: Make) -> None:
+    bars = [re.sub(r"\x1b\[[\d;]*m", "", drawn(snapshot(), no_color=plain)).splitlines()[1] for plain in (False, True)]
+    assert bars[0].index("600 / 1,000") == bars[1].index("600 / 1,000")
+    assert "─" in bars[1]
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_what_ctrl_c_does_is_said_where_it_is_true(snapshot: Make, stops: bool) -> None:
+    out = Console(file=io.StringIO(), width=80, height=24, force_terminal=True, color_system=None)
+    out.print(RunPanel(snapshot(), stops=stops))
+    assert ("runs/x · Ctrl-C: saves and stops" in out.file.getvalue()) == stops  # type: ignore[attr-defined]
+
+
+@given(st.integers(1, 180), st.integers(1, 50), st.integers(0, 40), st.booleans(), st.booleans())
 def test_never_wider_or_higher_than_the_console(
     snapshot: Make, width: int, height: int, played: int, evaluated: bool, wide: bool
 ) -> None:
     name = "長い名前の環境" if wide else "dqn on CartPole-v1"
-    lines = shown(snapshot(played=played, evaluated=evaluated, name=name), width, height)
+    needed = 475.0 if evaluated else None
+    made = snapshot(played=played, evaluated=evaluated, name=name, solved_at=needed, glimpsed=wide)
+    lines = shown(made, width, height)
     assert len(lines) <= max(1, height - 1)
-    assert max(cell_len(line) for line in lines) <= min(width, MOST_COLUMNS)
+    assert max(cell_len(line) for line in lines) <= width
 
 
 def test_narrow_and_low_keeps_what_matters_most(snapshot: Make) -> None:
     lines = shown(snapshot(), 40, 10)
     assert len(lines) == 9
     text = "\n".join(lines)
-    for words in ("60%", "left 0:0", "last return", "mean of 20", "eval 60.0 ± 10.0", "replay 600 / 5,000   12%"):
+    for words in ("60%", "0:30 gone", "evaluation 60.0 ± 10.0", "last return", "mean of 20"):
         assert words in text
-    assert not any(0x2800 <= ord(c) <= 0x28FF for c in text)  # no curve
+    assert not any(0x2800 <= ord(c) <= 0x28FF for c in text)  # no chart
     tiny = shown(snapshot(), 12, 3)
     assert "60%" in tiny[0]
     assert len(tiny) == 2
@@ -99,10 +159,10 @@ def test_what_an_agent_tells_of_its_own_is_listed(snapshot: Make) -> None:
 def test_without_a_budget_and_with_one_in_episodes(snapshot: Make) -> None:
     free = "\n".join(shown(snapshot(steps=None), 80, 24))
     assert "600 steps" in free
-    assert "%" not in free.split("replay")[0]
+    assert "%" not in free
     counted = snapshot(steps=None, episodes=60)
     assert "30 / 60 episodes  50%" in "\n".join(shown(counted, 80, 24))
-    assert plain_line(counted).startswith("0:00:30  step 600, episode 30 of 60 (50%), last return")
+    assert plain_line(counted).startswith("0:30  step 600, episode 30 of 60 (50%), last return")
 
 
 def test_a_console_that_knows_only_ascii(snapshot: Make) -> None:
@@ -112,7 +172,7 @@ def test_a_console_that_knows_only_ascii(snapshot: Make) -> None:
     file.flush()
     text = raw.getvalue().decode("ascii")
     assert "60.0 +- 10.0" in text
-    assert "#" in text
+    assert "-----" in text
 
 
 def drawn(snapshot: Any, **options: Any) -> str:
@@ -132,8 +192,8 @@ def test_labels_are_dim_and_figures_are_not(snapshot: Make) -> None:
     for code, text in re.findall(r"(?:\x1b\[([\d;]*)m)?([^\x1b]+)", codes):
         dim = "2" in code.split(";")
         faint, plain = faint + (text if dim else " " * len(text)), plain + (" " * len(text) if dim else text)
-    figures = ("600 / 1,000 steps  60%", "0.75", "0.0123", "0.0005", "60.0 ± 10.0 at step 500", "600 / 5,000")
-    for words in (*figures, "dqn on CartPole-v1, pixels", "elapsed 0:00:30"):
+    figures = [value for _, value in figures_of(snapshot())][:12]
+    for words in (*figures, "600 / 1,000 steps  60%", "60.0 ± 10.0", "dqn on CartPole-v1, pixels", "0:30 gone"):
         assert words in plain, words
     for label in ("last return", "mean of 100", "epsilon", "evaluation", "replay", "runs/x"):
         assert label in faint, label
@@ -142,12 +202,12 @@ def test_labels_are_dim_and_figures_are_not(snapshot: Make) -> None:
 
 def test_plain_line(snapshot: Make) -> None:
     line = plain_line(snapshot())
-    assert line.startswith("0:00:30  step 600 of 1,000 (60%), episode 30, last return ")
-    for words in ("mean of 100", "epsilon 0.75", "loss 0.0123", "steps/s", " left"):
+    assert line.startswith("0:30  step 600 of 1,000 (60%), last return ")
+    for words in ("episode 30", "mean of 100", "epsilon 0.75", "loss 0.0123", "steps/s", " left"):
         assert words in line
     assert "\n" not in line
     first = plain_line(snapshot(played=0, evaluated=False))
-    assert first == "0:00:00  step 0 of 1,000 (0%), episode 0"
+    assert first == "0:00  step 0 of 1,000 (0%), episode 0"
 
 
 def test_events_in_words(events: Any) -> None:
@@ -161,14 +221,13 @@ def test_events_in_words(events: Any) -> None:
 
 
 def test_summary_says_training_and_evaluation_apart(snapshot: Make, events: Any) -> None:
-    for reason, words in (("solved", "solved: "), ("SIGINT", "ended by SIGINT: "), ("done", "done: ")):
-        lines = summary_lines(snapshot(), events.ended(reason=reason))
-        assert lines[0] == f"{words}1,000 steps, 40 episodes"
-    assert lines[1:3] == [
-        "training 0:00:20, 50 steps/s; evaluation 0:01:05; checkpoints 0:00:02",
-        "best evaluation: 150.0 ± 50.0 over 2 episodes, at step 500",
-    ]
-    assert lines[3].startswith("mean of the last 40 training returns: ")
+    made = snapshot()
+    counts = "1,000 steps, 40 episodes; training 0:20 at 50 steps/s, evaluation 1:05, checkpoints 0:02"
+    best = "best 150.0: 150.0 ± 50.0 over 2 episodes at step 300"
+    assert summary_lines(made, events.ended()) == [best, counts]
+    stopped = "stopped (Ctrl-C), saved at step 500"
+    assert summary_lines(made, events.ended(reason="SIGINT")) == [best, stopped, counts]
+    assert summary_lines(made, events.ended(reason="SIGTERM"))[1] == "stopped (SIGTERM), saved at step 500"
     ended = events.ended(best=None, progress=events.progress(0, episode=0, seconds=0.0))
     lines = summary_lines(snapshot(played=0, evaluated=False), ended)
-    assert lines == ["done: 0 steps, 0 episodes", "training 0:00:00; evaluation 0:01:05; checkpoints 0:00:02"]
+    assert lines == ["0 steps, 0 episodes; training 0:00, evaluation 1:05, checkpoints 0:02"]

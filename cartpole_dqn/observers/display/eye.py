@@ -1,0 +1,142 @@
+"""What an agent sees, drawn in a terminal.
+
+* `Eye`: draws a `Glimpse`: its pictures in half blocks, and a bar for the value of each action.
+* `half_blocks`: a picture as lines, two pixels in each cell.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.cells import cell_len, set_cell_size
+from rich.color import Color
+from rich.segment import Segment
+from rich.style import Style
+
+from cartpole_dqn.contracts.events import Glimpse
+from cartpole_dqn.contracts.pictures import Panel, Picture, colours_of
+from cartpole_dqn.text.figures import number
+
+Line = list[Segment]
+
+_MOST_PICTURES, _MOST_ACTIONS, _MOST_NUMBERS = 4, 6, 12
+_DIM, _BOLD, _TAKEN = Style(dim=True), Style(bold=True), Style(color="green", bold=True)
+_SHADES = " .:-=+*#%@"
+"""Darker from left to right, for terminals without colours."""
+
+
+class Eye:
+    """Draws glimpses. One that was drawn in this size before is not drawn again."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] = ()
+        self._lines: list[Line] = []
+
+    def lines(self, seen: Glimpse, width: int, height: int, *, colour: bool = True) -> list[Line]:
+        """Return at most `height` lines of at most `width` cells, which are 24 or more."""
+        key = (id(seen), seen.step, width, height, colour)
+        if key != self._key:
+            self._key, self._lines = key, _drawn(seen, width, height, colour)[:height]
+        return [list(line) for line in self._lines]
+
+
+def half_blocks(picture: Picture, width: int, rows: int, *, colour: bool = True) -> list[Line]:
+    """Draw a picture [H, W, 3] in at most `rows` lines of `width` cells. Without `colour` characters shade it."""
+    high, wide = picture.shape[:2]
+    zoom = min(width / wide, 2 * rows / high)
+    columns, pixels = max(1, int(wide * zoom)), max(2, 2 * math.ceil(high * zoom / 2))
+    small = _resized(picture, pixels, columns)
+    if not colour:
+        # Red and blue differences have little green: so has black.
+        dark = (255 - small.reshape(-1, 2, columns, 3).mean(axis=1)[..., 1]) * (len(_SHADES) - 1) / 255
+        return [[Segment("".join(_SHADES[round(float(d))] for d in row))] for row in dark]
+    lines = []
+    for upper, lower in zip(small[::2].tolist(), small[1::2].tolist(), strict=True):
+        cells = zip(map(tuple, upper), map(tuple, lower), strict=True)
+        lines.append([Segment("▀" * len(list(run)), _style(*pair)) for pair, run in itertools.groupby(cells)])
+    return lines
+
+
+def _drawn(seen: Glimpse, width: int, height: int, colour: bool) -> list[Line]:
+    values = _values(seen, width)
+    lines = [_line(("what the agent sees", _BOLD), (f"  {seen.observed}", _DIM), width=width)]
+    pictures = [panel for panel in seen.panels if panel.kind != "numbers"][-_MOST_PICTURES:]
+    numbers = [panel for panel in seen.panels if panel.kind == "numbers"]
+    room = height - len(values) - 2
+    for panel in numbers:
+        lines += _numbers(panel, width, room // 2 if pictures else room)
+        room -= len(lines) - 1
+    for panel in pictures:
+        caption = "what changed: red more, blue less" if panel.kind == "difference" else panel.caption
+        lines += [_line((caption, _DIM), width=width)] * bool(caption)
+        rows = max(1, room // len(pictures) - bool(caption))
+        lines += half_blocks(colours_of(panel, moving=True), width, rows, colour=colour)
+    return [*lines, [], *values]
+
+
+def _numbers(panel: Panel, width: int, rows: int) -> list[Line]:
+    shown = panel.values[: max(0, min(rows, _MOST_NUMBERS))].tolist()
+    return [_bar(f"[{i}]", value, max(1.0, abs(value)), width, taken=False) for i, value in enumerate(shown)]
+
+
+def _values(seen: Glimpse, width: int) -> list[Line]:
+    """Return a bar for the value of each action."""
+    if seen.q_values is None:
+        return []
+    values = seen.q_values[:_MOST_ACTIONS].tolist()
+    most = max(1e-9, *(abs(value) for value in values if math.isfinite(value)), 0.0)
+    names = [*seen.actions, *(f"action {i}" for i in range(len(seen.actions), len(values)))]
+    bars = [
+        _bar(name, v, most, width, taken=i == seen.action)
+        for i, (name, v) in enumerate(zip(names, values, strict=False))
+    ]
+    return [_line(("value of each action", _BOLD), width=width), *bars]
+
+
+def _bar(name: str, value: float, most: float, width: int, *, taken: bool) -> Line:
+    figure = number(value, 3)
+    label = set_cell_size(name, 12)
+    columns = max(0, width - 12 - 10)
+    share = abs(value) / most if math.isfinite(value) else 0.0
+    length = round(columns * min(1.0, share))
+    style = _TAKEN if taken else Style()
+    return [
+        Segment(label, style),
+        Segment("━" * length, Style(color="green") if taken else Style(color="cyan")),
+        Segment(" " * (columns - length)),
+        Segment(figure.rjust(10)[-10:], style),
+    ]
+
+
+def _line(*parts: tuple[str, Style], width: int) -> Line:
+    line, left = [], width
+    for text, style in parts:
+        text = set_cell_size(text, min(left, cell_len(text)))
+        left -= cell_len(text)
+        line.append(Segment(text, style))
+    return line
+
+
+@functools.lru_cache(maxsize=4096)
+def _style(upper: tuple[int, int, int], lower: tuple[int, int, int]) -> Style:
+    return Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower))
+
+
+def _resized(picture: Picture, rows: int, columns: int) -> NDArray[np.uint8]:
+    """Return the picture in another size: means of the pixels in each place, or the nearest one."""
+    found = picture.astype(np.float64)
+    for axis, count in ((0, rows), (1, columns)):
+        old = found.shape[axis]
+        if count >= old:
+            found = found.take(np.arange(count) * old // count, axis=axis)
+        else:
+            edges = np.arange(count) * old // count
+            sizes = np.diff([*edges, old])
+            shape = [-1 if a == axis else 1 for a in range(3)]
+            found = np.add.reduceat(found, edges, axis=axis) / sizes.reshape(shape)
+    return np.asarray(found.round(), dtype=np.uint8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,7 @@ from cartpole_dqn.system import unwinding_on_signals
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
 
-WATCH_EXAMPLES = "Examples: cartpole-dqn watch latest   |   cartpole-dqn watch runs/NAME --episodes 3 --speed 2"
+WATCH_EXAMPLES = "Examples: cartpole-dqn watch latest   |   cartpole-dqn watch latest --terminal"
 RECORD_EXAMPLES = (
     "Examples: cartpole-dqn record latest   |   cartpole-dqn record runs/NAME --out play.mp4 --episodes 3   |   "
     "cartpole-dqn record runs/NAME --out plain.gif --no-side-by-side --max-steps 200"
@@ -39,32 +39,29 @@ def watch(
     side_by_side: BesideOption = True,
     speed: Annotated[float, typer.Option(min=0.0625, max=64, help="1 is real time.")] = 1.0,
     max_steps: MaxStepsOption = None,
+    terminal: Annotated[bool, typer.Option("--terminal", help="Draw in this terminal, also over ssh.")] = False,
 ) -> None:
-    """Watch a run's model play in a window.
+    """Watch a run's model play in a window, or in the terminal.
 
-    Keys: space pauses, n takes one step, arrows change the speed, q and escape quit.
+    Keys in the window: space pauses, n takes one step, arrows change the speed, q and escape quit.
     """
     from cartpole_dqn.runs.catalogue import find_run
 
     find_run(run)  # An unknown run is reported first, also without a display.
-    from cartpole_dqn.views.watch import KEYS, require_display, watch_run
+    from cartpole_dqn.views.watch import KEYS, require_display, watch_in_terminal, watch_run
 
-    require_display(run)
+    if not terminal:
+        require_display(run)
     session: Session = ctx.obj
     folder, config = session.open_run(run)
-    session.say(KEYS)
+    how: dict[str, Any] = {"episodes": episodes, "seed": seed, "which": options.best_or_last(folder, last)}
+    how |= {"side_by_side": side_by_side, "speed": speed, "max_steps": max_steps}
     with unwinding_on_signals():
-        returns = watch_run(
-            folder,
-            config,
-            session.host(),
-            episodes=episodes,
-            seed=seed,
-            which=options.best_or_last(folder, last),
-            side_by_side=side_by_side,
-            speed=speed,
-            max_steps=max_steps,
-        )
+        if terminal:
+            returns = watch_in_terminal(folder, config, session.host(), console=session.err, **how)
+        else:
+            session.say(KEYS)
+            returns = watch_run(folder, config, session.host(), **how)
     for number, value in enumerate(returns, start=1):
         session.out.print(f"episode {number}: return {value:.6g}", markup=False, highlight=False)
 

@@ -1,6 +1,7 @@
-"""A run's model at play, live in a window.
+"""A run's model at play, live in a window or in a terminal.
 
 * `watch_run`: plays greedy episodes in real time until the window is closed.
+* `watch_in_terminal`: the same in half blocks on a terminal, also over ssh.
 * `require_display`: raises an error if no window can be opened.
 * `Window`: shows pictures and reads keys. `Pace`: the speed.
 """
@@ -17,9 +18,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console, Group
+from rich.live import Live
+from rich.segment import Segment, Segments
+from rich.text import Text
 
 from cartpole_dqn.config.schema import RunConfig
+from cartpole_dqn.contracts.events import Glimpse
+from cartpole_dqn.contracts.pictures import Panel
 from cartpole_dqn.errors import UserError
+from cartpole_dqn.observers.display.display import is_live
+from cartpole_dqn.observers.display.eye import Eye
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.training.models import Which
@@ -28,10 +37,14 @@ from cartpole_dqn.views.scene import HOLD, Scene, draw_scene
 
 KEYS = "space: pause, n: next step, arrows: speed, q: quit"
 
+_RECORD = "`cartpole-dqn record {}` makes a GIF of the same picture."
+
 _TICK = 0.02
 """Seconds between two reads of the keyboard."""
 _REFRESH = 1 / 60
 """Least seconds between two pictures; at higher speeds some scenes are skipped."""
+_TERMINAL_REFRESH = 1 / 15
+_TERMINAL_COLUMNS = 100
 _SLOWEST, _FASTEST = 1 / 16, 64.0
 
 
@@ -87,6 +100,79 @@ def watch_run(
     return tuple(returns)
 
 
+def watch_in_terminal(
+    folder: RunFolder,
+    config: RunConfig,
+    host: PluginHost,
+    *,
+    console: Console,
+    episodes: int | None = None,
+    seed: int = 0,
+    which: Which = "best",
+    side_by_side: bool = True,
+    speed: float = 1.0,
+    max_steps: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    wait: Callable[[float], None] = time.sleep,
+) -> tuple[float, ...]:
+    """Play greedy episodes with a run's model on a terminal until Ctrl-C. Arguments and returns as for `watch_run`.
+
+    Raises:
+        UserError: `console` is not a terminal, the run has no model, or its environment renders no pictures.
+        RunError: the environment failed.
+    """
+    if not is_live(console):
+        raise UserError(
+            f"--terminal draws on a terminal, and stderr is none. {_RECORD.format(shlex.quote(folder.path.name))}"
+        )
+    returns: list[float] = []
+    eye, shown_at = Eye(), -1.0
+    with (
+        Playback(folder, config, host, which=which, seed=seed, max_steps=max_steps) as playback,
+        Live(console=console, screen=True, auto_refresh=False) as live,
+    ):
+        pace = Pace(playback.fps, speed, clock)
+        try:
+            for number in itertools.count(1) if episodes is None else range(1, episodes + 1):
+                for scene in playback.episode(number):
+                    if clock() - shown_at >= _TERMINAL_REFRESH or scene.ending:
+                        title = f"{playback.name}: {standing(scene)}, {pace.label}, Ctrl-C: quit"
+                        live.update(_on_terminal(scene, title, console, eye, side_by_side), refresh=True)
+                        shown_at = clock()
+                    pace.wait_for(1 + HOLD * pace.fps if scene.ending else 1)
+                    wait(pace.left())
+                returns.append(scene.total)
+        except KeyboardInterrupt:
+            pass
+    return tuple(returns)
+
+
+def standing(scene: Scene) -> str:
+    """Return episode, step and return of a scene, and how it ended."""
+    return f"episode {scene.episode}, step {scene.step}, return {scene.total:g}" + f", {scene.ending}" * bool(
+        scene.ending
+    )
+
+
+def _on_terminal(scene: Scene, title: str, console: Console, eye: Eye, side_by_side: bool) -> Group:
+    panels = [Panel("" if side_by_side else "the environment", scene.frame, "colour")]
+    if side_by_side and scene.panels:
+        numbers = scene.panels[0].kind == "numbers"
+        panels = [*panels, *scene.panels] if numbers else list(scene.panels)
+    seen = Glimpse(
+        step=scene.step,
+        panels=panels,
+        observed=scene.observed,
+        actions=scene.actions,
+        q_values=scene.q_values if side_by_side else None,
+        action=scene.action,
+    )
+    width, height = min(console.width - 1, _TERMINAL_COLUMNS), max(1, console.height - 2)
+    lines = eye.lines(seen, max(24, width), height, colour=not console.no_color)
+    drawn = Segments([part for line in lines for part in (*line, Segment.line())])
+    return Group(Text(title, style="bold", no_wrap=True, overflow="ellipsis"), drawn)
+
+
 def require_display(
     run: str, *, environ: Mapping[str, str] = os.environ, platform: str = sys.platform, why: str = ""
 ) -> None:
@@ -99,8 +185,8 @@ def require_display(
         why = "neither DISPLAY nor WAYLAND_DISPLAY is set"
     if why:
         raise UserError(
-            f"no window can be opened here: {why}. `cartpole-dqn record {shlex.quote(run)}` makes a GIF of the same "
-            f"picture. Over ssh, -X or -Y may provide a display."
+            f"no window can be opened here: {why}. `cartpole-dqn watch --terminal {shlex.quote(run)}` draws in this "
+            f"terminal. {_RECORD.format(shlex.quote(run))}"
         )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pygame
 import pytest
+from rich.console import Console
 
 from cartpole_dqn.api import Run
 from cartpole_dqn.errors import UserError
-from cartpole_dqn.views.watch import Pace, Window, require_display, watch_run
+from cartpole_dqn.views.watch import Pace, Window, require_display, watch_in_terminal, watch_run
 
 Trained = Callable[..., Run]
 
@@ -73,6 +75,36 @@ def test_it_plays_in_real_time_and_ends_with_its_episodes(trained: Trained) -> N
     watch(trained(), fast, episodes=1, max_steps=8, speed=2.0)
     assert slow.now == pytest.approx(4 * fast.now, abs=0.05)
     assert not pygame.display.get_init()
+
+
+def test_it_plays_in_a_terminal(trained: Trained) -> None:
+    run = trained(obs="pixels")
+    console = Console(file=io.StringIO(), force_terminal=True, force_interactive=True, width=90, height=36)
+    now = [0.0]
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    how: dict[str, Any] = {"console": console, "clock": lambda: now[0], "wait": wait, "max_steps": 20}
+    (value,) = watch_in_terminal(run.folder, run.config, run.host, episodes=1, **how)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for words in (
+        ": episode 1, step 0, return 0, 1x",
+        f"return {value:g}",
+        "what the agent sees",
+        "value of each action",
+    ):
+        assert words in text
+    assert "▀" in text
+    assert text.index("\x1b[?1049h") < text.index("episode 1") < text.index("\x1b[?1049l")
+    assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l"), "the cursor is back"
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    assert watch_in_terminal(run.folder, run.config, run.host, **{**how, "wait": interrupted}) == ()
+    with pytest.raises(UserError, match="--terminal draws on a terminal"):
+        watch_in_terminal(run.folder, run.config, run.host, console=Console(file=io.StringIO()))
 
 
 @pytest.mark.parametrize(

@@ -233,8 +233,8 @@ def _curves(history: Any) -> Curves:
         drawn = []
         for suffix in (".svg", ".png"):
             paths = [Path(place) / f"{style}{suffix}" for style in ("light", "dark")]
-            draw_curves(history, paths[0], title=" ", style="light")
-            draw_curves(history, paths[1], title=" ", style="dark")
+            draw_curves(history, paths[0], title=" ", theme="light")
+            draw_curves(history, paths[1], title=" ", theme="dark")
             drawn = [path.read_bytes() for path in paths]
             if max(map(len, drawn)) <= _LARGEST_SVG:
                 break

@@ -169,6 +169,8 @@ class Run:
         side_by_side: bool = True,
         fps: float | None = None,
         max_steps: int | None = None,
+        theme: Theme = "light",
+        attribution: bool = False,
     ) -> Recording:
         """Record greedy episodes as a GIF or an MP4. A notebook shows the result as an animation.
 
@@ -180,6 +182,8 @@ class Run:
             side_by_side: show the agent's observations beside the environment's picture.
             fps: steps per second; by default real time, at most 50 in a GIF.
             max_steps: a limit for each episode; None for the environment's own.
+            theme: "light" or "dark".
+            attribution: show where the value of each chosen action comes from.
         """
         return record_run(
             self.folder,
@@ -192,6 +196,8 @@ class Run:
             side_by_side=side_by_side,
             fps=fps,
             max_steps=max_steps,
+            theme=theme,
+            attribution=attribution,
         )
 
     def report(

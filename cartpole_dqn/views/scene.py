@@ -221,7 +221,7 @@ def _draw_values(canvas: Canvas, scene: Scene, box: Box) -> None:
     page = canvas.palette
     paint.write(canvas, (left, top + 7), "value of each action" if known else "actions", size=13)
     if scene.attribution is not None:
-        words = "where it comes from: red raises it, blue lowers it"
+        words = "red raises it, blue lowers it"
         room = right - left - 132
         paint.write(canvas, (right, top + 8), paint.shortened(words, room, 11), size=11, colour="faint", anchor="ra")
     values = np.zeros(len(scene.actions)) if scene.q_values is None else scene.q_values.astype(np.float64)

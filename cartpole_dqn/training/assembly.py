@@ -31,7 +31,7 @@ from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.plugin.registry import Registry
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.runs.saved import Origin, write_best, write_checkpoint
+from cartpole_dqn.runs.saved import Origin, keep_progress, write_best, write_checkpoint
 from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memory
 from cartpole_dqn.training.evaluator import Evaluator
 from cartpole_dqn.training.resolve import resolve_config, spec_of
@@ -398,6 +398,7 @@ def _hooks(
     def keep_best(policy: Policy, evaluation: Evaluation) -> None:
         folder.require_in_place()
         write_best(folder, origin, policy.state_dict(), evaluation)
+        keep_progress(folder, origin, policy.state_dict(), evaluation, config.checkpoint.progress)
 
     def save(state: State, replay: State) -> Checkpoint:
         folder.require_in_place()

@@ -22,12 +22,13 @@ from cartpole_dqn.contracts.seeding import Stream, episode_seed
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.guard import close_env
 from cartpole_dqn.envs.lanes import Lanes
-from cartpole_dqn.errors import CartpoleDqnError, RunError, UnsuitableEnvError, said_by
+from cartpole_dqn.errors import CartpoleDqnError, RunError, UnsuitableEnvError, UserError, said_by
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.training.models import Which, load_policy
-from cartpole_dqn.views.names import action_names, number_names
-from cartpole_dqn.views.preview import stage_of
+from cartpole_dqn.training.models import Model, Which, load_policy
+from cartpole_dqn.views.attribution import Attribution, background_of, occlusion, place_in_frame
+from cartpole_dqn.views.names import action_names, failure_name, number_names, rows_worth_showing
+from cartpole_dqn.views.preview import Stage, stage_of
 from cartpole_dqn.views.scene import Scene
 from cartpole_dqn.wrappers.frames import as_colours, kind_of
 from cartpole_dqn.wrappers.image import wrappers_of
@@ -46,11 +47,13 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         folder: of the run.
         config: of the run.
         host: the loaded plugins.
-        which: the best model, or the last.
+        which: the best model, the last, or one that was loaded.
         seed: of the report seeds.
         max_steps: limit of each episode; None for the environment's own limit, as in evaluation.
+        attribution: find out where the value of each chosen action comes from. That computes some hundred values.
 
     Raises:
+        UserError: there is no attribution for this policy or these observations.
         RunFolderError, CheckpointError: there is no such model, or it is damaged.
         UnsuitableEnvError: the environment renders no pictures.
     """
@@ -61,15 +64,17 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         config: RunConfig,
         host: PluginHost,
         *,
-        which: Which = "best",
+        which: Which | Model = "best",
         seed: int = 0,
         max_steps: int | None = None,
+        attribution: bool = False,
     ) -> None:
         prepare_display()
         self.name = folder.path.name
         self._policy, _, self.trained_steps = load_policy(folder, config, host, which)
         self._seed = seed
         self._max_steps = max_steps
+        self._attribution = attribution
         envs = _Seen(config, host).make_evaluation_vector(1)
         resting: Any = envs.envs[0]
         self._env: Env = resting.env.env  # Below its guard, which renumbers actions.
@@ -93,6 +98,12 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
                 fps /= wrapper._skip
         return max(fps, 1.0)
 
+    @property
+    def pictorial(self) -> bool:
+        """Whether the agent observes pictures rather than numbers."""
+        space = self._env.observation_space
+        return stage_of(self._env, np.zeros(space.shape or (), space.dtype)).pictorial
+
     def episode(self, number: int) -> Iterator[Scene]:
         """Play episode `number` (from 1). Yield a scene before each action, and one at the end.
 
@@ -102,6 +113,7 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         lanes = self._lanes
         self._episode_seed = episode_seed(Stream.REPORT, self._seed, 0, number - 1)
         total, ending, step = 0.0, "", 0
+        shown: slice | None = None
         try:
             lanes.begin([0])
             self._policy.reset(np.ones(1, dtype=np.bool_))
@@ -113,8 +125,12 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
                     ending = "cut off"
                 action = None if ending else int(self._policy.act(obs, mask)[0])
                 stage = stage_of(self._env, obs[0])
+                frame = self._env.get_wrapper_attr("drawn")()
+                shown = rows_worth_showing(self._env, frame) if shown is None else shown
+                found = None if action is None or not self._attribution else self._attribute(stage, action)
                 yield Scene(
-                    frame=self._env.get_wrapper_attr("drawn")(),
+                    frame=frame,
+                    shown=shown,
                     panels=stage.panels(),
                     names=self._number_names,
                     reaches=self._reaches,
@@ -127,6 +143,9 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
                     step=step,
                     total=total,
                     ending=ending,
+                    limit=None if self._env.spec is None else self._env.spec.max_episode_steps,
+                    terminated_is=failure_name(self._env),
+                    attribution=found,
                 )
                 if action is None:
                     return
@@ -139,6 +158,24 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
             what = said_by(error)
             seed = self._episode_seed
             raise RunError(f"{self.env_id} failed after {step} steps of the episode of seed {seed}: {what}") from error
+
+    def _attribute(self, stage: Stage, action: int) -> Attribution:
+        """Return where the value of `action` comes from."""
+        if not stage.pictorial:
+            raise UserError(f"there is no picture to show it in: {self.env_id} is observed as numbers.")
+        obs, policy = stage.obs, self._policy
+
+        def values(several: NDArray[Any]) -> NDArray[np.float32]:
+            found = policy.q_values(several)
+            if found is None:
+                raise UserError(f"{type(policy).__name__} gives no values of actions, so nothing tells their source.")
+            return found
+
+        axis = int(stage.stacked)
+        channelled = obs.ndim - axis == 3
+        background = background_of(obs, stage.shows_now, rows_axis=axis, channelled=channelled)
+        change = occlusion(values, obs, action, background, rows_axis=axis)
+        return Attribution(change, place_in_frame(self._env, *change.shape))
 
     def close(self) -> None:
         """Close the environment."""

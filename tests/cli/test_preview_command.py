@@ -102,3 +102,20 @@ def test_an_environment_that_fails_on_the_way(preview: Callable[..., Any], late:
     assert end in said.err
     assert "Traceback" not in said.err
     assert preview("--env", "toy_world:Toy-v0", "--set", kind, "--steps", "4").code == 0
+
+
+def test_a_preset_beside_it(preview: Callable[..., Any], tmp_path: Path) -> None:
+    said = preview("--obs", "pixels", "--compare", "tutorial-pixels", "--theme", "dark")
+    assert (said.code, said.out) == (0, "preview.png\n"), said.err
+    lines = said.err.splitlines()
+    assert lines[:2] == ["tutorial-pixels: cart's motion: gone", "pixels: cart's motion: kept"]
+    with Image.open(tmp_path / "preview.png") as picture:
+        assert picture.convert("RGB").getpixel((0, 0)) == (21, 25, 30)
+    for arguments, words in {
+        ("--compare", "tutorial"): "tutorial",
+        ("--theme", "grey"): "--theme grey: expected light or dark.",
+    }.items():
+        said = preview("--obs", "pixels", *arguments)
+        assert said.code == 2
+        assert words in said.err
+        assert "Traceback" not in said.err

@@ -44,7 +44,8 @@ def test_the_environments_picture_alone(trained: Trained, tmp_path: Path) -> Non
     made = record(trained(), tmp_path / "x.gif", side_by_side=False, fps=10, max_steps=4)
     assert (made.lengths, made.fps, made.frames) == ((4,), 10, 5 + 6)
     with Image.open(made.path) as image:
-        assert image.size == (600, 400)
+        assert image.size[0] == 600
+        assert image.size[1] < 250, "the empty sky is cut off"
 
 
 def test_what_is_faster_than_a_gif_can_be_is_slowed_down_to_it(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cartpole_dqn.cli import options
-from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunError, UserError, said_by
+from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError, said_by
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
@@ -104,10 +103,9 @@ def preview(
     resolved, _ = resolve_config(host, **options.base_settings(obs, env, preset, config, set_))
     host.register_environments()
     factory = EnvFactory(resolved, host.registry)
-    # Not `factory.make()`: it refuses environments that cannot be learned, such as those with continuous actions.
-    chain = [(stage.place, _saying(stage.place, stage.wrap)) for stage in factory.stages]
     try:
-        stages = preview_stages(factory.base, chain, seed=seed, steps=steps)
+        # Not `factory.make()`: it refuses environments that cannot be learned, such as those with continuous actions.
+        stages = preview_stages(factory.base, factory.chain(), seed=seed, steps=steps)
     except CartpoleDqnError:
         raise
     except Exception as error:
@@ -117,19 +115,5 @@ def preview(
         draw_preview(stages, out)
     except OSError as error:
         raise options.cannot_write(out, error) from None
-    session.say(f"{len(stages)} stages of {resolved.env.id}, {resolved.obs}")
+    session.say(f"{len(stages)} stage{'s' * (len(stages) > 1)} of {resolved.env.id}, {resolved.obs}")
     print(out)
-
-
-def _saying(place: str, wrap: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return `wrap` with its `place` in the configuration added to errors."""
-
-    def wrapped(env: Any) -> Any:
-        try:
-            return wrap(env)
-        except CartpoleDqnError:
-            raise
-        except Exception as error:
-            raise ConfigError(f"{place}: {error}") from error
-
-    return wrapped

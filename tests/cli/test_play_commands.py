@@ -60,8 +60,8 @@ BAD = {
     "no such run": (["nobody"], "'nobody' is no run"),
     "no animation": (["mine", "--out", "x.png"], "x.png: expected an animation's name, ending in .gif or .mp4."),
     "nowhere": (["mine", "--out", "no/x.gif"], "no/x.gif cannot be written: No such file"),
-    "too fast": (["mine", "--fps", "60"], "60 pictures a second: expected a number above 0, up to 50"),
-    "too slow": (["mine", "--fps", "0"], "0 pictures a second: expected a number above 0"),
+    "too fast": (["mine", "--fps", "60"], "60 pictures a second: expected a number from 0.01, up to 50"),
+    "too slow": (["mine", "--fps", "1e-9"], "1e-09 pictures a second: expected a number from 0.01"),
     "no episode": (["mine", "--episodes", "0"], "Invalid value for '--episodes'"),
     "no model": (["mine"], "holds no model yet"),
 }

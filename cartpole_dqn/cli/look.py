@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cartpole_dqn.cli import options
-from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunError, UserError, said_by
+from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError, said_by
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
@@ -125,7 +124,7 @@ def preview(
             draw_comparison(columns, out, theme=page)
     except OSError as error:
         raise options.cannot_write(out, error) from None
-    session.say(f"{len(stages)} stages of {resolved.env.id}, {resolved.obs}")
+    session.say(f"{len(stages)} stage{'s' * (len(stages) > 1)} of {resolved.env.id}, {resolved.obs}")
     print(out)
 
 
@@ -138,7 +137,7 @@ def _seen(config: RunConfig, host: PluginHost, title: str, seed: int, steps: int
 
     factory = EnvFactory(config, host.registry)
     # Not `factory.make()`: it refuses environments that cannot be learned, such as those with continuous actions.
-    chain = [(stage.place, _saying(stage.place, stage.wrap)) for stage in factory.stages]
+    chain = factory.chain()
     try:
         stages = preview_stages(factory.base, chain, seed=seed, steps=steps)
         moves = shows_cart_motion(factory.base, chain) if finds else None
@@ -149,17 +148,3 @@ def _seen(config: RunConfig, host: PluginHost, title: str, seed: int, steps: int
         raise RunError(f"{config.env.id} failed within {steps} random steps of seed {seed}: {what}") from error
     finding = "" if moves is None else f"cart's motion: {'kept' if moves else 'gone'}"
     return Preview(title, stages, finding, good=bool(moves))
-
-
-def _saying(place: str, wrap: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return `wrap` with its `place` in the configuration added to errors."""
-
-    def wrapped(env: Any) -> Any:
-        try:
-            return wrap(env)
-        except CartpoleDqnError:
-            raise
-        except Exception as error:
-            raise ConfigError(f"{place}: {error}") from error
-
-    return wrapped

@@ -28,7 +28,11 @@ BesideOption = Annotated[
     ),
 ]
 MaxStepsOption = Annotated[
-    int | None, typer.Option(min=1, help="Truncate episodes after this many steps. Default: the environment's limit.")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Truncate episodes after this many steps. Default: the environment's limit; `record`: 1,000 if none.",
+    ),
 ]
 AttributionOption = Annotated[
     bool, typer.Option("--attribution", help="Show where the value of the chosen action comes from. Pictures only.")
@@ -144,5 +148,7 @@ def record(
     what = "model" if progress else "episode"
     for number, (value, length) in enumerate(zip(made.returns, made.lengths, strict=True), start=1):
         session.say(f"{what} {number}: return {value:.6g}, {length} steps")
+    if made.bound is not None:
+        session.say(f"no time limit: episodes were cut after {made.bound:,} steps; --max-steps sets another limit")
     session.say(f"{made.frames} pictures at {made.fps:g} a second, {size(made.nbytes)}")
     print(made.path)

@@ -8,10 +8,11 @@ They are ordinary `gymnasium.Wrapper`s and use nothing else in this package.
 * `CenteredCrop`: a window around what a locator finds: the cart, a colour, the brightest or darkest blob.
 * `Resize`: a picture with another height and width, antialiased (needs torch, imported when it is built).
 * `FrameDifference`: a picture minus an earlier one, with or without the picture itself.
+* `Select`: one part of a dict or tuple of observations, for example a camera's picture.
 * `Transform`: any transform of `torchvision.transforms.v2` (needs torchvision, imported when it is built).
 
-All of them work on [H, W], [H, W, C] and stacks of these, declare an exact observation space, keep the dtype unless
-documented otherwise, and can be rebuilt from `env.spec`. Invalid arguments raise `TypeError` or `ValueError`.
+All but `Select` work on [H, W], [H, W, C] and stacks of these. All declare an exact observation space, keep the dtype
+unless documented otherwise, and can be rebuilt from `env.spec`. Invalid arguments raise `TypeError` or `ValueError`.
 
 >>> import gymnasium
 >>> env = gymnasium.make("CartPole-v1", render_mode="rgb_array")
@@ -28,6 +29,7 @@ from cartpole_dqn.wrappers.crop import CenteredCrop, Crop
 from cartpole_dqn.wrappers.difference import FrameDifference
 from cartpole_dqn.wrappers.render import RenderObservation
 from cartpole_dqn.wrappers.resize import Resize
+from cartpole_dqn.wrappers.select import Select
 from cartpole_dqn.wrappers.transform import Transform
 
-__all__ = ["CenteredCrop", "Channel", "Crop", "FrameDifference", "RenderObservation", "Resize", "Transform"]
+__all__ = ["CenteredCrop", "Channel", "Crop", "FrameDifference", "RenderObservation", "Resize", "Select", "Transform"]

@@ -62,7 +62,7 @@ class Resize(ImageWrapper):
             raise TypeError(
                 f"Resize: expected integers of at most 32 bits or floats, but the pictures are {self._dtype}."
             )
-        # The functions, not the modules: environments are copied, and modules cannot be.
+        # The functions, not the modules, which cannot be pickled.
         self._from_numpy, self._interpolate, vectors = _torch_functions()
         # torch computes bytes four channels at once. It would pack fewer one by one, slower than everything else.
         self._packs = vectors and self._dtype == np.uint8 and self._interpolation in SMOOTH

@@ -79,6 +79,22 @@ def test_an_environment_alone_is_enough(preview: Callable[..., Any], tmp_path: P
         assert picture.size[0] > 300
 
 
+def test_numbers_that_are_made_of_other_observations_are_shown(preview: Callable[..., Any], tmp_path: Path) -> None:
+    said = preview("--env", "Blackjack-v1", "--obs", "state")
+    assert said.code == 0, said.err
+    assert "2 stages of Blackjack-v1" in said.err
+    (tmp_path / "graphs.py").write_text(
+        "import gymnasium\nfrom gymnasium.spaces import Box, Discrete, Graph\n"
+        "class Graphs(gymnasium.Env):\n"
+        "    observation_space, action_space = Graph(Box(0, 1, (2,)), None), Discrete(2)\n"
+        "gymnasium.register('Graphs-v0', Graphs)\n"
+    )
+    said = preview("--env", "graphs:Graphs-v0", "--obs", "state")
+    assert said.code == 2
+    assert "the observation (Graph) varies in shape from step to step" in said.err
+    assert "1 stage of CartPole-v1" in preview("--obs", "state").err
+
+
 def test_a_locator_of_ones_own(preview: Callable[..., Any], tmp_path: Path) -> None:
     for locator, code in {"toy_world:to_the_left": 0, "toy_world:to_the_right": 2, "cart": 2}.items():
         (tmp_path / "chain.toml").write_text(CHAIN.replace("LOCATOR", locator))

@@ -194,7 +194,7 @@ def _look(found: _Found, config: RunConfig, host: PluginHost) -> None:
     with found.or_say("What the agent sees"):
         host.register_environments()
         factory = EnvFactory(config, host.registry)
-        found.facts["stages"] = tuple(preview_stages(factory.base, [stage[:2] for stage in factory.stages], seed=0))
+        found.facts["stages"] = tuple(preview_stages(factory.base, factory.chain(), seed=0))
         env = factory.make()
         found.facts["names"] = number_names(env)
         env.close()

@@ -31,6 +31,7 @@ from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs.catalogue import find_run, run_title, summarise_run
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.saved import Which
+from cartpole_dqn.studies.export import Exported, export_run
 from cartpole_dqn.system import Steady, stopping_on_signals
 from cartpole_dqn.training.assembly import solved_at
 from cartpole_dqn.training.initial_weights import find_initial_weights
@@ -235,6 +236,28 @@ class Run:
         """
         options: dict[str, Any] = {"episodes": episodes, "seed": seed, "recorded_steps": recorded_steps}
         return share_run(self.folder, self.config, self.host, Path(out), **options).folder.path
+
+    def export(
+        self,
+        out: str | Path | None = None,
+        *,
+        form: str = "onnx",
+        episodes: int = 100,
+        seed: int = 0,
+        which: Which = "best",
+    ) -> Exported:
+        """Export the model with its observation wrappers as one file, after checking that it acts as the agent does.
+
+        Args:
+            out: the file; by default `policy.onnx` or `policy.pt2` in the run's folder.
+            form: "onnx" (with the extra `export`), or "torch" for a `torch.export` program.
+            episodes: greedy episodes to compare.
+            seed: selects the held-out report seeds, as in `evaluate`.
+            which: the best model or the last; the last if there is no best one.
+        """
+        target = None if out is None else Path(out)
+        how: dict[str, Any] = {"form": form, "episodes": episodes, "seed": seed, "which": which}
+        return export_run(self.folder, self.config, self.host, target, **how)
 
     def _repr_html_(self) -> str:
         """Return a summary for notebooks: title, progress and best score."""

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from cartpole_dqn.wrappers.checks import plain, span
 from cartpole_dqn.wrappers.frames import Frame, as_colours, kind_of, mend, remedy
 from cartpole_dqn.wrappers.image import ImageWrapper, wrappers_of
+from cartpole_dqn.wrappers.moments import Moments
 from cartpole_dqn.wrappers.probe import NotResetError, changes_rendering, sample_frame
 from cartpole_dqn.wrappers.surface import Drawing, drawing_of, pixels, read
 
@@ -87,6 +88,10 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
     def observation(self, observation: Any) -> Frame:
         """Return the frame of the environment's current state. `observation` is not used."""
         return self._cut(self._draw())
+
+    def as_torch(self, moments: Moments) -> Any:
+        """See `cartpole_dqn.wrappers.moments`. The input "frame" is the whole frame, uint8 [H, W, 3]."""
+        return moments.given("frame", lambda: as_colours(self.env.render()))[self._rows, self._columns]
 
     def pixels(self) -> tuple[NDArray[np.uint8], int, bool] | Frame:
         """Return pygame's bytes of the frame, or the frame if pygame does not draw it.

@@ -33,7 +33,7 @@ def test_two_carts_that_end_alike_are_told_apart_or_not(case: str) -> None:
     host = load_plugins(allowed=())
     config, _ = resolve_config(host, flags={"obs": "pixels", "steps": 10, **settings})
     factory = EnvFactory(config, host.registry)
-    assert shows_cart_motion(factory.base, [stage[:2] for stage in factory.stages]) is expected
+    assert shows_cart_motion(factory.base, factory.chain()) is expected
 
 
 @pytest.mark.parametrize(("preset", "kept"), [("pixels", True), ("tutorial-pixels", False)])
@@ -41,4 +41,4 @@ def test_presets(preset: str, kept: bool) -> None:
     host = load_plugins(allowed=())
     config, _ = resolve_config(host, preset=preset)
     factory = EnvFactory(config, host.registry)
-    assert shows_cart_motion(factory.base, [stage[:2] for stage in factory.stages]) is kept
+    assert shows_cart_motion(factory.base, factory.chain()) is kept

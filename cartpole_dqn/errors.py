@@ -5,6 +5,7 @@
   `RunFolderError`, `CheckpointError`.
 * `RunError` (exit code 1): a run or a check failed. `DivergedError`: learning did; `is_diverged` looks for it.
 * `Notice`: a warning. `did_you_mean`: suggests a name for a typo. `said_by`: formats any exception as one line.
+  `sentence`: ends a text.
 """
 
 from __future__ import annotations
@@ -81,6 +82,12 @@ def said_by(error: BaseException) -> str:
     if isinstance(error, CartpoleDqnError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def sentence(text: str) -> str:
+    """Return `text` with one full stop at its end, or with its own question or exclamation mark."""
+    text = text.rstrip(". \n")
+    return text if text.endswith(("?", "!")) else f"{text}."
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

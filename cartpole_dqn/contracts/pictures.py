@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
 """[H, W, 3]."""
+Colour = tuple[int, int, int]
 Kind = Literal["colour", "grey", "difference", "numbers"]
 Kept = tuple[slice, slice]
 """Rows and columns."""
@@ -39,11 +40,13 @@ class Panel:
         return kept is not None and self.kind != "numbers" and kept != tuple(slice(0, n) for n in self.values.shape[:2])
 
 
-def colours_of(panel: Panel, *, moving: bool = False) -> Picture:
+def colours_of(
+    panel: Panel, *, moving: bool = False, page: tuple[Colour, Colour, Colour] = (PAPER, RED, BLUE)
+) -> Picture:
     """Return a panel's values as colours [H, W, 3]: grey from low to high, differences from blue over white to red.
 
     The greatest difference has full colour. In an animation (`moving`) this is the greatest possible one, so that equal
-    differences look equal in all pictures.
+    differences look equal in all pictures. `page` has the colours of no difference, of more and of less.
     """
     if panel.kind == "colour":
         return np.ascontiguousarray(panel.values, dtype=np.uint8)
@@ -58,6 +61,6 @@ def colours_of(panel: Panel, *, moving: bool = False) -> Picture:
         possible = next((bound for bound in (1.0, 255.0) if greatest <= bound), greatest)
         greatest = 127.0 if panel.values.dtype == np.uint8 else possible
     share = np.clip(differences / greatest, -1, 1)[..., None]
-    paper, more, less = (np.array(colour, dtype=np.float32) for colour in (PAPER, RED, BLUE))
+    paper, more, less = (np.array(colour, dtype=np.float32) for colour in page)
     mixed = paper + np.sqrt(np.abs(share)) * (np.where(share >= 0, more, less) - paper)
     return np.asarray(mixed, dtype=np.uint8)

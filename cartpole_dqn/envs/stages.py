@@ -97,7 +97,7 @@ class Stage:
 def stage_of(env: Env, obs: Any, name: str = "") -> Stage:
     """Return an observation of `env` as a stage. The wrappers define its axes and channels."""
     inside = list(wrappers_of(env))
-    shape = np.shape(obs)
+    shape = np.shape(obs) if isinstance(obs, np.ndarray) else ()
     made = any(isinstance(w, ImageWrapper | RenderObservation) for w in inside)
     pictorial = made or (len(shape) in (2, 3, 4) and min(shape[:2]) >= 8)
     shows_now = next((w.shows_now for w in inside if isinstance(w, ImageWrapper)), ())

@@ -88,7 +88,10 @@ def _look(
         # A wrapper that renders may need the environment right below it, without a recorder between them.
         first: list[tuple[str, Callable[[Env], Env]]] = [] if frame else [("environment", lambda env: env)]
         for name, wrap in [*first, *chain]:
-            env = _Recorder(wrap(env), name)
+            wrapped = wrap(env)
+            if wrapped is env and env is not inner:  # nothing to do
+                continue
+            env = _Recorder(wrapped, name)
             recorders.append(env)
         env.action_space.seed(seed)
         _, info = env.reset(seed=seed)

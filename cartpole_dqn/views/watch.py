@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +33,9 @@ from cartpole_dqn.observers.display.eye import Eye
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.training.models import Which
+from cartpole_dqn.views.chart import Theme
 from cartpole_dqn.views.playback import Playback
-from cartpole_dqn.views.scene import HOLD, Scene, draw_scene
+from cartpole_dqn.views.scene import HOLD, Scene, draw_scene, picture_of
 
 KEYS = "space: pause, n: next step, arrows: speed, q: quit"
 
@@ -59,6 +61,8 @@ def watch_run(
     side_by_side: bool = True,
     speed: float = 1.0,
     max_steps: int | None = None,
+    theme: Theme = "light",
+    attribution: bool = False,
     clock: Callable[[], float] = time.perf_counter,
     wait: Callable[[float], None] = time.sleep,
 ) -> tuple[float, ...]:
@@ -74,6 +78,8 @@ def watch_run(
         side_by_side: show the agent's observation, values and action beside the environment.
         speed: 1 is real time.
         max_steps: limit of each episode; None for the environment's own limit.
+        theme: for a light or a dark page.
+        attribution: show where the value of each chosen action comes from; see `cartpole_dqn.views.attribution`.
         clock: returns monotonic seconds.
         wait: sleeps for the given seconds.
 
@@ -87,8 +93,10 @@ def watch_run(
     require_display(folder.path.name)
     _reach_display(folder.path.name)
     returns: list[float] = []
-    with Playback(folder, config, host, which=which, seed=seed, max_steps=max_steps) as playback:
-        show = _Show(playback, Pace(playback.fps, speed, clock), wait, side_by_side)
+    draw = draw_scene if side_by_side else picture_of
+    how: dict[str, Any] = {"which": which, "seed": seed, "max_steps": max_steps, "attribution": attribution}
+    with Playback(folder, config, host, **how) as playback:
+        show = _Show(playback, Pace(playback.fps, speed, clock), wait, lambda scene: draw(scene, theme))
         try:
             for number in itertools.count(1) if episodes is None else range(1, episodes + 1):
                 for scene in playback.episode(number):
@@ -112,6 +120,8 @@ def watch_in_terminal(
     side_by_side: bool = True,
     speed: float = 1.0,
     max_steps: int | None = None,
+    theme: Theme = "light",
+    attribution: bool = False,
     clock: Callable[[], float] = time.perf_counter,
     wait: Callable[[float], None] = time.sleep,
 ) -> tuple[float, ...]:
@@ -127,8 +137,9 @@ def watch_in_terminal(
         )
     returns: list[float] = []
     eye, shown_at = Eye(), -1.0
+    how: dict[str, Any] = {"which": which, "seed": seed, "max_steps": max_steps, "attribution": attribution}
     with (
-        Playback(folder, config, host, which=which, seed=seed, max_steps=max_steps) as playback,
+        Playback(folder, config, host, **how) as playback,
         Live(console=console, screen=True, auto_refresh=False) as live,
     ):
         pace = Pace(playback.fps, speed, clock)
@@ -137,7 +148,8 @@ def watch_in_terminal(
                 for scene in playback.episode(number):
                     if clock() - shown_at >= _TERMINAL_REFRESH or scene.ending:
                         title = f"{playback.name}: {standing(scene)}, {pace.label}, Ctrl-C: quit"
-                        live.update(_on_terminal(scene, title, console, eye, side_by_side), refresh=True)
+                        drawn = _on_terminal(scene, picture_of(scene, theme), title, console, eye, side_by_side)
+                        live.update(drawn, refresh=True)
                         shown_at = clock()
                     pace.wait_for(1 + HOLD * pace.fps if scene.ending else 1)
                     wait(pace.left())
@@ -154,11 +166,13 @@ def standing(scene: Scene) -> str:
     )
 
 
-def _on_terminal(scene: Scene, title: str, console: Console, eye: Eye, side_by_side: bool) -> Group:
-    panels = [Panel("" if side_by_side else "the environment", scene.frame, "colour")]
+def _on_terminal(
+    scene: Scene, picture: NDArray[np.uint8], title: str, console: Console, eye: Eye, side_by_side: bool
+) -> Group:
+    panels = [Panel("" if side_by_side else "the environment", picture, "colour")]
     if side_by_side and scene.panels:
-        numbers = scene.panels[0].kind == "numbers"
-        panels = [*panels, *scene.panels] if numbers else list(scene.panels)
+        both = scene.panels[0].kind == "numbers" or scene.attribution is not None
+        panels = [*panels, *scene.panels] if both else list(scene.panels)
     seen = Glimpse(
         step=scene.step,
         panels=panels,
@@ -307,8 +321,14 @@ class Window:
 class _Show:
     """Shows scenes in a window when they are due, and handles its events."""
 
-    def __init__(self, playback: Playback, pace: Pace, wait: Callable[[float], None], side_by_side: bool) -> None:
-        self._playback, self._pace, self._wait, self._side_by_side = playback, pace, wait, side_by_side
+    def __init__(
+        self,
+        playback: Playback,
+        pace: Pace,
+        wait: Callable[[float], None],
+        draw: Callable[[Scene], NDArray[np.uint8]],
+    ) -> None:
+        self._playback, self._pace, self._wait, self._draw = playback, pace, wait, draw
         self._window: Window | None = None
         self._shown_at = -1.0
         self._last: tuple[NDArray[np.uint8], Scene] | None = None
@@ -318,7 +338,7 @@ class _Show:
         pace = self._pace
         now = pace.clock()
         if now - self._shown_at >= _REFRESH or scene.ending or pace.paused or self._last is None:
-            picture = draw_scene(scene) if self._side_by_side else scene.frame
+            picture = self._draw(scene)
             self._last = (picture, scene)
             self._show()
             self._shown_at = now

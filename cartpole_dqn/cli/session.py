@@ -55,7 +55,10 @@ class Session:
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print a line on stderr. Brackets in it are not markup."""
-        self.err.print(text, style=style, markup=False, highlight=False)
+        from rich.text import Text
+
+        # Not `print(style=)`: the live display prints this later, and would not know the style.
+        self.err.print(Text(text, style or ""))
 
     @contextlib.contextmanager
     def first_screen(self, title: str, *, steps: int | None, plain: bool) -> Iterator[Callable[[], None]]:

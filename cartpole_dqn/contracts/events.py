@@ -176,7 +176,7 @@ class Observer:
 
     @property
     def wants_glimpses(self) -> bool:
-        """Whether to call `glimpsed`, about twice a second. Read after every step."""
+        """Whether to call `glimpsed`. Read about twice a second."""
         return False
 
     def run_started(self, event: RunStarted) -> None:

@@ -385,11 +385,11 @@ class Runner:
         return Progress(self._step, self._episode, self._seconds["training"], self._metrics, status)
 
     def _tell_glimpse(self) -> None:
-        if self._hooks.glimpse is None or self._seen is None or not self._observers.want_glimpses:
-            return
         now = self._clock()
-        if now >= self._next_glimpse:
-            self._next_glimpse = now + _GLIMPSE_SECONDS
+        if now < self._next_glimpse or self._hooks.glimpse is None or self._seen is None:
+            return
+        self._next_glimpse = now + _GLIMPSE_SECONDS
+        if self._observers.want_glimpses:
             # The policy is a copy, so that looking changes nothing in the agent.
             self._observers.tell("glimpsed", self._hooks.glimpse(self._step, self._seen, self._agent.policy()))
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rich.console import Console
+from rich.text import Text
 
 from cartpole_dqn.config.schema import RunConfig, to_toml
 from cartpole_dqn.contracts.events import RunEnded
@@ -37,7 +38,8 @@ def extended(config: RunConfig, steps: int | None) -> RunConfig:
 def say_notes(console: Console, host: PluginHost, notes: Sequence[str]) -> None:
     """Print warnings before a run: broken plugins and dropped options."""
     for text in [*host.warnings(), *notes]:
-        console.print(text, style="yellow", markup=False, highlight=False)
+        # Not `print(style=)`: the live display prints this later, and would not know the style.
+        console.print(Text(text, "yellow"))
 
 
 def execute(

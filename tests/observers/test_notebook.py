@@ -113,7 +113,7 @@ def test_a_run_that_goes_on_has_its_curves_from_the_beginning(outputs: dict[str,
 @pytest.mark.process
 def test_plain_means_lines(outputs: dict[str, list[Any]]) -> None:
     assert not any("<svg" in card["text/html"] for card in cards(outputs["plain"]))
-    assert "done: 400 steps" in words(outputs["plain"])
+    assert "400 steps, " in words(outputs["plain"])
 
 
 @pytest.mark.process

@@ -123,10 +123,10 @@ def chart_lines(chart: Chart, columns: int, rows: int, right: int) -> list[Text]
         ends = [(0.0, chart.threshold), (chart.end, chart.threshold)]
         level.line(ends)
         beside[level.cells_of(ends)[0][0]] = Text.assemble((f"needs {compact(chart.threshold)}", MARKED))
-    free = [row for row in range(height - 1, -1, -1) if row not in beside]
+    known = bool(returns or marks or chart.threshold is not None)
+    free = [row for row in range(height - 1, -1, -1) if known and row not in beside]
     for row, (mark, style, words) in zip(free, reversed(_LEGEND), strict=False):
         beside[row] = Text.assemble((mark, style), f" {words}")
-    known = bool(returns or marks or chart.threshold is not None)
     labels = {0: compact(high), height - 1: compact(low)} if known else {}
     if known and height >= 5:
         middle = (low + high) / 2
@@ -162,7 +162,7 @@ def legend(width: int) -> Text:
 def _cell(dot: int, stroke: int, level: int) -> tuple[str, str]:
     """Return a cell's character and style: the mean's line over returns over the threshold."""
     style = "bold green" if stroke else "cyan" if dot else MARKED if level else ""
-    return chr(_EMPTY + (dot | stroke | level)) if style else " ", style
+    return chr(_EMPTY + (stroke or dot or level)) if style else " ", style
 
 
 def _ticks(end: float, columns: int) -> str:

@@ -32,6 +32,7 @@ EYE_FROM = 130
 """Columns of a terminal from which on what the agent sees is drawn beside the figures."""
 _EYE_SHARE, _EYE_MOST, _EYE_GAP = 0.36, 54, 3
 _CHART_ROWS, _FIGURE_ROWS, _BLANKS = (5, 11), 4, 3
+_MORE_CHART_ROWS = 3  # Where nothing else needs them.
 _ASIDE_FROM = 60  # Cells from which on counts and the legend stand right of bar and chart.
 _ASIDE, _GUTTER, _CELL, _NARROW = 16, 3, 26, 50
 _OURS = 12  # Figures that every agent has; an agent's own ones may have long names.
@@ -131,13 +132,16 @@ def panel_lines(
     room -= len(hero)
     least = min(room, _FIGURE_ROWS)
     rows = min(_CHART_ROWS[1], room - least - _BLANKS)
+    if not curve or ascii_only or rows < _CHART_ROWS[0]:
+        rows = 0
+    figures = _grid(figures_of(snapshot), width, max(least, min(room - rows - _BLANKS, 2 * _FIGURE_ROWS)))
+    room -= rows + len(figures)
     drawn: list[Text] = []
-    if curve and not ascii_only and rows >= _CHART_ROWS[0]:
+    if rows:
+        more = min(_MORE_CHART_ROWS, max(0, room - _BLANKS))
         below = [] if aside >= _ASIDE else [Text.assemble(" " * gutter, legend(width - gutter))]
-        drawn = [*chart_lines(chart, columns, rows - len(below), aside), *below]
-        room -= len(drawn)
-    figures = _grid(figures_of(snapshot), width, max(least, min(room - _BLANKS, 2 * _FIGURE_ROWS)))
-    room -= len(figures)
+        drawn = [*chart_lines(chart, columns, rows + more - len(below), aside), *below]
+        room -= more
     blocks = [block for block in (head, hero, drawn, figures) if block]
     return [_cut(line, width, ascii_only) for line in _spaced(blocks, room)][: max(1, height)]
 
@@ -285,7 +289,7 @@ def _bar(snapshot: Snapshot, width: int, gutter: int, columns: int, console: Con
     parts = [f"{duration(snapshot.elapsed)} gone"]
     if snapshot.remaining is not None and snapshot.ended is None:
         parts.append(f"{duration(snapshot.remaining)} left")
-    if snapshot.rate is not None:
+    if snapshot.rate is not None and snapshot.ended is None:
         parts.append(f"{number(snapshot.rate, 3)} steps/s")
     if total is None:
         lines = [Text(counts, style="bold")]

@@ -14,16 +14,23 @@ from rich.console import Console
 from cartpole_dqn.contracts.events import Evaluating, ObserverContext, RunFailed
 from cartpole_dqn.contracts.options import check_options
 from cartpole_dqn.observers.display.display import Display, DisplayOptions, first_screen, is_live
+from cartpole_dqn.plugin.host import load_plugins
+from cartpole_dqn.training.session import say_notes
 from cartpole_dqn.training.watchers import ObserverGroup
 
 
 class Terminal:
     """A console that writes for a terminal, and the screen that this terminal would show."""
 
-    def __init__(self, width: int = 80, height: int = 24) -> None:
+    def __init__(self, width: int = 80, height: int = 24, *, color_system: Any = None) -> None:
         self.file = io.StringIO()
         self.console = Console(
-            file=self.file, force_terminal=True, force_interactive=True, width=width, height=height, color_system=None
+            file=self.file,
+            force_terminal=True,
+            force_interactive=True,
+            width=width,
+            height=height,
+            color_system=color_system,
         )
 
     @property
@@ -163,13 +170,14 @@ def test_a_display_that_fails_is_named_and_gives_the_terminal_back(clock: Any, e
 
 
 def test_what_is_printed_meanwhile_stands_above_the_panel(clock: Any, events: Any) -> None:
-    terminal = Terminal(80, 40)
+    terminal = Terminal(80, 40, color_system="standard")
     display = make(terminal, clock)
     play(display, clock, events)
-    terminal.console.print("a warning")
+    say_notes(terminal.console, load_plugins(allowed=()), ["a [warning]"])
     display.run_ended(events.ended())
+    assert "\x1b[33ma [warning]\x1b[0m" in terminal.text.rpartition("\x1b[?1049l")[2], "in its colour"
     lines = terminal.lines()
-    assert lines[0] == "a warning"
+    assert lines[0] == "a [warning]"
     assert lines[1].startswith("╭")
     assert sum(line.startswith("╭") for line in lines) == 1
 

@@ -93,7 +93,7 @@ def preview(
 ) -> None:
     """Draw what the agent sees: one labelled picture for each observation wrapper."""
     from cartpole_dqn.envs.factory import EnvFactory
-    from cartpole_dqn.training.resolve import resolve_config
+    from cartpole_dqn.training.resolve import named_settings, resolve_config
     from cartpole_dqn.views.preview import preview_stages
     from cartpole_dqn.views.preview_drawing import draw_preview
 
@@ -101,7 +101,8 @@ def preview(
         raise UserError(f"--out {out}: expected a picture's name ending in .png, .jpg or .webp.")
     session: Session = ctx.obj
     host = session.host()
-    resolved, _ = resolve_config(host, **options.base_settings(obs, env, preset, config, set_))
+    flags = named_settings(host.registry, {"obs": obs, "env": env})
+    resolved, _ = resolve_config(host, preset=preset, config_file=config, flags=flags, sets=set_ or [])
     host.register_environments()
     factory = EnvFactory(resolved, host.registry)
     # Not `factory.make()`: it refuses environments that cannot be learned, such as those with continuous actions.

@@ -39,13 +39,15 @@ from cartpole_dqn.runs.catalogue import find_run, run_title, summarise_run
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.metrics import columns, flat_row, read_events
 from cartpole_dqn.runs.saved import Which
+from cartpole_dqn.studies.export import Exported, export_run
 from cartpole_dqn.system import Steady, stopping_on_signals
 from cartpole_dqn.text.figures import score
+from cartpole_dqn.training.assembly import solved_at
 from cartpole_dqn.training.initial_weights import find_initial_weights, initial_settings
 from cartpole_dqn.training.models import evaluate_run, load_policy
 from cartpole_dqn.training.resolve import named_settings, read_config, resolve_config
 from cartpole_dqn.training.session import execute, extended, say_notes
-from cartpole_dqn.views.curves import Style, XAxis, draw_curves, draw_run, read_metrics
+from cartpole_dqn.views.curves import Theme, XAxis, draw_curves, draw_run, read_metrics
 from cartpole_dqn.views.in_notebook import ShownFile, summary_html
 from cartpole_dqn.views.record import Recording, record_run
 from cartpole_dqn.views.report.gather import write_report
@@ -298,7 +300,7 @@ class Run:
         rows = [flat_row(row) for row in read_events(self.path) if row.get("event") == event]
         return columns(rows) if arrays else rows
 
-    def plot(self, out: str | Path | None = None, *, theme: Style = "light", x: XAxis = "steps") -> ShownFile:
+    def plot(self, out: str | Path | None = None, *, theme: Theme = "light", x: XAxis = "steps") -> ShownFile:
         """Draw the learning curves and return the path of the picture. A notebook shows it as a picture.
 
         Args:
@@ -307,7 +309,8 @@ class Run:
             x: the x axis: environment steps, episodes, or training time.
         """
         target = ShownFile(self.folder.product("curve.png") if out is None else out)
-        draw_curves(read_metrics(self.path), target, title=run_title(to_table(self.config)), style=theme, x=x)
+        how: dict[str, Any] = {"theme": theme, "x": x, "threshold": solved_at(self.config)}
+        draw_curves(read_metrics(self.path), target, title=run_title(to_table(self.config)), **how)
         return target
 
     def record(
@@ -320,6 +323,8 @@ class Run:
         side_by_side: bool = True,
         fps: float | None = None,
         max_steps: int | None = None,
+        theme: Theme = "light",
+        attribution: bool = False,
     ) -> Recording:
         """Record greedy episodes as a GIF or an MP4. A notebook shows the result as an animation.
 
@@ -331,6 +336,8 @@ class Run:
             side_by_side: show the agent's observations beside the environment's picture.
             fps: steps per second; by default real time, at most 50 in a GIF.
             max_steps: a limit for each episode; None for the environment's own.
+            theme: "light" or "dark".
+            attribution: show where the value of each chosen action comes from.
         """
         with torch_put_back():
             return record_run(
@@ -344,6 +351,8 @@ class Run:
                 side_by_side=side_by_side,
                 fps=fps,
                 max_steps=max_steps,
+                theme=theme,
+                attribution=attribution,
             )
 
     def watch(
@@ -408,6 +417,28 @@ class Run:
         """
         options: dict[str, Any] = {"episodes": episodes, "seed": seed, "recorded_steps": recorded_steps}
         return share_run(self.folder, self.config, self.host, Path(out), **options).folder.path
+
+    def export(
+        self,
+        out: str | Path | None = None,
+        *,
+        form: str = "onnx",
+        episodes: int = 100,
+        seed: int = 0,
+        which: Which = "best",
+    ) -> Exported:
+        """Export the model with its observation wrappers as one file, after checking that it acts as the agent does.
+
+        Args:
+            out: the file; by default `policy.onnx` or `policy.pt2` in the run's folder.
+            form: "onnx" (with the extra `export`), or "torch" for a `torch.export` program.
+            episodes: greedy episodes to compare.
+            seed: selects the held-out report seeds, as in `evaluate`.
+            which: the best model or the last; the last if there is no best one.
+        """
+        target = None if out is None else Path(out)
+        how: dict[str, Any] = {"form": form, "episodes": episodes, "seed": seed, "which": which}
+        return export_run(self.folder, self.config, self.host, target, **how)
 
     def _repr_html_(self) -> str:
         """Return a summary for notebooks: title, progress and best score."""

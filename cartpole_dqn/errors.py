@@ -5,7 +5,7 @@
   `RunFolderError`, `CheckpointError`.
 * `RunError` (exit code 1): a run or a check failed. `DivergedError`: learning did; `is_diverged` looks for it.
 * `Notice`: a warning. `did_you_mean`: suggests a name for a typo. `said_by`: formats any exception as one line.
-* `place_of`: the file and line that raised an exception.
+* `place_of`: the file and line that raised an exception. `sentence`: ends a text.
 """
 
 from __future__ import annotations
@@ -106,6 +106,12 @@ def place_of(error: BaseException) -> str:
 
 
 _LIBRARIES = {"cartpole_dqn", "torch", "torchvision", "numpy", "gymnasium", "pydantic", "pluggy", "typer", "click"}
+
+
+def sentence(text: str) -> str:
+    """Return `text` with one full stop at its end, or with its own question or exclamation mark."""
+    text = text.rstrip(". \n")
+    return text if text.endswith(("?", "!")) else f"{text}."
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

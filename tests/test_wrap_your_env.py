@@ -21,8 +21,9 @@ SHAPES = {
     "lunar-lander.toml": (40, 60, 2),
     "pong.toml": (80, 80, 2),
     "mountain-car.toml": (60, 36, 2),
+    "cameras.toml": (40, 40, 3),
 }
-EXTRAS = {"lunar-lander.toml": "Box2D", "pong.toml": "ale_py"}
+EXTRAS = {"lunar-lander.toml": "Box2D", "pong.toml": "ale_py", "cameras.toml": "minigrid"}
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from cartpole_dqn.agents.augmentation import columns_of, half_mirrored, randomly_shifted
 from cartpole_dqn.contracts.options import Part, option, options_class, part
@@ -408,6 +408,9 @@ class GreedyPolicy(Policy):
         values: NDArray[np.float32] = self._units.values(self._outputs(obs))
         return values
 
+    def module(self) -> nn.Module:
+        return _Values(frozen_copy(self._network).cpu(), self._units)
+
     def _outputs(self, obs: Obs) -> NDArray[np.float32]:
         with torch.inference_mode():
             output = self._network(torch.from_numpy(np.ascontiguousarray(obs)).to(self._device))
@@ -422,3 +425,16 @@ class GreedyPolicy(Policy):
         """See `Policy.load_state_dict`. Raises `ValueError` where weights do not fit."""
         load_weights(self._network, state["network"])
         self._units = ValueUnits(**state.get("units", {}))
+
+
+class _Values(nn.Module):
+    """Observations [N, ...] -> action values [N, A]."""
+
+    def __init__(self, network: Network, units: ValueUnits) -> None:
+        super().__init__()
+        self.network = network
+        self._units = units
+
+    def forward(self, obs: Tensor) -> Tensor:
+        values: Tensor = self._units.values(self.network.q_values(self.network(obs)))
+        return values

@@ -12,7 +12,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cartpole_dqn.cli import compare, doctor, look, play, plot, plugins, presets, report, runs, share, sweep, train
+from cartpole_dqn.cli import (
+    compare,
+    doctor,
+    export,
+    look,
+    play,
+    plot,
+    plugins,
+    presets,
+    report,
+    runs,
+    share,
+    sweep,
+    train,
+)
 from cartpole_dqn.cli.plugin_commands import PluginCommand, find_plugin_commands
 from cartpole_dqn.cli.session import Session, parse_plugin_switches
 from cartpole_dqn.errors import CartpoleDqnError
@@ -68,6 +82,7 @@ app.command("share", rich_help_panel=_LOOK, epilog=share.SHARE_EXAMPLES)(share.s
 app.command("runs", rich_help_panel=_LOOK, epilog=runs.RUNS_EXAMPLES)(runs.runs)
 app.command("plot", rich_help_panel=_LOOK, epilog=plot.PLOT_EXAMPLES)(plot.plot)
 app.command("compare", rich_help_panel=_LOOK, epilog=compare.COMPARE_EXAMPLES)(compare.compare)
+app.command("export", rich_help_panel=_LOOK, epilog=export.EXPORT_EXAMPLES)(export.export)
 app.add_typer(presets.app, name="presets", rich_help_panel=_PARTS)
 app.add_typer(plugins.app, name="plugins", rich_help_panel=_PARTS)
 app.command("doctor", rich_help_panel=_HELP, epilog=doctor.DOCTOR_EXAMPLES)(doctor.doctor)

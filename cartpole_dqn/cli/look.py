@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cartpole_dqn.cli import options
-from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunError, UserError, said_by
+from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError, said_by
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
+    from cartpole_dqn.config.schema import RunConfig
+    from cartpole_dqn.plugin.host import PluginHost
+    from cartpole_dqn.views.preview_drawing import Preview
 
 EVALUATE_EXAMPLES = "Examples: cartpole-dqn evaluate latest   |   cartpole-dqn evaluate runs/NAME --last --json"
 PREVIEW_EXAMPLES = (
     "Examples: cartpole-dqn preview --env Acrobot-v1   |   "
-    "cartpole-dqn preview --obs pixels --set observation.resize.height=60 --out finer.png"
+    "cartpole-dqn preview --obs pixels --set observation.resize.height=60 --out finer.png   |   "
+    "cartpole-dqn preview --obs pixels --compare tutorial-pixels --out compared.png"
 )
 
 
@@ -90,47 +93,59 @@ def preview(
     set_: options.Set = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the episode and of the actions.")] = 0,
     steps: Annotated[int, typer.Option(min=0, help="Random actions to take first.")] = 12,
+    compare: Annotated[
+        str | None, typer.Option(metavar="PRESET", help="Draw what this preset sees beside it, at the same moment.")
+    ] = None,
+    theme: options.Theme = "light",
 ) -> None:
     """Draw what the agent sees: one labelled picture for each observation wrapper."""
-    from cartpole_dqn.envs.factory import EnvFactory
     from cartpole_dqn.training.resolve import named_settings, resolve_config
-    from cartpole_dqn.views.preview import preview_stages
-    from cartpole_dqn.views.preview_drawing import draw_preview
+    from cartpole_dqn.views.preview_drawing import draw_comparison, draw_preview
 
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise UserError(f"--out {out}: expected a picture's name ending in .png, .jpg or .webp.")
+    page = options.theme_of(theme)
     session: Session = ctx.obj
     host = session.host()
     flags = named_settings(host.registry, {"obs": obs, "env": env})
     resolved, _ = resolve_config(host, preset=preset, config_file=config, flags=flags, sets=set_ or [])
     host.register_environments()
-    factory = EnvFactory(resolved, host.registry)
+    title = f"{resolved.preset}{', changed' if set_ or config else ''}"
+    columns = [_seen(resolved, host, title, seed, steps, finds=compare is not None)]
+    if compare is not None:
+        other, _ = resolve_config(host, preset=compare, flags=named_settings(host.registry, {"env": resolved.env.id}))
+        columns.insert(0, _seen(other, host, compare, seed, steps, finds=True))
+        for column in columns:
+            session.say(f"{column.title}: {column.finding}" if column.finding else column.title)
+    stages = columns[-1].stages
+    try:
+        if compare is None:
+            draw_preview(stages, out, theme=page)
+        else:
+            draw_comparison(columns, out, theme=page)
+    except OSError as error:
+        raise options.cannot_write(out, error) from None
+    session.say(f"{len(stages)} stage{'s' * (len(stages) > 1)} of {resolved.env.id}, {resolved.obs}")
+    print(out)
+
+
+def _seen(config: RunConfig, host: PluginHost, title: str, seed: int, steps: int, *, finds: bool) -> Preview:
+    """Return the stages of a moment; if `finds`, with whether the last one shows the cart's motion."""
+    from cartpole_dqn.envs.factory import EnvFactory
+    from cartpole_dqn.views.motion import shows_cart_motion
+    from cartpole_dqn.views.preview import preview_stages
+    from cartpole_dqn.views.preview_drawing import Preview
+
+    factory = EnvFactory(config, host.registry)
     # Not `factory.make()`: it refuses environments that cannot be learned, such as those with continuous actions.
-    chain = [(stage.place, _saying(stage.place, stage.wrap)) for stage in factory.stages]
+    chain = factory.chain()
     try:
         stages = preview_stages(factory.base, chain, seed=seed, steps=steps)
+        moves = shows_cart_motion(factory.base, chain) if finds else None
     except CartpoleDqnError:
         raise
     except Exception as error:
         what = said_by(error)
-        raise RunError(f"{resolved.env.id} failed within {steps} random steps of seed {seed}: {what}") from error
-    try:
-        draw_preview(stages, out)
-    except OSError as error:
-        raise options.cannot_write(out, error) from None
-    session.say(f"{len(stages)} stages of {resolved.env.id}, {resolved.obs}")
-    print(out)
-
-
-def _saying(place: str, wrap: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return `wrap` with its `place` in the configuration added to errors."""
-
-    def wrapped(env: Any) -> Any:
-        try:
-            return wrap(env)
-        except CartpoleDqnError:
-            raise
-        except Exception as error:
-            raise ConfigError(f"{place}: {error}") from error
-
-    return wrapped
+        raise RunError(f"{config.env.id} failed within {steps} random steps of seed {seed}: {what}") from error
+    finding = "" if moves is None else f"cart's motion: {'kept' if moves else 'gone'}"
+    return Preview(title, stages, finding, good=bool(moves))

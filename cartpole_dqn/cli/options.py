@@ -2,9 +2,9 @@
 
 * `Run`, `Runs`: one run or several, with shell completion that imports no torch.
 * `Env`, `Obs`, `Preset`, `Config`, `Set`: a configuration.
-* `Seed`, `Last`, `Json`, `Plain`, `GroupBy`: the same in every command.
+* `Seed`, `Last`, `Json`, `Plain`, `Theme`, `GroupBy`: the same in every command.
 * `read_records`: RUN arguments -> settings and metrics.
-* `group_keys`, `one_of`: check options that are lists of keys, or one of a few words.
+* `group_keys`, `one_of`, `theme_of`: check options that are lists of keys, or one of a few words.
 * `best_or_last`, `cannot_write`: which model to use; the error for an output file.
 """
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cartpole_dqn.runs.folder import RunFolder
     from cartpole_dqn.studies.grouping import Record
     from cartpole_dqn.training.models import Which
+    from cartpole_dqn.views.chart import Theme as ThemeName
 
 _RUN = "its folder, the beginning of its name under runs/, latest, or a shared zip"
 _PANEL = "Configuration"
@@ -67,6 +68,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Which report seeds to use.")]
 Last = Annotated[bool, typer.Option("--last", help="Use the last model instead of the best.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Print lines instead of the live display.")]
+Theme = Annotated[str, typer.Option(metavar="light|dark", help="Colours of the page.")]
 GroupBy = Annotated[
     list[str] | None,
     typer.Option(
@@ -117,6 +119,11 @@ def one_of(option: str, value: str, known: Sequence[str]) -> str:
         near = near if near.startswith(" Did") else ""
         raise UserError(f"{option} {value}: expected {', '.join(known[:-1])} or {known[-1]}.{near}")
     return value
+
+
+def theme_of(value: str) -> ThemeName:
+    """Return the value of `--theme`. Raises `UserError` for an unknown one."""
+    return "dark" if one_of("--theme", value, ("light", "dark")) == "dark" else "light"
 
 
 def best_or_last(folder: RunFolder, last: bool) -> Which:

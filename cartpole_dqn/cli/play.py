@@ -1,13 +1,14 @@
-"""`watch` shows a run's model playing in a window; `record` writes it to a file."""
+"""`watch` shows a run's model playing in a window; `record` writes it, or how the run learned, to a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cartpole_dqn.cli import options
+from cartpole_dqn.errors import UserError
 from cartpole_dqn.system import unwinding_on_signals
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 WATCH_EXAMPLES = "Examples: cartpole-dqn watch latest   |   cartpole-dqn watch runs/NAME --episodes 3 --speed 2"
 RECORD_EXAMPLES = (
     "Examples: cartpole-dqn record latest   |   cartpole-dqn record runs/NAME --out play.mp4 --episodes 3   |   "
-    "cartpole-dqn record runs/NAME --out plain.gif --no-side-by-side --max-steps 200"
+    "cartpole-dqn record runs/NAME --out plain.gif --no-side-by-side --max-steps 200   |   "
+    "cartpole-dqn record latest --progress --theme dark"
 )
 
 BesideOption = Annotated[
@@ -26,7 +28,14 @@ BesideOption = Annotated[
     ),
 ]
 MaxStepsOption = Annotated[
-    int | None, typer.Option(min=1, help="Truncate episodes after this many steps. Default: the environment's limit.")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Truncate episodes after this many steps. Default: the environment's limit; `record`: 1,000 if none.",
+    ),
+]
+AttributionOption = Annotated[
+    bool, typer.Option("--attribution", help="Show where the value of the chosen action comes from. Pictures only.")
 ]
 
 
@@ -39,6 +48,8 @@ def watch(
     side_by_side: BesideOption = True,
     speed: Annotated[float, typer.Option(min=0.0625, max=64, help="1 is real time.")] = 1.0,
     max_steps: MaxStepsOption = None,
+    theme: options.Theme = "light",
+    attribution: AttributionOption = False,
 ) -> None:
     """Watch a run's model play in a window.
 
@@ -52,6 +63,7 @@ def watch(
     require_display(run)
     session: Session = ctx.obj
     folder, config = session.open_run(run)
+    page = options.theme_of(theme)
     session.say(KEYS)
     with unwinding_on_signals():
         returns = watch_run(
@@ -64,6 +76,8 @@ def watch(
             side_by_side=side_by_side,
             speed=speed,
             max_steps=max_steps,
+            theme=page,
+            attribution=attribution,
         )
     for number, value in enumerate(returns, start=1):
         session.out.print(f"episode {number}: return {value:.6g}", markup=False, highlight=False)
@@ -84,34 +98,57 @@ def record(
         float | None, typer.Option(help="Steps per second. Default: real time; a GIF has at most 50.")
     ] = None,
     max_steps: MaxStepsOption = None,
+    theme: options.Theme = "light",
+    attribution: AttributionOption = False,
+    progress: Annotated[
+        bool,
+        typer.Option(
+            "--progress", help="Play one episode before training, with a few kept models and the best, side by side."
+        ),
+    ] = False,
 ) -> None:
-    """Record a run's model playing, as a GIF or an MP4."""
+    """Record a run's model playing, or how the run learned, as a GIF or an MP4."""
     from cartpole_dqn.runs.catalogue import find_run
     from cartpole_dqn.views.animation import check_animation
 
     folder = find_run(run)
-    target = out or folder.product("record.gif")
+    target = out or folder.product("progress.gif" if progress else "record.gif")
     check_animation(target)
+    page = options.theme_of(theme)
+    if progress and (episodes > 1 or last or attribution or not side_by_side):
+        raise UserError(
+            "--progress plays one episode with models of several stages: leave out --episodes, --last, --attribution "
+            "and --no-side-by-side."
+        )
     from cartpole_dqn.text.figures import size
+    from cartpole_dqn.views.progress import record_progress
     from cartpole_dqn.views.record import record_run
 
     session: Session = ctx.obj
     folder, config = session.open_run(run)
+    how: dict[str, Any] = {"seed": seed, "fps": fps, "max_steps": max_steps, "theme": page}
     with unwinding_on_signals(), session.err.status("recording") as status:
-        made = record_run(
-            folder,
-            config,
-            session.host(),
-            target,
-            episodes=episodes,
-            seed=seed,
-            which=options.best_or_last(folder, last),
-            side_by_side=side_by_side,
-            fps=fps,
-            max_steps=max_steps,
-            told=lambda episode, step: status.update(f"recording episode {episode}, step {step}"),
-        )
+        if progress:
+            made = record_progress(
+                folder, config, session.host(), target, told=lambda at: status.update(f"recording step {at}"), **how
+            )
+        else:
+            made = record_run(
+                folder,
+                config,
+                session.host(),
+                target,
+                episodes=episodes,
+                which=options.best_or_last(folder, last),
+                side_by_side=side_by_side,
+                attribution=attribution,
+                told=lambda episode, at: status.update(f"recording episode {episode}, step {at}"),
+                **how,
+            )
+    what = "model" if progress else "episode"
     for number, (value, length) in enumerate(zip(made.returns, made.lengths, strict=True), start=1):
-        session.say(f"episode {number}: return {value:.6g}, {length} steps")
+        session.say(f"{what} {number}: return {value:.6g}, {length} steps")
+    if made.bound is not None:
+        session.say(f"no time limit: episodes were cut after {made.bound:,} steps; --max-steps sets another limit")
     session.say(f"{made.frames} pictures at {made.fps:g} a second, {size(made.nbytes)}")
     print(made.path)

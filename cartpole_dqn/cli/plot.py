@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cartpole_dqn.studies.grouping import Group, Record
-    from cartpole_dqn.views.chart import Style, XAxis
+    from cartpole_dqn.views.chart import Theme, XAxis
 
 PLOT_EXAMPLES = (
     "Examples: cartpole-dqn plot latest   |   cartpole-dqn plot runs/a runs/b --out both.png   |   "
@@ -38,38 +38,41 @@ def plot(
     title: Annotated[str | None, typer.Option(help="Title of the picture.")] = None,
 ) -> None:
     """Plot returns, evaluations, loss and epsilon of a run, or medians and quartiles of groups of runs."""
-    from cartpole_dqn.studies.grouping import group_records
+    from cartpole_dqn.studies.grouping import BUDGET, group_records
     from cartpole_dqn.views.chart import check_picture
 
     axis = cast("XAxis", options.one_of("--x", x, ("steps", "episodes", "time")))
-    styles = ("light", "dark") if options.one_of("--theme", theme, ("light", "dark", "both")) == "both" else (theme,)
+    themes = ("light", "dark") if options.one_of("--theme", theme, ("light", "dark", "both")) == "both" else (theme,)
     if out is not None:
         check_picture(out)
     records = options.read_records(ctx.obj, runs)
-    groups = group_records(records, options.group_keys(group_by))
+    groups = group_records(records, options.group_keys(group_by), ignoring=BUDGET)
     if out is None and len(records) > 1:
         raise UserError(f"--out is missing: the picture of {len(records)} runs belongs to none of their folders.")
     target = out or records[0].path / "curve.png"
-    for style in styles:
-        picture = target.with_name(f"{target.stem}-dark{target.suffix}") if style != styles[0] else target
+    for shown in themes:
+        picture = target.with_name(f"{target.stem}-dark{target.suffix}") if shown != themes[0] else target
         try:
-            _draw(groups, records, picture, cast("Style", style), axis, title)
+            _draw(groups, records, picture, cast("Theme", shown), axis, title)
         except OSError as error:
             raise UserError(f"{picture} cannot be written: {reason(error)}.") from None
         print(picture)
 
 
 def _draw(
-    groups: Sequence[Group], records: Sequence[Record], out: Path, style: Style, axis: XAxis, title: str | None
+    groups: Sequence[Group], records: Sequence[Record], out: Path, theme: Theme, axis: XAxis, title: str | None
 ) -> None:
+    from cartpole_dqn.views.chart import threshold_of
     from cartpole_dqn.views.curves import draw_curves
     from cartpole_dqn.views.overlay import draw_groups
 
+    thresholds = {threshold_of(record.settings) for record in records}
+    how: dict[str, Any] = {"theme": theme, "x": axis, "threshold": thresholds.pop() if len(thresholds) == 1 else None}
     if len(records) == 1:
-        draw_curves(records[0].history, out, title=title or records[0].title, style=style, x=axis)
+        draw_curves(records[0].history, out, title=title or records[0].title, **how)
         return
     histories = {group.label: [record.history for record in group.records] for group in groups}
-    draw_groups(histories, out, title=title or _common_title(records), style=style, x=axis)
+    draw_groups(histories, out, title=title or _common_title(records), **how)
 
 
 def _common_title(records: Sequence[Record]) -> str:

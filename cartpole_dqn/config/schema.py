@@ -85,12 +85,21 @@ class EvaluationConfig:
 
 @options_class
 class CheckpointConfig:
-    """When to save checkpoints. There is always one at the end."""
+    """When to save checkpoints, and what to keep. There is always a checkpoint at the end."""
 
     every_steps: int = option(default=0, ge=0, effect="environment steps between checkpoints, 0 for none")
     every_seconds: float = option(default=300.0, ge=0, effect="seconds of training between checkpoints, 0 for none")
     save_replay: bool = option(
         default=True, effect="save the replay too; without it a resumed run starts with an empty one"
+    )
+
+    progress: int = option(
+        default=4,
+        ge=0,
+        le=100,
+        effect="models to keep besides best/, of evaluations that were the best so far, for `record --progress`; those "
+        "of more than 8 MiB are not kept",
+        typical="0 or 4",
     )
 
 

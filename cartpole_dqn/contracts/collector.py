@@ -163,7 +163,10 @@ class Fragment:
     def pack(
         cls, lane: int, steps: Sequence[Transition], endings: Sequence[Ending] = (), frame_stack: int = 1
     ) -> Fragment:
-        """Make a fragment of one or more `steps`. Either all of them have a priority, or none; masks likewise."""
+        """Make a fragment of one or more `steps`. Either all of them have a priority, or none.
+
+        If some have a mask, the others get one that allows every action.
+        """
         pieces: list[Obs] = []
         fresh = True
         for step in steps:
@@ -173,7 +176,11 @@ class Fragment:
             fresh = step.terminated or step.truncated
         actions = np.array([step.action for step in steps])
         told = [step.priority for step in steps if step.priority is not None]
-        masks = [step.next_mask for step in steps if step.next_mask is not None]
+        given = next((step.next_mask for step in steps if step.next_mask is not None), None)
+        masks = None
+        if given is not None:
+            every = np.ones_like(given)
+            masks = np.stack([every if step.next_mask is None else step.next_mask for step in steps])
         return cls(
             lane=lane,
             obs=np.stack(pieces),
@@ -181,7 +188,7 @@ class Fragment:
             rewards=np.array([step.reward for step in steps], dtype=np.float64),
             flags=np.array([_TERMINATED * s.terminated + _TRUNCATED * s.truncated for s in steps], dtype=np.uint8),
             priorities=np.array(told, dtype=np.float32) if told else None,
-            masks=np.stack(masks) if masks else None,
+            masks=masks,
             endings=tuple(endings),
             frame_stack=frame_stack,
         )

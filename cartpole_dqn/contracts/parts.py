@@ -326,6 +326,13 @@ class Policy(abc.ABC):
         """Observations [N, ...] -> action values [N, A]; None if the policy has none."""
         return None
 
+    def module(self) -> nn.Module | None:
+        """Return a module of observations [N, ...] -> float32 [N, A], for `cartpole-dqn export`; None if there is none.
+
+        The policy acts by the highest of these values alone. The module is on the CPU and in evaluation mode.
+        """
+        return None
+
     def reset(self, lanes: NDArray[np.bool_]) -> None:
         """Called when episodes begin; `lanes` [N] is True for those lanes."""
 

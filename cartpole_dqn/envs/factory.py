@@ -1,6 +1,7 @@
 """From a configuration to environments.
 
-* `EnvFactory`: makes one environment with its observation wrappers, or a vector of them.
+* `EnvFactory`: makes one environment with its observation wrappers, or a vector of them. All commands use it.
+* `find_spec`: what Gymnasium knows of an id.
 * `complete_observation`: the list of wrappers with all defaults filled in.
 * `parameters_of`: what a wrapper's constructor takes. `frame_stack`: how many frames an observation consists of.
 * `use_env`: the id of an environment given as a function, a class or an `EnvSpec`.
@@ -8,20 +9,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import functools
 import importlib
 import inspect
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.error import DependencyNotInstalled
+from gymnasium.error import DependencyNotInstalled, UnregisteredEnv
 from gymnasium.error import Error as GymnasiumError
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FrameStackObservation
@@ -30,7 +33,15 @@ from cartpole_dqn.config.schema import RunConfig, Table
 from cartpole_dqn.contracts.parts import require_discrete
 from cartpole_dqn.envs.guard import Guard, Resting, close_env
 from cartpole_dqn.envs.workers import WorkerEnvs
-from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, did_you_mean, said_by
+from cartpole_dqn.errors import (
+    CartpoleDqnError,
+    ConfigError,
+    UnsuitableEnvError,
+    UserError,
+    did_you_mean,
+    said_by,
+    sentence,
+)
 from cartpole_dqn.plugin.registry import (
     Registry,
     find_reference,
@@ -41,9 +52,13 @@ from cartpole_dqn.plugin.registry import (
     source_of,
 )
 from cartpole_dqn.wrappers.numeric import NumericObservation, is_numeric, unreadable_parts
+from cartpole_dqn.wrappers.probe import close_quietly
 from cartpole_dqn.wrappers.render import RenderObservation
 
 Env = gymnasium.Env[Any, Any]
+
+
+Wrap = Callable[[Env], Env]
 
 
 class WrapperStage(NamedTuple):
@@ -51,9 +66,11 @@ class WrapperStage(NamedTuple):
 
     place: str
     """The entry's name in messages."""
-    wrap: Callable[[Env], Env]
+    wrap: Wrap
     training_only: bool = False
     """Whether evaluation skips it, as it skips augmentation."""
+    renders: bool = False
+    """Whether it is a `RenderObservation`."""
 
 
 TRAINING_ONLY = "training_only"
@@ -68,21 +85,25 @@ class EnvFactory:
     Args:
         config: only its `env` and `observation` are read.
         registry: where wrappers are looked up.
+        shown: whether people will look at what the environments draw: `render()` then returns pictures, whatever the
+            agent observes, and draws each moment once.
 
     Raises:
         ConfigError: an entry names no wrapper, or an option that the wrapper does not have.
     """
 
-    def __init__(self, config: RunConfig, registry: Registry) -> None:
+    def __init__(self, config: RunConfig, registry: Registry, *, shown: bool = False) -> None:
         # Otherwise a pygame display takes over the process's signals.
         os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
         self._config = config.env
-        self.stages: list[WrapperStage] = []
-        self._renders = False
+        self._shown = shown
+        self._stages: list[WrapperStage] = []
         for i, entry in enumerate(config.observation):
             place, cls, kwargs = _resolve(i, entry, registry)
-            self.stages.append(WrapperStage(place, functools.partial(cls, **kwargs), entry.get(TRAINING_ONLY, False)))
-            self._renders |= isinstance(cls, type) and issubclass(cls, RenderObservation)
+            renders = isinstance(cls, type) and issubclass(cls, RenderObservation)
+            wrap = functools.partial(cls, **kwargs)
+            self._stages.append(WrapperStage(place, wrap, entry.get(TRAINING_ONLY, False), renders))
+        self._renders = shown or any(stage.renders for stage in self._stages)
 
     def __getstate__(self) -> dict[str, Any]:
         """Add the registered specs that the id may mean: a spawned process lacks those that plugins registered."""
@@ -114,10 +135,22 @@ class EnvFactory:
         if self._renders and "rgb_array" not in modes:
             close_env(env)
             raise _cannot_be_seen(env_id, modes)
+        if self._shown:
+            env = DrawnOnce(env)
         if evaluating and (env.spec is None or env.spec.max_episode_steps is None):
             limit = time_limit if isinstance(time_limit, int) else NO_LIMIT_IN_EVALUATION
             env = gymnasium.wrappers.TimeLimit(env, limit)
         return env
+
+    def chain(self, *, evaluating: bool = False) -> list[tuple[str, Wrap]]:
+        """Return what is put around `base`, the innermost first: the observation wrappers, then the step to numbers.
+
+        Each is a name for messages, and a function that wraps an environment. The last returns an environment whose
+        observations are arrays of numbers already as it is.
+        """
+        kept = [stage for stage in self._stages if not (stage.training_only and evaluating)]
+        chain = [(stage.place, functools.partial(_wrapped, stage=stage, env_id=self._config.id)) for stage in kept]
+        return [*chain, ("numbers", functools.partial(_as_numbers, env_id=self._config.id))]
 
     def make(self, *, evaluating: bool = False, lane: int = 0) -> Guard:
         """Return one guarded environment with its observation wrappers. Observations are arrays of one shape.
@@ -133,14 +166,23 @@ class EnvFactory:
         """
         env = self.base(evaluating=evaluating)
         try:
-            for stage in self.stages:
-                if not (stage.training_only and evaluating):
-                    env = _wrapped(env, stage)
+            for _, wrap in self.chain(evaluating=evaluating):
+                env = wrap(env)
             _require_discrete(env, self._config.id)
-            return Guard(_as_numbers(env, self._config.id), lane)
+            return Guard(env, lane)
         except BaseException:
             close_env(env)
             raise
+
+    def require_another(self) -> None:
+        """Raise an `UnsuitableEnvError` if none can be made to evaluate in, while those of training are open."""
+        try:
+            close_quietly(self.make(evaluating=True))
+        except UnsuitableEnvError as error:
+            raise UnsuitableEnvError(
+                f"{self._config.id} can be made for training, but not once more to evaluate in: {sentence(str(error))} "
+                f"Let several exist at once, or set evaluation.every=0, which plays no evaluations."
+            ) from error
 
     def make_vector(self) -> VectorEnv[Any, Any, Any]:
         """Return the environments to train in, with `AutoresetMode.DISABLED`.
@@ -195,6 +237,46 @@ def env_source(env_id: str) -> str:
     """Return the file of the function or class that "module:Name" names; "" for any other id."""
     found = _imported(env_id) if ":" in env_id and not env_id.startswith("ale_py:") else env_id
     return source_of(found.entry_point) if isinstance(found, EnvSpec) else ""
+
+
+class DrawnOnce(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Renders each moment once. All who call `render` share the frame and must not change it.
+
+    Rendering takes most of a step's time, and changes some environments (the sparks of LunarLander).
+    """
+
+    def __init__(self, env: Env) -> None:
+        super().__init__(env)
+        self._frame: Any = None
+
+    def reset(self, **kwargs: Any) -> Any:
+        self._frame = None
+        return self.env.reset(**kwargs)
+
+    def step(self, action: Any) -> Any:
+        self._frame = None
+        return self.env.step(action)
+
+    def render(self) -> Any:
+        if self._frame is None:
+            self._frame = self.env.render()
+        return self._frame
+
+
+def find_spec(env_id: str) -> EnvSpec:
+    """Return what is registered for an id. Imports the module of `module:Id`.
+
+    Raises:
+        UnsuitableEnvError: there is no such environment.
+    """
+    with _explained(env_id):
+        found = _imported(env_id)
+        if isinstance(found, EnvSpec):
+            return found
+        module, _, name = found.rpartition(":")
+        if module:
+            importlib.import_module(module)
+        return gymnasium.spec(name)
 
 
 def _can_be_sent(spec: EnvSpec) -> bool:
@@ -255,8 +337,13 @@ def _resolve(i: int, entry: Any, registry: Registry) -> tuple[str, Callable[...,
     return place, cls, kwargs
 
 
-def _wrapped(env: Env, stage: WrapperStage) -> Env:
+def _wrapped(env: Env, stage: WrapperStage, env_id: str) -> Env:
     place = stage.place
+    if stage.renders:
+        try:
+            env.reset(seed=0)  # It is ours, and then it can show its first frame.
+        except Exception as error:
+            raise UnsuitableEnvError(f"{env_id} cannot be reset: {sentence(said_by(error))}") from error
     try:
         wrapped: Any = stage.wrap(env)
     except CartpoleDqnError:
@@ -275,32 +362,55 @@ def _wrapped(env: Env, stage: WrapperStage) -> Env:
 
 
 def _make(env_id: str, kwargs: dict[str, Any]) -> Env:
+    with _explained(env_id), warnings.catch_warnings():
+        # Old versions are chosen on purpose, and `base` checks render modes.
+        warnings.filterwarnings("ignore", message=".*is out of date.*")
+        warnings.filterwarnings("ignore", message=".*is not in the possible render_modes.*")
+        found = _imported(env_id)
+        if isinstance(found, EnvSpec) and not _accepts(found.entry_point, "render_mode"):
+            kwargs.pop("render_mode", None)
+        return gymnasium.make(found, **kwargs)
+
+
+@contextlib.contextmanager
+def _explained(env_id: str) -> Iterator[None]:
+    """Turn any error inside the block into an `UnsuitableEnvError` that says what to do."""
     try:
-        with warnings.catch_warnings():
-            # Old versions are chosen on purpose, and `base` checks render modes.
-            warnings.filterwarnings("ignore", message=".*is out of date.*")
-            warnings.filterwarnings("ignore", message=".*is not in the possible render_modes.*")
-            found = _imported(env_id)
-            if isinstance(found, EnvSpec) and not _accepts(found.entry_point, "render_mode"):
-                kwargs.pop("render_mode", None)
-            return gymnasium.make(found, **kwargs)
-    except DependencyNotInstalled as error:
-        mend = _extra("box2d") if "box2d" in str(error).lower() else ""
-        raise UnsuitableEnvError(f"{env_id} needs a package that is not installed: {error}{mend}") from None
-    except ModuleNotFoundError as error:
-        mend = _extra("atari") if error.name == "ale_py" else ""
-        raise UnsuitableEnvError(f"cannot import what registers {env_id}: {error}.{mend}") from None
-    except GymnasiumError as error:
-        known = "" if ":" in env_id else did_you_mean(env_id, gymnasium.registry)
-        known = known if "Did you mean" in known else " `gymnasium.pprint_registry()` lists the known ones."
-        text = str(error).rstrip(".")
-        raise UnsuitableEnvError(f"cannot make the environment {env_id}: {text}.{known}") from None
+        yield
     except UserError:
         raise
+    except DependencyNotInstalled as error:
+        mend = _extra("box2d") if "box2d" in str(error).lower() else ""
+        raise UnsuitableEnvError(
+            f"{env_id} needs a package that is not installed: {sentence(str(error))}{mend}"
+        ) from None
+    except ModuleNotFoundError as error:
+        mend = _extra("atari") if error.name == "ale_py" else ""
+        raise UnsuitableEnvError(f"cannot import what registers {env_id}: {sentence(str(error))}{mend}") from None
+    except UnregisteredEnv as error:
+        # Gymnasium may suggest a name too, without a version.
+        text = sentence(str(error).partition(" Did you mean")[0])
+        raise UnsuitableEnvError(f"cannot make the environment {env_id}: {text}{_registered(env_id)}") from None
+    except GymnasiumError as error:
+        raise UnsuitableEnvError(f"cannot make the environment {env_id}: {sentence(str(error))}") from None
     except Exception as error:
         if isinstance(error, TypeError) and "unexpected keyword argument 'render_mode'" in str(error):
             raise _cannot_be_seen(env_id, []) from None
         raise UnsuitableEnvError(f"cannot make the environment {env_id}: {said_by(error)}") from error
+
+
+def _registered(env_id: str) -> str:
+    """Return a hint at a registered id with nearly this name, or at packages that register their own."""
+    name = env_id.rpartition(":")[2]
+    newest = {}
+    for spec in sorted(gymnasium.registry.values(), key=lambda spec: spec.version or 0):
+        newest[spec.id.rpartition("-v")[0] or spec.id] = spec.id
+    near = difflib.get_close_matches(name.rpartition("-v")[0] or name, newest, n=1, cutoff=0.75)
+    if near:
+        return f" Did you mean '{newest[near[0]]}'?"
+    if ":" in env_id:
+        return f" The module {env_id.partition(':')[0]} was imported and does not register it."
+    return f" If a package registers it, name the package too: --env PACKAGE:{env_id}"
 
 
 def _imported(env_id: str) -> str | EnvSpec:
@@ -354,7 +464,7 @@ def _cannot_be_seen(env_id: str, modes: Sequence[Any]) -> UnsuitableEnvError:
     offered = ", ".join(map(str, modes)) or "none"
     return UnsuitableEnvError(
         f"{env_id} cannot be seen: it has no render mode rgb_array (its modes: {offered}). Use --obs state for its own "
-        f"observations."
+        f"observations, and `cartpole-dqn evaluate` to play a run without pictures."
     )
 
 

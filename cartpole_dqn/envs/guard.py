@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from cartpole_dqn.contracts.parts import Obs
 from cartpole_dqn.errors import Notice, RunError, place_of
+from cartpole_dqn.wrappers.moments import Moments
 
 StepResult = tuple[Obs, float, bool, bool, dict[str, Any]]
 
@@ -76,6 +77,10 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._shape = env.observation_space.shape
         self._dtype = env.observation_space.dtype
         self._is_floating = self._dtype is not None and np.issubdtype(self._dtype, np.inexact)
+
+    def as_torch(self, moments: Moments) -> Any:
+        """See `cartpole_dqn.wrappers.moments`: observations pass unchanged."""
+        return moments.observation()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
         try:

@@ -17,6 +17,7 @@ _COMPONENTS = {
         ("resize", "Resize", "an image of another height and width, antialiased"),
         ("frame-difference", "FrameDifference", "the frame less the one some steps before it"),
         ("channel", "Channel", "one colour channel of the image"),
+        ("select", "Select", "one part of a dict or tuple of observations, such as a camera's picture"),
         ("transform", "Transform", "any transform of torchvision.transforms.v2, by name"),
     ),
     ("wrapper", "gymnasium.wrappers"): (

@@ -76,6 +76,8 @@ class RunFolder:
         """The folder of the latest complete state, for resuming."""
         self.best = path / "best"
         """The folder of the best model."""
+        self.progress = path / "progress"
+        """The folder of a few models that were once the best, for `record --progress`."""
         self.initial = path / "init"
         """The folder of the initial weights, if they come from another run."""
         self.environment = path / "environment.json"

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from cartpole_dqn.errors import RunFolderError, said_by
 from cartpole_dqn.runs.metrics import Event, read_events, training_seconds
 
+MEAN_OVER = 100
+"""Episodes that the mean of returns is taken over, in every chart."""
+
 Floats = NDArray[np.float64]
 ReturnsByEvaluation = tuple[tuple[float, ...], ...]
 

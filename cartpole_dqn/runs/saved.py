@@ -1,7 +1,8 @@
-"""What a run saves: its checkpoint, its best model, and its initial weights.
+"""What a run saves: its checkpoint, its best model and a few earlier ones, and its initial weights.
 
 * `write_checkpoint`, `read_checkpoint`: the folder `checkpoint/`, everything needed to resume.
 * `write_best`: the folder `best/`, the policy of the best model.
+* `keep_progress`, `read_progress`: the folder `progress/`, policies of models that were the best for a while.
 * `read_model`: a model to act with, from `best/` or `checkpoint/` -> `Model`. `choose_model`: which of the two exists.
 * `InitialWeights`: the folder `init/`, the weights of another run from which this one started.
 * `Origin`: the run that wrote a state.
@@ -10,6 +11,7 @@
 |---|---|---|
 | `checkpoint/` | env, obs, components, step | run (the runner's state, with the agent's), policy, replay (optional) |
 | `best/` | env, obs, components, step, mean, episodes | policy |
+| `progress/` | env, obs, components | models (by step, each with its mean and policy) |
 | `init/` | run, which, step, origin | policy |
 """
 
@@ -28,11 +30,13 @@ from cartpole_dqn.contracts.parts import Agent, State
 from cartpole_dqn.errors import CheckpointError, RunFolderError
 from cartpole_dqn.runs.checkpoint import has_state, read_state, taking_over, write_state
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.runs.state_tree import pack
+from cartpole_dqn.runs.state_tree import bytes_of, pack
 from cartpole_dqn.runs.tensors import new_checksum
 
 Which = Literal["best", "last"]
 """The best model, or the last one."""
+LARGEST_KEPT = 8 << 20
+"""Most bytes of a policy in `progress/`."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,58 @@ class Model:
     """Environment steps of its training."""
     policy: State
     """`Policy.state_dict()`."""
+    mean: float | None = None
+    """Mean return in the evaluation that chose it, if it was chosen by one."""
 
 
 def write_best(folder: RunFolder, origin: Origin, policy: State, evaluation: Evaluation) -> None:
     """Write the policy of the best model. Raises `RunError`."""
     figures = {"step": evaluation.step, "mean": evaluation.mean, "episodes": len(evaluation.returns)}
     write_state(folder.best, {"policy": policy}, meta=origin.meta(**figures))
+
+
+def keep_progress(folder: RunFolder, origin: Origin, policy: State, evaluation: Evaluation, most: int) -> None:
+    """Add a new best model to the kept ones.
+
+    If there are more than `most`, drop the one between whose neighbours the mean return changes least. Policies over
+    `LARGEST_KEPT` bytes are not kept. A folder that is damaged starts over.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    if most < 1 or bytes_of(policy) > LARGEST_KEPT:
+        return
+    try:
+        kept = read_progress(folder, origin)
+    except CheckpointError:
+        kept = []
+    # A resumed run may reach a step again.
+    kept = [model for model in kept if model.step < evaluation.step]
+    kept.append(Model(folder.progress, evaluation.step, policy, evaluation.mean))
+    means = [model.mean or 0.0 for model in kept]
+    while len(kept) > most:
+        dull = min(range(1, len(kept) - 1), key=lambda i: abs(means[i + 1] - means[i - 1]), default=0)
+        del kept[dull], means[dull]
+    models = {str(model.step): {"mean": model.mean, "policy": model.policy} for model in kept}
+    write_state(folder.progress, {"models": models}, meta=origin.meta())
+
+
+def read_progress(folder: RunFolder, origin: Origin) -> list[Model]:
+    """Return the kept models in the order of their steps; none if the run kept none.
+
+    Raises:
+        CheckpointError: a file is damaged, or belongs to another run.
+    """
+    if not has_state(folder.progress):
+        return []
+    meta, parts = read_state(folder.progress, parts=["models"])
+    origin.require(meta, folder.progress)
+    with taking_over(folder.progress):
+        found = [
+            Model(folder.progress, int(step), model["policy"], float(model["mean"]))
+            for step, model in parts["models"].items()
+        ]
+    return sorted(found, key=lambda model: model.step)
 
 
 def choose_model(folder: RunFolder, wanted: Which) -> Which:

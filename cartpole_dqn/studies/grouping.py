@@ -25,6 +25,8 @@ VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 _WITHOUT_EFFECT = ("seed", "device", "threads", "observer", "checkpoint", "sources", "env.vector", "env.step_timeout")
 """Keys that do not change results systematically."""
+BUDGET = ("steps", "episodes", "evaluation.until_solved")
+"""Keys that only say where a run ends."""
 _FIRST = (VARIANT, "env.id", "obs", "preset", "agent.name")
 """Keys that labels prefer."""
 _TRIAL = re.compile(f"({VARIANT_NAME.pattern}),seed=[0-9]+")
@@ -83,7 +85,7 @@ def read_record(folder: Path) -> Record:
     return Record(folder, {**named, **flat(settings)}, history, run_title(settings))
 
 
-def group_records(records: Sequence[Record], keys: Sequence[str] = ()) -> list[Group]:
+def group_records(records: Sequence[Record], keys: Sequence[str] = (), *, ignoring: Sequence[str] = ()) -> list[Group]:
     """Group runs. Groups are in the order of their first runs.
 
     Args:
@@ -92,6 +94,7 @@ def group_records(records: Sequence[Record], keys: Sequence[str] = ()) -> list[G
             means its name ("agent.replay"). "run" makes a group for each run, "all" one group.
             By default, the runs of a group differ only in their seed and in settings without an effect on results,
             such as device, threads, observers and checkpoints.
+        ignoring: keys in which the runs of a group may differ too, without `keys`.
 
     Raises:
         UserError: no run has such a key, or it is ambiguous.
@@ -102,7 +105,7 @@ def group_records(records: Sequence[Record], keys: Sequence[str] = ()) -> list[G
     if ALL in keys:
         return [Group("all runs", {}, tuple(records))] if records else []
     chosen = [_resolve(text, present) for text in keys]
-    compared = chosen or [key for key in present if has_effect(key)]
+    compared = chosen or [key for key in present if has_effect(key) and key not in ignoring]
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         groups.setdefault(tuple(_text(record.settings.get(key)) for key in compared), []).append(record)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cartpole_dqn.contracts.parts import Agent, Build, Obs, Policy, State
@@ -188,6 +189,27 @@ def check_policy(part: Subject) -> None:
         if values is not None:
             came, said = f"{values.dtype} {list(values.shape)}", f"float32 [{lanes}, {Matching.actions}]"
             assert came == said, f"a policy's q_values: expected {said}, got {came}."
+
+
+@AGENT.check
+def check_policy_module(part: Subject) -> None:
+    """If the policy has a `module`, the actions are those of its highest values, and it is a copy."""
+    course = Playing(part)
+    module = _policy(course.part, 4).module()
+    if module is None:
+        return
+    with torch.no_grad():
+        before = module(torch.from_numpy(_probes(4)))
+        course.warm()
+        assert torch.equal(module(torch.from_numpy(_probes(4))), before), "a module changed while the agent learned."
+        policy = _policy(course.part, 4)
+        later = policy.module()
+        assert later is not None, "a policy has a module, and a later one has none."
+        values = later(torch.from_numpy(_probes(4)))
+    came, said = f"{values.dtype} {list(values.shape)}", f"torch.float32 [4, {Matching.actions}]"
+    assert came == said, f"a policy's module: expected {said}, got {came}."
+    actions, best = policy.act(_probes(4)).tolist(), values.argmax(1).tolist()
+    assert actions == best, f"a policy takes {actions}, but the highest values of its module are those of {best}."
 
 
 @AGENT.check

@@ -13,12 +13,15 @@ from typing import Any, NamedTuple, cast
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import AddRenderObservation
 
 from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._state import difference, global_randomness_untouched
+from cartpole_dqn.wrappers.image import wrappers_of
+from cartpole_dqn.wrappers.moments import TorchForm
 
 Env = gymnasium.Env[Any, Any]
 BUDGET = 5000
@@ -152,6 +155,24 @@ def check_spec(part: Subject) -> None:
     assert not place, f"the environment made from the spec plays another episode: {place}."
     env.close()
     again.close()
+
+
+@WRAPPER.check
+def check_as_torch(part: Subject) -> None:
+    """If the wrapper has `as_torch`, that computes its observations: integers within 1, floats within 0.1 %."""
+    env = part.course()
+    if not any(hasattr(type(wrapper), "as_torch") for wrapper in wrappers_of(env)):
+        return
+    env.reset(seed=0)
+    form = TorchForm(env)
+    for moment in _episode(form.env, 0):
+        tensors = {name: torch.from_numpy(value) for name, value in form.look().items()}
+        made = form.observation(tensors).numpy()
+        _assert_in_space(made, env.observation_space)
+        tolerance = 1.0 if np.issubdtype(made.dtype, np.integer) else 1e-3 * max(1.0, float(np.abs(moment.obs).max()))
+        apart = float(np.abs(made.astype(np.float64) - moment.obs).max(initial=0.0))
+        assert apart <= tolerance, f"as_torch gives numbers up to {apart:g} from those of the observation."
+    env.close()
 
 
 @WRAPPER.check

@@ -36,16 +36,16 @@ from cartpole_dqn.contracts.parts import (
     TargetUpdate,
 )
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
-from cartpole_dqn.envs.factory import EnvFactory, frame_stack
+from cartpole_dqn.envs.factory import EnvFactory, find_spec, frame_stack
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, said_by
 from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.plugin.registry import Registry
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.runs.saved import Origin, write_best, write_checkpoint
+from cartpole_dqn.runs.saved import Origin, keep_progress, write_best, write_checkpoint
 from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memory
 from cartpole_dqn.training.evaluator import Evaluator
-from cartpole_dqn.training.resolve import components_of, resolve_config, spec_of
+from cartpole_dqn.training.resolve import components_of, resolve_config
 from cartpole_dqn.training.rounds import Helper, free_processes
 from cartpole_dqn.training.runner import Hooks, Runner, Schedule
 from cartpole_dqn.training.selection import Selection
@@ -310,6 +310,8 @@ def assemble(
             undo.callback(helper.end)
         collector = make_collector(config, host, factory, clock=clock, warn=warn)
         undo.callback(collector.close, at_once=True)
+        if config.evaluation.every:
+            factory.require_another()
         agent = make_agent(config, host, collector.observation_space, collector.action_space)
         if note := check_learning(agent, config):
             warn(note)
@@ -360,8 +362,7 @@ def solved_at(config: RunConfig) -> float | None:
     """
     if config.evaluation.solved_at is not None:
         return config.evaluation.solved_at
-    spec = spec_of(config.env.id)
-    threshold = None if spec is None else spec.reward_threshold
+    threshold = find_spec(config.env.id).reward_threshold
     if threshold is None and config.evaluation.until_solved:
         raise ConfigError(
             f"{config.env.id} has no threshold of its own: say what counts as solved with "
@@ -419,6 +420,7 @@ def _hooks(
     def keep_best(policy: Policy, evaluation: Evaluation) -> None:
         folder.require_in_place()
         write_best(folder, origin, policy.state_dict(), evaluation)
+        keep_progress(folder, origin, policy.state_dict(), evaluation, config.checkpoint.progress)
 
     def save(state: State, replay: State) -> Checkpoint:
         folder.require_in_place()

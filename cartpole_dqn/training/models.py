@@ -1,4 +1,8 @@
-"""`load_policy` and `evaluate_run`: load the saved model of a run, and evaluate it on held-out seeds."""
+"""The saved models of a run.
+
+* `load_policy`: loads one. `evaluate_run`: evaluates one on held-out seeds.
+* `models_of_progress`: the model before training, those kept on the way, and the best one.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +17,41 @@ from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.checkpoint import taking_over
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.runs.saved import Origin, Which, read_model
+from cartpole_dqn.runs.saved import InitialWeights, Model, Origin, Which, read_model, read_progress
 from cartpole_dqn.training.assembly import make_helpers, make_policy
 from cartpole_dqn.training.evaluator import Evaluator
 
-__all__ = ["Which", "evaluate_run", "load_policy"]
+__all__ = ["Model", "Which", "evaluate_run", "load_policy", "models_of_progress"]
 
 
-def load_policy(folder: RunFolder, config: RunConfig, host: PluginHost, which: Which) -> tuple[Policy, EnvFactory, int]:
+def load_policy(
+    folder: RunFolder, config: RunConfig, host: PluginHost, which: Which | Model
+) -> tuple[Policy, EnvFactory, int]:
     """Return a run's greedy policy, its environment factory, and the number of steps it was trained for.
 
     Raises:
         RunFolderError: the run has no saved model.
         CheckpointError: the file is damaged or does not fit the configuration.
     """
-    model = read_model(folder, Origin(config.env.id, config.obs), which)
+    model = which if isinstance(which, Model) else read_model(folder, Origin(config.env.id, config.obs), which)
     policy, factory = make_policy(config, host)
     with taking_over(model.folder):
         policy.load_state_dict(model.policy)
     return policy, factory, model.step
+
+
+def models_of_progress(folder: RunFolder, config: RunConfig, host: PluginHost) -> list[Model]:
+    """Return the model before training, which the seed repeats; the kept ones; and the best model, or the last.
+
+    Raises:
+        RunFolderError: the run has no saved model.
+        CheckpointError: a file is damaged.
+    """
+    origin = Origin(config.env.id, config.obs)
+    final = read_model(folder, origin, "best")
+    untrained = InitialWeights.kept(folder).policy if config.init.run else make_policy(config, host)[0].state_dict()
+    kept = [model for model in read_progress(folder, origin) if model.step < final.step]
+    return [Model(folder.path, 0, untrained), *kept, final]
 
 
 def evaluate_run(

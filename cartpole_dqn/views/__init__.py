@@ -2,9 +2,10 @@
 
 * `curves`: a run's history as a picture. `overlay`: groups of runs over each other. `chart`: what both share.
 * `comparison_tables`: a comparison as text. `sweep_table`, `sweep_results`: a running sweep, and its results.
-* `preview`: what an agent sees, stage by stage. `preview_drawing`: the same as one picture.
-* `watch`, `record`: a model at play, in a window or as a file. `playback`: its episodes. `scene`: one moment as a
-  picture. `names`: of actions and numbers. `animation`: GIF and MP4 files.
+* `preview`: what an agent sees, stage by stage. `preview_drawing`: the same as one picture. `motion`: whether it shows
+  the cart's motion. `attribution`: where the value of an action comes from.
+* `watch`, `record`: a model at play, in a window or as a file. `progress`: models of several stages side by side.
+  `playback`: their episodes. `scene`: one moment as a picture. `names`: of actions and numbers. `animation`: files.
 * `panels`: the drawing of observations, for all of these.
 * `report`: a run on one page. `share`: a model as a folder and a zip to pass on.
 * `in_notebook`: files and runs in notebooks.

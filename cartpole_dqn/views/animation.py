@@ -30,6 +30,8 @@ from cartpole_dqn.files import reason
 Picture = NDArray[np.uint8]
 
 SUFFIXES = (".gif", ".mp4")
+SLOWEST = 0.01
+"""Pictures per second. A GIF shows a frame for at most eleven minutes."""
 FASTEST_GIF = 50.0
 """Pictures per second. A GIF counts hundredths of a second, and viewers slow down frames shorter than two of them."""
 
@@ -71,16 +73,16 @@ def open_animation(path: Path, *, fps: float) -> Iterator[Animation]:
 
     Args:
         path: ends in .gif or .mp4.
-        fps: pictures per second, up to 50 in a GIF.
+        fps: pictures per second, from 0.01, up to 50 in a GIF.
 
     Raises:
         UserError: a bad name or rate, or the file cannot be written.
     """
     check_animation(path)
     gif = path.suffix.lower() == ".gif"
-    if not (0 < fps <= (FASTEST_GIF if gif else 1000)):
+    if not (SLOWEST <= fps <= (FASTEST_GIF if gif else 1000)):
         most = f"{FASTEST_GIF:g}, the most that viewers of a GIF play" if gif else "1000"
-        raise UserError(f"{fps:g} pictures a second: expected a number above 0, up to {most}.")
+        raise UserError(f"{fps:g} pictures a second: expected a number from {SLOWEST}, up to {most}.")
     new = path.with_name(f".{path.stem}.new{path.suffix}")
     try:
         with contextlib.closing(GifFile(new, fps) if gif else Mp4File(new, fps)) as animation:

@@ -3,6 +3,7 @@
 * `Colours`, `COLOURS`: for a light and a dark page.
 * `Axis`: steps, episodes or training time, and the positions of a history on it.
 * `Chart`: a figure of stacked panels.
+* `threshold_of`: the mean return that counts as solved. `outcome_of`: what came of runs, as a sentence.
 * `check_picture`: checks the ending of a picture's name.
 
 Charts use no global state of matplotlib, which is imported when the first chart is made.
@@ -16,17 +17,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import gymnasium
 import numpy as np
 
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.files import replace_file
 from cartpole_dqn.runs.history import Floats, RunHistory
+from cartpole_dqn.text.figures import score
 
-Style = Literal["light", "dark"]
+Theme = Literal["light", "dark"]
 XAxis = Literal["steps", "episodes", "time"]
 
 SUFFIXES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp")
 
+_LABEL_APART = 0.17
+"""Inches between labels."""
+WIDTH = 10.0
+"""Inches."""
 _UNITS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
@@ -41,6 +48,8 @@ class Colours:
     lines: tuple[str, ...]
     """Distinct with any kind of colour vision, by hue or lightness."""
     evaluation: str
+    solved: str
+    """Of the threshold, and of what is said about it."""
 
 
 COLOURS: Mapping[str, Colours] = {
@@ -51,6 +60,7 @@ COLOURS: Mapping[str, Colours] = {
         episode="#a8c5e6",
         lines=("#1f5fa8", "#d1570c", "#1a8a63", "#8b3fa0", "#b3261e", "#4aa3d8", "#8a6d00", "#5b5f66"),
         evaluation="#c2570c",
+        solved="#1a7f37",
     ),
     "dark": Colours(
         paper="#15191e",
@@ -59,6 +69,7 @@ COLOURS: Mapping[str, Colours] = {
         episode="#4a72a0",
         lines=("#74b2f2", "#f2a65a", "#6fd3ae", "#cf9be6", "#ef8a83", "#b7dcf5", "#e3cf6a", "#aab1ba"),
         evaluation="#f2a65a",
+        solved="#56d364",
     ),
 }
 
@@ -106,23 +117,36 @@ class Chart:
 
     Args:
         heights: of each panel, in inches.
-        style: "light" or "dark".
+        theme: "light" or "dark".
         title: of the whole chart.
+        outcome: a line above the title.
         above: additional inches for a long legend.
+        width: of the figure, in inches.
     """
 
-    def __init__(self, heights: Sequence[float], *, style: Style, title: str, above: float = 0.0) -> None:
+    def __init__(
+        self,
+        heights: Sequence[float],
+        *,
+        theme: Theme,
+        title: str,
+        outcome: str = "",
+        above: float = 0.0,
+        width: float = WIDTH,
+    ) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        self.colours = COLOURS[style]
+        self.colours = COLOURS[theme]
+        self._width = width
         self._figure = Figure(
-            figsize=(10, sum(heights) + 1.2 + above), dpi=120, facecolor=self.colours.paper, layout="constrained"
+            figsize=(width, sum(heights) + 1.2 + above), dpi=120, facecolor=self.colours.paper, layout="constrained"
         )
         self._canvas = FigureCanvasAgg(self._figure)
         made = self._figure.subplots(len(heights), 1, sharex=True, height_ratios=list(heights), squeeze=False)
         self.panels: list[Any] = [row[0] for row in made]
-        heading = self._figure.suptitle(shortened(title, 110), color=self.colours.ink, fontsize=13)
+        lines = [outcome, shortened(title, round(11 * width))]
+        heading = self._figure.suptitle("\n".join(filter(None, lines)), color=self.colours.ink, fontsize=13)
         heading.set_parse_math(False)
         ink, grid = self.colours.ink, self.colours.grid
         for panel in self.panels:
@@ -141,12 +165,37 @@ class Chart:
         if not entries:
             return
         handles, labels = zip(*((handle, shortened(label)) for handle, label in entries), strict=True)
-        columns = max(1, min(4, 120 // (max(map(len, labels)) + 8)))
+        columns = max(1, min(4, round(12 * self._width) // (max(map(len, labels)) + 8)))
         place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.2, "borderpad": 0.2}
         legend = self.panels[0].legend(handles, labels, ncols=columns, fontsize=9, frameon=False, **place)
         for text in legend.get_texts():
             text.set_color(self.colours.ink)
             text.set_parse_math(False)
+
+    def mark_threshold(self, panel: Any, threshold: float | None) -> None:
+        """Draw the mean return that counts as solved as a labelled line."""
+        if threshold is None:
+            return
+        colour = self.colours.solved
+        panel.axhline(threshold, color=colour, linewidth=1.2, linestyle=(0, (6, 3)), zorder=1)
+        place = {"xy": (0.0, threshold), "xycoords": panel.get_yaxis_transform(), "textcoords": "offset points"}
+        panel.annotate(f"solved: {threshold:g}", **place, xytext=(4, 3), fontsize=8.5, color=colour, va="bottom")
+
+    def label_ends(self, panel: Any, ends: Sequence[tuple[float, str, str]]) -> None:
+        """Write (value, label, colour) of lines beside their last values at the panel's right edge, apart."""
+        low, high = panel.get_ylim()
+        apart = _LABEL_APART / (panel.get_position().height * self._figure.get_figheight())
+        at = 0.0
+        wanted = sorted(
+            (min(max((value - low) / (high - low), 0.0), 1.0), label, colour) for value, label, colour in ends
+        )
+        # Upwards from the lowest, but so that those above still have room below the top.
+        for i, (place, label, colour) in enumerate(wanted):
+            at = max(at, min(place, 1.0 - apart * (len(wanted) - 1 - i)))
+            spot = {"xy": (1.0, at), "xycoords": "axes fraction", "xytext": (6, 0), "textcoords": "offset points"}
+            text = panel.annotate(shortened(label, 40), **spot, fontsize=9, color=colour, va="center")
+            text.set_parse_math(False)
+            at += apart
 
     def say(self, text: str) -> None:
         """Write a sentence into the middle of an empty first panel."""
@@ -161,7 +210,9 @@ class Chart:
         last.set_xlim(0, 1.02 * end if end > 0 else 1.0)
         last.set_xlabel(axis.label)
         whole = axis.kind != "time"
-        last.xaxis.set_major_locator(MaxNLocator(nbins=9, steps=[1, 2, 2.5, 5, 10], integer=whole))
+        last.xaxis.set_major_locator(
+            MaxNLocator(nbins=round(0.9 * self._width), steps=[1, 2, 2.5, 5, 10], integer=whole)
+        )
         last.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if whole else f"{value:,g}")
 
     def note(self, text: str) -> None:
@@ -186,6 +237,35 @@ def check_picture(path: Path) -> None:
     """Raise a `UserError` unless the name ends like a picture's."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: expected a picture's name, ending in {', '.join(SUFFIXES)}.")
+
+
+def threshold_of(settings: Mapping[str, Any]) -> float | None:
+    """Return the mean return that counts as solved; None if neither the run nor its environment has one.
+
+    `settings` are by dotted key, as in `cartpole_dqn.studies.grouping.Record`.
+    """
+    given = settings.get("evaluation.solved_at")
+    if isinstance(given, int | float):
+        return float(given)
+    try:
+        threshold = gymnasium.spec(str(settings.get("env.id")).split(":")[-1]).reward_threshold
+    except Exception:  # The environment's plugin may be missing here.
+        return None
+    return None if threshold is None else float(threshold)
+
+
+def outcome_of(runs: Sequence[RunHistory], threshold: float | None) -> str:
+    """Return what came of the runs: "Solved at 5,000 steps", "Best evaluation 320.4 of 475", "3 of 5 runs solved"."""
+    solved = [run.solved_step for run in runs if run.solved_step is not None]
+    if len(runs) > 1:
+        return f"{len(solved)} of {len(runs)} runs solved" if solved or threshold is not None else ""
+    if solved:
+        return f"Solved at {solved[0]:,} steps"
+    best = runs[0].best_returns
+    if threshold is None or not best:
+        return ""
+    what = "confirmation" if runs[0].best_has_confirmation else "evaluation"
+    return f"Not solved: best {what} {score(float(np.mean(best)))} of {threshold:g}"
 
 
 def scale_loss(panel: Any, losses: Floats) -> None:

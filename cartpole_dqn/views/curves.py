@@ -16,12 +16,24 @@ from rich.console import Console
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.runs.catalogue import read_settings, run_title
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.runs.history import Floats, RunHistory, read_metrics, running_mean, trailing_mean
+from cartpole_dqn.runs.history import MEAN_OVER, Floats, RunHistory, read_metrics, running_mean, trailing_mean
 from cartpole_dqn.text.figures import score
-from cartpole_dqn.views.chart import Axis, Chart, Style, XAxis, same_as_duration, scale_loss, start_at_zero
+from cartpole_dqn.text.tables import flat
+from cartpole_dqn.views.chart import (
+    WIDTH,
+    Axis,
+    Chart,
+    Theme,
+    XAxis,
+    outcome_of,
+    same_as_duration,
+    scale_loss,
+    start_at_zero,
+    threshold_of,
+)
 from cartpole_dqn.views.overlay import draw_groups
 
-__all__ = ["RunHistory", "Style", "XAxis", "draw_curves", "draw_run", "read_metrics", "running_mean"]
+__all__ = ["RunHistory", "Theme", "XAxis", "draw_curves", "draw_run", "read_metrics", "running_mean"]
 
 _FEW_EPISODES = 60
 """Fewer are drawn with points, so that a single one is visible."""
@@ -32,12 +44,14 @@ def draw_curves(
     out: Path | str,
     *,
     title: str = "",
-    style: Style = "light",
+    theme: Theme = "light",
     x: XAxis = "steps",
+    threshold: float | None = None,
+    width: float = WIDTH,
 ) -> None:
     """Draw histories into the picture `out`, complete or not at all.
 
-    One run: each episode's return and the mean of the last 100 (or 20, with fewer than 100 episodes), evaluations with
+    The outcome stands above the title. One run: each episode's return and the mean of the last 100, evaluations with
     their standard deviation, confirmations, and the model kept as best. Below are durations (if these are not the
     returns), loss and epsilon, if known. Several runs: see `draw_groups`.
 
@@ -45,8 +59,10 @@ def draw_curves(
         histories: one or several.
         out: the picture; its ending is its format.
         title: by default the run's own.
-        style: for a light or a dark page.
+        theme: for a light or a dark page.
         x: environment steps, episodes, or training time.
+        threshold: the mean return that counts as solved, drawn as a line.
+        width: of the picture of one run, in inches.
 
     Raises:
         ValueError: there is no history, or matplotlib cannot write this format.
@@ -56,7 +72,7 @@ def draw_curves(
         if not histories:
             raise ValueError("draw_curves: expected one history or more, got none.")
         if len(histories) > 1:
-            draw_groups(_by_name(histories), out, title=title, style=style, x=x)
+            draw_groups(_by_name(histories), out, title=title, theme=theme, x=x, threshold=threshold)
             return
         histories = histories[0]
     run, axis = histories, Axis.of(x, [histories])
@@ -67,7 +83,9 @@ def draw_curves(
         (np.isfinite(run.epsilon).any(), 1.0, _draw_epsilon),
     ]
     parts = [(height, draw) for known, height, draw in panels if known]
-    chart = Chart([height for height, _ in parts], style=style, title=title or run.title)
+    outcome = outcome_of([run], threshold)
+    chart = Chart([height for height, _ in parts], theme=theme, title=title or run.title, outcome=outcome, width=width)
+    chart.mark_threshold(chart.panels[0], threshold)
     for panel, (_, draw) in zip(chart.panels, parts, strict=True):
         draw(chart, panel, run, axis)
     chart.run_along(axis, axis.end(run))
@@ -79,7 +97,9 @@ def draw_run(folder: RunFolder, console: Console) -> None:
     if not folder.metrics_jsonl.exists():
         return
     try:
-        draw_curves(read_metrics(folder.path), folder.curve, title=run_title(read_settings(folder.path)))
+        settings = read_settings(folder.path)
+        history, title = read_metrics(folder.path), run_title(settings)
+        draw_curves(history, folder.curve, title=title, threshold=threshold_of(flat(settings)))
     except (OSError, ValueError, UserError) as error:
         console.print(f"curve.png could not be drawn: {error}", style="yellow", markup=False)
 
@@ -127,9 +147,8 @@ def _draw_episodes(chart: Chart, panel: Any, places: Floats, values: Floats) -> 
     few = len(values) < _FEW_EPISODES
     look = {"color": chart.colours.episode, "linewidth": 0.9, "marker": "." if few else None, "markersize": 7}
     (thin,) = panel.plot(places, values, **look)
-    window = 100 if len(values) >= 100 else 20
-    (thick,) = panel.plot(places, trailing_mean(values, window), color=chart.colours.lines[0], linewidth=2)
-    return [(thin, "training episode"), (thick, f"mean of the last {window}")]
+    (thick,) = panel.plot(places, trailing_mean(values, MEAN_OVER), color=chart.colours.lines[0], linewidth=2)
+    return [(thin, "training episode"), (thick, f"mean of the last {MEAN_OVER}")]
 
 
 def _draw_durations(chart: Chart, panel: Any, run: RunHistory, axis: Axis) -> None:

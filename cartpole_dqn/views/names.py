@@ -1,4 +1,4 @@
-"""`action_names`, `number_names`: names of an environment's actions and of the numbers in its observation."""
+"""What is known of some environments: `action_names`, `number_names`, `failure_name`, `rows_worth_showing`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
+import numpy as np
+from numpy.typing import NDArray
 
 _ACTIONS: Mapping[str, tuple[str, ...]] = {
     "CartPole": ("left", "right"),
@@ -26,6 +28,12 @@ _NUMBERS: Mapping[str, tuple[str, ...]] = {
     "LunarLander": ("x", "y", "velocity x", "velocity y", "angle", "angular velocity", "left leg", "right leg"),
 }
 """Likewise."""
+
+_FAILURES: Mapping[str, str] = {"CartPole": "fell"}
+"""What it means to be terminated, where it is always a failure."""
+_STANDING = ("CartPole",)
+"""Environments whose first frame shows the highest and the lowest that is ever drawn: the pole stands."""
+_ABOVE, _BELOW = 24, 30  # Empty rows to keep.
 
 
 def action_names(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:
@@ -47,6 +55,24 @@ def number_names(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:
     names = _NUMBERS.get(env.spec.name, ()) if env.spec is not None else ()
     shape = env.observation_space.shape
     return names if shape == (len(names),) and env.observation_space == env.unwrapped.observation_space else ()
+
+
+def failure_name(env: gymnasium.Env[Any, Any]) -> str:
+    """Return what it means to be terminated in `env`; "" if that is no failure, or unknown."""
+    return _FAILURES.get(env.spec.name, "") if env.spec is not None else ""
+
+
+def rows_worth_showing(env: gymnasium.Env[Any, Any], first: NDArray[np.uint8]) -> slice:
+    """Return the rows of frames [H, W, 3] without the empty ones above and below, given an episode's first frame.
+
+    These are all rows unless every later frame is known to be empty there too.
+    """
+    if env.spec is None or env.spec.name not in _STANDING:
+        return slice(0, len(first))
+    filled = np.flatnonzero((first != first[:1, :1]).any(axis=(1, 2)))
+    if not len(filled):
+        return slice(0, len(first))
+    return slice(max(0, int(filled[0]) - _ABOVE), min(len(first), int(filled[-1]) + 1 + _BELOW))
 
 
 def _told(base: Any) -> tuple[str, ...]:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartpole_dqn.runs.history import Floats, RunHistory, trailing_mean
+from cartpole_dqn.runs.history import MEAN_OVER, Floats, RunHistory, trailing_mean
 from cartpole_dqn.views import chart as charts
-from cartpole_dqn.views.chart import Axis, Chart, Style, XAxis
+from cartpole_dqn.views.chart import Axis, Chart, Theme, XAxis
 
 Line = tuple[Floats, Floats]
 """Rising positions, and the known value at each."""
@@ -24,6 +24,7 @@ Line = tuple[Floats, Floats]
 _LOSS, _EPSILON = "loss", "epsilon"
 _PLACES = 400
 _MOST_MARKS = 40
+_MOST_LABELS = 4
 
 
 def spread(curves: Sequence[Line], places: Floats) -> tuple[Floats, NDArray[np.int64]]:
@@ -47,20 +48,23 @@ def draw_groups(
     out: Path | str,
     *,
     title: str = "",
-    style: Style = "light",
+    theme: Theme = "light",
     x: XAxis = "steps",
+    threshold: float | None = None,
 ) -> None:
     """Draw groups of runs into the picture `out`, complete or not at all.
 
     Each run's returns and loss are trailing means before the median is taken. A line is dashed where some of the
-    group's runs have no value, because they have ended or did not get so far.
+    group's runs have no value, because they have ended or did not get so far. Up to four groups are named at the ends
+    of their lines, more in a legend. The outcome stands above the title.
 
     Args:
         groups: histories by label, at least one in each.
         out: the picture; its ending is its format.
         title: of the picture.
-        style: for a light or a dark page.
+        theme: for a light or a dark page.
         x: environment steps, episodes, or training time.
+        threshold: the mean return that counts as solved, drawn as a line.
 
     Raises:
         ValueError: there is no group, or matplotlib cannot write this format.
@@ -72,9 +76,18 @@ def draw_groups(
     axis = Axis.of(x, runs)
     panels = _panels(runs, axis)
     heights = [panel.height for panel in panels]
-    chart = Chart(heights, style=style, title=title, above=0.06 * max(0, len(groups) - 4))
+    above = 0.06 * max(0, len(groups) - _MOST_LABELS)
+    chart = Chart(heights, theme=theme, title=title, outcome=charts.outcome_of(runs, threshold), above=above)
+    for axes, panel in zip(chart.panels, panels, strict=True):
+        if panel.scores:
+            chart.mark_threshold(axes, threshold)
     drawn = [_fill(chart, axes, panel, groups) for axes, panel in zip(chart.panels, panels, strict=True)]
-    chart.legend(drawn[0][0])
+    if 1 < len(groups) <= _MOST_LABELS:
+        ends = [(line.get_ydata(), label, line.get_color()) for line, label in drawn[0][0]]
+        known = [(values[np.isfinite(values)], label, colour) for values, label, colour in ends]
+        chart.label_ends(chart.panels[0], [(float(v[-1]) if len(v) else 0.0, *rest) for v, *rest in known])
+    else:
+        chart.legend(drawn[0][0])
     if not any(len(run.step) for run in runs):
         chart.say("no episode has ended")
     chart.run_along(axis, max(axis.end(run) for run in runs))
@@ -94,20 +107,21 @@ class _Panel:
     curve: Callable[[RunHistory], Line]
     marks: bool = False
     """Whether its points are marked if they are few."""
+    scores: bool = False
+    """Whether it shows returns."""
 
 
 def _panels(runs: Sequence[RunHistory], axis: Axis) -> list[_Panel]:
     """Return the panels that are not empty."""
-    window = 100 if all(len(run.returns) >= 100 for run in runs) else 20
     same = charts.same_as_duration(runs)
-    name = f"training return{' = duration [steps]' if same else ''}\n(mean of the last {window})"
-    panels = [_Panel(3.0, name, lambda run: _trailing(axis, run, run.returns, window))]
+    name = f"training return{' = duration [steps]' if same else ''}\n(mean of the last {MEAN_OVER})"
+    panels = [_Panel(3.0, name, lambda run: _trailing(axis, run, run.returns, MEAN_OVER), scores=True)]
     if any(len(run.evaluation_step) for run in runs):
         # Only over steps are runs evaluated at the same positions.
         marks = axis.kind == "steps"
-        panels.append(_Panel(2.4, "evaluation:\nmean return", lambda run: _evaluations(axis, run), marks))
+        panels.append(_Panel(2.4, "evaluation:\nmean return", lambda run: _evaluations(axis, run), marks, True))
     if not same:
-        panels.append(_Panel(1.5, "duration [steps]", lambda run: _trailing(axis, run, run.lengths, window)))
+        panels.append(_Panel(1.5, "duration [steps]", lambda run: _trailing(axis, run, run.lengths, MEAN_OVER)))
     if any(np.isfinite(run.loss).any() for run in runs):
         panels.append(_Panel(1.4, _LOSS, lambda run: _trailing(axis, run, run.loss, 20)))
     if any(np.isfinite(run.epsilon).any() for run in runs):

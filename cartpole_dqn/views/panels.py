@@ -1,7 +1,8 @@
 """The pictures of an observation, as `preview`, `record`, `watch` and `report` draw them.
 
 * `Panel`: one picture, or a vector's numbers. `colours_of`: its values as colours.
-* `size_within`: the size to draw it in. `paste`: draws it into a picture.
+* `Palette`, `PALETTES`: the colours of a light and a dark page. `Canvas`: a picture that is drawn on in such colours.
+* `size_within`: the size to draw a panel in. `paste`: draws it.
 * `draw_numbers`, `draw_columns`: a vector as bars. `write`, `shortened`, `figure`: text and numbers beside them.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,18 +18,85 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from cartpole_dqn.views.chart import Theme
+
 Picture = NDArray[np.uint8]
+Colour = tuple[int, int, int]
 Box = tuple[int, int, int, int]
 Kind = Literal["colour", "grey", "difference", "numbers"]
 Kept = tuple[slice, slice]
 """Rows and columns."""
 
-PAPER, INK, FAINT, LINE = (255, 255, 255), (36, 41, 47), (110, 118, 129), (208, 215, 222)
-BLUE, RED, PALE, KEPT = (31, 95, 168), (179, 38, 30), (168, 197, 230), (194, 24, 124)
 MOST_PANELS, MOST_ROWS = 8, 18
 ROW, CAPTION, COLUMNS_HEIGHT = 18, 16, 90  # Heights in pixels: of a number, of a caption, of numbers as columns.
 _NAME, _FIGURE, _BARS = 104, 166, 176  # Ends of a number's name and figure, and start of its bar.
 _SHADES = 5
+PAPER, BLUE, RED = (255, 255, 255), (31, 95, 168), (179, 38, 30)
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours of a page, as red, green and blue."""
+
+    paper: Colour
+    ink: Colour
+    faint: Colour
+    line: Colour
+    blue: Colour
+    """Less, and the chosen action."""
+    red: Colour
+    """More, and a fall."""
+    green: Colour
+    """Success."""
+    pale: Colour
+    """The other actions."""
+    chosen: Colour
+    """Behind the chosen action."""
+    kept: Colour
+    """Around what the next wrapper keeps."""
+
+    @property
+    def differences(self) -> tuple[Colour, Colour, Colour]:
+        """No difference, more, less: see `colours_of`."""
+        return self.paper, self.red, self.blue
+
+
+PALETTES: Mapping[Theme, Palette] = {
+    "light": Palette(
+        paper=PAPER,
+        ink=(36, 41, 47),
+        faint=(110, 118, 129),
+        line=(208, 215, 222),
+        blue=BLUE,
+        red=RED,
+        green=(26, 127, 55),
+        pale=(168, 197, 230),
+        chosen=(232, 240, 250),
+        kept=(194, 24, 124),
+    ),
+    "dark": Palette(
+        paper=(21, 25, 30),
+        ink=(215, 221, 228),
+        faint=(139, 148, 158),
+        line=(56, 64, 74),
+        blue=(116, 178, 242),
+        red=(248, 113, 104),
+        green=(86, 211, 100),
+        pale=(52, 88, 128),
+        chosen=(30, 41, 56),
+        kept=(240, 127, 190),
+    ),
+}
+
+
+class Canvas:
+    """A picture to draw on: `width` x `height` pixels of paper."""
+
+    def __init__(self, width: int, height: int, theme: Theme = "light") -> None:
+        self.theme = theme
+        self.palette = PALETTES[theme]
+        self.image = Image.new("RGB", (width, height), self.palette.paper)
+        self.draw = ImageDraw.Draw(self.image)
 
 
 @dataclass(frozen=True)
@@ -50,11 +118,13 @@ class Panel:
         return kept is not None and self.kind != "numbers" and kept != tuple(slice(0, n) for n in self.values.shape[:2])
 
 
-def colours_of(panel: Panel, *, moving: bool = False) -> Picture:
+def colours_of(
+    panel: Panel, *, moving: bool = False, page: tuple[Colour, Colour, Colour] = (PAPER, RED, BLUE)
+) -> Picture:
     """Return a panel's values as colours [H, W, 3]: grey from low to high, differences from blue over white to red.
 
     The greatest difference has full colour. In an animation (`moving`) this is the greatest possible one, so that equal
-    differences look equal in all pictures.
+    differences look equal in all pictures. `page` has the colours of no difference, of more and of less.
     """
     if panel.kind == "colour":
         return np.ascontiguousarray(panel.values, dtype=np.uint8)
@@ -69,7 +139,7 @@ def colours_of(panel: Panel, *, moving: bool = False) -> Picture:
         possible = next((bound for bound in (1.0, 255.0) if greatest <= bound), greatest)
         greatest = 127.0 if panel.values.dtype == np.uint8 else possible
     share = np.clip(differences / greatest, -1, 1)[..., None]
-    paper, more, less = (np.array(colour, dtype=np.float32) for colour in (PAPER, RED, BLUE))
+    paper, more, less = (np.array(colour, dtype=np.float32) for colour in page)
     mixed = paper + np.sqrt(np.abs(share)) * (np.where(share >= 0, more, less) - paper)
     return np.asarray(mixed, dtype=np.uint8)
 
@@ -83,38 +153,37 @@ def size_within(shape: Sequence[int], wide: float, high: float) -> tuple[int, in
 
 
 def paste(
-    image: Image.Image,
-    panel: Panel,
+    canvas: Canvas,
+    colours: Picture,
     place: tuple[int, int],
     size: tuple[int, int],
     *,
     kept: Kept | None = None,
-    moving: bool = False,
 ) -> None:
-    """Draw a panel in a frame at `place`, `size` in pixels, with a broken line around its `kept` part."""
-    picture = Image.fromarray(colours_of(panel, moving=moving))
+    """Draw a picture [H, W, 3] in a frame at `place`, `size` in pixels, with a broken line around its `kept` part."""
+    picture = Image.fromarray(np.ascontiguousarray(colours))
     # Enlarged pixels stay squares. Shrinking takes averages, so that thin lines stay visible.
     how = Image.Resampling.BOX if picture.width > size[0] else Image.Resampling.NEAREST
     drawn = picture.resize(size, how)
-    if kept is not None and panel.is_cut(kept):
+    if kept is not None:
         zoom = size[0] / picture.width, size[1] / picture.height
         x, y = ([round(end * zoom[axis]) for end in (kept[1 - axis].start, kept[1 - axis].stop)] for axis in (0, 1))
-        _outline(ImageDraw.Draw(drawn), (x[0], y[0], x[1] - 1, y[1] - 1))
-    image.paste(drawn, place)
+        _outline(ImageDraw.Draw(drawn), (x[0], y[0], x[1] - 1, y[1] - 1), canvas.palette)
+    canvas.image.paste(drawn, place)
     frame = (place[0] - 1, place[1] - 1, place[0] + size[0], place[1] + size[1])
-    ImageDraw.Draw(image).rectangle(frame, outline=LINE)
+    canvas.draw.rectangle(frame, outline=canvas.palette.line)
 
 
-def _outline(draw: ImageDraw.ImageDraw, box: Box) -> None:
+def _outline(draw: ImageDraw.ImageDraw, box: Box, palette: Palette) -> None:
     """Draw a broken line around `box` that is visible on any colour."""
     left, top, right, bottom = box
-    draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=PAPER, width=4)
+    draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=palette.paper, width=4)
     for x in range(left, right, 14):
         for y in (top, bottom - 1):
-            draw.rectangle((x, y, min(x + 7, right), y + 1), fill=KEPT)
+            draw.rectangle((x, y, min(x + 7, right), y + 1), fill=palette.kept)
     for y in range(top, bottom, 14):
         for x in (left, right - 1):
-            draw.rectangle((x, y, x + 1, min(y + 7, bottom)), fill=KEPT)
+            draw.rectangle((x, y, x + 1, min(y + 7, bottom)), fill=palette.kept)
 
 
 # Numbers --------------------------------------------------------------------------------------------------------------
@@ -126,16 +195,17 @@ def numbers_height(count: int) -> int:
 
 
 def draw_numbers(
-    draw: ImageDraw.ImageDraw, values: NDArray[Any], box: Box, names: Sequence[str], shares: NDArray[np.float64] | None
+    canvas: Canvas, values: NDArray[Any], box: Box, names: Sequence[str], shares: NDArray[np.float64] | None
 ) -> None:
     """Draw `values` [n] in `box`, each as a row with name, number and bar; many as columns.
 
     `names` are [n] or empty. `shares` [n] are the bars' lengths, -1 to 1, by default relative to the greatest value.
     """
     left, top, right, _ = box
+    draw, page = canvas.draw, canvas.palette
     numbers = np.nan_to_num(values.astype(np.float64))
     if len(values) > MOST_ROWS:
-        draw_columns(draw, numbers, box, marked=None)
+        draw_columns(canvas, numbers, box, marked=None)
         return
     if shares is None:
         shares = numbers / max(float(np.abs(numbers).max(initial=0.0)), 1e-9)
@@ -143,25 +213,26 @@ def draw_numbers(
     for i, number in enumerate(values.tolist()):
         y = top + i * ROW + ROW // 2
         name = names[i] if len(names) == len(values) else f"[{i}]"
-        write(draw, (left, y), shortened(name, _NAME, 12), size=12, colour=FAINT, anchor="lm")
-        write(draw, (left + _FIGURE, y), figure(number, decimals_of(values)), size=12, anchor="rm")
+        write(canvas, (left, y), shortened(name, _NAME, 12), size=12, colour="faint", anchor="lm")
+        write(canvas, (left + _FIGURE, y), figure(number, decimals_of(values)), size=12, anchor="rm")
         end = middle + round(reach * float(shares[i]))
-        draw.rectangle((min(middle, end), y - 5, max(middle, end), y + 5), fill=BLUE)
-        draw.line((middle, y - ROW // 2, middle, y + ROW // 2), fill=LINE)
+        draw.rectangle((min(middle, end), y - 5, max(middle, end), y + 5), fill=page.blue)
+        draw.line((middle, y - ROW // 2, middle, y + ROW // 2), fill=page.line)
 
 
-def draw_columns(draw: ImageDraw.ImageDraw, values: NDArray[np.float64], box: Box, *, marked: int | None) -> None:
+def draw_columns(canvas: Canvas, values: NDArray[np.float64], box: Box, *, marked: int | None) -> None:
     """Draw many numbers as columns around a line at zero."""
     left, top, right, bottom = box
+    draw, page = canvas.draw, canvas.palette
     most = max(float(np.abs(values).max(initial=0.0)), 1e-9)
     negative = bool((values < 0).any())
     zero, reach = ((top + bottom) // 2, (bottom - top) // 2) if negative else (bottom, bottom - top)
     edges = np.linspace(left, right, len(values) + 1).round().astype(int)
     for i, value in enumerate(values):
         end = zero - round(reach * (value / most))
-        colour = RED if i == marked else BLUE if marked is None else PALE
+        colour = page.red if i == marked else page.blue if marked is None else page.pale
         draw.rectangle((edges[i], min(zero, end), max(edges[i], edges[i + 1] - 1), max(zero, end)), fill=colour)
-    draw.line((left, zero, right, zero), fill=LINE)
+    draw.line((left, zero, right, zero), fill=page.line)
 
 
 # Words ----------------------------------------------------------------------------------------------------------------
@@ -179,21 +250,26 @@ def figure(number: float, decimals: int) -> str:
 
 
 def write(
-    draw: ImageDraw.ImageDraw,
+    canvas: Canvas,
     place: tuple[int, int],
     text: str,
     *,
     size: int = 13,
-    colour: tuple[int, int, int] = INK,
+    colour: str = "ink",
+    bold: bool = False,
     anchor: str = "la",
 ) -> None:
-    """Write `text`. `anchor` is its point at `place`: "l", "m" or "r" across, then "a" (top) or "m" down."""
+    """Write `text` in a colour of the palette.
+
+    `anchor` is its point at `place`: "l", "m" or "r" across, then "a" (top) or "m" down.
+    """
     if not text:
         return
     letters = _letters(text, size)
     x = place[0] - {"l": 0, "m": letters.width // 2, "r": letters.width}[anchor[0]]
     y = place[1] - (letters.height // 2 if anchor[1] == "m" else 0)
-    draw.bitmap((x, y), letters, fill=colour)
+    for shift in range(1 + bold):  # Pillow's own font has one weight.
+        canvas.draw.bitmap((x + shift, y), letters, fill=getattr(canvas.palette, colour))
 
 
 @functools.cache

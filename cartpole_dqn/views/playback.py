@@ -17,19 +17,18 @@ from gymnasium.wrappers import MaxAndSkipObservation
 from numpy.typing import NDArray
 
 from cartpole_dqn.config.schema import RunConfig
-from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
-from cartpole_dqn.envs.factory import EnvFactory
-from cartpole_dqn.envs.guard import close_env
+from cartpole_dqn.envs.factory import NO_LIMIT_IN_EVALUATION, EnvFactory
 from cartpole_dqn.envs.lanes import Lanes
-from cartpole_dqn.errors import CartpoleDqnError, RunError, UnsuitableEnvError, said_by
+from cartpole_dqn.errors import CartpoleDqnError, RunError, UnsuitableEnvError, UserError, said_by
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.training.models import Which, load_policy
-from cartpole_dqn.views.names import action_names, number_names
-from cartpole_dqn.views.preview import stage_of
+from cartpole_dqn.training.models import Model, Which, load_policy
+from cartpole_dqn.views.attribution import Attribution, background_of, occlusion, place_in_frame
+from cartpole_dqn.views.names import action_names, failure_name, number_names, rows_worth_showing
+from cartpole_dqn.views.preview import Stage, stage_of
 from cartpole_dqn.views.scene import Scene
-from cartpole_dqn.wrappers.frames import as_colours, kind_of
+from cartpole_dqn.wrappers.frames import as_colours, kind_of, mend, remedy
 from cartpole_dqn.wrappers.image import wrappers_of
 from cartpole_dqn.wrappers.render import prepare_display
 
@@ -46,11 +45,13 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         folder: of the run.
         config: of the run.
         host: the loaded plugins.
-        which: the best model, or the last.
+        which: the best model, the last, or one that was loaded.
         seed: of the report seeds.
         max_steps: limit of each episode; None for the environment's own limit, as in evaluation.
+        attribution: find out where the value of each chosen action comes from. That computes some hundred values.
 
     Raises:
+        UserError: there is no attribution for this policy or these observations.
         RunFolderError, CheckpointError: there is no such model, or it is damaged.
         UnsuitableEnvError: the environment renders no pictures.
     """
@@ -61,16 +62,19 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         config: RunConfig,
         host: PluginHost,
         *,
-        which: Which = "best",
+        which: Which | Model = "best",
         seed: int = 0,
         max_steps: int | None = None,
+        attribution: bool = False,
     ) -> None:
         prepare_display()
         self.name = folder.path.name
         self._policy, _, self.trained_steps = load_policy(folder, config, host, which)
         self._seed = seed
         self._max_steps = max_steps
-        envs = _Seen(config, host).make_evaluation_vector(1)
+        self._attribution = attribution
+        host.register_environments()
+        envs = EnvFactory(config, host.registry, shown=True).make_evaluation_vector(1)
         resting: Any = envs.envs[0]
         self._env: Env = resting.env.env  # Below its guard, which renumbers actions.
         self._lanes = Lanes(envs, seeds=lambda lane, episode: self._episode_seed)
@@ -93,8 +97,22 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
                 fps /= wrapper._skip
         return max(fps, 1.0)
 
-    def episode(self, number: int) -> Iterator[Scene]:
+    @property
+    def pictorial(self) -> bool:
+        """Whether the agent observes pictures rather than numbers."""
+        space = self._env.observation_space
+        return stage_of(self._env, np.zeros(space.shape or (), space.dtype)).pictorial
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether the configuration or the environment limits the length of episodes."""
+        limit = self._env.spec.max_episode_steps if self._env.spec is not None else None
+        return limit is not None and limit != NO_LIMIT_IN_EVALUATION
+
+    def episode(self, number: int, max_steps: int | None = None) -> Iterator[Scene]:
         """Play episode `number` (from 1). Yield a scene before each action, and one at the end.
+
+        `max_steps` limits it in place of the playback's own limit.
 
         Raises:
             RunError: the environment failed.
@@ -102,6 +120,8 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         lanes = self._lanes
         self._episode_seed = episode_seed(Stream.REPORT, self._seed, 0, number - 1)
         total, ending, step = 0.0, "", 0
+        shown: slice | None = None
+        limit = self._max_steps if max_steps is None else max_steps
         try:
             lanes.begin([0])
             self._policy.reset(np.ones(1, dtype=np.bool_))
@@ -109,12 +129,16 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
                 obs, mask = lanes.obs, lanes.mask
                 # Values first: acting changes the state of a recurrent policy.
                 values = self._policy.q_values(obs)
-                if not ending and step == self._max_steps:
+                if not ending and step == limit:
                     ending = "cut off"
                 action = None if ending else int(self._policy.act(obs, mask)[0])
                 stage = stage_of(self._env, obs[0])
+                frame = self._drawn()
+                shown = rows_worth_showing(self._env, frame) if shown is None else shown
+                found = None if action is None or not self._attribution else self._attribute(stage, action)
                 yield Scene(
-                    frame=self._env.get_wrapper_attr("drawn")(),
+                    frame=frame,
+                    shown=shown,
                     panels=stage.panels(),
                     names=self._number_names,
                     reaches=self._reaches,
@@ -127,6 +151,9 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
                     step=step,
                     total=total,
                     ending=ending,
+                    limit=None if self._env.spec is None else self._env.spec.max_episode_steps,
+                    terminated_is=failure_name(self._env),
+                    attribution=found,
                 )
                 if action is None:
                     return
@@ -140,6 +167,38 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
             seed = self._episode_seed
             raise RunError(f"{self.env_id} failed after {step} steps of the episode of seed {seed}: {what}") from error
 
+    def _attribute(self, stage: Stage, action: int) -> Attribution:
+        """Return where the value of `action` comes from."""
+        if not stage.pictorial:
+            raise UserError(f"there is no picture to show it in: {self.env_id} is observed as numbers.")
+        obs, policy = stage.obs, self._policy
+
+        def values(several: NDArray[Any]) -> NDArray[np.float32]:
+            found = policy.q_values(several)
+            if found is None:
+                raise UserError(f"{type(policy).__name__} gives no values of actions, so nothing tells their source.")
+            return found
+
+        axis = int(stage.stacked)
+        channelled = obs.ndim - axis == 3
+        background = background_of(obs, stage.shows_now, rows_axis=axis, channelled=channelled)
+        change = occlusion(values, obs, action, background, rows_axis=axis)
+        return Attribution(change, place_in_frame(self._env, *change.shape))
+
+    def _drawn(self) -> NDArray[np.uint8]:
+        """Return a copy of the moment's frame [H, W, 3], as the outermost wrapper draws it."""
+        try:
+            drawn = self._env.render()
+        except DependencyNotInstalled as error:
+            raise UnsuitableEnvError(f"{self.env_id} cannot be drawn: {error}") from None
+        frame = as_colours(drawn)
+        if frame is None:
+            raise UnsuitableEnvError(
+                f"{self.env_id} cannot be shown: expected frames uint8 [H, W, 3] from render(), got {kind_of(drawn)}. "
+                f"To fix that, {mend(remedy(drawn))}"
+            )
+        return np.array(frame)
+
     def close(self) -> None:
         """Close the environment."""
         self._lanes.close()
@@ -152,61 +211,3 @@ def _reaches(space: Any) -> NDArray[np.float64]:
     """Return the greatest absolute value of each number of an observation, NaN without a bound."""
     reach = np.maximum(np.abs(space.low.astype(np.float64)), np.abs(space.high.astype(np.float64))).reshape(-1)
     return np.where((reach > 0) & (reach < _UNBOUNDED), reach, np.nan)
-
-
-class _Seen(EnvFactory):
-    """Makes environments that render pictures, whatever the agent observes."""
-
-    def __init__(self, config: RunConfig, host: PluginHost) -> None:
-        host.register_environments()
-        plain = EnvFactory(config, host.registry).base(evaluating=True)
-        modes = plain.metadata.get("render_modes") or []
-        close_env(plain)
-        if "rgb_array" not in modes:
-            raise UnsuitableEnvError(
-                f"{config.env.id} draws nothing that could be shown: it has no render mode rgb_array (its modes: "
-                f"{', '.join(map(str, modes)) or 'none'}). `cartpole-dqn evaluate` plays it without pictures."
-            )
-        kwargs = {**config.env.kwargs, "render_mode": "rgb_array"}
-        super().__init__(changed(config, env=changed(config.env, kwargs=kwargs)), host.registry)
-
-    def base(self, *, evaluating: bool = False) -> Env:
-        return _DrawnOnce(super().base(evaluating=evaluating))
-
-
-class _DrawnOnce(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Renders each moment once, for the agent's wrappers and for the scene.
-
-    Rendering takes most of a step's time, and changes some environments (the sparks of LunarLander).
-    """
-
-    def __init__(self, env: Env) -> None:
-        super().__init__(env)
-        self._frame: Any = None
-
-    def reset(self, **kwargs: Any) -> Any:
-        self._frame = None
-        return self.env.reset(**kwargs)
-
-    def step(self, action: Any) -> Any:
-        self._frame = None
-        return self.env.step(action)
-
-    def render(self) -> Any:
-        """Return the moment's frame. Callers share it and must not change it."""
-        if self._frame is None:
-            self._frame = self.env.render()
-        return self._frame
-
-    def drawn(self) -> NDArray[np.uint8]:
-        """Return a copy of the frame [H, W, 3]. Raises `UnsuitableEnvError` if it is no picture."""
-        env_id = self.spec.id if self.spec is not None else type(self.unwrapped).__name__
-        try:
-            frame = as_colours(self.render())
-        except DependencyNotInstalled as error:
-            raise UnsuitableEnvError(f"{env_id} cannot be drawn: {error}") from None
-        if frame is None:
-            raise UnsuitableEnvError(
-                f"{env_id} cannot be shown: expected frames uint8 [H, W, 3] from render(), got {kind_of(self._frame)}."
-            )
-        return np.array(frame)

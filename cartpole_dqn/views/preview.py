@@ -129,7 +129,7 @@ def preview_stages(
 def stage_of(env: Env, obs: Any, name: str = "") -> Stage:
     """Return an observation of `env` as a stage. The wrappers define its axes and channels."""
     inside = list(wrappers_of(env))
-    shape = np.shape(obs)
+    shape = np.shape(obs) if isinstance(obs, np.ndarray) else ()
     made = any(isinstance(w, ImageWrapper | RenderObservation) for w in inside)
     pictorial = made or (len(shape) in (2, 3, 4) and min(shape[:2]) >= 8)
     shows_now = next((w.shows_now for w in inside if isinstance(w, ImageWrapper)), ())
@@ -175,7 +175,10 @@ def _look(
         # A wrapper that renders may need the environment right below it, without a recorder between them.
         first: list[tuple[str, Callable[[Env], Env]]] = [] if frame else [("environment", lambda env: env)]
         for name, wrap in [*first, *chain]:
-            env = _Recorder(wrap(env), name)
+            wrapped = wrap(env)
+            if wrapped is env and env is not inner:  # nothing to do
+                continue
+            env = _Recorder(wrapped, name)
             recorders.append(env)
         env.action_space.seed(seed)
         _, info = env.reset(seed=seed)

@@ -1,7 +1,9 @@
-"""`draw_preview`: a preview's stages as one picture.
+"""What agents see as one picture.
 
-Pixels are enlarged without smoothing, differences are drawn around white, edges number rows and columns, and a broken
-line encloses what the next stage keeps.
+* `draw_preview`: the stages of one preview below each other. `draw_comparison`: two previews or more side by side.
+
+Pixels are enlarged without smoothing, differences are drawn around the page's colour, edges number rows and columns, a
+broken line encloses what the next stage keeps, and a bar shows what colours mean.
 """
 
 from __future__ import annotations
@@ -9,22 +11,39 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+import numpy as np
+from PIL import Image
 
 from cartpole_dqn.files import replace_file
 from cartpole_dqn.views import panels as paint
-from cartpole_dqn.views.panels import Panel
+from cartpole_dqn.views.chart import Theme
+from cartpole_dqn.views.panels import Canvas, Kind, Panel
 from cartpole_dqn.views.preview import Stage
 
 _MARGIN, _GAP, _LABEL, _PICTURES, _RULER = 24, 34, 180, 920, 30  # pixels
-_TALLEST, _SPACE, _TITLE, _FACT = 300, 12, 26, 19
+_SHARED = 430
+"""Width of the pictures where two previews stand side by side."""
+_TALLEST, _SPACE, _TITLE, _FACT, _BAR, _HEADING, _MOST_SCALES = 300, 12, 26, 19, 30, 62, 3
 _NUMBERED = 64
 """Least distance of a ruler's numbers in pixels across; half of it down."""
 
 
-def draw_preview(stages: Sequence[Stage], out: Path | str) -> None:
+@dataclass(frozen=True)
+class Preview:
+    """A column of a comparison."""
+
+    title: str
+    stages: Sequence[Stage]
+    finding: str = ""
+    """What was found out about it."""
+    good: bool = True
+    """Whether that is good, for its colour."""
+
+
+def draw_preview(stages: Sequence[Stage], out: Path | str, *, theme: Theme = "light") -> None:
     """Draw the stages below each other into the picture `out`, complete or not at all, in the format of its ending.
 
     Raises:
@@ -33,29 +52,59 @@ def draw_preview(stages: Sequence[Stage], out: Path | str) -> None:
     """
     if not stages:
         raise ValueError("draw_preview: expected one stage or more, got none.")
-    rows = [_Row(stage, f"{i}  {stage.title}", last=i == len(stages) - 1) for i, stage in enumerate(stages)]
-    height = _MARGIN + sum(row.height + _GAP for row in rows)
-    image = Image.new("RGB", (_MARGIN * 2 + _LABEL + _PICTURES + _RULER, height), paint.PAPER)
-    top = _MARGIN
-    for row in rows:
-        row.draw(image, top)
-        top += row.height + _GAP
+    _draw([_rows(stages, _PICTURES)], [], out, _PICTURES, theme)
+
+
+def draw_comparison(previews: Sequence[Preview], out: Path | str, *, theme: Theme = "light") -> None:
+    """Draw previews side by side, each below its title and finding. Raises as `draw_preview`."""
+    if not previews or not all(preview.stages for preview in previews):
+        raise ValueError("draw_comparison: expected one preview or more with a stage or more each.")
+    _draw([_rows(preview.stages, _SHARED) for preview in previews], previews, out, _SHARED, theme)
+
+
+def _rows(stages: Sequence[Stage], wide: int) -> list[_Row]:
+    """Return the stages as rows. The pictures of a comparison's last stage stand below each other, to be large."""
+    rows = []
+    for i, stage in enumerate(stages):
+        last = i == len(stages) - 1
+        rows.append(_Row(stage, f"{i}  {stage.title}", wide, last=last, piled=last and wide == _SHARED))
+    return rows
+
+
+def _draw(
+    columns: Sequence[Sequence[_Row]], headings: Sequence[Preview], out: Path | str, wide: int, theme: Theme
+) -> None:
     path, picture = Path(out), io.BytesIO()
     suffix = path.suffix.lower() or ".png"
     if suffix not in Image.registered_extensions():
         raise ValueError(f"{path}: expected a picture's name, such as one ending in .png.")
-    image.save(picture, format=Image.registered_extensions()[suffix])
+    above = _MARGIN + (_HEADING if headings else 0)
+    height = above + max(sum(row.height + _GAP for row in rows) for rows in columns)
+    column = _LABEL + wide + _RULER
+    canvas = Canvas(_MARGIN + (column + _MARGIN) * len(columns), height, theme)
+    for i, preview in enumerate(headings):
+        place = _MARGIN + i * (column + _MARGIN), _MARGIN
+        paint.write(canvas, place, paint.shortened(preview.title, column, 20), size=20, bold=True)
+        colour = "green" if preview.good else "red"
+        paint.write(canvas, (place[0], place[1] + 28), preview.finding, size=16, colour=colour, bold=True)
+    for i, rows in enumerate(columns):
+        top, left = above, _MARGIN + i * (column + _MARGIN)
+        for row in rows:
+            row.draw(canvas, left, top, left + column)
+            top += row.height + _GAP
+    canvas.image.save(picture, format=Image.registered_extensions()[suffix])
     replace_file(path, picture.getvalue())
 
 
 class _Row:
     """A stage's label and its pictures side by side, with its height known before drawing."""
 
-    def __init__(self, stage: Stage, title: str, *, last: bool) -> None:
+    def __init__(self, stage: Stage, title: str, wide: int, *, last: bool, piled: bool) -> None:
         self._stage, self._title = stage, title
         panels = stage.panels()
         self._panels = panels[: paint.MOST_PANELS]
-        share = (_PICTURES - _SPACE * (len(self._panels) - 1)) // max(1, len(self._panels))
+        self._across = 1 if piled else max(1, len(self._panels))
+        share = (wide - _SPACE * (self._across - 1)) // self._across
         self._sizes = [
             (share, paint.numbers_height(len(panel.values)))
             if panel.kind == "numbers"
@@ -63,50 +112,84 @@ class _Row:
             for panel in self._panels
         ]
         self._drop = paint.CAPTION + 2 if any(panel.caption for panel in self._panels) else 0
-        self._lines = [(line, paint.INK) for fact in stage.facts() for line in textwrap.wrap(fact, 26)[:3]]
+        self._lines = [(line, "ink") for fact in stage.facts() for line in textwrap.wrap(fact, 26)[:3]]
         if len(panels) > paint.MOST_PANELS:
-            self._lines.append((f"and {len(panels) - paint.MOST_PANELS} more pictures", paint.INK))
+            self._lines.append((f"and {len(panels) - paint.MOST_PANELS} more pictures", "ink"))
         if last:
-            self._lines.append(("what the agent sees", paint.RED))
-        tallest = max((size[1] for size in self._sizes), default=0)
-        self.height = max(tallest + self._drop, _TITLE + _FACT * len(self._lines))
+            self._lines.append(("what the agent sees", "red"))
+        scales = [(panel.kind, *_ends(panel)) for panel in self._panels if panel.kind in ("grey", "difference")]
+        self._scales = list(dict.fromkeys(scales))[:_MOST_SCALES]
+        self._lines_of_panels = range(0, len(self._panels), self._across)
+        tall = [max(size[1] for size in self._sizes[i : i + self._across]) for i in self._lines_of_panels]
+        self._tops = [sum(tall[:i]) + i * (self._drop + _RULER) for i in range(len(tall))]
+        pictures = self._tops[-1] + tall[-1] + self._drop if tall else 0
+        self.height = max(pictures, _TITLE + _FACT * len(self._lines) + _BAR * len(self._scales))
 
-    def draw(self, image: Image.Image, top: int) -> None:
-        draw = ImageDraw.Draw(image)
-        paint.write(draw, (_MARGIN, top), paint.shortened(self._title, _LABEL - _SPACE, 16), size=16)
+    def draw(self, canvas: Canvas, start: int, top: int, end: int) -> None:
+        """Draw the label at `start`, the pictures beside it up to `end`."""
+        paint.write(canvas, (start, top), paint.shortened(self._title, _LABEL - _SPACE, 16), size=16)
         for i, (line, colour) in enumerate(self._lines):
-            paint.write(draw, (_MARGIN, top + _TITLE + _FACT * i), line, colour=colour)
-        left = _MARGIN + _LABEL
-        for panel, size in zip(self._panels, self._sizes, strict=True):
-            first, final = panel is self._panels[0], panel is self._panels[-1]
-            room = image.width - left - _MARGIN if final else size[0]
-            paint.write(draw, (left, top), paint.shortened(panel.caption, room, 12), size=12)
-            place = (left, top + self._drop)
-            if panel.kind == "numbers":
-                paint.draw_numbers(draw, panel.values, (*place, left + size[0], place[1] + size[1]), (), None)
-            else:
-                paint.paste(image, panel, place, size, kept=self._stage.kept)
-                _draw_rulers(draw, panel, place, size, across=first, down=final)
-            left += max(size[0], 90) + _SPACE
+            paint.write(canvas, (start, top + _TITLE + _FACT * i), line, colour=colour)
+        for i, scale in enumerate(self._scales):
+            _draw_scale(canvas, *scale, (start, top + _TITLE + _FACT * len(self._lines) + _BAR * i + 4))
+        for first, above in zip(self._lines_of_panels, self._tops, strict=True):
+            self._draw_line(canvas, first, (start + _LABEL, top + above), end)
         if not self._panels:
-            for i, line in enumerate(textwrap.wrap(repr(self._stage.obs), 120)[:5]):
-                paint.write(draw, (left, top + _FACT * i), line)
+            for i, line in enumerate(textwrap.wrap(repr(self._stage.obs), (end - start - _LABEL) // 8)[:5]):
+                paint.write(canvas, (start + _LABEL, top + _FACT * i), line)
+
+    def _draw_line(self, canvas: Canvas, first: int, place: tuple[int, int], end: int) -> None:
+        """Draw the pictures from number `first` on that stand side by side."""
+        left, top = place
+        last = min(first + self._across, len(self._panels)) - 1
+        for i in range(first, last + 1):
+            panel, size = self._panels[i], self._sizes[i]
+            room = end - left if i == last else size[0]
+            paint.write(canvas, (left, top), paint.shortened(panel.caption, room, 12), size=12)
+            corner = (left, top + self._drop)
+            if panel.kind == "numbers":
+                paint.draw_numbers(canvas, panel.values, (*corner, left + size[0], corner[1] + size[1]), (), None)
+            else:
+                kept = self._stage.kept if panel.is_cut(self._stage.kept) else None
+                paint.paste(canvas, paint.colours_of(panel, page=canvas.palette.differences), corner, size, kept=kept)
+                _draw_rulers(canvas, panel, corner, size, across=i == first, down=i == last)
+            left += max(size[0], 90) + _SPACE
+
+
+def _ends(panel: Panel) -> tuple[float, float]:
+    """Return the values with the first and the last colour."""
+    if panel.kind == "grey":
+        return panel.low, panel.high
+    most = float(np.abs(np.nan_to_num(panel.values.astype(np.float64)) - panel.zero).max(initial=0.0)) or 1.0
+    return panel.zero - most, panel.zero + most
+
+
+def _draw_scale(canvas: Canvas, kind: Kind, low: float, high: float, place: tuple[int, int]) -> None:
+    """Draw a bar with the colours of the values from `low` to `high`."""
+    middle = (low + high) / 2
+    values = np.linspace(low, high, _LABEL - 2 * _SPACE)[None].repeat(8, axis=0)
+    width = values.shape[1]
+    colours = paint.colours_of(Panel("", values, kind, low, high, middle), page=canvas.palette.differences)
+    paint.paste(canvas, colours, place, (width, 8))
+    for anchor, value in (("la", low), ("ra", high), *([("ma", middle)] if kind == "difference" else [])):
+        x = place[0] + {"l": 0, "m": width // 2, "r": width}[anchor[0]]
+        paint.write(canvas, (x, place[1] + 10), f"{value:.4g}", size=10, colour="faint", anchor=anchor)
 
 
 def _draw_rulers(
-    draw: ImageDraw.ImageDraw, panel: Panel, place: tuple[int, int], size: tuple[int, int], *, across: bool, down: bool
+    canvas: Canvas, panel: Panel, place: tuple[int, int], size: tuple[int, int], *, across: bool, down: bool
 ) -> None:
     """Number columns below and rows beside a picture at `place`, `size` in pixels on paper."""
     rows, columns = panel.values.shape[:2]
     right, bottom = place[0] + size[0], place[1] + size[1]
     for mark in _marks(columns, size[0], _NUMBERED) if across else ():
         x = place[0] + round(mark * size[0] / columns)
-        draw.line((x, bottom, x, bottom + 3), fill=paint.LINE)
-        paint.write(draw, (x, bottom + 4), str(mark), size=10, colour=paint.FAINT, anchor="ma")
+        canvas.draw.line((x, bottom, x, bottom + 3), fill=canvas.palette.line)
+        paint.write(canvas, (x, bottom + 4), str(mark), size=10, colour="faint", anchor="ma")
     for mark in _marks(rows, size[1], _NUMBERED // 2) if down else ():
         y = place[1] + round(mark * size[1] / rows)
-        draw.line((right, y, right + 3, y), fill=paint.LINE)
-        paint.write(draw, (right + 6, y), str(mark), size=10, colour=paint.FAINT, anchor="lm")
+        canvas.draw.line((right, y, right + 3, y), fill=canvas.palette.line)
+        paint.write(canvas, (right + 6, y), str(mark), size=10, colour="faint", anchor="lm")
 
 
 def _marks(count: int, pixels: int, apart: int) -> range:

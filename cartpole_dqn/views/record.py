@@ -12,9 +12,13 @@ from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.training.models import Which
 from cartpole_dqn.views.animation import FASTEST_GIF, check_animation, open_animation
+from cartpole_dqn.views.chart import Theme
 from cartpole_dqn.views.in_notebook import shown_as
 from cartpole_dqn.views.playback import Playback
-from cartpole_dqn.views.scene import HOLD, draw_scene
+from cartpole_dqn.views.scene import HOLD, draw_scene, picture_of
+
+LONGEST = 1_000
+"""Steps of a recorded episode of an environment without a time limit."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Recording:
     frames: int
     fps: float
     nbytes: int
+    bound: int | None = None
+    """The limit of each episode, if the environment has none and none was given."""
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -49,6 +55,8 @@ def record_run(
     side_by_side: bool = True,
     fps: float | None = None,
     max_steps: int | None = None,
+    theme: Theme = "light",
+    attribution: bool = False,
     told: Callable[[int, int], None] = lambda episode, step: None,
 ) -> Recording:
     """Play greedy episodes with a run's model and write them to `out`, picture by picture.
@@ -63,7 +71,9 @@ def record_run(
         which: the best model, or the last.
         side_by_side: show the agent's observation, values and action beside the environment.
         fps: steps per second; by default real time, at most 50 in a GIF.
-        max_steps: limit of each episode; None for the environment's own limit.
+        max_steps: limit of each episode; None for the environment's own limit, or 1,000 if it has none.
+        theme: for a light or a dark page.
+        attribution: show where the value of each chosen action comes from; see `cartpole_dqn.views.attribution`.
         told: called with (episode, step) for each picture.
 
     Raises:
@@ -72,16 +82,18 @@ def record_run(
     """
     check_animation(out)
     returns, lengths = [], []
-    with Playback(folder, config, host, which=which, seed=seed, max_steps=max_steps) as playback:
+    how: dict[str, Any] = {"which": which, "seed": seed, "max_steps": max_steps, "attribution": attribution}
+    with Playback(folder, config, host, **how) as playback:
+        bound = None if max_steps is not None or playback.has_limit else LONGEST
         if fps is None:
             fps = min(playback.fps, FASTEST_GIF) if out.suffix.lower() == ".gif" else playback.fps
         with open_animation(out, fps=fps) as animation:
             for number in range(1, episodes + 1):
-                for scene in playback.episode(number):
-                    picture = draw_scene(scene) if side_by_side else scene.frame
+                for scene in playback.episode(number, max_steps=bound):
+                    picture = draw_scene(scene, theme) if side_by_side else picture_of(scene, theme)
                     for _ in range(max(1, round(fps * HOLD)) if scene.ending else 1):
                         animation.add(picture)
                     told(number, scene.step)
                 returns.append(scene.total)
                 lengths.append(scene.step)
-    return Recording(out, tuple(returns), tuple(lengths), animation.frames, fps, out.stat().st_size)
+    return Recording(out, tuple(returns), tuple(lengths), animation.frames, fps, out.stat().st_size, bound)

@@ -2,20 +2,23 @@
 
 * `Scene`: the moment as data.
 * `draw_scene`: a scene -> an array uint8 [H, W, 3]. Scenes of one environment and policy have pictures of one size.
+* `picture_of`: the environment's part of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from cartpole_dqn.views import panels as paint
-from cartpole_dqn.views.panels import Box, Panel, Picture
+from cartpole_dqn.views.attribution import Attribution, laid_over
+from cartpole_dqn.views.chart import Theme
+from cartpole_dqn.views.panels import PALETTES, Box, Canvas, Panel, Picture
 
 HOLD = 0.7
 """Seconds to show an episode's last picture."""
@@ -50,57 +53,101 @@ class Scene:
     """The undiscounted rewards so far."""
     ending: str = ""
     """Why the episode ends here: "terminated", "truncated" or "cut off"; "" before its end."""
+    shown: slice = field(default_factory=lambda: slice(None))
+    """The rows of the frame that are worth showing."""
+    limit: int | None = None
+    """The environment's own limit of steps."""
+    terminated_is: str = ""
+    """What it means to be terminated, if it means to fail: "fell"."""
+    attribution: Attribution | None = None
+    """Where the value of the action comes from."""
+
+    @property
+    def verdict(self) -> tuple[str, str]:
+        """Return why the episode ended, and the colour to say it in: red for a fall, green for the time limit."""
+        if self.ending == "terminated" and self.terminated_is:
+            return self.terminated_is, "red"
+        if self.ending == "truncated" and self.step == self.limit:
+            return f"{self.step} / {self.limit}, time limit", "green"
+        return self.ending, "ink"
 
 
-def draw_scene(scene: Scene) -> Picture:
-    """Draw a scene: the environment in its own size, the agent's view beside it, the episode below it."""
-    height, width = scene.frame.shape[:2]
+def picture_of(scene: Scene, theme: Theme = "light") -> Picture:
+    """Return the environment's picture [H, W, 3], without empty rows, with the attribution over it.
+
+    A picture on white is drawn on a dark page's colour, with its lightness reversed.
+    """
+    frame = scene.frame
+    if theme == "dark" and frame[0, 0].min() >= _WHITISH:
+        frame = _reversed(frame, PALETTES[theme].paper)
+    found = scene.attribution
+    if found is not None and found.place is not None:
+        frame = laid_over(frame, found, found.place, theme)
+    return np.ascontiguousarray(frame[scene.shown])
+
+
+def _reversed(frame: Picture, paper: tuple[int, int, int]) -> Picture:
+    """Return a picture with its lightness reversed and its hues kept, where white becomes `paper`."""
+    share = frame.astype(np.float32) / 255
+    share += 1 - (share.max(axis=-1, keepdims=True) + share.min(axis=-1, keepdims=True))
+    dark = np.array(paper, dtype=np.float32)
+    return np.asarray(dark + np.clip(share, 0, 1) * (235 - dark), dtype=np.uint8)
+
+
+def draw_scene(scene: Scene, theme: Theme = "light") -> Picture:
+    """Draw a scene: the environment in its own size, the agent's view beside it, the episode below it.
+
+    The actions' values stand below the agent's view, or below a low environment.
+    """
+    picture = picture_of(scene, theme)
+    height, width = picture.shape[:2]
     left = max(width, _NARROWEST)
     values = _HEAD + paint.numbers_height(len(scene.actions)) + _GAP
     grid = _grid(scene.panels, max(height + _FOOT, _LOWEST) - _HEAD - values)
     drop = _HEAD + _observation_height(scene.panels, grid)
-    tall = max(height + _FOOT, drop + values)
-    image = Image.new("RGB", (left + _MARGIN + _SIDE + _MARGIN, tall), paint.PAPER)
-    draw = ImageDraw.Draw(image)
-    image.paste(Image.fromarray(np.ascontiguousarray(scene.frame)), ((left - width) // 2, 0))
-    draw.line((0, height, left, height, left, 0), fill=paint.LINE)
-    _draw_standing(draw, scene, (8, height, left, height + _FOOT))
+    below = height + _FOOT + _GAP + values
+    tall, under = min((max(height + _FOOT, drop + values), False), (max(below, drop), True))
+    canvas = Canvas(left + _MARGIN + _SIDE + _MARGIN, tall, theme)
+    canvas.image.paste(Image.fromarray(picture), ((left - width) // 2, 0))
+    canvas.draw.line((0, height, left, height, left, 0), fill=canvas.palette.line)
+    _draw_standing(canvas, scene, (8, height, left, height + _FOOT))
     x = left + _MARGIN
-    paint.write(draw, (x, 7), "what the agent sees", size=13)
-    paint.write(draw, (x + _SIDE, 8), scene.observed, size=11, colour=paint.FAINT, anchor="ra")
+    paint.write(canvas, (x, 7), "what the agent sees", size=13)
+    paint.write(canvas, (x + _SIDE, 8), scene.observed, size=11, colour="faint", anchor="ra")
     if scene.panels and scene.panels[0].kind == "numbers":
         numbers, box = scene.panels[0].values, (x, _HEAD, x + _SIDE, drop - _GAP)
-        paint.draw_numbers(draw, numbers, box, scene.names, _shares(numbers, scene.reaches))
+        paint.draw_numbers(canvas, numbers, box, scene.names, _shares(numbers, scene.reaches))
     else:
-        _draw_pictures(image, scene.panels, grid, (x, _HEAD))
-    _draw_values(draw, scene, (x, drop, x + _SIDE, drop + values))
-    return np.array(image)
+        _draw_pictures(canvas, scene, grid, (x, _HEAD))
+    if under:
+        _draw_values(canvas, scene, (8, height + _FOOT + _GAP, left - _MARGIN, below))
+    else:
+        _draw_values(canvas, scene, (x, drop, x + _SIDE, drop + values))
+    return np.array(canvas.image)
 
 
 _SIDE, _MARGIN, _NARROWEST, _LOWEST = 300, 14, 320, 430  # pixels
 _HEAD, _FOOT, _GAP = 28, 30, 6
 _SMALLEST_PICTURES = 120
+_WHITISH = 200
 
 
 # The episode ----------------------------------------------------------------------------------------------------------
 
 
-def _draw_standing(draw: ImageDraw.ImageDraw, scene: Scene, box: Box) -> None:
+def _draw_standing(canvas: Canvas, scene: Scene, box: Box) -> None:
     """Draw the line below the environment's picture."""
     left, top, right, bottom = box
     name = "" if scene.action is None else scene.actions[scene.action]
     total = f"{scene.total:.{0 if float(scene.total).is_integer() else 1}f}"
-    words = (f"episode {scene.episode}", f"step {scene.step}", f"return {total}", scene.ending or name)
+    ending, colour = scene.verdict
+    words = (f"episode {scene.episode}", f"step {scene.step}", f"return {total}", ending or name)
     share = (right - left) // 4
     for i, word in enumerate(words):
-        colour = paint.RED if i == 3 and scene.ending else paint.INK
-        paint.write(
-            draw,
-            (left + i * share, (top + bottom) // 2),
-            paint.shortened(word, share - 8, 13),
-            colour=colour,
-            anchor="lm",
-        )
+        place, room = (left + i * share, (top + bottom) // 2), share - 8 if i < 3 else right - left - 3 * share
+        last = i == 3 and bool(ending)
+        shown = paint.shortened(word, room, 13)
+        paint.write(canvas, place, shown, colour=colour if last else "ink", anchor="lm", bold=last)
 
 
 # What the agent sees --------------------------------------------------------------------------------------------------
@@ -140,8 +187,8 @@ def _observation_height(panels: Sequence[Panel], grid: _Grid) -> int:
     return -(-min(len(panels), paint.MOST_PANELS) // grid.columns) * (grid.high + paint.CAPTION + _GAP)
 
 
-def _draw_pictures(image: Image.Image, panels: Sequence[Panel], grid: _Grid, place: tuple[int, int]) -> None:
-    draw = ImageDraw.Draw(image)
+def _draw_pictures(canvas: Canvas, scene: Scene, grid: _Grid, place: tuple[int, int]) -> None:
+    panels, found = scene.panels, scene.attribution
     share = (_SIDE + _GAP) // grid.columns
     for i, panel in enumerate(panels[: paint.MOST_PANELS]):
         x = place[0] + i % grid.columns * share
@@ -149,8 +196,11 @@ def _draw_pictures(image: Image.Image, panels: Sequence[Panel], grid: _Grid, pla
         caption = panel.caption
         if i == paint.MOST_PANELS - 1 and len(panels) > paint.MOST_PANELS:
             caption = f"and {len(panels) - i - 1} more; {caption}"
-        paint.write(draw, (x, y), paint.shortened(caption, share - _GAP, 11), size=11, colour=paint.FAINT)
-        paint.paste(image, panel, (x, y + paint.CAPTION), (grid.wide, grid.high), moving=True)
+        paint.write(canvas, (x, y), paint.shortened(caption, share - _GAP, 11), size=11, colour="faint")
+        colours = paint.colours_of(panel, moving=True, page=canvas.palette.differences)
+        if found is not None and found.place is None:
+            colours = laid_over(colours, found, (0, 0, *colours.shape[:2]), canvas.theme)
+        paint.paste(canvas, colours, (x, y + paint.CAPTION), (grid.wide, grid.high))
 
 
 def _shares(values: NDArray[np.generic], reaches: NDArray[np.float64] | None) -> NDArray[np.float64]:
@@ -164,17 +214,22 @@ def _shares(values: NDArray[np.generic], reaches: NDArray[np.float64] | None) ->
 # Its values -----------------------------------------------------------------------------------------------------------
 
 
-def _draw_values(draw: ImageDraw.ImageDraw, scene: Scene, box: Box) -> None:
+def _draw_values(canvas: Canvas, scene: Scene, box: Box) -> None:
     """Draw each action's value as a bar from zero, with its distance to the best; the chosen one is highlighted."""
     left, top, right, bottom = box
     known = scene.q_values is not None
-    paint.write(draw, (left, top + 7), "value of each action" if known else "actions", size=13)
+    page = canvas.palette
+    paint.write(canvas, (left, top + 7), "value of each action" if known else "actions", size=13)
+    if scene.attribution is not None:
+        words = "red raises it, blue lowers it"
+        room = right - left - 132
+        paint.write(canvas, (right, top + 8), paint.shortened(words, room, 11), size=11, colour="faint", anchor="ra")
     values = np.zeros(len(scene.actions)) if scene.q_values is None else scene.q_values.astype(np.float64)
     allowed = np.ones(len(values), dtype=np.bool_) if scene.allowed is None else scene.allowed
     finite = np.where(np.isfinite(values), values, 0.0)
     top += _HEAD
     if len(values) > paint.MOST_ROWS:
-        paint.draw_columns(draw, finite, (left, top, right, bottom - _GAP), marked=scene.action)
+        paint.draw_columns(canvas, finite, (left, top, right, bottom - _GAP), marked=scene.action)
         return
     best = finite[allowed].max() if allowed.any() else 0.0
     most = max(float(np.abs(finite).max(initial=0.0)), 1e-9)
@@ -184,19 +239,20 @@ def _draw_values(draw: ImageDraw.ImageDraw, scene: Scene, box: Box) -> None:
     for i, name in enumerate(scene.actions):
         y = top + i * paint.ROW + paint.ROW // 2
         taken = i == scene.action
-        colour = paint.INK if allowed[i] else paint.LINE
+        colour = "ink" if allowed[i] else "line"
         if taken:
-            draw.rectangle((left - 4, y - paint.ROW // 2 + 1, right + 3, y + paint.ROW // 2 - 1), fill=(232, 240, 250))
+            edges = (left - 4, y - paint.ROW // 2 + 1, right + 3, y + paint.ROW // 2 - 1)
+            canvas.draw.rectangle(edges, fill=page.chosen)
         paint.write(
-            draw, (left, y), paint.shortened(name, 86, 12), size=12, colour=paint.BLUE if taken else colour, anchor="lm"
+            canvas, (left, y), paint.shortened(name, 86, 12), size=12, colour="blue" if taken else colour, anchor="lm"
         )
         if not known:
             continue
         end = zero + round(reach * finite[i] / most)
-        fill = paint.BLUE if taken else paint.PALE if allowed[i] else paint.LINE
-        draw.rectangle((min(zero, end), y - 5, max(zero, end), y + 5), fill=fill)
-        paint.write(draw, (right - 46, y), paint.figure(float(values[i]), 2), size=12, colour=colour, anchor="rm")
+        fill = page.blue if taken else page.pale if allowed[i] else page.line
+        canvas.draw.rectangle((min(zero, end), y - 5, max(zero, end), y + 5), fill=fill)
+        paint.write(canvas, (right - 46, y), paint.figure(float(values[i]), 2), size=12, colour=colour, anchor="rm")
         if allowed[i] and finite[i] < best:
             paint.write(
-                draw, (right, y), paint.figure(float(finite[i] - best), 2), size=11, colour=paint.FAINT, anchor="rm"
+                canvas, (right, y), paint.figure(float(finite[i] - best), 2), size=11, colour="faint", anchor="rm"
             )

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,9 @@ from cartpole_dqn.errors import UserError
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.training.models import Which
+from cartpole_dqn.views.chart import Theme
 from cartpole_dqn.views.playback import Playback
-from cartpole_dqn.views.scene import HOLD, Scene, draw_scene
+from cartpole_dqn.views.scene import HOLD, Scene, draw_scene, picture_of
 
 KEYS = "space: pause, n: next step, arrows: speed, q: quit"
 
@@ -46,6 +48,8 @@ def watch_run(
     side_by_side: bool = True,
     speed: float = 1.0,
     max_steps: int | None = None,
+    theme: Theme = "light",
+    attribution: bool = False,
     clock: Callable[[], float] = time.perf_counter,
     wait: Callable[[float], None] = time.sleep,
 ) -> tuple[float, ...]:
@@ -61,6 +65,8 @@ def watch_run(
         side_by_side: show the agent's observation, values and action beside the environment.
         speed: 1 is real time.
         max_steps: limit of each episode; None for the environment's own limit.
+        theme: for a light or a dark page.
+        attribution: show where the value of each chosen action comes from; see `cartpole_dqn.views.attribution`.
         clock: returns monotonic seconds.
         wait: sleeps for the given seconds.
 
@@ -74,8 +80,10 @@ def watch_run(
     require_display(folder.path.name)
     _reach_display(folder.path.name)
     returns: list[float] = []
-    with Playback(folder, config, host, which=which, seed=seed, max_steps=max_steps) as playback:
-        show = _Show(playback, Pace(playback.fps, speed, clock), wait, side_by_side)
+    draw = draw_scene if side_by_side else picture_of
+    how: dict[str, Any] = {"which": which, "seed": seed, "max_steps": max_steps, "attribution": attribution}
+    with Playback(folder, config, host, **how) as playback:
+        show = _Show(playback, Pace(playback.fps, speed, clock), wait, lambda scene: draw(scene, theme))
         try:
             for number in itertools.count(1) if episodes is None else range(1, episodes + 1):
                 for scene in playback.episode(number):
@@ -221,8 +229,14 @@ class Window:
 class _Show:
     """Shows scenes in a window when they are due, and handles its events."""
 
-    def __init__(self, playback: Playback, pace: Pace, wait: Callable[[float], None], side_by_side: bool) -> None:
-        self._playback, self._pace, self._wait, self._side_by_side = playback, pace, wait, side_by_side
+    def __init__(
+        self,
+        playback: Playback,
+        pace: Pace,
+        wait: Callable[[float], None],
+        draw: Callable[[Scene], NDArray[np.uint8]],
+    ) -> None:
+        self._playback, self._pace, self._wait, self._draw = playback, pace, wait, draw
         self._window: Window | None = None
         self._shown_at = -1.0
         self._last: tuple[NDArray[np.uint8], Scene] | None = None
@@ -232,7 +246,7 @@ class _Show:
         pace = self._pace
         now = pace.clock()
         if now - self._shown_at >= _REFRESH or scene.ending or pace.paused or self._last is None:
-            picture = draw_scene(scene) if self._side_by_side else scene.frame
+            picture = self._draw(scene)
             self._last = (picture, scene)
             self._show()
             self._shown_at = now

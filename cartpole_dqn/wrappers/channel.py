@@ -8,6 +8,7 @@ import gymnasium
 
 from cartpole_dqn.wrappers.checks import plain, whole_number
 from cartpole_dqn.wrappers.image import Image, ImageWrapper, Layout
+from cartpole_dqn.wrappers.moments import Moments
 
 
 class Channel(ImageWrapper):
@@ -54,3 +55,7 @@ class Channel(ImageWrapper):
     def observation(self, observation: Image) -> Image:
         """Return the channel of `observation`, as a copy."""
         return observation[..., self._one].copy()
+
+    def as_torch(self, moments: Moments) -> Any:
+        """See `cartpole_dqn.wrappers.moments`."""
+        return moments.observation()[..., self._one]

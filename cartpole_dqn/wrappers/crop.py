@@ -16,7 +16,8 @@ import numpy as np
 
 from cartpole_dqn.wrappers.checks import came, is_number, length, one_of, plain, span
 from cartpole_dqn.wrappers.image import Image, ImageWrapper, wrappers_of
-from cartpole_dqn.wrappers.locators import FOLLOW, find_locator
+from cartpole_dqn.wrappers.locators import FOLLOW, centre, find_locator
+from cartpole_dqn.wrappers.moments import Moments
 
 Bounds = Sequence[int] | Sequence[float] | None
 EDGES = ("clamp", "pad")
@@ -56,6 +57,10 @@ class Crop(ImageWrapper):
     def observation(self, observation: Image) -> Image:
         """Return the part of `observation`, as a copy."""
         return observation[self._part].copy()
+
+    def as_torch(self, moments: Moments) -> Any:
+        """See `cartpole_dqn.wrappers.moments`."""
+        return moments.observation()[self._part]
 
 
 class CenteredCrop(ImageWrapper):
@@ -161,6 +166,33 @@ class CenteredCrop(ImageWrapper):
         padded[covered] = observation[self.layout.window(seen_rows, seen_columns)]
         return padded
 
+    def as_torch(self, moments: Moments) -> Any:
+        """See `cartpole_dqn.wrappers.moments`. The input "place" is float64, the fraction that the locator returns.
+
+        Raises:
+            NotImplementedError: the locator looks at the picture.
+        """
+        import torch
+
+        if self._locator.looks:
+            raise NotImplementedError(f"its locator {self._locator.name} looks at the picture")
+        place = None
+        if self._locator.find is not centre:
+            place = moments.given("place", lambda: np.float64(self._locator.find(self.env, ())))  # type: ignore[arg-type]
+        picture = moments.observation()
+        axis, width = self.layout.rows_axis, self.layout.width
+        rows, columns = self._rows.pixels_of(None, 0), self._columns.pixels_of(place, width)
+        window = picture.index_select(axis, self._rows.clamped(rows))
+        window = window.index_select(axis + 1, self._columns.clamped(columns))
+        if not (self._rows.pads or self._columns.pads):
+            return window
+        seen = self._rows.holds(rows)[:, None] & self._columns.holds(columns)
+        if self.layout.channelled:
+            seen = seen[..., None]
+        top, left = self._rows.left.start, self._columns.left.start
+        corner = picture[self.layout.window(slice(top, top + 1), slice(left, left + 1))]
+        return torch.where(seen, window, corner)
+
     def _centre(self, observation: Image) -> tuple[int | None, int | None]:
         """Return the column and the row of the window's centre; None is the middle."""
         looks = self._locator.looks
@@ -246,6 +278,28 @@ class _Side:
         """Return the part of a window that is in the picture, possibly empty."""
         begin = min(max(window.start, self.left.start), self.left.stop)
         return slice(begin, max(begin, min(window.stop, self.left.stop)))
+
+    # The same in torch, for `CenteredCrop.as_torch`.
+
+    def pixels_of(self, fraction: Any, size: int) -> Any:
+        """Return the window's pixels [length], around a fraction (a tensor) of `size` pixels or in the middle."""
+        import torch
+
+        first, last = self.left.start, self.left.stop
+        start: Any = self.window(None).start
+        if self.follows and fraction is not None:
+            start = (fraction.clamp(0.0, 1.0) * size + self.shift).long() - self.length // 2
+            if not self.pads:
+                start = start.clamp(first, last - self.length)
+        return start + torch.arange(self.length)
+
+    def clamped(self, pixels: Any) -> Any:
+        """Return the nearest pixels that are in the picture."""
+        return pixels.clamp(self.left.start, self.left.stop - 1)
+
+    def holds(self, pixels: Any) -> Any:
+        """Return which pixels are in the picture."""
+        return (pixels >= self.left.start) & (pixels < self.left.stop)
 
 
 def _shifted(part: slice, origin: int) -> slice:

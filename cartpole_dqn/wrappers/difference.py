@@ -10,6 +10,7 @@ import numpy as np
 
 from cartpole_dqn.wrappers.checks import one_of, plain, whole_number, yes_or_no
 from cartpole_dqn.wrappers.image import Image, ImageWrapper, Layout
+from cartpole_dqn.wrappers.moments import Moments
 
 ENCODINGS = ("int16", "uint8")
 
@@ -80,6 +81,22 @@ class FrameDifference(ImageWrapper):
         self._history.append(np.array(observation))
         difference = self._encoded(observation, self._history[0])
         return self._beside(observation, difference) if self._keep_current else difference
+
+    def as_torch(self, moments: Moments) -> Any:
+        """See `cartpole_dqn.wrappers.moments`."""
+        import torch
+
+        now, before = moments.observation(), moments.observation(self._gap)
+        if self._floating:
+            difference = now - before
+        elif self._eight_bits:
+            difference = (((now.float() - before.float()) / 2).floor() + 128).to(torch.uint8)
+        else:
+            difference = (now.int() - before.int()).to(torch.int16)
+        if not self._keep_current:
+            return difference
+        both = (now.to(difference.dtype), difference)
+        return torch.cat(both, -1) if self.layout.channelled else torch.stack(both, -1)
 
     def _encoded(self, now: Image, before: Image) -> Image:
         if self._floating:

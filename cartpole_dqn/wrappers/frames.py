@@ -37,18 +37,20 @@ def kind_of(drawn: Any) -> str:
 
 def remedy(drawn: Any) -> str:
     """Return what `render` should return instead."""
-    if drawn is None:
-        return "a frame"
     if isinstance(drawn, list | tuple):
         return "the last frame of the list, as an array"
     array = _as_array(drawn)
-    if array is None or array.ndim not in (2, 3):
+    if array is None or array.ndim not in (2, 3) or 0 in array.shape:
         return "such an array"
     if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] > 4:
         return "np.moveaxis(frame, 0, -1)"
+    one = array.ndim == 3 and array.shape[2] not in (1, 3, 4)
+    picture = "frame[..., 0]" if one else "frame"  # or another of its channels
+    if array.dtype == np.uint8:
+        return f"one of the channels, such as {picture}"
     if array.dtype.kind in "bf":
-        return "(255 * frame).astype(np.uint8), if its values are from 0 to 1"
-    return "frame.astype(np.uint8), if its values are from 0 to 255"
+        return f"(255 * {picture}).astype(np.uint8), if its values are from 0 to 1"
+    return f"{picture}.astype(np.uint8), if its values are from 0 to 255"
 
 
 def mend(returned: str) -> str:

@@ -111,10 +111,15 @@ def wrappers_of(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Wrapper[Any,
 def _image_space(who: str, env: gymnasium.Env[Any, Any]) -> spaces.Box:
     space: spaces.Space[Any] = env.observation_space
     hint = "Put RenderObservation before it to observe what the environment draws."
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        hint = "Put Select before it to observe one part, or RenderObservation to observe what the environment draws."
     if not isinstance(space, spaces.Box):
         raise TypeError(f"{who}: expected pictures (a Box), but the observations before it are {space}. {hint}")
     if space.dtype is None or not (np.issubdtype(space.dtype, np.integer) or np.issubdtype(space.dtype, np.floating)):
-        raise TypeError(f"{who}: expected pictures of integers or floats, but they are {space.dtype}. {hint}")
+        raise TypeError(
+            f"{who}: expected pictures of integers or floats, but they are {space.dtype}. Put "
+            f"gymnasium.wrappers.DtypeObservation(env, 'uint8') before it."
+        )
     if len(space.shape) not in (2, 3, 4) or 0 in space.shape:
         raise ValueError(
             f"{who}: expected pictures of shape (H, W), (H, W, C), (S, H, W) or (S, H, W, C), "

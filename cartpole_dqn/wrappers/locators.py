@@ -103,20 +103,11 @@ def darkest(env: Env, picture: Picture, follow: str = "columns") -> Place | None
 
 
 def colour(color: tuple[float, ...], tolerance: float, follow: str = "columns") -> Find:
-    """Return a function that finds the blob of pixels within `tolerance` of `color` in every channel."""
+    """Return a function that finds the blob of pixels within `tolerance` of `color` in every channel.
 
-    def find(env: Env, picture: Picture) -> Place | None:
-        channels = picture if picture.ndim == 3 else picture[..., None]
-        mask = np.ones(channels.shape[:2], np.bool_)
-        for channel, value in enumerate(color):
-            plane = channels[..., channel]
-            least, greatest = value - tolerance, value + tolerance
-            if plane.dtype.kind != "f":  # NumPy compares integers with integers several times faster.
-                least, greatest = math.ceil(least), math.floor(greatest)
-            mask &= (plane >= least) & (plane <= greatest)
-        return _blob(mask, follow)
-
-    return find
+    It can be pickled with the wrapper that uses it.
+    """
+    return functools.partial(_coloured, color, tolerance, follow)
 
 
 _BUILT_IN: dict[str, Callable[..., Place | None]] = {
@@ -125,6 +116,18 @@ _BUILT_IN: dict[str, Callable[..., Place | None]] = {
     "brightest": brightest,
     "darkest": darkest,
 }
+
+
+def _coloured(color: tuple[float, ...], tolerance: float, follow: str, env: Env, picture: Picture) -> Place | None:
+    channels = picture if picture.ndim == 3 else picture[..., None]
+    mask = np.ones(channels.shape[:2], np.bool_)
+    for channel, value in enumerate(color):
+        plane = channels[..., channel]
+        least, greatest = value - tolerance, value + tolerance
+        if plane.dtype.kind != "f":  # NumPy compares integers with integers several times faster.
+            least, greatest = math.ceil(least), math.floor(greatest)
+        mask &= (plane >= least) & (plane <= greatest)
+    return _blob(mask, follow)
 
 
 def _brightness(picture: Picture) -> tuple[Picture, Any]:

@@ -16,6 +16,8 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
+from cartpole_dqn.wrappers.moments import Moments
+
 _DTYPES = (np.uint8, np.int8, np.int16, np.int32, np.int64)
 _PLAIN = (*_DTYPES, np.float16, np.float32)
 _UNBOUNDED = 2**31 - 1
@@ -75,6 +77,18 @@ class NumericObservation(gymnasium.ObservationWrapper[NDArray[Any], Any, Any], R
             flat = flat / self._divisor
         with np.errstate(over="ignore"):
             return flat.astype(self._dtype).reshape(self.observation_space.shape)
+
+    def as_torch(self, moments: Moments) -> Any:
+        """See `cartpole_dqn.wrappers.moments`. Raises `NotImplementedError` unless the observations are a `Box`."""
+        import torch
+
+        if not isinstance(self._source, spaces.Box):
+            raise NotImplementedError(f"it turns {self._source} into numbers")
+        numbers = moments.observation().reshape(-1)
+        if self._divisor is not None:
+            numbers = numbers.double() / torch.from_numpy(self._divisor)
+        dtype = torch.from_numpy(np.zeros(0, self._dtype)).dtype
+        return numbers.to(dtype).reshape(self.observation_space.shape or ())
 
 
 def is_numeric(space: spaces.Space[Any]) -> bool:

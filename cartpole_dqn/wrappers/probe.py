@@ -1,80 +1,90 @@
-"""Samples of what an environment draws, without changing the environment.
+"""A frame of an environment, before anybody steps it.
 
 * `sample_frame`: a frame like those that the environment's `render()` will return.
+* `NotResetError`: the environment must be reset first.
 * `changes_rendering`: whether a wrapper may change what `render()` returns.
+* `close_quietly`: closes an environment that was made to be looked at.
 """
 
 from __future__ import annotations
 
-import copy
+import contextlib
+import inspect
 from typing import Any
 
 import gymnasium
-from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
+from gymnasium.utils import RecordConstructorArgs
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, RecordVideo
 
 from cartpole_dqn.wrappers.image import wrappers_of
 
 Env = gymnasium.Env[Any, Any]
+Wrapper = gymnasium.Wrapper[Any, Any, Any, Any]
 
 _SEED = 0
-_PASS_ON = (OrderEnforcing, PassiveEnvChecker)
+_PASS_ON = (OrderEnforcing, PassiveEnvChecker, RecordVideo)
+
+
+class NotResetError(Exception):
+    """The environment has no frame before its first reset, and a second one cannot be made. The message says why."""
 
 
 def sample_frame(env: Env) -> Any:
-    """Return what `env.render()` returns in some state.
+    """Return what `env.render()` returns in some state. `env` is neither copied, nor reset, nor stepped.
 
-    Uses the first of these that works: a copy of the unwrapped environment, reset with a fixed seed; a new one made
-    from its spec, reset likewise; the environment itself, without a reset; the environment itself, reset with a fixed
-    seed, after which its random generator is restored. Only wrappers that change the rendering are put around the copy.
-    The `reset` of others, which may record a video, is not called.
+    An environment that was reset is rendered as it is, and so is one without a spec. Otherwise a second one is made
+    from its spec, with the wrappers that change the rendering. It is reset with a fixed seed, rendered and closed.
+
+    Rendering is never tried twice: a native renderer may end the process when it is called after it failed.
+
+    Raises:
+        NotResetError: a second environment is needed, but cannot be made or reset.
+        Exception: `render` failed.
     """
-    base = env.unwrapped
-    for stand_in_for in (_copied, _made_anew, lambda base: base):
+    began = any(isinstance(wrapper, OrderEnforcing) and wrapper.has_reset for wrapper in wrappers_of(env))
+    if began or env.unwrapped.spec is None:
+        return env.render()
+    second: Env | None = None
+    try:
         try:
-            stand_in = stand_in_for(base)
-            if stand_in is not base:
-                stand_in.reset(seed=_SEED)
-            frame = _rendered(env, stand_in)
-        except Exception:  # Environments fail with any exception: try the next way.
-            continue
-        # Closing an environment that uses pygame ends pygame for the whole process, with the windows and fonts of other
-        # environments. It holds nothing else that needs closing.
-        if stand_in_for is _made_anew and not any(map(_is_pygame, vars(stand_in).values())):
-            stand_in.close()
-        if frame is not None:
-            return frame
-    generator, seed = base._np_random, base._np_random_seed
-    base.reset(seed=_SEED)
-    base._np_random, base._np_random_seed = generator, seed
-    return _rendered(env, base)
+            # The base's spec, without wrappers: a second `RecordVideo` would overwrite the files of the first.
+            second = gymnasium.make(env.unwrapped.spec, disable_env_checker=True)
+            registered = {type(wrapper) for wrapper in wrappers_of(second)}
+            for wrapper in reversed([w for w in wrappers_of(env) if changes_rendering(w)]):
+                if type(wrapper) not in registered:
+                    second = _around(second, wrapper)
+            second.reset(seed=_SEED)
+        except Exception as error:  # Environments fail with any exception.
+            raise NotResetError(f"{type(error).__name__}: {error}") from error
+        return second.render()
+    finally:
+        if second is not None:
+            close_quietly(second)
 
 
-def changes_rendering(wrapper: gymnasium.Wrapper[Any, Any, Any, Any]) -> bool:
+def changes_rendering(wrapper: Wrapper) -> bool:
     """Whether `wrapper.render()` may return something else than the environment inside it."""
     own = type(wrapper).render is not gymnasium.Wrapper.render or "render" in vars(wrapper)
     return own and type(wrapper) not in _PASS_ON
 
 
-def _copied(base: Env) -> Env:
-    # Surfaces and clocks cannot be copied. Environments create theirs if they are None.
-    drawn_on = {id(value): None for value in vars(base).values() if _is_pygame(value)}
-    return copy.deepcopy(base, drawn_on)
+def close_quietly(env: Env) -> None:
+    """Close an environment without harm to others of the process, and ignore errors.
+
+    One that uses pygame stays open: its `close` ends pygame for the whole process, with the windows and fonts of other
+    environments. It holds nothing else that needs closing.
+    """
+    if not any(type(value).__module__.split(".")[0] == "pygame" for value in vars(env.unwrapped).values()):
+        with contextlib.suppress(Exception):
+            env.close()
 
 
-def _made_anew(base: Env) -> Env:
-    if base.spec is None:
-        raise LookupError("no spec")
-    return gymnasium.make(base.spec, disable_env_checker=True).unwrapped
-
-
-def _rendered(env: Env, stand_in: Env) -> Any:
-    seen = stand_in
-    for wrapper in reversed([w for w in wrappers_of(env) if changes_rendering(w)]):
-        over = copy.copy(wrapper)
-        over.env = seen
-        seen = over
-    return seen.render()
-
-
-def _is_pygame(value: Any) -> bool:
-    return type(value).__module__.split(".")[0] == "pygame"
+def _around(second: Env, wrapper: Wrapper) -> Env:
+    """Wrap `second` like `wrapper`, if it tells its arguments or has none."""
+    cls = type(wrapper)
+    if isinstance(wrapper, RecordConstructorArgs):
+        assert wrapper.spec is not None
+        return cls(second, **(wrapper.spec.additional_wrappers[-1].kwargs or {}))
+    if "render" in vars(wrapper) or len(inspect.signature(cls).parameters) > 1:
+        raise TypeError(f"{cls.__name__} does not inherit gymnasium.utils.RecordConstructorArgs")
+    return cls(second)

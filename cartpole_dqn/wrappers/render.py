@@ -16,12 +16,14 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.error import Error as GymnasiumError
 from gymnasium.utils import RecordConstructorArgs
+from gymnasium.wrappers import HumanRendering
 from numpy.typing import NDArray
 
 from cartpole_dqn.wrappers.checks import plain, span
 from cartpole_dqn.wrappers.frames import Frame, as_colours, kind_of, mend, remedy
 from cartpole_dqn.wrappers.image import ImageWrapper, wrappers_of
-from cartpole_dqn.wrappers.probe import changes_rendering, sample_frame
+from cartpole_dqn.wrappers.moments import Moments
+from cartpole_dqn.wrappers.probe import NotResetError, changes_rendering, sample_frame
 from cartpole_dqn.wrappers.surface import Drawing, drawing_of, pixels, read
 
 
@@ -36,9 +38,8 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
     Frames with one channel, [H, W] or [H, W, 1], become grey: three equal channels. A fourth channel (opacity) is
     dropped. Other libraries' arrays of bytes are accepted too.
 
-    To find the frame's size, it resets and renders a copy of the environment, or a new one made from its spec, with a
-    fixed seed. If it can make neither, it renders the environment itself. If that fails before the first reset, it
-    resets the environment with a fixed seed and restores its random generator.
+    To find the frame's size, it renders the environment once, if it was reset or has no spec. Otherwise it makes a
+    second one from the spec, with the wrappers that change the rendering. It does not copy, reset or step `env`.
 
     On Linux without a display, it selects SDL's dummy driver. It also stops SDL from handling the process's signals.
     Both are environment variables; it does not change them if they are set.
@@ -51,7 +52,7 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
 
     Raises:
         ValueError: the render mode is wrong, rows or columns are outside the frame, a picture wrapper comes before,
-            rendering fails, or frames are not bytes or vary in size.
+            rendering fails, the environment must be reset first, or frames are not bytes or vary in size.
         TypeError: rows or columns are not two numbers of the same kind.
 
     >>> env = gymnasium.make("CartPole-v1", render_mode="rgb_array")
@@ -88,6 +89,10 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
         """Return the frame of the environment's current state. `observation` is not used."""
         return self._cut(self._draw())
 
+    def as_torch(self, moments: Moments) -> Any:
+        """See `cartpole_dqn.wrappers.moments`. The input "frame" is the whole frame, uint8 [H, W, 3]."""
+        return moments.given("frame", lambda: as_colours(self.env.render()))[self._rows, self._columns]
+
     def pixels(self) -> tuple[NDArray[np.uint8], int, bool] | Frame:
         """Return pygame's bytes of the frame, or the frame if pygame does not draw it.
 
@@ -123,7 +128,7 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
                 return np.array(frame[self._rows, self._columns], order="C")
         raise ValueError(
             f"RenderObservation: expected frames uint8 {list(self._shape)} from {self.env}, as when it was wrapped, "
-            f"got {kind_of(drawn)}. Set the size before wrapping it, and keep the size. Or "
+            f"got {kind_of(drawn)}. To set a size, call reset() after that and then wrap it. To keep it, "
             f"{mend('the frame cut or padded to one size')}"
         )
 
@@ -146,11 +151,18 @@ def _require_frames(env: gymnasium.Env[Any, Any]) -> None:
     if env.render_mode == "rgb_array":
         return
     modes = list(env.metadata.get("render_modes") or [])
-    mend = (
-        "Make it with gymnasium.make(ID, render_mode='rgb_array')."
-        if "rgb_array" in modes
-        else f"It offers {', '.join(modes) if modes else 'no rendering at all'}, so it has no pixels to observe."
-    )
+    spec = env.unwrapped.spec
+    if any(isinstance(wrapper, HumanRendering) for wrapper in wrappers_of(env)):
+        mend = "Remove HumanRendering, which shows the frames and returns none."
+    elif "rgb_array" not in modes:
+        mend = f"It offers {', '.join(modes) if modes else 'no rendering at all'}, so it has no pixels to observe."
+    elif env.render_mode is None and spec is not None and spec.kwargs.get("render_mode") == "rgb_array":
+        mend = (
+            f"It was made with render_mode='rgb_array', but {type(env.unwrapped).__name__} does not store that: its "
+            f"__init__ must set self.render_mode = render_mode."
+        )
+    else:
+        mend = "Make it with gymnasium.make(ID, render_mode='rgb_array')."
     raise ValueError(
         f"RenderObservation: expected an environment with render_mode='rgb_array', but {env} has "
         f"{env.render_mode!r}. {mend}"
@@ -163,12 +175,22 @@ def _first_frame(env: gymnasium.Env[Any, Any]) -> Frame:
         drawn = sample_frame(env)
     except (GymnasiumError, ImportError):  # They say what is missing.
         raise
+    except NotResetError as error:
+        raise ValueError(
+            f"RenderObservation: {env} was not reset, so it has no frame yet, and a second one cannot be made from its "
+            f"spec ({error}). Call its reset() before you wrap it."
+        ) from error
     except Exception as error:
         raise ValueError(
-            f"RenderObservation: {env} cannot be rendered: {type(error).__name__}: {error}. Call its reset() and "
-            f"render() without the wrapper to see why."
+            f"RenderObservation: {env} cannot be rendered: {type(error).__name__}: {error}. Call its reset() before "
+            f"you wrap it. If you did, call its render() without the wrapper to see why."
         ) from error
     frame = as_colours(drawn)
+    if drawn is None:
+        raise ValueError(
+            f"RenderObservation: {env}.render() returned None, expected a frame uint8 [H, W, 3]. Call its reset() "
+            f"before you wrap it. If you did, {mend('a frame')}"
+        )
     if frame is None:
         raise ValueError(
             f"RenderObservation: expected {env}.render() to return frames uint8 [H, W, 3], [H, W, 4] or [H, W], "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import gymnasium
@@ -10,6 +11,7 @@ import numpy as np
 from cartpole_dqn.wrappers.channel import Channel
 from cartpole_dqn.wrappers.checks import one_of, plain, whole_number, yes_or_no
 from cartpole_dqn.wrappers.image import Image, ImageWrapper
+from cartpole_dqn.wrappers.moments import Moments
 from cartpole_dqn.wrappers.render import RenderObservation
 
 INTERPOLATIONS = ("nearest", "nearest-exact", "bilinear", "bicubic")
@@ -62,7 +64,7 @@ class Resize(ImageWrapper):
             raise TypeError(
                 f"Resize: expected integers of at most 32 bits or floats, but the pictures are {self._dtype}."
             )
-        # The functions, not the modules: environments are copied, and modules cannot be.
+        # The functions, not the modules, which cannot be pickled.
         self._from_numpy, self._interpolate, vectors = _torch_functions()
         # torch computes bytes four channels at once. It would pack fewer one by one, slower than everything else.
         self._packs = vectors and self._dtype == np.uint8 and self._interpolation in SMOOTH
@@ -110,6 +112,33 @@ class Resize(ImageWrapper):
             np.rint(resized, out=resized)
         # Clipped before the cast, which may wrap around.
         return np.clip(resized, self._low.astype(computing), self._high.astype(computing)).astype(self._dtype)
+
+    def as_torch(self, moments: Moments) -> Any:
+        """See `cartpole_dqn.wrappers.moments`. Bytes are the same; other numbers agree up to rounding.
+
+        Each axis is resized by sums of weighted pixels. torch computes bytes with weights that are whole numbers over a
+        power of two, and rounds after each axis, columns first.
+        """
+        import torch
+
+        x = picture = moments.observation()
+        in_bytes = self._dtype == np.uint8
+        wide = self._dtype.itemsize >= 4 and self._dtype != np.float32
+        if not in_bytes:
+            x = x.to(torch.float64 if wide else torch.float32)
+        rows = self.layout.rows_axis
+        for axis, size in ((rows + 1, self._size[1]), (rows, self._size[0])):
+            if x.shape[axis] == size:
+                continue
+            pixels, weights, unit = _weights(x.shape[axis], size, self._interpolation, self._antialias, in_bytes)
+            x = x.to(weights.dtype if in_bytes else x.dtype)
+            weights = weights.reshape(*weights.shape, *[1] * (x.dim() - axis - 1)).to(x.dtype)
+            x = sum(x.index_select(axis, pixels[tap]) * weights[tap] for tap in range(len(pixels)))
+            if in_bytes:
+                x = ((x + unit / 2) / unit).floor().clamp(0, 255)
+        if self._dtype.kind != "f":
+            x = x.round()
+        return x.clamp(*(torch.from_numpy(bound).to(x.dtype) for bound in (self._low, self._high))).to(picture.dtype)
 
     def _interpolated(self, picture: Image) -> Image:
         height, width = self._size
@@ -173,3 +202,39 @@ def _torch_functions() -> tuple[Any, Any, bool]:
         ) from error
     vectors = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
     return torch.from_numpy, torch.nn.functional.interpolate, vectors
+
+
+def _unit(greatest: float) -> float:
+    """Return the power of two by which torch multiplies weights of bytes: the greatest weight fits in int16."""
+    bits = 0
+    while bits < 22 and int(0.5 + greatest * 2 ** (bits + 1)) < 2**15:
+        bits += 1
+    return 2.0**bits
+
+
+@functools.cache  # so that they are constants, already computed, when a program is traced
+def _weights(before: int, after: int, interpolation: str, antialias: bool, in_bytes: bool) -> tuple[Any, Any, float]:
+    """Return the pixels [n, after] that each resized pixel is the sum of, their weights, and the weights' unit.
+
+    Weights of bytes are whole numbers, multiples of the unit, of which torch takes the smallest that fits in int16.
+    They are float32 if that computes the sum exactly; all others are float64.
+    """
+    import torch
+
+    # The rows of an identity matrix, resized, are the weights of each pixel. They are channels of pictures of one row,
+    # since torch computes pictures of one column wrongly.
+    identity = torch.eye(before, dtype=torch.float64)[None, :, None]
+    options = {"align_corners": False, "antialias": antialias} if interpolation in SMOOTH else {}
+    resized = torch.nn.functional.interpolate(identity, [1, after], mode=interpolation, **options)
+    weights = resized[0, :, 0]
+    used = (weights != 0).int()
+    first = used.argmax(0)
+    count = int((before - used.flip(0).argmax(0) - first).max())
+    pixels = first.clamp(max=before - count) + torch.arange(count)[:, None]
+    weights = weights.gather(0, pixels)
+    if not in_bytes:
+        return pixels, weights, 1.0
+    unit = _unit(float(weights.max()))
+    weights = (weights * unit + 0.5 * weights.sign()).trunc()
+    greatest = 255 * float(weights.abs().sum(0).max()) + unit / 2
+    return pixels, weights.float() if greatest < 2**24 else weights, unit

@@ -41,12 +41,13 @@ def test_record_writes_into_the_runs_folder_unless_told_otherwise(call: Call, ru
     assert said.err.splitlines()[0] == "episode 1: return 5, 5 steps"
     assert said.err.splitlines()[1].startswith("40 pictures at 50 a second, ")
     with Image.open(runs / "mine" / "record.gif") as image:
-        assert image.size == (600 + 328, 430)
+        assert image.size[0] == 600 + 328
     said = call("record", "mi", "--out", "x.gif", "--no-side-by-side", "--episodes", 2, "--fps", 10, "--max-steps", 3)
     assert said.out == "x.gif\n"
     assert "episode 2: return 3, 3 steps\n20 pictures at 10 a second" in said.err
     with Image.open("x.gif") as image:
-        assert image.size == (600, 400)
+        assert image.size[0] == 600
+        assert image.size[1] < 250, "the empty sky is cut off"
 
 
 def test_record_makes_a_film(call: Call, runs: Path) -> None:
@@ -60,9 +61,12 @@ BAD = {
     "no such run": (["nobody"], "'nobody' is no run"),
     "no animation": (["mine", "--out", "x.png"], "x.png: expected an animation's name, ending in .gif or .mp4."),
     "nowhere": (["mine", "--out", "no/x.gif"], "no/x.gif cannot be written: No such file"),
-    "too fast": (["mine", "--fps", "60"], "60 pictures a second: expected a number above 0, up to 50"),
-    "too slow": (["mine", "--fps", "0"], "0 pictures a second: expected a number above 0"),
+    "too fast": (["mine", "--fps", "60"], "60 pictures a second: expected a number from 0.01, up to 50"),
+    "too slow": (["mine", "--fps", "1e-9"], "1e-09 pictures a second: expected a number from 0.01"),
     "no episode": (["mine", "--episodes", "0"], "Invalid value for '--episodes'"),
+    "unknown theme": (["mine", "--theme", "grey"], "--theme grey: expected light or dark."),
+    "numbers have no picture": (["mine", "--attribution"], "CartPole-v1 is observed as numbers"),
+    "progress of several episodes": (["mine", "--progress", "--episodes", "2"], "--progress plays one episode"),
     "no model": (["mine"], "holds no model yet"),
 }
 

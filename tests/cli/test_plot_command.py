@@ -52,6 +52,16 @@ def test_groups_by_default_and_as_asked(call: Callable[..., Any], runs: Path) ->
     assert "env=CartPole-v1, obs=state, n_step=3 (3 runs)" in words_in(Path("x.svg"))
 
 
+def test_runs_that_differ_only_in_where_they_end_are_one_group(
+    call: Callable[..., Any], write_run: WriteRun, runs: Path
+) -> None:
+    write_run("runs/c0", seed=9, sets=["steps=777", "evaluation.until_solved=true"], returns=range(10))
+    call("plot", "runs", "--out", "x.svg")
+    assert {"lr=0.001 (3 runs)", "lr=0.01 (1 run)"} <= set(words_in(Path("x.svg")))
+    call("plot", "runs", "--out", "x.svg", "--group-by", "steps")
+    assert "steps=777 (1 run)" in words_in(Path("x.svg"))
+
+
 def test_a_broken_run_in_a_folder_is_left_out_but_not_when_it_is_named(call: Callable[..., Any], runs: Path) -> None:
     (runs / "b0" / "metrics.jsonl").write_text("x\n")
     said = call("plot", "runs", "--out", "x.svg")

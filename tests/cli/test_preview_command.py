@@ -79,6 +79,22 @@ def test_an_environment_alone_is_enough(preview: Callable[..., Any], tmp_path: P
         assert picture.size[0] > 300
 
 
+def test_numbers_that_are_made_of_other_observations_are_shown(preview: Callable[..., Any], tmp_path: Path) -> None:
+    said = preview("--env", "Blackjack-v1", "--obs", "state")
+    assert said.code == 0, said.err
+    assert "2 stages of Blackjack-v1" in said.err
+    (tmp_path / "graphs.py").write_text(
+        "import gymnasium\nfrom gymnasium.spaces import Box, Discrete, Graph\n"
+        "class Graphs(gymnasium.Env):\n"
+        "    observation_space, action_space = Graph(Box(0, 1, (2,)), None), Discrete(2)\n"
+        "gymnasium.register('Graphs-v0', Graphs)\n"
+    )
+    said = preview("--env", "graphs:Graphs-v0", "--obs", "state")
+    assert said.code == 2
+    assert "the observation (Graph) varies in shape from step to step" in said.err
+    assert "1 stage of CartPole-v1" in preview("--obs", "state").err
+
+
 def test_a_locator_of_ones_own(preview: Callable[..., Any], tmp_path: Path) -> None:
     for locator, code in {"toy_world:to_the_left": 0, "toy_world:to_the_right": 2, "cart": 2}.items():
         (tmp_path / "chain.toml").write_text(CHAIN.replace("LOCATOR", locator))
@@ -102,3 +118,20 @@ def test_an_environment_that_fails_on_the_way(preview: Callable[..., Any], late:
     assert end in said.err
     assert "Traceback" not in said.err
     assert preview("--env", "toy_world:Toy-v0", "--set", kind, "--steps", "4").code == 0
+
+
+def test_a_preset_beside_it(preview: Callable[..., Any], tmp_path: Path) -> None:
+    said = preview("--obs", "pixels", "--compare", "tutorial-pixels", "--theme", "dark")
+    assert (said.code, said.out) == (0, "preview.png\n"), said.err
+    lines = said.err.splitlines()
+    assert lines[:2] == ["tutorial-pixels: cart's motion: gone", "pixels: cart's motion: kept"]
+    with Image.open(tmp_path / "preview.png") as picture:
+        assert picture.convert("RGB").getpixel((0, 0)) == (21, 25, 30)
+    for arguments, words in {
+        ("--compare", "tutorial"): "tutorial",
+        ("--theme", "grey"): "--theme grey: expected light or dark.",
+    }.items():
+        said = preview("--obs", "pixels", *arguments)
+        assert said.code == 2
+        assert words in said.err
+        assert "Traceback" not in said.err

@@ -61,6 +61,18 @@ def test_steps_come_back_as_they_were(ends: list[tuple[bool, bool]], stack: int,
     assert len(fragment.obs) == len(steps) + episodes * stack, "each frame is held once, and the first ones"
 
 
+def test_masks_may_begin_in_the_middle_of_an_episode() -> None:
+    masked = story([(False, False)] * 4, masks=True, told=False)
+    steps = [step._replace(next_mask=None) if i < 3 else step for i, step in enumerate(masked)]
+    unpacked = Fragment.pack(3, steps).transitions()
+    assert [step.next_mask.tolist() for step in unpacked if step.next_mask is not None] == [
+        [True, True],
+        [True, True],
+        [True, True],
+        [False, True],
+    ]
+
+
 def test_a_step_of_a_stack_of_frames_takes_one_frame() -> None:
     steps = story([(False, False)] * 32, shape=(84, 84), stack=4, masks=False, told=True)
     fragment = Fragment.pack(

@@ -13,7 +13,7 @@ import pytest
 from gymnasium import spaces
 
 from cartpole_dqn.config.schema import RunConfig
-from cartpole_dqn.envs.factory import EnvFactory, frame_stack
+from cartpole_dqn.envs.factory import EnvFactory, find_spec, frame_stack
 from cartpole_dqn.errors import ConfigError, UnsuitableEnvError, UserError
 from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.training.assembly import make_agent, used_components
@@ -163,6 +163,30 @@ def test_what_cannot_be_drawn_gets_a_sentence(accepts: bool) -> None:
 # Ids ------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("env_id", "words"),
+    [
+        ("Foo-v1", "`Foo` doesn't exist. If a package registers it, name the package too: --env PACKAGE:Foo-v1"),
+        ("CartPol-v1", "`CartPol` doesn't exist. Did you mean 'CartPole-v1'?"),
+        ("nobody/Foo-v0", "package for nobody? If a package registers it"),
+        ("json:Foo-v1", "doesn't exist. The module json was imported and does not register it."),
+        ("no_such_module:Foo-v1", "can be imported."),
+    ],
+)
+def test_an_unknown_id_says_what_may_help(env_id: str, words: str) -> None:
+    with pytest.raises(UnsuitableEnvError) as caught:
+        EnvFactory(resolve("CartPole-v1", sets=[f'env.id="{env_id}"']), HOST.registry).base()
+    text = str(caught.value)
+    assert text.endswith(words) or words in text
+    assert not any(odd in text for odd in ("?.", "..", "? Did"))
+
+
+def test_the_spec_of_an_id(own_envs: None) -> None:
+    assert find_spec("own_envs:Cameras-v0").id == "Cameras-v0"
+    with pytest.raises(UnsuitableEnvError, match="Foo"):
+        find_spec("Foo-v1")
+
+
 @pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "ale_py:ALE/Pong-v5"])
 def test_atari_games_without_their_package_name_the_extra(env_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ale_py", None)
@@ -210,6 +234,95 @@ def test_atari_games_from_the_screen(env_id: str, capfd: pytest.CaptureFixture[s
     assert "A.L.E" not in "".join(capfd.readouterr()), "no greetings in the midst of a display"
     env.close()
     assert make("ALE/Pong-v5", "state").observation_space == spaces.Box(0, 255, (128,), np.uint8)
+
+
+# Environments by module -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_envs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of a dict of a picture and a text, drawn in floats; with `alone`, it can exist once."""
+    (tmp_path / "own_envs.py").write_text(
+        "import gymnasium\n"
+        "import numpy as np\n"
+        "from gymnasium import spaces\n"
+        "class Cameras(gymnasium.Env):\n"
+        "    metadata = {'render_modes': ['rgb_array'], 'render_fps': 30}\n"
+        "    observation_space = spaces.Dict(camera=spaces.Box(0, 255, (9, 8, 3), np.uint8), said=spaces.Text(5))\n"
+        "    action_space = spaces.Discrete(2)\n"
+        "    alive = renders = 0\n"
+        "    def __init__(self, render_mode=None, alone=False, draws=True):\n"
+        "        if alone and Cameras.alive:\n"
+        "            raise OSError('the port is taken')\n"
+        "        Cameras.alive += 1\n"
+        "        self.render_mode, self.draws = render_mode, draws\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        super().reset(seed=seed)\n"
+        "        return {'camera': np.full((9, 8, 3), 7, np.uint8), 'said': 'a'}, {}\n"
+        "    def step(self, action):\n"
+        "        return self.reset()[0], 1.0, False, False, {}\n"
+        "    def render(self):\n"
+        "        Cameras.renders += 1\n"
+        "        if not self.draws:\n"
+        "            raise RuntimeError('no context')\n"
+        "        return np.full((6, 5, 3), 0.5)\n"
+        "    def close(self):\n"
+        "        Cameras.alive -= 1\n"
+        "class Bytes(gymnasium.Wrapper):\n"
+        "    def __init__(self, env, most=255):\n"
+        "        super().__init__(env)\n"
+        "        self.most = most\n"
+        "    def render(self):\n"
+        "        return (self.most * self.env.render()).astype(np.uint8)\n"
+        "gymnasium.register('Cameras-v0', Cameras)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_envs", raising=False)
+    monkeypatch.setattr("gymnasium.envs.registration.registry", dict(gymnasium.registry))
+
+
+CAMERAS = "own_envs:Cameras-v0"
+BYTES, RENDER, SELECT = ({"wrapper": "own_envs:Bytes"}, {"wrapper": "render"}, {"wrapper": "select", "key": "camera"})
+
+
+def cameras(*observation: dict[str, Any], **kwargs: Any) -> RunConfig:
+    flags = {"env": {"id": CAMERAS, "kwargs": kwargs}, "obs": "pixels", "observation": list(observation)}
+    return resolve_config(HOST, flags=flags)[0]
+
+
+def test_a_picture_inside_a_dict_is_selected(own_envs: None) -> None:
+    env = EnvFactory(cameras(SELECT, {"wrapper": "crop", "rows": [2, 5]}), HOST.registry).make()
+    assert env.observation_space.shape == (3, 8, 3)
+    assert env.reset(seed=0)[0].max() == 7
+
+
+def test_a_rendering_wrapper_of_ones_own_counts_for_the_agent_and_for_those_who_watch(own_envs: None) -> None:
+    config = cameras(BYTES, RENDER)
+    assert EnvFactory(config, HOST.registry).make().observation_space == spaces.Box(0, 255, (6, 5, 3), np.uint8)
+    shown: Any = EnvFactory(config, HOST.registry, shown=True).make()
+    module = sys.modules["own_envs"]
+    module.Cameras.renders = 0
+    observation = shown.reset(seed=0)[0]
+    assert np.array_equal(observation, shown.render())
+    assert module.Cameras.renders == 1, "each moment is drawn once"
+
+
+def test_a_renderer_that_fails_is_called_once_and_its_environment_closed(own_envs: None) -> None:
+    config = cameras(RENDER, draws=False)
+    with pytest.raises(ConfigError, match=r"observation\[0\] \(render\): .* RuntimeError: no context"):
+        EnvFactory(config, HOST.registry).make()
+    module = sys.modules["own_envs"]
+    assert (module.Cameras.renders, module.Cameras.alive) == (1, 0)
+
+
+def test_one_that_can_exist_only_once_is_refused_before_the_run(own_envs: None) -> None:
+    factory = EnvFactory(cameras(SELECT, alone=True), HOST.registry)
+    env = factory.make()
+    with pytest.raises(UnsuitableEnvError, match=r"not once more to evaluate in: .*the port is taken\. .*every=0"):
+        factory.require_another()
+    env.close()
+    factory.require_another()
+    assert sys.modules["own_envs"].Cameras.alive == 0
 
 
 # Wrappers by module ---------------------------------------------------------------------------------------------------

@@ -12,11 +12,14 @@ from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.errors import CheckpointError, RunFolderError
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.saved import (
+    LARGEST_KEPT,
     InitialWeights,
     Origin,
     choose_model,
+    keep_progress,
     read_checkpoint,
     read_model,
+    read_progress,
     write_best,
     write_checkpoint,
 )
@@ -78,3 +81,37 @@ def test_initial_weights_come_back_with_their_checksum(folder: RunFolder) -> Non
     assert (kept.run, kept.which, kept.step, kept.origin) == ("other", "best", 300, {"agent": "dqn"})
     assert kept.checksum == given.checksum
     assert InitialWeights("other", "best", 300, {}, weights(2)).checksum != given.checksum
+
+
+def keep(folder: RunFolder, step: int, mean: float, most: int = 4) -> list[tuple[int, float | None]]:
+    keep_progress(folder, ORIGIN, weights(step), Evaluation(step, (mean,), (9,), "select", 1.0), most)
+    return [(model.step, model.mean) for model in read_progress(folder, ORIGIN)]
+
+
+def test_models_on_the_way_are_kept_where_the_return_changes_most(folder: RunFolder) -> None:
+    assert read_progress(folder, ORIGIN) == []
+    for step, mean in ((1000, 9.0), (2000, 111.0), (3000, 116.0)):
+        keep(folder, step, mean)
+    assert keep(folder, 4000, 320.0) == [(1000, 9.0), (2000, 111.0), (3000, 116.0), (4000, 320.0)]
+    assert keep(folder, 5000, 500.0) == [(1000, 9.0), (3000, 116.0), (4000, 320.0), (5000, 500.0)]
+    assert [model.policy["w"].tolist() for model in read_progress(folder, ORIGIN)][1] == [3000.0] * 3
+    assert keep(folder, 3000, 130.0) == [(1000, 9.0), (3000, 130.0)], "a resumed run may reach a step again"
+    assert len(list(folder.progress.iterdir())) == 2
+    assert keep(folder, 6000, 500.0, most=1) == [(6000, 500.0)]
+
+
+def test_what_is_not_to_be_kept_or_too_large_is_not_kept(folder: RunFolder) -> None:
+    assert keep(folder, 1000, 9.0, most=0) == []
+    large = {"w": np.zeros(LARGEST_KEPT // 8 + 1)}
+    keep_progress(folder, ORIGIN, large, EVALUATION, 4)
+    assert not folder.progress.exists()
+
+
+def test_damaged_models_on_the_way_are_refused_and_written_anew(folder: RunFolder) -> None:
+    keep(folder, 1000, 9.0)
+    (folder.progress / "models-1.safetensors").write_bytes(b"\x80\x04cos\nsystem\n")
+    with pytest.raises(CheckpointError, match="looks like a pickle"):
+        read_progress(folder, ORIGIN)
+    assert keep(folder, 2000, 50.0) == [(2000, 50.0)]
+    with pytest.raises(CheckpointError, match="has env"):
+        read_progress(folder, Origin("Acrobot-v1", "pixels"))

@@ -115,6 +115,20 @@ class PlainPolicy(Policy):
         self.table[...] = state["table"]
 
 
+class Values(torch.nn.Module):
+    def __init__(self, table: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.table = torch.from_numpy(table)
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        return self.table[(obs[:, 0] < 0).long()]
+
+
+class WithModule(PlainPolicy):
+    def module(self) -> torch.nn.Module:
+        return Values(self.table)
+
+
 def states(obs: Obs) -> NDArray[np.int64]:
     return (obs[:, 0] < 0).astype(np.int64)
 
@@ -180,6 +194,8 @@ PolicyIgnoresTheMask = with_policy(act=lambda self, obs, mask=None: PlainPolicy.
 TensorsForTwo = with_policy(act=tensors_for_two)
 RandomPolicy = with_policy(act=act_randomly)
 WideValues = with_policy(q_values=lambda self, obs: self.table[states(obs)].astype(np.float64))
+ModuleOfTheStart = with_policy(module=lambda self: Values(np.zeros_like(self.table)))
+ModuleSharesTheTable = broken(PlainAgent, policy=lambda self: WithModule(self.table))
 PolicyLoadsNothing = with_policy(load_state_dict=lambda self, state: None)
 PolicySharesTheTable = broken(PlainAgent, policy=lambda self: PlainPolicy(self.table))
 PolicyOfTheStart = broken(PlainAgent, policy=lambda self: PlainPolicy(np.zeros_like(self.table)))
@@ -258,8 +274,9 @@ class WithParts(PlainAgent):
         self.chance = context.build("chance", options.chance)
 
 
+Exportable = broken(PlainAgent, policy=lambda self: WithModule(self.table.copy()))
 name_all(globals())
-RIGHT = [PlainAgent, Reticent]
+RIGHT = [PlainAgent, Reticent, Exportable]
 TABLE = [
     # (class, the check that names the fault, words of its message, other checks that fail for the same reason)
     (ShortActions, "check_actions", "got int32 [2]", "check_devices"),
@@ -284,6 +301,8 @@ TABLE = [
     (PolicyMovesTheTable, "check_policy_disturbs_nothing", "whose policy acted", ""),
     (PolicySharesTheTable, "check_policy_is_a_copy", "Give it copies", ""),
     (PolicyOfTheStart, "check_policy_is_a_copy", "equals one made before", "check_learning check_learning_at_ends"),
+    (ModuleOfTheStart, "check_policy_module", "but the highest values of its module are those of", ""),
+    (ModuleSharesTheTable, "check_policy_module", "a module changed while the agent learned", "check_policy_is_a_copy"),
     (PolicyLoadsNothing, "check_policy_is_a_copy", "loaded another's state", ""),
     (GeneratorNotSaved, "check_state_round_trip", "continued differently", "check_resuming_without_replay"),
     (ReplayNotSaved, "check_state_round_trip", "continued differently", ""),

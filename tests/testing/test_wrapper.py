@@ -7,11 +7,13 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
 from broken import after, name_all
 from cartpole_dqn.testing import run_checks
+from cartpole_dqn.wrappers import Moments
 
 Env = gymnasium.Env[Any, Any]
 
@@ -42,6 +44,14 @@ class Tired(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return np.stack([obs, change * np.float32(self.scale)])
 
 
+class InTorch(Tired):
+    """The same, which says how torch computes it."""
+
+    def as_torch(self, moments: Moments) -> Any:
+        now, before = moments.observation(), moments.observation(1)
+        return torch.stack([now, (now - before) * self.scale])
+
+
 make = partial(gymnasium.make, "CartPole-v1")
 
 
@@ -55,6 +65,7 @@ FlagsAreNumbers = after(Tired, "step", lambda step: (*step[:2], int(step[2]), in
 BoundlessReward = after(Tired, "step", lambda step: (step[0], float("inf"), *step[2:]))
 # Nothing is shown of an episode's end.
 BadLastObservation = after(Tired, "step", lambda step: (None if step[2] else step[0], *step[1:]))
+OtherInTorch = after(InTorch, "as_torch", lambda obs: obs * 2)
 Unseeded = after(Tired, "show", lambda obs: obs + np.random.default_rng().random(dtype=np.float32))
 GlobalRandomness = after(Tired, "show", lambda obs: obs + 0 * np.float32(np.random.random()))  # noqa: NPY002
 
@@ -156,7 +167,7 @@ class Bare(gymnasium.Env[Any, Any]):
 
 
 name_all(globals())
-RIGHT = [make, partial(make, max_episode_steps=5), lambda: Tired(make()), Tired]
+RIGHT = [make, partial(make, max_episode_steps=5), lambda: Tired(make()), Tired, InTorch]
 TABLE = [
     # (wrapper, the check that names the fault, words of its message, other checks that fail for the same reason)
     (OtherDtype, "check_observations", "an observation is float64 [2, 4]: the space says float32 [2, 4]", ""),
@@ -176,6 +187,7 @@ TABLE = [
     (ArgumentsNotRecorded, "check_spec", "plays another episode", ""),
     (NotRecorded, "check_spec", "RecordConstructorArgs", ""),
     (ArgumentsThatJsonLacks, "check_spec", "float32", ""),
+    (OtherInTorch, "check_as_torch", "as_torch gives numbers up to ", ""),
     (GlobalRandomness, "check_global_randomness", "NumPy (np.random)", ""),
 ]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import subprocess
@@ -13,7 +14,7 @@ from PIL import Image
 
 from cartpole_dqn.contracts.events import Episode, Evaluation, ObserverContext, Progress, RunStarted
 from cartpole_dqn.observers.metrics import Metrics, MetricsOptions
-from cartpole_dqn.views.chart import Chart
+from cartpole_dqn.views.chart import Chart, outcome_of, threshold_of
 from cartpole_dqn.views.curves import RunHistory, draw_curves, read_metrics
 from cartpole_dqn.views.overlay import draw_groups
 
@@ -41,7 +42,7 @@ def pixels(path: Path) -> np.ndarray:
 @pytest.mark.parametrize(("style", "paper"), [("light", (255, 255, 255)), ("dark", (0x15, 0x19, 0x1E))])
 def test_the_picture_is_drawn_in_its_style(tmp_path: Path, style: str, paper: tuple[int, int, int]) -> None:
     history = read_metrics(record(tmp_path / "run"))
-    draw_curves(history, tmp_path / "curve.png", title="A title", style=style)  # type: ignore[arg-type]
+    draw_curves(history, tmp_path / "curve.png", title="A title", theme=style)  # type: ignore[arg-type]
     picture = pixels(tmp_path / "curve.png")
     assert picture.shape == (912, 1200, 3)
     assert tuple(picture[-1, 0]) == paper
@@ -86,7 +87,7 @@ def test_panels_without_data_are_left_out_and_durations_come_where_they_are_no_r
     words = words_in(tmp_path / "curve.svg")
     assert "return of an episode" in words
     assert "duration [steps]" in words
-    assert "mean of the last 20" in words
+    assert "mean of the last 100" in words
     assert not {"loss", "epsilon"} & set(words)
     assert not any(word.startswith(("evaluation", "confirmation", "kept as best")) for word in words)
     draw_curves(RunHistory("empty"), tmp_path / "curve.svg")
@@ -182,8 +183,40 @@ def test_drawing_uses_no_state_of_matplotlib(tmp_path: Path) -> None:
         # Reading the setting `backend` would import pyplot to choose one.
         "settings = lambda: {k: matplotlib.rcParams[k] for k in matplotlib.rcParams if k != 'backend'}\n"
         "before = settings()\n"
-        f"draw_curves(history, {str(tmp_path / 'a.png')!r}, style='dark')\n"
+        f"draw_curves(history, {str(tmp_path / 'a.png')!r}, theme='dark')\n"
         "assert settings() == before; print('matplotlib.pyplot' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+def test_the_outcome_and_the_threshold_are_said(tmp_path: Path) -> None:
+    history = read_metrics(record(tmp_path / "run"))
+    draw_curves(history, tmp_path / "x.svg", title="Mine", threshold=475.0)
+    assert {"Not solved: best evaluation 80.0 of 475", "Mine", "solved: 475"} <= set(words_in(tmp_path / "x.svg"))
+    solved = dataclasses.replace(history, solved_step=3240)
+    draw_curves(solved, tmp_path / "x.svg", title="Mine", threshold=60.0)
+    assert {"Solved at 3,240 steps", "solved: 60"} <= set(words_in(tmp_path / "x.svg"))
+    draw_curves(history, tmp_path / "x.svg", title="Mine")
+    assert not [word for word in words_in(tmp_path / "x.svg") if "olved" in word]
+    assert outcome_of([history, solved], None) == "1 of 2 runs solved"
+    assert outcome_of([history, history], None) == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "threshold"),
+    [
+        ({"env.id": "CartPole-v1"}, 475.0),
+        ({"env.id": "CartPole-v1", "evaluation.solved_at": 99}, 99.0),
+        ({"env.id": "Nothing-v7"}, None),
+        ({"env.id": "Pendulum-v1"}, None),
+        ({}, None),
+    ],
+)
+def test_the_threshold_is_the_runs_or_the_environments(settings: dict[str, object], threshold: float | None) -> None:
+    assert threshold_of(settings) == threshold
+
+
+def test_a_narrow_picture_has_its_text_in_full_size(tmp_path: Path) -> None:
+    draw_curves(read_metrics(record(tmp_path / "run")), tmp_path / "x.png", width=4.6)
+    assert pixels(tmp_path / "x.png").shape[1] == 552

@@ -48,7 +48,7 @@ def test_a_run_shows_itself_and_what_it_makes(trained: Trained, tmp_path: Path) 
     words = run._repr_html_()
     assert "dqn on CartPole-v1, state, preset state, seed 1" in words
     assert "130 of 130" in words
-    picture = run.plot(tmp_path / "curves.svg", style="dark", x="episodes")
+    picture = run.plot(tmp_path / "curves.svg", theme="dark", x="episodes")
     assert "image/svg+xml" in picture._repr_mimebundle_()["text/html"]
     made = run.record(tmp_path / "play.gif", max_steps=5, side_by_side=False)
     assert made.lengths == (5,)

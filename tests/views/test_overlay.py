@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable
@@ -71,7 +72,7 @@ def test_groups_are_labelled_and_explained(write_run: WriteRun, tmp_path: Path) 
         "one (1 run)",
         "three (3 runs)",
         "training return",
-        "(mean of the last 20)",
+        "(mean of the last 100)",
         "evaluation:",
         "mean return",
         "duration [steps]",
@@ -117,7 +118,7 @@ def test_a_run_keeps_its_last_mean_until_it_ends(write_run: WriteRun, tmp_path: 
 def test_more_groups_than_colours_and_some_without_anything(write_run: WriteRun, tmp_path: Path, style: str) -> None:
     groups = {f"g{k}": [read_metrics(write_run(f"r{k}", returns=range(k)))] for k in range(0, 12)}
     groups["none"] = [RunHistory("none")]
-    draw_groups(groups, tmp_path / "x.png", style=style)  # type: ignore[arg-type]
+    draw_groups(groups, tmp_path / "x.png", theme=style)  # type: ignore[arg-type]
     assert np.asarray(Image.open(tmp_path / "x.png").convert("L")).std() > 3
 
 
@@ -135,3 +136,21 @@ def test_negative_returns_are_not_cut(write_run: WriteRun, tmp_path: Path) -> No
     draw_groups({"r": [run]}, tmp_path / "x.svg")
     words = words_in(tmp_path / "x.svg")
     assert "\N{MINUS SIGN}400" in words, words
+
+
+def test_up_to_four_lines_are_named_at_their_ends(write_run: WriteRun, tmp_path: Path) -> None:
+    """The labels are to the right of the panel, apart from each other, in the order of the lines."""
+    groups = {f"group {i}": [read_metrics(write_run(f"g{i}", returns=[10.0 + i] * 40))] for i in range(5)}
+    four = dict(list(groups.items())[:4])
+    draw_groups(four, tmp_path / "x.svg")
+    text = (tmp_path / "x.svg").read_text()
+    assert "legend_1" not in text
+    places = [
+        re.search(rf"<!-- group {i} \(1 run\) -->\s*<g [^>]*translate\(([\d.]+) ([\d.]+)\)", text) for i in range(4)
+    ]
+    assert all(places)
+    x, y = zip(*((float(found[1]), float(found[2])) for found in places if found), strict=True)
+    assert len(set(x)) == 1
+    assert all(below - above >= 11 for below, above in itertools.pairwise(y)), y
+    draw_groups(groups, tmp_path / "x.svg")
+    assert "legend_1" in (tmp_path / "x.svg").read_text()

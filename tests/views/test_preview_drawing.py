@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from cartpole_dqn.views.panels import PALETTES
 from cartpole_dqn.views.preview import Stage
-from cartpole_dqn.views.preview_drawing import _marks, draw_preview
+from cartpole_dqn.views.preview_drawing import Preview, _marks, draw_comparison, draw_preview
 
 COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30))
 
@@ -98,3 +99,28 @@ def test_rows_and_columns_are_numbered_where_they_are(tmp_path: Path) -> None:
         for number in numbers:
             assert at[offset + number * side - 5 : offset + number * side + 6].any(), number
             assert not at[offset + number * side + side // 2 - 5 : offset + number * side + side // 2 + 6].any(), number
+
+
+def test_two_previews_stand_side_by_side(tmp_path: Path) -> None:
+    stages = [Stage("frame", quadrants(), None), Stage("seen", np.zeros((6, 8, 3), np.int16), None, (False,) * 3)]
+    previews = [Preview("one", stages, "motion: gone", good=False), Preview("two", stages[:1], "motion: kept")]
+    for theme in ("light", "dark"):
+        draw_comparison(previews, tmp_path / f"{theme}.png", theme=theme)  # type: ignore[arg-type]
+    light, dark = picture_of(tmp_path / "light.png"), picture_of(tmp_path / "dark.png")
+    assert light.shape == dark.shape == (light.shape[0], 24 + 2 * (180 + 430 + 30 + 24), 3)
+    assert dark[0, 0].tolist() == [21, 25, 30]
+    middle = light.shape[1] // 2
+    red, green = ((light == PALETTES["light"].__dict__[name]).all(axis=2)[:80] for name in ("red", "green"))
+    assert [red[:, :middle].any(), red[:, middle:].any()] == [True, False]
+    assert [green[:, :middle].any(), green[:, middle:].any()] == [False, True]
+    with pytest.raises(ValueError, match="one preview or more"):
+        draw_comparison([Preview("none", [])], tmp_path / "x.png")
+
+
+def test_a_bar_shows_what_colours_mean(tmp_path: Path) -> None:
+    values = np.zeros((40, 80, 1), np.int16)
+    values[3, 3] = 60
+    draw_preview([Stage("difference", values, None, (False,))], tmp_path / "x.png")
+    label = picture_of(tmp_path / "x.png")[:, :200]
+    bar = (label == (179, 38, 30)).all(axis=2), (label == (31, 95, 168)).all(axis=2)
+    assert [hits.any() for hits in bar] == [True, True], "from the least to the greatest, though no value is negative"

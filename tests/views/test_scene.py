@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cartpole_dqn.views.panels import Panel, colours_of
-from cartpole_dqn.views.scene import Scene, draw_scene
+from cartpole_dqn.views.panels import PALETTES, Panel, colours_of
+from cartpole_dqn.views.scene import Scene, draw_scene, picture_of
 
 BLUE, RED, PAPER = (31, 95, 168), (179, 38, 30), (255, 255, 255)
 
@@ -191,3 +191,41 @@ def test_any_moment_can_be_drawn_and_its_size_depends_on_shapes_alone(
     assert first.dtype == np.uint8
     assert first.shape == second.shape
     assert first.shape[1] == max(size[1], 320) + 328
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "colour"),
+    [
+        ({"ending": "terminated", "terminated_is": "fell"}, "fell", "red"),
+        ({"ending": "terminated"}, "terminated", "ink"),
+        ({"ending": "truncated", "step": 500, "limit": 500}, "500 / 500, time limit", "green"),
+        ({"ending": "truncated", "step": 90, "limit": 500}, "truncated", "ink"),
+        ({"ending": "cut off", "step": 500, "limit": 500}, "cut off", "ink"),
+        ({}, "", "ink"),
+    ],
+)
+def test_only_a_fall_is_red_and_the_time_limit_is_green(changes: dict[str, Any], words: str, colour: str) -> None:
+    moment = scene(panels=[], action=None, **changes)
+    assert moment.verdict == (words, colour)
+    red, green = (count(draw_scene(moment), PALETTES["light"].__dict__[name]) for name in ("red", "green"))
+    assert (red > 0, green > 0) == (colour == "red", colour == "green")
+
+
+def test_empty_rows_are_left_out_and_values_stand_below_a_low_picture() -> None:
+    panels = [Panel("", np.zeros((40, 80), np.uint8), "grey", 0.0, 255.0)] * 2
+    whole, low = scene(panels=panels), scene(panels=panels, shown=slice(150, 340))
+    assert (picture_of(low) == low.frame[150:340]).all()
+    assert draw_scene(low).shape[0] < draw_scene(whole).shape[0] - 80
+    assert bar(draw_scene(low)[220:, :600], BLUE) > 100
+    assert bar(beside(draw_scene(low)), BLUE) == 0
+
+
+def test_a_dark_page_is_dark_and_a_dark_frame_stays_as_it_is() -> None:
+    white = np.full((200, 600, 3), 255, np.uint8)
+    white[50:90, 100:140] = 0
+    drawn = draw_scene(scene(frame=white), "dark")
+    assert drawn[0, 0].tolist() == [21, 25, 30]
+    assert drawn[70, 120].min() > 200, "what was black is light"
+    assert drawn[-1, -1].tolist() == [21, 25, 30]
+    black = np.zeros((200, 600, 3), np.uint8)
+    assert (picture_of(scene(frame=black), "dark") == black).all()

@@ -225,6 +225,7 @@ def test_the_cart_of_another_size_and_after_resizing() -> None:
             self.screen_width, self.x_threshold = 900, 3.0
 
     base = Wide(render_mode="rgb_array")
+    base.reset(seed=0)
     small = Resize(RenderObservation(base, rows=[290, 300]), height=10, width=300)
     env = CenteredCrop(small, width=100, locator="cart")
     env.reset(seed=0)

@@ -104,6 +104,13 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str, str, Callable[[Any], Any]]] 
         r"np\.moveaxis\(frame, 0, -1\)",
         lambda frame: np.moveaxis(frame, 0, -1),
     ),
+    "two channels": (lambda p: p[..., :2], r"uint8 \[7, 9, 2\]", r"frame\[\.\.\., 0\]", lambda frame: frame[..., 0]),
+    "two channels of floats": (
+        lambda p: p[..., :2] / 255,
+        r"float64 \[7, 9, 2\]",
+        r"\(255 \* frame\[\.\.\., 0\]\)\.astype\(np\.uint8\)",
+        lambda frame: scaled(frame[..., 0]),
+    ),
     "a list of frames": (lambda p: [p, p], "list", "the last frame of the list", lambda frames: frames[-1]),
     "a list of numbers": (lambda p: p.tolist(), "list", "as an array", lambda rows: np.array(rows, np.uint8)),
 }
@@ -128,7 +135,6 @@ def test_frames_of_another_kind_are_refused_with_a_mend_that_mends(name: str) ->
 @pytest.mark.parametrize(
     ("drawn", "got"),
     [
-        (None, "NoneType"),
         ("###", "str"),
         ([], "list"),
         (np.zeros((0, 9, 3), np.uint8), r"uint8 \[0, 9, 3\]"),
@@ -139,6 +145,11 @@ def test_frames_of_another_kind_are_refused_with_a_mend_that_mends(name: str) ->
 def test_what_is_no_frame_is_refused(drawn: Any, got: str) -> None:
     with pytest.raises(ValueError, match=rf"got {got}\. To fix that, put a gymnasium\.Wrapper"):
         RenderObservation(Drawn(lambda step, picture: drawn))
+
+
+def test_no_frame_before_the_first_reset_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"render\(\) returned None, .* Call its reset\(\) before you wrap it"):
+        RenderObservation(Drawn(lambda step, picture: None))
 
 
 @pytest.mark.parametrize(
@@ -162,12 +173,16 @@ def test_frames_that_change_later_are_refused(late: Callable[[Any], Any], got: s
 
 
 def test_rendering_that_fails_is_said_in_words() -> None:
+    calls = []
+
     def fail(step: int, picture: Any) -> Any:
+        calls.append(step)
         raise ZeroDivisionError("nothing to divide")
 
     with pytest.raises(ValueError, match="cannot be rendered: ZeroDivisionError: nothing to divide") as caught:
         RenderObservation(Drawn(fail))
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert calls == [0], "a native renderer may end the process when it is called after it failed"
 
     def lack(step: int, picture: Any) -> Any:
         raise gymnasium.error.DependencyNotInstalled('run `pip install "gymnasium[other]"`')

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.envs.classic_control import CartPoleEnv
+from gymnasium.utils import RecordConstructorArgs
+from gymnasium.wrappers import RecordVideo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartpole_dqn.wrappers import Channel, RenderObservation
+from cartpole_dqn.wrappers.probe import changes_rendering
 from cartpole_dqn.wrappers.render import prepare_display
 
 Env = Any
@@ -99,37 +103,107 @@ def test_global_random_state_stays() -> None:
     assert np.array_equal(before, global_random.get_state()[1])
 
 
-class Unwilling(CartPoleEnv):
-    """Cannot be copied, and has no spec to be made from."""
+class Client:
+    """A handle to something outside Python, which ends when it is collected."""
+
+    served: ClassVar[list[str]] = []
+
+    def __del__(self) -> None:
+        self.served.append("ended")
+
+
+class Remote(gymnasium.Env[Any, Any]):
+    """Draws what a server holds. There is one of it at a time, if `alone`."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+    observation_space = action_space = spaces.Discrete(9)
+    alive = 0
+    log: ClassVar[list[str]] = []
+
+    def __init__(self, render_mode: str | None = "rgb_array", alone: bool = False, draws: bool = True) -> None:
+        self.log.append("made")
+        if alone and Remote.alive:
+            raise OSError("the port is taken")
+        Remote.alive += 1
+        self.render_mode, self.draws, self.client = render_mode, draws, Client()
 
     def __deepcopy__(self, memo: Any) -> Any:
-        raise TypeError("no")
+        raise AssertionError("not ours to copy")
+
+    def __copy__(self) -> Any:
+        raise AssertionError("not ours to copy")
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.log.append("reset")
+        return 0, {}
+
+    def step(self, action: Any) -> Any:
+        self.log.append("step")
+        return 0, 0.0, False, False, {}
+
+    def render(self) -> Any:
+        self.log.append("render")
+        if not self.draws:
+            raise RuntimeError("no context")
+        return np.zeros((4, 6, 3), np.uint8)
+
+    def close(self) -> None:
+        self.log.append("close")
+        Remote.alive -= 1
 
 
-def test_the_last_way_to_a_frame_puts_the_generator_back() -> None:
-    base: Any = Unwilling(render_mode="rgb_array")
-    env: Any = RenderObservation(base)
-    assert env.observation_space.shape == (400, 600, 3)
-    assert base._np_random is None
-    other: Any = CartPoleEnv(render_mode="rgb_array")
-    other.reset(seed=4)
-    env.reset(seed=4)
-    again = RenderObservation(base)
-    assert np.array_equal(base.state, other.state), "it could be rendered as it was"
-    again.reset()
-    other.reset()
-    assert np.array_equal(base.state, other.state)
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Register `Remote-v0`, and return what was called."""
+    monkeypatch.setattr("gymnasium.envs.registration.registry", dict(gymnasium.registry))
+    monkeypatch.setattr(Remote, "log", [])
+    monkeypatch.setattr(Remote, "alive", 0)
+    monkeypatch.setattr(Client, "served", [])
+    gymnasium.register("Remote-v0", Remote)
+    return Remote.log
 
 
-def test_an_environment_that_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CartPoleEnv, "__deepcopy__", Unwilling.__deepcopy__, raising=False)
-    env = make()
-    assert RenderObservation(env).observation_space.shape == (400, 600, 3)
-    assert env.unwrapped.state is None
+def test_an_environment_without_a_spec_is_drawn_once_and_nothing_else(remote: list[str]) -> None:
+    env = Remote()
+    assert RenderObservation(env).observation_space.shape == (4, 6, 3)
+    assert remote == ["made", "render"]
+    gc.collect()
+    assert Client.served == []
+
+
+def test_one_that_was_not_reset_is_left_alone_and_a_second_one_closed(remote: list[str]) -> None:
+    env = RenderObservation(make("Remote-v0"))
+    assert remote == ["made", "made", "reset", "render", "close"]
+    remote.clear()
+    env.reset()
+    assert RenderObservation(env.env).observation_space.shape == (4, 6, 3)
+    assert remote == ["reset", "render", "render"], "once reset, it can be drawn as it is"
+
+
+def test_a_renderer_that_fails_is_called_once(remote: list[str]) -> None:
+    with pytest.raises(ValueError, match="cannot be rendered: RuntimeError: no context"):
+        RenderObservation(make("Remote-v0", draws=False))
+    assert remote == ["made", "made", "reset", "render", "close"]
+
+
+def test_one_that_can_exist_only_once_must_be_reset_first(remote: list[str]) -> None:
+    env = make("Remote-v0", alone=True)
+    with pytest.raises(ValueError, match=r"the port is taken\)\. Call its reset\(\) before you wrap it"):
+        RenderObservation(env)
+    assert "render" not in remote
+    env.reset()
+    assert RenderObservation(env).observation_space.shape == (4, 6, 3)
+
+
+def test_a_recording_goes_on() -> None:
+    """A second `RecordVideo` would write into the folder of the first one."""
+    assert not changes_rendering(RecordVideo.__new__(RecordVideo))
 
 
 def test_a_size_set_after_making(cartpole: Env) -> None:
     cartpole.unwrapped.screen_width = 333
+    cartpole.reset(seed=0)
     env: Any = RenderObservation(cartpole)
     assert env.observation_space.shape == (400, 333, 3)
     assert env.reset(seed=0)[0] in env.observation_space
@@ -148,6 +222,31 @@ def test_wrappers_that_change_the_rendering_count(cartpole: Env) -> None:
     assert env.observation_space.shape == (50, 300, 3)
     observation, _ = env.reset(seed=0)
     assert np.array_equal(observation, cartpole.render()[200:300:2, ::2])
+
+
+class Every(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Takes an argument, and does not record it."""
+
+    def __init__(self, env: Env, n: int) -> None:
+        super().__init__(env)
+        self.n = n
+
+    def render(self) -> Any:
+        return np.asarray(self.env.render())[:: self.n]
+
+
+class EveryRecorded(Every, RecordConstructorArgs):
+    def __init__(self, env: Env, n: int) -> None:
+        RecordConstructorArgs.__init__(self, n=n)
+        Every.__init__(self, env, n)
+
+
+def test_wrappers_whose_arguments_are_known_or_not(cartpole: Env) -> None:
+    assert RenderObservation(EveryRecorded(cartpole, 4)).observation_space.shape == (100, 600, 3)
+    with pytest.raises(ValueError, match=r"Every does not inherit .*RecordConstructorArgs\)\. Call its reset\(\)"):
+        RenderObservation(Every(cartpole, 4))
+    cartpole.reset(seed=0)
+    assert RenderObservation(Every(cartpole, 4)).observation_space.shape == (100, 600, 3)
 
 
 def test_a_wrapper_that_draws_into_its_own_array() -> None:
@@ -175,6 +274,19 @@ def test_another_render_mode_is_refused_with_the_mend() -> None:
         RenderObservation(gymnasium.make("CartPole-v1", render_mode="rgb_array_list"))
     with pytest.raises(ValueError, match="It offers ansi, so it has no pixels to observe"):
         RenderObservation(TextOnly())
+    with pytest.raises(ValueError, match=r"has 'human'\. Remove HumanRendering"):
+        RenderObservation(gymnasium.wrappers.HumanRendering(make()))
+
+
+def test_a_render_mode_that_is_not_stored_is_told(remote: list[str]) -> None:
+    gymnasium.register("Forgetful-v0", Forgetful)
+    with pytest.raises(ValueError, match=r"Forgetful does not store that: .* must set self\.render_mode"):
+        RenderObservation(make("Forgetful-v0"))
+
+
+class Forgetful(CartPoleEnv):
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__()
 
 
 class TextOnly(CartPoleEnv):

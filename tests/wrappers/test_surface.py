@@ -216,7 +216,9 @@ class Decorated(CartPoleEnv):
 )
 def test_subclasses_that_draw_differently(cls: Any, fast: bool) -> None:
     assert (drawing_of(cls.render) is not None) == fast
-    assert_same_episode(RenderObservation(cls(render_mode="rgb_array")), cls(render_mode="rgb_array"), 3, 60)
+    base = cls(render_mode="rgb_array")
+    base.reset(seed=0)
+    assert_same_episode(RenderObservation(base), cls(render_mode="rgb_array"), 3, 60)
 
 
 def test_the_background_of_other_rows_is_left_out_only_where_nothing_looks_at_it() -> None:
@@ -237,8 +239,8 @@ def test_the_background_of_other_rows_is_left_out_only_where_nothing_looks_at_it
 
 def test_rendering_redefined_on_the_instance_or_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
     base: Any = CartPoleEnv(render_mode="rgb_array")
+    base.reset(seed=0)
     env = RenderObservation(base)
-    env.reset(seed=0)
     real = base.render()
     base.render = lambda: real // 2
     assert np.array_equal(env.step(0)[0], real // 2)
@@ -248,8 +250,9 @@ def test_rendering_redefined_on_the_instance_or_the_class(monkeypatch: pytest.Mo
 
 
 def test_module_values_count_as_they_are_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    fast = RenderObservation(AcrobotEnv(render_mode="rgb_array"))
-    plain: Any = AcrobotEnv(render_mode="rgb_array")
+    base, plain = (AcrobotEnv(render_mode="rgb_array") for _ in range(2))
+    base.reset(seed=0)
+    fast = RenderObservation(base)
     before = fast.reset(seed=0)[0]
     plain.reset(seed=0)
     monkeypatch.setattr("gymnasium.envs.classic_control.acrobot.cos", lambda x: 0.5)

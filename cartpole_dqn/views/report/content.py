@@ -1,4 +1,4 @@
-"""The content of a report: `Report`, and its parts `Curves`, `Difference`, `Play`."""
+"""The content of a report: `Report`, and its parts `Curves`, `Difference`, `Play`, `Look`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from cartpole_dqn.views.preview import Stage
 
 @dataclass(frozen=True)
 class Curves:
-    """The same curves for a light page and a dark one."""
+    """The same curves for a light page and a dark one, and the same again for a narrow screen."""
 
-    light: bytes
-    dark: bytes
     kind: str
     """Their media type."""
+    light: bytes
+    dark: bytes
+    narrow_light: bytes
+    narrow_dark: bytes
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,18 @@ class Play:
     """The undiscounted rewards of these steps."""
     cut: bool
     """Whether the episode continued."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Where the value of an action comes from, as PNGs for a light page and a dark one."""
+
+    light: bytes
+    dark: bytes
+    step: int
+    """Of the episode."""
+    action: str
+    """The chosen one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,3 +88,6 @@ class Report:
     """The model that plays: "best" or "last"."""
     evaluation: Evaluation | None = None
     play: Play | None = None
+    progress: bytes | None = None
+    """One episode with models of several stages, as a GIF."""
+    look: Look | None = None

@@ -7,12 +7,16 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.options import to_table
@@ -24,25 +28,34 @@ from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.catalogue import read_settings, run_title, summarise_run
 from cartpole_dqn.runs.checkpoint import has_state
 from cartpole_dqn.runs.folder import RunFolder, describe_environment
-from cartpole_dqn.runs.history import read_metrics
+from cartpole_dqn.runs.history import RunHistory, read_metrics
 from cartpole_dqn.text.tables import flat
 from cartpole_dqn.training import assembly
 from cartpole_dqn.training.models import Which, evaluate_run
 from cartpole_dqn.training.resolve import resolve_config
+from cartpole_dqn.views.chart import WIDTH, Theme, threshold_of
 from cartpole_dqn.views.curves import draw_curves
 from cartpole_dqn.views.names import number_names
+from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.preview import preview_stages
-from cartpole_dqn.views.record import record_run
-from cartpole_dqn.views.report.content import Curves, Difference, Play, Report
+from cartpole_dqn.views.progress import record_progress
+from cartpole_dqn.views.record import Recording, record_run
+from cartpole_dqn.views.report.content import Curves, Difference, Look, Play, Report
 from cartpole_dqn.views.report.page import report_page
+from cartpole_dqn.views.scene import draw_scene
 
 MOST_ANIMATION_BYTES = 3_000_000
-_LONGEST_PLAY = 300
+_LONGEST_PLAY = 500
 """Most steps of the animation; fewer if it would be too large."""
 _SHORTEST_PLAY = 20
+_SEEN = 40
+"""Steps among which the moment is chosen that shows what it looks at."""
+_NARROW = 4.6
+"""Width of the curves on a narrow screen, in inches."""
 _LARGEST_SVG = 700_000
 _LARGEST_ENVIRONMENT = 1 << 20
 _SUFFIXES = (".html", ".htm")
+_THEMES: tuple[Theme, ...] = ("light", "dark")
 
 
 @dataclass(frozen=True)
@@ -114,7 +127,7 @@ def _gather(
     with found.or_say("The curves, evaluations and episodes"):
         found.facts["history"] = history = read_metrics(folder.path)
         wishes.told("drawing the curves")
-        found.facts["curves"] = _curves(history)
+        found.facts["curves"] = _curves(history, threshold_of(flat(settings)))
     environment = _environment(folder)
     if not environment:
         found.missing.append("What it was made with: environment.json is missing or damaged.")
@@ -181,7 +194,7 @@ def _look(found: _Found, config: RunConfig, host: PluginHost) -> None:
     with found.or_say("What the agent sees"):
         host.register_environments()
         factory = EnvFactory(config, host.registry)
-        found.facts["stages"] = tuple(preview_stages(factory.base, [stage[:2] for stage in factory.stages], seed=0))
+        found.facts["stages"] = tuple(preview_stages(factory.base, factory.chain(), seed=0))
         env = factory.make()
         found.facts["names"] = number_names(env)
         env.close()
@@ -208,37 +221,64 @@ def _play(found: _Found, config: RunConfig, host: PluginHost, wishes: _Wishes) -
                 told=lambda event: wishes.told(describe_evaluating(event)),
             )
     if wishes.animation:
+        how: dict[str, Any] = {"seed": wishes.seed}
         with found.or_say("The animation"):
             wishes.told("recording")
-            found.facts["play"] = _record(folder, config, host, which, wishes)
+            gif, made, steps = _recorded(record_run, (folder, config, host), _LONGEST_PLAY, which=which, **how)
+            found.facts["play"] = Play(gif, made.lengths[0], made.returns[0], cut=made.lengths[0] == steps)
+            with found.or_say("How it learned"):
+                wishes.told("recording how it learned")
+                run = (folder, config, host)
+                found.facts["progress"] = _recorded(record_progress, run, _LONGEST_PLAY, across=2, **how)[0]
+            with found.or_say("What it looks at"):
+                wishes.told("finding out what it looks at")
+                playback = Playback(folder, config, host, which=which, max_steps=_SEEN, attribution=True, **how)
+                found.facts["look"] = _look_at(playback)
 
 
-def _record(folder: RunFolder, config: RunConfig, host: PluginHost, which: Which, wishes: _Wishes) -> Play:
-    """Record the first episode of the report seeds, cut to fit `MOST_ANIMATION_BYTES`."""
-    steps = _LONGEST_PLAY
+def _recorded(
+    record: Callable[..., Recording], run: tuple[Any, ...], steps: int, **how: Any
+) -> tuple[bytes, Recording, int]:
+    """Record an episode, cut to fit `MOST_ANIMATION_BYTES`. Return the GIF, the recording and the limit of steps."""
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / "play.gif"
         while True:
-            made = record_run(folder, config, host, out, seed=wishes.seed, which=which, max_steps=steps)
+            made = record(*run, out, max_steps=steps, **how)
             if made.nbytes <= MOST_ANIMATION_BYTES or steps <= _SHORTEST_PLAY:
-                break
-            played = min(steps, made.lengths[0])
+                return out.read_bytes(), made, steps
+            played = min(steps, max(made.lengths))
             steps = max(_SHORTEST_PLAY, int(0.9 * played * MOST_ANIMATION_BYTES / made.nbytes))
-        return Play(out.read_bytes(), made.lengths[0], made.returns[0], cut=made.lengths[0] == steps)
 
 
-def _curves(history: Any) -> Curves:
-    """Draw the curves for light and dark pages, as SVG unless that is too large."""
+def _look_at(playback: Playback) -> Look | None:
+    """Return where the value comes from at the moment when the chosen action matters most; None without pictures."""
+    with playback:
+        if not playback.pictorial:
+            return None
+        scenes = [scene for scene in playback.episode(1) if scene.action is not None]
+    scene = max(scenes, key=lambda scene: 0.0 if scene.q_values is None else float(np.ptp(scene.q_values)))
+    pictures = []
+    for theme in _THEMES:
+        file = io.BytesIO()
+        Image.fromarray(draw_scene(scene, theme)).save(file, format="PNG", optimize=True)
+        pictures.append(file.getvalue())
+    return Look(pictures[0], pictures[1], scene.step, scene.actions[scene.action or 0])
+
+
+def _curves(history: RunHistory, threshold: float | None) -> Curves:
+    """Draw the curves for light and dark pages, wide and narrow, as SVG unless that is too large."""
+    how: dict[str, Any] = {"title": " ", "threshold": threshold}
     with tempfile.TemporaryDirectory() as place:
-        drawn = []
         for suffix in (".svg", ".png"):
-            paths = [Path(place) / f"{style}{suffix}" for style in ("light", "dark")]
-            draw_curves(history, paths[0], title=" ", style="light")
-            draw_curves(history, paths[1], title=" ", style="dark")
-            drawn = [path.read_bytes() for path in paths]
+            drawn = []
+            for width in (WIDTH, _NARROW):
+                for theme in _THEMES:
+                    path = Path(place) / f"{theme}{suffix}"
+                    draw_curves(history, path, theme=theme, width=width, **how)
+                    drawn.append(path.read_bytes())
             if max(map(len, drawn)) <= _LARGEST_SVG:
                 break
-        return Curves(drawn[0], drawn[1], "image/svg+xml" if suffix == ".svg" else "image/png")
+        return Curves("image/svg+xml" if suffix == ".svg" else "image/png", *drawn)
 
 
 def _place(path: Path) -> str:

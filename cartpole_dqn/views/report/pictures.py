@@ -1,7 +1,7 @@
 """The pictures embedded in a report.
 
 * `stages_of`: an observation's stages. `spread_of`: a histogram of returns.
-* `play_of`, `curves_of`: a picture, and its replacement on some devices.
+* `film_of`, `curves_of`, `look_of`: a picture, and its replacements on some devices.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cartpole_dqn.text.figures import number
 from cartpole_dqn.text.pages import data_uri
 from cartpole_dqn.views.panels import MOST_PANELS, MOST_ROWS, Panel, colours_of, decimals_of, figure, size_within
 from cartpole_dqn.views.preview import Stage
-from cartpole_dqn.views.report.content import Curves, Play
+from cartpole_dqn.views.report.content import Curves, Look
 
 _WIDEST, _HIGHEST = 420, 280
 """Most pixels of a picture on the page."""
@@ -26,24 +26,34 @@ _ROW, _GAP = 700, 18
 _BINS = 25
 
 
-def curves_of(curves: Curves) -> dict[str, str]:
-    """Return a picture that follows the reader's light or dark theme; print takes the light one."""
+_DARK = "screen and (prefers-color-scheme: dark)"
+_NARROW = "screen and (max-width: 40rem)"
+_STILL = "print, (prefers-reduced-motion)"
+
+
+def curves_of(curves: Curves) -> dict[str, Any]:
+    """Return a picture that follows the reader's screen and light or dark theme; print takes the wide, light one."""
+    others = (
+        (curves.narrow_dark, f"{_DARK} and (max-width: 40rem)"),
+        (curves.narrow_light, _NARROW),
+        (curves.dark, _DARK),
+    )
     return {
         "uri": data_uri(curves.light, curves.kind),
-        "other": data_uri(curves.dark, curves.kind),
-        "media": "screen and (prefers-color-scheme: dark)",
+        "others": [(data_uri(data, curves.kind), media) for data, media in others],
     }
 
 
-def play_of(play: Play) -> dict[str, str]:
-    """Return the animation, and its first picture for print and for readers who prefer no motion."""
-    with Image.open(io.BytesIO(play.gif)) as image:
+def film_of(gif: bytes) -> dict[str, Any]:
+    """Return an animation, and its first picture for print and for readers who prefer no motion."""
+    with Image.open(io.BytesIO(gif)) as image:
         still = np.asarray(image.convert("RGB"))
-    return {
-        "uri": data_uri(play.gif, "image/gif"),
-        "other": _png(still),
-        "media": "print, (prefers-reduced-motion)",
-    }
+    return {"uri": data_uri(gif, "image/gif"), "others": [(_png(still), _STILL)]}
+
+
+def look_of(look: Look) -> dict[str, Any]:
+    """Return a picture that follows the reader's light or dark theme."""
+    return {"uri": data_uri(look.light, "image/png"), "others": [(data_uri(look.dark, "image/png"), _DARK)]}
 
 
 def spread_of(returns: Sequence[float]) -> dict[str, Any] | None:

@@ -82,9 +82,12 @@ def test_everything_there_is_stands_on_the_page(trained: Trained, tmp_path: Path
     assert report.missing == ()
     played = [said for said in told if said.startswith("evaluating on 5 episodes: ")]
     assert [said.split()[4] for said in played] == list("012345")
-    assert told == ["drawing the curves", "looking at what the agent sees", *played, "recording"]
+    last = ["recording", "recording how it learned", "finding out what it looks at"]
+    assert told == ["drawing the curves", "looking at what the agent sees", *played, *last]
+    assert report.look is not None
     assert page.sections() == [
-        "At play", "Curves", "What the agent sees", "How good it is", "Evaluations during training", "Episodes",
+        "How it learned", "At play", "Curves", "What the agent sees", "What it looks at", "How good it is",
+        "Evaluations during training", "Episodes",
         "Configuration", "Made with", "Again",
     ]  # fmt: skip
     found = run.evaluate(5, seed=3)
@@ -98,9 +101,9 @@ def test_everything_there_is_stands_on_the_page(trained: Trained, tmp_path: Path
     assert "2001-09-09 01:46 UTC" in page.words
     # Kinds: the animation and its still, the curves twice, the six stages with eight pictures.
     kinds = [kind for kind, _ in page.pictures()]
-    assert kinds.count("image/gif") == 1
-    assert kinds.count("image/svg+xml") == 2
-    assert kinds.count("image/png") == 1 + 8
+    assert kinds.count("image/gif") == 2
+    assert kinds.count("image/svg+xml") == 4, "light and dark, wide and narrow"
+    assert kinds.count("image/png") == 2 + 8 + 2
     least, most = min(found.returns), max(found.returns)
     places = {min(24, int(25 * (value - least) / (most - least))) for value in found.returns}
     bars = [attributes for name, attributes in page.elements if name == "rect" and attributes["height"] != "0"]

@@ -1,0 +1,60 @@
+"""`export` writes a run's model as one file for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cartpole_dqn.cli import options
+
+if TYPE_CHECKING:
+    from cartpole_dqn.cli.session import Session
+
+EXPORT_EXAMPLES = "Examples: cartpole-dqn export latest   |   cartpole-dqn export runs/NAME --out policy.pt2"
+
+
+_FORMATS = ("onnx", "torch")
+
+
+def export(
+    ctx: typer.Context,
+    run: options.Run,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Output file. Default: policy.onnx or policy.pt2 in the run's folder."),
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", metavar="onnx|torch", help="Default: from the suffix of --out, or onnx."),
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes in which to compare the file with the agent.")] = 100,
+    seed: options.Seed = 0,
+    last: options.Last = False,
+) -> None:
+    """Export a run's model with its observation wrappers, as an ONNX model or a torch.export program."""
+    from cartpole_dqn.text.figures import number
+
+    by_suffix = {".pt2": "torch"}
+    form = options.one_of("--format", format_ or by_suffix.get(out.suffix.lower() if out else "", "onnx"), _FORMATS)
+    from cartpole_dqn.studies.export import export_run
+
+    session: Session = ctx.obj
+    folder, config = session.open_run(run)
+    which = options.best_or_last(folder, last)
+    with session.showing_evaluation() as told:
+        made = export_run(
+            folder, config, session.host(), out, form=form, episodes=episodes, seed=seed, which=which, told=told
+        )
+    for wrapper, reason in made.stops.items():
+        session.say(f"{wrapper} is not in the file, which begins with its observations: {reason}.", "yellow")
+    for name, ago in made.inputs.items():
+        earlier = [f"{steps} step{'s' * (steps > 1)} ago" for steps in ago if steps]
+        session.say(f"input {name}: {', '.join(['now'] * (0 in ago) + earlier)}")
+    parity = made.parity
+    session.say(
+        f"the file takes the agent's action in {parity.equal_actions:,} of {parity.steps:,} steps; "
+        f"mean return of {parity.episodes} episodes: agent {number(parity.score)}, file {number(parity.exported_score)}"
+    )
+    print(made.path)

@@ -1,0 +1,146 @@
+"""How a run learned, as one animation: `record_progress` plays the same episode with models of several stages."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cartpole_dqn.config.schema import RunConfig
+from cartpole_dqn.errors import RunFolderError
+from cartpole_dqn.plugin.host import PluginHost
+from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.runs.history import RunHistory, read_metrics
+from cartpole_dqn.training.models import Model, models_of_progress
+from cartpole_dqn.views import panels as paint
+from cartpole_dqn.views.animation import check_animation, open_animation
+from cartpole_dqn.views.chart import Theme
+from cartpole_dqn.views.panels import Canvas, Picture
+from cartpole_dqn.views.playback import Playback
+from cartpole_dqn.views.record import Recording
+from cartpole_dqn.views.scene import Scene, picture_of
+
+_MOST = 4
+"""Models side by side."""
+_WIDEST, _GAP, _HEAD, _FOOT = 300, 10, 36, 32  # pixels
+_SMOOTH = 25.0
+"""Pictures per second that are enough; at more steps per second, some are skipped."""
+_LAST = 1.5
+"""Seconds to show the last picture."""
+_FADED = 0.55
+"""The share of paper in the picture of an episode that ended in a fall."""
+
+
+def record_progress(
+    folder: RunFolder,
+    config: RunConfig,
+    host: PluginHost,
+    out: Path,
+    *,
+    seed: int = 0,
+    fps: float | None = None,
+    max_steps: int | None = None,
+    theme: Theme = "light",
+    across: int = 4,
+    told: Callable[[int], None] = lambda step: None,
+) -> Recording:
+    """Play one episode before training, with models kept on the way and with the best one, side by side.
+
+    All start alike, from the first report seed. An episode that ends in a fall fades, and the others play on.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+        host: the loaded plugins.
+        out: ends in .gif, or in .mp4 with the extra `video`; an existing file is replaced.
+        seed: of the report seeds, as for `evaluate`.
+        fps: steps per second; by default real time. Up to 25 pictures a second are made.
+        max_steps: limit of the episode; None for the environment's own limit.
+        theme: for a light or a dark page.
+        across: models in a row.
+        told: called with the step.
+
+    Returns:
+        The recording, with a return and a length for each model.
+
+    Raises:
+        UserError: the name, the rate, a model or the environment is unsuitable, or `out` cannot be written.
+        RunError: the environment failed; `out` is unchanged.
+    """
+    check_animation(out)
+    models = _some(models_of_progress(folder, config, host))
+    history = RunHistory(folder.path.name)
+    with contextlib.suppress(RunFolderError):  # Without metrics the times are missing.
+        history = read_metrics(folder.path)
+    titles = [_title(model, history) for model in models]
+    with contextlib.ExitStack() as stack:
+        playbacks = [
+            stack.enter_context(Playback(folder, config, host, which=model, seed=seed, max_steps=max_steps))
+            for model in models
+        ]
+        steps_per_second = fps or playbacks[0].fps
+        skip = max(1, round(steps_per_second / _SMOOTH))
+        rate = steps_per_second / skip
+        episodes = [playback.episode(1) for playback in playbacks]
+        animation = stack.enter_context(open_animation(out, fps=rate))
+        scenes = [next(episode) for episode in episodes]
+        step = 0
+        while True:
+            ended = all(scene.ending for scene in scenes)
+            if ended or step % skip == 0:
+                picture = _draw(scenes, titles, across, theme)
+                for _ in range(max(1, round(rate * _LAST)) if ended else 1):
+                    animation.add(picture)
+                told(step)
+            if ended:
+                break
+            scenes = [scene if scene.ending else next(episode) for scene, episode in zip(scenes, episodes, strict=True)]
+            step += 1
+    returns, lengths = (tuple(values) for values in zip(*((s.total, s.step) for s in scenes), strict=True))
+    return Recording(out, returns, lengths, animation.frames, rate, out.stat().st_size)
+
+
+def _some(models: Sequence[Model]) -> list[Model]:
+    """Return the first and the last model, and a few between. The kept models are far apart in return already."""
+    first, *kept, last = models
+    few = _MOST - 2
+    if len(kept) > few:
+        kept = [kept[math.ceil(len(kept) * (i + 1) / few) - 1] for i in range(few)]
+    return [first, *kept, last]
+
+
+def _title(model: Model, history: RunHistory) -> str:
+    if not model.step:
+        return "before training"
+    solved = history.solved_step is not None and model.step >= history.solved_step
+    seconds = history.seconds_at(model.step)
+    took = f", {seconds:.0f} s" if seconds < 120 else f", {seconds / 60:.0f} min" if math.isfinite(seconds) else ""
+    return f"{'solved: ' if solved else ''}{model.step:,} steps{took}"
+
+
+def _draw(scenes: Sequence[Scene], titles: Sequence[str], across: int, theme: Theme) -> Picture:
+    pictures = [picture_of(scene, theme) for scene in scenes]
+    height, width = pictures[0].shape[:2]
+    zoom = min(1.0, _WIDEST / width)
+    size = max(1, round(width * zoom)), max(1, round(height * zoom))
+    column = max(size[0], _WIDEST) + _GAP
+    row = size[1] + _HEAD + _FOOT
+    across = min(across, len(scenes))
+    canvas = Canvas(column * across + _GAP, row * math.ceil(len(scenes) / across), theme)
+    for i, (scene, picture) in enumerate(zip(scenes, pictures, strict=True)):
+        left, top = _GAP + i % across * column, i // across * row
+        shown = Image.fromarray(picture).resize(size, Image.Resampling.BOX)
+        verdict, colour = scene.verdict
+        if colour == "red":
+            shown = Image.blend(shown, Image.new("RGB", size, canvas.palette.paper), _FADED)
+        paint.write(canvas, (left, top + 8), paint.shortened(titles[i], column - _GAP, 16), size=16, bold=True)
+        paint.paste(canvas, np.asarray(shown), (left, top + _HEAD), size)
+        count = f"{scene.step} steps"
+        text = f"{count}, {verdict}" if verdict and colour != "green" else verdict or count
+        place = (left, top + _HEAD + size[1] + _FOOT // 2)
+        paint.write(canvas, place, text, size=14, colour=colour if verdict else "ink", anchor="lm", bold=bool(verdict))
+    return np.array(canvas.image)

@@ -3,6 +3,8 @@
 * `train`: configures a run and trains. `load`: opens a run folder.
 * `Run`: evaluates the model, acts with it, draws curves, records, reports, shares and resumes.
 
+What is changed of torch, its number of threads, is put back.
+
 In a notebook the display is below the cell, and interrupting the kernel stops the run cleanly.
 """
 
@@ -16,103 +18,200 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, Literal, TextIO, cast, overload
 
+import gymnasium
 import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
 from rich.console import Console
 
-from cartpole_dqn.config.schema import RunConfig
+from cartpole_dqn.config.schema import RunConfig, merge_plain
 from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.contracts.options import to_table
 from cartpole_dqn.contracts.parts import Obs, Policy
-from cartpole_dqn.envs.factory import EnvFactory
+from cartpole_dqn.contracts.seeding import torch_put_back
+from cartpole_dqn.envs.factory import EnvFactory, use_env
+from cartpole_dqn.errors import UserError
 from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs.catalogue import find_run, run_title, summarise_run
 from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.runs.metrics import columns, flat_row, read_events
 from cartpole_dqn.runs.saved import Which
 from cartpole_dqn.studies.export import Exported, export_run
 from cartpole_dqn.system import Steady, stopping_on_signals
+from cartpole_dqn.text.figures import score
 from cartpole_dqn.training.assembly import solved_at
-from cartpole_dqn.training.initial_weights import find_initial_weights
+from cartpole_dqn.training.initial_weights import find_initial_weights, initial_settings
 from cartpole_dqn.training.models import evaluate_run, load_policy
-from cartpole_dqn.training.resolve import read_config, resolve_config
+from cartpole_dqn.training.resolve import named_settings, read_config, resolve_config
 from cartpole_dqn.training.session import execute, extended, say_notes
 from cartpole_dqn.views.curves import Theme, XAxis, draw_curves, draw_run, read_metrics
 from cartpole_dqn.views.in_notebook import ShownFile, summary_html
 from cartpole_dqn.views.record import Recording, record_run
 from cartpole_dqn.views.report.gather import write_report
 from cartpole_dqn.views.share import share_run
+from cartpole_dqn.views.watch import watch_run
+
+Part = Any
+"""A name, "module:Class", a class, or a pair of one of these and a dictionary of options."""
 
 
 def train(
     *,
-    env: str | None = None,
+    env: Any = None,
     obs: str | None = None,
     preset: str | None = None,
     config: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
     steps: int | None = None,
     episodes: int | None = None,
     seed: int | None = None,
     out: str | Path | None = None,
     device: str | None = None,
-    settings: Mapping[str, Any] | None = None,
-    observers: Sequence[str] = (),
+    threads: int | None = None,
+    num_envs: int | None = None,
+    vector: str | None = None,
+    step_timeout: float | None = None,
+    save_replay: bool | None = None,
+    until_solved: bool | None = None,
+    init_from: str | Path | Run | None = None,
+    init_last: bool = False,
     plain: bool = False,
+    agent: Part = None,
+    replay: Part = None,
+    network: Part = None,
+    target_update: Part = None,
+    exploration: Part = None,
+    optimiser: Part = None,
+    collector: Part = None,
+    wrappers: Sequence[Part] | None = None,
+    observers: Sequence[Part] = (),
 ) -> Run:
     """Train and return the finished run.
 
+    A part is a name, "module:Class" or the class itself, or a pair of one of these and a dictionary of its options:
+    `network=(Net, {"hidden": 64})`.
+
     Args:
-        env: a Gymnasium id.
+        env: a Gymnasium id, "module:Id", a function or a class that makes an environment, or an `EnvSpec`.
         obs: "pixels", or "state".
         preset: the name of a preset. By default `env` and `obs` select one.
         config: a TOML file whose settings override the preset.
+        settings: further settings as tables, such as `{"agent": {"batch_size": 64}}`.
         steps: environment steps to train for.
         episodes: episodes to train for, instead of steps.
         seed: the seed of all randomness.
         out: the run's folder; by default a new one under `runs/`.
         device: "auto", "cpu" or "cuda".
-        settings: further settings as tables, such as `{"agent": {"batch_size": 64}}`.
-        observers: names of observers to add.
+        threads: torch's threads during the run. Afterwards torch has as many as before.
+        num_envs: environments side by side.
+        vector: "sync", or "async" for a process each.
+        step_timeout: seconds that a step may take with `vector="async"`; 0 for no limit.
+        save_replay: save the replay in checkpoints.
+        until_solved: stop when solved.
+        init_from: a run to start from its best weights.
+        init_last: start from its last weights instead.
         plain: print lines instead of a live display.
+        agent: acts and learns, with parts of its own:
+        replay: a part of the agent.
+        network: a part of the agent.
+        target_update: a part of the agent.
+        exploration: a part of the agent.
+        optimiser: a part of the agent.
+        collector: steps the environments.
+        wrappers: all observation wrappers in order, instead of the preset's.
+        observers: observers to add. They may also be instances, or functions that take one event (callbacks).
 
     Raises:
         UserError: a setting is invalid.
         RunError: the run failed.
     """
+    given = dict(locals())
     host = load_plugins()
-    flags = {**(settings or {}), "obs": obs, "steps": steps, "episodes": episodes, "seed": seed, "device": device}
-    flags = {key: value for key, value in flags.items() if value is not None}
-    if env is not None:
-        flags["env"] = {**flags.get("env", {}), "id": env}
-    resolved, notes = resolve_config(
-        host, preset=preset, config_file=None if config is None else Path(config), flags=flags, observers=observers
-    )
-    resolved, initial = find_initial_weights(resolved, host, beside=None if config is None else Path(config).parent)
+    if steps is not None and episodes is not None:
+        raise UserError("steps and episodes: give one of them.")
+    named = {key: value for key, value in given.items() if key not in _NOT_SETTINGS}
+    flags = merge_plain(settings or {}, named_settings(host.registry, named))
+    source = init_from.path if isinstance(init_from, Run) else init_from
+    flags |= initial_settings(None if source is None else str(source), last=init_last)
+    file = None if config is None else Path(config)
+    resolved, notes = resolve_config(host, preset=preset, config_file=file, flags=flags, observers=observers)
+    with torch_put_back():
+        resolved, initial = find_initial_weights(resolved, host, beside=None if file is None else file.parent)
     say_notes(_console(), host, notes)
     folder = RunFolder.create(None if out is None else Path(out), env_id=resolved.env.id, obs=resolved.obs)
     _execute(folder, resolved, host, plain=plain, initial=initial)
     return Run(folder, resolved, host)
 
 
-def load(path: str | Path) -> Run:
-    """Open a run by its folder, the start of its name under `runs/`, or "latest"; or the zip of a shared agent.
+_NOT_SETTINGS = ("preset", "config", "settings", "out", "init_from", "init_last", "plain", "observers")
+"""The arguments of `train` that are no settings by themselves."""
+
+
+def load(
+    path: str | Path,
+    *,
+    env: Any = None,
+    agent: Part = None,
+    replay: Part = None,
+    network: Part = None,
+    target_update: Part = None,
+    exploration: Part = None,
+    optimiser: Part = None,
+    collector: Part = None,
+    wrappers: Sequence[Any] = (),
+    observers: Sequence[Any] = (),
+) -> Run:
+    """Open a run.
+
+    Give what was defined in a notebook or in a file that is not here, as `train` took it. Options stay the run's own.
+
+    Args:
+        path: its folder, the start of its name under `runs/`, or "latest"; or the zip of a shared agent.
+        env: makes the environment.
+        agent: the class of this part, or another name for it.
+        replay: likewise.
+        network: likewise.
+        target_update: likewise.
+        exploration: likewise.
+        optimiser: likewise.
+        collector: likewise.
+        wrappers: classes that the run's wrappers name. Others are not added.
+        observers: likewise.
 
     Raises:
-        UserError: there is no such run, or a shared agent is not safe to open.
+        UserError: there is no such run, it needs something that is missing, or a shared agent is not
+            safe to open.
     """
+    given = dict(locals())
     host = load_plugins()
     folder = find_run(path)
-    return Run(folder, read_config(folder, host), host)
+    for kind, targets in (("wrapper", wrappers), ("observer", observers)):
+        for target in targets:
+            host.registry.use(kind, target)
+    parts = {key: value for key, value in given.items() if key not in ("path", "env", "wrappers", "observers")}
+    flags = named_settings(host.registry, parts)
+    config = read_config(folder, host, flags)
+    if env is not None:
+        use_env(env, config.env.id)
+    return Run(folder, config, host)
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """A saved run."""
 
     folder: RunFolder
     config: RunConfig
     host: PluginHost
+
+    def __repr__(self) -> str:
+        """Return its folder, what it is, and how far it came."""
+        run = summarise_run(self.path)
+        best = "" if run.best is None else f", best {score(run.best)}"
+        return f"<Run {self.path}: {run_title(to_table(self.config))}; {run.state}, {run.step:,} steps{best}>"
 
     @property
     def path(self) -> Path:
@@ -121,7 +220,23 @@ class Run:
 
     def evaluate(self, episodes: int = 100, *, seed: int = 0, which: Which = "best") -> Evaluation:
         """Play greedy episodes on held-out report seeds, with the best model or the last."""
-        return evaluate_run(self.folder, self.config, self.host, episodes=episodes, seed=seed, which=which)
+        with torch_put_back():
+            return evaluate_run(self.folder, self.config, self.host, episodes=episodes, seed=seed, which=which)
+
+    def make_env(self, *, training: bool = False) -> gymnasium.Env[Any, Any]:
+        """Return the run's environment with its own wrappers, whose observations `act` takes.
+
+        Args:
+            training: with the time limit and the wrappers of training instead of those of evaluation.
+        """
+        self.host.register_environments()
+        return EnvFactory(self.config, self.host.registry).make(evaluating=not training).env
+
+    @functools.cached_property
+    def policy(self) -> Policy:
+        """The best model's policy, which acts on batches of observations. Its actions count from 0."""
+        with torch_put_back():
+            return load_policy(self.folder, self.config, self.host, "best")[0]
 
     def act(self, obs: Obs, mask: Sequence[bool] | None = None) -> int:
         """Return the best model's action.
@@ -129,24 +244,61 @@ class Run:
         Args:
             obs: one observation, after the run's wrappers.
             mask: [A], True for allowed actions, as in `info["action_mask"]`; None if all are allowed.
+
+        Raises:
+            UserError: the observation has another shape than the run's.
         """
         allowed = None if mask is None else np.asarray(mask, dtype=np.bool_)[None]
-        return int(self._loaded[0].act(np.asarray(obs)[None], allowed)[0]) + self._first_action
+        with torch_put_back(self.config.threads):
+            return int(self.policy.act(self._batch(obs), allowed)[0]) + self._spaces[1]
+
+    def q_values(self, obs: Obs) -> NDArray[np.float32] | None:
+        """Return the best model's action values [A] of one observation; None if the agent has none. Raises as `act`."""
+        with torch_put_back(self.config.threads):
+            values = self.policy.q_values(self._batch(obs))
+        return None if values is None else values[0]
 
     def begin_episode(self) -> None:
         """Call this before the first `act` of an episode if the policy has state within episodes, as h-DQN has."""
-        self._loaded[0].reset(np.ones(1, dtype=np.bool_))
+        self.policy.reset(np.ones(1, dtype=np.bool_))
 
     @functools.cached_property
-    def _first_action(self) -> int:
-        """The number of the environment's first action."""
-        env = self._loaded[1].make(evaluating=True)
+    def _spaces(self) -> tuple[spaces.Box, int]:
+        """The space of observations, and the number of the environment's first action."""
+        env: Any = self.make_env()
         env.close()
-        return env.first_action
+        return env.observation_space, int(env.action_space.start)
 
-    @functools.cached_property
-    def _loaded(self) -> tuple[Policy, EnvFactory, int]:
-        return load_policy(self.folder, self.config, self.host, "best")
+    def _batch(self, obs: Obs) -> Obs:
+        """Return one observation as a batch, in the dtype of its space."""
+        space, given = self._spaces[0], np.asarray(obs)
+        if given.shape != space.shape:
+            raise UserError(
+                f"expected one observation {space.dtype} {list(space.shape)}, got {given.dtype} {list(given.shape)}: "
+                f"`make_env()` gives the environment with this run's wrappers."
+            )
+        return given[None]
+
+    @overload
+    def metrics(self, event: str = "episode", *, arrays: Literal[False] = False) -> list[dict[str, Any]]: ...
+
+    @overload
+    def metrics(self, event: str = "episode", *, arrays: Literal[True]) -> dict[str, NDArray[Any]]: ...
+
+    def metrics(self, event: str = "episode", *, arrays: bool = False) -> Any:
+        """Return what the observer `metrics` wrote, as rows or as arrays. `pandas.DataFrame` takes both.
+
+        Figures of parts are columns of their own: "metrics.loss", "status.epsilon".
+
+        Args:
+            event: "episode", "evaluation", or another event in `metrics.jsonl`.
+            arrays: return a dictionary of arrays instead of a list of dictionaries. Missing numbers are NaN.
+
+        Raises:
+            UserError: the run wrote no metrics, or a line is damaged.
+        """
+        rows = [flat_row(row) for row in read_events(self.path) if row.get("event") == event]
+        return columns(rows) if arrays else rows
 
     def plot(self, out: str | Path | None = None, *, theme: Theme = "light", x: XAxis = "steps") -> ShownFile:
         """Draw the learning curves and return the path of the picture. A notebook shows it as a picture.
@@ -187,20 +339,48 @@ class Run:
             theme: "light" or "dark".
             attribution: show where the value of each chosen action comes from.
         """
-        return record_run(
-            self.folder,
-            self.config,
-            self.host,
-            self.folder.product("record.gif") if out is None else Path(out),
-            episodes=episodes,
-            seed=seed,
-            which=which,
-            side_by_side=side_by_side,
-            fps=fps,
-            max_steps=max_steps,
-            theme=theme,
-            attribution=attribution,
-        )
+        with torch_put_back():
+            return record_run(
+                self.folder,
+                self.config,
+                self.host,
+                self.folder.product("record.gif") if out is None else Path(out),
+                episodes=episodes,
+                seed=seed,
+                which=which,
+                side_by_side=side_by_side,
+                fps=fps,
+                max_steps=max_steps,
+                theme=theme,
+                attribution=attribution,
+            )
+
+    def watch(
+        self,
+        *,
+        episodes: int | None = None,
+        seed: int = 0,
+        which: Which = "best",
+        side_by_side: bool = True,
+        speed: float = 1.0,
+        max_steps: int | None = None,
+    ) -> tuple[float, ...]:
+        """Play greedy episodes in a window, until it is closed, and return their returns.
+
+        Args:
+            episodes: how many; None plays until the window is closed.
+            seed: selects the held-out report seeds, as in `evaluate`.
+            which: the best model or the last.
+            side_by_side: show the agent's observations beside the environment's picture.
+            speed: 1 is real time.
+            max_steps: a limit for each episode; None for the environment's own.
+
+        Raises:
+            UserError: no window can be opened, or the environment renders no pictures.
+        """
+        how: dict[str, Any] = {"episodes": episodes, "seed": seed, "which": which, "side_by_side": side_by_side}
+        with torch_put_back():
+            return watch_run(self.folder, self.config, self.host, **how, speed=speed, max_steps=max_steps)
 
     def report(
         self,
@@ -222,7 +402,8 @@ class Run:
         """
         target = ShownFile(self.folder.product("report.html") if out is None else out)
         options: dict[str, Any] = {"episodes": episodes, "seed": seed, "last": which == "last", "animation": animation}
-        write_report(self.folder, self.config, self.host, target, now=time.time(), **options)
+        with torch_put_back():
+            write_report(self.folder, self.config, self.host, target, now=time.time(), **options)
         return target
 
     def share(self, out: str | Path, *, episodes: int = 100, seed: int = 0, recorded_steps: int = 250) -> Path:
@@ -266,6 +447,7 @@ class Run:
     def resume(self, steps: int | None = None, *, plain: bool = False) -> Run:
         """Resume from the last checkpoint. `steps` is a new total."""
         config = extended(self.config, steps)
+        say_notes(_console(), self.host, [])
         _execute(self.folder, config, self.host, plain=plain, resuming=True)
         return Run(self.folder, read_config(self.folder, self.host), self.host)
 
@@ -275,7 +457,8 @@ def _console() -> Console:
 
 
 def _execute(folder: RunFolder, config: RunConfig, host: PluginHost, **how: Any) -> None:
-    execute(folder, config, host, console=_console(), handle=_ending_on_interrupt, draw=draw_run, **how)
+    with torch_put_back():
+        execute(folder, config, host, console=_console(), handle=_ending_on_interrupt, draw=draw_run, **how)
 
 
 def _ending_on_interrupt(ask: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:

@@ -5,13 +5,16 @@
   `RunFolderError`, `CheckpointError`.
 * `RunError` (exit code 1): a run or a check failed. `DivergedError`: learning did; `is_diverged` looks for it.
 * `Notice`: a warning. `did_you_mean`: suggests a name for a typo. `said_by`: formats any exception as one line.
-  `sentence`: ends a text.
+* `place_of`: the file and line that raised an exception. `sentence`: ends a text.
 """
 
 from __future__ import annotations
 
 import difflib
+import sys
+import traceback
 from collections.abc import Iterable
+from pathlib import PurePath
 
 from cartpole_dqn.text.figures import printable
 
@@ -72,7 +75,11 @@ def is_diverged(error: BaseException | None) -> bool:
 
 
 def said_by(error: BaseException) -> str:
-    """Return an exception as one line: its message, preceded by its type unless it is a `CartpoleDqnError`."""
+    """Return an exception as one line.
+
+    A `CartpoleDqnError` is its message. Others have their type before it, and the file and line behind it if a plugin
+    or the user's own code raised them.
+    """
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r})."
     try:
@@ -81,7 +88,24 @@ def said_by(error: BaseException) -> str:
         text = "(an exception that cannot be printed)"
     if isinstance(error, CartpoleDqnError):
         return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    place = place_of(error)
+    return (f"{type(error).__name__}: {text}" if text else type(error).__name__) + (f" ({place})" if place else "")
+
+
+def place_of(error: BaseException) -> str:
+    """Return the innermost file and line outside this package and the libraries it uses, or ""."""
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if module in _LIBRARIES or module in sys.stdlib_module_names:
+            continue
+        path = PurePath(frame.f_code.co_filename)
+        file = "/".join(path.parts[-2:]) if path.name == "__init__.py" else path.name
+        place = f"{'a cell of the notebook' if 'ipykernel' in str(path) else file}, line {line}"
+    return place
+
+
+_LIBRARIES = {"cartpole_dqn", "torch", "torchvision", "numpy", "gymnasium", "pydantic", "pluggy", "typer", "click"}
 
 
 def sentence(text: str) -> str:

@@ -71,7 +71,8 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     nbclient.NotebookClient(book, timeout=170, kernel_name="python3", resources=resources).execute()
     said = {}
     for cell in book.cells:
-        assert not any(output.output_type == "stream" and output.name == "stderr" for output in cell.get("outputs", ()))
+        errors = [out.text for out in cell.get("outputs", ()) if out.output_type == "stream" and out.name == "stderr"]
+        assert all("agent.network is now '__main__:Net'" in text for text in errors), errors
         for output in cell.get("outputs", ()):
             said.setdefault(cell.source.splitlines()[-1], []).append(output.get("text") or output.data)
     live, run = said["run"]
@@ -83,3 +84,5 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert "image/png" in said["    panel.set_axis_off()"][0]
     assert said['print(f"return {total:.0f}")'][0].startswith("return ")
     assert said["again.act(obs) == run.act(obs)"][0]["text/plain"] == "True"
+    last = said['print(f"{len(returns)} episodes, the longest {max(returns):.0f}")']
+    assert any("episodes, the longest" in str(output) for output in last)

@@ -6,6 +6,7 @@ This module does not import torch.
 
 from __future__ import annotations
 
+from traceback import print_exc
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +29,7 @@ from cartpole_dqn.cli import (
 )
 from cartpole_dqn.cli.plugin_commands import PluginCommand, find_plugin_commands
 from cartpole_dqn.cli.session import Session, parse_plugin_switches
+from cartpole_dqn.errors import CartpoleDqnError
 from cartpole_dqn.system import __version__
 
 
@@ -44,6 +46,14 @@ class _Root(TyperGroup):
             return built_in
         found, _ = find_plugin_commands(super().list_commands(ctx), blocked=_blocked(ctx))
         return PluginCommand(found[cmd_name]) if cmd_name in found else None
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CartpoleDqnError:
+            if ctx.params.get("traceback"):
+                print_exc()
+            raise
 
 
 def _blocked(ctx: Any) -> list[str]:
@@ -94,6 +104,7 @@ def root(
         list[str] | None, typer.Option("-p", metavar="no:NAME", help="Block the plugin NAME. May be repeated.")
     ] = None,
     strict_plugins: Annotated[bool, typer.Option("--strict-plugins", help="Fail if any plugin is broken.")] = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Print the whole traceback of an error.")] = False,
 ) -> None:
     """Store the global options for the commands."""
     ctx.obj = Session(blocked=parse_plugin_switches(plugin or []), strict=strict_plugins)

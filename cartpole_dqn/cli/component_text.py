@@ -34,21 +34,19 @@ def describe_component(component: Component) -> list[Block]:
     if documentation:
         blocks.append(f"\n{documentation}")
     rows = option_rows(component.kind, loaded)
-    if rows is None:
-        blocks.append("\nIt declares no options class, so it cannot be used.")
-    elif rows:
+    if rows:
         blocks += ["\nOptions\n", (HEADINGS, rows)]
     else:
         blocks.append("\nIt has no options.")
-    return [*blocks, f"\nExample\n\n{_indented(example(component, rows or []))}"]
+    return [*blocks, f"\nExample\n\n{_indented(example(component, rows))}"]
 
 
-def option_rows(kind: str, cls: Any) -> list[tuple[str, ...]] | None:
-    """Return a row for each option, with the columns `HEADINGS`. None if there is no options class."""
+def option_rows(kind: str, cls: Any) -> list[tuple[str, ...]]:
+    """Return a row for each option, with the columns `HEADINGS`."""
     declared = getattr(cls, "Options", None)
     if isinstance(declared, type):
         return [_row(info) for info in describe_options(declared)]
-    return _constructor_rows(cls) if kind == "wrapper" else None
+    return _constructor_rows(cls) if kind == "wrapper" else []
 
 
 def example(component: Component, rows: list[tuple[str, ...]]) -> str:

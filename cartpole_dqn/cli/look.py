@@ -104,7 +104,7 @@ def preview(
     theme: options.Theme = "light",
 ) -> None:
     """Draw what the agent sees: one labelled picture for each observation wrapper."""
-    from cartpole_dqn.training.resolve import resolve_config
+    from cartpole_dqn.training.resolve import named_settings, resolve_config
     from cartpole_dqn.views.preview_drawing import draw_comparison, draw_preview
 
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
@@ -112,12 +112,13 @@ def preview(
     page = options.theme_of(theme)
     session: Session = ctx.obj
     host = session.host()
-    resolved, _ = resolve_config(host, **options.base_settings(obs, env, preset, config, set_))
+    flags = named_settings(host.registry, {"obs": obs, "env": env})
+    resolved, _ = resolve_config(host, preset=preset, config_file=config, flags=flags, sets=set_ or [])
     host.register_environments()
     title = f"{resolved.preset}{', changed' if set_ or config else ''}"
     columns = [_seen(resolved, host, title, seed, steps, finds=compare is not None)]
     if compare is not None:
-        other, _ = resolve_config(host, **options.base_settings(None, resolved.env.id, compare, None, None))
+        other, _ = resolve_config(host, preset=compare, flags=named_settings(host.registry, {"env": resolved.env.id}))
         columns.insert(0, _seen(other, host, compare, seed, steps, finds=True))
         for column in columns:
             session.say(f"{column.title}: {column.finding}" if column.finding else column.title)

@@ -1,7 +1,7 @@
 """Arguments and options that several commands share, and helpers for them.
 
 * `Run`, `Runs`: one run or several, with shell completion that imports no torch.
-* `Env`, `Obs`, `Preset`, `Config`, `Set`, `base_settings`: a configuration.
+* `Env`, `Obs`, `Preset`, `Config`, `Set`: a configuration.
 * `Seed`, `Last`, `Json`, `Plain`, `Theme`, `GroupBy`: the same in every command.
 * `read_records`: RUN arguments -> settings and metrics.
 * `group_keys`, `one_of`, `theme_of`: check options that are lists of keys, or one of a few words.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -78,15 +78,6 @@ GroupBy = Annotated[
         "By default, runs that differ only in their seed form a group.",
     ),
 ]
-
-
-def base_settings(
-    obs: str | None, env: str | None, preset: str | None, config: Path | None, set_: list[str] | None, **flags: Any
-) -> dict[str, Any]:
-    """Return the arguments of `resolve_config` for these options, without flags that are None or empty."""
-    table = {"obs": obs, "env": {**({"id": env} if env else {}), **flags.pop("env_settings", {})}, **flags}
-    given = {key: value for key, value in table.items() if value not in (None, {})}
-    return {"preset": preset, "config_file": config, "flags": given, "sets": set_ or []}
 
 
 def read_records(session: Session, runs: Sequence[str]) -> list[Record]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +77,10 @@ def list_plugins(
 @app.command("show", epilog="Examples: cartpole-dqn plugins show replay/uniform   |   cartpole-dqn plugins show conv")
 def show(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME|KIND/NAME", help="A component, or a plugin.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME|KIND/NAME|KIND/MODULE:CLASS", help="A component, a class of yours, or a plugin."),
+    ],
 ) -> None:
     """Show a component's options, documentation and an example command."""
     session: Session = ctx.obj
@@ -123,7 +125,7 @@ def check(
 
     Registry.require_kind(kind)
     session: Session = ctx.obj
-    subject = _subject(session, kind, target)
+    subject = session.host().registry.load(kind, target)
     table: dict[str, Any] = {}
     for text in settings or []:
         parse_set(text, table)
@@ -194,6 +196,8 @@ def find_component(host: PluginHost, name: str) -> Component | PluginRecord:
     kind, slash, rest = name.partition("/")
     if slash:
         return host.registry.component(kind, rest)
+    if ":" in name:
+        raise UserError(f"'{name}': of which kind is it? Expected KIND/{name}, such as network/{name}.")
     found = [component for component in host.registry.components() if component.name == name]
     if len(found) > 1:
         candidates = ", ".join(f"{component.kind}/{name}" for component in found)
@@ -214,15 +218,3 @@ def _print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> 
     from cartpole_dqn.text.tables import TextTable, print_table
 
     print_table(TextTable("", headings, tuple(rows), left=len(headings)), Console(highlight=False))
-
-
-def _subject(session: Session, kind: str, target: str) -> Any:
-    if ":" not in target:
-        return session.host().registry.load(kind, target)
-    # The import path of an installed program lacks the current folder, where a new component usually is.
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    registry = Registry("your code")
-    registry.add(kind, "checked", target)
-    return registry.load(kind, "checked")

@@ -27,7 +27,14 @@ RUN_EXAMPLES = (
 RESUME_EXAMPLES = "Examples: cartpole-dqn resume latest   |   cartpole-dqn resume runs/NAME --steps 100000"
 
 _PARTS = "Parts of the agent (see cartpole-dqn plugins list --all)"
-PartOption = Annotated[str | None, typer.Option(metavar="NAME", rich_help_panel=_PARTS)]
+_NAME = "NAME|MODULE:CLASS"
+_SETTINGS = (
+    *("obs", "env", "steps", "episodes", "seed", "device", "threads", "num_envs", "vector", "step_timeout"),
+    *("save_replay", "until_solved", "agent", "replay", "network", "target_update", "exploration", "optimiser"),
+    "collector",
+)
+"""The options of `run` that are settings by themselves."""
+PartOption = Annotated[str | None, typer.Option(metavar=_NAME, rich_help_panel=_PARTS)]
 
 
 def run(
@@ -61,7 +68,7 @@ def run(
     init_last: Annotated[bool, typer.Option("--init-last", help="Start from its last weights instead.")] = False,
     plain: options.Plain = False,
     observer: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="An observer to add. May be repeated.")
+        list[str] | None, typer.Option(metavar=_NAME, help="An observer to add. May be repeated.")
     ] = None,
     agent: PartOption = None,
     replay: PartOption = None,
@@ -71,7 +78,7 @@ def run(
     optimiser: PartOption = None,
     collector: Annotated[
         str | None,
-        typer.Option(metavar="NAME", rich_help_panel=_PARTS, help="Steps the environments. Not a part of the agent."),
+        typer.Option(metavar=_NAME, rich_help_panel=_PARTS, help="Steps the environments. Not a part of the agent."),
     ] = None,
 ) -> None:
     """Train an agent, show it live and write a run folder."""
@@ -79,39 +86,21 @@ def run(
         raise UserError("--steps and --episodes: give one of them.")
     if init_last and init_from is None:
         raise UserError("--init-last needs --init-from RUN.")
-    parts = ("replay", "network", "target_update", "exploration", "optimiser")
-    chosen = {part: {"name": ctx.params[part]} for part in parts if ctx.params[part] is not None}
-    which = "last" if init_last else "best"
-    settings = options.base_settings(
-        obs,
-        env,
-        preset,
-        config,
-        set_,
-        steps=steps,
-        episodes=episodes,
-        seed=seed,
-        device=device,
-        threads=threads,
-        env_settings=_given(num_envs=num_envs, vector=vector, step_timeout=step_timeout),
-        checkpoint=_given(save_replay=save_replay),
-        evaluation=_given(until_solved=until_solved),
-        agent={**_given(name=agent), **chosen},
-        collector=_given(name=collector),
-        # The whole section, so that nothing remains of other weights that a file names.
-        init={} if init_from is None else {"run": init_from, "which": which, "step": 0, "weights": ""},
-    )
     session: Session = ctx.obj
     title = preset or (config.parent.name if config is not None else "")
     title = title or ", ".join(filter(None, [env or "CartPole-v1", obs]))
     with session.first_screen(title, steps=steps, plain=plain) as begin:
         from cartpole_dqn.runs.folder import RunFolder
-        from cartpole_dqn.training.initial_weights import find_initial_weights
-        from cartpole_dqn.training.resolve import resolve_config
+        from cartpole_dqn.training.initial_weights import find_initial_weights, initial_settings
+        from cartpole_dqn.training.resolve import named_settings, resolve_config
         from cartpole_dqn.training.session import say_notes
 
         host = session.host()
-        resolved, notes = resolve_config(host, **settings, observers=observer or [])
+        flags = named_settings(host.registry, {name: ctx.params[name] for name in _SETTINGS})
+        flags |= initial_settings(init_from, last=init_last)
+        resolved, notes = resolve_config(
+            host, preset=preset, config_file=config, flags=flags, sets=set_ or [], observers=observer or []
+        )
         resolved, initial = find_initial_weights(resolved, host, beside=None if config is None else config.parent)
         if initial is not None:
             notes = [*notes, f"starting from {initial.label}."]
@@ -186,7 +175,3 @@ def _say_next(session: Session, folder: RunFolder, ended: RunEnded | None) -> No
     print(folder.path)
     if ended is not None and interrupted:
         raise typer.Exit(128 + signal.Signals[ended.reason].value)
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}

@@ -1,7 +1,8 @@
 """The configuration of a run.
 
 * `RunConfig`, with `EnvConfig`, `InitConfig`, `EvaluationConfig`, `CheckpointConfig`: everything that a run depends on.
-* `merge_layers`: merges tables, from defaults to `--set`. `complete`: checks a merged table and fills in defaults.
+* `merge_layers`: merges tables, from defaults to `--set`. `merge_plain`: merges tables that may hold anything.
+* `complete`: checks a merged table and fills in defaults.
 * `check_part`: does the same for the table of one part.
 * `parse_set`: applies `agent.replay.capacity=5000` to a table.
 * `to_toml`, `read_toml`, `parse_toml`: write and read files.
@@ -135,6 +136,9 @@ class RunConfig:
     observer: list[Part] = option(
         default_factory=lambda: [Part(name="display"), Part(name="metrics")], effect="the observers"
     )
+    sources: dict[str, str] | None = option(
+        default=None, effect="the file of each part that is given as module:Class; filled in"
+    )
 
 
 def default_layer() -> Table:
@@ -159,8 +163,15 @@ def merge_layers(layers: Sequence[Table], options_of: OptionsOf) -> tuple[Table,
                 below = merged.get(key, {"name": _PARTS[key]})
                 merged[key] = _merge_part(key, key, below, value, options_of, notes)
             else:
-                merged[key] = _merge_plain(merged.get(key), value)
+                merged[key] = merge_plain(merged.get(key), value)
     return merged, notes
+
+
+def merge_plain(below: Any, above: Any) -> Any:
+    """Merge two values: tables recursively; anything else is replaced. Parts keep options of other names."""
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+        return copy.deepcopy(above)
+    return {**below, **{key: merge_plain(below.get(key), value) for key, value in above.items()}}
 
 
 def complete(table: Table, options_of: OptionsOf) -> RunConfig:
@@ -290,13 +301,6 @@ def _check_step_timeout(env: EnvConfig) -> None:
             f'env.step_timeout: expected env.vector = "async" (run --vector async) beside a bound of '
             f"{env.step_timeout:g} seconds, got '{env.vector}': a step in the run's own process cannot be stopped."
         )
-
-
-def _merge_plain(below: Any, above: Any) -> Any:
-    """Merge two values: tables recursively; anything else is replaced."""
-    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
-        return copy.deepcopy(above)
-    return {**below, **{key: _merge_plain(below.get(key), value) for key, value in above.items()}}
 
 
 def _merge_part(

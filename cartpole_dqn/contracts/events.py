@@ -3,6 +3,7 @@
 * Events: `RunStarted`, `Progress`, `Glimpse`, `Episode`, `Evaluating`, `Evaluation`, `Checkpoint`, `RunEnded`,
   `RunFailed`.
 * `Observer`: receives them; built as `Class(options, context)`. `ObserverContext`: folder, console, clock.
+* `as_observer_class`: makes an observer of a plain function, a callback.
 """
 
 from __future__ import annotations
@@ -226,3 +227,27 @@ class ObserverContext:
     """Seconds, monotonic."""
     plain: bool = False
     """True to print lines instead of a live display."""
+
+
+class Callback(Observer):
+    """Passes every event to a function. What the function returns is ignored."""
+
+    def __init__(self, function: Callable[[Any], object]) -> None:
+        for method in _METHODS:
+            setattr(self, method, function)
+
+
+_METHODS = [name for name, value in vars(Observer).items() if callable(value) and "event" in value.__annotations__]
+
+
+def as_observer_class(given: Any) -> Callable[[Any, ObserverContext], Observer]:
+    """Return a class, or a function, that takes (options, context) and returns an observer.
+
+    Args:
+        given: a class of observers, an observer, or a function that takes one event.
+    """
+    if isinstance(given, type):
+        return given
+    if isinstance(given, Observer):
+        return lambda options, context: given
+    return lambda options, context: Callback(given)

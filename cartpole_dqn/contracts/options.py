@@ -100,6 +100,11 @@ def options_class(cls: type[T]) -> type[T]:
     return cast(type[T], pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_STRICT)(cls))
 
 
+@options_class
+class NoOptions:
+    """The options of a part that declares none."""
+
+
 @dataclass(frozen=True)
 class OptionInfo:
     """One option as data. `type` and `range` are text; `part` is the kind of component that it selects, or ""."""

@@ -4,6 +4,7 @@
 * `SeedTree`: a seed and a path, which gives NumPy and torch generators by name.
 * `Stream` and `episode_seed`: the seeds that reset environments. The four streams share no seed.
 * `seeded_torch`: seeds torch's global generator inside a block.
+* `torch_put_back`: restores torch's number of threads after a block.
 * `generator_state`, `restore_generator`: save and restore a generator.
 """
 
@@ -84,6 +85,20 @@ def seeded_torch(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+@contextlib.contextmanager
+def torch_put_back(threads: int | None = None) -> Iterator[None]:
+    """Restore torch's number of threads after the block, in which it is `threads` if that is given."""
+    import torch
+
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def generator_state(generator: np.random.Generator | torch.Generator) -> Any:

@@ -4,6 +4,7 @@
 * `find_spec`: what Gymnasium knows of an id.
 * `complete_observation`: the list of wrappers with all defaults filled in.
 * `parameters_of`: what a wrapper's constructor takes. `frame_stack`: how many frames an observation consists of.
+* `use_env`: the id of an environment given as a function, a class or an `EnvSpec`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import functools
 import importlib
 import inspect
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -39,10 +42,18 @@ from cartpole_dqn.errors import (
     said_by,
     sentence,
 )
-from cartpole_dqn.plugin.registry import Registry
-from cartpole_dqn.wrappers import RenderObservation
+from cartpole_dqn.plugin.registry import (
+    Registry,
+    find_reference,
+    how_to_bring,
+    is_installed,
+    reference_to,
+    search_here,
+    source_of,
+)
 from cartpole_dqn.wrappers.numeric import NumericObservation, is_numeric, unreadable_parts
 from cartpole_dqn.wrappers.probe import close_quietly
+from cartpole_dqn.wrappers.render import RenderObservation
 
 Env = gymnasium.Env[Any, Any]
 
@@ -192,6 +203,42 @@ class EnvFactory:
         return SyncVectorEnv(makes, autoreset_mode=AutoresetMode.DISABLED)
 
 
+def use_env(env: Any, env_id: str = "") -> str:
+    """Return the id of an environment, after making it known to Gymnasium where that is needed.
+
+    Args:
+        env: an id, "module:Id", a function or a class that makes an environment, or an `EnvSpec`.
+        env_id: the id for it; by default its own, or "module:name".
+
+    Raises:
+        UserError: it is something else, or Gymnasium has another spec of that id.
+    """
+    if isinstance(env, str):
+        return env
+    if isinstance(env, EnvSpec):
+        if gymnasium.registry.setdefault(env_id or env.id, env) != env:
+            raise UserError(f"env: {env.id} is registered with another spec: give yours another id.")
+        return env_id or env.id
+    if isinstance(env, gymnasium.Env) or not callable(env):
+        what = "an environment itself" if isinstance(env, gymnasium.Env) else repr(env)
+        raise UserError(
+            f"env: expected an id, a function or class that makes an environment, or an EnvSpec, got {what}. "
+            f"Training and evaluation need an environment each: lambda: ... makes one."
+        )
+    reference = reference_to(env)
+    env_id = env_id or re.sub(r"[^\w:.-]", "", reference)
+    while "<" in reference and env_id in gymnasium.registry and gymnasium.registry[env_id].entry_point is not env:
+        env_id += "_"  # Two inner functions or lambdas may have the same name.
+    gymnasium.registry[env_id] = EnvSpec(env_id, entry_point=env)
+    return env_id
+
+
+def env_source(env_id: str) -> str:
+    """Return the file of the function or class that "module:Name" names; "" for any other id."""
+    found = _imported(env_id) if ":" in env_id and not env_id.startswith("ale_py:") else env_id
+    return source_of(found.entry_point) if isinstance(found, EnvSpec) else ""
+
+
 class DrawnOnce(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Renders each moment once. All who call `render` share the frame and must not change it.
 
@@ -223,7 +270,10 @@ def find_spec(env_id: str) -> EnvSpec:
         UnsuitableEnvError: there is no such environment.
     """
     with _explained(env_id):
-        module, _, name = _imported(env_id).rpartition(":")
+        found = _imported(env_id)
+        if isinstance(found, EnvSpec):
+            return found
+        module, _, name = found.rpartition(":")
         if module:
             importlib.import_module(module)
         return gymnasium.spec(name)
@@ -271,8 +321,10 @@ def _resolve(i: int, entry: Any, registry: Registry) -> tuple[str, Callable[...,
         raise ConfigError(f'observation[{i}]: expected a table with the name of a wrapper ("wrapper"), got {entry!r}.')
     mark = ", training only" if entry.get(TRAINING_ONLY) is True else ""
     place = f"observation[{i}] ({entry['wrapper']}{mark})"
-    cls = _named(entry["wrapper"]) if ":" in entry["wrapper"] else registry.load("wrapper", entry["wrapper"])
+    cls = registry.load("wrapper", entry["wrapper"])
     kwargs = {key: value for key, value in entry.items() if key not in ("wrapper", TRAINING_ONLY)}
+    if any(isinstance(value, str) and ":" in value for value in kwargs.values()):
+        search_here()  # for a locator of the user's, "module:name"
     if not isinstance(entry.get(TRAINING_ONLY, False), bool):
         raise ConfigError(f"{place}.{TRAINING_ONLY}: expected true or false, got {entry[TRAINING_ONLY]!r}.")
     parameters = parameters_of(cls)
@@ -283,24 +335,6 @@ def _resolve(i: int, entry: Any, registry: Registry) -> tuple[str, Callable[...,
     if missing:
         raise ConfigError(f"{place}: expected a value for {', '.join(missing)}.")
     return place, cls, kwargs
-
-
-def _named(name: str) -> Callable[..., Env]:
-    """Import the wrapper "module:Class"."""
-    module, _, attribute = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for step in attribute.split("."):
-            found = getattr(found, step)
-    except (Exception, SystemExit) as error:
-        raise ConfigError(
-            f'wrapper "{name}" cannot be loaded: {sentence(said_by(error))} Expected "module:Class" of a module '
-            f"that can be imported: one that is installed, or in a folder of PYTHONPATH."
-        ) from error
-    if not callable(found):
-        raise ConfigError(f'wrapper "{name}": expected a class or a function, got a {type(found).__name__}.')
-    wrapper: Callable[..., Env] = found
-    return wrapper
 
 
 def _wrapped(env: Env, stage: WrapperStage, env_id: str) -> Env:
@@ -332,7 +366,10 @@ def _make(env_id: str, kwargs: dict[str, Any]) -> Env:
         # Old versions are chosen on purpose, and `base` checks render modes.
         warnings.filterwarnings("ignore", message=".*is out of date.*")
         warnings.filterwarnings("ignore", message=".*is not in the possible render_modes.*")
-        return gymnasium.make(_imported(env_id), **kwargs)
+        found = _imported(env_id)
+        if isinstance(found, EnvSpec) and not _accepts(found.entry_point, "render_mode"):
+            kwargs.pop("render_mode", None)
+        return gymnasium.make(found, **kwargs)
 
 
 @contextlib.contextmanager
@@ -376,14 +413,47 @@ def _registered(env_id: str) -> str:
     return f" If a package registers it, name the package too: --env PACKAGE:{env_id}"
 
 
-def _imported(env_id: str) -> str:
-    """Return the id for `gymnasium.make`. Importing ale_py registers the Atari games."""
+def _imported(env_id: str) -> str | EnvSpec:
+    """Return what `gymnasium.make` takes, after the import that registers it.
+
+    "module:Name" may name an environment class, or a function of the user's that makes one. Other functions are left
+    alone: a configuration from a stranger chooses their arguments. Importing ale_py registers the Atari games.
+    """
     if env_id.startswith(("ALE/", "ale_py:")):
         ale_py = importlib.import_module("ale_py")
         # Otherwise each game prints a banner to stderr, into the display.
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         return f"ale_py:{env_id.removeprefix('ale_py:')}"
-    return env_id
+    if ":" not in env_id:
+        return env_id
+    search_here()
+    try:
+        made = find_reference(env_id)
+    except LookupError as error:
+        given = gymnasium.registry.get(env_id)
+        if given is None and env_id.startswith("__main__:"):
+            bring = how_to_bring("env", env_id)
+            raise UnsuitableEnvError(f"{env_id} cannot be found: {error.args[0]}{bring}") from None
+        return given or env_id
+    except (Exception, SystemExit) as error:
+        raise UnsuitableEnvError(f"cannot import what registers {env_id}: {said_by(error)}") from error
+    known = env_id.partition(":")[2] in gymnasium.registry
+    return env_id if known or not _makes_envs(made) else EnvSpec(env_id, entry_point=made)
+
+
+def _makes_envs(found: Any) -> bool:
+    if isinstance(found, type):
+        return issubclass(found, gymnasium.Env)
+    code = getattr(found, "__code__", None)
+    return code is not None and not is_installed(Path(code.co_filename).resolve())
+
+
+def _accepts(function: Any, keyword: str) -> bool:
+    """Return whether a function takes the keyword. An entry point as text is taken to."""
+    if isinstance(function, str) or function is None:
+        return True
+    parameters = inspect.signature(function).parameters
+    return keyword in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def _extra(name: str) -> str:

@@ -21,7 +21,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from cartpole_dqn.contracts.parts import Obs
-from cartpole_dqn.errors import Notice, RunError
+from cartpole_dqn.errors import Notice, RunError, place_of
 from cartpole_dqn.wrappers.moments import Moments
 
 StepResult = tuple[Obs, float, bool, bool, dict[str, Any]]
@@ -196,7 +196,8 @@ def describe(error: BaseException) -> str:
     text = " ".join(str(error).split())[:500]
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
-    return f"{said} ({PurePath(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else said
+    place = place_of(error) or (f"{PurePath(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "")
+    return f"{said} ({place})" if place else said
 
 
 def _is_finite(number: Any) -> bool:

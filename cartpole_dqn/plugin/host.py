@@ -85,6 +85,8 @@ class PluginHost:
         self._objects: dict[int, Any] = {}
         self._packages: dict[str, set[str]] = {}
         self._unmatched: list[str] = []
+        self.notes: list[str] = []
+        """Further warnings, such as an observer that a run cannot bring along."""
         self._environments_registered = False
 
     def failures(self) -> list[PluginRecord]:
@@ -92,8 +94,9 @@ class PluginHost:
         return [record for record in self.plugins if record.state in ("failed", "incompatible")]
 
     def warnings(self) -> list[str]:
-        """Return a line for each failed plugin, and for each blocked or allowed name that matches no plugin."""
-        return [f"plugin {record.label} failed: {record.error}" for record in self.failures()] + self._unmatched
+        """Return a line for each failed plugin, each blocked or allowed name that matches none, and each note."""
+        failed = [f"plugin {record.label} failed: {record.error}" for record in self.failures()]
+        return failed + self._unmatched + self.notes
 
     def describe(self) -> list[dict[str, Any]]:
         """Return every plugin as plain data, for a run folder and `expect`."""
@@ -109,8 +112,16 @@ class PluginHost:
             for record in self.plugins
         ]
 
-    def expect(self, described: Iterable[Mapping[str, Any]]) -> None:
-        """Note the plugins of an earlier run, from `describe`: errors about missing components then name them."""
+    def expect(self, described: Iterable[Mapping[str, Any]], sources: Mapping[str, Any] | None = None) -> None:
+        """Note what an earlier run was made with: errors about missing components then name it.
+
+        Args:
+            described: its plugins, from `describe`.
+            sources: the files of its other parts, from `RunConfig.sources`.
+        """
+        for reference, file in (sources or {}).items():
+            kind, _, name = reference.partition("/")
+            self.registry.remember(kind, name, str(file))
         for plugin in described:
             for reference in plugin.get("components", ()):
                 kind, _, name = str(reference).partition("/")

@@ -4,7 +4,9 @@
 * `Registry`: registers, lists and loads components.
 * `PluginError`: a plugin, or a component of one, cannot be used.
 
-A reference ("module:Class") is imported when the component is selected, so listing components imports nothing.
+A reference ("module:Class") is imported when the component is selected, so listing components imports nothing. A
+reference may also stand where a name is expected: `Registry.component` then imports the class, which need not be
+registered. `Registry.use` does the same for an object in Python.
 
 >>> registry = Registry("my-replays", "1.0")
 >>> registry.add("replay", "newest", "my_replays:NewestReplay", "draws from the newest transitions only")
@@ -20,8 +22,11 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
+import sysconfig
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from cartpole_dqn.errors import UnknownComponentError, UserError, did_you_mean, said_by
@@ -45,6 +50,10 @@ _CLASS_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _FILE_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:(?!.*\.\.)[^/:][^:]*\.toml")
 
 
+INSTANCE = " (an instance)"
+"""Marks the source of an observer that was given as an instance: its class alone does not make it again."""
+
+
 class PluginError(UserError):
     """A plugin, or a component of one, cannot be used. The message names it and its distribution."""
 
@@ -55,11 +64,12 @@ class Component:
 
     kind: str
     name: str
-    target: str | type
-    """A class, "module:Class", or "package:path/file.toml" for a preset."""
+    target: Any
+    """A class, "module:Class", or "package:path/file.toml" for a preset. Observers and wrappers may be functions, and
+    observers instances."""
     summary: str = ""
     distribution: str = ""
-    """The distribution that registered it."""
+    """The distribution that registered it. For a component that is given by reference, its file."""
     version: str = ""
 
     @property
@@ -70,9 +80,7 @@ class Component:
     @property
     def reference(self) -> str:
         """The target as text."""
-        if isinstance(self.target, str):
-            return self.target
-        return f"{self.target.__module__}:{self.target.__qualname__}"
+        return self.target if isinstance(self.target, str) else reference_to(self.target)
 
     def load(self) -> Any:
         """Import and return the class; for a preset, return the text of its file.
@@ -80,16 +88,14 @@ class Component:
         Raises:
             PluginError: the import failed, or called `sys.exit`.
         """
-        if isinstance(self.target, type):
+        if not isinstance(self.target, str):
             return self.target
         who = f"{self.kind} '{self.name}' of {self.owner} ({self.reference})"
         module, _, path = self.target.partition(":")
         try:
             if self.kind == "preset":
                 return resources.files(module).joinpath(path).read_text(encoding="utf-8")
-            found: Any = importlib.import_module(module)
-            for step in path.split("."):
-                found = getattr(found, step)
+            found = _imported(module, path)
         except (Exception, SystemExit) as error:
             raise PluginError(f"{who} cannot be loaded: {said_by(error)}") from error
         if not callable(found):
@@ -111,6 +117,7 @@ class Registry:
         self.unavailable: list[str] = []
         """The plugins that failed to load, with the reason. An unknown name may be one of their components."""
         self._components: dict[tuple[str, str], Component] = {}
+        self._given: dict[tuple[str, str], Component] = {}
         self._remembered: dict[tuple[str, str], str] = {}
 
     def add(self, kind: str, name: str, target: str | type, summary: str = "") -> None:
@@ -151,15 +158,18 @@ class Registry:
         self._components.update(other._components)
 
     def component(self, kind: str, name: str) -> Component:
-        """Return a component without loading it.
+        """Return a component, registered or given by reference. A registered one is not loaded.
 
         Raises:
             UnknownComponentError: there is none. The message suggests a name and lists plugins that failed to load.
+            PluginError: the module of a reference cannot be imported.
         """
         self.require_kind(kind)
-        found = self._components.get((kind, name))
+        found = self._components.get((kind, name)) or self._given.get((kind, name))
         if found is not None:
             return found
+        if ":" in name and kind != "preset":
+            return self._referred(kind, name)
         names = self.names(kind)
         hint = did_you_mean(name, names) if names else f" No {kind} is registered: a plugin may bring one."
         if (kind, name) in self._remembered:
@@ -172,15 +182,37 @@ class Registry:
         return self.component(kind, name).load()
 
     def options(self, kind: str, name: str) -> type:
-        """Return the options class of a component. Raises `UserError` if it is unknown or has none."""
-        cls = self.load(kind, name)
-        found = getattr(cls, "Options", None)
+        """Return the options class of a component, or `NoOptions`. Raises `UserError` if it is unknown."""
+        from cartpole_dqn.contracts.options import NoOptions  # late: pydantic is slow to import
+
+        found = getattr(self.load(kind, name), "Options", NoOptions)
         if not isinstance(found, type):
-            raise UserError(f"{kind} '{name}' ({cls!r}) declares no options class: it needs an attribute Options.")
+            raise UserError(f"{kind} '{name}': expected a class as its attribute Options, got {found!r}.")
         return found
 
-    def remember(self, kind: str, name: str, distribution: str, version: str) -> None:
-        """Note which distribution a component came from. If it is missing, the error says to install that."""
+    def use(self, kind: str, target: Any) -> str:
+        """Make a class available by its reference, and return that. A string is returned unchanged.
+
+        Args:
+            kind: one of `KINDS`.
+            target: a class. A wrapper may also be a function; an observer a function or an instance.
+
+        Raises:
+            UserError: it is something else.
+        """
+        if isinstance(target, str):
+            return target
+        fits = isinstance(target, type) or (kind in ("observer", "wrapper") and callable(target))
+        if not fits and not (kind == "observer" and hasattr(target, "run_started")):
+            more = {"observer": ", a function or an instance", "wrapper": " or a function"}.get(kind, "")
+            raise UserError(f"{kind}: expected a name, 'module:Class' or a class{more}, got {target!r}.")
+        name = reference_to(target)
+        one = "" if hasattr(target, "__qualname__") else INSTANCE
+        self._given[kind, name] = Component(kind, name, target, _summary(target), source_of(target) + one)
+        return name
+
+    def remember(self, kind: str, name: str, distribution: str, version: str = "") -> None:
+        """Note the distribution or file that a component came from. If it is missing, the error names that."""
         self._remembered[kind, name] = owner_text(distribution, version)
 
     def names(self, kind: str) -> list[str]:
@@ -193,6 +225,19 @@ class Registry:
             self.require_kind(kind)
         chosen = [c for c in self._components.values() if kind in (None, c.kind)]
         return sorted(chosen, key=lambda c: (KINDS.index(c.kind), c.name))
+
+    def _referred(self, kind: str, name: str) -> Component:
+        """Return the component that a reference names."""
+        try:
+            found = find_reference(name)
+        except LookupError as error:
+            bring = how_to_bring(kind, name, self._remembered.get((kind, name), ""))
+            raise UnknownComponentError(f"{kind} '{name}' cannot be found: {error.args[0]}{bring}") from None
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"{kind} '{name}' cannot be loaded: {said_by(error)}") from error
+        if not callable(found) and kind != "observer":
+            raise PluginError(f"{kind} '{name}' cannot be loaded: expected a class, got a {type(found).__name__}.")
+        return Component(kind, name, found, _summary(found), source_of(found))
 
     @staticmethod
     def require_kind(kind: str) -> None:
@@ -215,3 +260,95 @@ class Registry:
 def owner_text(distribution: str, version: str) -> str:
     """Return a distribution and its version, for messages."""
     return f"{distribution or 'an unnamed distribution'} {version}".rstrip()
+
+
+# References -----------------------------------------------------------------------------------------------------------
+
+
+def find_reference(reference: str) -> Any:
+    """Import what "module:Name" names. The module may be a file in the current folder.
+
+    Raises:
+        LookupError: there is no such module, or it has no such name. Its argument is a sentence.
+        Exception: whatever the import raises.
+    """
+    module, _, path = reference.partition(":")
+    if "<" in path:
+        raise LookupError("it was defined inside a function.")
+    if not _CLASS_REFERENCE.fullmatch(reference):
+        raise LookupError("expected module:Class, such as nets:Net for the class Net in nets.py.")
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        raise LookupError(f"{module} belongs to Python's own library, where no part is.")
+    search_here()
+    try:
+        return _imported(module, path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise LookupError(f"there is no module {error.name}, neither installed nor in the current folder.") from None
+    except AttributeError:
+        found = sys.modules.get(module)
+        if found is None:
+            raise
+        if module == "__main__":
+            raise LookupError("this program defines no such name.") from None
+        names = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
+        raise LookupError(f"the module {module} has no {path}.{did_you_mean(path, names)}") from None
+
+
+def reference_to(target: Any) -> str:
+    """Return "module:Name" of a class, of a function, or of an instance's class."""
+    named = target if hasattr(target, "__qualname__") else type(target)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+def source_of(target: Any) -> str:
+    """Return where a class or function is: a file of yours, "a notebook", or an installed package."""
+    named = target if hasattr(target, "__qualname__") else type(target)
+    found = getattr(sys.modules.get(named.__module__), "__file__", None)
+    if found is None:
+        return "a notebook" if "ipykernel" in sys.modules else "an interactive session"
+    path = Path(found).resolve()
+    if is_installed(path):
+        return str(named.__module__).partition(".")[0]
+    return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
+
+
+def is_installed(path: Path) -> bool:
+    """Return whether a file belongs to Python's own library or to an installed package."""
+    folders = {Path(place).resolve() for key, place in sysconfig.get_paths().items() if key.endswith(("lib", "stdlib"))}
+    return any(path.is_relative_to(folder) for folder in folders)
+
+
+def search_here() -> None:
+    """Let imports find modules in the current folder, which the path of an installed program lacks."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    importlib.invalidate_caches()  # a file may be new
+
+
+def _imported(module: str, path: str) -> Any:
+    found: Any = importlib.import_module(module)
+    for step in path.split("."):
+        found = getattr(found, step)
+    return found
+
+
+def how_to_bring(kind: str, reference: str, source: str = "") -> str:
+    """Return sentences on how to bring what a run was made with. `source` is the file where it was."""
+    keyword = {"wrapper": "wrappers=[...]", "observer": "observers=[...]"}.get(kind, f"{kind.replace('-', '_')}=...")
+    if reference.startswith("__main__:"):
+        where = source or "a notebook or a script"
+        move = f"Move it from {where} into a file such as parts.py, and write parts:Name in the run's config.toml"
+    elif ".py" in source:
+        move = f"It was in {source}: bring that file into the current folder"
+    elif source:
+        move = f"It was in {source}: install that"
+    else:
+        return ""
+    return f" {move}; or give it in Python: load(RUN, {keyword})."
+
+
+def _summary(target: Any) -> str:
+    return str(target.__doc__ or "").strip().partition("\n")[0]

@@ -19,6 +19,7 @@ import platform
 import re
 import stat
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,8 @@ class RunFolder:
         """The folder of the initial weights, if they come from another run."""
         self.environment = path / "environment.json"
         """The run's software and hardware, see `describe_environment`."""
+        self.traceback = path / "traceback.txt"
+        """The whole tracebacks of what failed: the run, or observers."""
         self.status = path / "status.json"
         """The run's state; read it with `run_state`."""
         self.shared = path / "shared.json"
@@ -187,6 +190,11 @@ class RunFolder:
             if not self.in_place:
                 return
             replace_file(self.status, f"{json.dumps({'state': state, 'step': step})}\n".encode())
+
+    def keep_traceback(self, error: BaseException) -> None:
+        """Append the whole traceback of `error` to `traceback.txt`. Errors of writing are ignored."""
+        with contextlib.suppress(OSError), self.traceback.open("a", encoding="utf-8") as file:
+            file.write("".join(traceback.format_exception(error)) + "\n")
 
     def clear_metrics(self) -> None:
         """Remove the metrics of a run that starts over."""

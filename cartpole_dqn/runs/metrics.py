@@ -3,6 +3,7 @@
 * `read_events`: all events.
 * `read_figures`: a run's progress and scores, in about a millisecond, even while the run writes.
 * `training_seconds`: the training time at a step.
+* `flat_row`, `columns`: events for tables.
 
 An incomplete last line (a crash, or a write under way) is skipped. Neither torch nor NumPy is imported here.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,28 @@ def read_figures(folder: Path) -> RunFigures:
         raise RunFolderError(f"{path} cannot be read: {reason(error)}.") from error
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise RunFolderError(f"{path} is not what the observer 'metrics' writes.") from None
+
+
+def flat_row(event: Event) -> dict[str, Any]:
+    """Return an event with the tables in it as keys of its own, such as "status.epsilon"."""
+    row: dict[str, Any] = {}
+    for key, value in event.items():
+        row |= {f"{key}.{inner}": v for inner, v in value.items()} if isinstance(value, Mapping) else {key: value}
+    return row
+
+
+def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return rows as a dictionary of NumPy arrays. Missing values are NaN in columns of numbers, else None."""
+    import numpy as np
+
+    found = {}
+    for key in dict.fromkeys(key for row in rows for key in row):
+        values = [row.get(key) for row in rows]
+        numbers = all(value is None or isinstance(value, bool | int | float) for value in values)
+        if numbers:
+            values = [math.nan if value is None else value for value in values]
+        found[key] = np.array(values, dtype=None if numbers else object)
+    return found
 
 
 def training_seconds(step: float, *known: tuple[float, float]) -> float:

@@ -23,7 +23,7 @@ RUN, ALL, VARIANT = "run", "all", "variant"
 """Values of `--group-by` other than configuration keys: each run, all runs, or a sweep's variants."""
 VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
-_WITHOUT_EFFECT = ("seed", "device", "threads", "observer", "checkpoint", "env.vector", "env.step_timeout")
+_WITHOUT_EFFECT = ("seed", "device", "threads", "observer", "checkpoint", "sources", "env.vector", "env.step_timeout")
 """Keys that do not change results systematically."""
 BUDGET = ("steps", "episodes", "evaluation.until_solved")
 """Keys that only say where a run ends."""

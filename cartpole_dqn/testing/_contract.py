@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cartpole_dqn.contracts.options import check_options, fields_of
+from cartpole_dqn.contracts.options import NoOptions, check_options, fields_of
 from cartpole_dqn.contracts.parts import Context
 from cartpole_dqn.contracts.seeding import seeded_torch
 
@@ -51,9 +51,9 @@ class Subject:
 
     @property
     def options_class(self) -> type:
-        """`cls.Options`."""
-        found = getattr(self.cls, "Options", None)
-        assert isinstance(found, type), f"{self.name} has no class attribute Options: give it an options class."
+        """`cls.Options`; `NoOptions` if there is none."""
+        found = getattr(self.cls, "Options", NoOptions)
+        assert isinstance(found, type), f"{self.name}.Options is {found!r}: expected a class."
         return found
 
     def options(self, **preferred: Any) -> Any:

@@ -23,9 +23,21 @@ from gymnasium import spaces
 
 from cartpole_dqn.config.schema import RunConfig, Table, check_part, to_toml
 from cartpole_dqn.contracts.collector import Collector, CollectorContext
-from cartpole_dqn.contracts.events import Checkpoint, Evaluation, Glimpse, Observer, ObserverContext
+from cartpole_dqn.contracts.events import Checkpoint, Evaluation, Glimpse, Observer, ObserverContext, as_observer_class
 from cartpole_dqn.contracts.options import Part, changed, describe_options
-from cartpole_dqn.contracts.parts import Agent, Build, Context, Policy, State, Transition
+from cartpole_dqn.contracts.parts import (
+    Agent,
+    Build,
+    Context,
+    Exploration,
+    Network,
+    Optimiser,
+    Policy,
+    ReplayBuffer,
+    State,
+    TargetUpdate,
+    Transition,
+)
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
 from cartpole_dqn.envs.factory import EnvFactory, find_spec, frame_stack
 from cartpole_dqn.envs.names import action_names
@@ -38,7 +50,7 @@ from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.saved import Origin, keep_progress, write_best, write_checkpoint
 from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memory
 from cartpole_dqn.training.evaluator import Evaluator
-from cartpole_dqn.training.resolve import resolve_config
+from cartpole_dqn.training.resolve import components_of, resolve_config
 from cartpole_dqn.training.rounds import Helper, free_processes
 from cartpole_dqn.training.runner import Hooks, Runner, Schedule
 from cartpole_dqn.training.selection import Selection
@@ -220,14 +232,35 @@ def _built(host: PluginHost, kind: str, table: Mapping[str, Any], context: Any, 
     part = check_part(kind, table, host.registry.options, where=where)
     component = host.registry.component(kind, part["name"])
     cls = component.load()
+    if kind == "observer":
+        cls = as_observer_class(cls)
     try:
-        return cls(part.options, context)
+        made = cls(part.options, context)
     except CartpoleDqnError:
         raise
     except Exception as error:
         raise UserError(
             f"{kind} '{component.name}' of {component.owner} could not be built: {said_by(error)}"
         ) from error
+    if not isinstance(made, _BASES[kind]):
+        raise UserError(
+            f"{kind} '{component.name}' of {component.owner} is a {type(made).__name__}: expected a subclass of "
+            f"cartpole_dqn.{_BASES[kind].__name__}."
+        )
+    return made
+
+
+_BASES: dict[str, type] = {
+    "agent": Agent,
+    "replay": ReplayBuffer,
+    "network": Network,
+    "target-update": TargetUpdate,
+    "exploration": Exploration,
+    "optimiser": Optimiser,
+    "collector": Collector,
+    "observer": Observer,
+}
+"""The base class of each kind."""
 
 
 # A run ----------------------------------------------------------------------------------------------------------------
@@ -289,7 +322,9 @@ def assemble(
             warn(note)
         where = None if folder is None else str(folder.path)
         context = ObserverContext(folder=where, console=console, clock=clock, plain=plain)
-        observers = ObserverGroup([*make_observers(config, host, context), *extra_observers], warn=warn)
+        watching = [*make_observers(config, host, context), *extra_observers]
+        keep = (lambda error: None) if folder is None else folder.keep_traceback
+        observers = ObserverGroup(watching, warn=warn, keep=keep)
         evaluator = Evaluator(
             factory.make_evaluation_vector,
             seed=config.seed,
@@ -360,27 +395,14 @@ def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext
         component = host.registry.component("observer", table["name"])
         if context.folder is None and getattr(component.load(), "needs_folder", False):
             continue
-        owner = "" if component.distribution == "cartpole-dqn" else f" of {component.distribution}"
+        owner = "" if component.distribution in ("cartpole-dqn", "") else f" of {component.distribution}"
         made.append((f"{name}{owner}", _built(host, "observer", table, context, where=f"observer[{i}]")))
     return made
 
 
 def used_components(config: RunConfig, registry: Registry) -> dict[str, str]:
-    """Return each component of a configuration with its distribution and version."""
-    # Wrappers named "module:Class" are not components.
-    used = [("wrapper", str(entry["wrapper"])) for entry in config.observation if ":" not in entry["wrapper"]]
-    used += [("observer", str(entry["name"])) for entry in config.observer]
-
-    def walk(kind: str, table: Mapping[str, Any]) -> None:
-        used.append((kind, str(table["name"])))
-        for info in describe_options(registry.options(kind, str(table["name"]))):
-            if info.part:
-                walk(info.part, table[info.name])
-
-    walk("agent", config.agent)
-    walk("collector", config.collector)
-    found = [registry.component(kind, name) for kind, name in dict.fromkeys(used)]
-    return {f"{c.kind}/{c.name}": f"{c.distribution} {c.version}" for c in found}
+    """Return each component of a configuration with its distribution and version, or its file."""
+    return {f"{c.kind}/{c.name}": c.owner for c in components_of(config, registry)}
 
 
 def _hooks(

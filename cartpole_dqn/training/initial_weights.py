@@ -1,4 +1,6 @@
-"""`find_initial_weights`: finds the weights of another run to start from, as the `[init]` section says.
+"""Weights of another run to start from. `find_initial_weights`: finds those that `[init]` names.
+
+`initial_settings`: makes that section.
 
 They are the state of a policy (`Policy.state_dict`), which the agent loads with `Agent.start_from`. The new run saves a
 copy, so that it can be repeated when the other run is gone.
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from cartpole_dqn.config.schema import RunConfig
+from cartpole_dqn.config.schema import RunConfig, Table
 from cartpole_dqn.contracts.options import changed, describe_options
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.errors import ConfigError, RunFolderError
@@ -53,6 +55,13 @@ def find_initial_weights(
     _require_fit(weights, _origin(config, host))
     named = changed(config.init, run=weights.run, which=weights.which, step=weights.step, weights=weights.checksum)
     return changed(config, init=named), weights
+
+
+def initial_settings(run: str | None, *, last: bool) -> Table:
+    """Return the settings for weights of `run`: its best, or its last. None gives none."""
+    # The whole section, so that nothing remains of other weights that a file names.
+    which = "last" if last else "best"
+    return {} if run is None else {"init": {"run": run, "which": which, "step": 0, "weights": ""}}
 
 
 def _kept_beside(config: RunConfig, beside: Path | None) -> InitialWeights | None:

@@ -105,6 +105,7 @@ def execute(
         if resuming and (changes := folder.differences(description)):
             told(f"since this run began: {', '.join(changes)}. From here on its course may be another.")
         folder.write_environment(description)
+        folder.traceback.unlink(missing_ok=True)
         folder.write_status("running", made.runner.step)
         try:
             begin()
@@ -114,6 +115,8 @@ def execute(
         except BaseException as error:
             asked = isinstance(error, KeyboardInterrupt)
             folder.write_status("interrupted" if asked else "failed", made.runner.step)
+            if not asked:
+                folder.keep_traceback(error)
             if isinstance(error, CartpoleDqnError):
                 owner = host.owner_of_failure(error)
                 blame = "" if owner is None else f" It was raised in code of the plugin {owner}."

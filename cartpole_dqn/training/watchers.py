@@ -16,11 +16,18 @@ class ObserverGroup:
     Args:
         observers: (name, observer) pairs, with names for warnings.
         warn: shows a warning to the user.
+        keep: takes the exception of an observer, to keep its traceback.
     """
 
-    def __init__(self, observers: Sequence[tuple[str, Observer]], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        observers: Sequence[tuple[str, Observer]],
+        warn: Callable[[str], None],
+        keep: Callable[[Exception], None] = lambda error: None,
+    ) -> None:
         self._observers = list(observers)
         self.warn = warn
+        self._keep = keep
 
     def tell(self, method: str, event: Any) -> None:
         """Call `method` of every observer with `event`."""
@@ -52,4 +59,5 @@ class ObserverGroup:
                 call(name, observer)
             except Exception as error:
                 self._observers.remove((name, observer))
+                self._keep(error)
                 self.warn(f"observer {name} {failure} and is switched off: {said_by(error)}")

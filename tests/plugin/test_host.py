@@ -70,8 +70,8 @@ def test_one_failure_leaves_the_others_and_nothing_of_itself(install: Install) -
     assert states(host) == {"a": "loaded", "b": "failed", "c": "failed", "d": "loaded"}
     assert [c.name for c in host.registry.components("replay") if c.distribution == "acme"] == ["a", "d"]
     assert [record.error for record in host.failures()] == [
-        "ModuleNotFoundError: No module named 'nowhere_at_all'",
-        "RuntimeError: late",
+        "ModuleNotFoundError: No module named 'nowhere_at_all' (acme_b.py, line 11)",
+        "RuntimeError: late (acme_c.py, line 7)",
     ]
     assert isinstance(host.failures()[1].cause, RuntimeError)
     with pytest.raises(UnknownComponentError, match=r"failed to load: .*'c' of acme 1\.0: RuntimeError: late"):
@@ -152,7 +152,7 @@ def test_strict_mode_refuses_every_failure(install: Install) -> None:
     with pytest.raises(PluginError) as caught:
         load_plugins(allowed=["acme"], strict=True)
     assert str(caught.value).splitlines() == [
-        "plugin 'a' of acme 1.0 failed: ZeroDivisionError: division by zero",
+        "plugin 'a' of acme 1.0 failed: ZeroDivisionError: division by zero (acme_a.py, line 1)",
         f"plugin 'b' of acme 1.0 failed: it needs cartpole-dqn >=99, and this is {__version__}.",
     ]
     assert isinstance(caught.value.__cause__, ZeroDivisionError)

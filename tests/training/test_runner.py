@@ -347,7 +347,11 @@ def test_an_observer_that_raises_is_named_and_switched_off() -> None:
     warnings: list[str] = []
     seen = Recorder()
     make_runner(Broken(), seen, steps=50, warnings=warnings).run()
-    assert warnings == ["observer o0 failed in updated and is switched off: ZeroDivisionError: of all things"]
+    (said,) = warnings
+    place = r"\(test_runner\.py, line \d+\)"
+    assert re.fullmatch(
+        f"observer o0 failed in updated and is switched off: ZeroDivisionError: of all things {place}", said
+    )
     assert Broken.calls == 1
     assert len(seen.of("updated")) == 50
 
@@ -371,7 +375,9 @@ class Failing(DqnAgent):
 )
 def test_a_failed_run_says_of_which_step_its_last_checkpoint_is(hooks: Hooks, schedule: Any, words: str) -> None:
     seen = Recorder()
-    with pytest.raises(RunError, match=rf"the run failed at step 49: KeyError: 'lost'\.{words}$"):
+    with pytest.raises(
+        RunError, match=rf"the run failed at step 49: KeyError: 'lost' \(test_runner\.py, line \d+\)\.{words}$"
+    ):
         make_runner(seen, agent=agent_of(Failing), hooks=hooks, steps=100, **schedule).run()
     assert [type(e.error) for e in seen.of("run_failed")] == [KeyError]
     assert seen.of("run_ended") == []
@@ -523,7 +529,7 @@ def test_environments_that_do_not_close_do_not_fail_a_finished_run() -> None:
     runner = make_runner(steps=20, warnings=warnings)
     runner._collector._envs.envs[0] = Clinging(cartpole())  # type: ignore[attr-defined]
     assert runner.run().reason == "done"
-    assert warnings == ["the environments could not be closed: OSError: busy"]
+    assert [text.partition(" (")[0] for text in warnings] == ["the environments could not be closed: OSError: busy"]
 
 
 def test_a_state_that_does_not_fit_leaves_no_environments_behind(tmp_path: Path) -> None:

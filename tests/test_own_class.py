@@ -1,0 +1,408 @@
+"""Classes that are no plugin: given to `train` and `load`, and by reference on the command line.
+
+The page `docs/own-class.md` runs as a notebook in an empty folder, then its classes from a file on the command line, to
+the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.envs.registration import EnvSpec
+from torch import nn
+
+import forked
+from cartpole_dqn import (
+    Episode,
+    EpsilonGreedy,
+    Network,
+    Observer,
+    RunError,
+    UserError,
+    load,
+    option,
+    options_class,
+    train,
+)
+from cartpole_dqn.api import Run
+
+PAGE = (Path(__file__).parents[1] / "docs" / "own-class.md").read_text(encoding="utf-8")
+FILE = '''
+import gymnasium
+from torch import nn
+from cartpole_dqn import EpsilonGreedy, Network, option, options_class
+
+@options_class
+class NetOptions:
+    hidden: int = option(default=8, ge=1, effect="units")
+
+class Net(Network):
+    """A hidden layer."""
+    Options = NetOptions
+    def __init__(self, options, context):
+        super().__init__(context)
+        self.layers = nn.Sequential(nn.Linear(4, options.hidden), nn.ReLU(), nn.Linear(options.hidden, 2))
+    def forward(self, obs):
+        return self.layers(obs)
+
+class Half(EpsilonGreedy):
+    def __init__(self, options, context): ...
+    def epsilon(self, step):
+        return 0.5
+
+class Double(gymnasium.RewardWrapper):
+    def reward(self, reward):
+        return 2 * reward
+
+def make(render_mode=None):
+    return gymnasium.make("CartPole-v1", max_episode_steps=30)
+
+def remember(event):
+    open("seen.txt", "a").write(type(event).__name__ + " ")
+
+def fail(event):
+    if type(event).__name__ == "Episode":
+        raise KeyError("lost")
+'''
+"""`parts.py`, in the current folder."""
+SMALL = {"agent": {"learning_starts": 50, "batch_size": 8}, "evaluation": {"episodes": 2}}
+
+
+@options_class
+class TinyOptions:
+    hidden: int = option(default=8, ge=1, effect="units")
+
+
+class Tiny(Network):
+    Options = TinyOptions
+
+    def __init__(self, options: TinyOptions, context: Any) -> None:
+        super().__init__(context)
+        self.layers = nn.Sequential(nn.Linear(4, options.hidden), nn.ReLU(), nn.Linear(options.hidden, 2))
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        return self.layers(obs)  # type: ignore[no-any-return]
+
+
+class Broken(Network):
+    def __init__(self, options: Any, context: Any) -> None:
+        super().__init__(context)
+        self.layers = nn.Linear(4, 2)
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        if len(obs) > 1:
+            raise ZeroDivisionError("in forward")
+        return self.layers(obs)  # type: ignore[no-any-return]
+
+
+class Half(EpsilonGreedy):
+    def __init__(self, options: Any, context: Any) -> None: ...
+
+    def epsilon(self, step: int) -> float:
+        return 0.5
+
+
+class Count(Observer):
+    def __init__(self) -> None:
+        self.episodes = 0
+
+    def episode_ended(self, event: Episode) -> None:
+        self.episodes += 1
+
+
+def short_cartpole() -> gymnasium.Env[Any, Any]:
+    return gymnasium.make("CartPole-v1", max_episode_steps=25)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder. What is imported from it is forgotten."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(tmp_path))])
+    before = set(sys.modules)
+    yield tmp_path
+    for name in {"parts"} - before:
+        sys.modules.pop(name, None)
+
+
+def short(**given: Any) -> Run:
+    return train(**{"obs": "state", "steps": 120, "settings": SMALL, "plain": True, "out": "run", **given})
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    """The run's metrics without times."""
+    events = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in event.items() if "second" not in k and k != "nbytes"} for event in events]
+
+
+# In Python ------------------------------------------------------------------------------------------------------------
+
+
+def test_classes_functions_and_instances_train_and_are_recorded() -> None:
+    seen, count = [], Count()
+    run = short(network=(Tiny, {"hidden": 5}), exploration=Half, observers=[seen.append, count], env=short_cartpole)
+    kinds = {type(event).__name__ for event in seen}
+    assert {"RunStarted", "Progress", "Episode", "Evaluation", "Checkpoint", "RunEnded"} <= kinds
+    assert count.episodes == sum(isinstance(event, Episode) for event in seen) > 0
+    assert run.config.agent["network"] == {"name": f"{__name__}:Tiny", "hidden": 5}
+    assert run.config.sources is not None
+    assert run.config.sources[f"network/{__name__}:Tiny"] == "test_own_class.py"
+    assert run.config.sources[f"env/{__name__}:short_cartpole"] == "test_own_class.py"
+    assert max(row["length"] for row in run.metrics()) <= 25
+    assert "run: dqn on" in repr(run)
+    assert "done, 120 steps" in repr(run)
+
+
+def test_a_run_of_a_local_class_asks_for_it_and_takes_it() -> None:
+    class Local(Tiny): ...
+
+    obs = np.zeros(4, dtype=np.float32)
+    seen: list[Any] = []
+    run = short(network=Local, observers=[seen.append, Count()])
+    with pytest.raises(
+        UserError, match=r"'.*Local' cannot be found: it was defined inside a function.*load\(RUN, network="
+    ):
+        load("run")
+    again = load("run", network=Local)
+    assert np.array_equal(again.q_values(obs), run.q_values(obs))  # type: ignore[arg-type]
+    before = len(seen)
+    ended = again.resume(160, plain=True)  # without the observers, which cannot be found
+    assert any("left out: observer" in note for note in again.host.notes)
+    assert len(seen) == before
+    assert ended.metrics()[-1]["step"] > 120
+    assert load("run", network=f"{__name__}:Tiny").config.agent["network"]["name"] == f"{__name__}:Tiny"
+
+
+def test_an_environment_may_be_a_lambda_or_a_spec() -> None:
+    inner = short(env=lambda: gymnasium.make("CartPole-v1", max_episode_steps=20), out="a")
+    assert inner.evaluate(episodes=2).mean <= 20
+    other = short(env=lambda: gymnasium.make("CartPole-v1", max_episode_steps=10), out="b")
+    assert other.config.env.id != inner.config.env.id
+    assert inner.evaluate(episodes=1).lengths[0] <= 20
+    spec = EnvSpec("OwnCartPole-v7", "gymnasium.envs.classic_control.cartpole:CartPoleEnv", max_episode_steps=15)
+    assert max(short(env=spec, out="c").evaluate(episodes=2).lengths) <= 15
+    assert load("c").config.env.id == "OwnCartPole-v7"
+
+
+@pytest.mark.parametrize("vector", ["sync", "async"])
+def test_a_local_wrapper_and_environment_reach_worker_processes(vector: str) -> None:
+    class Tenth(gymnasium.RewardWrapper[Any, Any]):
+        def reward(self, reward: Any) -> float:
+            return 0.1 * float(reward)
+
+    run = short(env=lambda: short_cartpole(), wrappers=[Tenth], num_envs=2, vector=vector)
+    assert {row["env"] for row in run.metrics()} == {0, 1}
+    assert all(row["return"] == pytest.approx(0.1 * row["length"]) for row in run.metrics())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"network": nn.Linear(2, 2)}, "network: expected a name, 'module:Class' or a class, got Linear"),
+        ({"network": nn.Linear}, "network 'torch.nn.modules.linear:Linear' of torch could not be built"),
+        ({"network": Half}, "is a Half: expected a subclass of cartpole_dqn.Network"),
+        ({"network": (Tiny, {"hiden": 3})}, "unknown option agent.network.hiden. Did you mean 'hidden'"),
+        ({"network": (Tiny, 3)}, "expected a pair of a class and a dictionary of options"),
+        ({"observers": [3]}, "observer: expected a name, 'module:Class' or a class, a function or an instance, got 3"),
+        ({"env": 3}, "env: expected an id, a function or class"),
+        ({"episodes": 3}, "steps and episodes: give one of them"),
+        ({"replay": "os:system"}, "os belongs to Python's own library"),
+        ({"network": "nowhere:Net"}, "there is no module nowhere, neither installed nor in the current folder"),
+    ],
+)
+def test_what_does_not_fit_is_a_sentence(given: dict[str, Any], said: str, folder: Path) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        short(**given)
+    assert not (folder / "run").exists()
+
+
+def test_functions_of_installed_packages_make_no_environments() -> None:
+    """A stranger's configuration chooses their arguments."""
+    with pytest.raises(UserError, match=r"cannot make the environment torch\.hub:download_url_to_file"):
+        short(env="torch.hub:download_url_to_file", settings={"env": {"kwargs": {"url": "x", "dst": "y"}}})
+
+
+def test_torch_has_its_threads_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        run = short(threads=1)
+        again = load("run")
+        again.act(np.zeros(4, dtype=np.float32))
+        again.evaluate(episodes=1)
+        assert torch.get_num_threads() == 3
+        assert run.config.threads == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_run_acts_in_its_own_environment() -> None:
+    chain = [("gymnasium.wrappers:TransformReward", {}), "flatten"]
+    with pytest.raises(UserError, match="expected a value for func"):
+        short(wrappers=chain)
+    run = short(wrappers=["flatten"])
+    env = run.make_env()
+    obs, _ = env.reset(seed=0)
+    action, values = run.act(obs), run.q_values(obs)
+    env.close()
+    assert values is not None
+    assert values.shape == (2,)
+    assert action == int(values.argmax()) == int(run.policy.act(obs[None])[0])
+    with pytest.raises(UserError, match=r"expected one observation float32 \[4\], got float64 \[3\]: `make_env\(\)`"):
+        run.act(np.zeros(3))
+    arrays = run.metrics(arrays=True)
+    assert arrays["return"].tolist() == [row["return"] for row in run.metrics()]
+    assert len(run.metrics("evaluation")) == 1
+
+
+def test_an_error_says_its_file_and_line_and_leaves_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail(event: Any) -> None:
+        if isinstance(event, Episode):
+            raise KeyError("lost")
+
+    with pytest.raises(RunError, match=r"ZeroDivisionError: in forward \(test_own_class.py, line \d+\)"):
+        short(network=Broken, observers=[fail])
+    assert re.search(r"KeyError: 'lost' \(test_own_class.py, line\s+\d+\)", capfd.readouterr().err)
+    kept = Path("run/traceback.txt").read_text()
+    assert "in forward" in kept
+    assert "KeyError: 'lost'" in kept
+
+
+# On the command line --------------------------------------------------------------------------------------------------
+
+
+def test_references_stand_wherever_a_name_does(folder: Path, call: Callable[..., Any]) -> None:
+    (folder / "parts.py").write_text(FILE)
+    small = [f"--set=agent.{key}" for key in ("learning_starts=50", "batch_size=8", "network.hidden=6")]
+    said = call("run", "--obs", "state", "--env", "parts:make", "--network", "parts:Net",
+                "--observer", "parts:remember",
+                "--set", "agent.exploration.name=parts:Half", "--set", 'observation=[{wrapper = "parts:Double"}]',
+                *small, "--steps", "120", "--plain", "--out", "run")  # fmt: skip
+    assert said.code == 0, said.err
+    assert "Episode" in (folder / "seen.txt").read_text()
+    run = load("run")
+    assert run.config.agent["exploration"]["name"] == "parts:Half"
+    assert all(row["return"] == 2 * row["length"] <= 60 for row in run.metrics())
+    assert call("evaluate", "run", "--episodes", "2").code == 0
+    (folder / "parts.py").rename(folder / "moved.txt")
+    del sys.modules["parts"]
+    said = call("evaluate", "run")
+    assert said.code == 2
+    assert re.search(
+        "parts.* neither installed nor in the current folder.*It was in parts.py: bring that file", said.err
+    )
+
+
+def test_plugins_show_and_check_take_references(folder: Path, call: Callable[..., Any]) -> None:
+    (folder / "parts.py").write_text(FILE)
+    shown = call("plugins", "show", "network/parts:Net")
+    assert "network parts:Net: A hidden layer." in shown.out
+    assert "cartpole-dqn run --network parts:Net --set agent.network.hidden=8" in shown.out
+    assert call("plugins", "check", "exploration", "parts:Half").code == 0
+    said = call("plugins", "show", "parts:Net")
+    assert said.code == 2
+    assert "Expected KIND/parts:Net" in said.err
+    said = call("run", "--obs", "state", "--network", "parts:Nett")
+    assert said.code == 2
+    assert "the module parts has no Nett. Did you mean 'Net'?" in said.err
+
+
+def test_traceback_is_shown_where_it_is_asked_for(folder: Path, call: Callable[..., Any]) -> None:
+    (folder / "parts.py").write_text("import nonsense_of_mine\n")
+    said = call("run", "--obs", "state", "--network", "parts:Net")
+    assert said.code == 2
+    assert "ModuleNotFoundError: No module named 'nonsense_of_mine' (parts.py, line 1)" in said.err
+    assert "Traceback" not in said.err
+    said = call("--traceback", "run", "--obs", "state", "--network", "parts:Net")
+    assert said.code == 2
+    assert "Traceback (most recent call last)" in said.err
+
+
+@pytest.mark.process
+def test_a_sweep_compares_classes(folder: Path) -> None:
+    (folder / "parts.py").write_text(FILE)
+    command = ["sweep", "--obs", "state", "--seeds", "1", "--steps", "60", "--out", "s", "--plain"]
+    command += ["--grid", "agent.exploration.name=linear,parts:Half", "--set", "agent.learning_starts=40"]
+    done = forked.run(
+        [sys.executable, "-m", "cartpole_dqn", *command], cwd=folder, capture_output=True, text=True, env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+    assert "parts:Half" in (folder / "s/trials/exploration=parts-Half,seed=0/config.toml").read_text()
+
+
+# The page -------------------------------------------------------------------------------------------------------------
+
+
+def blocks() -> list[str]:
+    found = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    return [re.sub(r"\bsteps=[\d_]+", "steps=250, settings=few", block) for block in found]
+
+
+@pytest.mark.process
+def test_a_notebook_and_the_command_line_train_to_the_same_bits(folder: Path) -> None:
+    """From pixels, in an empty folder, in under 40 lines; then the same classes as module:Class."""
+    nbclient = pytest.importorskip("nbclient", reason="the extra test brings it")
+    nbformat = pytest.importorskip("nbformat", reason="the extra test brings it")
+    pytest.importorskip("ipykernel", reason="the extra test brings it")
+    first, opened = blocks()[0], blocks()[-1]
+    lines = [line for line in first.splitlines() if line.strip()]
+    assert len(lines) < 40
+    few = {"agent": {"learning_starts": 100}, "evaluation": {"episodes": 2}}
+    cells = [f"few = {few!r}", first.replace("plain=True", 'out="notebook"'), opened, "run = None; load('notebook')"]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    client = nbclient.NotebookClient(
+        book, timeout=170, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
+    client.execute()
+    assert "__main__:Net" in (folder / "notebook/config.toml").read_text()
+    assert '"network/__main__:Net" = "a notebook"' in (folder / "notebook/config.toml").read_text()
+
+    # The file: what the cell defines, without what it does.
+    (folder / "parts.py").write_text(first[: first.index("run = train(")])
+    command = [
+        "run",
+        "--obs",
+        "pixels",
+        "--network",
+        "parts:Net",
+        "--replay",
+        "parts:Recent",
+        "--steps",
+        "250",
+        "--plain",
+    ]
+    command += ["--set", "agent.replay.capacity=5000", "--set", "agent.learning_starts=100"]
+    command += ["--set", "evaluation.episodes=2", "--observer", "parts:remember"]
+    for out in ("typed", "again"):
+        done = forked.run(
+            [sys.executable, "-m", "cartpole_dqn", *command, "--out", out],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            env=os.environ,
+        )
+        assert done.returncode == 0, done.stderr
+        assert rows(folder / out) == rows(folder / "notebook")
+        for name in ("best", "checkpoint"):
+            ours, theirs = (sorted((folder / run / name).rglob("*.safetensors")) for run in (out, "notebook"))
+            assert [p.read_bytes() for p in ours] == [p.read_bytes() for p in theirs] != []
+    done = forked.run(
+        [sys.executable, "-m", "cartpole_dqn", "evaluate", "notebook"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=os.environ,
+    )
+    assert done.returncode == 2
+    assert "network '__main__:Net' cannot be found" in done.stderr
+    assert "Move it from a notebook into a file" in done.stderr

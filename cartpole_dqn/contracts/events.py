@@ -69,6 +69,8 @@ class Glimpse:
     """The observation before the action, as pictures or numbers."""
     observed: str = ""
     """Shape and dtype of the observation."""
+    names: Sequence[str] = ()
+    """[n] of the observed numbers; empty where unknown."""
     actions: Sequence[str] = ()
     """[A] names."""
     q_values: NDArray[np.float32] | None = None

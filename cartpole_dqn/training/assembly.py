@@ -40,7 +40,7 @@ from cartpole_dqn.contracts.parts import (
 )
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
 from cartpole_dqn.envs.factory import EnvFactory, find_spec, frame_stack
-from cartpole_dqn.envs.names import action_names
+from cartpole_dqn.envs.names import action_names, number_names
 from cartpole_dqn.envs.stages import stage_of
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, said_by
 from cartpole_dqn.observers.notebook import in_kernel
@@ -455,6 +455,7 @@ def _glimpsing(factory: EnvFactory) -> Callable[[int, Transition, Policy], Glimp
             step=step,
             panels=seen.panels(),
             observed=seen.observed(),
+            names=number_names(env()),
             actions=action_names(env()),
             q_values=None if values is None else values[0],
             action=transition.action,

@@ -177,6 +177,7 @@ def _on_terminal(
         step=scene.step,
         panels=panels,
         observed=scene.observed,
+        names=scene.names,
         actions=scene.actions,
         q_values=scene.q_values if side_by_side else None,
         action=scene.action,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from cartpole_dqn.text.figures import number
 Line = list[Segment]
 
 _MOST_PICTURES, _MOST_ACTIONS, _MOST_NUMBERS = 4, 6, 12
+_LABEL = 17
 _DIM, _BOLD, _TAKEN = Style(dim=True), Style(bold=True), Style(color="green", bold=True)
 _SHADES = " .:-=+*#%@"
 """Darker from left to right, for terminals without colours."""
@@ -69,7 +71,7 @@ def _drawn(seen: Glimpse, width: int, height: int, colour: bool) -> list[Line]:
     numbers = [panel for panel in seen.panels if panel.kind == "numbers"]
     room = height - len(values) - 2
     for panel in numbers:
-        lines += _numbers(panel, width, room // 2 if pictures else room)
+        lines += _numbers(panel, seen.names, width, room // 2 if pictures else room)
         room -= len(lines) - 1
     for panel in pictures:
         caption = "what changed: red more, blue less" if panel.kind == "difference" else panel.caption
@@ -79,9 +81,10 @@ def _drawn(seen: Glimpse, width: int, height: int, colour: bool) -> list[Line]:
     return [*lines, [], *values]
 
 
-def _numbers(panel: Panel, width: int, rows: int) -> list[Line]:
+def _numbers(panel: Panel, names: Sequence[str], width: int, rows: int) -> list[Line]:
     shown = panel.values[: max(0, min(rows, _MOST_NUMBERS))].tolist()
-    return [_bar(f"[{i}]", value, max(1.0, abs(value)), width, taken=False) for i, value in enumerate(shown)]
+    labels = names if len(names) == len(panel.values) else [f"[{i}]" for i in range(len(shown))]
+    return [_bar(name, v, max(1.0, abs(v)), width, taken=False) for name, v in zip(labels, shown, strict=False)]
 
 
 def _values(seen: Glimpse, width: int) -> list[Line]:
@@ -100,8 +103,8 @@ def _values(seen: Glimpse, width: int) -> list[Line]:
 
 def _bar(name: str, value: float, most: float, width: int, *, taken: bool) -> Line:
     figure = number(value, 3)
-    label = set_cell_size(name, 12)
-    columns = max(0, width - 12 - 10)
+    label = set_cell_size(name, min(_LABEL, width - 10))
+    columns = max(0, width - _LABEL - 10)
     share = abs(value) / most if math.isfinite(value) else 0.0
     length = round(columns * min(1.0, share))
     style = _TAKEN if taken else Style()

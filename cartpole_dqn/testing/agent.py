@@ -198,14 +198,14 @@ def check_policy_module(part: Subject) -> None:
     module = _policy(course.part, 4).module()
     if module is None:
         return
-    with torch.no_grad():
-        before = module(torch.from_numpy(_probes(4)))
-        course.warm()
-        assert torch.equal(module(torch.from_numpy(_probes(4))), before), "a module changed while the agent learned."
-        policy = _policy(course.part, 4)
-        later = policy.module()
-        assert later is not None, "a policy has a module, and a later one has none."
-        values = later(torch.from_numpy(_probes(4)))
+    probes = torch.from_numpy(_probes(4))
+    before = module(probes).detach()
+    course.warm()
+    assert torch.equal(module(probes), before), "a module changed while the agent learned."
+    policy = _policy(course.part, 4)
+    later = policy.module()
+    assert later is not None, "a policy has a module, and a later one has none."
+    values = later(probes).detach()
     came, said = f"{values.dtype} {list(values.shape)}", f"torch.float32 [4, {Matching.actions}]"
     assert came == said, f"a policy's module: expected {said}, got {came}."
     actions, best = policy.act(_probes(4)).tolist(), values.argmax(1).tolist()

@@ -123,9 +123,22 @@ class PluginHost:
             kind, _, name = reference.partition("/")
             self.registry.remember(kind, name, str(file))
         for plugin in described:
+            distribution, version = str(plugin["distribution"]), str(plugin["version"])
+            origin = f"{owner_text(distribution, version)}{self._now(distribution, str(plugin['name']))}"
             for reference in plugin.get("components", ()):
                 kind, _, name = str(reference).partition("/")
-                self.registry.remember(kind, name, str(plugin["distribution"]), str(plugin["version"]))
+                self.registry.remember(kind, name, origin)
+
+    def _now(self, distribution: str, name: str) -> str:
+        """Return why components of a plugin that was there earlier may be missing now, and what to do."""
+        record = next((r for r in self.plugins if (r.distribution, r.name) == (distribution, name)), None)
+        if record is None:
+            return ": install that, or see `cartpole-dqn plugins list`"
+        if record.state == "loaded":
+            return f", and version {record.version}, which is installed, does not have it"
+        if record.state == "blocked":
+            return f", which is {record.error}: leave out -p no:{name}"
+        return f", which is {record.error}" if record.state == "not-allowed" else ", which failed to load"
 
     def register_environments(self) -> None:
         """Call the `register_environments` hooks, once. Call this before you make an environment.

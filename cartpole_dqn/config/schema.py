@@ -285,7 +285,7 @@ def read_toml(path: Path) -> Table:
 def parse_toml(text: str, source: str) -> Table:
     """Parse TOML. Raises `ConfigError`, which names `source`, if it is invalid."""
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix("\ufeff"))  # Some editors begin a file with a byte order mark.
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{source} is not valid TOML: {error}.") from None
 

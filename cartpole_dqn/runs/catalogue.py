@@ -211,7 +211,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         with open_regular(path) as file:
             data = file.read(_LARGEST_CONFIG)
-        return tomllib.loads(data.decode())
+        return tomllib.loads(data.decode().removeprefix("\ufeff"))
     except FileNotFoundError:
         raise RunFolderError(f"{folder} holds no config.toml.") from None
     except OSError as error:

@@ -46,7 +46,7 @@ from cartpole_dqn.training.assembly import solved_at
 from cartpole_dqn.training.initial_weights import find_initial_weights, initial_settings
 from cartpole_dqn.training.models import evaluate_run, load_policy
 from cartpole_dqn.training.resolve import named_settings, read_config, resolve_config
-from cartpole_dqn.training.session import execute, extended, say_notes
+from cartpole_dqn.training.session import execute, extended, on_device, say_notes
 from cartpole_dqn.views.curves import Theme, XAxis, draw_curves, draw_run, read_metrics
 from cartpole_dqn.views.in_notebook import ShownFile, summary_html
 from cartpole_dqn.views.record import Recording, record_run
@@ -218,10 +218,16 @@ class Run:
         """The run's folder."""
         return self.folder.path
 
-    def evaluate(self, episodes: int = 100, *, seed: int = 0, which: Which = "best") -> Evaluation:
-        """Play greedy episodes on held-out report seeds, with the best model or the last."""
+    def evaluate(
+        self, episodes: int = 100, *, seed: int = 0, which: Which = "best", device: str | None = None
+    ) -> Evaluation:
+        """Play greedy episodes on held-out report seeds, with the best model or the last.
+
+        `device` is "auto", "cpu" or "cuda"; None for the run's own.
+        """
+        config = on_device(self.config, device)
         with torch_put_back():
-            return evaluate_run(self.folder, self.config, self.host, episodes=episodes, seed=seed, which=which)
+            return evaluate_run(self.folder, config, self.host, episodes=episodes, seed=seed, which=which)
 
     def make_env(self, *, training: bool = False) -> gymnasium.Env[Any, Any]:
         """Return the run's environment with its own wrappers, whose observations `act` takes.
@@ -444,9 +450,9 @@ class Run:
         """Return a summary for notebooks: title, progress and best score."""
         return summary_html(summarise_run(self.path), run_title(to_table(self.config)))
 
-    def resume(self, steps: int | None = None, *, plain: bool = False) -> Run:
-        """Resume from the last checkpoint. `steps` is a new total."""
-        config = extended(self.config, steps)
+    def resume(self, steps: int | None = None, *, device: str | None = None, plain: bool = False) -> Run:
+        """Resume from the last checkpoint. `steps` is a new total, `device` a new device."""
+        config = on_device(extended(self.config, steps), device)
         say_notes(_console(), self.host, [])
         _execute(self.folder, config, self.host, plain=plain, resuming=True)
         return Run(self.folder, read_config(self.folder, self.host), self.host)

@@ -2,7 +2,7 @@
 
 * `Run`, `Runs`: one run or several, with shell completion that imports no torch.
 * `Env`, `Obs`, `Preset`, `Config`, `Set`: a configuration.
-* `Seed`, `Last`, `Json`, `Plain`, `Theme`, `GroupBy`: the same in every command.
+* `Seed`, `Device`, `Last`, `Json`, `Plain`, `Theme`, `GroupBy`: the same in every command.
 * `read_records`: RUN arguments -> settings and metrics.
 * `group_keys`, `one_of`, `theme_of`: check options that are lists of keys, or one of a few words.
 * `best_or_last`, `cannot_write`: which model to use; the error for an output file.
@@ -65,6 +65,7 @@ Set = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Which report seeds to use.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: the run's own.")]
 Last = Annotated[bool, typer.Option("--last", help="Use the last model instead of the best.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Print lines instead of the live display.")]

@@ -115,17 +115,18 @@ def resume(
         float | None,
         typer.Option(metavar="SECONDS", help="New time limit of a step, for runs with --vector async. 0: none."),
     ] = None,
+    device: options.Device = None,
     plain: options.Plain = False,
 ) -> None:
     """Resume a run from its last checkpoint."""
     if steps is not None and steps < 1:
         raise UserError(f"--steps: expected a number from 1, got {steps}.")
     from cartpole_dqn.config.schema import with_step_timeout
-    from cartpole_dqn.training.session import extended, say_notes
+    from cartpole_dqn.training.session import extended, on_device, say_notes
 
     session: Session = ctx.obj
     folder, config = session.open_run(run)
-    config = extended(config, steps)
+    config = on_device(extended(config, steps), device)
     if step_timeout is not None:
         config = with_step_timeout(config, step_timeout)
     say_notes(session.err, session.host(), [])

@@ -1,6 +1,6 @@
 """Start or resume a run in its folder.
 
-* `execute`: trains to the end. `extended`: the configuration with a new number of steps.
+* `execute`: trains to the end. `extended`: the configuration with a new number of steps. `on_device`: with a device.
 * `say_notes`: prints warnings before a run.
 """
 
@@ -16,7 +16,7 @@ from rich.console import Console
 
 from cartpole_dqn.config.schema import RunConfig, to_toml
 from cartpole_dqn.contracts.events import RunEnded
-from cartpole_dqn.contracts.options import changed
+from cartpole_dqn.contracts.options import changed, check_options
 from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.errors import CartpoleDqnError, UserError
 from cartpole_dqn.plugin.host import PluginHost
@@ -32,6 +32,15 @@ Handle = Callable[[Callable[[str], None]], contextlib.AbstractContextManager[Non
 def extended(config: RunConfig, steps: int | None) -> RunConfig:
     """Return the configuration with a new budget in steps, if one is given."""
     return config if steps is None else changed(config, steps=steps, episodes=None)
+
+
+def on_device(config: RunConfig, device: str | None) -> RunConfig:
+    """Return the configuration with another device, if one is given. Raises `UserError` if this machine lacks it."""
+    if device is None:
+        return config
+    moved = changed(config, device=check_options(RunConfig, {"device": device}, where="").device)
+    assembly.choose_device(moved.device)
+    return moved
 
 
 def say_notes(console: Console, host: PluginHost, notes: Sequence[str]) -> None:

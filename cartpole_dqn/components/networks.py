@@ -50,7 +50,7 @@ class TutorialConv(Network):
     def __init__(self, options: TutorialConvOptions, context: Context) -> None:
         super().__init__(context)
         channels, height, width = _image_size(context.observation_space, "tutorial-conv")
-        size = _size_after((height, width), [5, 5, 5], [2, 2, 2], "tutorial-conv")
+        size = _size_after(context.observation_space, [5, 5, 5], [2, 2, 2], "tutorial-conv")
         if size == (1, 1):
             # The agent acts on one observation, and one number per channel has no variance.
             raise UserError(
@@ -131,8 +131,8 @@ class Conv(Network):
                 f"network conv: channels {options.channels}, kernels {options.kernels} and strides {options.strides} "
                 f"must have one number for each convolution, and at least one."
             )
-        channels, height, width = _image_size(context.observation_space, "conv")
-        size = _size_after((height, width), options.kernels, options.strides, "conv")
+        channels, _, _ = _image_size(context.observation_space, "conv")
+        size = _size_after(context.observation_space, options.kernels, options.strides, "conv")
         self.channels_last = options.channels_last
         self.shifts = bool(options.zero or options.spread)
         if self.shifts:
@@ -240,22 +240,34 @@ def _image_size(space: spaces.Box, who: str) -> tuple[int, int, int]:
             return channels, height, width
         case stack, height, width, channels:
             return stack * channels, height, width
+    mend = "Choose the network mlp, or observe pixels."
+    if len(space.shape) > 4:
+        merged = [math.prod(space.shape[:-3]), *space.shape[-3:]]
+        mend = f"If they are stacks of images, merge their first axes: {_reshaped(merged)}"
     raise UserError(
         f"network {who} reads images ([H, W], [H, W, C] or [S, H, W, C]), but observations are {space.dtype} "
-        f"{list(space.shape)}. Choose the network mlp, or observe pixels."
+        f"{list(space.shape)}. {mend}"
     )
 
 
-def _size_after(size: tuple[int, int], kernels: Sequence[int], strides: Sequence[int], who: str) -> tuple[int, int]:
+def _reshaped(shape: Sequence[int]) -> str:
+    entry = f'wrapper = "gymnasium.wrappers:ReshapeObservation" and shape = {list(shape)}'
+    return f"end [[observation]] with an entry of {entry}."
+
+
+def _size_after(space: spaces.Box, kernels: Sequence[int], strides: Sequence[int], who: str) -> tuple[int, int]:
     """Return (H, W) after the convolutions, or raise a `UserError` if the images are too small."""
+    size = _image_size(space, who)[1:]
     least = 1
     for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
         least = (least - 1) * stride + kernel
     if min(size) < least:
+        mend = "Make observations larger, or choose another network."
+        if len(space.shape) == 3 and min(space.shape[1:]) >= least:
+            mend = f"If they are a stack of grey images and not [H, W, C], say so: {_reshaped([*space.shape, 1])}"
         raise UserError(
             f"network {who}: images of {size[0]} x {size[1]} are too small: with kernels {list(kernels)} and strides "
-            f"{list(strides)} it needs {least} x {least} or more. Make observations larger (images are [H, W, C]; a "
-            f"stack of grey ones is [S, H, W, 1]), or choose another network."
+            f"{list(strides)} it needs {least} x {least} or more. {mend}"
         )
     for kernel, stride in zip(kernels, strides, strict=True):
         size = ((size[0] - kernel) // stride + 1, (size[1] - kernel) // stride + 1)

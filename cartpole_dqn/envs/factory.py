@@ -296,7 +296,8 @@ def complete_observation(observation: list[Table], registry: Registry) -> list[T
             if isinstance(p.default, bool | int | float | str | list | tuple)
         }
         mark = {TRAINING_ONLY: True} if entry.get(TRAINING_ONLY) else {}
-        completed.append({"wrapper": entry["wrapper"], **mark, **defaults, **kwargs})
+        given = {key: list(value) if isinstance(value, tuple) else value for key, value in kwargs.items()}
+        completed.append({"wrapper": entry["wrapper"], **mark, **defaults, **given})
     return completed
 
 
@@ -331,6 +332,9 @@ def _resolve(i: int, entry: Any, registry: Registry) -> tuple[str, Callable[...,
     for key in kwargs:
         if key not in parameters:
             raise ConfigError(f"unknown option {place}.{key}.{did_you_mean(key, [*parameters, TRAINING_ONLY])}")
+    for name, value in kwargs.items():
+        if isinstance(value, list) and "tuple" in str(parameters[name].annotation):
+            kwargs[name] = tuple(value)  # TOML has lists alone.
     missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in kwargs]
     if missing:
         raise ConfigError(f"{place}: expected a value for {', '.join(missing)}.")

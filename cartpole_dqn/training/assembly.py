@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
 import torch
 from gymnasium import spaces
 
@@ -71,8 +72,14 @@ def builtin_builder() -> Build:
     return make_builder(load_plugins(allowed=()))
 
 
-def make_agent(config: RunConfig, host: PluginHost, observation_space: Any, action_space: Any) -> Agent:
-    """Return the configured agent, untrained.
+def make_agent(
+    config: RunConfig,
+    host: PluginHost,
+    observation_space: Any,
+    action_space: Any,
+    make_env: Callable[[], gymnasium.Env[Any, Any]] | None = None,
+) -> Agent:
+    """Return the configured agent, untrained. With `make_env` its parts may look at the environment.
 
     Raises:
         UserError: a part does not fit the spaces, or its replays do not fit into memory.
@@ -86,6 +93,7 @@ def make_agent(config: RunConfig, host: PluginHost, observation_space: Any, acti
         device=choose_device(config.device),
         seeds=SeedTree(config.seed).child("agent"),
         frame_stack=frame_stack(config.observation, host.registry, observation_space),
+        make_env=make_env,
     )
     # Measured before: memory that a replay only reserves still looks free, so two could pass that do not fit together.
     available = available_bytes()
@@ -102,9 +110,11 @@ def make_agent(config: RunConfig, host: PluginHost, observation_space: Any, acti
 def check_agent(config: RunConfig, host: PluginHost) -> str:
     """Build a run's environment and agent, and return a warning as `check_learning` does. Raises `UserError`."""
     host.register_environments()
-    env = EnvFactory(config, host.registry).make()
+    factory = EnvFactory(config, host.registry)
+    env = factory.make()
     env.close()
-    return check_learning(make_agent(config, host, env.observation_space, env.action_space), config)
+    agent = make_agent(config, host, env.observation_space, env.action_space, factory.make)
+    return check_learning(agent, config)
 
 
 def check_learning(agent: Agent, config: RunConfig) -> str:
@@ -312,7 +322,7 @@ def assemble(
         undo.callback(collector.close, at_once=True)
         if config.evaluation.every:
             factory.require_another()
-        agent = make_agent(config, host, collector.observation_space, collector.action_space)
+        agent = make_agent(config, host, collector.observation_space, collector.action_space, factory.make)
         if note := check_learning(agent, config):
             warn(note)
         where = None if folder is None else str(folder.path)

@@ -56,7 +56,11 @@ def models_of_progress(folder: RunFolder, config: RunConfig, host: PluginHost) -
     """
     origin = Origin(config.env.id, config.obs)
     final = read_model(folder, origin, "best")
-    untrained = InitialWeights.kept(folder).policy if config.init.run else make_policy(config, host)[0].state_dict()
+    untrained = (
+        InitialWeights.kept(folder).policy
+        if config.init.run
+        else make_policy(_on_this_machine(config), host)[0].state_dict()
+    )
     kept = [model for model in read_progress(folder, origin) if model.step < final.step]
     return [Model(folder.path, 0, untrained), *kept, final]
 

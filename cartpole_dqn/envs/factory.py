@@ -31,7 +31,7 @@ from gymnasium.wrappers import FrameStackObservation
 
 from cartpole_dqn.config.schema import RunConfig, Table
 from cartpole_dqn.contracts.parts import require_discrete
-from cartpole_dqn.envs.guard import Guard, Resting, close_env
+from cartpole_dqn.envs.guard import Guard, Resting, Tally, close_env
 from cartpole_dqn.envs.workers import WorkerEnvs
 from cartpole_dqn.errors import (
     CartpoleDqnError,
@@ -164,7 +164,7 @@ class EnvFactory:
                 not numeric.
             ConfigError: a wrapper does not fit.
         """
-        env = self.base(evaluating=evaluating)
+        env: Env = Tally(self.base(evaluating=evaluating))
         try:
             for _, wrap in self.chain(evaluating=evaluating):
                 env = wrap(env)

@@ -74,7 +74,8 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         self._max_steps = max_steps
         self._attribution = attribution
         host.register_environments()
-        envs = EnvFactory(config, host.registry, shown=True).make_evaluation_vector(1)
+        factory = EnvFactory(config, host.registry, shown=True)
+        envs = factory.make_evaluation_vector(1)
         resting: Any = envs.envs[0]
         self._env: Env = resting.env.env  # Below its guard, which renumbers actions.
         self._lanes = Lanes(envs, seeds=lambda lane, episode: self._episode_seed)
@@ -158,7 +159,7 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
                 if action is None:
                     return
                 made = lanes.step(np.array([action]))[0][0]
-                total += made.reward
+                total = lanes.returns[0]
                 ending = "terminated" if made.terminated else "truncated" if made.truncated else ""
         except CartpoleDqnError:
             raise

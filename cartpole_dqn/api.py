@@ -236,7 +236,11 @@ class Run:
             training: with the time limit and the wrappers of training instead of those of evaluation.
         """
         self.host.register_environments()
-        return EnvFactory(self.config, self.host.registry).make(evaluating=not training).env
+        env = EnvFactory(self.config, self.host.registry).make(evaluating=not training)
+        if env.running:
+            _, factory, _ = load_policy(self.folder, self.config, self.host, "best")
+            env.running.load_state_dict(factory.statistics.state_dict())
+        return env.env
 
     @functools.cached_property
     def policy(self) -> Policy:

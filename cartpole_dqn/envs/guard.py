@@ -13,6 +13,7 @@ import contextlib
 import math
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
@@ -21,7 +22,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from cartpole_dqn.contracts.parts import Obs
+from cartpole_dqn.contracts.parts import Obs, State
+from cartpole_dqn.envs.statistics import Running
 from cartpole_dqn.errors import Notice, RunError, place_of
 from cartpole_dqn.wrappers.image import wrappers_of
 from cartpole_dqn.wrappers.moments import Moments
@@ -79,6 +81,8 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     Above a `Tally`, `info[EARNED]` is what the environment gave in this step if wrappers changed it.
 
+    Where wrappers have running statistics, each episode starts with those of `start_from()`, which `begun` keeps.
+
     Args:
         env: one lane's environment with all its wrappers and `Discrete` actions.
         lane: its number, for messages.
@@ -96,6 +100,9 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._shape = env.observation_space.shape
         self._dtype = env.observation_space.dtype
         self._tally = next((wrapper for wrapper in wrappers_of(env) if isinstance(wrapper, Tally)), None)
+        self.running = Running(env)
+        self.start_from: Callable[[], State] = self.running.state_dict
+        self.begun: State = {}
         self._is_floating = self._dtype is not None and np.issubdtype(self._dtype, np.inexact)
 
     def as_torch(self, moments: Moments) -> Any:
@@ -103,6 +110,9 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         return moments.observation()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
+        if self.running:
+            self.begun = self.start_from()
+            self.running.load_state_dict(self.begun)
         try:
             result = self.env.reset(seed=seed, options=options)
         except (Exception, SystemExit) as error:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from cartpole_dqn.runs.checkpoint import has_state, taking_over
 from cartpole_dqn.runs.folder import RunFolder, describe_environment
 from cartpole_dqn.runs.saved import InitialWeights, Origin, read_checkpoint
 from cartpole_dqn.training import assembly
+from cartpole_dqn.training.following import STATISTICS, without_statistics
 
 Handle = Callable[[Callable[[str], None]], contextlib.AbstractContextManager[None]]
 """(function that stops the run) -> context manager around the training, which may handle signals."""
@@ -95,7 +97,7 @@ def execute(
             if resuming:
                 _restore(made, folder, saved, told)
             elif initial is not None:
-                initial.give(made.agent)
+                _give(initial, made)
                 initial.keep(folder)
             elif config.init.run:
                 raise UserError("init.run is set, but there are no weights: call find_initial_weights first.")
@@ -157,11 +159,17 @@ def _is_over(run: State, config: RunConfig) -> bool:
     return evaluated or (steps is not None and step - run.get("collected", 1) >= steps)
 
 
+def _give(initial: InitialWeights, made: assembly.Assembly) -> None:
+    """Let a run start from weights, and from the running statistics with which they were learned."""
+    dataclasses.replace(initial, policy=without_statistics(initial.policy)).give(made.agent)
+    made.statistics.load_state_dict(initial.policy.get(STATISTICS, {}))
+
+
 def _restore(made: assembly.Assembly, folder: RunFolder, saved: _Saved | None, told: Callable[[str], None]) -> None:
     if saved is None:
         told("no checkpoint was written yet: starting from the beginning.")
         if made.config.init.run:
-            InitialWeights.kept(folder).give(made.agent)
+            _give(InitialWeights.kept(folder), made)
         folder.clear_metrics()
         return
     if saved.replay is None:

@@ -69,12 +69,13 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
     ) -> None:
         prepare_display()
         self.name = folder.path.name
-        self._policy, _, self.trained_steps = load_policy(folder, config, host, which)
+        self._policy, loaded, self.trained_steps = load_policy(folder, config, host, which)
         self._seed = seed
         self._max_steps = max_steps
         self._attribution = attribution
         host.register_environments()
         factory = EnvFactory(config, host.registry, shown=True)
+        factory.statistics = loaded.statistics
         envs = factory.make_evaluation_vector(1)
         resting: Any = envs.envs[0]
         self._env: Env = resting.env.env  # Below its guard, which renumbers actions.

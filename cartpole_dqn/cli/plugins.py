@@ -1,9 +1,10 @@
-"""`cartpole-dqn plugins`: list, show, check and create plugins and components.
+"""`cartpole-dqn plugins`: list, show, check, create and install plugins and components.
 
 * `list`: components and plugins, without importing the components.
 * `show`: options, documentation and an example of one component; or one plugin.
 * `check`: runs the conformance kit on a component.
 * `new`: creates a plugin project.
+* `install`, `uninstall`, `freeze`, `restore`: see `plugin_sets`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cartpole_dqn.cli import options
+from cartpole_dqn.cli import options, plugin_sets
 from cartpole_dqn.cli.plugin_commands import find_plugin_commands
 from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS, names_for, write_project
 from cartpole_dqn.errors import RunError, UnknownComponentError, UserError, did_you_mean
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
     from cartpole_dqn.plugin.host import PluginHost, PluginRecord
 
-app = typer.Typer(no_args_is_help=True, help="List, show, check and create plugins and components.")
+app = typer.Typer(no_args_is_help=True, help="List, show, check, create and install plugins and components.")
 
 _OWN = "cartpole-dqn"
 _KIND_HELP = f"One of {', '.join(KINDS)}."
@@ -184,6 +185,14 @@ def new(
     cartpole-dqn plugins list
     cartpole-dqn plugins check {chosen} {names.component}
     cartpole-dqn run --obs state --{chosen} {names.component}""")
+
+
+_INSTALL = "Example: cartpole-dqn plugins install cartpole-dqn-acme   |   cartpole-dqn plugins install . -- --no-index"
+_RESTORE = "Example: cartpole-dqn plugins restore latest --dry-run   |   cartpole-dqn plugins restore plugins.txt"
+app.command("install", epilog=_INSTALL)(plugin_sets.install)
+app.command("uninstall", epilog="Example: cartpole-dqn plugins uninstall cartpole-dqn-acme")(plugin_sets.uninstall)
+app.command("freeze", epilog="Example: cartpole-dqn plugins freeze > plugins.txt")(plugin_sets.freeze)
+app.command("restore", epilog=_RESTORE)(plugin_sets.restore)
 
 
 def find_component(host: PluginHost, name: str) -> Component | PluginRecord:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartpole_dqn.cli import options, plugin_sets
-from cartpole_dqn.cli.plugin_commands import find_plugin_commands
+from cartpole_dqn.cli.plugin_commands import command_summary, find_plugin_commands
 from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS, names_for, write_project
 from cartpole_dqn.errors import RunError, UnknownComponentError, UserError, did_you_mean
+from cartpole_dqn.plugin.discovery import origin
 from cartpole_dqn.plugin.registry import KINDS, Component, Registry
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def list_plugins(
     kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help=_KIND_HELP)] = None,
     as_json: options.Json = False,
 ) -> None:
-    """List components from plugins, and the state of each plugin."""
+    """List components and commands from plugins, and the state of each plugin."""
     if kind is not None:
         Registry.require_kind(kind)
     session: Session = ctx.obj
@@ -49,6 +50,9 @@ def list_plugins(
     listed = [record for record in host.plugins if every or record.distribution != _OWN]
     shown = [(r, c) for r in listed for c in r.components if kind in (None, c.kind)]
     shown.sort(key=lambda pair: (KINDS.index(pair[1].kind), pair[1].name))
+    built_in = getattr(ctx.find_root().command, "commands", ())
+    found, clashes = find_plugin_commands(built_in, blocked=session.blocked)
+    commands = [] if kind else [found[name] for name in sorted(found)]
     if as_json:
         fields = ("name", "kind", "distribution", "version", "summary")
         components = [
@@ -56,20 +60,21 @@ def list_plugins(
             for r, c in shown
         ]
         plugins = [described for described in host.describe() if every or described["distribution"] != _OWN]
-        print(json.dumps({"components": components, "plugins": plugins}, indent=2))
+        told = [{"name": c.name, **dict(zip(("distribution", "version"), origin(c), strict=True))} for c in commands]
+        print(json.dumps({"components": components, "commands": told, "plugins": plugins}, indent=2))
         return
     silent = [] if kind else [r for r in host.plugins if not r.components and r.distribution != _OWN]
-    if shown or silent:
+    if shown or silent or commands:
         rows = [(c.name, c.kind, c.distribution, c.version, r.state, r.error or c.summary) for r, c in shown]
         rows += [(r.name, "(plugin)", r.distribution, r.version, r.state, r.error) for r in silent]
+        rows += [(c.name, "(command)", *origin(c), "", command_summary(c)) for c in commands]
         _print_table(("name", "kind", "distribution", "version", "state", "summary, or error"), rows)
     else:
         session.say(f"No plugin adds {'any ' + kind if kind else 'anything'} here.")
     if kind and host.failures():
         names = ", ".join(r.label for r in host.failures())
         session.say(f"Plugins that failed may have more: {names}. `cartpole-dqn plugins list` says why.")
-    built_in = getattr(ctx.find_root().command, "commands", ())
-    for clash in find_plugin_commands(built_in, blocked=session.blocked)[1]:
+    for clash in clashes:
         session.say(clash)
     if not every:
         session.say("The built-in components are left out; --all shows them.")

@@ -20,7 +20,7 @@ import typer
 
 from cartpole_dqn.cli import options, plugin_sets
 from cartpole_dqn.cli.plugin_commands import command_summary, find_plugin_commands
-from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS, names_for, write_project
+from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS, names_for, usage, write_project
 from cartpole_dqn.errors import RunError, UnknownComponentError, UserError, did_you_mean
 from cartpole_dqn.plugin.discovery import origin
 from cartpole_dqn.plugin.registry import KINDS, Component, Registry
@@ -65,7 +65,9 @@ def list_plugins(
         return
     silent = [] if kind else [r for r in host.plugins if not r.components and r.distribution != _OWN]
     if shown or silent or commands:
-        rows = [(c.name, c.kind, c.distribution, c.version, r.state, r.error or c.summary) for r, c in shown]
+        rows: list[tuple[str, ...]] = [
+            (c.name, c.kind, c.distribution, c.version, r.state, r.error or c.summary) for r, c in shown
+        ]
         rows += [(r.name, "(plugin)", r.distribution, r.version, r.state, r.error) for r in silent]
         rows += [(c.name, "(command)", *origin(c), "", command_summary(c)) for c in commands]
         _print_table(("name", "kind", "distribution", "version", "state", "summary, or error"), rows)
@@ -153,7 +155,7 @@ def check(
 @app.command(
     "new",
     epilog="Examples: cartpole-dqn plugins new my-replay   |   "
-    "cartpole-dqn plugins new my-parts --kind network --kind exploration",
+    "cartpole-dqn plugins new my-parts --kind network --kind environment",
 )
 def new(
     ctx: typer.Context,
@@ -169,9 +171,8 @@ def new(
     """Create a working plugin project: a package with an entry point, conformance tests, a README and CI."""
     kinds = list(dict.fromkeys(kind or ["replay"]))
     for wanted in kinds:
-        Registry.require_kind(wanted)
         if wanted not in TEMPLATE_KINDS:
-            raise UserError(f"--kind {wanted}: no template for it; expected one of {', '.join(TEMPLATE_KINDS)}.")
+            raise UserError(f"--kind {wanted}: there is no such kind.{did_you_mean(wanted, TEMPLATE_KINDS)}")
     names = names_for(name or folder.resolve().name)
     session: Session = ctx.obj
     for component in session.host().registry.components():
@@ -180,16 +181,11 @@ def new(
             raise UserError(f"{taken}: choose another name with --name.")
     for path in write_project(folder, names, kinds):
         print(folder / path)
-    chosen = kinds[0]
     session.say(f"\n{names.distribution} has {', '.join(f'{kind} {names.component}' for kind in kinds)}. Go on with:\n")
     if folder.resolve() != Path.cwd():
         session.say(f"    cd {shlex.quote(str(folder))}")
-    session.say(f"""\
-    pip install -e ".[test]"
-    pytest
-    cartpole-dqn plugins list
-    cartpole-dqn plugins check {chosen} {names.component}
-    cartpole-dqn run --obs state --{chosen} {names.component}""")
+    for line in ('pip install -e ".[test]"', "pytest", "cartpole-dqn plugins list", *usage(folder)):
+        session.say(f"    {line}")
 
 
 _INSTALL = "Example: cartpole-dqn plugins install cartpole-dqn-acme   |   cartpole-dqn plugins install . -- --no-index"

@@ -76,8 +76,8 @@ def list_plugins(
     if kind and host.failures():
         names = ", ".join(r.label for r in host.failures())
         session.say(f"Plugins that failed may have more: {names}. `cartpole-dqn plugins list` says why.")
-    for clash in clashes:
-        session.say(clash)
+    for note in (*host.notes, *clashes):
+        session.say(note)
     if not every:
         session.say("The built-in components are left out; --all shows them.")
 

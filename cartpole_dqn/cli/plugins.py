@@ -143,12 +143,18 @@ def check(
     testing.checks_for(kind)  # raises if there are no checks for this kind
     builder = make_builder(session.host())
     results = testing.run_checks(kind, subject, table, builder=builder, surroundings=builtin_collection)
+    causes: dict[str, str] = {}
     for result in results:
-        line = f"{'passed' if result.passed else 'FAILED'}  {result.name}"
-        print(line if result.passed else f"{line}: {result.message}")
+        if result.passed:
+            print(f"passed  {result.name}")
+            continue
+        first = causes.setdefault(result.message, result.name)
+        print(f"FAILED  {result.name}: {result.message if first == result.name else f'as {first}'}")
     failed = [result.name for result in results if not result.passed]
     if failed:
-        raise RunError(f"{len(failed)} of {len(results)} checks of {kind} {target} failed: {', '.join(failed)}.")
+        said = f"{len(failed)} of {len(results)} checks of {kind} {target} failed: {', '.join(failed)}."
+        place = testing.defined_in(subject)
+        raise RunError(f"{said} It is in {place}." if place else said)
     session.say(f"All {len(results)} checks of {kind} {target} passed.")
 
 

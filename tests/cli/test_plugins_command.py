@@ -266,4 +266,8 @@ def test_check_a_class_in_the_current_folder_that_fails(
     with pytest.raises(RunError, match="checks of target-update forgetful_probe:Forgetful failed: ") as caught:
         invoke("check", "target-update", "forgetful_probe:Forgetful")
     assert caught.value.exit_code == 1
-    assert "\nFAILED  " in "\n" + caught.value.result.stdout  # type: ignore[attr-defined]
+    assert str(caught.value).endswith("It is in forgetful_probe.py, line 8.")
+    said = caught.value.result.stdout  # type: ignore[attr-defined]
+    reasons = [line.partition(": ")[2] for line in said.splitlines() if line.startswith("FAILED")]
+    causes = [reason for reason in reasons if not reason.startswith("as check_")]
+    assert 1 <= len(causes) == len(set(causes)) < len(reasons), "one cause is said once"

@@ -235,7 +235,7 @@ class PluginHost:
                 f"the {what} implements no hook: expected {_SIGNATURES}, one or both, under @cartpole_dqn.hookimpl."
             )
 
-    def _note_deprecations(self, told: Iterable[warnings.WarningMessage], name: str) -> None:
+    def _note_deprecations(self, told: Iterable[Any], name: str) -> None:
         """Note what pluggy warned of: a hook or a parameter that is to go, by `warn_on_impl` in `hookspecs`."""
         distribution, _, entry = name.partition(":")
         for warning in told:

@@ -4,12 +4,15 @@
 * `Env`, `Obs`, `Preset`, `Config`, `Set`: a configuration.
 * `Seed`, `Device`, `Last`, `Json`, `Plain`, `Theme`, `GroupBy`: the same in every command.
 * `read_records`: RUN arguments -> settings and metrics.
+* `whole_number`, `count`: options such as `--steps 1e4`.
 * `group_keys`, `one_of`, `theme_of`: check options that are lists of keys, or one of a few words.
 * `best_or_last`, `cannot_write`: which model to use; the error for an output file.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,6 +40,18 @@ def complete(incomplete: str) -> list[str]:
     return complete_run(incomplete)
 
 
+def whole_number(text: str) -> int:
+    """Return a whole number, which may be written 20000, 20_000 or 2e4. Raises `typer.BadParameter`."""
+    with contextlib.suppress(ValueError, OverflowError):
+        return int(text)
+    with contextlib.suppress(ValueError, OverflowError):
+        if float(text) == int(float(text)):
+            return int(float(text))
+    raise typer.BadParameter(f"{text!r} is not a whole number.")
+
+
+count = functools.partial(typer.Option, parser=whole_number, metavar="INTEGER")
+"""An option that is a whole number."""
 Run = Annotated[str, typer.Argument(metavar="RUN", help=f"A run: {_RUN}.", autocompletion=complete)]
 Runs = Annotated[
     list[str],

@@ -50,8 +50,12 @@ def sweep(
     preset: options.Preset = None,
     config: options.Config = None,
     set_: options.Set = None,
-    steps: Annotated[int | None, _base(help="Environment steps of each run.")] = None,
-    episodes: Annotated[int | None, _base(help="Episodes of each run.")] = None,
+    steps: Annotated[
+        int | None, options.count(help="Environment steps of each run.", rich_help_panel="Configuration")
+    ] = None,
+    episodes: Annotated[
+        int | None, options.count(help="Episodes of each run.", rich_help_panel="Configuration")
+    ] = None,
     device: Annotated[str | None, _base(help="auto, cpu or cuda.")] = None,
     seeds: Annotated[int | None, _what(min=1, help=f"Number of seeds for each setting. Default: {_SEEDS}.")] = None,
     first_seed: Annotated[int | None, _what(min=0, help="The first seed. Default: 0.")] = None,

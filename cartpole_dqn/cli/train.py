@@ -43,8 +43,8 @@ def run(
     preset: options.Preset = None,
     config: options.Config = None,
     set_: options.Set = None,
-    steps: Annotated[int | None, typer.Option(help="Environment steps of the whole run.")] = None,
-    episodes: Annotated[int | None, typer.Option(help="Episodes of the whole run.")] = None,
+    steps: Annotated[int | None, options.count(help="Environment steps of the whole run.")] = None,
+    episodes: Annotated[int | None, options.count(help="Episodes of the whole run.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random choices.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder, new or empty.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
@@ -110,7 +110,7 @@ def run(
 def resume(
     ctx: typer.Context,
     run: options.Run,
-    steps: Annotated[int | None, typer.Option(help="New total of environment steps, to extend the run.")] = None,
+    steps: Annotated[int | None, options.count(help="New total of environment steps, to extend the run.")] = None,
     step_timeout: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", help="New time limit of a step, for runs with --vector async. 0: none."),

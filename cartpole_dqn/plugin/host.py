@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
+from pathlib import PurePath
 from typing import Any, Literal
 
 import pluggy
@@ -86,7 +87,7 @@ class PluginHost:
         self._packages: dict[str, set[str]] = {}
         self._unmatched: list[str] = []
         self.notes: list[str] = []
-        """Further warnings, such as an observer that a run cannot bring along."""
+        """Further warnings, such as a plugin's use of a hook that is to go, or an observer that a run cannot bring."""
         self._environments_registered = False
 
     def failures(self) -> list[PluginRecord]:
@@ -228,7 +229,10 @@ class PluginHost:
         hash(plugin)  # pluggy keeps plugins in sets: an unhashable one would break calls to the others.
         self._objects[index] = plugin
         try:
-            self._manager.register(plugin, name)
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                self._manager.register(plugin, name)
+            self._note_deprecations(told, name)
         except pluggy.PluginValidationError as error:
             found = [(hook, getattr(plugin, hook, None)) for hook in _HOOKS]
             came = ", ".join(f"{hook}{inspect.signature(f)}" for hook, f in found if callable(f))
@@ -243,6 +247,13 @@ class PluginHost:
             raise PluginError(
                 f"the {what} implements no hook: expected {_SIGNATURES}, one or both, under @cartpole_dqn.hookimpl."
             )
+
+    def _note_deprecations(self, told: Iterable[Any], name: str) -> None:
+        """Note what pluggy warned of: a hook or a parameter that is to go, by `warn_on_impl` in `hookspecs`."""
+        distribution, _, entry = name.partition(":")
+        for warning in told:
+            place = f"{PurePath(warning.filename).name}, line {warning.lineno}"
+            self.notes.append(f"plugin '{entry}' of {distribution}: {warning.message} ({place})")
 
     def _implements(self, hook: str, plugin: Any) -> bool:
         return any(impl.plugin is plugin for impl in getattr(self._manager.hook, hook).get_hookimpls())

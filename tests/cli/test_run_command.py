@@ -12,14 +12,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 import forked
+from cartpole_dqn.cli.app import app
 from cartpole_dqn.config.schema import parse_toml
 from waiting import until
 
 Invoke = Callable[..., Any]
 
 QUICK = ["--set", "agent.learning_starts=0", "--set", "agent.batch_size=8", "--plain"]
+
+
+@pytest.mark.parametrize(("text", "steps"), [("150", 150), ("1e4", 10_000), ("2.5e3", 2_500), ("20_000", 20_000)])
+def test_steps_may_be_written_as_powers_of_ten(text: str, steps: int) -> None:
+    command: Any = typer.main.get_command(app).get_command(None, "run")  # type: ignore[attr-defined, arg-type]
+    assert command.make_context("run", ["--steps", text]).params["steps"] == steps
+
+
+@pytest.mark.parametrize("text", ["1.5", "many", "inf", "nan", "1e999"])
+def test_steps_that_are_no_whole_number(call: Invoke, text: str) -> None:
+    said = call("run", "--steps", text)
+    assert said.code == 2
+    assert "is not a whole number" in " ".join(said.err.split())
 
 
 def test_a_run_leaves_its_folder(call: Invoke, tmp_path: Path) -> None:

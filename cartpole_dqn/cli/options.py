@@ -96,7 +96,9 @@ def read_records(session: Session, runs: Sequence[str]) -> list[Record]:
     failures = 0
     for folder in find_runs(runs):
         try:
-            records.append(read_record(folder.path))
+            records.append(record := read_record(folder.path))
+            if record.history.problem:
+                session.say(record.history.problem, "yellow")
         except RunFolderError as error:
             if folder.path.resolve().parent not in places:
                 raise

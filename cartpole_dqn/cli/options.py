@@ -5,7 +5,8 @@
 * `Seed`, `Last`, `Json`, `Plain`, `Theme`, `GroupBy`: the same in every command.
 * `read_records`: RUN arguments -> settings and metrics.
 * `group_keys`, `one_of`, `theme_of`: check options that are lists of keys, or one of a few words.
-* `best_or_last`, `cannot_write`: which model to use; the error for an output file.
+* `new_folder`, `cannot_write`: parses the folder of `--out`; the error for an output file.
+* `best_or_last`: which model to use.
 """
 
 from __future__ import annotations
@@ -133,6 +134,13 @@ def best_or_last(folder: RunFolder, last: bool) -> Which:
     from cartpole_dqn.runs.checkpoint import has_state
 
     return "last" if last or not has_state(folder.best) else "best"
+
+
+def new_folder(text: str) -> Path:
+    """Return the path of an `--out DIR`. Raises `UserError` for "", which `Path` takes for the working directory."""
+    if not text:
+        raise UserError("--out: expected a folder's name, got an empty one. The working directory is `.`.")
+    return Path(text)
 
 
 def cannot_write(out: Path, error: OSError) -> UserError:

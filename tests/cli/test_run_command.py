@@ -15,6 +15,7 @@ import pytest
 
 import forked
 from cartpole_dqn.config.schema import parse_toml
+from cartpole_dqn.runs.folder import RunStatus, run_state
 from waiting import until
 
 Invoke = Callable[..., Any]
@@ -114,6 +115,7 @@ BAD = {
     "unknown command": (["rnu"], "run"),
     "not a number": (["run", "--steps", "many"], "--steps"),
     "both budgets": (["run", "--steps", "5", "--episodes", "5"], "give one of them"),
+    "a folder without a name": (["run", "--out", ""], "--out: expected a folder's name, got an empty one."),
     "missing file": (["run", "--config", "nothing.toml"], "cannot read the configuration nothing.toml"),
     "missing run": (["evaluate", "nothing"], "nothing"),
     "foreign folder": (["evaluate", "."], "."),
@@ -181,6 +183,14 @@ def test_until_solved_stops_early(call: Invoke, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
     assert [(r["step"], r["stream"]) for r in rows if r["event"] == "evaluation"] == [(100, "select"), (100, "confirm")]
     assert rows[-1]["reason"] == "solved"
+    text = (tmp_path / "r" / "status.json").read_text()
+    (tmp_path / "r" / "status.json").write_text(text.replace("done", "running"))
+    assert call("resume", "r").code == 0
+    assert run_state(tmp_path / "r") == RunStatus("done", 100), "as if it had not been killed at its end"
+    said = call("resume", "r", "--steps", "250")
+    assert "stopped at step 100 because it was solved. It now trains to the end of its budget" in said.err
+    assert run_state(tmp_path / "r") == RunStatus("done", 250)
+    assert call("resume", "r", "--steps", "350").err.count("because it was solved") == 0
     said = call("run", "--env", "Blackjack-v1", "--obs", "state", "--until-solved")
     assert said.code == 2
     assert "evaluation.solved_at" in said.err

@@ -181,6 +181,7 @@ BAD = {
     "weights": (["--set", "init.run=nobody"], "'nobody' is no run"),
     "no sweep": (["--resume", "empty"], "empty is not the folder of a sweep"),
     "resume and more": (["--resume", "empty", "--seeds", "3"], "leave out --seeds."),
+    "a folder without a name": (["--out="], "--out: expected a folder's name, got an empty one."),
     "another folder": (["--out", "mine"], "mine is not empty."),
     "no seeds": (["--seeds", "0"], "--seeds"),
 }

@@ -111,7 +111,7 @@ def test_the_same_again_trains_nothing_and_says_the_same(
 @pytest.mark.process
 def test_ctrl_c_ends_in_order_and_resume_finishes(tmp_path: Path, times: int) -> None:
     arguments = ["--obs", "state", "--steps", "20000" if times == 1 else "10000000", "--seeds", "1", "--out", "s"]
-    quick = ["--set", "evaluation.every=0", "--set", "agent.learning_starts=1000000000"]
+    quick = ["--set", "evaluation.every=0", "--set", "agent.train_every=1000000000"]
     running = forked.Popen(
         [sys.executable, "-m", "cartpole_dqn", "sweep", *arguments, *quick],
         cwd=tmp_path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -194,6 +195,24 @@ def test_until_solved_stops_early(call: Invoke, tmp_path: Path) -> None:
     said = call("run", "--env", "Blackjack-v1", "--obs", "state", "--until-solved")
     assert said.code == 2
     assert "evaluation.solved_at" in said.err
+
+
+def test_a_run_that_diverged_is_not_to_be_resumed(call: Invoke) -> None:
+    said = call("run", "--obs", "state", "--steps", "300", "--out", "r", "--set", "agent.optimiser.lr=1e30", *QUICK)
+    assert said.code == 1
+    assert "the loss became" in said.err
+    assert said.err.endswith(
+        "resuming it would come to the same. Start again with other settings: cartpole-dqn run --config r/config.toml "
+        "--set KEY=VALUE\n"
+    )
+
+
+def test_the_printed_command_finds_a_folder_that_looks_like_an_option(call: Invoke, tmp_path: Path) -> None:
+    said = call("run", "--obs", "state", "--steps", "60", "--out=-d", *QUICK)
+    assert (said.code, said.out) == (0, f"{tmp_path}/-d\n"), said.err
+    _, name, *arguments = shlex.split(said.err.splitlines()[-1].partition(": ")[2])
+    said = call(name, *arguments, "--episodes", "1", "--json")
+    assert (said.code, json.loads(said.out)["episodes"]) == (0, 1), said.err
 
 
 def test_listings_and_version(call: Invoke) -> None:

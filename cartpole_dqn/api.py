@@ -15,6 +15,7 @@ import functools
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ from cartpole_dqn.contracts.options import to_table
 from cartpole_dqn.contracts.parts import Obs, Policy
 from cartpole_dqn.contracts.seeding import torch_put_back
 from cartpole_dqn.envs.factory import EnvFactory, use_env
-from cartpole_dqn.errors import UserError
+from cartpole_dqn.errors import Notice, UserError
 from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs.catalogue import find_run, run_title, summarise_run
@@ -305,9 +306,11 @@ class Run:
             arrays: return a dictionary of arrays instead of a list of dictionaries. Missing numbers are NaN.
 
         Raises:
-            UserError: the run wrote no metrics, or a line is damaged.
+            UserError: the run wrote no metrics, or every line is damaged. Some damaged lines are a warning.
         """
-        rows = [flat_row(row) for row in read_events(self.path) if row.get("event") == event]
+        events, problem = read_events(self.path)
+        _warn(problem)
+        rows = [flat_row(row) for row in events if row.get("event") == event]
         return columns(rows) if arrays else rows
 
     def plot(self, out: str | Path | None = None, *, theme: Theme = "light", x: XAxis = "steps") -> ShownFile:
@@ -320,7 +323,9 @@ class Run:
         """
         target = ShownFile(self.folder.product("curve.png") if out is None else out)
         how: dict[str, Any] = {"theme": theme, "x": x, "threshold": solved_at(self.config)}
-        draw_curves(read_metrics(self.path), target, title=run_title(to_table(self.config)), **how)
+        history = read_metrics(self.path)
+        _warn(history.problem)
+        draw_curves(history, target, title=run_title(to_table(self.config)), **how)
         return target
 
     def record(
@@ -460,6 +465,11 @@ class Run:
         say_notes(_console(), self.host, [])
         _execute(self.folder, config, self.host, plain=plain, resuming=True)
         return Run(self.folder, read_config(self.folder, self.host), self.host)
+
+
+def _warn(problem: str | None) -> None:
+    if problem:
+        warnings.warn(problem, Notice, stacklevel=3)
 
 
 def _console() -> Console:

@@ -6,7 +6,8 @@
 * `read_records`: RUN arguments -> settings and metrics.
 * `whole_number`, `count`: options such as `--steps 1e4`.
 * `group_keys`, `one_of`, `theme_of`: check options that are lists of keys, or one of a few words.
-* `best_or_last`, `cannot_write`: which model to use; the error for an output file.
+* `new_folder`, `cannot_write`: parses the folder of `--out`; the error for an output file.
+* `best_or_last`: which model to use.
 """
 
 from __future__ import annotations
@@ -112,7 +113,9 @@ def read_records(session: Session, runs: Sequence[str]) -> list[Record]:
     failures = 0
     for folder in find_runs(runs):
         try:
-            records.append(read_record(folder.path))
+            records.append(record := read_record(folder.path))
+            if record.history.problem:
+                session.say(record.history.problem, "yellow")
         except RunFolderError as error:
             if folder.path.resolve().parent not in places:
                 raise
@@ -147,6 +150,13 @@ def best_or_last(folder: RunFolder, last: bool) -> Which:
     from cartpole_dqn.runs.checkpoint import has_state
 
     return "last" if last or not has_state(folder.best) else "best"
+
+
+def new_folder(text: str) -> Path:
+    """Return the path of an `--out DIR`. Raises `UserError` for "", which `Path` takes for the working directory."""
+    if not text:
+        raise UserError("--out: expected a folder's name, got an empty one. The working directory is `.`.")
+    return Path(text)
 
 
 def cannot_write(out: Path, error: OSError) -> UserError:

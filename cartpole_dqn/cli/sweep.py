@@ -74,7 +74,10 @@ def sweep(
     trials: Annotated[int | None, _what(metavar="N", min=1, help="Settings that --search tries.")] = None,
     space: Annotated[Path | None, _what(metavar="FILE.toml", help="Ranges to draw from or search in.")] = None,
     sweep_seed: Annotated[int | None, _what(min=0, help="Seed of --random and --search. Default: 0.")] = None,
-    out: Annotated[Path | None, _how(metavar="DIR", help="The sweep's folder. Resumes a sweep there.")] = None,
+    out: Annotated[
+        Path | None,
+        _how(metavar="DIR", parser=options.new_folder, help="The sweep's folder. Resumes a sweep there."),
+    ] = None,
     resume: Annotated[Path | None, _how(metavar="DIR", help="Resume the sweep in this folder.")] = None,
     retry_failed: Annotated[bool, _how("--retry-failed", help="Also run failed trials again.")] = False,
     jobs: Annotated[int | None, _how(min=1, help="Trials to run at once. Default: one per core.")] = None,

@@ -46,7 +46,9 @@ def run(
     steps: Annotated[int | None, options.count(help="Environment steps of the whole run.")] = None,
     episodes: Annotated[int | None, options.count(help="Episodes of the whole run.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random choices.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder, new or empty.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", parser=options.new_folder, help="The run's folder, new or empty.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     threads: Annotated[int | None, typer.Option(help="Number of torch threads.")] = None,
     num_envs: Annotated[int | None, typer.Option(help="Number of environments to step together.")] = None,

@@ -323,7 +323,9 @@ def assemble(
     warn = functools.partial(console.print, style="yellow", markup=False)
     with contextlib.ExitStack() as undo:
         # First, before there are threads, windows or connections that a fork should not share.
-        helpers = make_helpers(config, host, factory, lambda: make_policy(config, host, factory)[0])
+        helpers: list[Helper] = []
+        if config.evaluation.every:
+            helpers = make_helpers(config, host, factory, lambda: make_policy(config, host, factory)[0])
         for helper in helpers:
             undo.callback(helper.end)
         collector = make_collector(config, host, factory, clock=clock, warn=warn)

@@ -22,7 +22,7 @@ from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.errors import CartpoleDqnError, UserError
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.checkpoint import has_state, taking_over
-from cartpole_dqn.runs.folder import RunFolder, describe_environment
+from cartpole_dqn.runs.folder import RunFolder, describe_environment, run_state
 from cartpole_dqn.runs.saved import InitialWeights, Origin, read_checkpoint
 from cartpole_dqn.training import assembly
 from cartpole_dqn.training.following import STATISTICS, without_statistics
@@ -91,6 +91,12 @@ def execute(
         if saved is not None and _is_over(saved.run, config):
             told(f"nothing is left to do: the run has reached step {saved.run['step']:,}. To go on, give more --steps.")
             return None
+        if saved is not None and _stopped_as_solved(folder, saved.run, config):
+            told(
+                f"the run stopped at step {saved.run['step']:,} because it was solved. It now trains to the end of its "
+                f"budget, with evaluation.until_solved = false."
+            )
+            config = changed(config, evaluation=changed(config.evaluation, until_solved=False))
         try:
             made = assembly.assemble(config, host, folder=folder, console=console, clock=time.perf_counter, plain=plain)
             stack.callback(made.close)
@@ -163,6 +169,12 @@ def _give(initial: InitialWeights, made: assembly.Assembly) -> None:
     """Let a run start from weights, and from the running statistics with which they were learned."""
     dataclasses.replace(initial, policy=without_statistics(initial.policy)).give(made.agent)
     made.statistics.load_state_dict(initial.policy.get(STATISTICS, {}))
+
+
+def _stopped_as_solved(folder: RunFolder, run: State, config: RunConfig) -> bool:
+    """Return whether a saved run is complete, but for the budget that `until_solved` left over."""
+    solved = config.evaluation.until_solved and run["selection"]["solved_step"] is not None
+    return solved and run_state(folder.path).state == "done"
 
 
 def _restore(made: assembly.Assembly, folder: RunFolder, saved: _Saved | None, told: Callable[[str], None]) -> None:

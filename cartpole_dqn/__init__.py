@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cartpole_dqn.api import load as load
     from cartpole_dqn.api import train as train
     from cartpole_dqn.components.exploration import EpsilonGreedy as EpsilonGreedy
+    from cartpole_dqn.components.networks import channels_first as channels_first
+    from cartpole_dqn.components.networks import image_size as image_size
     from cartpole_dqn.components.replay.ring import TransitionRing as TransitionRing
     from cartpole_dqn.components.replay.ring_replay import RingReplay as RingReplay
     from cartpole_dqn.contracts.collector import Collected as Collected

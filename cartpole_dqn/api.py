@@ -15,6 +15,7 @@ import functools
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ from cartpole_dqn.contracts.options import to_table
 from cartpole_dqn.contracts.parts import Obs, Policy
 from cartpole_dqn.contracts.seeding import torch_put_back
 from cartpole_dqn.envs.factory import EnvFactory, use_env
-from cartpole_dqn.errors import UserError
+from cartpole_dqn.errors import Notice, UserError
 from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs.catalogue import find_run, run_title, summarise_run
@@ -46,7 +47,7 @@ from cartpole_dqn.training.assembly import solved_at
 from cartpole_dqn.training.initial_weights import find_initial_weights, initial_settings
 from cartpole_dqn.training.models import evaluate_run, load_policy
 from cartpole_dqn.training.resolve import named_settings, read_config, resolve_config
-from cartpole_dqn.training.session import execute, extended, say_notes
+from cartpole_dqn.training.session import execute, extended, on_device, say_notes
 from cartpole_dqn.views.curves import Theme, XAxis, draw_curves, draw_run, read_metrics
 from cartpole_dqn.views.in_notebook import ShownFile, summary_html
 from cartpole_dqn.views.record import Recording, record_run
@@ -218,10 +219,16 @@ class Run:
         """The run's folder."""
         return self.folder.path
 
-    def evaluate(self, episodes: int = 100, *, seed: int = 0, which: Which = "best") -> Evaluation:
-        """Play greedy episodes on held-out report seeds, with the best model or the last."""
+    def evaluate(
+        self, episodes: int = 100, *, seed: int = 0, which: Which = "best", device: str | None = None
+    ) -> Evaluation:
+        """Play greedy episodes on held-out report seeds, with the best model or the last.
+
+        `device` is "auto", "cpu" or "cuda"; None for the run's own.
+        """
+        config = on_device(self.config, device)
         with torch_put_back():
-            return evaluate_run(self.folder, self.config, self.host, episodes=episodes, seed=seed, which=which)
+            return evaluate_run(self.folder, config, self.host, episodes=episodes, seed=seed, which=which)
 
     def make_env(self, *, training: bool = False) -> gymnasium.Env[Any, Any]:
         """Return the run's environment with its own wrappers, whose observations `act` takes.
@@ -230,7 +237,11 @@ class Run:
             training: with the time limit and the wrappers of training instead of those of evaluation.
         """
         self.host.register_environments()
-        return EnvFactory(self.config, self.host.registry).make(evaluating=not training).env
+        env = EnvFactory(self.config, self.host.registry).make(evaluating=not training)
+        if env.running:
+            _, factory, _ = load_policy(self.folder, self.config, self.host, "best")
+            env.running.load_state_dict(factory.statistics.state_dict())
+        return env.env
 
     @functools.cached_property
     def policy(self) -> Policy:
@@ -295,9 +306,11 @@ class Run:
             arrays: return a dictionary of arrays instead of a list of dictionaries. Missing numbers are NaN.
 
         Raises:
-            UserError: the run wrote no metrics, or a line is damaged.
+            UserError: the run wrote no metrics, or every line is damaged. Some damaged lines are a warning.
         """
-        rows = [flat_row(row) for row in read_events(self.path) if row.get("event") == event]
+        events, problem = read_events(self.path)
+        _warn(problem)
+        rows = [flat_row(row) for row in events if row.get("event") == event]
         return columns(rows) if arrays else rows
 
     def plot(self, out: str | Path | None = None, *, theme: Theme = "light", x: XAxis = "steps") -> ShownFile:
@@ -310,7 +323,9 @@ class Run:
         """
         target = ShownFile(self.folder.product("curve.png") if out is None else out)
         how: dict[str, Any] = {"theme": theme, "x": x, "threshold": solved_at(self.config)}
-        draw_curves(read_metrics(self.path), target, title=run_title(to_table(self.config)), **how)
+        history = read_metrics(self.path)
+        _warn(history.problem)
+        draw_curves(history, target, title=run_title(to_table(self.config)), **how)
         return target
 
     def record(
@@ -444,12 +459,17 @@ class Run:
         """Return a summary for notebooks: title, progress and best score."""
         return summary_html(summarise_run(self.path), run_title(to_table(self.config)))
 
-    def resume(self, steps: int | None = None, *, plain: bool = False) -> Run:
-        """Resume from the last checkpoint. `steps` is a new total."""
-        config = extended(self.config, steps)
+    def resume(self, steps: int | None = None, *, device: str | None = None, plain: bool = False) -> Run:
+        """Resume from the last checkpoint. `steps` is a new total, `device` a new device."""
+        config = on_device(extended(self.config, steps), device)
         say_notes(_console(), self.host, [])
         _execute(self.folder, config, self.host, plain=plain, resuming=True)
         return Run(self.folder, read_config(self.folder, self.host), self.host)
+
+
+def _warn(problem: str | None) -> None:
+    if problem:
+        warnings.warn(problem, Notice, stacklevel=3)
 
 
 def _console() -> Console:

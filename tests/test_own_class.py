@@ -263,6 +263,11 @@ def test_a_run_acts_in_its_own_environment() -> None:
     arrays = run.metrics(arrays=True)
     assert arrays["return"].tolist() == [row["return"] for row in run.metrics()]
     assert len(run.metrics("evaluation")) == 1
+    with run.folder.metrics_jsonl.open("a") as file:
+        file.write("x\n")
+    for look in (run.metrics, run.plot):
+        with pytest.warns(UserWarning, match=r"metrics\.jsonl: line \d+ is damaged and left out\."):
+            look()
 
 
 def test_an_error_says_its_file_and_line_and_leaves_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 * `half_mirrored`: mirrors every second transition, for environments that are symmetric left and right.
 * `randomly_shifted`: moves every image by a few pixels.
-* `columns_of`: the axis of the images' columns.
+* `columns_of`: the axis of the images' columns. `require_mirror`: refuses environments that are not symmetric.
 
 The functions take and return a `Batch`. Call them between `ReplayBuffer.sample` and the network.
 """
@@ -10,13 +10,24 @@ The functions take and return a `Batch`. Call them between `ReplayBuffer.sample`
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
+import gymnasium
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
 from cartpole_dqn.contracts.parts import Batch
-from cartpole_dqn.errors import UserError
+from cartpole_dqn.errors import ConfigError, UnsuitableEnvError, UserError
+from cartpole_dqn.wrappers.image import wrappers_of
+
+_MIRROR = "mirror"
+"""Environments that look and move the same in a mirror, with their actions in reverse, have True in `metadata`."""
+_SYMMETRIC = (
+    "gymnasium.envs.classic_control.cartpole:CartPoleEnv",
+    "gymnasium.envs.classic_control.acrobot:AcrobotEnv",
+)
+"""Those of Gymnasium, which declare nothing."""
 
 
 def columns_of(space: spaces.Box, option: str = "agent.mirror") -> int:
@@ -30,6 +41,25 @@ def columns_of(space: spaces.Box, option: str = "agent.mirror") -> int:
             f"{list(space.shape)}. Observe pixels, or leave {option.rpartition('.')[2]} out."
         )
     return -1 if len(space.shape) == 2 else -2
+
+
+def require_mirror(env: gymnasium.Env[Any, Any]) -> None:
+    """Raise a `UserError` if `env` is not known to look and move the same in a mirror, with its actions in reverse.
+
+    An environment declares it as `metadata["mirror"] = True`; for CartPole and Acrobot it is known. A wrapper that
+    cuts more from one side than from the other says so in its attribute `lopsided`.
+    """
+    kind = type(env.unwrapped)
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    if not env.metadata.get(_MIRROR, name in _SYMMETRIC):
+        raise UnsuitableEnvError(
+            f"agent.mirror learns as if {kind.__name__} looked and moved the same in a mirror, with its "
+            f"{env.action_space} actions in reverse, which it does not declare. If it is so, give the environment's "
+            f'metadata "{_MIRROR}": True. Otherwise leave mirror out.'
+        )
+    for wrapper in wrappers_of(env):
+        if reason := getattr(wrapper, "lopsided", ""):
+            raise ConfigError(f"agent.mirror: {reason}, so what is observed in a mirror is no mirror image.")
 
 
 def half_mirrored(batch: Batch, num_actions: int, columns: int) -> Batch:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cartpole_dqn.agents.augmentation import columns_of, half_mirrored, randomly_shifted
+from cartpole_dqn.agents.augmentation import columns_of, half_mirrored, randomly_shifted, require_mirror
 from cartpole_dqn.contracts.options import Part, option, options_class, part
 from cartpole_dqn.contracts.parts import (
     Agent,
@@ -84,7 +84,7 @@ class DqnOptions:
     mirror: bool = option(
         default=False,
         effect="learn every second transition as in a mirror, images from right to left and actions in reverse: for "
-        "environments that look and move the same there, such as CartPole and Acrobot",
+        'environments that look and move the same there: CartPole, Acrobot, and those with "mirror": True in metadata',
     )
     random_shift: int = option(
         default=0,
@@ -116,6 +116,7 @@ class DqnAgent(Agent):
         needs_images = [name for name in ("mirror", "random_shift") if getattr(options, name)]
         self._units = ValueUnits.of(options.largest_reward, options.gamma)
         self._columns = columns_of(context.observation_space, f"agent.{needs_images[0]}") if needs_images else 0
+        self._require_suitable_env(context)
         self._all_allowed = torch.ones(context.num_envs, self._num_actions, dtype=torch.bool)
         self._online: Network = context.build("network", options.network).to(context.device)
         self._target: Network = frozen_copy(self._online)
@@ -135,6 +136,26 @@ class DqnAgent(Agent):
         self._episodes_ended = 0  # of those, not yet told to the target update
         self._steps_waiting = 0  # environment steps since the last round of updates
         self._q_mean = 0.0  # of the batch last looked at
+
+    def _require_suitable_env(self, context: Context) -> None:
+        """Raise a `UserError` if the options do not suit the environment."""
+        if context.make_env is None or not (self._options.mirror or self._options.advantage_learning):
+            return
+        env = context.make_env()
+        try:
+            if self._options.mirror:
+                require_mirror(env)
+            if self._options.advantage_learning and "action_mask" in env.reset(seed=0)[1]:
+                raise ConfigError(self._unmasked())
+        finally:
+            env.close()
+
+    def _unmasked(self) -> str:
+        return (
+            f"agent.advantage_learning is {self._options.advantage_learning:g}, which compares an action with the best "
+            f"one that was allowed, and replays do not keep which were. Leave it at 0 where the environment gives "
+            f"action masks."
+        )
 
     def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
         """See `Agent.act`."""
@@ -242,11 +263,7 @@ class DqnAgent(Agent):
         Taken off the rewards it comes off the target of every kind of network.
         """
         if batch.next_mask is not None:
-            raise RunError(
-                f"agent.advantage_learning is {self._options.advantage_learning:g}, which compares an action with the "
-                f"best one that was allowed, and replays do not keep which were. Leave it at 0 where the environment "
-                f"gives action masks."
-            )
+            raise RunError(self._unmasked())
         values = self._target.q_values(self._target(batch.obs))
         taken = values.gather(1, batch.actions[:, None]).squeeze(1)
         return self._options.advantage_learning * (values.amax(1) - taken)

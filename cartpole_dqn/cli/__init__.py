@@ -3,7 +3,7 @@
 * `app`: the root command. `session`, `options`: what the commands share.
 * `train`: `run` and `resume`. `sweep`, `runs`, `plot`, `compare`, `report`, `presets`, `plugins`, `doctor`: themselves.
 * `look`: `evaluate` and `preview`. `export`: itself. `play`: `watch` and `record`.
-* `component_text`, `plugin_project`: for `plugins show` and `plugins new`. `plugin_commands`: commands from plugins.
+* `component_text`, `plugin_project`, `plugin_sets`: for `plugins`. `plugin_commands`: commands from plugins.
 """
 
 from __future__ import annotations

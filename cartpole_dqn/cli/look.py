@@ -31,6 +31,7 @@ def evaluate(
     episodes: Annotated[int, typer.Option(min=1, help="Greedy episodes to play.")] = 100,
     seed: options.Seed = 0,
     last: options.Last = False,
+    device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
     """Evaluate a run's best model: play greedily on report seeds, which training never uses.
@@ -44,10 +45,12 @@ def evaluate(
     from cartpole_dqn.text.figures import number
     from cartpole_dqn.training.assembly import solved_at
     from cartpole_dqn.training.models import evaluate_run
+    from cartpole_dqn.training.session import on_device
     from cartpole_dqn.views.share import score_text
 
     session: Session = ctx.obj
     folder, config = session.open_run(run)
+    config = on_device(config, device)
     which = options.best_or_last(folder, last)
     with session.showing_evaluation() as told:
         evaluation = evaluate_run(folder, config, session.host(), episodes=episodes, seed=seed, which=which, told=told)

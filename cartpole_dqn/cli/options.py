@@ -2,14 +2,18 @@
 
 * `Run`, `Runs`: one run or several, with shell completion that imports no torch.
 * `Env`, `Obs`, `Preset`, `Config`, `Set`: a configuration.
-* `Seed`, `Last`, `Json`, `Plain`, `Theme`, `GroupBy`: the same in every command.
+* `Seed`, `Device`, `Last`, `Json`, `Plain`, `Theme`, `GroupBy`: the same in every command.
 * `read_records`: RUN arguments -> settings and metrics.
+* `whole_number`, `count`: options such as `--steps 1e4`.
 * `group_keys`, `one_of`, `theme_of`: check options that are lists of keys, or one of a few words.
-* `best_or_last`, `cannot_write`: which model to use; the error for an output file.
+* `new_folder`, `cannot_write`: parses the folder of `--out`; the error for an output file.
+* `best_or_last`: which model to use.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,6 +41,18 @@ def complete(incomplete: str) -> list[str]:
     return complete_run(incomplete)
 
 
+def whole_number(text: str) -> int:
+    """Return a whole number, which may be written 20000, 20_000 or 2e4. Raises `typer.BadParameter`."""
+    with contextlib.suppress(ValueError, OverflowError):
+        return int(text)
+    with contextlib.suppress(ValueError, OverflowError):
+        if float(text) == int(float(text)):
+            return int(float(text))
+    raise typer.BadParameter(f"{text!r} is not a whole number.")
+
+
+count = functools.partial(typer.Option, parser=whole_number, metavar="INTEGER")
+"""An option that is a whole number."""
 Run = Annotated[str, typer.Argument(metavar="RUN", help=f"A run: {_RUN}.", autocompletion=complete)]
 Runs = Annotated[
     list[str],
@@ -65,6 +81,7 @@ Set = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Which report seeds to use.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: the run's own.")]
 Last = Annotated[bool, typer.Option("--last", help="Use the last model instead of the best.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Print lines instead of the live display.")]
@@ -96,7 +113,9 @@ def read_records(session: Session, runs: Sequence[str]) -> list[Record]:
     failures = 0
     for folder in find_runs(runs):
         try:
-            records.append(read_record(folder.path))
+            records.append(record := read_record(folder.path))
+            if record.history.problem:
+                session.say(record.history.problem, "yellow")
         except RunFolderError as error:
             if folder.path.resolve().parent not in places:
                 raise
@@ -131,6 +150,13 @@ def best_or_last(folder: RunFolder, last: bool) -> Which:
     from cartpole_dqn.runs.checkpoint import has_state
 
     return "last" if last or not has_state(folder.best) else "best"
+
+
+def new_folder(text: str) -> Path:
+    """Return the path of an `--out DIR`. Raises `UserError` for "", which `Path` takes for the working directory."""
+    if not text:
+        raise UserError("--out: expected a folder's name, got an empty one. The working directory is `.`.")
+    return Path(text)
 
 
 def cannot_write(out: Path, error: OSError) -> UserError:

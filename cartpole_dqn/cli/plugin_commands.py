@@ -2,6 +2,7 @@
 
 * `find_plugin_commands`: entry points by command name, and name clashes. It imports no plugin.
 * `PluginCommand`: a placeholder that imports the command when it is called.
+* `command_summary`: the first line of a command's own help, read from its source.
 * `load_plugin_command`: imports the command.
 
 An entry point names a `typer.Typer` or a function with typer's annotations:
@@ -12,13 +13,17 @@ An entry point names a `typer.Typer` or a function with typer's annotations:
 
 from __future__ import annotations
 
+import ast
 import functools
+import importlib.util
 import inspect
 from collections.abc import Collection
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 from cartpole_dqn.errors import said_by
@@ -73,12 +78,33 @@ class PluginCommand(TyperCommand):
 
     def __init__(self, entry_point: EntryPoint) -> None:
         owner = owner_text(*origin(entry_point))
-        super().__init__(entry_point.name, help=f"From {owner}.", rich_help_panel="Plugins")
+        summary = f"{command_summary(entry_point)} From {owner}.".lstrip()
+        super().__init__(entry_point.name, help=escape(summary), rich_help_panel="Plugins")
         self._entry_point = entry_point
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Import the command and return its context. Raises `PluginError`."""
         return load_plugin_command(self._entry_point).make_context(info_name, args, parent=parent, **extra)
+
+
+def command_summary(entry_point: EntryPoint) -> str:
+    """Return the first line of the docstring of a command that is a function; "" where there is none to be read.
+
+    Nothing is imported: a listing must not run a plugin's code. A `typer.Typer` shows its help when it is called.
+    """
+    module, _, name = entry_point.value.partition(":")
+    top, *below = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)  # without a parent, this imports nothing
+        assert spec is not None
+        places = [Path(folder, *(below or ["__init__"])) for folder in spec.submodule_search_locations or ()]
+        files = [Path(f"{place}.py") for place in places] or [Path(str(spec.origin))]
+        tree = ast.parse(next(file for file in files if file.is_file()).read_text(encoding="utf-8"))
+    except Exception:  # whatever is wrong with it is said when the command is called
+        return ""
+    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name.strip())
+    text = next((ast.get_docstring(function) for function in functions), None)
+    return (text or "").partition("\n")[0]
 
 
 def load_plugin_command(entry_point: EntryPoint) -> Command:

@@ -1,10 +1,10 @@
 """Creates plugin projects from `cartpole_dqn/plugin/template`.
 
-* `TEMPLATE_KINDS`: the kinds of component in the template.
+* `TEMPLATE_KINDS`: what the template has: every kind of component, an environment, a command.
 * `ProjectNames`, `names_for`: the names of the project's distribution, module and components.
-* `write_project`: copies the template with these names and the chosen kinds.
+* `write_project`: copies the template with these names and the chosen kinds. `usage`: commands that use them.
 
-The template itself is a working plugin with one component of each kind.
+The template itself is a working plugin with one part of each kind.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from packaging.utils import canonicalize_name
 
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.files import reason
+from cartpole_dqn.plugin.registry import KINDS
 
-TEMPLATE_KINDS = ("replay", "network", "target-update", "exploration")
+TEMPLATE_KINDS = (*KINDS, "environment", "command")
 LONGEST = 50
 """Most characters of a distribution's name. Longer names would make lines of the copy too long."""
 
@@ -86,6 +87,11 @@ def write_project(folder: Path, names: ProjectNames, kinds: Collection[str]) -> 
         raise UserError(f"cannot write {folder}: {reason(error)}.") from None
 
 
+def usage(folder: Path) -> list[str]:
+    """Return the commands that a project's README shows for its parts."""
+    return re.findall(r"^    (cartpole-dqn .*)  # [\w-]+$", (folder / "README.md").read_text("utf-8"), re.MULTILINE)
+
+
 def _taken(names: ProjectNames) -> str:
     """Return why the names cannot be used, or ""."""
     if names.distribution == "cartpole-dqn":
@@ -108,13 +114,15 @@ def _taken(names: ProjectNames) -> str:
 def _project(names: ProjectNames, kinds: Collection[str]) -> Iterator[tuple[Path, str]]:
     """Yield the path and text of each file."""
     others = [kind for kind in TEMPLATE_KINDS if kind not in kinds]
-    skipped = {f"{prefix}{kind.replace('-', '_')}.py" for kind in others for prefix in ("", "test_")}
+    skipped = {f"{prefix}{kind.replace('-', '_')}" for kind in others for prefix in ("", "test_")}
+    if not set(kinds) & set(KINDS):
+        skipped.add("test_plugin")
     for path, file in _files(resources.files("cartpole_dqn") / "plugin" / "template", Path()):
-        if path.name not in skipped:
+        if path.stem not in skipped:
             text = file.read_text(encoding="utf-8")
             for kind in others:
                 text = _without(kind, text)
-            yield Path(_renamed(str(path), names)), _renamed(text, names)
+            yield Path(_renamed(str(path), names)), _renamed(_without_hooks(text, kinds), names)
 
 
 def _files(folder: Traversable, place: Path) -> Iterator[tuple[Path, Traversable]]:
@@ -138,5 +146,26 @@ def _renamed(text: str, names: ProjectNames) -> str:
 def _without(kind: str, text: str) -> str:
     """Remove a kind from a file: its registration, its rows in lists and its command."""
     text = re.sub(rf'^    registry\.add\(\n        "{kind}",\n(        .*\n)+    \)\n', "", text, flags=re.MULTILINE)
-    line = rf"\| {kind} \| .*|    cartpole-dqn run .*--{kind} .*|\* `{kind.replace('-', '_')}\.\w+`: .*"
+    line = rf"\| {kind} \| .*|    cartpole-dqn .*  # {kind}|\* `{kind.replace('-', '_')}\.\w+`: .*"
     return re.sub(rf"^({line})\n", "", text, flags=re.MULTILINE)
+
+
+def _without_hooks(text: str, kinds: Collection[str]) -> str:
+    """Remove the hooks and entry points that none of `kinds` needs, with their imports."""
+    components = bool(set(kinds) & set(KINDS))
+    for hook, needed in (("components", components), ("environments", "environment" in kinds)):
+        if not needed:
+            text = re.sub(rf"\n\n@hookimpl\ndef register_{hook}\(.*\n(    .*\n)+", "", text)
+    if "environment" not in kinds:
+        text = text.replace(
+            "import gymnasium\nfrom cartpole_dqn import hookimpl\n", "from cartpole_dqn import hookimpl\n"
+        )
+    if not components:
+        typing = "from typing import TYPE_CHECKING\n\n", "\nif TYPE_CHECKING:\n    from cartpole_dqn import Registry\n"
+        text = text.replace(typing[0], "").replace(typing[1], "")
+    if "command" not in kinds:
+        text = re.sub(r'\[project\.entry-points\."cartpole_dqn\.commands"\]\n.*\n\n', "", text)
+    if set(kinds) == {"command"}:
+        text = re.sub(r"\[project\.entry-points\.cartpole_dqn\]\n.*\n\n", "", text)
+        text = text.replace("\nfrom __future__ import annotations\n\nfrom cartpole_dqn import hookimpl\n", "")
+    return text

@@ -1,9 +1,10 @@
-"""`cartpole-dqn plugins`: list, show, check and create plugins and components.
+"""`cartpole-dqn plugins`: list, show, check, create and install plugins and components.
 
 * `list`: components and plugins, without importing the components.
 * `show`: options, documentation and an example of one component; or one plugin.
 * `check`: runs the conformance kit on a component.
 * `new`: creates a plugin project.
+* `install`, `uninstall`, `freeze`, `restore`: see `plugin_sets`.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cartpole_dqn.cli import options
-from cartpole_dqn.cli.plugin_commands import find_plugin_commands
-from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS, names_for, write_project
+from cartpole_dqn.cli import options, plugin_sets
+from cartpole_dqn.cli.plugin_commands import command_summary, find_plugin_commands
+from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS, names_for, usage, write_project
 from cartpole_dqn.errors import RunError, UnknownComponentError, UserError, did_you_mean
+from cartpole_dqn.plugin.discovery import origin
 from cartpole_dqn.plugin.registry import KINDS, Component, Registry
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
     from cartpole_dqn.plugin.host import PluginHost, PluginRecord
 
-app = typer.Typer(no_args_is_help=True, help="List, show, check and create plugins and components.")
+app = typer.Typer(no_args_is_help=True, help="List, show, check, create and install plugins and components.")
 
 _OWN = "cartpole-dqn"
 _KIND_HELP = f"One of {', '.join(KINDS)}."
@@ -40,7 +42,7 @@ def list_plugins(
     kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help=_KIND_HELP)] = None,
     as_json: options.Json = False,
 ) -> None:
-    """List components from plugins, and the state of each plugin."""
+    """List components and commands from plugins, and the state of each plugin."""
     if kind is not None:
         Registry.require_kind(kind)
     session: Session = ctx.obj
@@ -48,6 +50,9 @@ def list_plugins(
     listed = [record for record in host.plugins if every or record.distribution != _OWN]
     shown = [(r, c) for r in listed for c in r.components if kind in (None, c.kind)]
     shown.sort(key=lambda pair: (KINDS.index(pair[1].kind), pair[1].name))
+    built_in = getattr(ctx.find_root().command, "commands", ())
+    found, clashes = find_plugin_commands(built_in, blocked=session.blocked)
+    commands = [] if kind else [found[name] for name in sorted(found)]
     if as_json:
         fields = ("name", "kind", "distribution", "version", "summary")
         components = [
@@ -55,21 +60,24 @@ def list_plugins(
             for r, c in shown
         ]
         plugins = [described for described in host.describe() if every or described["distribution"] != _OWN]
-        print(json.dumps({"components": components, "plugins": plugins}, indent=2))
+        told = [{"name": c.name, **dict(zip(("distribution", "version"), origin(c), strict=True))} for c in commands]
+        print(json.dumps({"components": components, "commands": told, "plugins": plugins}, indent=2))
         return
     silent = [] if kind else [r for r in host.plugins if not r.components and r.distribution != _OWN]
-    if shown or silent:
-        rows = [(c.name, c.kind, c.distribution, c.version, r.state, r.error or c.summary) for r, c in shown]
+    if shown or silent or commands:
+        rows: list[tuple[str, ...]] = [
+            (c.name, c.kind, c.distribution, c.version, r.state, r.error or c.summary) for r, c in shown
+        ]
         rows += [(r.name, "(plugin)", r.distribution, r.version, r.state, r.error) for r in silent]
+        rows += [(c.name, "(command)", *origin(c), "", command_summary(c)) for c in commands]
         _print_table(("name", "kind", "distribution", "version", "state", "summary, or error"), rows)
     else:
         session.say(f"No plugin adds {'any ' + kind if kind else 'anything'} here.")
     if kind and host.failures():
         names = ", ".join(r.label for r in host.failures())
         session.say(f"Plugins that failed may have more: {names}. `cartpole-dqn plugins list` says why.")
-    built_in = getattr(ctx.find_root().command, "commands", ())
-    for clash in find_plugin_commands(built_in, blocked=session.blocked)[1]:
-        session.say(clash)
+    for note in (*host.notes, *clashes):
+        session.say(note)
     if not every:
         session.say("The built-in components are left out; --all shows them.")
 
@@ -135,19 +143,25 @@ def check(
     testing.checks_for(kind)  # raises if there are no checks for this kind
     builder = make_builder(session.host())
     results = testing.run_checks(kind, subject, table, builder=builder, surroundings=builtin_collection)
+    causes: dict[str, str] = {}
     for result in results:
-        line = f"{'passed' if result.passed else 'FAILED'}  {result.name}"
-        print(line if result.passed else f"{line}: {result.message}")
+        if result.passed:
+            print(f"passed  {result.name}")
+            continue
+        first = causes.setdefault(result.message, result.name)
+        print(f"FAILED  {result.name}: {result.message if first == result.name else f'as {first}'}")
     failed = [result.name for result in results if not result.passed]
     if failed:
-        raise RunError(f"{len(failed)} of {len(results)} checks of {kind} {target} failed: {', '.join(failed)}.")
+        said = f"{len(failed)} of {len(results)} checks of {kind} {target} failed: {', '.join(failed)}."
+        place = testing.defined_in(subject)
+        raise RunError(f"{said} It is in {place}." if place else said)
     session.say(f"All {len(results)} checks of {kind} {target} passed.")
 
 
 @app.command(
     "new",
     epilog="Examples: cartpole-dqn plugins new my-replay   |   "
-    "cartpole-dqn plugins new my-parts --kind network --kind exploration",
+    "cartpole-dqn plugins new my-parts --kind network --kind environment",
 )
 def new(
     ctx: typer.Context,
@@ -163,9 +177,8 @@ def new(
     """Create a working plugin project: a package with an entry point, conformance tests, a README and CI."""
     kinds = list(dict.fromkeys(kind or ["replay"]))
     for wanted in kinds:
-        Registry.require_kind(wanted)
         if wanted not in TEMPLATE_KINDS:
-            raise UserError(f"--kind {wanted}: no template for it; expected one of {', '.join(TEMPLATE_KINDS)}.")
+            raise UserError(f"--kind {wanted}: there is no such kind.{did_you_mean(wanted, TEMPLATE_KINDS)}")
     names = names_for(name or folder.resolve().name)
     session: Session = ctx.obj
     for component in session.host().registry.components():
@@ -174,16 +187,19 @@ def new(
             raise UserError(f"{taken}: choose another name with --name.")
     for path in write_project(folder, names, kinds):
         print(folder / path)
-    chosen = kinds[0]
     session.say(f"\n{names.distribution} has {', '.join(f'{kind} {names.component}' for kind in kinds)}. Go on with:\n")
     if folder.resolve() != Path.cwd():
         session.say(f"    cd {shlex.quote(str(folder))}")
-    session.say(f"""\
-    pip install -e ".[test]"
-    pytest
-    cartpole-dqn plugins list
-    cartpole-dqn plugins check {chosen} {names.component}
-    cartpole-dqn run --obs state --{chosen} {names.component}""")
+    for line in ('pip install -e ".[test]"', "pytest", "cartpole-dqn plugins list", *usage(folder)):
+        session.say(f"    {line}")
+
+
+_INSTALL = "Example: cartpole-dqn plugins install cartpole-dqn-acme   |   cartpole-dqn plugins install . -- --no-index"
+_RESTORE = "Example: cartpole-dqn plugins restore latest --dry-run   |   cartpole-dqn plugins restore plugins.txt"
+app.command("install", epilog=_INSTALL)(plugin_sets.install)
+app.command("uninstall", epilog="Example: cartpole-dqn plugins uninstall cartpole-dqn-acme")(plugin_sets.uninstall)
+app.command("freeze", epilog="Example: cartpole-dqn plugins freeze > plugins.txt")(plugin_sets.freeze)
+app.command("restore", epilog=_RESTORE)(plugin_sets.restore)
 
 
 def find_component(host: PluginHost, name: str) -> Component | PluginRecord:

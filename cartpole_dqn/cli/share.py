@@ -22,7 +22,12 @@ SHARE_EXAMPLES = (
 def share(
     ctx: typer.Context,
     run: options.Run,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write, new or empty; DIR.zip holds the same.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", parser=options.new_folder, help="Folder to write, new or empty; DIR.zip holds the same."
+        ),
+    ],
     episodes: Annotated[int, typer.Option(min=10, help="Greedy episodes on report seeds, for the score.")] = 100,
     seed: options.Seed = 0,
     last: options.Last = False,

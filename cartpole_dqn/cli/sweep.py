@@ -50,8 +50,12 @@ def sweep(
     preset: options.Preset = None,
     config: options.Config = None,
     set_: options.Set = None,
-    steps: Annotated[int | None, _base(help="Environment steps of each run.")] = None,
-    episodes: Annotated[int | None, _base(help="Episodes of each run.")] = None,
+    steps: Annotated[
+        int | None, options.count(help="Environment steps of each run.", rich_help_panel="Configuration")
+    ] = None,
+    episodes: Annotated[
+        int | None, options.count(help="Episodes of each run.", rich_help_panel="Configuration")
+    ] = None,
     device: Annotated[str | None, _base(help="auto, cpu or cuda.")] = None,
     seeds: Annotated[int | None, _what(min=1, help=f"Number of seeds for each setting. Default: {_SEEDS}.")] = None,
     first_seed: Annotated[int | None, _what(min=0, help="The first seed. Default: 0.")] = None,
@@ -70,7 +74,10 @@ def sweep(
     trials: Annotated[int | None, _what(metavar="N", min=1, help="Settings that --search tries.")] = None,
     space: Annotated[Path | None, _what(metavar="FILE.toml", help="Ranges to draw from or search in.")] = None,
     sweep_seed: Annotated[int | None, _what(min=0, help="Seed of --random and --search. Default: 0.")] = None,
-    out: Annotated[Path | None, _how(metavar="DIR", help="The sweep's folder. Resumes a sweep there.")] = None,
+    out: Annotated[
+        Path | None,
+        _how(metavar="DIR", parser=options.new_folder, help="The sweep's folder. Resumes a sweep there."),
+    ] = None,
     resume: Annotated[Path | None, _how(metavar="DIR", help="Resume the sweep in this folder.")] = None,
     retry_failed: Annotated[bool, _how("--retry-failed", help="Also run failed trials again.")] = False,
     jobs: Annotated[int | None, _how(min=1, help="Trials to run at once. Default: one per core.")] = None,

@@ -44,10 +44,12 @@ def run(
     preset: options.Preset = None,
     config: options.Config = None,
     set_: options.Set = None,
-    steps: Annotated[int | None, typer.Option(help="Environment steps of the whole run.")] = None,
-    episodes: Annotated[int | None, typer.Option(help="Episodes of the whole run.")] = None,
+    steps: Annotated[int | None, options.count(help="Environment steps of the whole run.")] = None,
+    episodes: Annotated[int | None, options.count(help="Episodes of the whole run.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random choices.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder, new or empty.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", parser=options.new_folder, help="The run's folder, new or empty.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     threads: Annotated[int | None, typer.Option(help="Number of torch threads.")] = None,
     num_envs: Annotated[int | None, typer.Option(help="Number of environments to step together.")] = None,
@@ -115,11 +117,12 @@ def run(
 def resume(
     ctx: typer.Context,
     run: options.Run,
-    steps: Annotated[int | None, typer.Option(help="New total of environment steps, to extend the run.")] = None,
+    steps: Annotated[int | None, options.count(help="New total of environment steps, to extend the run.")] = None,
     step_timeout: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", help="New time limit of a step, for runs with --vector async. 0: none."),
     ] = None,
+    device: options.Device = None,
     plain: options.Plain = False,
 ) -> None:
     """Resume a run from its last checkpoint."""
@@ -130,10 +133,10 @@ def resume(
     session: Session = ctx.obj
     with session.first_screen(find_run(run).path.name, steps=steps, plain=plain) as begin:
         from cartpole_dqn.config.schema import with_step_timeout
-        from cartpole_dqn.training.session import extended, say_notes
+        from cartpole_dqn.training.session import extended, on_device, say_notes
 
         folder, config = session.open_run(run)
-        config = extended(config, steps)
+        config = on_device(extended(config, steps), device)
         if step_timeout is not None:
             config = with_step_timeout(config, step_timeout)
         say_notes(session.err, session.host(), [])

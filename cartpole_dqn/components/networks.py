@@ -3,6 +3,7 @@
 * `TutorialConv` ("tutorial-conv"): the three 5x5 convolutions with BatchNorm of PyTorch's DQN tutorial.
 * `Conv` ("conv"): convolutions and one hidden layer, for images.
 * `Mlp` ("mlp"): fully connected layers, for anything.
+* `channels_first`, `image_size`: images and stacks of them, as convolutions read them. Plugins use them too.
 
 Images are [H, W] or [H, W, C]. In stacks [S, H, W, C], S times C become the channels. Weights have PyTorch's default
 initialisation, drawn from torch's generator; seed it before building a network.
@@ -49,8 +50,8 @@ class TutorialConv(Network):
 
     def __init__(self, options: TutorialConvOptions, context: Context) -> None:
         super().__init__(context)
-        channels, height, width = _image_size(context.observation_space, "tutorial-conv")
-        size = _size_after((height, width), [5, 5, 5], [2, 2, 2], "tutorial-conv")
+        channels, height, width = image_size(context.observation_space, "tutorial-conv")
+        size = _size_after(context.observation_space, [5, 5, 5], [2, 2, 2], "tutorial-conv")
         if size == (1, 1):
             # The agent acts on one observation, and one number per channel has no variance.
             raise UserError(
@@ -68,7 +69,7 @@ class TutorialConv(Network):
 
     def forward(self, obs: Tensor) -> Tensor:
         """[B, H, W, C] (or the other forms of images) -> [B, A]."""
-        x = _channels_first(self.scale(obs)).contiguous(memory_format=torch.channels_last)
+        x = channels_first(self.scale(obs)).contiguous(memory_format=torch.channels_last)
         output: Tensor = self.head(self.convolutions(x).flatten(1))
         return output
 
@@ -131,8 +132,8 @@ class Conv(Network):
                 f"network conv: channels {options.channels}, kernels {options.kernels} and strides {options.strides} "
                 f"must have one number for each convolution, and at least one."
             )
-        channels, height, width = _image_size(context.observation_space, "conv")
-        size = _size_after((height, width), options.kernels, options.strides, "conv")
+        channels, _, _ = image_size(context.observation_space, "conv")
+        size = _size_after(context.observation_space, options.kernels, options.strides, "conv")
         self.channels_last = options.channels_last
         self.shifts = bool(options.zero or options.spread)
         if self.shifts:
@@ -158,7 +159,7 @@ class Conv(Network):
 
     def forward(self, obs: Tensor) -> Tensor:
         """[B, H, W, C] (or the other forms of images) -> [B, A]."""
-        x = _channels_first(obs.float() if self.shifts else self.scale(obs))
+        x = channels_first(obs.float() if self.shifts else self.scale(obs))
         x = x.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
         if self.shifts:
             x = self._shifted_convolution(x)
@@ -212,6 +213,45 @@ class Mlp(Network):
         return functional.linear(x, self._linear[-1].weight, self._linear[-1].bias)
 
 
+def channels_first(images: Tensor) -> Tensor:
+    """Return images as convolutions read them: [B, H, W], [B, H, W, C] or [B, S, H, W, C] -> [B, channels, H, W].
+
+    Of stacked frames S and C together are the channels. A view where there is one.
+    """
+    if images.dim() == 3:
+        return images[:, None]
+    if images.dim() == 4:
+        return images.permute(0, 3, 1, 2)
+    return images.permute(0, 1, 4, 2, 3).flatten(1, 2)
+
+
+def image_size(space: spaces.Box, who: str) -> tuple[int, int, int]:
+    """Return (channels, H, W) of the images in `space`, as `channels_first` makes them.
+
+    Args:
+        space: one lane's observations, [H, W], [H, W, C] or [S, H, W, C].
+        who: the network's name, for the message.
+
+    Raises:
+        UserError: observations are no images.
+    """
+    match space.shape:
+        case height, width:
+            return 1, height, width
+        case height, width, channels:
+            return channels, height, width
+        case stack, height, width, channels:
+            return stack * channels, height, width
+    mend = "Choose the network mlp, or observe pixels."
+    if len(space.shape) > 4:
+        merged = [math.prod(space.shape[:-3]), *space.shape[-3:]]
+        mend = f"If they are stacks of images, merge their first axes: {_reshaped(merged)}"
+    raise UserError(
+        f"network {who} reads images ([H, W], [H, W, C] or [S, H, W, C]), but observations are {space.dtype} "
+        f"{list(space.shape)}. {mend}"
+    )
+
+
 def _dense(widths: Sequence[int], norm: str, activation: type[nn.Module]) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
@@ -222,40 +262,24 @@ def _dense(widths: Sequence[int], norm: str, activation: type[nn.Module]) -> lis
     return layers
 
 
-def _channels_first(images: Tensor) -> Tensor:
-    """[B, H, W], [B, H, W, C] or [B, S, H, W, C] -> [B, channels, H, W]; a view where there is one."""
-    if images.dim() == 3:
-        return images[:, None]
-    if images.dim() == 4:
-        return images.permute(0, 3, 1, 2)
-    return images.permute(0, 1, 4, 2, 3).flatten(1, 2)
+def _reshaped(shape: Sequence[int]) -> str:
+    entry = f'wrapper = "gymnasium.wrappers:ReshapeObservation" and shape = {list(shape)}'
+    return f"end [[observation]] with an entry of {entry}."
 
 
-def _image_size(space: spaces.Box, who: str) -> tuple[int, int, int]:
-    """Return (channels, H, W) of the images in `space`, or raise a `UserError`."""
-    match space.shape:
-        case height, width:
-            return 1, height, width
-        case height, width, channels:
-            return channels, height, width
-        case stack, height, width, channels:
-            return stack * channels, height, width
-    raise UserError(
-        f"network {who} reads images ([H, W], [H, W, C] or [S, H, W, C]), but observations are {space.dtype} "
-        f"{list(space.shape)}. Choose the network mlp, or observe pixels."
-    )
-
-
-def _size_after(size: tuple[int, int], kernels: Sequence[int], strides: Sequence[int], who: str) -> tuple[int, int]:
+def _size_after(space: spaces.Box, kernels: Sequence[int], strides: Sequence[int], who: str) -> tuple[int, int]:
     """Return (H, W) after the convolutions, or raise a `UserError` if the images are too small."""
+    size = image_size(space, who)[1:]
     least = 1
     for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
         least = (least - 1) * stride + kernel
     if min(size) < least:
+        mend = "Make observations larger, or choose another network."
+        if len(space.shape) == 3 and min(space.shape[1:]) >= least:
+            mend = f"If they are a stack of grey images and not [H, W, C], say so: {_reshaped([*space.shape, 1])}"
         raise UserError(
             f"network {who}: images of {size[0]} x {size[1]} are too small: with kernels {list(kernels)} and strides "
-            f"{list(strides)} it needs {least} x {least} or more. Make observations larger (images are [H, W, C]; a "
-            f"stack of grey ones is [S, H, W, 1]), or choose another network."
+            f"{list(strides)} it needs {least} x {least} or more. {mend}"
         )
     for kernel, stride in zip(kernels, strides, strict=True):
         size = ((size[0] - kernel) // stride + 1, (size[1] - kernel) // stride + 1)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from cartpole_dqn.contracts.options import (
     changed,
     check_options,
     describe_options,
+    fields_of,
     option,
     options_class,
     takes,
@@ -180,6 +181,7 @@ def complete(table: Table, options_of: OptionsOf) -> RunConfig:
     Raises:
         ConfigError: a key is unknown, a type is wrong, a number is out of range, or there is no budget.
     """
+    _hint_path(table, options_of)
     config = check_options(RunConfig, with_obs_renamed(table), where="")
     if isinstance(config.env.time_limit, int) and config.env.time_limit < 1:
         raise ConfigError(f'env.time_limit: expected "env", "none" or a number from 1, got {config.env.time_limit}.')
@@ -285,7 +287,7 @@ def read_toml(path: Path) -> Table:
 def parse_toml(text: str, source: str) -> Table:
     """Parse TOML. Raises `ConfigError`, which names `source`, if it is invalid."""
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix("\ufeff"))  # Some editors begin a file with a byte order mark.
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{source} is not valid TOML: {error}.") from None
 
@@ -350,6 +352,23 @@ def _hint_deeper(declared: type, given: Mapping[str, Any], where: str) -> None:
         ]
         if deeper:
             raise ConfigError(f"unknown option {where}.{key}. Did you mean '{deeper[0]}'?")
+
+
+def _hint_path(table: Table, options_of: OptionsOf) -> None:
+    """Reject an unknown key at the top that belongs further below: `lr` -> `agent.optimiser.lr`."""
+    for key in sorted(set(table) - set(fields_of(RunConfig))):
+        agent = check_part("agent", table["agent"], options_of, where="agent") if "agent" in table else {}
+        deeper = list(_paths_to(key, {**table, "agent": agent}))
+        if deeper:
+            raise ConfigError(f"unknown option {key}. Did you mean '{min(deeper, key=len)}'?")
+
+
+def _paths_to(key: str, table: Mapping[str, Any]) -> Iterator[str]:
+    for name, below in table.items():
+        if isinstance(below, Mapping):
+            if key in below:
+                yield f"{name}.{key}"
+            yield from (f"{name}.{path}" for path in _paths_to(key, below))
 
 
 def _parse_value(text: str) -> Any:

@@ -34,6 +34,7 @@ class Ending:
     seed: int
     """Of the environment's reset."""
     episode_return: float
+    """The sum of the rewards that the environment gave, whatever wrappers made of them."""
     length: int
     terminated: bool
 

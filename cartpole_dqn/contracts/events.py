@@ -91,7 +91,7 @@ class Episode:
     seed: int
     """Of the environment's reset."""
     episode_return: float
-    """The undiscounted sum of rewards."""
+    """The undiscounted sum of the rewards that the environment gave, whatever wrappers made of them."""
     length: int
     terminated: bool
     progress: Progress

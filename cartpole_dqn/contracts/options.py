@@ -19,7 +19,6 @@ cartpole_dqn.errors.ConfigError: unknown option agent.target_update.tua. Did you
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -157,9 +156,10 @@ def check_options(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
         ConfigError: a key is unknown, a type is wrong, or a number is out of range or not finite.
     """
     _refuse_unknown(cls, table, where)
+    _refuse_foreign(table, where)
     try:
         # JSON mode is strict about numbers and booleans but accepts a list for a tuple, as TOML needs.
-        made = TypeAdapter(cls).validate_json(json.dumps(dict(table), default=functools.partial(_plain_number, where)))
+        made = TypeAdapter(cls).validate_json(json.dumps(dict(table), default=_plain_number))
     except ValidationError as error:
         raise ConfigError(_explain(where, cls, error.errors())) from None
     parts = {key: value for key, value in table.items() if isinstance(value, Part)}
@@ -171,7 +171,7 @@ def takes(cls: type, key: str, value: Any) -> bool:
     if key not in fields_of(cls):
         return False
     try:
-        TypeAdapter(cls).validate_json(json.dumps({key: value}))
+        TypeAdapter(cls).validate_json(json.dumps({key: value}, default=repr))
     except ValidationError as error:
         return all(not e["loc"] or e["loc"][0] != key for e in error.errors())
     return True
@@ -205,11 +205,24 @@ def _section(field: FieldInfo) -> type | None:
     return found if isinstance(found, type) and hasattr(found, "__pydantic_fields__") else None
 
 
-def _plain_number(where: str, value: Any) -> Any:
-    """Return a NumPy number as Python's own. Raises `ConfigError` for anything else."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise ConfigError(f"{where}: {value!r} is a {type(value).__name__}, which a configuration cannot hold.")
+def _refuse_foreign(value: Any, place: str) -> None:
+    """Raise a `ConfigError` if a value or one inside it is of a type that JSON lacks, such as a date of TOML."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _refuse_foreign(inner, _dotted(place, key))
+    elif isinstance(value, list | tuple):
+        for i, inner in enumerate(value):
+            _refuse_foreign(inner, f"{place}[{i}]")
+    elif value is not None and not isinstance(value, str | int | float | np.number | np.bool_):
+        what = type(value).__name__
+        raise ConfigError(
+            f"{place}: {value} is of the type {what}, and a configuration holds numbers, text, lists and tables."
+        )
+
+
+def _plain_number(value: Any) -> Any:
+    """Return a NumPy number as Python's own."""
+    return value.item()
 
 
 def _plain(value: Any) -> Any:

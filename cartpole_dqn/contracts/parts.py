@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -105,6 +106,8 @@ class Context:
     frame_stack: int = 1
     """S if observations are stacks of S frames along the first axis, one new frame a step; otherwise 1."""
     builder: Build | None = None
+    make_env: Callable[[], gymnasium.Env[Any, Any]] | None = None
+    """Makes one lane's environment, for parts that must look at it. Close it. None if nothing is to be trained."""
 
     def build(self, kind: str, table: Mapping[str, Any], *, name: str = "", **changes: Any) -> Any:
         """Build a part with this context.

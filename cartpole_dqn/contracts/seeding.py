@@ -3,7 +3,7 @@
 * `derive`: hashes a seed and a path of names to an integer, the same on every machine.
 * `SeedTree`: a seed and a path, which gives NumPy and torch generators by name.
 * `Stream` and `episode_seed`: the seeds that reset environments. The four streams share no seed.
-* `seeded_torch`: seeds torch's global generator inside a block.
+* `seeded_torch`: seeds torch's generator of the CPU inside a block, in which modules are built on the CPU.
 * `torch_put_back`: restores torch's number of threads after a block.
 * `generator_state`, `restore_generator`: save and restore a generator.
 """
@@ -79,11 +79,14 @@ class SeedTree:
 
 @contextlib.contextmanager
 def seeded_torch(seed: int) -> Iterator[None]:
-    """Seed torch's global generators inside the block and restore them afterwards, to initialise modules."""
+    """Seed torch's generator of the CPU inside the block and restore it afterwards, to initialise modules.
+
+    Modules are built on the CPU, whatever torch's default device is. No other device is used or even initialised.
+    """
     import torch
 
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         yield
 
 

@@ -31,7 +31,8 @@ from gymnasium.wrappers import FrameStackObservation
 
 from cartpole_dqn.config.schema import RunConfig, Table
 from cartpole_dqn.contracts.parts import require_discrete
-from cartpole_dqn.envs.guard import Guard, Resting, close_env
+from cartpole_dqn.envs.guard import Guard, Resting, Tally, close_env
+from cartpole_dqn.envs.statistics import Statistics
 from cartpole_dqn.envs.workers import WorkerEnvs
 from cartpole_dqn.errors import (
     CartpoleDqnError,
@@ -104,6 +105,10 @@ class EnvFactory:
             wrap = functools.partial(cls, **kwargs)
             self._stages.append(WrapperStage(place, wrap, entry.get(TRAINING_ONLY, False), renders))
         self._renders = shown or any(stage.renders for stage in self._stages)
+        self.skips = any(stage.training_only for stage in self._stages)
+        """Whether evaluation skips some wrappers."""
+        self.statistics = Statistics()
+        """The running statistics of the wrappers. Environments to evaluate in follow them."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Add the registered specs that the id may mean: a spawned process lacks those that plugins registered."""
@@ -164,15 +169,28 @@ class EnvFactory:
                 not numeric.
             ConfigError: a wrapper does not fit.
         """
-        env = self.base(evaluating=evaluating)
+        env: Env = Tally(self.base(evaluating=evaluating))
         try:
             for _, wrap in self.chain(evaluating=evaluating):
                 env = wrap(env)
             _require_discrete(env, self._config.id)
-            return Guard(env, lane)
+            guard = Guard(env, lane)
+            if guard.running and self._config.vector == "async" and not evaluating:
+                raise _needs_one_process(guard, "--vector sync")
+            if evaluating or lane > 0:
+                guard.running.freeze()
+                guard.start_from = self.statistics.state_dict
+            return guard
         except BaseException:
             close_env(env)
             raise
+
+    def require_no_statistics(self, collector: str) -> None:
+        """Raise a `ConfigError` if wrappers have running statistics, which processes of a collector cannot share."""
+        guard = self.make()
+        close_quietly(guard)
+        if guard.running:
+            raise _needs_one_process(guard, f"--collector lockstep in place of {collector}")
 
     def require_another(self) -> None:
         """Raise an `UnsuitableEnvError` if none can be made to evaluate in, while those of training are open."""
@@ -195,7 +213,10 @@ class EnvFactory:
         makes = [functools.partial(self.make, lane=lane) for lane in range(config.num_envs)]
         if config.vector == "async":
             return WorkerEnvs(makes, step_timeout=config.step_timeout)
-        return SyncVectorEnv(makes, autoreset_mode=AutoresetMode.DISABLED)
+        envs = SyncVectorEnv(makes, autoreset_mode=AutoresetMode.DISABLED)
+        first: Any = envs.envs[0]
+        self.statistics.lead(first.running)
+        return envs
 
     def make_evaluation_vector(self, num_envs: int) -> SyncVectorEnv:
         """Return environments to evaluate in, `AutoresetMode.DISABLED`, each in a `Resting`. Raises as `make`."""
@@ -279,6 +300,13 @@ def find_spec(env_id: str) -> EnvSpec:
         return gymnasium.spec(name)
 
 
+def _needs_one_process(guard: Guard, mend: str) -> ConfigError:
+    return ConfigError(
+        f"wrappers with running statistics ({guard.running.names}) need all environments in the run's own process, to "
+        f"share them: choose {mend}."
+    )
+
+
 def _can_be_sent(spec: EnvSpec) -> bool:
     """Return whether another process can find its entry point by name. Lambdas and inner functions need a fork."""
     entry_point = spec.entry_point
@@ -296,7 +324,8 @@ def complete_observation(observation: list[Table], registry: Registry) -> list[T
             if isinstance(p.default, bool | int | float | str | list | tuple)
         }
         mark = {TRAINING_ONLY: True} if entry.get(TRAINING_ONLY) else {}
-        completed.append({"wrapper": entry["wrapper"], **mark, **defaults, **kwargs})
+        given = {key: list(value) if isinstance(value, tuple) else value for key, value in kwargs.items()}
+        completed.append({"wrapper": entry["wrapper"], **mark, **defaults, **given})
     return completed
 
 
@@ -331,6 +360,9 @@ def _resolve(i: int, entry: Any, registry: Registry) -> tuple[str, Callable[...,
     for key in kwargs:
         if key not in parameters:
             raise ConfigError(f"unknown option {place}.{key}.{did_you_mean(key, [*parameters, TRAINING_ONLY])}")
+    for name, value in kwargs.items():
+        if isinstance(value, list) and "tuple" in str(parameters[name].annotation):
+            kwargs[name] = tuple(value)  # TOML has lists alone.
     missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in kwargs]
     if missing:
         raise ConfigError(f"{place}: expected a value for {', '.join(missing)}.")

@@ -1,6 +1,6 @@
 """Checks on what an environment returns, before anything learns from it.
 
-* `Guard`: the outermost wrapper of every environment that is stepped.
+* `Guard`: the outermost wrapper of every environment that is stepped. `Tally`: the innermost one.
 * `Resting`: a wrapper around a guard that can pause while the other lanes continue.
 * `close_env`: closes an environment that may raise.
 * `EnvError`: an environment broke its contract. The message says which, when and how.
@@ -9,9 +9,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
@@ -20,8 +22,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from cartpole_dqn.contracts.parts import Obs
+from cartpole_dqn.contracts.parts import Obs, State
+from cartpole_dqn.envs.statistics import Running
 from cartpole_dqn.errors import Notice, RunError, place_of
+from cartpole_dqn.wrappers.image import wrappers_of
 from cartpole_dqn.wrappers.moments import Moments
 
 StepResult = tuple[Obs, float, bool, bool, dict[str, Any]]
@@ -30,6 +34,8 @@ _NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 _FLAGS = (bool, np.bool_, int, np.integer)
 _SAID: set[str] = set()
 """Warnings of this process. Python's own filter forgets them."""
+EARNED = "reward_below_wrappers"
+"""The reward of the environment below the wrappers, in `info`."""
 _MEND = "Let it return what its observation_space declares."
 
 
@@ -51,6 +57,19 @@ class EnvTimeoutError(EnvError):
     """An environment did not answer in time."""
 
 
+class Tally(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Adds up the rewards of an environment, whatever the wrappers around it make of them."""
+
+    earned = 0.0
+    """Since it was last set to 0."""
+
+    def step(self, action: Any) -> Any:
+        result = self.env.step(action)
+        with contextlib.suppress(TypeError, ValueError, LookupError):  # What is wrong with it, the guard says.
+            self.earned += float(result[1])
+        return result
+
+
 class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Checks an environment's results and returns them in plain types, or raises an `EnvError`.
 
@@ -59,6 +78,10 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     Actions count from 0, whatever `Discrete.start` is. `info["action_mask"]` is bool [A], and all True if the
     environment allows no action. It is absent if the environment gives none.
+
+    Above a `Tally`, `info[EARNED]` is what the environment gave in this step if wrappers changed it.
+
+    Where wrappers have running statistics, each episode starts with those of `start_from()`, which `begun` keeps.
 
     Args:
         env: one lane's environment with all its wrappers and `Discrete` actions.
@@ -76,6 +99,10 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
             self.action_space = spaces.Discrete(self._num_actions)
         self._shape = env.observation_space.shape
         self._dtype = env.observation_space.dtype
+        self._tally = next((wrapper for wrapper in wrappers_of(env) if isinstance(wrapper, Tally)), None)
+        self.running = Running(env)
+        self.start_from: Callable[[], State] = self.running.state_dict
+        self.begun: State = {}
         self._is_floating = self._dtype is not None and np.issubdtype(self._dtype, np.inexact)
 
     def as_torch(self, moments: Moments) -> Any:
@@ -83,6 +110,9 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         return moments.observation()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
+        if self.running:
+            self.begun = self.start_from()
+            self.running.load_state_dict(self.begun)
         try:
             result = self.env.reset(seed=seed, options=options)
         except (Exception, SystemExit) as error:
@@ -94,6 +124,9 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self._checked(obs), self._checked_info(info)
 
     def step(self, action: Any) -> StepResult:
+        tally = self._tally
+        if tally is not None:
+            tally.earned = 0.0
         try:
             result = self.env.step(action + self.first_action)
         except (Exception, SystemExit) as error:
@@ -110,7 +143,12 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         for name, flag in (("terminated", terminated), ("truncated", truncated)):
             if not isinstance(flag, _FLAGS):
                 raise self._fault(f"{name} as {_short(flag)}, expected True or False")
-        return obs, float(reward), bool(terminated), bool(truncated), self._checked_info(info)
+        info = self._checked_info(info)
+        if tally is not None and tally.earned != reward:
+            if not _is_finite(tally.earned):
+                raise self._fault(f"the reward {tally.earned} below its wrappers, expected a finite number")
+            info = {**info, EARNED: tally.earned}
+        return obs, float(reward), bool(terminated), bool(truncated), info
 
     def close(self) -> None:
         close_env(self.env)

@@ -7,20 +7,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
 from cartpole_dqn.contracts.collector import Collected, Collector, CollectorContext, Ending
 from cartpole_dqn.contracts.options import options_class
 from cartpole_dqn.contracts.parts import Agent, Obs, State, Transition
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
-from cartpole_dqn.envs.guard import EnvError, EnvTimeoutError
+from cartpole_dqn.envs.guard import EARNED, EnvError, EnvTimeoutError, Guard
 from cartpole_dqn.envs.workers import WorkerEnvs
+from cartpole_dqn.wrappers.life_lost import LIFE_LOST
 
 Seeds = Callable[[int, int], int | None]
 """(lane, episode number in that lane, from 0) -> the seed to reset with. None makes the lane rest."""
@@ -53,8 +56,13 @@ class Lanes:
         self._episodes = [0] * n  # begun so far in each lane
         self._seeds: list[int | None] = [None] * n
         self._actions: list[list[int]] = [[] for _ in range(n)]
-        self._returns = [0.0] * n
+        self.returns = [0.0] * n
+        """The rewards of each lane's episode so far, as the environment below all wrappers gave them."""
         num_actions = int(envs.single_action_space.n)  # type: ignore[attr-defined]
+        guards = envs.envs if isinstance(envs, SyncVectorEnv) else ()
+        self._guards = [guard for guard in guards if isinstance(guard, Guard) and guard.running]
+        """Those whose wrappers have running statistics: all, or none."""
+        self._none = np.zeros(n, dtype=np.bool_)
         self._masked = False
         self._mask: NDArray[np.bool_] = np.ones((n, num_actions), dtype=np.bool_)
         self.obs: Obs = np.empty(0)
@@ -77,7 +85,7 @@ class Lanes:
             self._seeds[env] = self._choose_seed(env, self._episodes[env])
             self._episodes[env] += 1
             self._actions[env] = []
-            self._returns[env] = 0.0
+            self.returns[env] = 0.0
         self._reset(envs)
 
     def step(self, actions: NDArray[np.int64]) -> tuple[list[Transition], list[Ending]]:
@@ -98,27 +106,32 @@ class Lanes:
         self._update_masks(infos, np.ones(len(self), dtype=np.bool_))
         self.obs = next_obs
         mask = self.mask
+        earned = np.where(infos[f"_{EARNED}"], infos[EARNED], rewards) if EARNED in infos else rewards
+        lost = infos.get(f"_{LIFE_LOST}", self._none)
         transitions, endings = [], []
         for env in range(len(self)):
             action, reward = int(actions[env]), float(rewards[env])
             flags = bool(terminated[env]), bool(truncated[env])
             allowed = None if mask is None else mask[env]
-            transitions.append(Transition(obs[env], action, reward, next_obs[env], *flags, env, allowed))
+            ends = flags[0] or bool(lost[env]), flags[1]
+            transitions.append(Transition(obs[env], action, reward, next_obs[env], *ends, env, allowed))
             self._actions[env].append(action)
-            self._returns[env] += reward
+            self.returns[env] += float(earned[env])
             if any(flags):
-                seed, total = self._seeds[env], self._returns[env]
+                seed, total = self._seeds[env], self.returns[env]
                 assert seed is not None  # a resting lane does not end
                 endings.append(Ending(env, seed, total, len(self._actions[env]), terminated=flags[0]))
         return transitions, endings
 
     def state_dict(self) -> State:
-        """Return each lane's episode: number, seed, actions, return and last observation."""
+        """Return each lane's episode: number, seed, actions, return, last observation, and statistics of wrappers."""
+        running = {"begun": [g.begun for g in self._guards], "now": [g.running.state_dict() for g in self._guards]}
         return {
+            **({"wrappers": running} if self._guards else {}),
             "episodes": list(self._episodes),
             "seeds": list(self._seeds),
             "actions": [np.asarray(actions, dtype=np.int64) for actions in self._actions],
-            "returns": list(self._returns),
+            "returns": list(self.returns),
             "obs": np.array(self.obs),
         }
 
@@ -136,12 +149,13 @@ class Lanes:
         self._episodes = [int(e) for e in state["episodes"]]
         self._seeds = [int(s) for s in state["seeds"]]
         histories = [[int(a) for a in actions] for actions in state["actions"]]
-        lost = self._restore_episodes(histories)
+        with self._earlier_statistics(state.get("wrappers", {"begun": [], "now": []})):
+            lost = self._restore_episodes(histories)
         saved, now = state["obs"], self.obs
         fits = saved.shape == now.shape
         lost |= {i for i in range(len(self)) if not (fits and np.array_equal(saved[i], now[i], equal_nan=True))}
         self._actions = histories
-        self._returns = [float(r) for r in state["returns"]]
+        self.returns = [float(r) for r in state["returns"]]
         if lost:
             self.begin(sorted(lost))
         return sorted(lost)
@@ -154,6 +168,22 @@ class Lanes:
     def close(self, *, at_once: bool = False) -> None:
         """Close the environments. `at_once` leaves worker processes almost no time."""
         self._envs.close(**({"at_once": True} if at_once else {}))
+
+    @contextlib.contextmanager
+    def _earlier_statistics(self, state: State) -> Iterator[None]:
+        """Let every reset inside the block start from the statistics with which the lane's episode began."""
+        if len(state["begun"]) != len(self._guards):
+            raise ValueError("the state has no running statistics for these wrappers.")
+        sources = [guard.start_from for guard in self._guards]
+        try:
+            for guard, begun in zip(self._guards, state["begun"], strict=True):
+                guard.start_from = functools.partial(dict, begun)
+            yield
+        finally:
+            for guard, source in zip(self._guards, sources, strict=True):
+                guard.start_from = source
+        for guard, now in zip(self._guards, state["now"], strict=True):
+            guard.running.load_state_dict(now)
 
     def _restore_episodes(self, histories: Sequence[Sequence[int]]) -> set[int]:
         """Repeat every lane's history. Return the lanes whose episode ended early or refused an action."""

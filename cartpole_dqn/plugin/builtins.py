@@ -18,12 +18,14 @@ _COMPONENTS = {
         ("frame-difference", "FrameDifference", "the frame less the one some steps before it"),
         ("channel", "Channel", "one colour channel of the image"),
         ("select", "Select", "one part of a dict or tuple of observations, such as a camera's picture"),
+        ("life-lost", "LifeLost", "for training: the loss of a life counts as an end for what is learned"),
         ("transform", "Transform", "any transform of torchvision.transforms.v2, by name"),
     ),
     ("wrapper", "gymnasium.wrappers"): (
         ("grayscale", "GrayscaleObservation", "the image in shades of grey"),
         ("stack", "FrameStackObservation", "the last few observations, stacked along a new first axis"),
         ("max-and-skip", "MaxAndSkipObservation", "repeats each action; maximum of the last two frames"),
+        ("clip-reward", "ClipReward", "rewards cut to a range; what is reported stays"),
         ("flatten", "FlattenObservation", "the observation as one vector"),
     ),
     ("replay", "cartpole_dqn.components.replay.uniform"): (

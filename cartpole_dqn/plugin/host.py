@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
+from pathlib import PurePath
 from typing import Any, Literal
 
 import pluggy
@@ -86,7 +87,7 @@ class PluginHost:
         self._packages: dict[str, set[str]] = {}
         self._unmatched: list[str] = []
         self.notes: list[str] = []
-        """Further warnings, such as an observer that a run cannot bring along."""
+        """Further warnings, such as a plugin's use of a hook that is to go, or an observer that a run cannot bring."""
         self._environments_registered = False
 
     def failures(self) -> list[PluginRecord]:
@@ -123,9 +124,22 @@ class PluginHost:
             kind, _, name = reference.partition("/")
             self.registry.remember(kind, name, str(file))
         for plugin in described:
+            distribution, version = str(plugin["distribution"]), str(plugin["version"])
+            origin = f"{owner_text(distribution, version)}{self._now(distribution, str(plugin['name']))}"
             for reference in plugin.get("components", ()):
                 kind, _, name = str(reference).partition("/")
-                self.registry.remember(kind, name, str(plugin["distribution"]), str(plugin["version"]))
+                self.registry.remember(kind, name, origin)
+
+    def _now(self, distribution: str, name: str) -> str:
+        """Return why components of a plugin that was there earlier may be missing now, and what to do."""
+        record = next((r for r in self.plugins if (r.distribution, r.name) == (distribution, name)), None)
+        if record is None:
+            return ": install that, or see `cartpole-dqn plugins list`"
+        if record.state == "loaded":
+            return f", and version {record.version}, which is installed, does not have it"
+        if record.state == "blocked":
+            return f", which is {record.error}: leave out -p no:{name}"
+        return f", which is {record.error}" if record.state == "not-allowed" else ", which failed to load"
 
     def register_environments(self) -> None:
         """Call the `register_environments` hooks, once. Call this before you make an environment.
@@ -215,7 +229,10 @@ class PluginHost:
         hash(plugin)  # pluggy keeps plugins in sets: an unhashable one would break calls to the others.
         self._objects[index] = plugin
         try:
-            self._manager.register(plugin, name)
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                self._manager.register(plugin, name)
+            self._note_deprecations(told, name)
         except pluggy.PluginValidationError as error:
             found = [(hook, getattr(plugin, hook, None)) for hook in _HOOKS]
             came = ", ".join(f"{hook}{inspect.signature(f)}" for hook, f in found if callable(f))
@@ -230,6 +247,13 @@ class PluginHost:
             raise PluginError(
                 f"the {what} implements no hook: expected {_SIGNATURES}, one or both, under @cartpole_dqn.hookimpl."
             )
+
+    def _note_deprecations(self, told: Iterable[Any], name: str) -> None:
+        """Note what pluggy warned of: a hook or a parameter that is to go, by `warn_on_impl` in `hookspecs`."""
+        distribution, _, entry = name.partition(":")
+        for warning in told:
+            place = f"{PurePath(warning.filename).name}, line {warning.lineno}"
+            self.notes.append(f"plugin '{entry}' of {distribution}: {warning.message} ({place})")
 
     def _implements(self, hook: str, plugin: Any) -> bool:
         return any(impl.plugin is plugin for impl in getattr(self._manager.hook, hook).get_hookimpls())

@@ -173,7 +173,7 @@ class Registry:
         names = self.names(kind)
         hint = did_you_mean(name, names) if names else f" No {kind} is registered: a plugin may bring one."
         if (kind, name) in self._remembered:
-            hint = f" It came from {self._remembered[kind, name]}: install that, or see `cartpole-dqn plugins list`."
+            hint = f" It came from {self._remembered[kind, name]}."
         failed = f" These plugins failed to load: {'; '.join(self.unavailable)}" if self.unavailable else ""
         raise UnknownComponentError(f"unknown {kind} '{name}'.{hint}{failed}")
 
@@ -211,9 +211,9 @@ class Registry:
         self._given[kind, name] = Component(kind, name, target, _summary(target), source_of(target) + one)
         return name
 
-    def remember(self, kind: str, name: str, distribution: str, version: str = "") -> None:
-        """Note the distribution or file that a component came from. If it is missing, the error names that."""
-        self._remembered[kind, name] = owner_text(distribution, version)
+    def remember(self, kind: str, name: str, origin: str) -> None:
+        """Note the distribution or file that a component came from. If it is missing, the error says it."""
+        self._remembered[kind, name] = origin
 
     def names(self, kind: str) -> list[str]:
         """Return the names of one kind, sorted."""

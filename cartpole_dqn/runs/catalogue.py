@@ -141,8 +141,6 @@ class RunSummary(RunFigures):
     name: str
     path: Path
     state: StateName | Literal["broken"]
-    problem: str | None = None
-    """What is wrong with the folder, as a sentence."""
     started: float | None = None
     """Time of the last start or resume, in seconds since the epoch."""
     env: str | None = None
@@ -182,15 +180,13 @@ def summarise_run(folder: Path) -> RunSummary:
     except RunFolderError as error:
         return RunSummary(**known, state="broken", problem=str(error))
     status = run_state(folder)
-    figures, problem = RunFigures(), None
     try:
         figures = read_figures(folder)
     except RunFolderError as error:
-        problem = str(error)
+        figures = RunFigures(problem=str(error))
     return RunSummary(
         **known,
         state=status.state,
-        problem=problem,
         env=env["id"],
         obs=_kept(settings, "obs", str),
         preset=_kept(settings, "preset", str) or None,
@@ -211,7 +207,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         with open_regular(path) as file:
             data = file.read(_LARGEST_CONFIG)
-        return tomllib.loads(data.decode())
+        return tomllib.loads(data.decode().removeprefix("\ufeff"))
     except FileNotFoundError:
         raise RunFolderError(f"{folder} holds no config.toml.") from None
     except OSError as error:

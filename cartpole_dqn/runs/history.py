@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartpole_dqn.errors import RunFolderError, said_by
 from cartpole_dqn.runs.metrics import Event, read_events, training_seconds
 
 MEAN_OVER = 100
@@ -61,6 +60,8 @@ class RunHistory:
     """The step of the first confirmed model."""
     end: tuple[float, float] | None = None
     """Environment steps and training seconds at the end, if the run ended cleanly."""
+    problem: str | None = None
+    """Which lines are damaged and left out, as a sentence."""
 
     @property
     def evaluation_mean(self) -> Floats:
@@ -117,14 +118,9 @@ def read_metrics(folder: Path | str) -> RunHistory:
     """Return the history of the run in `folder`. Unknown events and fields are ignored.
 
     Raises:
-        RunFolderError: `metrics.jsonl` is missing, or a line is damaged.
+        RunFolderError: `metrics.jsonl` is missing, or every line is damaged.
     """
-    events = read_events(Path(folder))
-    try:
-        return _history(Path(folder).resolve().name, events)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        what = f"{folder}/metrics.jsonl is not what the observer 'metrics' writes"
-        raise RunFolderError(f"{what}: {said_by(error)}.") from error
+    return _history(Path(folder).resolve().name, *read_events(Path(folder)))
 
 
 def running_mean(values: Sequence[float] | Floats, window: int) -> Floats:
@@ -157,7 +153,7 @@ def _over_episodes(figure: Any, returns: ReturnsByEvaluation) -> Floats:
     return np.array([figure(found) if found else np.nan for found in returns], dtype=np.float64)
 
 
-def _history(name: str, events: Sequence[Event]) -> RunHistory:
+def _history(name: str, events: Sequence[Event], problem: str | None) -> RunHistory:
     kinds = ("episode", "evaluation", "run_started", "run_ended")
     episodes, played, started, ended = ([e for e in events if e.get("event") == kind] for kind in kinds)
     evaluations = [event for event in played if event.get("stream") != "confirm"]
@@ -182,6 +178,7 @@ def _history(name: str, events: Sequence[Event]) -> RunHistory:
         # The first confirmed model is always kept, so it is marked as best.
         solved_step=solved[0] if solved else None,
         end=(_number(ended[-1]["step"]), _number(ended[-1].get("seconds"))) if ended else None,
+        problem=problem,
     )
 
 
@@ -199,4 +196,7 @@ def _table(event: Event, key: str) -> Event:
 
 
 def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")

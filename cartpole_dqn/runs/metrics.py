@@ -5,11 +5,13 @@
 * `training_seconds`: the training time at a step.
 * `flat_row`, `columns`: events for tables.
 
-An incomplete last line (a crash, or a write under way) is skipped. Neither torch nor NumPy is imported here.
+An incomplete last line (a crash, or a write under way) is skipped. So are damaged lines, which `problem` names.
+`read_figures` parses few lines, and sees only whether the others are whole. Neither torch nor NumPy is imported here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +23,10 @@ from cartpole_dqn.errors import RunFolderError
 from cartpole_dqn.files import open_regular, reason
 
 Event = Mapping[str, Any]
+
+_DAMAGE = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
+"""What a damaged line raises."""
+_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,48 +46,48 @@ class RunFigures:
     """The step of the first confirmed model."""
     solved_seconds: float | None = None
     """Training seconds until `solved_step`, without evaluations and checkpoints."""
+    problem: str | None = None
+    """What is wrong with the folder or its metrics, as a sentence."""
 
 
-def read_events(folder: Path) -> list[Event]:
-    """Return all events in the run's folder in order, including unknown ones.
+def read_events(folder: Path) -> tuple[list[Event], str | None]:
+    """Return all events in the run's folder in order, including unknown ones, and a sentence if lines are damaged.
 
     Raises:
-        RunFolderError: the file is missing, or a line is damaged.
+        RunFolderError: the file is missing, or every line is damaged.
     """
     path = _file(folder)
     try:
-        lines = path.read_bytes().split(b"\n")[:-1]
+        text = path.read_bytes()
     except FileNotFoundError:
         raise RunFolderError(f"{path} is missing: the run writes no metrics, or has not begun.") from None
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {reason(error)}.") from error
-    events = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                events.append(_event(line))
-            except (ValueError, TypeError, RecursionError):
-                raise RunFolderError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}.") from None
-    return events
+    sound, problem = _sound_lines(path, text)
+    return [event for _, event in sound], problem
 
 
 def read_figures(folder: Path) -> RunFigures:
     """Return what a listing shows. A missing file gives unknown values.
 
     Raises:
-        RunFolderError: the file cannot be read, or is damaged.
+        RunFolderError: the file cannot be read, or every line is damaged.
     """
     path = _file(folder)
     try:
         with open_regular(path) as file:
             # Not memory-mapped: a resuming run truncates the file, and access to a missing page ends the process.
-            return RunFigures(**_figures(file.readall()))
+            text = file.readall()
     except FileNotFoundError:
         return RunFigures()
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {reason(error)}.") from error
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        raise RunFolderError(f"{path} is not what the observer 'metrics' writes.") from None
+    with contextlib.suppress(*_DAMAGE):
+        # Every line begins and ends as an event does: torn ones are found without parsing.
+        if text.count(b'}\n{"event":"') >= text.count(b"\n") - 1:
+            return RunFigures(**_figures(text))
+    sound, problem = _sound_lines(path, text)
+    return RunFigures(**_figures(b"".join(line + b"\n" for line, _ in sound)), problem=problem)
 
 
 def flat_row(event: Event) -> dict[str, Any]:
@@ -126,12 +132,31 @@ def _file(folder: Path) -> Path:
     return folder / "metrics.jsonl"
 
 
+def _sound_lines(path: Path, text: bytes) -> tuple[list[tuple[bytes, Event]], str | None]:
+    """Return the lines that can be read with their events, and a sentence if others cannot."""
+    sound, damaged = [], []
+    for number, line in enumerate(text.split(b"\n")[:-1], start=1):
+        try:
+            if line.strip():
+                sound.append((line, _event(line)))
+        except _DAMAGE:
+            damaged.append(str(number))
+    if not damaged:
+        return sound, None
+    if not sound:
+        raise RunFolderError(f"{path} is not what the observer 'metrics' writes: none of its lines can be read.")
+    if len(damaged) == 1:
+        return sound, f"{path}: line {damaged[0]} is damaged and left out."
+    more = f" and {len(damaged) - _SHOWN} more" if len(damaged) > _SHOWN else ""
+    return sound, f"{path}: lines {', '.join(damaged[:_SHOWN])}{more} are damaged and left out."
+
+
 def _figures(text: bytes) -> dict[str, Any]:
     """Find the few lines that matter, searching from the end. Parsing every line takes a hundred times as long."""
     figures: dict[str, Any] = {}
     end = text.rfind(b"\n")  # Text after the last newline is incomplete.
     if end >= 0:
-        figures["step"] = int(_event(text[text.rfind(b"\n", 0, end) + 1 : end]).get("step", 0))
+        figures["step"] = int(_event(text[text.rfind(b"\n", 0, end) + 1 : end]).get("step") or 0)
     if episode := _last(text, b'"event":"episode"'):
         figures["episode"] = int(episode.get("episode", 0))
     if evaluation := _last(text, b'"stream":"select"'):
@@ -179,9 +204,16 @@ def _marked(text: bytes, mark: bytes, *, backwards: bool = False) -> Iterator[tu
 
 
 def _event(line: bytes) -> Event:
+    """Return the event in a line. Raises one of `_DAMAGE` if the observer 'metrics' writes no such line."""
     event = json.loads(line)
     if not isinstance(event, dict):
         raise TypeError("expected a JSON object")
+    if event.get("event") in ("episode", "evaluation", "run_ended"):
+        for count in (event["step"], event.get("episode", 0)):
+            int(count)
+        returns = event["returns"] if event["event"] == "evaluation" else ()
+        for figure in (event.get("mean"), event.get("seconds"), *returns):
+            float(figure or 0)
     return event
 
 

@@ -40,6 +40,7 @@ from typing import Any
 from cartpole_dqn.contracts.parts import Build
 from cartpole_dqn.errors import UserError, did_you_mean
 from cartpole_dqn.testing._contract import Check, CheckResult, Contract
+from cartpole_dqn.testing._contract import defined_in as defined_in
 from cartpole_dqn.testing.agent import AGENT, check_agent
 from cartpole_dqn.testing.collector import COLLECTOR, Surroundings, check_collector
 from cartpole_dqn.testing.exploration import EXPLORATION, check_exploration

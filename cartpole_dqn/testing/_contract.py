@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Any
 from cartpole_dqn.contracts.options import NoOptions, check_options, fields_of
 from cartpole_dqn.contracts.parts import Context
 from cartpole_dqn.contracts.seeding import seeded_torch
+from cartpole_dqn.errors import place_of
 
 Check = Callable[..., None]
 """Takes the arguments of its kind's `check_` function; raises `AssertionError` where the contract is broken."""
@@ -117,14 +119,24 @@ class Contract:
             for result in failed:
                 said.setdefault(result.message, []).append(result.name)
             lines = "".join(f"\n  {', '.join(names)}: {message}" for message, names in said.items())
+            place = defined_in(given[0])
             raise AssertionError(
                 f"{name_of(given[0])} fails {len(failed)} of {len(results)} checks of the kind {self.kind}:{lines}"
+                + (f"\nIt is in {place}." if place else "")
             ) from failed[0].error
 
 
 def name_of(subject: Any) -> str:
     """Return what to call a class or a factory in a message."""
     return str(getattr(subject, "__qualname__", None) or repr(subject)).rpartition(".")[2]
+
+
+def defined_in(subject: Any) -> str:
+    """Return "file, line N" of a class or function; "" if it is in no file."""
+    try:
+        return f"{Path(inspect.getsourcefile(subject) or '').name}, line {inspect.getsourcelines(subject)[1]}"
+    except (OSError, TypeError):
+        return ""
 
 
 def _run(check: Check, given: tuple[Any, ...], options: Mapping[str, Any]) -> CheckResult:
@@ -139,9 +151,11 @@ def _run(check: Check, given: tuple[Any, ...], options: Mapping[str, Any]) -> Ch
 
 
 def _crash(error: BaseException) -> str:
+    """Return what was raised, and where: in the author's file if one was on the way, else in the innermost."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = place_of(error) or f"{Path(frame.filename).name}, line {frame.lineno}"
     said = f": {error}" if str(error) else ""
-    return f"raised {type(error).__name__}{said} ({Path(frame.filename).name}, line {frame.lineno})"
+    return f"raised {type(error).__name__}{said} ({place})"
 
 
 def _refuse_disabled_asserts() -> None:

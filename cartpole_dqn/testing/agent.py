@@ -140,6 +140,17 @@ def check_figures(part: Subject) -> None:
 
 
 @AGENT.check
+def check_steps_before_learning(part: Subject) -> None:
+    """`steps_before_learning` is an integer of 0 or more, and `learn` returns no metrics before as many steps."""
+    course = Playing(part)
+    first = course.part.steps_before_learning()
+    fits = type(first) is int and first >= 0
+    assert fits, f"steps_before_learning is {first!r}: expected an integer of 0 or more."
+    taken = LANES * next(i for i, moment in enumerate(course.warm(), start=1) if moment.metrics is not None)
+    assert taken >= first, f"steps_before_learning is {first}, and it learned after {taken} steps."
+
+
+@AGENT.check
 def check_learning(part: Subject) -> None:
     """It learns which of three actions is right in each of two states."""
     _assert_solves(part, Matching)

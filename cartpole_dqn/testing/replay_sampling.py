@@ -67,6 +67,24 @@ def check_length(part: Subject) -> None:
 
 
 @REPLAY.check
+def check_has_enough(part: Subject) -> None:
+    """`has_enough` is True for `len`, False for more while it fills, and True for the capacity once it is full."""
+    for n_step in (1, 3):
+        replay, story = build(part, context(n_step=n_step, num_envs=2))
+        capacity = replay.capacity
+        for tenth in range(15):
+            held = len(replay)
+            assert replay.has_enough(held), f"it holds {held} transitions, and has_enough({held}) is False."
+            too_early = tenth < 2 and held < capacity and replay.has_enough(capacity)
+            assert not too_early, f"it holds {held} transitions and still fills, and has_enough({capacity}) is True."
+            fill(replay, story, max(1, capacity // 10))
+        assert replay.has_enough(capacity), (
+            f"it is full with {len(replay)} transitions, and has_enough({capacity}), its capacity, is False: an agent "
+            f"that waits for as many never learns."
+        )
+
+
+@REPLAY.check
 def check_new_replaces_old(part: Subject) -> None:
     """A full replay still stores new transitions."""
     replay, story = build(part, context())

@@ -42,6 +42,7 @@ from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
 from cartpole_dqn.envs.factory import EnvFactory, find_spec, frame_stack
 from cartpole_dqn.envs.names import action_names, number_names
 from cartpole_dqn.envs.stages import stage_of
+from cartpole_dqn.envs.statistics import Statistics
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, said_by
 from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
@@ -50,6 +51,7 @@ from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.saved import Origin, keep_progress, write_best, write_checkpoint
 from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memory
 from cartpole_dqn.training.evaluator import Evaluator
+from cartpole_dqn.training.following import Following
 from cartpole_dqn.training.resolve import components_of, resolve_config
 from cartpole_dqn.training.rounds import Helper, free_processes
 from cartpole_dqn.training.runner import Hooks, Runner, Schedule
@@ -76,8 +78,14 @@ def builtin_builder() -> Build:
     return make_builder(load_plugins(allowed=()))
 
 
-def make_agent(config: RunConfig, host: PluginHost, observation_space: Any, action_space: Any) -> Agent:
-    """Return the configured agent, untrained.
+def make_agent(
+    config: RunConfig,
+    host: PluginHost,
+    observation_space: Any,
+    action_space: Any,
+    make_env: Callable[[], gymnasium.Env[Any, Any]] | None = None,
+) -> Agent:
+    """Return the configured agent, untrained. With `make_env` its parts may look at the environment.
 
     Raises:
         UserError: a part does not fit the spaces, or its replays do not fit into memory.
@@ -91,6 +99,7 @@ def make_agent(config: RunConfig, host: PluginHost, observation_space: Any, acti
         device=choose_device(config.device),
         seeds=SeedTree(config.seed).child("agent"),
         frame_stack=frame_stack(config.observation, host.registry, observation_space),
+        make_env=make_env,
     )
     # Measured before: memory that a replay only reserves still looks free, so two could pass that do not fit together.
     available = available_bytes()
@@ -107,9 +116,11 @@ def make_agent(config: RunConfig, host: PluginHost, observation_space: Any, acti
 def check_agent(config: RunConfig, host: PluginHost) -> str:
     """Build a run's environment and agent, and return a warning as `check_learning` does. Raises `UserError`."""
     host.register_environments()
-    env = EnvFactory(config, host.registry).make()
+    factory = EnvFactory(config, host.registry)
+    env = factory.make()
     env.close()
-    return check_learning(make_agent(config, host, env.observation_space, env.action_space), config)
+    agent = make_agent(config, host, env.observation_space, env.action_space, factory.make)
+    return check_learning(agent, config)
 
 
 def check_learning(agent: Agent, config: RunConfig) -> str:
@@ -148,6 +159,8 @@ def make_collector(
             f"agent {agent} must choose every action itself, and collector {name} lets copies of its policy act: use "
             f"--collector lockstep, or another agent."
         )
+    if not getattr(cls, "lockstep", False):
+        factory.require_no_statistics(name)
     context = _collector_context(config, factory, clock, warn)
     collector: Collector = _built(host, "collector", config.collector, context, where="collector")
     return collector
@@ -202,12 +215,12 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def make_policy(config: RunConfig, host: PluginHost) -> tuple[Policy, EnvFactory]:
-    """Return an untrained policy of the configured agent, and its environment factory."""
+def make_policy(config: RunConfig, host: PluginHost, factory: EnvFactory | None = None) -> tuple[Policy, EnvFactory]:
+    """Return an untrained policy of the configured agent, and its environment factory, by default a new one."""
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     host.register_environments()
-    factory = EnvFactory(config, host.registry)
+    factory = factory or EnvFactory(config, host.registry)
     env = factory.make(evaluating=True)
     env.close()
     # A policy needs one lane, and no replay: make them small.
@@ -216,7 +229,10 @@ def make_policy(config: RunConfig, host: PluginHost) -> tuple[Policy, EnvFactory
         if info.part == "replay" and "capacity" in agent.get(info.name, {}):
             agent[info.name] = {**agent[info.name], "capacity": 1_000}
     small = changed(config, agent=agent, env=changed(config.env, num_envs=1))
-    return make_agent(small, host, env.observation_space, env.action_space).policy(), factory
+    policy = make_agent(small, host, env.observation_space, env.action_space).policy()
+    if env.running or factory.skips:
+        policy = Following(policy, factory.statistics, needed=bool(env.running))
+    return policy, factory
 
 
 def make_helpers(config: RunConfig, host: PluginHost, factory: EnvFactory, make: Callable[[], Policy]) -> list[Helper]:
@@ -275,6 +291,7 @@ class Assembly:
     config: RunConfig
     agent: Agent
     collector: Collector
+    statistics: Statistics
 
     def close(self) -> None:
         """Close all environments and processes."""
@@ -310,14 +327,16 @@ def assemble(
     warn = functools.partial(console.print, style="yellow", markup=False)
     with contextlib.ExitStack() as undo:
         # First, before there are threads, windows or connections that a fork should not share.
-        helpers = make_helpers(config, host, factory, lambda: make_policy(config, host)[0])
+        helpers: list[Helper] = []
+        if config.evaluation.every:
+            helpers = make_helpers(config, host, factory, lambda: make_policy(config, host, factory)[0])
         for helper in helpers:
             undo.callback(helper.end)
         collector = make_collector(config, host, factory, clock=clock, warn=warn)
         undo.callback(collector.close, at_once=True)
         if config.evaluation.every:
             factory.require_another()
-        agent = make_agent(config, host, collector.observation_space, collector.action_space)
+        agent = make_agent(config, host, collector.observation_space, collector.action_space, factory.make)
         if note := check_learning(agent, config):
             warn(note)
         where = None if folder is None else str(folder.path)
@@ -349,7 +368,9 @@ def assemble(
                 solved_at=solved_at(config),
                 confirmations=None if config.evaluation.until_solved else config.evaluation.confirmations,
             ),
-            hooks=_hooks(config, host.registry, evaluator, agent, folder, clock, _glimpsing(factory)),
+            hooks=_hooks(
+                config, host.registry, evaluator, agent, factory.statistics, folder, clock, _glimpsing(factory)
+            ),
             observers=observers,
             clock=clock,
             num_envs=config.env.num_envs,
@@ -357,7 +378,7 @@ def assemble(
             folder=where,
         )
         undo.pop_all()
-    return Assembly(runner, evaluator, config, agent, collector)
+    return Assembly(runner, evaluator, config, agent, collector, factory.statistics)
 
 
 def solved_at(config: RunConfig) -> float | None:
@@ -410,13 +431,19 @@ def _hooks(
     registry: Registry,
     evaluator: Evaluator,
     agent: Agent,
+    statistics: Statistics,
     folder: RunFolder | None,
     clock: Callable[[], float],
     glimpse: Callable[[int, Transition, Policy], Glimpse],
 ) -> Hooks:
     def playing(episodes: int, *, stream: Stream) -> Callable[[Policy, int], Evaluation | None]:
         # With the step as the series, a resumed run plays the same episodes as an uninterrupted one.
-        return lambda policy, step: evaluator.play(policy, episodes=episodes, stream=stream, series=step, step=step)
+        return lambda policy, step: evaluator.play(
+            whole(policy), episodes=episodes, stream=stream, series=step, step=step
+        )
+
+    def whole(policy: Policy) -> Policy:
+        return Following(policy, statistics) if statistics.state_dict() else policy
 
     evaluate = playing(config.evaluation.episodes, stream=Stream.SELECT)
     confirm = playing(config.evaluation.confirm_episodes, stream=Stream.CONFIRM)
@@ -426,14 +453,15 @@ def _hooks(
 
     def keep_best(policy: Policy, evaluation: Evaluation) -> None:
         folder.require_in_place()
-        write_best(folder, origin, policy.state_dict(), evaluation)
-        keep_progress(folder, origin, policy.state_dict(), evaluation, config.checkpoint.progress)
+        state = whole(policy).state_dict()
+        write_best(folder, origin, state, evaluation)
+        keep_progress(folder, origin, state, evaluation, config.checkpoint.progress)
 
     def save(state: State, replay: State) -> Checkpoint:
         folder.require_in_place()
         began = clock()
         kept = replay if config.checkpoint.save_replay else None
-        nbytes = write_checkpoint(folder, origin, state, agent.policy().state_dict(), kept)
+        nbytes = write_checkpoint(folder, origin, state, whole(agent.policy()).state_dict(), kept)
         return Checkpoint(state["step"], str(folder.checkpoint), nbytes, clock() - began)
 
     return Hooks(evaluate=evaluate, confirm=confirm, keep_best=keep_best, save=save, glimpse=glimpse)

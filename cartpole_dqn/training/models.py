@@ -7,13 +7,18 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
+
+import torch
 
 from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.events import Evaluating, Evaluation
+from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.contracts.parts import Policy
 from cartpole_dqn.contracts.seeding import Stream
 from cartpole_dqn.envs.factory import EnvFactory
+from cartpole_dqn.errors import Notice
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.checkpoint import taking_over
 from cartpole_dqn.runs.folder import RunFolder
@@ -29,12 +34,14 @@ def load_policy(
 ) -> tuple[Policy, EnvFactory, int]:
     """Return a run's greedy policy, its environment factory, and the number of steps it was trained for.
 
+    The model of a run made with CUDA acts on the CPU, with a warning, if torch finds no CUDA device here.
+
     Raises:
         RunFolderError: the run has no saved model.
         CheckpointError: the file is damaged or does not fit the configuration.
     """
     model = which if isinstance(which, Model) else read_model(folder, Origin(config.env.id, config.obs), which)
-    policy, factory = make_policy(config, host)
+    policy, factory = make_policy(_on_this_machine(config), host)
     with taking_over(model.folder):
         policy.load_state_dict(model.policy)
     return policy, factory, model.step
@@ -49,7 +56,11 @@ def models_of_progress(folder: RunFolder, config: RunConfig, host: PluginHost) -
     """
     origin = Origin(config.env.id, config.obs)
     final = read_model(folder, origin, "best")
-    untrained = InitialWeights.kept(folder).policy if config.init.run else make_policy(config, host)[0].state_dict()
+    untrained = (
+        InitialWeights.kept(folder).policy
+        if config.init.run
+        else make_policy(_on_this_machine(config), host)[0].state_dict()
+    )
     kept = [model for model in read_progress(folder, origin) if model.step < final.step]
     return [Model(folder.path, 0, untrained), *kept, final]
 
@@ -65,6 +76,7 @@ def evaluate_run(
     told: Callable[[Evaluating], None] = lambda event: None,
 ) -> Evaluation:
     """Play greedy episodes with a saved model on the report seeds of `seed`. `told` is called after each episode."""
+    config = _on_this_machine(config)
     policy, factory, step = load_policy(folder, config, host, which)
     helpers = make_helpers(config, host, factory, lambda: policy)
     make_envs = factory.make_evaluation_vector
@@ -75,3 +87,12 @@ def evaluate_run(
         evaluator.close()
     assert evaluation is not None  # there is no `should_stop`
     return evaluation
+
+
+def _on_this_machine(config: RunConfig) -> RunConfig:
+    """Return the configuration with the CPU in place of a CUDA device that this machine lacks, and warn."""
+    if config.device != "cuda" or torch.cuda.is_available():
+        return config
+    text = "the run has device cuda, and torch finds no CUDA device on this machine: its model acts on the CPU."
+    warnings.warn(text, Notice, stacklevel=3)
+    return changed(config, device="cpu")

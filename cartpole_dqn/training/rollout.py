@@ -125,6 +125,8 @@ class Rollout:
         transitions, endings = self._lanes.step(actions)
         for lane, (tail, step) in enumerate(zip(self._tails, transitions, strict=True)):
             tail.add(step._replace(env=self._first + lane), None if q is None else float(q[lane, step.action]))
+            if step.terminated:
+                tail.end(0.0)
         if endings:
             self._end(transitions, endings)
 

@@ -217,6 +217,8 @@ class Runner:
         self._metrics = {str(k): float(v) for k, v in state["metrics"].items()}
         self._evaluated_at = int(state["evaluated_at"])
         self._selection.load_state_dict(state["selection"])
+        if self._schedule.stop_when_solved and self._selection.solved_step is not None:
+            self._stop_reason = "solved"  # The earlier session was killed before it could end so.
         self._seconds = {k: float(v) for k, v in state["seconds"].items()}
         self._saved_at = (self._step, self._seconds["training"])
         self._agent.load_state_dict(state["agent"])

@@ -1,12 +1,13 @@
 """Start or resume a run in its folder.
 
-* `execute`: trains to the end. `extended`: the configuration with a new number of steps.
+* `execute`: trains to the end. `extended`: the configuration with a new number of steps. `on_device`: with a device.
 * `say_notes`: prints warnings before a run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -17,14 +18,15 @@ from rich.text import Text
 
 from cartpole_dqn.config.schema import RunConfig, to_toml
 from cartpole_dqn.contracts.events import RunEnded
-from cartpole_dqn.contracts.options import changed
+from cartpole_dqn.contracts.options import changed, check_options
 from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.errors import CartpoleDqnError, UserError
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.checkpoint import has_state, taking_over
-from cartpole_dqn.runs.folder import RunFolder, describe_environment
+from cartpole_dqn.runs.folder import RunFolder, describe_environment, run_state
 from cartpole_dqn.runs.saved import InitialWeights, Origin, read_checkpoint
 from cartpole_dqn.training import assembly
+from cartpole_dqn.training.following import STATISTICS, without_statistics
 
 Handle = Callable[[Callable[[str], None]], contextlib.AbstractContextManager[None]]
 """(function that stops the run) -> context manager around the training, which may handle signals."""
@@ -33,6 +35,15 @@ Handle = Callable[[Callable[[str], None]], contextlib.AbstractContextManager[Non
 def extended(config: RunConfig, steps: int | None) -> RunConfig:
     """Return the configuration with a new budget in steps, if one is given."""
     return config if steps is None else changed(config, steps=steps, episodes=None)
+
+
+def on_device(config: RunConfig, device: str | None) -> RunConfig:
+    """Return the configuration with another device, if one is given. Raises `UserError` if this machine lacks it."""
+    if device is None:
+        return config
+    moved = changed(config, device=check_options(RunConfig, {"device": device}, where="").device)
+    assembly.choose_device(moved.device)
+    return moved
 
 
 def say_notes(console: Console, host: PluginHost, notes: Sequence[str]) -> None:
@@ -84,13 +95,19 @@ def execute(
         if saved is not None and _is_over(saved.run, config):
             told(f"nothing is left to do: the run has reached step {saved.run['step']:,}. To go on, give more --steps.")
             return None
+        if saved is not None and _stopped_as_solved(folder, saved.run, config):
+            told(
+                f"the run stopped at step {saved.run['step']:,} because it was solved. It now trains to the end of its "
+                f"budget, with evaluation.until_solved = false."
+            )
+            config = changed(config, evaluation=changed(config.evaluation, until_solved=False))
         try:
             made = assembly.assemble(config, host, folder=folder, console=console, clock=time.perf_counter, plain=plain)
             stack.callback(made.close)
             if resuming:
                 _restore(made, folder, saved, told)
             elif initial is not None:
-                initial.give(made.agent)
+                _give(initial, made)
                 initial.keep(folder)
             elif config.init.run:
                 raise UserError("init.run is set, but there are no weights: call find_initial_weights first.")
@@ -153,11 +170,23 @@ def _is_over(run: State, config: RunConfig) -> bool:
     return evaluated or (steps is not None and step - run.get("collected", 1) >= steps)
 
 
+def _give(initial: InitialWeights, made: assembly.Assembly) -> None:
+    """Let a run start from weights, and from the running statistics with which they were learned."""
+    dataclasses.replace(initial, policy=without_statistics(initial.policy)).give(made.agent)
+    made.statistics.load_state_dict(initial.policy.get(STATISTICS, {}))
+
+
+def _stopped_as_solved(folder: RunFolder, run: State, config: RunConfig) -> bool:
+    """Return whether a saved run is complete, but for the budget that `until_solved` left over."""
+    solved = config.evaluation.until_solved and run["selection"]["solved_step"] is not None
+    return solved and run_state(folder.path).state == "done"
+
+
 def _restore(made: assembly.Assembly, folder: RunFolder, saved: _Saved | None, told: Callable[[str], None]) -> None:
     if saved is None:
         told("no checkpoint was written yet: starting from the beginning.")
         if made.config.init.run:
-            InitialWeights.kept(folder).give(made.agent)
+            _give(InitialWeights.kept(folder), made)
         folder.clear_metrics()
         return
     if saved.replay is None:

@@ -69,12 +69,14 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
     ) -> None:
         prepare_display()
         self.name = folder.path.name
-        self._policy, _, self.trained_steps = load_policy(folder, config, host, which)
+        self._policy, loaded, self.trained_steps = load_policy(folder, config, host, which)
         self._seed = seed
         self._max_steps = max_steps
         self._attribution = attribution
         host.register_environments()
-        envs = EnvFactory(config, host.registry, shown=True).make_evaluation_vector(1)
+        factory = EnvFactory(config, host.registry, shown=True)
+        factory.statistics = loaded.statistics
+        envs = factory.make_evaluation_vector(1)
         resting: Any = envs.envs[0]
         self._env: Env = resting.env.env  # Below its guard, which renumbers actions.
         self._lanes = Lanes(envs, seeds=lambda lane, episode: self._episode_seed)
@@ -158,7 +160,7 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
                 if action is None:
                     return
                 made = lanes.step(np.array([action]))[0][0]
-                total += made.reward
+                total = lanes.returns[0]
                 ending = "terminated" if made.terminated else "truncated" if made.truncated else ""
         except CartpoleDqnError:
             raise

@@ -9,6 +9,7 @@ They are ordinary `gymnasium.Wrapper`s and use nothing else in this package.
 * `Resize`: a picture with another height and width, antialiased (needs torch, imported when it is built).
 * `FrameDifference`: a picture minus an earlier one, with or without the picture itself.
 * `Select`: one part of a dict or tuple of observations, for example a camera's picture.
+* `LifeLost`: the loss of a life in a game counts as an end for what is learned.
 * `Transform`: any transform of `torchvision.transforms.v2` (needs torchvision, imported when it is built).
 * `Moments`: what a wrapper's `as_torch` gets, for wrappers whose observations torch can compute.
 
@@ -28,6 +29,7 @@ from __future__ import annotations
 from cartpole_dqn.wrappers.channel import Channel
 from cartpole_dqn.wrappers.crop import CenteredCrop, Crop
 from cartpole_dqn.wrappers.difference import FrameDifference
+from cartpole_dqn.wrappers.life_lost import LifeLost
 from cartpole_dqn.wrappers.moments import Moments
 from cartpole_dqn.wrappers.render import RenderObservation
 from cartpole_dqn.wrappers.resize import Resize
@@ -39,6 +41,7 @@ __all__ = [
     "Channel",
     "Crop",
     "FrameDifference",
+    "LifeLost",
     "Moments",
     "RenderObservation",
     "Resize",

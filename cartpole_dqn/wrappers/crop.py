@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 
 from cartpole_dqn.wrappers.checks import came, is_number, length, one_of, plain, span
-from cartpole_dqn.wrappers.image import Image, ImageWrapper, wrappers_of
+from cartpole_dqn.wrappers.image import Image, ImageWrapper, off_centre, wrappers_of
 from cartpole_dqn.wrappers.locators import FOLLOW, centre, find_locator
 from cartpole_dqn.wrappers.moments import Moments
 
@@ -52,6 +52,7 @@ class Crop(ImageWrapper):
         out = self.layout.resized(kept_rows.stop - kept_rows.start, kept_columns.stop - kept_columns.start)
         self.narrows = out.width < self.layout.width
         self.window = (kept_rows, kept_columns)
+        self.lopsided = off_centre(self.who, kept_columns, self.layout.width)
         self._give(out, self.source.low[self._part], self.source.high[self._part], self.source.dtype)
 
     def observation(self, observation: Image) -> Image:
@@ -148,6 +149,12 @@ class CenteredCrop(ImageWrapper):
         visible = sum(self.shows_now) or len(self.shows_now)
         self._locator = find_locator(self.who, locator, env, visible, self._follow)
         self._check_order()
+        moves = self._columns.follows and self._locator.find is not centre
+        if moves and self._columns.length % 2 == 0 and not nearest:
+            self.lopsided = f"{self.who} with snap='down' puts a window of even width half a pixel off its centre"
+        else:
+            kept = kept_columns if moves else self._columns.window(None)
+            self.lopsided = off_centre(self.who, kept, self.layout.width)
         self.narrows = self._columns.length != self.layout.width or self._columns.pads
         out = self.layout.resized(self._rows.length, self._columns.length)
         self._give(out, *self.layout.bounds(self.source), self.source.dtype)

@@ -83,6 +83,8 @@ class ImageWrapper(gymnasium.ObservationWrapper[Image, Any, Image], RecordConstr
     """The axes of the output; `layout` has those of the input."""
     narrows: bool = False
     """Whether the output does not show the whole width of the input."""
+    lopsided: str = ""
+    """Why the output for a mirrored picture is not the mirrored output; "" if it is."""
     window: tuple[slice, slice] | None = None
     """The rows and columns kept of the last picture, if it cuts; with padding they may be outside the picture."""
 
@@ -99,6 +101,13 @@ class ImageWrapper(gymnasium.ObservationWrapper[Image, Any, Image], RecordConstr
         self.out = out
         low, high = np.broadcast_to(low, out.shape), np.broadcast_to(high, out.shape)
         self.observation_space = spaces.Box(low.astype(dtype), high.astype(dtype), dtype=dtype)
+
+
+def off_centre(who: str, columns: slice, width: int) -> str:
+    """Return the value of `lopsided` for a wrapper that keeps these columns of a picture."""
+    if columns.start + columns.stop == width:
+        return ""
+    return f"{who} keeps the columns {columns.start} to {columns.stop} of {width}, which are not in the middle"
 
 
 def wrappers_of(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Wrapper[Any, Any, Any, Any]]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cartpole_dqn.wrappers.checks import plain, span
 from cartpole_dqn.wrappers.frames import Frame, as_colours, kind_of, mend, remedy
-from cartpole_dqn.wrappers.image import ImageWrapper, wrappers_of
+from cartpole_dqn.wrappers.image import ImageWrapper, off_centre, wrappers_of
 from cartpole_dqn.wrappers.moments import Moments
 from cartpole_dqn.wrappers.probe import NotResetError, changes_rendering, sample_frame
 from cartpole_dqn.wrappers.surface import Drawing, drawing_of, pixels, read
@@ -82,6 +82,7 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
         self.observation_space = spaces.Box(0, 255, kept, np.uint8)
         self.narrows = kept[1] < frame.shape[1]
         self.window = (self._rows, self._columns)
+        self.lopsided = off_centre("RenderObservation", self._columns, frame.shape[1])
         self._base = env.unwrapped
         self._direct = not any(changes_rendering(wrapper) for wrapper in wrappers_of(env))
 

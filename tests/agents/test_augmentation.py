@@ -1,19 +1,23 @@
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.envs.classic_control import MountainCarEnv
 
-from cartpole_dqn.agents.augmentation import columns_of, half_mirrored, randomly_shifted
+from cartpole_dqn.agents.augmentation import columns_of, half_mirrored, randomly_shifted, require_mirror
 from cartpole_dqn.contracts.parts import Batch
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.plugin.host import load_plugins
+from cartpole_dqn.training.assembly import check_agent
 from cartpole_dqn.training.resolve import resolve_config
+from cartpole_dqn.wrappers import Crop, RenderObservation
 
 
 def batch(shape: tuple[int, ...], size: int = 5, actions: int = 3, masked: bool = True) -> Batch:
@@ -133,3 +137,63 @@ def last_action(env: gymnasium.Env[Any, Any]) -> int:
     space = env.action_space
     assert isinstance(space, spaces.Discrete)
     return int(space.n) - 1
+
+
+# Which environments are symmetric -------------------------------------------------------------------------------------
+
+
+def refusal(env_id: str, *sets: str) -> str:
+    """Return why `agent.mirror` is refused, or ""."""
+    host = load_plugins(allowed=())
+    table = {"obs": "pixels", "env": {"id": env_id}}
+    config, _ = resolve_config(host, flags=table, sets=["agent.mirror=true", *sets])
+    try:
+        check_agent(config, host)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+class SymmetricCar(MountainCarEnv):
+    metadata: ClassVar[Any] = {**MountainCarEnv.metadata, "mirror": True}
+
+
+@pytest.fixture
+def symmetric_car() -> Iterator[str]:
+    gymnasium.register("SymmetricCar-v0", SymmetricCar)
+    yield "SymmetricCar-v0"
+    del gymnasium.registry["SymmetricCar-v0"]
+
+
+def test_a_mirror_is_for_environments_that_are_symmetric(symmetric_car: str) -> None:
+    for env_id in ("CartPole-v1", "CartPole-v0", "Acrobot-v1", symmetric_car):
+        assert refusal(env_id) == ""
+    assert "MountainCarEnv looked and moved the same in a mirror" in refusal("MountainCar-v0")
+
+
+def test_lunar_lander_has_no_mirror() -> None:
+    """Its actions are nothing, left, main and right: in reverse, right would be nothing."""
+    pytest.importorskip("Box2D")
+    assert 'give the environment\'s metadata "mirror": True' in refusal("LunarLander-v3")
+
+
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        (["observation.centered-crop.snap=down"], "CenteredCrop with snap='down' puts a window of even width half a"),
+        (["observation.centered-crop.snap=down", "observation.centered-crop.width=59"], ""),
+        (["observation.centered-crop.locator=centre", "observation.centered-crop.snap=down"], ""),
+        (["observation.render.columns=[50, 500]", "observation.centered-crop.locator=centre"], "columns 50 to 500"),
+        (["observation.render.columns=[60, 540]", "observation.centered-crop.locator=centre"], ""),
+    ],
+)
+def test_what_cuts_more_from_one_side_has_no_mirror(sets: list[str], words: str) -> None:
+    said = refusal("CartPole-v1", *sets)
+    assert words in said if words else not said
+
+
+def test_a_crop_of_one_side_has_no_mirror() -> None:
+    env: Any = gymnasium.make("CartPole-v1", render_mode="rgb_array")
+    with pytest.raises(UserError, match="Crop keeps the columns 0 to 300 of 600"):
+        require_mirror(Crop(RenderObservation(env), columns=[0, 300]))
+    require_mirror(Crop(RenderObservation(env), columns=[100, 500]))

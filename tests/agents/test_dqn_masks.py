@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 from typing import Any
 
@@ -10,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.envs.classic_control import CartPoleEnv
 
 from cartpole_dqn import builtin_builder
 from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions
 from cartpole_dqn.contracts.options import check_options
 from cartpole_dqn.contracts.parts import Batch, Context, Transition
 from cartpole_dqn.contracts.seeding import SeedTree, seeded_torch
-from cartpole_dqn.errors import RunError
+from cartpole_dqn.errors import ConfigError, RunError
 
 BUILD = builtin_builder()
 SPACE = spaces.Box(-np.inf, np.inf, (3,), np.float32)
@@ -86,6 +88,19 @@ def test_advantage_learning_does_not_go_with_masks() -> None:
     feed(make(advantage_learning=0.9), 60, masked=False)
     with pytest.raises(RunError, match=r"agent\.advantage_learning is 0\.9, .* Leave it at 0"):
         feed(make(advantage_learning=0.9), 60)
+
+
+class Masked(CartPoleEnv):
+    def reset(self, **kwargs: Any) -> Any:
+        return super().reset(**kwargs)[0], {"action_mask": np.array([1, 0])}
+
+
+def test_advantage_learning_with_masks_is_refused_before_anything_starts() -> None:
+    options = check_options(DqnOptions, {"advantage_learning": 0.9}, where="agent")
+    context = Context(observation_space=SPACE, action_space=spaces.Discrete(2), builder=BUILD, make_env=Masked)
+    with pytest.raises(ConfigError, match=r"agent\.advantage_learning is 0\.9, .* Leave it at 0"):
+        DqnAgent(options, context)
+    DqnAgent(options, dataclasses.replace(context, make_env=CartPoleEnv))
 
 
 def test_without_masks_nothing_changes() -> None:

@@ -62,14 +62,23 @@ def test_runs_that_differ_only_in_where_they_end_are_one_group(
     assert "steps=777 (1 run)" in words_in(Path("x.svg"))
 
 
+def test_a_damaged_line_costs_no_run_its_place(call: Callable[..., Any], runs: Path) -> None:
+    with (runs / "b0" / "metrics.jsonl").open("a") as file:
+        file.write("x\n")
+    lines = len((runs / "b0" / "metrics.jsonl").read_text().splitlines())
+    for command in (["plot", "a0", "b0", "--out", "x.svg"], ["compare", "a0", "b0"]):
+        said = call(*command)
+        assert (said.code, said.err) == (0, f"runs/b0/metrics.jsonl: line {lines} is damaged and left out.\n")
+
+
 def test_a_broken_run_in_a_folder_is_left_out_but_not_when_it_is_named(call: Callable[..., Any], runs: Path) -> None:
     (runs / "b0" / "metrics.jsonl").write_text("x\n")
     said = call("plot", "runs", "--out", "x.svg")
     assert said.code == 0
-    assert "left out: runs/b0/metrics.jsonl, line 1: expected a JSON object" in said.err
+    assert "left out: runs/b0/metrics.jsonl is not what the observer 'metrics' writes" in said.err
     said = call("plot", "a0", "b0", "--out", "x.svg")
     assert said.code == 2
-    assert said.err.startswith("cartpole-dqn: runs/b0/metrics.jsonl, line 1")
+    assert said.err.startswith("cartpole-dqn: runs/b0/metrics.jsonl is not what")
     for run in ("a0", "a1"):
         (runs / run / "config.toml").write_text("= x")
     said = call("plot", "runs", "--out", "x.svg")

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +97,34 @@ def test_help_lists_commands_without_importing_them(install: Install, typed: Cal
     said = typed("--help")
     assert said.code == 0
     assert re.search(r"heat .*From acme 1\.0\.", said.out)
+
+
+@pytest.mark.parametrize("place", ["acme_a.py", "acme_a/__init__.py"])
+def test_listings_have_a_function_s_own_words_without_importing_it(
+    install: Install, typed: Callable[..., Any], tmp_path: Path, place: str
+) -> None:
+    install("acme", commands={"greet": "acme_a:greet", "cold": "acme_a.below:cold", "odd": "acme_a:odd"})
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text(FUNCTION + "\nodd = raise_if_imported\n")
+    said = typed("--help").out
+    assert re.search(r"greet .*Greet somebody\. From acme 1\.0\.", said)
+    assert re.search(r"cold .*From acme 1\.0\.", said)
+    assert re.search(r"odd .*From acme 1\.0\.", said)
+    listed = typed("plugins", "list").out
+    assert re.search(r"greet +\(command\) +acme +1\.0 +Greet somebody\.", listed)
+    commands = json.loads(typed("plugins", "list", "--json").out)["commands"]
+    assert {"name": "greet", "distribution": "acme", "version": "1.0"} in commands
+    assert "acme_a" not in sys.modules
+
+
+def test_a_command_in_a_package_is_listed_with_its_words(
+    install: Install, typed: Callable[..., Any], tmp_path: Path
+) -> None:
+    install("acme", commands={"greet": "acme_a.below:greet"})
+    (tmp_path / "acme_a").mkdir()
+    (tmp_path / "acme_a" / "__init__.py").write_text("raise RuntimeError")
+    (tmp_path / "acme_a" / "below.py").write_text(FUNCTION.replace("somebody", "[b]you[/b]"))
+    assert "Greet [b]you[/b]. From acme 1.0." in typed("--help").out
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def _installed(install: Callable[..., None]) -> None:
 
 def rows(stdout: str) -> list[list[str]]:
     found = [re.split(r" {2,}", line) for line in stdout.splitlines()]
-    return [row for row in found if "not-allowed" not in row and row != ["noise"]]
+    return [row for row in found if not {"not-allowed", "(command)"} & {*row} and row != ["noise"]]
 
 
 def test_list_shows_components_of_plugins_in_full(invoke: Invoke) -> None:
@@ -266,4 +266,8 @@ def test_check_a_class_in_the_current_folder_that_fails(
     with pytest.raises(RunError, match="checks of target-update forgetful_probe:Forgetful failed: ") as caught:
         invoke("check", "target-update", "forgetful_probe:Forgetful")
     assert caught.value.exit_code == 1
-    assert "\nFAILED  " in "\n" + caught.value.result.stdout  # type: ignore[attr-defined]
+    assert str(caught.value).endswith("It is in forgetful_probe.py, line 8.")
+    said = caught.value.result.stdout  # type: ignore[attr-defined]
+    reasons = [line.partition(": ")[2] for line in said.splitlines() if line.startswith("FAILED")]
+    causes = [reason for reason in reasons if not reason.startswith("as check_")]
+    assert 1 <= len(causes) == len(set(causes)) < len(reasons), "one cause is said once"

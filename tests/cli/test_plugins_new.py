@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartpole_dqn.cli.plugin_project import LONGEST, TEMPLATE_KINDS, ProjectNames, names_for, write_project
-from cartpole_dqn.errors import UnknownComponentError, UserError
+from cartpole_dqn.cli.plugin_project import LONGEST, TEMPLATE_KINDS, ProjectNames, names_for, usage, write_project
+from cartpole_dqn.errors import UserError
+from cartpole_dqn.plugin.registry import KINDS
 
 New = Callable[..., Any]
 LONG = "cartpole-dqn-" + "x" * (LONGEST - 13)
@@ -37,7 +38,8 @@ def texts(folder: Path) -> dict[str, str]:
 def registrations(init: str) -> list[list[str]]:
     """The arguments of each `registry.add`."""
     calls = [node for node in ast.walk(ast.parse(init)) if isinstance(node, ast.Call)]
-    return [[ast.literal_eval(argument) for argument in call.args] for call in calls]
+    added = [call for call in calls if ast.unparse(call.func) == "registry.add"]
+    return [[ast.literal_eval(argument) for argument in call.args] for call in added]
 
 
 # What is made ---------------------------------------------------------------------------------------------------------
@@ -67,8 +69,8 @@ def test_the_next_commands_are_said(new: New) -> None:
         'pip install -e ".[test]"',
         "pytest",
         "cartpole-dqn plugins list",
-        "cartpole-dqn plugins check network newest",
         "cartpole-dqn run --obs state --network newest",
+        "cartpole-dqn run --obs state --target-update newest",
     ]
 
 
@@ -99,21 +101,30 @@ def test_a_copy_differs_from_the_template_by_names_alone(
     assert sorted(made) == sorted(map(str, written))
     init = made[f"{names.module}/__init__.py"]
     added = registrations(init)
-    assert {arguments[0] for arguments in added} == kinds
-    assert {arguments[1] for arguments in added} == {names.component}
-    for _, _, target, _ in added:
+    assert {arguments[0] for arguments in added} == kinds & {*KINDS}
+    assert {arguments[1] for arguments in added} <= {names.component}
+    for kind, _, target, _ in added:
         module, _, cls = target.partition(":")
-        assert f"class {cls}(" in made[f"{module.replace('.', '/')}.py"]
+        if kind == "preset":
+            assert f"{module}/{cls}" in made
+        else:
+            assert f"class {cls}(" in made[f"{module.replace('.', '/')}.py"]
+    hooks = {hook for hook in ("components", "environments") if f"def register_{hook}(" in init}
+    assert hooks == {*["components"] * bool(added), *["environments"] * ("environment" in kinds)}
+    assert ("hookimpl" in init) == bool(hooks)
+    groups = {*["cartpole_dqn"] * bool(hooks), *["cartpole_dqn.commands"] * ("command" in kinds)}
+    assert set(tomllib.loads(made["pyproject.toml"])["project"]["entry-points"]) == groups
+    assert len(usage(folder)) == len(kinds)
     for kind in TEMPLATE_KINDS:
         module = kind.replace("-", "_")
         chosen = kind in kinds
         assert (f"tests/test_{module}.py" in made) == chosen
-        assert (f"--{kind} {names.component}" in made["README.md"]) == chosen
-        assert (f"| {kind} | `{names.component}` |" in made["README.md"]) == chosen
+        assert (f"  # {kind}\n" in made["README.md"]) == chosen
+        assert (f"| {kind} | `{names.component}" in made["README.md"]) == chosen
         assert (f"* `{module}." in init) == chosen
     # Undoing the names gives the template's own text, so nothing else was touched.
     template = resources.files("cartpole_dqn") / "plugin" / "template"
-    for path in (f"{names.module}/{kind.replace('-', '_')}.py" for kind in kinds):
+    for path in (f"{names.module}/{kind.replace('-', '_')}.py" for kind in kinds - {"preset"}):
         original = (template / path.replace(names.module, "cartpole_dqn_acme", 1)).read_text()
         assert made[path] == original.replace("acme", names.component)
 
@@ -172,11 +183,11 @@ def test_the_longest_name_is_taken() -> None:
     assert names_for(LONG).component == LONG.removeprefix("cartpole-dqn-")
 
 
-def test_kinds_that_there_is_no_project_for(new: New) -> None:
-    with pytest.raises(UserError, match="expected one of replay, network, target-update, exploration"):
-        new("folder", "--kind", "observer")
-    with pytest.raises(UnknownComponentError, match="Did you mean 'network'"):
+def test_a_kind_that_is_misspelled(new: New) -> None:
+    with pytest.raises(UserError, match="Did you mean 'network'"):
         new("folder", "--kind", "networks")
+    with pytest.raises(UserError, match="Did you mean 'environment'"):
+        new("folder", "--kind", "environments")
 
 
 def test_a_folder_that_is_not_empty(new: New, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,14 +13,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 import forked
+from cartpole_dqn.cli.app import app
 from cartpole_dqn.config.schema import parse_toml
+from cartpole_dqn.runs.folder import RunStatus, run_state
 from waiting import until
 
 Invoke = Callable[..., Any]
 
 QUICK = ["--set", "agent.learning_starts=0", "--set", "agent.batch_size=8", "--plain"]
+
+
+@pytest.mark.parametrize(("text", "steps"), [("150", 150), ("1e4", 10_000), ("2.5e3", 2_500), ("20_000", 20_000)])
+def test_steps_may_be_written_as_powers_of_ten(text: str, steps: int) -> None:
+    command: Any = typer.main.get_command(app).get_command(None, "run")  # type: ignore[attr-defined, arg-type]
+    assert command.make_context("run", ["--steps", text]).params["steps"] == steps
+
+
+@pytest.mark.parametrize("text", ["1.5", "many", "inf", "nan", "1e999"])
+def test_steps_that_are_no_whole_number(call: Invoke, text: str) -> None:
+    said = call("run", "--steps", text)
+    assert said.code == 2
+    assert "is not a whole number" in " ".join(said.err.split())
 
 
 def test_a_run_leaves_its_folder(call: Invoke, tmp_path: Path) -> None:
@@ -120,6 +137,7 @@ BAD = {
     "unknown command": (["rnu"], "run"),
     "not a number": (["run", "--steps", "many"], "--steps"),
     "both budgets": (["run", "--steps", "5", "--episodes", "5"], "give one of them"),
+    "a folder without a name": (["run", "--out", ""], "--out: expected a folder's name, got an empty one."),
     "missing file": (["run", "--config", "nothing.toml"], "cannot read the configuration nothing.toml"),
     "missing run": (["evaluate", "nothing"], "nothing"),
     "foreign folder": (["evaluate", "."], "."),
@@ -187,9 +205,35 @@ def test_until_solved_stops_early(call: Invoke, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
     assert [(r["step"], r["stream"]) for r in rows if r["event"] == "evaluation"] == [(100, "select"), (100, "confirm")]
     assert rows[-1]["reason"] == "solved"
+    text = (tmp_path / "r" / "status.json").read_text()
+    (tmp_path / "r" / "status.json").write_text(text.replace("done", "running"))
+    assert call("resume", "r").code == 0
+    assert run_state(tmp_path / "r") == RunStatus("done", 100), "as if it had not been killed at its end"
+    said = call("resume", "r", "--steps", "250")
+    assert "stopped at step 100 because it was solved. It now trains to the end of its budget" in said.err
+    assert run_state(tmp_path / "r") == RunStatus("done", 250)
+    assert call("resume", "r", "--steps", "350").err.count("because it was solved") == 0
     said = call("run", "--env", "Blackjack-v1", "--obs", "state", "--until-solved")
     assert said.code == 2
     assert "evaluation.solved_at" in said.err
+
+
+def test_a_run_that_diverged_is_not_to_be_resumed(call: Invoke) -> None:
+    said = call("run", "--obs", "state", "--steps", "300", "--out", "r", "--set", "agent.optimiser.lr=1e30", *QUICK)
+    assert said.code == 1
+    assert "the loss became" in said.err
+    assert said.err.endswith(
+        "resuming it would come to the same. Start again with other settings: cartpole-dqn run --config r/config.toml "
+        "--set KEY=VALUE\n"
+    )
+
+
+def test_the_printed_command_finds_a_folder_that_looks_like_an_option(call: Invoke, tmp_path: Path) -> None:
+    said = call("run", "--obs", "state", "--steps", "60", "--out=-d", *QUICK)
+    assert (said.code, said.out) == (0, f"{tmp_path}/-d\n"), said.err
+    _, name, *arguments = shlex.split(said.err.splitlines()[-1].partition(": ")[2])
+    said = call(name, *arguments, "--episodes", "1", "--json")
+    assert (said.code, json.loads(said.out)["episodes"]) == (0, 1), said.err
 
 
 def test_listings_and_version(call: Invoke) -> None:

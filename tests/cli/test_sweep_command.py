@@ -111,7 +111,7 @@ def test_the_same_again_trains_nothing_and_says_the_same(
 @pytest.mark.process
 def test_ctrl_c_ends_in_order_and_resume_finishes(tmp_path: Path, times: int) -> None:
     arguments = ["--obs", "state", "--steps", "20000" if times == 1 else "10000000", "--seeds", "1", "--out", "s"]
-    quick = ["--set", "evaluation.every=0", "--set", "agent.learning_starts=1000000000"]
+    quick = ["--set", "evaluation.every=0", "--set", "agent.train_every=1000000000"]
     running = forked.Popen(
         [sys.executable, "-m", "cartpole_dqn", "sweep", *arguments, *quick],
         cwd=tmp_path,
@@ -181,6 +181,7 @@ BAD = {
     "weights": (["--set", "init.run=nobody"], "'nobody' is no run"),
     "no sweep": (["--resume", "empty"], "empty is not the folder of a sweep"),
     "resume and more": (["--resume", "empty", "--seeds", "3"], "leave out --seeds."),
+    "a folder without a name": (["--out="], "--out: expected a folder's name, got an empty one."),
     "another folder": (["--out", "mine"], "mine is not empty."),
     "no seeds": (["--seeds", "0"], "--seeds"),
 }

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cartpole_dqn.components.networks import Conv, Mlp, TutorialConv
+from cartpole_dqn.components.networks import Conv, Mlp, TutorialConv, channels_first, image_size
 from cartpole_dqn.contracts.options import check_options
 from cartpole_dqn.contracts.parts import Context, Network
 from cartpole_dqn.contracts.seeding import seeded_torch
@@ -190,9 +190,9 @@ def test_settings_are_no_part_of_a_checkpoint() -> None:
         (TutorialConv, box((36, 29, 3)), "one number per channel.*37 or more"),
         (TutorialConv, box((28, 80, 3)), "images of 28 x 80 are too small.*29 x 29 or more"),
         (Conv, box((40, 19, 3)), "images of 40 x 19 are too small.*20 x 20 or more"),
-        (Conv, box((4, 40, 80)), "a stack of grey ones"),
+        (Conv, box((4, 40, 80)), r'a stack of grey images .*ReshapeObservation" and shape = \[4, 40, 80, 1\]'),
         (Conv, box((4,), np.float32), r"reads images .* float32 \[4\]. Choose the network mlp"),
-        (TutorialConv, box((2, 3, 40, 80, 1)), "reads images"),
+        (TutorialConv, box((2, 3, 40, 80, 1)), r"merge their first axes: .*and shape = \[6, 40, 80, 1\]"),
     ],
 )
 def test_observations_that_do_not_fit_are_refused_in_words(part: Any, space: spaces.Box, words: str) -> None:
@@ -248,3 +248,19 @@ def test_an_mlp_computes_its_layers(norm: str, activation: str) -> None:
         with torch.no_grad():
             net.layers[0].weight.mul_(2)
         assert torch.equal(net(obs), net.layers(obs))
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3), (2, 4, 5, 3)])
+def test_images_and_stacks_become_channels(shape: tuple[int, ...]) -> None:
+    images = observations(box(shape), 6)
+    found = channels_first(images)
+    assert found.shape[1:] == image_size(box(shape), "mine")
+    full = images.reshape(6, *((1,) * (len(shape) < 4)), *shape, *((1,) * (len(shape) < 3)))
+    for channel, plane in enumerate(found[3]):
+        stack, last = divmod(channel, full.shape[-1])
+        assert torch.equal(plane, full[3, stack, :, :, last])
+
+
+def test_what_is_no_image_has_no_size() -> None:
+    with pytest.raises(UserError, match=r"network mine reads images .* observations are uint8 \[4\]"):
+        image_size(box((4,)), "mine")

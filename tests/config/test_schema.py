@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,8 @@ def test_completing_fills_every_default_of_every_part() -> None:
         ({"steps": 5, "agent": {"replay": {"name": 3}}}, "agent.replay.name: expected the name of a replay"),
         ({"steps": 5, "agent": "dqn"}, "agent: expected a table"),
         ({"steps": 5, "observer": [{"nam": "display"}]}, "observer[0].name"),
+        ({"steps": 5, "agent": {"gamma": date(2024, 1, 1)}}, "agent.gamma: 2024-01-01 is of the type date"),
+        ({"steps": 5, "observation": [{"wrapper": "w", "a": [date(2024, 1, 1)]}]}, "observation[0].a[0]: 2024-01-01"),
         ({"steps": 5, "device": "gpu"}, "device: expected 'auto', 'cpu' or 'cuda'"),
     ],
 )
@@ -193,6 +196,11 @@ def test_unreadable_files_get_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "torn.toml").write_text("a = [1,")
     with pytest.raises(ConfigError, match=r"torn\.toml is not valid TOML"):
         read_toml(tmp_path / "torn.toml")
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbfsteps = 60\n")
+    assert read_toml(tmp_path / "a.toml") == parse_toml("\ufeffsteps = 60", "b.toml") == {"steps": 60}
 
 
 def test_each_part_is_checked_once_and_carries_its_options() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import date, time
 from typing import Any, Literal
 
 import pytest
@@ -51,7 +52,9 @@ def test_defaults_and_values() -> None:
         ({"width": "wide"}, ["x.width: expected a valid integer or a valid array, got 'wide'"]),
         ({"szie": 3}, ["unknown option x.szie", "Did you mean 'size'?"]),
         ({"zzz": 3}, ["unknown option x.zzz", "Known: flag, kind"]),
-        ({"size": object()}, ["x: ", "object", "configuration cannot hold"]),
+        ({"size": object()}, ["x.size: ", "is of the type object, and a configuration holds numbers"]),
+        ({"sizes": [1, date(2024, 1, 2)]}, ["x.sizes[1]: 2024-01-02 is of the type date"]),
+        ({"replay": {"name": "r", "at": time(3)}}, ["x.replay.at: 03:00:00 is of the type time"]),
     ],
 )
 def test_bad_tables_are_refused_in_words(table: dict[str, Any], words: list[str]) -> None:

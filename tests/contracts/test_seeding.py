@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,3 +60,18 @@ def test_seeded_torch_leaves_global_state_alone() -> None:
         second = torch.nn.Linear(3, 2).weight.detach().clone()
     assert torch.equal(first, second)
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_modules_are_built_on_the_cpu_and_wake_no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    def woken(*args: Any) -> Any:
+        raise AssertionError("an accelerator was touched")
+
+    for name in ("device_count", "manual_seed_all", "get_rng_state", "set_rng_state"):
+        monkeypatch.setattr(torch.cuda, name, woken)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(5)
+        expected = torch.nn.Linear(3, 2).weight.detach().clone()
+    with torch.device("meta"), seeded_torch(5):
+        weight = torch.nn.Linear(3, 2).weight
+    assert weight.device.type == "cpu"
+    assert torch.equal(weight, expected)

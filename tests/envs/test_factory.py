@@ -406,3 +406,10 @@ def test_a_stack_is_known_where_its_frames_can_be_shared(env_id: str, observatio
     assert frame_stack(config.observation, HOST.registry, space) == expected
     agent: Any = make_agent(config, HOST, space, env.action_space)
     assert agent._replay.ring.frame_stack == expected
+
+
+def test_a_list_of_toml_is_a_tuple_for_a_wrapper_that_wants_one() -> None:
+    entry = {"wrapper": "gymnasium.wrappers:ReshapeObservation", "shape": [2, 2]}
+    config = resolve_config(HOST, flags={"obs": "state", "observation": [entry]})[0]
+    assert config.observation == [entry]
+    assert EnvFactory(config, HOST.registry).make().observation_space.shape == (2, 2)

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
 from cartpole_dqn.plugin import hookspecs
-from cartpole_dqn.plugin.host import PluginHost
+from cartpole_dqn.plugin.host import PluginHost, load_plugins
 
 
 def test_a_host_has_every_hook_and_each_says_when_who_and_what_wins() -> None:
@@ -11,3 +16,52 @@ def test_a_host_has_every_hook_and_each_says_when_who_and_what_wins() -> None:
     for hook in hooks.values():
         for heading in ("When: ", "Who: ", "What wins: "):
             assert heading in hook.__doc__
+
+
+OLD = """
+from cartpole_dqn import hookimpl
+
+@hookimpl
+def register_components(registry, folder):
+    registry.add("replay", "acme", "acme:Part", folder)
+"""
+
+
+def test_a_deprecated_parameter_still_works_and_is_said(
+    install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `docs/plugins/hooks.md` promises: a parameter `folder` is to go, and one plugin of two still takes it."""
+
+    @hookspecs.hookspec(warn_on_impl_args={"folder": DeprecationWarning("`folder` goes in 0.4: use `registry`.")})
+    def register_components(registry: Any, folder: str) -> None: ...
+
+    call = PluginHost._call
+
+    def calling(host: PluginHost, hook: str, plugin: Any, **arguments: Any) -> None:
+        call(host, hook, plugin, **arguments, **{"folder": "old"} if hook == "register_components" else {})
+
+    monkeypatch.setattr(hookspecs, "register_components", register_components)
+    monkeypatch.setattr(PluginHost, "_call", calling)
+    install("acme-old", {"old": "acme_old"}, acme_old=OLD)
+    install(
+        "acme-new",
+        {"new": "acme_new"},
+        acme_new=OLD.replace(", folder", "", 1).replace(", folder)", ")").replace('"acme"', '"new"'),
+    )
+    host = load_plugins(allowed=["acme-old", "acme-new"], strict=True)
+    assert host.registry.component("replay", "acme").summary == "old"
+    assert host.failures() == []
+    assert host.warnings() == ["plugin 'old' of acme-old: `folder` goes in 0.4: use `registry`. (acme_old.py, line 4)"]
+
+
+def test_a_deprecated_hook_still_works_and_is_said(
+    install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @hookspecs.hookspec(warn_on_impl=DeprecationWarning("register_environments goes in 0.4."))
+    def register_environments() -> None: ...
+
+    monkeypatch.setattr(hookspecs, "register_environments", register_environments)
+    source = "from cartpole_dqn import hookimpl\n\n@hookimpl\ndef register_environments(): ...\n"
+    install("acme", {"acme": "acme"}, acme=source)
+    host = load_plugins(allowed=["acme"])
+    assert host.warnings() == ["plugin 'acme' of acme: register_environments goes in 0.4. (acme.py, line 3)"]

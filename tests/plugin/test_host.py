@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import gymnasium
 import pytest
@@ -238,11 +239,36 @@ def test_a_run_folder_can_say_what_to_install(install: Install) -> None:
     mine = next(d for d in described if d["distribution"] == "acme")
     assert mine == {"name": "a", "distribution": "acme", "version": "1.0", "state": "loaded", "error": "",
                     "components": ["replay/a"]}  # fmt: skip
-    later = load_plugins(allowed=())
+    later = load_plugins(entry_points=[])
     later.expect(described)
     assert later.registry.component("replay", "uniform").distribution == "cartpole-dqn"
     with pytest.raises(UnknownComponentError, match=r"unknown replay 'a'\. It came from acme 1\.0: install that"):
         later.registry.component("replay", "a")
+
+
+@pytest.mark.parametrize(
+    ("off", "words"),
+    [
+        ({"blocked": ["a"]}, "which is blocked on the command line: leave out -p no:a."),
+        ({"allowed": []}, "which is not in the list of allowed plugins (CARTPOLE_DQN_PLUGINS)."),
+    ],
+)
+def test_what_is_installed_but_off_is_not_to_be_installed(install: Install, off: Any, words: str) -> None:
+    install("acme", {"a": "acme_a"}, **adds("acme_a", "a"))
+    host = load_plugins(**off)
+    host.expect(load_plugins(allowed=["acme"]).describe())
+    with pytest.raises(UnknownComponentError) as caught:
+        host.registry.component("replay", "a")
+    assert str(caught.value) == f"unknown replay 'a'. It came from acme 1.0, {words}"
+
+
+def test_a_newer_version_without_the_component_is_named(install: Install) -> None:
+    install("acme", {"a": "acme_a"}, **adds("acme_a", "a"))
+    host = load_plugins(allowed=["acme"])
+    before = {"name": "a", "distribution": "acme", "version": "0.9", "components": ["replay/b"]}
+    host.expect([before])
+    with pytest.raises(UnknownComponentError, match=r"came from acme 0\.9, and version 1\.0, which is installed"):
+        host.registry.component("replay", "b")
 
 
 @pytest.mark.process

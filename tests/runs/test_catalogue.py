@@ -298,14 +298,28 @@ def test_what_is_wrong_with_a_configuration_is_said(tmp_path: Path, config: byte
 
 @pytest.mark.parametrize(
     "metrics",
-    [b"\xff\n", b"[]\n", b'{"event":"episode","step":"x"}\n', b'{"event":"evaluation","best":true}\n', b"{}\n[1\n"],
+    [b"\xff\n", b"[]\n", b'{"event":"episode","step":"x"}\n', b'{"event":"evaluation","best":true}\n'],
 )
-def test_damaged_metrics_leave_the_rest(write_run: WriteRun, metrics: bytes) -> None:
+def test_metrics_without_a_sound_line_leave_the_rest(write_run: WriteRun, metrics: bytes) -> None:
     folder = write_run("r")
     (folder / "metrics.jsonl").write_bytes(metrics)
     run = summarise_run(folder)
     assert (run.state, run.env, run.best) == ("done", "CartPole-v1", None)
-    assert str(run.problem).endswith("metrics.jsonl is not what the observer 'metrics' writes.")
+    assert "metrics.jsonl is not what the observer 'metrics' writes" in str(run.problem)
+
+
+def test_a_damaged_line_costs_only_what_was_in_it(write_run: WriteRun) -> None:
+    folder = write_run("r", evaluations={100: [10], 200: [30]}, confirmations={200: ([40], True)}, best=(100, 200))
+    whole = summarise_run(folder)
+    lines = (folder / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    confirmed = next(i for i, line in enumerate(lines) if b'"confirm"' in line)
+    for place, known in {1: (300, 40, 200), confirmed: (300, 30, None), len(lines) - 1: (300, 40, 200)}.items():
+        torn = [line[9:] if i == place else line for i, line in enumerate(lines)]
+        (folder / "metrics.jsonl").write_bytes(b"".join(torn))
+        run = summarise_run(folder)
+        assert (run.step, run.best, run.solved_step) == known
+        assert run.problem == f"{folder}/metrics.jsonl: line {place + 1} is damaged and left out."
+    assert (whole.problem, whole.best) == (None, 40)
 
 
 def test_without_metrics_there_is_no_problem(write_run: WriteRun) -> None:

@@ -73,34 +73,44 @@ def test_a_torn_last_line_is_left_out(write_run: WriteRun) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    "line",
     [
-        (b"not JSON", "line 3: expected a JSON object, got b'not JSON'"),
-        (b"[1, 2]", "line 3: expected a JSON object"),
-        (b"\xff\xfe", "line 3: expected a JSON object"),
-        (b'{"event":"episode","step":"many"}', "is not what the observer 'metrics' writes"),
-        (b'{"event":"evaluation","step":1}', "is not what the observer 'metrics' writes: KeyError: 'returns'"),
-        (b'{"event":"evaluation","step":Infinity,"best":true,"returns":[]}', "OverflowError"),
-        (b'{"event":"run_ended"}', "KeyError: 'step'"),
+        b"not JSON",
+        b"[1, 2]",
+        b"\xff\xfe",
+        b'{"event":"episode","step":"many"}',
+        b'{"event":"evaluation","step":1}',
+        b'{"event":"evaluation","step":Infinity,"best":true,"returns":[]}',
+        b'{"event":"evaluation","step":1,"returns":["x"]}',
+        b'{"event":"run_ended"}',
+        b"[" * 100_000,
     ],
 )
-def test_a_damaged_line_is_named(write_run: WriteRun, line: bytes, words: str) -> None:
+def test_a_damaged_line_is_named_and_left_out(write_run: WriteRun, line: bytes) -> None:
     folder = write_run("r")
     lines = (folder / "metrics.jsonl").read_bytes().split(b"\n")
     lines[2] = line
     # The end would hide an end before it.
     (folder / "metrics.jsonl").write_bytes(b"\n".join(lines[:4]) + b"\n")
-    with pytest.raises(RunFolderError, match=r"metrics\.jsonl") as caught:
+    history = read_metrics(folder)
+    assert history.episode.tolist() == [1, 3]
+    assert history.problem == f"{folder}/metrics.jsonl: line 3 is damaged and left out."
+    (folder / "metrics.jsonl").write_bytes(b"\n".join([*lines[:2], *[line] * 5]) + b"\n")
+    assert str(read_metrics(folder).problem).endswith("lines 3, 4, 5 and 2 more are damaged and left out.")
+    (folder / "metrics.jsonl").write_bytes(line + b"\n")
+    with pytest.raises(RunFolderError, match="none of its lines can be read"):
         read_metrics(folder)
-    assert words in str(caught.value)
 
 
 def test_what_is_not_known_is_nan(tmp_path: Path) -> None:
-    events = [{"event": "episode", "step": 5, "return": None, "metrics": 3}, {"event": "evaluation", "returns": []}]
+    events = [
+        {"event": "episode", "step": 5, "return": None, "metrics": 3},
+        {"event": "evaluation", "step": 6, "returns": []},
+    ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     history = read_metrics(tmp_path)
     assert history.step.tolist() == [5]
-    assert np.isnan([history.returns[0], history.loss[0], history.evaluation_step[0], history.evaluation_mean[0]]).all()
+    assert np.isnan([history.returns[0], history.loss[0], history.evaluation_mean[0]]).all()
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=60), st.integers(1, 30))

@@ -23,7 +23,7 @@ obs = "state"
 steps = {steps}
 [agent]
 name = "dqn"
-learning_starts = 1000000000
+train_every = 1000000000
 [agent.replay]
 name = "uniform"
 capacity = 1000

@@ -19,7 +19,7 @@ from waiting import is_gone, is_under_way, until
 
 pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")]
 forks = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
-LONG = ["run", "--obs", "state", "--steps", "100000000", "--plain", "--set", "agent.learning_starts=100000000"]
+LONG = ["run", "--obs", "state", "--steps", "100000000", "--plain", "--set", "agent.train_every=100000000"]
 
 Start = Callable[..., TrialProcess]
 

@@ -219,6 +219,8 @@ def _become(asked: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(asked["env"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for ignored_by_nohup in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(ignored_by_nohup, signal.SIG_DFL)
     for name, own, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
         errors = "backslashreplace" if name == "stderr" else "strict"
         raw = open(own, mode + "b", closefd=False)  # noqa: SIM115

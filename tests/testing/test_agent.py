@@ -66,6 +66,9 @@ class PlainAgent(Agent):
         self.updates += 1
         return {"loss": sum(losses) / 8}
 
+    def steps_before_learning(self) -> int:
+        return self.learn_from
+
     def share(self, terminated: float, truncated: float) -> float:
         return 0.0 if terminated else self.context.gamma
 
@@ -161,6 +164,8 @@ TensorFigures = after(PlainAgent, "learn", lambda figures: figures and {"loss": 
 InfiniteLoss = after(PlainAgent, "learn", lambda figures: figures and {"loss": math.inf})
 StatusOfArrays = after(PlainAgent, "status", lambda status: {"table": np.zeros(2)})
 GrowingBytes = broken(PlainAgent, nbytes=property(lambda self: 48 * self.kept))
+LearnsEarly = broken(PlainAgent, steps_before_learning=lambda self: self.learn_from + 1)
+FractionsOfSteps = broken(PlainAgent, steps_before_learning=lambda self: self.learn_from / 2)
 NeverLearns = broken(PlainAgent, learn=lambda self: None)
 MixesActions = broken(PlainAgent, learned=lambda self, action: (action + 1) % self.actions)
 TruncationEnds = broken(PlainAgent, share=lambda self, ends, cut: 0.0 if ends or cut else self.context.gamma)
@@ -289,6 +294,8 @@ TABLE = [
     (InfiniteLoss, "check_figures", "no finite float", ""),
     (StatusOfArrays, "check_figures", "status() says 'table'", ""),
     (GrowingBytes, "check_figures", "and became", ""),
+    (LearnsEarly, "check_steps_before_learning", "is 17, and it learned after 16 steps", ""),
+    (FractionsOfSteps, "check_steps_before_learning", "is 8.0: expected an integer", ""),
     (NeverLearns, "check_actions", "it never learned", "*"),
     (MixesActions, "check_learning", "its policy takes", "check_learning_at_ends"),
     (TruncationEnds, "check_learning_at_ends", "takes [0, 0] in the two states: expected [1, 0]", ""),

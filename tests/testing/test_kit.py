@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import itertools
 import random
 import subprocess
@@ -204,6 +206,18 @@ def test_one_reason_is_said_once() -> None:
         testing.check_optimiser(Exits)  # type: ignore[arg-type]
     assert str(caught.value).count("raised SystemExit: 3") == 1
     assert "check_attaching, check_parameters_move" in str(caught.value)
+    line = inspect.getsourcelines(Exits)[1]
+    assert str(caught.value).endswith(f"\nIt is in test_kit.py, line {line}.")
+
+
+def test_a_crash_in_a_library_is_said_at_the_author_s_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "acme_crash.py").write_text(
+        "import torch\nfrom cartpole_dqn import TargetUpdate\n\n"
+        "class Crash(TargetUpdate):\n    def __init__(self, options, context):\n        torch.zeros(2).reshape(3)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    results = run_checks("target-update", importlib.import_module("acme_crash").Crash)
+    assert {r.message.rpartition(" (")[2] for r in results if not r.passed} == {"acme_crash.py, line 6)"}
 
 
 def test_wrong_options_are_said_before_anything_is_checked() -> None:

@@ -162,6 +162,9 @@ class PlainReplay(ReplayBuffer):
     def priority(self, error: float) -> float:
         return abs(error) + self.eps
 
+    def has_enough(self, count: int) -> bool:
+        return len(self) >= count or self.count >= self.size
+
     def __len__(self) -> int:
         return len(self.ready())
 
@@ -407,6 +410,11 @@ CountsEverything = broken(PlainReplay, __len__=lambda self: len(self.ready()) + 
 FullIsFull = broken(PlainReplay, add=lambda self, t: PlainReplay.add(self, t) if self.count < self.size else None)
 
 
+NeverHasEnough = broken(PlainReplay, has_enough=ReplayBuffer.has_enough)
+AlwaysHasEnough = broken(PlainReplay, has_enough=lambda self, count: True)
+DoubtsItsLength = broken(PlainReplay, has_enough=lambda self, count: len(self) > count or self.count >= self.size)
+
+
 class LaneFirst(PlainReplay):
     """Chooses a lane and then a transition in it, so that those of short lanes come up more often."""
 
@@ -592,6 +600,9 @@ TABLE = [
     (ForgetsTheOldest, "check_everything_is_sampled", "never sampled", ""),
     (CountsTheIncomplete, "check_length", "different transitions are sampled", ""),
     (CountsEverything, "check_wrap_around", "above the capacity", "check_length"),
+    (NeverHasEnough, "check_has_enough", "is full with 58 transitions, and has_enough(60)", ""),
+    (AlwaysHasEnough, "check_has_enough", "still fills, and has_enough(60) is True", ""),
+    (DoubtsItsLength, "check_has_enough", "it holds 0 transitions, and has_enough(0) is False", ""),
     (FullIsFull, "check_new_replaces_old", "only the first", "check_stale_indices"),
     (LaneFirst, "check_even_sampling", "Expected weights of 1", "check_priorities"),
     (UnscaledWeights, "check_weights", "expected (0, 1]", ""),
@@ -622,7 +633,7 @@ TABLE = [
 
 
 def test_all_failures_are_said_at_once() -> None:
-    with pytest.raises(AssertionError, match=r"Unseeded fails 4 of 32 checks") as caught:
+    with pytest.raises(AssertionError, match=r"Unseeded fails 4 of 33 checks") as caught:
         check_replay(Unseeded)
     assert all(name in str(caught.value) for name in RANDOM.split())
 

@@ -113,7 +113,7 @@ def run(host: PluginHost, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run
 def test_a_resumed_run_is_refused_too(
     host: PluginHost, run: tuple[RunFolder, RunConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, config = run
+    folder, config = run[0], changed(run[1], steps=220)
 
     def resume(config: RunConfig) -> None:
         execute(RunFolder(folder.path), config, host, console=Console(quiet=True), resuming=True)
@@ -127,4 +127,4 @@ def test_a_resumed_run_is_refused_too(
         resume(config)
     assert {path: path.read_bytes() for path in folder.checkpoint.iterdir()} == before
     monkeypatch.undo()
-    resume(changed(config, steps=220))
+    resume(config)

@@ -126,6 +126,8 @@ def _gather(
         found.missing.append(f"The configuration cannot be used here: {problem}")
     with found.or_say("The curves, evaluations and episodes"):
         found.facts["history"] = history = read_metrics(folder.path)
+        if history.problem:
+            found.missing.append(found.passable(history.problem))
         wishes.told("drawing the curves")
         found.facts["curves"] = _curves(history, threshold_of(flat(settings)))
     environment = _environment(folder)
@@ -165,9 +167,11 @@ class _Found:
         try:
             yield
         except Exception as error:
-            # Pages are passed on, and must not contain paths of this machine.
-            said = said_by(error).replace(str(self.folder.path), self.folder.path.resolve().name)
-            self.missing.append(f"{what}: {said}")
+            self.missing.append(f"{what}: {self.passable(said_by(error))}")
+
+    def passable(self, text: str) -> str:
+        """Return the text without this machine's paths: pages are passed on."""
+        return text.replace(str(self.folder.path), self.folder.path.resolve().name)
 
 
 def _set_up(found: _Found, config: RunConfig, host: PluginHost) -> None:

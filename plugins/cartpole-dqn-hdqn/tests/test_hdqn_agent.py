@@ -305,7 +305,26 @@ def test_visits_are_counted() -> None:
     assert twin.status() == {**status, "replay_size": 0}
 
 
+def test_a_full_replay_is_enough_for_either_level() -> None:
+    small = {"name": "uniform", "capacity": 20}
+    agent = make(controller_replay=small, meta_replay=small, learning_starts=20)
+    assert agent.steps_before_learning() == 20
+    play(agent, 200)
+    status = agent.status()
+    assert max(status["replay_size"], status["meta_replay_size"]) < 20, "ends of episodes take slots"
+    assert min(status["updates"], status["meta_updates"]) > 0
+
+
 # What is refused ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["controller", "meta"])
+def test_a_level_that_could_never_learn_is_refused(level: str) -> None:
+    options = {f"{level}_replay": {"name": "uniform", "capacity": 20}, "learning_starts": 30}
+    counting = make(VisitCountsAgent, agent={"name": "dqn", "network": NETWORK, "batch_size": 60_000})
+    for agent, number in ((make(**options), "30"), (counting, "60,000")):
+        with pytest.raises(UserError, match=f"first update needs {number} transitions, .* has room for"):
+            agent.steps_before_learning()
 
 
 def test_pictures_are_refused() -> None:

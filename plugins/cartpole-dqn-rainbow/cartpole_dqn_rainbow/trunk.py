@@ -16,7 +16,7 @@ from gymnasium import spaces
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from cartpole_dqn import UserError, option, options_class
+from cartpole_dqn import UserError, channels_first, option, options_class
 
 
 @options_class
@@ -98,7 +98,7 @@ class Trunk(nn.Module):
         x = (obs.float() - self.zero) / self.spread if self._shifts else obs.float() / self._bound
         if self.convolutions is not None:
             # In this order in memory, small convolutions take less time on a CPU.
-            images = _channels_first(x).contiguous(memory_format=torch.channels_last)
+            images = channels_first(x).contiguous(memory_format=torch.channels_last)
             x = self.convolutions(images)
         features: Tensor = self.dense(x.reshape(x.shape[0], -1))
         return features
@@ -128,13 +128,6 @@ def _convolutions(options: TrunkOptions, shape: tuple[int, ...], who: str) -> tu
         layers += [nn.Conv2d(before, after, kernel, stride), nn.ReLU()]
         before, size = after, ((size[0] - kernel) // stride + 1, (size[1] - kernel) // stride + 1)
     return nn.Sequential(*layers).to(memory_format=torch.channels_last), before * math.prod(size)
-
-
-def _channels_first(images: Tensor) -> Tensor:
-    """[B, H, W], [B, H, W, C] or [B, S, H, W, C] -> [B, channels, H, W]."""
-    stack, height, width, last = _image(images.shape[1:])
-    stacked = images.reshape(-1, stack, height, width, last)
-    return stacked.permute(0, 1, 4, 2, 3).reshape(-1, stack * last, height, width)
 
 
 def _image(shape: tuple[int, ...]) -> tuple[int, int, int, int]:

@@ -198,7 +198,7 @@ def test_what_a_run_lacks_is_said_and_the_rest_is_there(write_run: WriteRun, tmp
 
 
 DAMAGED = {
-    "metrics.jsonl": ("x\n", "The curves, evaluations and episodes: mine/metrics.jsonl, line 1"),
+    "metrics.jsonl": ("x\n", "The curves, evaluations and episodes: mine/metrics.jsonl is not what"),
     "environment.json": ("[1]", "What it was made with: environment.json is missing or damaged."),
     "best/state.json": ("{", "Its evaluation on report seeds: "),
 }
@@ -214,6 +214,15 @@ def test_a_damaged_file_costs_only_what_was_in_it(copied: Callable[..., Run], tm
     assert report.missing[0].startswith(words)
     assert report.missing[0] in page.words
     assert "Configuration" in page.sections()
+
+
+def test_a_damaged_line_of_the_metrics_is_said(copied: Callable[..., Run], tmp_path: Path) -> None:
+    run = copied()
+    lines = (run.path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run.path / "metrics.jsonl").write_text("".join([lines[0], "x\n", *lines[2:]]))
+    report, page = written(run, tmp_path / "x.html")
+    assert report.missing == ("mine/metrics.jsonl: line 2 is damaged and left out.",)
+    assert "Curves" in page.sections()
 
 
 def test_an_environment_that_fails_costs_only_what_needs_it(

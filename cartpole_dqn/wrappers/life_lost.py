@@ -1,0 +1,49 @@
+"""`LifeLost`: the loss of a life counts as an end for what is learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+from gymnasium.utils import RecordConstructorArgs
+
+LIFE_LOST = "life_lost"
+"""The key in `info`."""
+
+
+class LifeLost(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Sets `info["life_lost"]` to True at a step with which one life of several is lost (Mnih et al. 2015).
+
+    The episode goes on. What is learned from treats the step as terminated: no value is expected after it. Mark it
+    `training_only`.
+
+    Args:
+        env: counts lives in `info["lives"]`, as Atari games do. Games without lives have 0 there.
+
+    Raises:
+        ValueError: at a reset, if there is no `info["lives"]`.
+
+    >>> env = gymnasium.make("CartPole-v1")
+    >>> LifeLost(env).observation_space == env.observation_space
+    True
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        RecordConstructorArgs.__init__(self)
+        gymnasium.Wrapper.__init__(self, env)
+        self._lives = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        obs, info = self.env.reset(seed=seed, options=options)
+        if "lives" not in info:
+            raise ValueError(f'LifeLost: expected info["lives"] from {self.env}, as Atari games have it. Leave it out.')
+        self._lives = int(info["lives"])
+        return obs, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        lives, before = int(info["lives"]), self._lives
+        self._lives = lives
+        if 0 < lives < before:
+            info = {**info, LIFE_LOST: True}
+        return obs, reward, terminated, truncated, info

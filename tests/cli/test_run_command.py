@@ -231,8 +231,8 @@ def test_a_run_that_diverged_is_not_to_be_resumed(call: Invoke) -> None:
 def test_the_printed_command_finds_a_folder_that_looks_like_an_option(call: Invoke, tmp_path: Path) -> None:
     said = call("run", "--obs", "state", "--steps", "60", "--out=-d", *QUICK)
     assert (said.code, said.out) == (0, f"{tmp_path}/-d\n"), said.err
-    _, name, *arguments = shlex.split(said.err.splitlines()[-1].partition(": ")[2])
-    said = call(name, *arguments, "--episodes", "1", "--json")
+    _, _, *arguments = shlex.split(said.err.splitlines()[-1].partition(": ")[2])
+    said = call("evaluate", *arguments, "--episodes", "1", "--json")
     assert (said.code, json.loads(said.out)["episodes"]) == (0, 1), said.err
 
 

@@ -143,5 +143,5 @@ def test_a_broken_command_is_a_sentence_when_it_is_called(
     install("acme", commands={"heat": value}, requires=requires, acme_a=source)
     said = typed("heat")
     assert said.code == 2
-    assert said.err.startswith("cartpole-dqn: the command 'heat' of acme 1.0 cannot be loaded: ")
+    assert said.err.startswith("error: the command 'heat' of acme 1.0 cannot be loaded: ")
     assert text in said.err

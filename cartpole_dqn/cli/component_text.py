@@ -61,7 +61,7 @@ def print_documentation(console: Console, text: str) -> None:
 
     lines: list[str] = []
     for line in f"\n{text}".splitlines() if text else ():
-        joins = lines and lines[-1] and not lines[-1].startswith((" ", ">>>")) and re.match(r"[\w`(\"'$]", line)
+        joins = lines and lines[-1] and not lines[-1].startswith((" ", ">>")) and re.match(r"[\w`(\"'$]", line)
         if joins and console.is_terminal:
             lines[-1] += f" {line}"
         else:

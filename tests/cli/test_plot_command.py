@@ -95,7 +95,7 @@ BAD = {
     "unknown axis": (["a0", "--x", "step"], "--x step: expected steps, episodes or time. Did you mean 'steps'?"),
     "unknown theme": (["a0", "--theme", "solarized"], "--theme solarized: expected light, dark or both."),
     "unknown key": (["runs", "--out", "x.png", "--group-by", "lrr"], "--group-by lrr: no run has such a key"),
-    "no run at all": ([], "Missing argument 'RUN"),
+    "no run at all": ([], "missing argument 'RUN"),
 }
 
 

@@ -59,7 +59,9 @@ def print_help(command: Any, ctx: Any) -> None:
     from rich.text import Text
 
     console = make_console()
-    usage = " ".join([ctx.command_path, *command.collect_usage_pieces(ctx)])
+    arguments = [param for param in command.get_params(ctx) if param.param_type_name == "argument"]
+    words = [_name(param).plain if param.required else f"[{_name(param)}]" for param in arguments]
+    usage = " ".join([ctx.command_path, "[OPTIONS]", *(["COMMAND"] if isinstance(command, TyperGroup) else words)])
     console.print(Text.assemble(("Usage: ", HEADING), usage), soft_wrap=False)
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
         console.print()
@@ -112,7 +114,7 @@ def _help(param: Any, ctx: Any) -> Text:
 
     text = Text(" ".join((getattr(param, "help", None) or "").split()))
     text.highlight_regex(r"(?<!\w)--[a-z][\w-]*", NAME)
-    asides = ["required"] if param.required else []
+    asides = ["required"] if param.required and param.param_type_name == "option" else []
     if default := _default(param, ctx):
         asides.append(f"default: {default}")
     if asides:

@@ -116,7 +116,7 @@ GroupBy = Annotated[
     typer.Option(
         "--group-by",
         metavar="KEY[,KEY]",
-        help="Group runs by these settings, such as lr or agent.replay. `run`: one for each run. `all`: one group.",
+        help="Group runs by these settings, such as lr or agent.replay. `run` keeps all apart, `all` joins them.",
         show_default="runs that differ only in their seed form a group",
     ),
 ]

@@ -1,6 +1,6 @@
 """The command line. `main` runs it and turns errors into messages and exit codes.
 
-* `app`: the root command. `session`, `options`: what the commands share.
+* `app`: the root command. `session`, `options`: what the commands share. `help`, `messages`: how help and errors look.
 * `train`: `run` and `resume`. `sweep`, `runs`, `plot`, `compare`, `report`, `presets`, `plugins`, `doctor`: themselves.
 * `look`: `evaluate` and `preview`. `export`: itself. `play`: `watch` and `record`.
 * `component_text`, `plugin_project`, `plugin_sets`: for `plugins`. `plugin_commands`: commands from plugins.
@@ -40,11 +40,12 @@ def main() -> None:
 def _run() -> int:
     """Run the command line, and return its exit code."""
     from cartpole_dqn.cli.app import app
+    from cartpole_dqn.cli.messages import print_error
 
     try:
         app(prog_name="cartpole-dqn")
     except CartpoleDqnError as error:
-        print(f"cartpole-dqn: {error}", file=sys.stderr)
+        print_error(error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -72,5 +73,5 @@ def _closed(stream: Steady | None, name: str) -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     if name == "stderr" or os.name == "nt" or stream.error.errno in _GONE:
         return 0
-    print(f"cartpole-dqn: the results could not be written to {name}: {reason(stream.error)}.", file=sys.stderr)
+    print(f"error: the results could not be written to {name}: {reason(stream.error)}.", file=sys.stderr)
     return 1

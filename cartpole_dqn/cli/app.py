@@ -10,7 +10,6 @@ from traceback import print_exc
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from cartpole_dqn.cli import (
     compare,
@@ -27,13 +26,15 @@ from cartpole_dqn.cli import (
     sweep,
     train,
 )
+from cartpole_dqn.cli.help import App, Group
+from cartpole_dqn.cli.messages import usage_as_error
 from cartpole_dqn.cli.plugin_commands import PluginCommand, find_plugin_commands
 from cartpole_dqn.cli.session import Session, parse_plugin_switches
 from cartpole_dqn.errors import CartpoleDqnError
 from cartpole_dqn.system import __version__
 
 
-class _Root(TyperGroup):
+class _Root(Group):
     """Adds the plugins' commands. A built-in command takes precedence over one of the same name."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -47,9 +48,17 @@ class _Root(TyperGroup):
         found, _ = find_plugin_commands(super().list_commands(ctx), blocked=_blocked(ctx))
         return PluginCommand(found[cmd_name]) if cmd_name in found else None
 
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        given = tuple(args)
+        with usage_as_error(given):
+            context = super().make_context(info_name, args, parent=parent, **extra)
+        context.meta[__name__] = given
+        return context
+
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with usage_as_error(ctx.meta[__name__]):
+                return super().invoke(ctx)
         except CartpoleDqnError:
             if ctx.params.get("traceback"):
                 print_exc()
@@ -60,14 +69,13 @@ def _blocked(ctx: Any) -> list[str]:
     return parse_plugin_switches(ctx.params.get("plugin") or [])
 
 
-app = typer.Typer(
+app = App(
     cls=_Root,
     no_args_is_help=True,
     add_completion=True,
-    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="Deep Q-learning on Gymnasium environments, from pixels or state, with wrappers and plugins.",
-    epilog="Start with: cartpole-dqn run --obs pixels",
+    help="Train deep Q-learning agents on Gymnasium environments, from pixels or state.",
+    epilog="cartpole-dqn run --obs pixels",
 )
 _TRAIN, _LOOK, _PARTS, _HELP = "Train", "Look and measure", "Presets and plugins", "When something is wrong"
 app.command("run", rich_help_panel=_TRAIN, epilog=train.RUN_EXAMPLES)(train.run)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from cartpole_dqn.training.models import Which
 
 COMPARE_EXAMPLES = (
-    "Examples: cartpole-dqn compare runs/   |   "
-    "cartpole-dqn compare a/ b/ --group-by agent.replay --episodes 100   |   "
+    "cartpole-dqn compare runs/\n"
+    "cartpole-dqn compare a/ b/ --group-by agent.replay --episodes 100\n"
     "cartpole-dqn compare runs/ --out comparison.md"
 )
 
@@ -33,19 +33,35 @@ def compare(
     group_by: options.GroupBy = None,
     episodes: Annotated[
         int | None,
-        typer.Option(min=1, help="Play this many episodes with each run's best and last model. Default: none."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Play N episodes with the best and the last model of each run.",
+            show_default="play none",
+        ),
     ] = None,
     seed: options.Seed = 0,
     score: Annotated[
-        str, typer.Option(metavar="best|last", help="Model that the probability of improvement compares.")
+        str,
+        typer.Option(
+            metavar="best|last", help="Compare the best or the last models in the probability of improvement."
+        ),
     ] = "best",
     format_: Annotated[
         str | None,
-        typer.Option("--format", metavar="table|markdown|json", help="Default: from the suffix of --out, or table."),
+        typer.Option(
+            "--format",
+            metavar="table|markdown|json",
+            help="Output format.",
+            show_default="by the suffix of --out, or table",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to this file instead of printing.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to FILE instead of printing.")] = None,
 ) -> None:
-    """Compare runs and groups: scores with intervals over seeds, steps and time to solved, improvements."""
+    """Compare runs, and groups of runs.
+
+    The tables show scores with intervals over seeds, steps and time to solved, and probabilities of improvement.
+    """
     from cartpole_dqn.studies.comparison import compare as compare_groups
     from cartpole_dqn.studies.comparison import kept_scores
     from cartpole_dqn.studies.grouping import group_records

@@ -1,7 +1,7 @@
 """Text for `cartpole-dqn plugins show`.
 
-* `describe_component`: heading, documentation, table of options and example.
-* `option_rows`: table rows from the options class, or from a wrapper's constructor.
+* `print_component`: heading, documentation, options and example.
+* `option_rows`: the options as text, from the options class or from a wrapper's constructor.
 * `example`: a command, or TOML, that uses the component.
 """
 
@@ -9,40 +9,84 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cartpole_dqn.cli.help import ASIDE, HEADING, NAME
 from cartpole_dqn.contracts.options import OptionInfo, describe_options
 from cartpole_dqn.plugin.registry import Component
 
-HEADINGS = ("option", "type", "default", "range", "effect", "typical")
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
-Block = str | tuple[tuple[str, ...], list[tuple[str, ...]]]
-
+_TOML_STYLES = {("Comment",): ASIDE, ("Keyword",): HEADING, ("Literal",): "magenta", ("Literal", "String"): NAME}
+"""Styles by Pygments' types of token. They have the terminal's own colours, which suit its background."""
 _PARTS = ("replay", "network", "target-update", "exploration", "optimiser")
 _OPTIONS = (*_PARTS, "agent", "observer", "collector", "preset")
 """Kinds with an option of `run`."""
 
 
-def describe_component(component: Component) -> list[Block]:
-    """Return texts and tables (headings, rows). Raises the errors of `Component.load`."""
-    heading = f"{component.kind} {component.name}: {component.summary}".rstrip(": ")
-    blocks: list[Block] = [f"{heading}\nfrom {component.owner}, {component.reference}"]
+def print_component(console: Console, component: Component) -> None:
+    """Print a component. Raises the errors of `Component.load`."""
+    from rich.text import Text
+
+    from cartpole_dqn.text.tables import print_sections
+
     loaded = component.load()
+    summary = f": {component.summary}" if component.summary else ""
+    console.print(Text.assemble((f"{component.kind} {component.name}", HEADING), summary))
+    console.print(Text(f"from {component.owner}, {component.reference}", style=ASIDE))
+    rows: list[tuple[str, ...]] = []
     if component.kind == "preset":
-        return [*blocks, f"\n{loaded.strip()}\n\nExample\n\n{_indented(example(component, []))}"]
-    documentation = inspect.getdoc(loaded)
-    if documentation:
-        blocks.append(f"\n{documentation}")
-    rows = option_rows(component.kind, loaded)
-    if rows:
-        blocks += ["\nOptions\n", (HEADINGS, rows)]
+        console.print()
+        print_toml(console, loaded.strip())
     else:
-        blocks.append("\nIt has no options.")
-    return [*blocks, f"\nExample\n\n{_indented(example(component, rows))}"]
+        print_documentation(console, inspect.getdoc(loaded) or "")
+        rows = option_rows(component.kind, loaded)
+        if rows:
+            console.print()
+            print_sections(
+                console, [(Text("Options", style=HEADING), [_entry(row) for row in rows])], wrap=console.is_terminal
+            )
+        else:
+            console.print("\nIt has no options.")
+    console.print(Text("\nExample", style=HEADING))
+    console.print(Text(_indented(example(component, rows))), soft_wrap=True)
+
+
+def print_documentation(console: Console, text: str) -> None:
+    """Print a docstring after an empty line. A terminal's width decides where its paragraphs are wrapped."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    lines: list[str] = []
+    for line in f"\n{text}".splitlines() if text else ():
+        joins = lines and lines[-1] and not lines[-1].startswith((" ", ">>")) and re.match(r"[\w`(\"'$]", line)
+        if joins and console.is_terminal:
+            lines[-1] += f" {line}"
+        else:
+            lines.append(line)
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        console.print(Padding(Text(line.strip()), (0, 0, 0, indent)) if console.is_terminal else Text(line))
+
+
+def print_toml(console: Console, text: str) -> None:
+    """Print TOML: in colours on a terminal, otherwise as it is."""
+    if not console.is_terminal:
+        print(text)
+        return
+    from rich.style import Style
+    from rich.syntax import ANSISyntaxTheme, Syntax
+
+    theme = ANSISyntaxTheme({token: Style.parse(style) for token, style in _TOML_STYLES.items()})
+    shown = Syntax("", "toml", theme=theme).highlight(text)
+    shown.rstrip()
+    console.print(shown, soft_wrap=True)
 
 
 def option_rows(kind: str, cls: Any) -> list[tuple[str, ...]]:
-    """Return a row for each option, with the columns `HEADINGS`."""
+    """Return (option, type, default, range, effect, typical) for each option."""
     declared = getattr(cls, "Options", None)
     if isinstance(declared, type):
         return [_row(info) for info in describe_options(declared)]
@@ -65,6 +109,17 @@ def example(component: Component, rows: list[tuple[str, ...]]) -> str:
     if plain and component.kind in (*_PARTS, "agent", "collector"):
         command += f" --set {place}.{plain[0][0]}={plain[0][2]}"
     return command
+
+
+def _entry(row: tuple[str, ...]) -> tuple[Text, Text]:
+    """Return an option's name and text, as in the help of a command."""
+    from rich.text import Text
+
+    name, kind, default, bounds, effect, typical = row
+    default = default if default in ("", "required") else f"default: {default}"
+    bounds = re.sub(r"^>= (\S+), <= (\S+)$", r"from \1 to \2", bounds)
+    aside = ", ".join(filter(None, [f"{kind} {bounds}".strip(), default, typical and f"typical: {typical}"]))
+    return Text(name, style=NAME), Text.assemble(f"{effect} ".lstrip(), (f"[{aside}]", ASIDE))
 
 
 def _row(info: OptionInfo) -> tuple[str, ...]:
@@ -105,6 +160,8 @@ def _documented_arguments(cls: Any) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

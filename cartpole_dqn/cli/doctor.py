@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
     from cartpole_dqn.studies.doctor_checks import Finding
 
-DOCTOR_EXAMPLES = "Examples: cartpole-dqn doctor   |   cartpole-dqn doctor --json > report.json"
+DOCTOR_EXAMPLES = "cartpole-dqn doctor\ncartpole-dqn doctor --json > report.json"
 
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
@@ -24,10 +24,13 @@ _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 def doctor(
     ctx: typer.Context,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON for a bug report, without user, host or home folder names.")
+        bool, typer.Option("--json", help="Print JSON for a bug report. It names no user, host or home folder.")
     ] = False,
 ) -> None:
-    """Check the installation and train for a second. Exits with 1 if there is a problem."""
+    """Check the installation, and train for a second.
+
+    The exit code is 1 if there is a problem.
+    """
     from cartpole_dqn.runs.catalogue import ROOT
     from cartpole_dqn.studies.doctor import as_json as written
     from cartpole_dqn.studies.doctor import examine

@@ -12,7 +12,7 @@ from cartpole_dqn.cli import options
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
 
-EXPORT_EXAMPLES = "Examples: cartpole-dqn export latest   |   cartpole-dqn export runs/NAME --out policy.pt2"
+EXPORT_EXAMPLES = "cartpole-dqn export latest\ncartpole-dqn export runs/NAME --out policy.pt2"
 
 
 _FORMATS = ("onnx", "torch")
@@ -23,17 +23,24 @@ def export(
     run: options.Run,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Output file. Default: policy.onnx or policy.pt2 in the run's folder."),
+        typer.Option(metavar="FILE", help="Output file.", show_default="policy.onnx or policy.pt2 in the run's folder"),
     ] = None,
     format_: Annotated[
         str | None,
-        typer.Option("--format", metavar="onnx|torch", help="Default: from the suffix of --out, or onnx."),
+        typer.Option(
+            "--format", metavar="onnx|torch", help="Output format.", show_default="by the suffix of --out, or onnx"
+        ),
     ] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Episodes in which to compare the file with the agent.")] = 100,
+    episodes: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Compare the file with the agent over N episodes.")
+    ] = 100,
     seed: options.Seed = 0,
     last: options.Last = False,
 ) -> None:
-    """Export a run's model with its observation wrappers, as an ONNX model or a torch.export program."""
+    """Export a run's model for other programs.
+
+    The file is an ONNX model or a torch.export program. It includes the observation wrappers.
+    """
     from cartpole_dqn.text.figures import number
 
     by_suffix = {".pt2": "torch"}

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from cartpole_dqn.plugin.host import PluginHost
     from cartpole_dqn.views.preview_drawing import Preview
 
-EVALUATE_EXAMPLES = "Examples: cartpole-dqn evaluate latest   |   cartpole-dqn evaluate runs/NAME --last --json"
+EVALUATE_EXAMPLES = "cartpole-dqn evaluate latest\ncartpole-dqn evaluate runs/NAME --last --json"
 PREVIEW_EXAMPLES = (
-    "Examples: cartpole-dqn preview --env Acrobot-v1   |   "
-    "cartpole-dqn preview --obs pixels --set observation.resize.height=60 --out finer.png   |   "
+    "cartpole-dqn preview --env Acrobot-v1\n"
+    "cartpole-dqn preview --obs pixels --set observation.resize.height=60 --out finer.png\n"
     "cartpole-dqn preview --obs pixels --compare tutorial-pixels --out compared.png"
 )
 
@@ -28,15 +28,16 @@ PREVIEW_EXAMPLES = (
 def evaluate(
     ctx: typer.Context,
     run: options.Run,
-    episodes: Annotated[int, typer.Option(min=1, help="Greedy episodes to play.")] = 100,
+    episodes: Annotated[int, typer.Option(metavar="N", min=1, help="Play N greedy episodes.")] = 100,
     seed: options.Seed = 0,
     last: options.Last = False,
     device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
-    """Evaluate a run's best model: play greedily on report seeds, which training never uses.
+    """Evaluate a run's best model.
 
-    For a shared agent, say whether its claimed score holds; if not, the exit code is 1.
+    It plays greedily on report seeds, which training never uses. For a shared agent, the command says whether the
+    claimed score holds. If it does not, the exit code is 1.
     """
     from cartpole_dqn.contracts.options import to_table
     from cartpole_dqn.observers.display.panel import verdict
@@ -93,20 +94,23 @@ def evaluate(
 
 def preview(
     ctx: typer.Context,
-    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture to write.")] = Path("preview.png"),
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="Output file.")] = Path("preview.png"),
     obs: options.Obs = None,
     env: options.Env = None,
     preset: options.Preset = None,
     config: options.Config = None,
     set_: options.Set = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the episode and of the actions.")] = 0,
-    steps: Annotated[int, typer.Option(min=0, help="Random actions to take first.")] = 12,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the episode and of the actions.")] = 0,
+    steps: Annotated[int, typer.Option(metavar="N", min=0, help="Take N random actions first.")] = 12,
     compare: Annotated[
-        str | None, typer.Option(metavar="PRESET", help="Draw what this preset sees beside it, at the same moment.")
+        str | None, typer.Option(metavar="PRESET", help="Draw beside it what this preset sees at the same moment.")
     ] = None,
     theme: options.Theme = "light",
 ) -> None:
-    """Draw what the agent sees: one labelled picture for each observation wrapper."""
+    """Draw what the agent sees.
+
+    The page has a labelled picture for each observation wrapper.
+    """
     from cartpole_dqn.training.resolve import named_settings, resolve_config
     from cartpole_dqn.views.preview_drawing import draw_comparison, draw_preview
 

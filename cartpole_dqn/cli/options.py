@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from cartpole_dqn.views.chart import Theme as ThemeName
 
 _RUN = "its folder, the beginning of its name under runs/, latest, or a shared zip"
-_PANEL = "Configuration"
+WHAT, HOW_LONG, WHERE, DISPLAY = "What", "How long", "Where", "Display"
+"""Sections of `--help`."""
 
 
 def complete(incomplete: str) -> list[str]:
@@ -51,48 +52,72 @@ def whole_number(text: str) -> int:
     raise typer.BadParameter(f"{text!r} is not a whole number.")
 
 
-count = functools.partial(typer.Option, parser=whole_number, metavar="INTEGER")
+count = functools.partial(typer.Option, parser=whole_number, metavar="N")
 """An option that is a whole number."""
 Run = Annotated[str, typer.Argument(metavar="RUN", help=f"A run: {_RUN}.", autocompletion=complete)]
 Runs = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN", help=f"Runs. Each is {_RUN}. A folder of runs means all of them.", autocompletion=complete
+        metavar="RUN...",
+        help=f"Runs. Each is {_RUN}. A folder of runs stands for all of them.",
+        autocompletion=complete,
     ),
 ]
-Env = Annotated[str | None, typer.Option(help="A Gymnasium id, or module:Id.", rich_help_panel=_PANEL)]
+Env = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID",
+        help="A Gymnasium id. module:ID imports the module that registers it.",
+        show_default="CartPole-v1",
+        rich_help_panel=WHAT,
+    ),
+]
 Obs = Annotated[
-    str | None, typer.Option(help="pixels, or state (the environment's own observations).", rich_help_panel=_PANEL)
+    str | None,
+    typer.Option(
+        metavar="pixels|state",
+        help="What the agent observes: rendered pixels, or the state that the environment returns.",
+        show_default="state",
+        rich_help_panel=WHAT,
+    ),
 ]
 Preset = Annotated[
-    str | None, typer.Option(help="A preset's name. The default depends on env and obs.", rich_help_panel=_PANEL)
+    str | None,
+    typer.Option(
+        metavar="NAME", help="A named configuration.", show_default="the one for --env and --obs", rich_help_panel=WHAT
+    ),
 ]
 Config = Annotated[
     Path | None,
-    typer.Option(metavar="FILE.toml", help="Settings that override the preset.", rich_help_panel=_PANEL),
+    typer.Option(metavar="FILE.toml", help="Settings that override the preset.", rich_help_panel=WHAT),
 ]
 Set = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="One setting, such as agent.batch_size=64. May be repeated.",
-        rich_help_panel=_PANEL,
+        help="Override one setting, such as agent.batch_size=64. May be repeated.",
+        rich_help_panel=WHAT,
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Which report seeds to use.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: the run's own.")]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Which report seeds to use.")]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="auto|cpu|cuda", help="Device of the networks.", show_default="the run's own"),
+]
 Last = Annotated[bool, typer.Option("--last", help="Use the last model instead of the best.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Plain = Annotated[bool, typer.Option("--plain", help="Print lines instead of the live display.")]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="Print lines instead of the live display.", rich_help_panel=DISPLAY)
+]
 Theme = Annotated[str, typer.Option(metavar="light|dark", help="Colours of the page.")]
 GroupBy = Annotated[
     list[str] | None,
     typer.Option(
         "--group-by",
         metavar="KEY[,KEY]",
-        help="Group runs by these settings, such as lr or agent.replay. run: a group for each run. all: one group. "
-        "By default, runs that differ only in their seed form a group.",
+        help="Group runs by these settings, such as lr or agent.replay. `run` keeps all apart, `all` joins them.",
+        show_default="runs that differ only in their seed form a group",
     ),
 ]
 

@@ -14,39 +14,54 @@ from cartpole_dqn.system import unwinding_on_signals
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
 
-WATCH_EXAMPLES = "Examples: cartpole-dqn watch latest   |   cartpole-dqn watch latest --terminal"
+WATCH_EXAMPLES = (
+    "cartpole-dqn watch latest\n"
+    "cartpole-dqn watch latest --terminal\n"
+    "cartpole-dqn watch runs/NAME --episodes 3 --speed 2"
+)
 RECORD_EXAMPLES = (
-    "Examples: cartpole-dqn record latest   |   cartpole-dqn record runs/NAME --out play.mp4 --episodes 3   |   "
-    "cartpole-dqn record runs/NAME --out plain.gif --no-side-by-side --max-steps 200   |   "
+    "cartpole-dqn record latest\n"
+    "cartpole-dqn record runs/NAME --out play.mp4 --episodes 3\n"
+    "cartpole-dqn record runs/NAME --out plain.gif --no-side-by-side --max-steps 200\n"
     "cartpole-dqn record latest --progress --theme dark"
 )
 
 BesideOption = Annotated[
     bool,
     typer.Option(
-        "--side-by-side/--no-side-by-side", help="Show the agent's observation, Q-values and action beside the picture."
+        "--side-by-side/--no-side-by-side",
+        help="Show the agent's observation, Q-values and action beside the picture.",
     ),
 ]
 MaxStepsOption = Annotated[
     int | None,
     typer.Option(
+        metavar="N",
         min=1,
-        help="Truncate episodes after this many steps. Default: the environment's limit; `record`: 1,000 if none.",
+        help="Truncate episodes after N steps.",
+        show_default="the environment's limit; `record` takes 1,000 without one",
     ),
 ]
 AttributionOption = Annotated[
-    bool, typer.Option("--attribution", help="Show where the value of the chosen action comes from. Pictures only.")
+    bool,
+    typer.Option(
+        "--attribution", help="Show where the value of the chosen action comes from. For image observations only."
+    ),
 ]
 
 
 def watch(
     ctx: typer.Context,
     run: options.Run,
-    episodes: Annotated[int | None, typer.Option(min=1, help="Episodes to play. Default: until you quit.")] = None,
+    episodes: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Play N episodes.", show_default="until you quit")
+    ] = None,
     seed: options.Seed = 0,
     last: options.Last = False,
     side_by_side: BesideOption = True,
-    speed: Annotated[float, typer.Option(min=0.0625, max=64, help="1 is real time.")] = 1.0,
+    speed: Annotated[
+        float, typer.Option(metavar="X", min=0.0625, max=64, help="Play X times as fast as real time.")
+    ] = 1.0,
     max_steps: MaxStepsOption = None,
     terminal: Annotated[bool, typer.Option("--terminal", help="Draw in this terminal, also over ssh.")] = False,
     theme: options.Theme = "light",
@@ -83,14 +98,15 @@ def record(
     run: options.Run,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Output file, .gif or .mp4. Default: record.gif in the run's folder."),
+        typer.Option(metavar="FILE", help="Output file, .gif or .mp4.", show_default="record.gif in the run's folder"),
     ] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Greedy episodes to play.")] = 1,
+    episodes: Annotated[int, typer.Option(metavar="N", min=1, help="Record N greedy episodes.")] = 1,
     seed: options.Seed = 0,
     last: options.Last = False,
     side_by_side: BesideOption = True,
     fps: Annotated[
-        float | None, typer.Option(help="Steps per second. Default: real time; a GIF has at most 50.")
+        float | None,
+        typer.Option(metavar="X", help="Steps per second.", show_default="real time; at most 50 in a GIF"),
     ] = None,
     max_steps: MaxStepsOption = None,
     theme: options.Theme = "light",
@@ -98,11 +114,12 @@ def record(
     progress: Annotated[
         bool,
         typer.Option(
-            "--progress", help="Play one episode before training, with a few kept models and the best, side by side."
+            "--progress",
+            help="Record how the run learned: an episode before training, at some evaluations and of the best model.",
         ),
     ] = False,
 ) -> None:
-    """Record a run's model playing, or how the run learned, as a GIF or an MP4."""
+    """Record a run's model at play, or how the run learned, as a GIF or an MP4."""
     from cartpole_dqn.runs.catalogue import find_run
     from cartpole_dqn.views.animation import check_animation
 

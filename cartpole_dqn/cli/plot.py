@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from cartpole_dqn.views.chart import Theme, XAxis
 
 PLOT_EXAMPLES = (
-    "Examples: cartpole-dqn plot latest   |   cartpole-dqn plot runs/a runs/b --out both.png   |   "
+    "cartpole-dqn plot latest\n"
+    "cartpole-dqn plot runs/a runs/b --out both.png\n"
     "cartpole-dqn plot sweep/ --out sweep.svg --group-by lr --x time"
 )
 
@@ -28,16 +29,23 @@ def plot(
     runs: options.Runs,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Output file, .png or .svg. Default for one run: curve.png in its folder."),
+        typer.Option(
+            metavar="FILE", help="Output file, .png or .svg.", show_default="for one run, curve.png in its folder"
+        ),
     ] = None,
     group_by: options.GroupBy = None,
     x: Annotated[str, typer.Option(metavar="steps|episodes|time", help="The x axis.")] = "steps",
     theme: Annotated[
-        str, typer.Option(metavar="light|dark|both", help="Colours. both adds a second picture, FILE-dark.")
+        str, typer.Option(metavar="light|dark|both", help="Colours. `both` draws a second picture, FILE-dark.")
     ] = "light",
-    title: Annotated[str | None, typer.Option(help="Title of the picture.")] = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Title of the picture.", show_default="from the runs")
+    ] = None,
 ) -> None:
-    """Plot returns, evaluations, loss and epsilon of a run, or medians and quartiles of groups of runs."""
+    """Plot the curves of a run, or of groups of runs.
+
+    For one run, the curves are returns, evaluations, loss and epsilon. For groups, they are medians and quartiles.
+    """
     from cartpole_dqn.studies.grouping import BUDGET, group_records
     from cartpole_dqn.views.chart import check_picture
 

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
+from cartpole_dqn.cli.help import App
 from cartpole_dqn.errors import said_by
 from cartpole_dqn.plugin.discovery import (
     COMMAND_GROUP,
@@ -79,7 +79,7 @@ class PluginCommand(TyperCommand):
     def __init__(self, entry_point: EntryPoint) -> None:
         owner = owner_text(*origin(entry_point))
         summary = f"{command_summary(entry_point)} From {owner}.".lstrip()
-        super().__init__(entry_point.name, help=escape(summary), rich_help_panel="Plugins")
+        super().__init__(entry_point.name, help=summary, rich_help_panel="Commands from plugins")
         self._entry_point = entry_point
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
@@ -124,7 +124,7 @@ def _as_command(found: Any, name: str) -> Command:
     if not isinstance(found, typer.Typer):
         if not inspect.isroutine(found) and not isinstance(found, functools.partial):
             raise PluginError(f"expected a typer.Typer or a function, got a {type(found).__name__}.")
-        app = typer.Typer(add_completion=False)
+        app = App(add_completion=False)
         app.command(name)(found)
     command = typer.main.get_command(app)
     command.name = name

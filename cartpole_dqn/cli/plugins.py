@@ -19,23 +19,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartpole_dqn.cli import options, plugin_sets
+from cartpole_dqn.cli.help import ASIDE, HEADING, NAME, App
 from cartpole_dqn.cli.plugin_commands import command_summary, find_plugin_commands
 from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS, names_for, usage, write_project
 from cartpole_dqn.errors import RunError, UnknownComponentError, UserError, did_you_mean
 from cartpole_dqn.plugin.discovery import origin
-from cartpole_dqn.plugin.registry import KINDS, Component, Registry
+from cartpole_dqn.plugin.registry import KINDS, Component, Registry, owner_text
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
     from cartpole_dqn.cli.session import Session
     from cartpole_dqn.plugin.host import PluginHost, PluginRecord
 
-app = typer.Typer(no_args_is_help=True, help="List, show, check, create and install plugins and components.")
+app = App(no_args_is_help=True, help="List, show, check, create and install plugins and components.")
 
 _OWN = "cartpole-dqn"
 _KIND_HELP = f"One of {', '.join(KINDS)}."
 
 
-@app.command("list", epilog="Examples: cartpole-dqn plugins list   |   cartpole-dqn plugins list --all --kind replay")
+@app.command("list", epilog=("cartpole-dqn plugins list\ncartpole-dqn plugins list --all --kind replay"))
 def list_plugins(
     ctx: typer.Context,
     every: Annotated[bool, typer.Option("--all", help="Include the built-in components.")] = False,
@@ -49,7 +53,7 @@ def list_plugins(
     host = session.host()
     listed = [record for record in host.plugins if every or record.distribution != _OWN]
     shown = [(r, c) for r in listed for c in r.components if kind in (None, c.kind)]
-    shown.sort(key=lambda pair: (KINDS.index(pair[1].kind), pair[1].name))
+    shown.sort(key=lambda pair: (KINDS.index(pair[1].kind), pair[1].distribution, pair[1].name))
     built_in = getattr(ctx.find_root().command, "commands", ())
     found, clashes = find_plugin_commands(built_in, blocked=session.blocked)
     commands = [] if kind else [found[name] for name in sorted(found)]
@@ -65,12 +69,12 @@ def list_plugins(
         return
     silent = [] if kind else [r for r in host.plugins if not r.components and r.distribution != _OWN]
     if shown or silent or commands:
-        rows: list[tuple[str, ...]] = [
-            (c.name, c.kind, c.distribution, c.version, r.state, r.error or c.summary) for r, c in shown
-        ]
-        rows += [(r.name, "(plugin)", r.distribution, r.version, r.state, r.error) for r in silent]
-        rows += [(c.name, "(command)", *origin(c), "", command_summary(c)) for c in commands]
-        _print_table(("name", "kind", "distribution", "version", "state", "summary, or error"), rows)
+        from rich.text import Text
+
+        entries = [(c.kind, owner_text(c.distribution, c.version), c.name, _told(r, c.summary)) for r, c in shown]
+        entries += [("plugins", owner_text(r.distribution, r.version), r.name, _told(r)) for r in silent]
+        entries += [("commands", owner_text(*origin(c)), c.name, Text(command_summary(c))) for c in commands]
+        _print_entries(session.out, entries)
     else:
         session.say(f"No plugin adds {'any ' + kind if kind else 'anything'} here.")
     if kind and host.failures():
@@ -82,7 +86,7 @@ def list_plugins(
         session.say("The built-in components are left out; --all shows them.")
 
 
-@app.command("show", epilog="Examples: cartpole-dqn plugins show replay/uniform   |   cartpole-dqn plugins show conv")
+@app.command("show", epilog=("cartpole-dqn plugins show replay/uniform\ncartpole-dqn plugins show conv"))
 def show(
     ctx: typer.Context,
     name: Annotated[
@@ -102,19 +106,14 @@ def show(
         if found.cause is not None:
             session.say("".join(traceback.format_exception(found.cause)))
         return
-    from cartpole_dqn.cli.component_text import describe_component
+    from cartpole_dqn.cli.component_text import print_component
 
-    for block in describe_component(found):
-        if isinstance(block, str):
-            print(block)
-        else:
-            _print_table(*block)
+    print_component(session.out, found)
 
 
 @app.command(
     "check",
-    epilog="Examples: cartpole-dqn plugins check replay uniform   |   "
-    "cartpole-dqn plugins check exploration linear --set steps=100",
+    epilog=("cartpole-dqn plugins check replay uniform\ncartpole-dqn plugins check exploration linear --set steps=100"),
 )
 def check(
     ctx: typer.Context,
@@ -125,9 +124,9 @@ def check(
         typer.Option("--set", metavar="KEY=VALUE", help="Set an option of the component. May be repeated."),
     ] = None,
 ) -> None:
-    """Run the conformance kit on a component. Exits with 1 if a check fails.
+    """Run the conformance kit on a component.
 
-    MODULE may be in the current folder.
+    MODULE may be in the current folder. The exit code is 1 if a check fails.
     """
     from cartpole_dqn.config.schema import parse_set
 
@@ -160,21 +159,28 @@ def check(
 
 @app.command(
     "new",
-    epilog="Examples: cartpole-dqn plugins new my-replay   |   "
-    "cartpole-dqn plugins new my-parts --kind network --kind environment",
+    epilog=("cartpole-dqn plugins new my-replay\ncartpole-dqn plugins new my-parts --kind network --kind environment"),
 )
 def new(
     ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder, new or empty.")],
     name: Annotated[
-        str | None, typer.Option("--name", metavar="DIST", help="Name of the distribution. Default: DIR's name.")
+        str | None, typer.Option("--name", metavar="DIST", help="Name of the distribution.", show_default="DIR's name")
     ] = None,
     kind: Annotated[
         list[str] | None,
-        typer.Option("--kind", metavar="KIND", help=f"One of {', '.join(TEMPLATE_KINDS)}. May be repeated."),
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help=f"One of {', '.join(TEMPLATE_KINDS)}. May be repeated.",
+            show_default="replay",
+        ),
     ] = None,
 ) -> None:
-    """Create a working plugin project: a package with an entry point, conformance tests, a README and CI."""
+    """Create a working plugin project.
+
+    It is a package with an entry point, conformance tests, a README and CI.
+    """
     kinds = list(dict.fromkeys(kind or ["replay"]))
     for wanted in kinds:
         if wanted not in TEMPLATE_KINDS:
@@ -194,11 +200,11 @@ def new(
         session.say(f"    {line}")
 
 
-_INSTALL = "Example: cartpole-dqn plugins install cartpole-dqn-acme   |   cartpole-dqn plugins install . -- --no-index"
-_RESTORE = "Example: cartpole-dqn plugins restore latest --dry-run   |   cartpole-dqn plugins restore plugins.txt"
+_INSTALL = "cartpole-dqn plugins install cartpole-dqn-acme\ncartpole-dqn plugins install . -- --no-index"
+_RESTORE = "cartpole-dqn plugins restore latest --dry-run\ncartpole-dqn plugins restore plugins.txt"
 app.command("install", epilog=_INSTALL)(plugin_sets.install)
-app.command("uninstall", epilog="Example: cartpole-dqn plugins uninstall cartpole-dqn-acme")(plugin_sets.uninstall)
-app.command("freeze", epilog="Example: cartpole-dqn plugins freeze > plugins.txt")(plugin_sets.freeze)
+app.command("uninstall", epilog="cartpole-dqn plugins uninstall cartpole-dqn-acme")(plugin_sets.uninstall)
+app.command("freeze", epilog="cartpole-dqn plugins freeze > plugins.txt")(plugin_sets.freeze)
 app.command("restore", epilog=_RESTORE)(plugin_sets.restore)
 
 
@@ -228,9 +234,23 @@ def find_component(host: PluginHost, name: str) -> Component | PluginRecord:
     raise UnknownComponentError(f"no component or plugin is named '{name}'.{did_you_mean(name, names)}{failed}")
 
 
-def _print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console
+def _told(plugin: PluginRecord, summary: str = "") -> Text:
+    """Return the summary, or why there is none: the plugin's state, if it is not loaded, and its error."""
+    from rich.text import Text
 
-    from cartpole_dqn.text.tables import TextTable, print_table
+    if plugin.state == "loaded":
+        return Text(summary)
+    return Text.assemble((plugin.state, "bold red"), f": {plugin.error or summary}".rstrip(": "))
 
-    print_table(TextTable("", headings, tuple(rows), left=len(headings)), Console(highlight=False))
+
+def _print_entries(console: Console, entries: Sequence[tuple[str, str, str, Text]]) -> None:
+    """Print (kind, distribution, name, text), with a section for each kind and distribution."""
+    from rich.text import Text
+
+    from cartpole_dqn.text.tables import print_sections
+
+    sections: dict[tuple[str, str], list[tuple[Text, Text]]] = {}
+    for kind, owner, name, text in entries:
+        sections.setdefault((kind, owner), []).append((Text(name, style=NAME), text))
+    headings = {key: Text.assemble((key[0], HEADING), (f"  {key[1]}", ASIDE)) for key in sections}
+    print_sections(console, [(headings[key], rows) for key, rows in sections.items()], wrap=console.is_terminal)

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cartpole_dqn.cli import options
+from cartpole_dqn.cli.help import ASIDE, HEADING, NAME, App
 
 if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
 
-app = typer.Typer(no_args_is_help=True, help="Complete configurations with a name.", rich_markup_mode="rich")
+app = App(no_args_is_help=True, help="List and show presets, which are complete configurations with a name.")
 
 
-@app.command("list", epilog="Examples: cartpole-dqn presets list   |   cartpole-dqn presets list --json")
+@app.command("list", epilog=("cartpole-dqn presets list\ncartpole-dqn presets list --json"))
 def list_presets(ctx: typer.Context, as_json: options.Json = False) -> None:
     """List the presets, with the environments that use each by default."""
+    from rich.text import Text
+
     from cartpole_dqn.config.presets import parse_preset
-    from cartpole_dqn.text.tables import TextTable, print_table
+    from cartpole_dqn.text.tables import print_sections
 
     session: Session = ctx.obj
     registry = session.host().registry
@@ -27,22 +30,31 @@ def list_presets(ctx: typer.Context, as_json: options.Json = False) -> None:
     if as_json:
         print(json.dumps([{"name": p.name, "summary": p.summary, "applies": list(p.applies)} for p in presets]))
         return
-    rows = [(p.name, ", ".join(f"{env} --obs {obs}" for env, obs in p.applies), p.summary) for p in presets]
-    print_table(TextTable("", ("name", "default for", "summary"), tuple(rows), left=3), session.out)
+    rows = []
+    for preset in presets:
+        where = ", ".join(f"{env} --obs {obs}" for env, obs in preset.applies)
+        aside = (f" [default for {where}]" if where else "", ASIDE)
+        rows.append((Text(preset.name, style=NAME), Text.assemble(preset.summary, aside)))
+    print_sections(session.out, [(Text("Presets", style=HEADING), rows)], wrap=session.out.is_terminal)
 
 
-@app.command(
-    "show", epilog="Examples: cartpole-dqn presets show pixels   |   cartpole-dqn presets show state > my.toml"
-)
-def show_preset(ctx: typer.Context, name: Annotated[str, typer.Argument(help="The preset's name.")]) -> None:
-    """Print a preset as TOML, to save, edit and use with run --config."""
+@app.command("show", epilog=("cartpole-dqn presets show pixels\ncartpole-dqn presets show state > my.toml"))
+def show_preset(
+    ctx: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME", help="The preset's name.")]
+) -> None:
+    """Print a preset as TOML, which you can edit and use with `run --config`."""
     session: Session = ctx.obj
-    print(session.host().registry.load("preset", name), end="")
+    from cartpole_dqn.cli.component_text import print_toml
+
+    print_toml(session.out, session.host().registry.load("preset", name).rstrip())
 
 
-@app.command("schema", epilog="Examples: cartpole-dqn presets schema > cartpole-dqn.schema.json")
+@app.command("schema", epilog="cartpole-dqn presets schema > cartpole-dqn.schema.json")
 def schema(ctx: typer.Context) -> None:
-    """Print JSON Schema of configuration files, with the installed parts, for editors to check and complete them."""
+    """Print a JSON Schema of configuration files.
+
+    With it, an editor checks and completes them. It includes the parts of installed plugins.
+    """
     from cartpole_dqn.training.json_schema import config_schema
 
     session: Session = ctx.obj

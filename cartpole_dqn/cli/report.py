@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
 
 REPORT_EXAMPLES = (
-    "Examples: cartpole-dqn report latest   |   cartpole-dqn report runs/NAME --out report.html   |   "
+    "cartpole-dqn report latest\n"
+    "cartpole-dqn report runs/NAME --out report.html\n"
     "cartpole-dqn report latest --episodes 0 --no-animation"
 )
 
@@ -26,14 +27,14 @@ def report(
     run: options.Run,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Output file, .html. Default: report.html in the run's folder."),
+        typer.Option(metavar="FILE", help="Output file, .html.", show_default="report.html in the run's folder"),
     ] = None,
     episodes: Annotated[
-        int, typer.Option(min=0, help="Greedy episodes to play on report seeds, as evaluate does. 0: none.")
+        int, typer.Option(metavar="N", min=0, help="Play N greedy episodes on report seeds, as `evaluate` does.")
     ] = 100,
     seed: options.Seed = 0,
     last: options.Last = False,
-    animation: Annotated[bool, typer.Option(help="Include an animation of the model playing.")] = True,
+    animation: Annotated[bool, typer.Option(help="Include an animation of the model at play.")] = True,
 ) -> None:
     """Write a run's report as one self-contained HTML page.
 

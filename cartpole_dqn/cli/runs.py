@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
     from cartpole_dqn.runs.catalogue import RunSummary
 
-RUNS_EXAMPLES = "Examples: cartpole-dqn runs   |   cartpole-dqn runs lr/trials   |   cartpole-dqn runs --json"
+RUNS_EXAMPLES = "cartpole-dqn runs\ncartpole-dqn runs lr/trials\ncartpole-dqn runs --json"
 
 _COLUMNS = ("run", "env", "obs", "preset", "state", "seed", "steps", "best", "solved at", "solved in", "age")
 _WORDS = 5
-_DROPPABLE = ("solved in", "solved at", "preset", "obs", "env")
+_DROPPABLE = ("solved in", "solved at", "preset", "obs", "env", "age", "seed", "steps")
 """Columns that a narrow terminal drops, in this order. The names that `run` chooses repeat two of them."""
 _STYLES = {
     "SOLVED": "bold green",
@@ -37,12 +37,14 @@ _AGES = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 def runs(
     ctx: typer.Context,
-    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Folder of runs. Default: runs/.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="A folder of runs.", show_default="runs/")
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """List runs, most recent first, with progress and best score."""
     from cartpole_dqn.runs.catalogue import ROOT, list_runs
-    from cartpole_dqn.text.tables import TextTable, as_rich, as_text, fitted, to_json
+    from cartpole_dqn.text.tables import TextTable, fitted, print_table, to_json
 
     session: Session = ctx.obj
     place = folder or ROOT
@@ -56,12 +58,8 @@ def runs(
         return
     table = TextTable("", _COLUMNS, tuple(_row(run, now) for run in found), _WORDS)
     if session.out.is_terminal:
-        made = as_rich(fitted(table, session.out.width, _DROPPABLE))
-        for i, run in enumerate(found):
-            made.rows[i].style = _STYLES.get(_state(run), "")
-        session.out.print(made)
-    else:
-        print(as_text(table), end="")
+        table = fitted(table, session.out.width, _DROPPABLE)
+    print_table(table, session.out, [_STYLES.get(_state(run), "") for run in found])
     for run in found:
         if run.problem:
             session.say(run.problem, "yellow")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from cartpole_dqn.cli.messages import make_console
 from cartpole_dqn.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,12 +47,12 @@ class Session:
     @cached_property
     def out(self) -> Console:
         """Stdout, for results. Lines are wrapped only on a terminal."""
-        return _console(stderr=False)
+        return make_console()
 
     @cached_property
     def err(self) -> Console:
         """Stderr, for everything else."""
-        return _console(stderr=True)
+        return make_console(stderr=True)
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print a line on stderr. Brackets in it are not markup."""
@@ -88,11 +89,3 @@ def parse_plugin_switches(switches: Sequence[str]) -> list[str]:
         if not switch.startswith("no:") or len(switch) == 3:
             raise UserError(f"-p {switch}: expected no:NAME, the name of a plugin to block.")
     return [switch[3:] for switch in switches]
-
-
-def _console(*, stderr: bool) -> Console:
-    from rich.console import Console
-
-    console = Console(stderr=stderr)
-    console.soft_wrap = not console.is_terminal
-    return console

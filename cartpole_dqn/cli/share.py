@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from cartpole_dqn.cli.session import Session
 
 SHARE_EXAMPLES = (
-    "Examples: cartpole-dqn share latest --out my-agent   |   "
-    "cartpole-dqn share runs/NAME --out my-agent --record-steps 0"
+    "cartpole-dqn share latest --out my-agent\ncartpole-dqn share runs/NAME --out my-agent --record-steps 0"
 )
 
 
@@ -25,15 +24,20 @@ def share(
     out: Annotated[
         Path,
         typer.Option(
-            metavar="DIR", parser=options.new_folder, help="Folder to write, new or empty; DIR.zip holds the same."
+            metavar="DIR", parser=options.new_folder, help="Output folder, new or empty. DIR.zip has the same content."
         ),
     ],
-    episodes: Annotated[int, typer.Option(min=10, help="Greedy episodes on report seeds, for the score.")] = 100,
+    episodes: Annotated[
+        int, typer.Option(metavar="N", min=10, help="Play N greedy episodes on report seeds for the score.")
+    ] = 100,
     seed: options.Seed = 0,
     last: options.Last = False,
-    record_steps: Annotated[int, typer.Option(min=0, help="Steps of the recording. 0: none.")] = 250,
+    record_steps: Annotated[int, typer.Option(metavar="N", min=0, help="Record N steps. 0 makes no recording.")] = 250,
 ) -> None:
-    """Share a run's best model: weights, configuration, score, model card and recording, safe for others to open."""
+    """Make a folder and a zip of a run's best model for others.
+
+    They contain weights, configuration, score, model card and recording, and are safe to open.
+    """
     from cartpole_dqn.text.figures import size
     from cartpole_dqn.views.share import score_text, share_run
 

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from cartpole_dqn.studies.sweep_plan import SweepPlan
 
 SWEEP_EXAMPLES = (
-    "Examples: cartpole-dqn sweep --obs state --seeds 10   |   "
-    "cartpole-dqn sweep --obs state --grid agent.optimiser.lr=1e-3,5e-4 --grid agent.n_step=1,3 --out lr   |   "
-    "cartpole-dqn sweep --obs state --variant default --variant no-double:agent.double=false   |   "
-    "cartpole-dqn sweep --obs state --random 20 --space ranges.toml   |   cartpole-dqn sweep --resume lr"
+    "cartpole-dqn sweep --obs state --seeds 10\n"
+    "cartpole-dqn sweep --obs state --grid agent.optimiser.lr=1e-3,5e-4 --grid agent.n_step=1,3 --out lr\n"
+    "cartpole-dqn sweep --obs state --variant default --variant no-double:agent.double=false\n"
+    "cartpole-dqn sweep --obs state --random 20 --space ranges.toml\n"
+    "cartpole-dqn sweep --resume lr"
 )
 
 _SEEDS = 5
@@ -38,9 +39,9 @@ _WAYS = ("--grid", "--variant", "--random", "--search")
 _GOING_ON = ("--resume", "--retry-failed", "--jobs", "--engine", "--engine-set", "--plain")
 """Options that may be given together with `--resume`."""
 _USED_BY = {"--space": ("--random", "--search"), "--sweep-seed": ("--random", "--search"), "--trials": ("--search",)}
-_base = functools.partial(typer.Option, rich_help_panel="Configuration")
-_what = functools.partial(typer.Option, rich_help_panel="Settings and seeds")
-_how = functools.partial(typer.Option, rich_help_panel="How they run")
+_how_long = functools.partial(options.count, rich_help_panel=options.HOW_LONG)
+_vary = functools.partial(typer.Option, rich_help_panel="Settings and seeds to try")
+_where = functools.partial(typer.Option, rich_help_panel=options.WHERE)
 
 
 def sweep(
@@ -51,43 +52,65 @@ def sweep(
     config: options.Config = None,
     set_: options.Set = None,
     steps: Annotated[
-        int | None, options.count(help="Environment steps of each run.", rich_help_panel="Configuration")
+        int | None, _how_long(help="Train each run for N environment steps.", show_default="the preset's")
     ] = None,
-    episodes: Annotated[
-        int | None, options.count(help="Episodes of each run.", rich_help_panel="Configuration")
+    episodes: Annotated[int | None, _how_long(help="Train each run for N episodes instead.")] = None,
+    seeds: Annotated[
+        int | None, _vary(metavar="N", min=1, help="Seeds to try with each setting.", show_default=str(_SEEDS))
     ] = None,
-    device: Annotated[str | None, _base(help="auto, cpu or cuda.")] = None,
-    seeds: Annotated[int | None, _what(min=1, help=f"Number of seeds for each setting. Default: {_SEEDS}.")] = None,
-    first_seed: Annotated[int | None, _what(min=0, help="The first seed. Default: 0.")] = None,
+    first_seed: Annotated[int | None, _vary(metavar="N", min=0, help="The first seed.", show_default="0")] = None,
     grid: Annotated[
-        list[str] | None, _what(metavar="KEY=A,B,...", help="Values to try. May be repeated for all combinations.")
+        list[str] | None,
+        _vary(metavar="KEY=A,B,...", help="Values to try. If repeated, the sweep tries all combinations."),
     ] = None,
     variant: Annotated[
         list[str] | None,
-        _what(
+        _vary(
             metavar="NAME[:KEY=VALUE,...]",
-            help="A named setting, or a TOML file of several. NAME alone changes nothing.",
+            help="A named setting, or a TOML file of several. NAME alone changes nothing. May be repeated.",
         ),
     ] = None,
-    random: Annotated[int | None, _what(metavar="N", min=1, help="Draw N random settings from --space.")] = None,
-    search: Annotated[str | None, _what(metavar="optuna", help="Search --space, guided by the best scores.")] = None,
-    trials: Annotated[int | None, _what(metavar="N", min=1, help="Settings that --search tries.")] = None,
-    space: Annotated[Path | None, _what(metavar="FILE.toml", help="Ranges to draw from or search in.")] = None,
-    sweep_seed: Annotated[int | None, _what(min=0, help="Seed of --random and --search. Default: 0.")] = None,
+    random: Annotated[int | None, _vary(metavar="N", min=1, help="Draw N random settings from --space.")] = None,
+    search: Annotated[
+        str | None, _vary(metavar="optuna", help="Search --space. The scores so far guide the search.")
+    ] = None,
+    trials: Annotated[int | None, _vary(metavar="N", min=1, help="Settings that --search tries.")] = None,
+    space: Annotated[
+        Path | None, _vary(metavar="FILE.toml", help="Ranges of settings, for --random and --search.")
+    ] = None,
+    sweep_seed: Annotated[
+        int | None, _vary(metavar="N", min=0, help="Seed of --random and --search.", show_default="0")
+    ] = None,
     out: Annotated[
         Path | None,
-        _how(metavar="DIR", parser=options.new_folder, help="The sweep's folder. Resumes a sweep there."),
+        _where(
+            metavar="DIR",
+            parser=options.new_folder,
+            help="The sweep's folder. If it has a sweep, resume it.",
+            show_default="a new folder in sweeps/",
+        ),
     ] = None,
-    resume: Annotated[Path | None, _how(metavar="DIR", help="Resume the sweep in this folder.")] = None,
-    retry_failed: Annotated[bool, _how("--retry-failed", help="Also run failed trials again.")] = False,
-    jobs: Annotated[int | None, _how(min=1, help="Trials to run at once. Default: one per core.")] = None,
-    engine: Annotated[str | None, _how(metavar="NAME", help="The sweep engine. Default: local.")] = None,
+    resume: Annotated[Path | None, _where(metavar="DIR", help="Resume the sweep in this folder.")] = None,
+    retry_failed: Annotated[bool, _where("--retry-failed", help="Run failed trials again.")] = False,
+    device: Annotated[
+        str | None, _where(metavar="auto|cpu|cuda", help="Device of the networks.", show_default="auto")
+    ] = None,
+    jobs: Annotated[
+        int | None, _where(metavar="N", min=1, help="Trials to run at once.", show_default="one per core")
+    ] = None,
+    engine: Annotated[
+        str | None, _where(metavar="NAME", help="The sweep engine, which runs the trials.", show_default="local")
+    ] = None,
     engine_set: Annotated[
-        list[str] | None, _how("--engine-set", metavar="KEY=VALUE", help="One option of the engine. May be repeated.")
+        list[str] | None,
+        _where("--engine-set", metavar="KEY=VALUE", help="Set an option of the engine. May be repeated."),
     ] = None,
     plain: options.Plain = False,
 ) -> None:
-    """Train every setting with every seed, each in a run folder, and compare them."""
+    """Train every setting with every seed, and compare them.
+
+    Each setting and seed is a trial with a run folder of its own.
+    """
     values = {option.opts[0]: ctx.params[option.name] for option in ctx.command.params}
     asked = {name: value for name, value in values.items() if value not in (None, [], ()) and name not in _GOING_ON}
     if resume is not None and asked:

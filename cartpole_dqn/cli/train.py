@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import signal
 from pathlib import Path
@@ -20,21 +21,25 @@ if TYPE_CHECKING:
     from cartpole_dqn.runs.folder import RunFolder
 
 RUN_EXAMPLES = (
-    "Examples: cartpole-dqn run --obs pixels   |   cartpole-dqn run --preset tutorial-state --seed 1   |   "
-    "cartpole-dqn run --env Acrobot-v1 --obs state --set agent.optimiser.lr=1e-3   |   "
+    "cartpole-dqn run --obs pixels\n"
+    "cartpole-dqn run --preset tutorial-state --seed 1\n"
+    "cartpole-dqn run --env Acrobot-v1 --obs state --set agent.optimiser.lr=1e-3\n"
     "cartpole-dqn run --config runs/NAME/config.toml --init-from runs/NAME"
 )
-RESUME_EXAMPLES = "Examples: cartpole-dqn resume latest   |   cartpole-dqn resume runs/NAME --steps 100000"
+RESUME_EXAMPLES = "cartpole-dqn resume latest\ncartpole-dqn resume runs/NAME --steps 100000"
 
-_PARTS = "Parts of the agent (see cartpole-dqn plugins list --all)"
-_NAME = "NAME|MODULE:CLASS"
 _SETTINGS = (
     *("obs", "env", "steps", "episodes", "seed", "device", "threads", "num_envs", "vector", "step_timeout"),
     *("save_replay", "until_solved", "agent", "replay", "network", "target_update", "exploration", "optimiser"),
     "collector",
 )
 """The options of `run` that are settings by themselves."""
-PartOption = Annotated[str | None, typer.Option(metavar=_NAME, rich_help_panel=_PARTS)]
+_PARTS = "Parts (default: those of the preset)"
+_what = functools.partial(typer.Option, rich_help_panel=options.WHAT)
+_how_long = functools.partial(typer.Option, rich_help_panel=options.HOW_LONG)
+_budget = functools.partial(options.count, rich_help_panel=options.HOW_LONG)
+_where = functools.partial(typer.Option, rich_help_panel=options.WHERE)
+_part = functools.partial(typer.Option, metavar="PART", rich_help_panel=_PARTS)
 
 
 def run(
@@ -44,46 +49,77 @@ def run(
     preset: options.Preset = None,
     config: options.Config = None,
     set_: options.Set = None,
-    steps: Annotated[int | None, options.count(help="Environment steps of the whole run.")] = None,
-    episodes: Annotated[int | None, options.count(help="Episodes of the whole run.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of all random choices.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", parser=options.new_folder, help="The run's folder, new or empty.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Number of torch threads.")] = None,
-    num_envs: Annotated[int | None, typer.Option(help="Number of environments to step together.")] = None,
-    vector: Annotated[str | None, typer.Option(help="sync, or async: one process for each environment.")] = None,
-    step_timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Time limit of a step with --vector async. 0: none.")
-    ] = None,
-    save_replay: Annotated[
-        bool | None, typer.Option("--save-replay/--no-save-replay", help="Save the replay buffer in checkpoints.")
-    ] = None,
-    until_solved: Annotated[
-        bool | None, typer.Option("--until-solved", help="Stop when solved: selected, then confirmed on 100 episodes.")
+    seed: Annotated[
+        int | None, _what(metavar="N", help="Seed of all random choices.", show_default="the preset's, or 0")
     ] = None,
     init_from: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Start from a run's best weights.", autocompletion=options.complete),
+        _what(
+            metavar="RUN",
+            help="Start from the best weights of a run.",
+            show_default="random weights",
+            autocompletion=options.complete,
+        ),
     ] = None,
-    init_last: Annotated[bool, typer.Option("--init-last", help="Start from its last weights instead.")] = False,
-    plain: options.Plain = False,
-    observer: Annotated[
-        list[str] | None, typer.Option(metavar=_NAME, help="An observer to add. May be repeated.")
+    init_last: Annotated[bool, _what("--init-last", help="Start from the last weights of that run instead.")] = False,
+    steps: Annotated[int | None, _budget(help="Train for N environment steps.", show_default="the preset's")] = None,
+    episodes: Annotated[int | None, _budget(help="Train for N episodes instead.")] = None,
+    until_solved: Annotated[
+        bool | None,
+        _how_long(
+            "--until-solved", help="Stop when the run is solved: a selected model is confirmed over 100 episodes."
+        ),
     ] = None,
-    agent: PartOption = None,
-    replay: PartOption = None,
-    network: PartOption = None,
-    target_update: PartOption = None,
-    exploration: PartOption = None,
-    optimiser: PartOption = None,
-    collector: Annotated[
+    out: Annotated[
+        Path | None,
+        _where(
+            metavar="DIR",
+            parser=options.new_folder,
+            help="The run's folder, new or empty.",
+            show_default="a new folder in runs/",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, _where(metavar="auto|cpu|cuda", help="Device of the networks.", show_default="auto")
+    ] = None,
+    threads: Annotated[int | None, _where(metavar="N", help="Number of torch threads.", show_default="1")] = None,
+    num_envs: Annotated[
+        int | None, _where(metavar="N", help="Number of environments to step together.", show_default="1")
+    ] = None,
+    vector: Annotated[
         str | None,
-        typer.Option(metavar=_NAME, rich_help_panel=_PARTS, help="Steps the environments. Not a part of the agent."),
+        _where(
+            metavar="sync|async",
+            help="Step them in this process, or each in a process of its own.",
+            show_default="sync",
+        ),
     ] = None,
+    step_timeout: Annotated[
+        float | None,
+        _where(metavar="SECONDS", help="Time limit of a step with --vector async. 0 sets no limit.", show_default="0"),
+    ] = None,
+    save_replay: Annotated[
+        bool | None,
+        _where(
+            "--save-replay/--no-save-replay",
+            help="Save the replay buffer in checkpoints.",
+            show_default="--save-replay",
+        ),
+    ] = None,
+    plain: options.Plain = False,
+    agent: Annotated[str | None, _part(help="The learning algorithm.")] = None,
+    replay: Annotated[str | None, _part(help="The replay buffer.")] = None,
+    network: Annotated[str | None, _part(help="The network of action values.")] = None,
+    target_update: Annotated[str | None, _part(help="How the target network follows the online network.")] = None,
+    exploration: Annotated[str | None, _part(help="How the agent explores.")] = None,
+    optimiser: Annotated[str | None, _part(help="The optimiser.")] = None,
+    collector: Annotated[str | None, _part(help="How the environments are stepped.")] = None,
+    observer: Annotated[list[str] | None, _part(help="An observer to add. May be repeated.")] = None,
 ) -> None:
-    """Train an agent, show it live and write a run folder."""
+    """Train an agent, show its progress and write a run folder.
+
+    A part is a name in `cartpole-dqn plugins list --all`, or a class of yours as MODULE:CLASS.
+    """
     if steps is not None and episodes is not None:
         raise UserError("--steps and --episodes: give one of them.")
     if init_last and init_from is None:
@@ -117,10 +153,10 @@ def run(
 def resume(
     ctx: typer.Context,
     run: options.Run,
-    steps: Annotated[int | None, options.count(help="New total of environment steps, to extend the run.")] = None,
+    steps: Annotated[int | None, options.count(help="Extend the run to N environment steps in total.")] = None,
     step_timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="New time limit of a step, for runs with --vector async. 0: none."),
+        typer.Option(metavar="SECONDS", help="New time limit of a step with --vector async. 0 sets no limit."),
     ] = None,
     device: options.Device = None,
     plain: options.Plain = False,

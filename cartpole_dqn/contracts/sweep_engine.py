@@ -136,7 +136,7 @@ class SweepEngine(abc.ABC):
 
 def _last_words(said: str) -> str:
     """Return the program's last message on one line, without the lines that name the folder."""
-    _, mark, last = f"\n{said}".rpartition("\ncartpole-dqn: ")
+    _, mark, last = f"\n{said}".rpartition("\nerror: ")
     if not mark:
         return next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
     kept = [line for line in last.splitlines() if not line.startswith(("The run's folder:", "resume with:"))]

@@ -2,6 +2,7 @@
 
 * `TextTable`: a title, columns, rows of text. `fitted`: drops columns of a table that is too wide.
 * `as_rich`: for a terminal. `as_text`: for a pipe or a file. `as_markdown`: for a page. `print_table`: for stdout.
+* `print_sections`: lists of names and what they mean, under headings.
 * `flat`: a table of settings -> its values by dotted keys.
 * `to_json`, `json_value`: any value as JSON.
 """
@@ -20,6 +21,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+_GAP = 2
+"""Cells between two columns."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,10 @@ class TextTable:
     left: int = 1
 
 
-def fitted(table: TextTable, width: int, droppable: Sequence[str]) -> TextTable:
-    """Drop columns in the order of `droppable` until the table fits into `width` cells."""
+def fitted(table: TextTable, width: int, droppable: Sequence[str], *, wrapped: bool = False) -> TextTable:
+    """Drop columns in the order of `droppable` until the table fits into `width` cells, with cells `wrapped` or not."""
     for name in droppable:
-        if _width(table) <= width:
+        if _width(table, narrowest=wrapped) <= width:
             break
         i = table.columns.index(name)
         table = TextTable(
@@ -47,16 +52,27 @@ def fitted(table: TextTable, width: int, droppable: Sequence[str]) -> TextTable:
     return table
 
 
-def as_rich(table: TextTable) -> Table:
-    """Return a Rich table without lines. Cells are folded if the terminal is too narrow."""
+def as_rich(table: TextTable, width: int | None = None, styles: Sequence[str] = ()) -> Table:
+    """Return a Rich table without lines, in at most `width` cells: its cells are wrapped between words.
+
+    It is wider if the words need more. The rows have these `styles`, if there are any.
+    """
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
+    columns = [[name, *(row[i] for row in table.rows)] for i, name in enumerate(table.columns)]
+    widths = [max(map(cell_len, cells)) for cells in columns]
+    narrowest = [max((cell_len(word) for cell in cells for word in cell.split()), default=0) for cells in columns]
+    room = sum(widths) if width is None else max(sum(narrowest), width - _GAP * (len(columns) - 1))
+    while sum(widths) > room:
+        # The widest of those that can be narrower.
+        widths[max((i for i in range(len(widths)) if widths[i] > narrowest[i]), key=widths.__getitem__)] -= 1
     made = Table(title=table.title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for i, column in enumerate(table.columns):
-        made.add_column(column, justify="left" if i < table.left else "right", overflow="fold")
-    for row in table.rows:
-        made.add_row(*map(Text, row))
+    for i, name in enumerate(table.columns):
+        made.add_column(name, justify="left" if i < table.left else "right", width=widths[i])
+    for i, row in enumerate(table.rows):
+        made.add_row(*map(Text, row), style=styles[i] if styles else None)
     return made
 
 
@@ -70,12 +86,54 @@ def as_text(table: TextTable) -> str:
     return "".join(f"{line.rstrip()}\n" for line in [*filter(None, [table.title]), *made.get().splitlines()])
 
 
-def print_table(table: TextTable, console: Console) -> None:
-    """Print a table: folded to a terminal's width, otherwise in full width with one line per row."""
-    if console.is_terminal:
-        console.print(as_rich(table))
-    else:
+def print_table(table: TextTable, console: Console, styles: Sequence[str] = ()) -> None:
+    """Print a table: on a terminal wrapped to its width, otherwise in full width with one line per row.
+
+    On a terminal that is too narrow for the words, each row is a list of its cells.
+    """
+    from rich.text import Text
+
+    if not console.is_terminal:
         print(as_text(table), end="")
+    elif _width(table, narrowest=True) <= console.width:
+        console.print(as_rich(table, console.width, styles))
+    else:
+        if table.title:
+            console.print(Text(table.title, style="bold"))
+        cells = [
+            [(Text(name), Text(cell)) for name, cell in zip(table.columns, row, strict=True)] for row in table.rows
+        ]
+        print_sections(console, [(Text(row[0][1].plain, style="bold"), row[1:]) for row in cells])
+
+
+def print_sections(
+    console: Console, sections: Sequence[tuple[Text, Sequence[tuple[Text, Text]]]], *, wrap: bool = True
+) -> None:
+    """Print each heading with its rows of a name and a text, in two columns. An empty line separates sections.
+
+    Args:
+        console: where to print.
+        sections: headings, which may be empty, and their rows.
+        wrap: wrap the texts to the console's width, between words.
+    """
+    from rich.text import Text
+
+    most = max(18, console.width // 3)
+    column = max((name.cell_len for _, rows in sections for name, _ in rows if name.cell_len <= most), default=most)
+    for i, (heading, rows) in enumerate(sections):
+        if i:
+            console.print()
+        if heading:
+            console.print(heading, soft_wrap=not wrap)
+        for name, text in rows:
+            lines = list(text.wrap(console, max(10, console.width - column - 4))) if wrap else [text]
+            if name.cell_len > column or not lines:
+                lines.insert(0, Text())
+            for line in lines:
+                line.rstrip()
+                gap = " " * (column + 2 - name.cell_len) if line else ""
+                console.print(Text.assemble("  ", name, gap, line), soft_wrap=True)
+                name = Text()
 
 
 def as_markdown(tables: Sequence[TextTable], said: Sequence[str] = ()) -> str:
@@ -114,13 +172,10 @@ def json_value(value: Any) -> Any:
     return real if math.isfinite(real) else None
 
 
-def _width(table: TextTable) -> int:
-    """Return the width of the whole table in cells."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    console = Console(file=io.StringIO(), width=1_000_000)
-    return Measurement.get(console, console.options, as_rich(dataclasses.replace(table, title=""))).maximum
+def _width(table: TextTable, *, narrowest: bool = False) -> int:
+    """Return the width of the whole table in cells: without wrapped cells, or the narrowest that breaks no word."""
+    made = as_rich(table, 0 if narrowest else None)
+    return sum(column.width or 0 for column in made.columns) + _GAP * (len(made.columns) - 1)
 
 
 def _escaped(cell: str) -> str:

@@ -8,12 +8,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cartpole_dqn.studies.comparison import Comparison, Estimate, GroupScore, Played, RunScore
 from cartpole_dqn.text.figures import NOTHING, duration, number, one_line, score
-from cartpole_dqn.text.tables import TextTable, as_markdown, as_rich, as_text, to_json
+from cartpole_dqn.text.tables import TextTable, as_markdown, as_text, fitted, print_table, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +22,8 @@ _SOURCES = {
     "played": "on report seeds, played just now",
     "metrics": "in the evaluations made during training",
 }
+_DROPPABLE = ("training time", "sd", "lowest", "seed")
+"""Columns of the runs that a narrow terminal drops, in this order."""
 
 
 def comparison_tables(comparison: Comparison) -> list[TextTable]:
@@ -36,7 +38,7 @@ def comparison_tables(comparison: Comparison) -> list[TextTable]:
     improvements = TextTable(
         f"Probability of improvement ({comparison.score})",
         ("a run of", "over one of", f"probability [{percent}]"),
-        tuple((one_line(i.group), one_line(i.over), _estimate(i.chance, _chance)) for i in comparison.improvements),
+        tuple((one_line(i.group), one_line(i.over), _chance(i.chance)) for i in comparison.improvements),
         left=2,
     )
     runs = TextTable(
@@ -78,12 +80,13 @@ def comparison_text(comparison: Comparison, form: str = "table") -> str:
 
 
 def print_comparison(console: Console, comparison: Comparison, form: str = "table") -> None:
-    """Print a comparison. Tables are folded to a terminal's width, and printed in full width to a pipe."""
+    """Print a comparison. Tables are wrapped to a terminal's width, and printed in full width to a pipe."""
     if form != "table" or not console.is_terminal:
         print(comparison_text(comparison, form), end="")
         return
     for table in comparison_tables(comparison):
-        console.print(as_rich(table))
+        droppable = _DROPPABLE if table.title == "Runs" else ()
+        print_table(fitted(table, console.width, droppable, wrapped=True), console)
         console.print()
     for text in explanations(comparison):
         console.print(text, style="dim", markup=False, highlight=False)
@@ -97,9 +100,9 @@ def _group_row(group: GroupScore) -> tuple[str, ...]:
         one_line(group.label),
         str(group.runs),
         _estimate(group.best),
-        score(group.best_lowest),
+        score(group.best_lowest) if group.runs > 1 else NOTHING,
         _estimate(group.last),
-        score(group.last_lowest),
+        score(group.last_lowest) if group.runs > 1 else NOTHING,
         f"{group.solved} of {group.runs}",
         number(None if group.solved_step is None else round(group.solved_step)),
         duration(group.solved_seconds),
@@ -120,16 +123,19 @@ def _run_row(run: RunScore) -> tuple[str, ...]:
     )
 
 
-def _estimate(estimate: Estimate | None, written: Callable[[float | None], str] = score) -> str:
+def _estimate(estimate: Estimate | None) -> str:
+    """Return a score with its interval; one run has no interval."""
     if estimate is None:
         return NOTHING
-    if estimate.low is None:
-        return written(estimate.value)
-    return f"{written(estimate.value)} [{written(estimate.low)}, {written(estimate.high)}]"
+    interval = NOTHING if estimate.low is None else f"{score(estimate.low)}, {score(estimate.high)}"
+    return f"{score(estimate.value)} [{interval}]"
 
 
-def _chance(value: float | None) -> str:
-    return f"{value:.2f}"
+def _chance(estimate: Estimate | None) -> str:
+    """Return a probability with its interval; "-" if a group has one run, which cannot tell."""
+    if estimate is None or estimate.low is None:
+        return NOTHING
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
 def _episodes(played: Sequence[Played | None]) -> str:

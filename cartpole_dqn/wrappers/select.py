@@ -15,7 +15,7 @@ class Select(gymnasium.ObservationWrapper[Any, Any, Any], RecordConstructorArgs)
     """Observes one part of a `Dict` or `Tuple` observation, for example the picture of a camera.
 
     Args:
-        env: its observations are a `Dict` or a `Tuple`. For a part inside a part, use two `Select`s.
+        env: its observations are a `Dict` or a `Tuple`. For a part inside a part, use this wrapper twice.
         key: the part's key, or its place in the tuple, from 0.
 
     Raises:

@@ -59,4 +59,4 @@ def test_a_torch_that_does_not_work_is_found_and_its_mend_said(
     verdicts = {line[9:26].strip(): line[:9].strip() for line in lines if line[:9].strip()}
     assert verdicts["display"] == "ok"
     assert verdicts["run from state"] == verdicts["run from pixels"] == "problem"
-    assert said.err.endswith("cartpole-dqn: 4 problems were found.\n")
+    assert said.err.endswith("error: 4 problems were found.\n")

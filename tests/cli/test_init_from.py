@@ -47,8 +47,8 @@ def test_a_run_says_where_it_starts(call: Call, runs: Path) -> None:
 
 def test_bad_input_gets_a_sentence(refused: Callable[..., None], runs: Path) -> None:
     for options, words in (
-        (["--init-from", "nobody"], "cartpole-dqn: init.run: 'nobody' is no run"),
-        (["--init-last"], "cartpole-dqn: --init-last needs --init-from RUN."),
+        (["--init-from", "nobody"], "error: init.run: 'nobody' is no run"),
+        (["--init-last"], "error: --init-last needs --init-from RUN."),
         (["--init-from", "mine", "--set", "agent.network.hidden=[3]"], "the model of mine does not fit this run"),
         (["--set", "init.run=mine", "--set", "init.which=worst"], "init.which: expected 'best' or 'last'"),
         (["--set", "init.rum=mine"], "unknown option init.rum. Did you mean 'run'?"),

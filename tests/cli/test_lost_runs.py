@@ -139,7 +139,7 @@ def test_a_full_disk_takes_the_output_and_not_the_run(tmp_path: Path, stream: in
         assert run_state(Path("r")) == RunStatus("done", 120), "a finished run stays finished"
         assert "Traceback" not in done.stderr
         if stream == 1:
-            said = "cartpole-dqn: the results could not be written to stdout: No space left on device.\n"
+            said = "error: the results could not be written to stdout: No space left on device.\n"
             assert (done.returncode, done.stdout, done.stderr[-len(said) :]) == (1, "", said)
         else:
             assert (done.returncode, done.stderr, bool(done.stdout)) == (0, "", True)

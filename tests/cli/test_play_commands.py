@@ -63,7 +63,7 @@ BAD = {
     "nowhere": (["mine", "--out", "no/x.gif"], "no/x.gif cannot be written: No such file"),
     "too fast": (["mine", "--fps", "60"], "60 pictures a second: expected a number from 0.01, up to 50"),
     "too slow": (["mine", "--fps", "1e-9"], "1e-09 pictures a second: expected a number from 0.01"),
-    "no episode": (["mine", "--episodes", "0"], "Invalid value for '--episodes'"),
+    "no episode": (["mine", "--episodes", "0"], "--episodes 0: "),
     "unknown theme": (["mine", "--theme", "grey"], "--theme grey: expected light or dark."),
     "numbers have no picture": (["mine", "--attribution"], "CartPole-v1 is observed as numbers"),
     "progress of several episodes": (["mine", "--progress", "--episodes", "2"], "--progress plays one episode"),

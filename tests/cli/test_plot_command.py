@@ -78,12 +78,12 @@ def test_a_broken_run_in_a_folder_is_left_out_but_not_when_it_is_named(call: Cal
     assert "left out: runs/b0/metrics.jsonl is not what the observer 'metrics' writes" in said.err
     said = call("plot", "a0", "b0", "--out", "x.svg")
     assert said.code == 2
-    assert said.err.startswith("cartpole-dqn: runs/b0/metrics.jsonl is not what")
+    assert said.err.startswith("error: runs/b0/metrics.jsonl is not what")
     for run in ("a0", "a1"):
         (runs / run / "config.toml").write_text("= x")
     said = call("plot", "runs", "--out", "x.svg")
     assert said.code == 2
-    assert said.err.endswith("cartpole-dqn: none of the 3 runs there can be read.\n")
+    assert said.err.endswith("error: none of the 3 runs there can be read.\n")
 
 
 BAD = {
@@ -95,7 +95,7 @@ BAD = {
     "unknown axis": (["a0", "--x", "step"], "--x step: expected steps, episodes or time. Did you mean 'steps'?"),
     "unknown theme": (["a0", "--theme", "solarized"], "--theme solarized: expected light, dark or both."),
     "unknown key": (["runs", "--out", "x.png", "--group-by", "lrr"], "--group-by lrr: no run has such a key"),
-    "no run at all": ([], "Missing argument 'RUN"),
+    "no run at all": ([], "missing argument 'RUN"),
 }
 
 

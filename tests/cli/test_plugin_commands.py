@@ -111,7 +111,7 @@ def test_listings_have_a_function_s_own_words_without_importing_it(
     assert re.search(r"cold .*From acme 1\.0\.", said)
     assert re.search(r"odd .*From acme 1\.0\.", said)
     listed = typed("plugins", "list").out
-    assert re.search(r"greet +\(command\) +acme +1\.0 +Greet somebody\.", listed)
+    assert re.search(r"commands  acme 1\.0\n  cold\n  greet +Greet somebody\.\n", listed)
     commands = json.loads(typed("plugins", "list", "--json").out)["commands"]
     assert {"name": "greet", "distribution": "acme", "version": "1.0"} in commands
     assert "acme_a" not in sys.modules
@@ -143,5 +143,5 @@ def test_a_broken_command_is_a_sentence_when_it_is_called(
     install("acme", commands={"heat": value}, requires=requires, acme_a=source)
     said = typed("heat")
     assert said.code == 2
-    assert said.err.startswith("cartpole-dqn: the command 'heat' of acme 1.0 cannot be loaded: ")
+    assert said.err.startswith("error: the command 'heat' of acme 1.0 cannot be loaded: ")
     assert text in said.err

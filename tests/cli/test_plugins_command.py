@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import textwrap
 from collections.abc import Callable
@@ -85,38 +84,51 @@ def _installed(install: Callable[..., None]) -> None:
 # list -----------------------------------------------------------------------------------------------------------------
 
 
-def rows(stdout: str) -> list[list[str]]:
-    found = [re.split(r" {2,}", line) for line in stdout.splitlines()]
-    return [row for row in found if not {"not-allowed", "(command)"} & {*row} and row != ["noise"]]
+def sections(stdout: str) -> dict[str, dict[str, str]]:
+    """The printed lists: "kind  distribution" -> name -> text."""
+    found: dict[str, dict[str, str]] = {}
+    heading = ""
+    for line in stdout.splitlines():
+        if line.startswith("  "):
+            name, _, text = line.strip().partition("  ")
+            found[heading][name] = text.strip()
+        elif line and line != "noise":
+            heading = line
+            found[heading] = {}
+    states = ("not-allowed",)
+    found = {key: rows for key, rows in found.items() if not key.startswith("commands  ")}
+    return {key: rows for key, rows in found.items() if not any(text.startswith(states) for text in rows.values())}
 
 
 def test_list_shows_components_of_plugins_in_full(invoke: Invoke) -> None:
     nothing = invoke("list", allowed=())
-    assert len(rows(nothing.stdout)) <= 1, "at most the heading"
+    assert sections(nothing.stdout) == {}
     assert "--all shows them" in nothing.stderr
-    found = rows(invoke("list").stdout)
-    assert found[0] == ["name", "kind", "distribution", "version", "state", "summary, or error"]
-    assert [row[:5] for row in found[1:]] == [
-        ["still", "wrapper", "acme", "1.0", "loaded"],
-        ["bare", "network", "acme", "1.0", "loaded"],
-        ["acme", "target-update", "acme", "1.0", "loaded"],
-        ["linear", "target-update", "acme", "1.0", "loaded"],
-        ["acme-broken-plugin", "(plugin)", "acme-broken", "1.0", "failed"],
-    ]
-    assert found[3][5] == "keeps [red]the[/red] target where it is, and this summary " + ("goes on " * 20).strip()
-    assert found[5][5] == "RuntimeError: no [bold]licence[/bold] (acme_broken.py, line 2)"
+    found = invoke("list").stdout
+    assert sections(found) == {
+        "wrapper  acme 1.0": {"still": "a wrapper"},
+        "network  acme 1.0": {"bare": "declares no options"},
+        "target-update  acme 1.0": {
+            "acme": "keeps [red]the[/red] target where it is, and this summary " + ("goes on " * 20).strip(),
+            "linear": "shares its name with an exploration",
+        },
+        "plugins  acme-broken 1.0": {
+            "acme-broken-plugin": "failed: RuntimeError: no [bold]licence[/bold] (acme_broken.py, line 2)"
+        },
+    }
+    assert "loaded" not in found, "the state is said only where it is another"
     assert "acme_parts" not in sys.modules
 
 
 def test_list_all_and_kind_choose_rows(invoke: Invoke) -> None:
-    assert [row[0] for row in rows(invoke("list", "--kind", "target-update").stdout)[1:]] == ["acme", "linear"]
-    both = rows(invoke("list", "--all", "--kind", "target-update").stdout)[1:]
-    assert [row[0] for row in both] == ["acme", "hard", "linear", "soft"]
+    assert list(*sections(invoke("list", "--kind", "target-update").stdout).values()) == ["acme", "linear"]
+    both = sections(invoke("list", "--all", "--kind", "target-update").stdout)
+    assert list(map(list, both.values())) == [["acme", "linear"], ["hard", "soft"]]
     everything = invoke("list", "--all")
-    assert {row[1] for row in rows(everything.stdout)[1:]} >= set(KINDS)
+    assert {heading.split()[0] for heading in sections(everything.stdout)} >= set(KINDS)
     assert "built-in" not in everything.stderr
     nothing = invoke("list", "--kind", "replay")
-    assert rows(nothing.stdout) == []
+    assert sections(nothing.stdout) == {}
     assert "No plugin adds any replay" in nothing.stderr
     assert "'acme-broken-plugin' of acme-broken 1.0" in nothing.stderr, "it may have more"
 
@@ -143,7 +155,7 @@ def test_show_a_component(invoke: Invoke) -> None:
     assert "target-update acme: keeps [red]the[/red] target" in shown
     assert "from acme 1.0, acme_parts:Acme" in shown
     assert "Never moves.\n\nOr hardly." in shown
-    assert ["every", "int", "7", ">= 1, <= 900", "how seldom [B, A] it moves", "7 to 70"] in rows(shown)
+    assert "  every  how seldom [B, A] it moves [int from 1 to 900, default: 7, typical: 7 to 70]\n" in shown
     assert "cartpole-dqn run --target-update acme --set agent.target_update.every=7" in shown
     assert "shares its name" in invoke("show", "target-update/linear").stdout
     assert "It has no options." in invoke("show", "bare").stdout
@@ -151,9 +163,9 @@ def test_show_a_component(invoke: Invoke) -> None:
 
 def test_show_a_wrapper_from_its_constructor(invoke: Invoke) -> None:
     shown = invoke("show", "wrapper/still").stdout
-    assert ["how_long", "int", "required", "steps for which it does."] in rows(shown)
-    assert ["mode", '"all"', "as the documentation has it."] in rows(shown)
-    assert ["area", "tuple[int, int] | None", "None"] in rows(shown)
+    assert "  how_long  steps for which it does. [int, required]\n" in shown
+    assert '  mode      as the documentation has it. [default: "all"]\n' in shown
+    assert "  area      [tuple[int, int] | None, default: None]\n" in shown
     assert '    wrapper = "still"\n    how_long = ...  # required\n' in shown
 
 

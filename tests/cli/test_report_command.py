@@ -67,7 +67,7 @@ BAD = {
     "no such run": (["nobody"], "'nobody' is no run"),
     "no page": (["mine", "--out", "x.pdf"], "x.pdf: expected a page's name, ending in .html."),
     "nowhere": (["mine", "--out", "no/x.html", "--episodes", "0", "--no-animation"], "no/x.html cannot be written: No"),
-    "less than no episodes": (["mine", "--episodes", "-1"], "Invalid value for '--episodes'"),
+    "less than no episodes": (["mine", "--episodes", "-1"], "--episodes -1: "),
     "a broken configuration": (["broken"], "broken/config.toml is not valid TOML"),
 }
 

@@ -117,7 +117,7 @@ def test_a_fault_stops_the_run_and_mended_it_goes_on(fault: str, more: list[str]
     # With two environments the 120th step of each is among the run's steps 239 and 240.
     step, last = (238, 200) if more else (119, 100)
     place = rf"environment 0 \(episode seed \d+, step \d+\) {SENTENCES[fault]}"
-    words = rf"cartpole-dqn: the run failed at step {step}: {place}.* The last checkpoint is of step {last}\."
+    words = rf"error: the run failed at step {step}: {place}.* The last checkpoint is of step {last}\."
     assert re.search(words, said.err), said.err
     assert said.err.rstrip().endswith("The run's folder: r\nresume with: cartpole-dqn resume r")
     assert "Traceback" not in said.err

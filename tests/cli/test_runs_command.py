@@ -82,7 +82,7 @@ def test_where_no_run_is(call: Callable[..., Any], write_run: WriteRun, tmp_path
     for wrong in ("nowhere", "benchmarks/pixels/seed-0/config.toml"):
         said = call("runs", wrong)
         assert said.code == 2
-        assert said.err.startswith(f"cartpole-dqn: the runs in {wrong} cannot be listed: ")
+        assert said.err.startswith(f"error: the runs in {wrong} cannot be listed: ")
 
 
 @pytest.mark.process

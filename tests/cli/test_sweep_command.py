@@ -69,7 +69,7 @@ def test_what_a_sweep_prints_and_keeps(swept: tuple[Path, subprocess.CompletedPr
     assert "after=0,seed=0: done after" in said.stderr
     assert "failed: after=120,seed=0: " in said.stderr
     assert "RuntimeError: the pole broke" in said.stderr
-    assert "cartpole-dqn: 1 of 2 trials failed. Try them again with: cartpole-dqn sweep --resume s --retry-failed" in (
+    assert "error: 1 of 2 trials failed. Try them again with: cartpole-dqn sweep --resume s --retry-failed" in (
         said.stderr
     )
     assert "Traceback" not in said.stderr

@@ -82,7 +82,9 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
 
 
 def cards(outputs: list[Any]) -> list[Any]:
-    return [output.data for output in outputs if "steps" in output.get("data", {}).get("text/html", "")]
+    """The displays among the outputs. What a run says beside its display is a <pre>."""
+    pages = [(output, output.get("data", {}).get("text/html", "")) for output in outputs]
+    return [output.data for output, page in pages if "steps" in page and "<pre" not in page]
 
 
 def words(outputs: list[Any]) -> str:

@@ -175,7 +175,7 @@ def test_a_broken_or_hostile_run_gets_a_sentence(
     assert code == 2, said.err
     assert said.out == ""
     assert words in said.err
-    assert said.err.startswith("cartpole-dqn: ")
+    assert said.err.startswith("error: ")
     assert "Traceback" not in said.err
     assert said.err.rstrip("\n").isprintable()
     assert content(tmp_path) == before

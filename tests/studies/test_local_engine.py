@@ -147,7 +147,7 @@ def test_as_many_at_once_as_there_are_cores(tmp_path: Path) -> None:
         (130, "", TrialEnd("t", "interrupted")),
         (-15, "", TrialEnd("t", "interrupted")),
         (-11, "x", TrialEnd("t", "failed", "its process was ended by SIGSEGV.")),
-        (1, "step 3\ncartpole-dqn: it broke.\nMore.\nThe run's folder: x\nresume with: y\n", "it broke. More."),
+        (1, "step 3\nerror: it broke.\nMore.\nThe run's folder: x\nresume with: y\n", "it broke. More."),
         (1, "Traceback (most recent call last):\n  ...\nValueError: oh\n\n", "ValueError: oh"),
         (7, "", "its process ended with exit code 7."),
     ],

@@ -56,7 +56,7 @@ def test_it_is_the_command_line(start: Start, tmp_path: Path) -> None:
         run = start(arguments, log=log, folder=tmp_path, environment={**os.environ, "NO_COLOR": "1"})
         codes.append(run.wait(60))
     assert codes == [2, 0, 2]
-    assert (tmp_path / "one").read_text().startswith("before\ncartpole-dqn: 'nowhere' is no run")
+    assert (tmp_path / "one").read_text().startswith("before\nerror: 'nowhere' is no run")
     assert (tmp_path / "two").read_text() == "before\n"
     assert "--nonsense" in (tmp_path / "three").read_text()
 

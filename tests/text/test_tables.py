@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from cartpole_dqn.text.tables import TextTable, as_markdown, as_rich, as_text, fitted, to_json
+from cartpole_dqn.text.tables import TextTable, as_markdown, as_rich, as_text, fitted, print_table, to_json
 
 TABLE = TextTable("Title", ("name", "env", "n"), (("a", "x|y\\z", "1"), ("long name", "b", "1,234")), left=2)
 
@@ -33,6 +33,33 @@ def test_rich_shows_markup_as_it_is() -> None:
     console = Console(file=io.StringIO(), width=40, force_terminal=True, color_system=None)
     console.print(as_rich(table))
     assert "[red]x[/red]" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def printed(table: TextTable, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    print_table(table, console)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+
+
+def test_a_narrow_terminal_breaks_no_word() -> None:
+    table = TextTable("T", ("run", "settled in"), (("CartPole-v1-pixels", "a long time"), ("b", "3")), left=1)
+    assert printed(table, 29) == [
+        "T",
+        "                      settled",
+        "run                        in",
+        "CartPole-v1-pixels     a long",
+        "                         time",
+        "b                           3",
+    ]
+    assert printed(table, 20) == [
+        "T",
+        "CartPole-v1-pixels",
+        "  settled in  a long",
+        "              time",
+        "",
+        "b",
+        "  settled in  3",
+    ]
 
 
 @given(st.lists(st.tuples(*[st.text("ab", max_size=9)] * 3), max_size=4), st.integers(0, 40))

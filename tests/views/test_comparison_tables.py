@@ -32,10 +32,10 @@ def test_tables_say_everything(write_run: WriteRun) -> None:
     )  # fmt: skip
     assert groups.rows == (
         ("lr=0.001", "2", "480.0 [480.0, 480.0]", "480.0", "500.0 [500.0, 500.0]", "500.0", "2 of 2", "200", "0:02"),
-        ("lr=0.01", "1", "-3", "-3", "-5.25", "-5.25", "0 of 1", "-", "-"),
+        ("lr=0.01", "1", "-3 [-]", "-", "-5.25 [-]", "-", "0 of 1", "-", "-"),
     )
     assert improvements.title == "Probability of improvement (best)"
-    assert improvements.rows == (("lr=0.001", "lr=0.01", "1.00"),)
+    assert improvements.rows == (("lr=0.001", "lr=0.01", "-"),), "one run cannot tell"
     assert runs.rows[0] == ("a0", "lr=0.001", "0", "300", "480.0", "0", "480.0", "500.0", "200", "0:02")
     assert runs.rows[2] == ("b [31m", "lr=0.01", "0", "300", "-3", "0", "-3", "-5.25", "-", "-"), (
         "nothing moves the cursor"

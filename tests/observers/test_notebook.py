@@ -96,7 +96,7 @@ def test_a_run_is_shown_in_one_output_that_is_replaced(outputs: dict[str, list[A
     (card,) = cards(outputs["live"])
     assert "400 of 400 steps" in card["text/html"]
     assert "<svg" in card["text/html"]
-    assert "done: 400 steps" in card["text/plain"]
+    assert "step 400 of 400" in card["text/plain"]
     draws, named = map(int, outputs["counted"][0].text.split())
     # At the start, after two evaluations, at the end, and once a second: not at every step.
     assert 4 <= draws < 100

@@ -65,6 +65,11 @@ if TYPE_CHECKING:
     from cartpole_dqn.errors import DivergedError as DivergedError
     from cartpole_dqn.errors import RunError as RunError
     from cartpole_dqn.errors import UserError as UserError
+    from cartpole_dqn.observers.points import Point as Point
+    from cartpole_dqn.observers.points import PointObserver as PointObserver
+    from cartpole_dqn.observers.remote import RemoteObserver as RemoteObserver
+    from cartpole_dqn.observers.remote_process import PointRow as PointRow
+    from cartpole_dqn.observers.remote_process import RemoteRecord as RemoteRecord
     from cartpole_dqn.plugin.hookspecs import hookimpl as hookimpl
     from cartpole_dqn.plugin.registry import Registry as Registry
     from cartpole_dqn.studies.trial_process import TrialProcess as TrialProcess

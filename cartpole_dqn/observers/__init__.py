@@ -3,4 +3,5 @@
 * `display`: a live panel in the terminal, or plain lines.
 * `notebook`: the same in a Jupyter notebook.
 * `metrics`: `metrics.csv` and `metrics.jsonl` in the run folder.
+* `points`: the base of observers that write curves. `remote`, `remote_process`: of those that send them to a service.
 """

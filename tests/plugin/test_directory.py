@@ -30,6 +30,8 @@ ELSEWHERE = {
     ("sweep-engine", "ray"): "in its own tests, with Ray",
     ("agent", "hdqn"): "in its own tests, with other goals",
     ("agent", "hdqn-tabular"): "in its own tests, with other goals",
+    ("observer", "mlflow"): "in its own tests, which start programs",
+    ("observer", "wandb"): "in its own tests, which start programs",
     ("agent", "visit-counts"): "in its own tests, with another agent inside",
 }
 """Parts that need surroundings which are not the kit's own."""

@@ -1,0 +1,163 @@
+"""`RemoteObserver`: sends the points of a run to a tracking service, from a process of its own.
+
+The observer appends each row of points to `rows.jsonl` in a folder of its own inside the run's. The process
+(`remote_process.py`) reads the file and sends it. So the run never waits for the service, and what is not sent yet
+survives both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from cartpole_dqn.contracts.events import Episode, ObserverContext, RunEnded, RunFailed, RunStarted
+from cartpole_dqn.contracts.parts import State
+from cartpole_dqn.errors import UserError
+from cartpole_dqn.files import write_all
+from cartpole_dqn.observers.points import Point, PointObserver
+
+
+class RemoteObserver(PointObserver):
+    """Base class of observers of a tracking service. A subclass names itself and its `RemoteRecord`.
+
+    A run that is resumed, or started again without a checkpoint, continues its record: rows that an earlier session
+    wrote at the same steps are not sent again.
+
+    Args:
+        name: of the observer, and of its folder in the run's.
+        record: the `RemoteRecord`, as "module:Class". It is imported in the process alone.
+        context: of the observer.
+        every_updates: see `PointObserver`.
+        wait: seconds that the end of a run waits until everything is sent.
+        options: handed to the record; nothing but texts, numbers and booleans.
+
+    Raises:
+        UserError: the run has no folder.
+    """
+
+    needs_folder: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        name: str,
+        record: str,
+        context: ObserverContext,
+        *,
+        every_updates: int,
+        wait: float,
+        options: Mapping[str, Any],
+    ) -> None:
+        super().__init__(every_updates)
+        if context.folder is None:
+            raise UserError(f"observer {name!r} needs a run folder to write to, and this run keeps none.")
+        self._name = name
+        self._console = context.console
+        self._place = Path(context.folder).absolute() / name
+        self._wait = wait
+        self._start = {"record": record, "wait": wait, "options": dict(options)}
+        self._row = (0, 0)  # the last row: its step, and how many rows that step has so far
+        self._file: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._said = False
+
+    def run_started(self, event: RunStarted) -> None:
+        """Start the process."""
+        self._place.mkdir(exist_ok=True)
+        (self._place / "problem.txt").unlink(missing_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        self._file = os.open(self._place / "rows.jsonl", flags, 0o666)
+        # A crash may have left half a line; an empty line is no row.
+        write_all(self._file, b"\n")
+        with (self._place / "log.txt").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "cartpole_dqn.observers.remote_process", str(self._place)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the run.
+            )
+        _tell(self._process, self._start)
+
+    def log(self, step: int, points: Sequence[Point]) -> None:
+        """Append a row."""
+        last, count = self._row
+        self._row = (step, count + 1 if step == last else 1)
+        if self._file is not None:
+            row = {"row": self._row, "time": round(time.time(), 3), "points": points}
+            write_all(self._file, json.dumps(row, separators=(",", ":")).encode() + b"\n")
+
+    def episode_ended(self, event: Episode) -> None:
+        """Append the episode's row, and say what trouble the process has, once."""
+        super().episode_ended(event)
+        self._say_problem()
+
+    def run_ended(self, event: RunEnded) -> None:
+        """Wait a bounded time until everything is sent."""
+        self._close(event.reason, self._wait)
+
+    def run_failed(self, event: RunFailed) -> None:
+        """Wait a bounded time until everything is sent; not where the run was interrupted at once."""
+        if isinstance(event.error, Exception):
+            self._close("failed", self._wait)
+        elif self._process is not None and self._process.stdin is not None:
+            # The process goes on for as long as the run would have waited.
+            self._process.stdin.close()
+            self._process = None
+
+    def state_dict(self) -> State:
+        """Return when the next points are due, and the number of the last row."""
+        return {**super().state_dict(), "row": list(self._row)}
+
+    def load_state_dict(self, state: State) -> None:
+        """Restore what `state_dict` returned; before `run_started`."""
+        super().load_state_dict(state)
+        step, count = state["row"]
+        self._row = (int(step), int(count))
+
+    def _close(self, reason: str, wait: float) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        _tell(process, reason)
+        if process.stdin is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+        try:
+            sent = process.wait(wait) == 0
+        except subprocess.TimeoutExpired:
+            sent = False
+            process.kill()
+            process.wait()
+        if not sent and wait > 0:
+            self._say_problem()
+            self._say(f"not everything was sent within {wait:g} s, see {self._name}/log.txt", "The rest waits")
+
+    def _say_problem(self) -> None:
+        if not self._said:
+            with contextlib.suppress(OSError):
+                problem = (self._place / "problem.txt").read_text(encoding="utf-8")
+                self._say(problem.rstrip("."), "The run goes on; its points wait")
+
+    def _say(self, problem: str, what: str) -> None:
+        if not self._said:
+            self._said = True
+            text = f"observer {self._name}: {problem}. {what} in {self._name}/ in the run's folder; resume sends them."
+            self._console.print(text, style="yellow", markup=False, highlight=False)
+
+
+def _tell(process: subprocess.Popen[bytes], message: object) -> None:
+    """Send the process a line. One that has died is seen at the end."""
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):
+        process.stdin.write(json.dumps(message).encode() + b"\n")
+        process.stdin.flush()

@@ -1,0 +1,214 @@
+"""The process that sends a run's rows to a tracking service: `python -m cartpole_dqn.observers.remote_process FOLDER`.
+
+* `RemoteRecord`: the run's record at the service, as a plugin defines it. `PointRow`: what it is sent.
+* `flat`: nested tables as one table with dotted names.
+
+It imports no torch. Its first line of input is a JSON object (`record`, `options`, `wait`), its last one why the run
+ended. Without a last line the run was killed. `sent.json` in the folder holds how far the record is.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import importlib
+import json
+import os
+import sys
+import textwrap
+import threading
+import time
+import tomllib
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock
+
+from cartpole_dqn.files import replace_file
+
+MOST_ROWS = 200
+"""Rows sent at once."""
+PAUSE = 0.5
+"""Seconds between two looks at the file."""
+LONGEST_PAUSE = 30.0
+"""Seconds between two tries while the service does not answer."""
+
+
+class PointRow(NamedTuple):
+    """Points that were made at one moment."""
+
+    number: int
+    """Counts from 0, over all sessions, what the record was sent."""
+    step: int
+    time: float
+    """Seconds since 1970."""
+    points: Sequence[tuple[str, float]]
+
+
+class RemoteRecord(abc.ABC):
+    """The record of a run at a tracking service. It lives in a process of its own.
+
+    Where a method raises, the run goes on, and the method is called again later. Set time limits for requests.
+
+    Args:
+        options: as the observer gave them to `RemoteObserver`.
+        folder: the run's.
+    """
+
+    def __init__(self, options: Mapping[str, Any], folder: Path) -> None:
+        self.options = options
+        self.folder = folder
+
+    @abc.abstractmethod
+    def open(self, key: str | None, config: Mapping[str, Any]) -> str:
+        """Open the record and return its key at the service, which later sessions are given. None means a new record.
+
+        `config` is the run's configuration as `flat` returns it. A resumed run may have another one.
+        """
+
+    @abc.abstractmethod
+    def send(self, rows: Sequence[PointRow]) -> None:
+        """Send rows. After an exception the same rows are sent again."""
+
+    @abc.abstractmethod
+    def close(self, reason: str) -> None:
+        """Close the record, with files such as the curve.
+
+        Args:
+            reason: "done", "solved", "failed", "killed", or the name of a signal.
+        """
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested tables as one, with names such as `agent.replay.capacity` and `observation.0.wrapper`.
+
+    Lists of anything but tables stay as they are.
+    """
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        if isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
+            value = {str(i): entry for i, entry in enumerate(value)}
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
+
+
+@dataclass
+class Sent:
+    """How far a record is."""
+
+    key: str | None = None
+    """The record's, at the service."""
+    offset: int = 0
+    """Bytes of the file that are done with."""
+    rows: int = 0
+    step: int = 0
+    count: int = 0
+    """Rows of the last step that were sent."""
+
+
+class Outbox:
+    """The rows of a file that were not sent yet.
+
+    A resumed run appends rows of steps again that an earlier session had appended. Those are passed over.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self._file = (place / "rows.jsonl").open("rb")
+        self._path = place / "sent.json"
+        self.sent = Sent(**json.loads(self._path.read_bytes())) if self._path.exists() else Sent()
+
+    def next(self) -> tuple[list[PointRow], Sent]:
+        """Return up to `MOST_ROWS` rows, and what to `keep` once they are sent."""
+        rows: list[PointRow] = []
+        after = Sent(**asdict(self.sent))
+        self._file.seek(after.offset)
+        for line in self._file:
+            if not line.endswith(b"\n") or len(rows) == MOST_ROWS:
+                break
+            after.offset += len(line)
+            found = _read(line)
+            if found is not None and tuple(found["row"]) > (after.step, after.count):
+                after.step, after.count = found["row"]
+                rows.append(PointRow(after.rows, after.step, found["time"], found["points"]))
+                after.rows += 1
+        return rows, after
+
+    def keep(self, sent: Sent) -> None:
+        """Remember what was sent."""
+        if sent != self.sent:
+            self.sent = sent
+            replace_file(self._path, json.dumps(asdict(sent)).encode())
+
+
+def main(place: Path) -> int:
+    """Send rows until the run has ended and everything is sent, or the service does not answer then: return 0 or 1."""
+    start = json.loads(sys.stdin.readline() or "null")
+    if start is None:
+        return 1
+    over = Ending(float(start["wait"]))
+    over.start()
+    module, _, name = start["record"].partition(":")
+    # The process of a session that was killed may still be sending.
+    with FileLock(place / "lock"):
+        outbox = Outbox(place)
+        record: RemoteRecord | None = None
+        pause = PAUSE
+        while True:
+            ended = over.heard.is_set()  # asked before the file is read: nothing is written afterwards
+            try:
+                if record is None:
+                    config = tomllib.loads((place.parent / "config.toml").read_text(encoding="utf-8"))
+                    made: RemoteRecord = getattr(importlib.import_module(module), name)(start["options"], place.parent)
+                    key = made.open(outbox.sent.key, flat(config))
+                    outbox.keep(Sent(**{**asdict(outbox.sent), "key": key}))
+                    record = made
+                rows, after = outbox.next()
+                if rows:
+                    record.send(rows)
+                outbox.keep(after)
+                if ended and not rows:
+                    record.close(over.reason)
+                    return 0
+                pause = PAUSE
+                if rows and (ended or len(rows) == MOST_ROWS):
+                    continue
+            except Exception as error:
+                if pause == PAUSE:
+                    traceback.print_exc()
+                said = " ".join(str(error).split()) or type(error).__name__
+                replace_file(place / "problem.txt", textwrap.shorten(said, 160).encode())
+                if ended:
+                    return 1
+                pause = min(2 * pause, LONGEST_PAUSE)
+            over.heard.wait(pause)
+
+
+class Ending(threading.Thread):
+    """Waits for the run's end, and ends this process when it takes too long afterwards."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(daemon=True)
+        self._wait = wait
+        self.heard = threading.Event()
+        self.reason = "killed"
+
+    def run(self) -> None:
+        for line in sys.stdin:
+            self.reason = json.loads(line)
+        self.heard.set()
+        time.sleep(self._wait + 1)
+        os._exit(1)
+
+
+def _read(line: bytes) -> Any:
+    """Return a row, or None for what a crash left of one."""
+    with contextlib.suppress(ValueError):
+        return json.loads(line)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,8 +1,9 @@
 """Make the documentation's pictures: `python docs/make_images.py` writes them into docs/images.
 
 The display is drawn from a real run, trained here for some thousand steps; the previews by the command of that name,
-those of `wrap-your-env.md` by that page's own files and commands (which need the extras box2d and atari).
-`--previews` leaves the run out.
+those of `wrap-your-env.md` by that page's own files and commands (which need the extras box2d and atari); the charts of
+results from that page's own tables. `--previews` leaves the run out; `--results` draws only the charts and the card.
+Dark pages show `NAME-dark` in place of `NAME`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.style import Style
@@ -29,6 +31,7 @@ from cartpole_dqn.observers.display.tracker import Tracker
 from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.training.assembly import assemble
 from cartpole_dqn.training.resolve import resolve_config
+from cartpole_dqn.views.chart import COLOURS, Theme
 
 DOCS = Path(__file__).parent
 IMAGES = DOCS / "images"
@@ -110,13 +113,15 @@ def _dots(draw: Any, bits: int, corner: tuple[int, int], cell: int, line: int, c
 
 
 def draw_previews() -> None:
-    """Draw the stages of the tutorial's observation and of ours."""
+    """Draw the stages of the tutorial's observation and of ours, and both beside each other."""
     for name, arguments in {
         "preview-tutorial": ["--preset", "tutorial-pixels"],
         "preview-pixels": ["--obs", "pixels"],
+        "preview-compared": ["--obs", "pixels", "--compare", "tutorial-pixels"],
     }.items():
         with tempfile.TemporaryDirectory() as folder:
             preview(f"{name}.png", [*arguments, "--out", "preview.png"], Path(folder))
+            preview(f"{name}-dark.png", [*arguments, "--theme", "dark", "--out", "preview.png"], Path(folder))
 
 
 def draw_previews_of(page: Path) -> None:
@@ -138,9 +143,90 @@ def preview(image: str, arguments: list[str], folder: Path) -> None:
     (IMAGES / image).write_bytes((folder / arguments[-1]).read_bytes())
 
 
+def draw_results() -> None:
+    """Draw what `results.md` says, from its tables: CartPole from its screen, and from its state."""
+    results, ablations = ((DOCS / name).read_text(encoding="utf-8") for name in ("results.md", "ablations.md"))
+    ours = table_below(results, "## CartPole from pixels, the default")
+    theirs = table_below(ablations, "## The tutorial's presets")[0]
+    peer = table_below(results, "### Beside stable-baselines3")
+    for theme in ("light", "dark"):
+        chart = ResultsChart("CartPole from its screen", "environment steps", theme, 10_900)
+        chart.points(0, [(row[1][0], row[2][0]) for row in ours], "cartpole-dqn: 10 of 10 seeds", (3_850, 455))
+        for first, second in zip(*theirs[1:3], strict=True):
+            chart.axes.plot([2_500, 5_000], [first, second], color=chart.look.lines[1])
+            chart.points(1, [(2_500, first), (5_000, second)])
+        chart.say(1, "PyTorch tutorial: 0 of 3 seeds", (2_250, 112))
+        chart.save("results-pixels")
+        chart = ResultsChart("CartPole from its state", "seconds of training", theme, 46)
+        chart.points(0, [(row[3][0], row[4][0]) for row in peer], "cartpole-dqn: 3 of 3 seeds", (3.7, 455))
+        chart.points(1, [(row[1][0], row[2][0]) for row in peer], "stable-baselines3: 2 of 3", (24, 82))
+        chart.save("results-state")
+
+
+def draw_card() -> None:
+    """Draw what a link to the site shows where it is shared, around a moment of `progress-narrow.gif`."""
+    card = Image.new("RGB", (1200, 630), "white")
+    draw = ImageDraw.Draw(card)
+    fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    large, small = (ImageFont.truetype(str(fonts / f"DejaVuSans{n}.ttf"), s) for n, s in (("-Bold", 60), ("", 34)))
+    draw.text((600, 64), "cartpole-dqn", "#24292f", large, anchor="mm")
+    draw.text((600, 136), "Deep Q-learning that learns CartPole by looking at it", "#24292f", small, anchor="mm")
+    with Image.open(IMAGES / "progress-narrow.gif") as learned:
+        learned.seek(learned.n_frames // 3)
+        card.paste(learned.convert("RGB").resize((840, 443), Image.Resampling.LANCZOS), (180, 178))
+    card.save(IMAGES / "card.png", optimize=True)
+
+
+def table_below(page: str, heading: str) -> list[list[list[float]]]:
+    """The numbers in each cell of the first table below a heading."""
+    rows = re.search(r"^\|[ :|-]+\|\n((?:\|.*\n)+)", page[page.index(f"\n{heading}\n") :], re.MULTILINE)
+    assert rows is not None, heading
+    cells = [re.sub(r"`.*?`", "", row).split("|")[1:-1] for row in rows[1].splitlines()]
+    return [[[float(n.replace(",", "")) for n in re.findall(r"[\d.,]*\d", cell)] for cell in row] for row in cells]
+
+
+class ResultsChart:
+    """Mean returns on CartPole, up to `most` steps or seconds. Readable on a phone."""
+
+    def __init__(self, title: str, across: str, theme: Theme, most: float) -> None:
+        self.theme, self.look = theme, COLOURS[theme]
+        self.figure = Figure(figsize=(5.6, 3.1), facecolor=self.look.paper, layout="constrained")
+        self.axes = axes = self.figure.add_subplot(facecolor=self.look.paper)
+        axes.set_title(title, color=self.look.ink, fontsize=12, loc="left", fontweight="bold")
+        axes.set_xlabel(across, color=self.look.ink, fontsize=11)
+        axes.set_ylabel("mean return", color=self.look.ink, fontsize=11)
+        axes.set(xlim=(0, most), ylim=(0, 530), yticks=(0, 100, 200, 300, 400, 500))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.tick_params(colors=self.look.ink, labelsize=11, length=0)
+        axes.grid(color=self.look.grid)
+        axes.set_axisbelow(True)
+        axes.spines[:].set_visible(False)
+        axes.axhline(475, color=self.look.solved, linestyle="--", linewidth=1.2)
+        axes.text(most, 466, "solved", color=self.look.solved, fontsize=11, ha="right", va="top")
+
+    def points(self, line: int, places: Any, text: str = "", at: tuple[float, float] = (0, 0)) -> None:
+        """Draw points, with what they are at `at`."""
+        self.axes.plot(
+            *zip(*places, strict=True), "o", color=self.look.lines[line], markersize=7, alpha=0.8, clip_on=False
+        )
+        self.say(line, text, at)
+
+    def say(self, line: int, text: str, at: tuple[float, float]) -> None:
+        """Write in the colour of points."""
+        self.axes.text(*at, text, color=self.look.lines[line], fontsize=11, va="top")
+
+    def save(self, name: str) -> None:
+        """Write the picture, under a second name for dark pages."""
+        suffix = "-dark" if self.theme == "dark" else ""
+        self.figure.savefig(IMAGES / f"{name}{suffix}.png", dpi=200)
+
+
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
-    draw_previews()
-    draw_previews_of(DOCS / "wrap-your-env.md")
-    if "--previews" not in sys.argv[1:]:
+    draw_results()
+    draw_card()
+    if "--results" not in sys.argv[1:]:
+        draw_previews()
+        draw_previews_of(DOCS / "wrap-your-env.md")
+    if not {"--previews", "--results"} & {*sys.argv[1:]}:
         draw_display()

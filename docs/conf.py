@@ -3,6 +3,8 @@
 It needs no network, neither to build nor to read: fonts are the reader's own, and equations are MathML.
 
 * `RepositoryLinks`: links that leave `docs/` lead to the page that includes the file, or to the repository.
+* `PictureVariants`: pictures for dark pages and for phones.
+* `ShellBlocks`: colours for indented blocks of commands.
 * `write_inline_math`, `write_block_math`: equations, from LaTeX to MathML, by docutils.
 * `keep_plain`, `put_back_plain`: what a field's docstring says, as it is written.
 """
@@ -36,7 +38,15 @@ author = PROJECT["authors"][0]["name"]
 copyright = f"2026, {author}"
 version = release = PROJECT["version"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinxext.opengraph",
+]
 exclude_patterns = ["_build"]
 
 myst_enable_extensions = ["dollarmath"]
@@ -55,11 +65,20 @@ python_use_unqualified_type_names = True
 
 html_theme = "furo"
 html_title = f"{project} {release}"
+html_logo = html_favicon = "_static/logo.svg"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_theme_options = {"source_repository": REPOSITORY, "source_branch": "main", "source_directory": "docs/"}
+
+copybutton_prompt_text = "$ "  # of a block with prompts only their lines are copied, without the prompt
+
+ogp_site_url = os.environ.get("DOCS_URL", "")  # where the site will stand, if that is known
+ogp_site_name = project
+ogp_image = f"{REPOSITORY}/raw/main/docs/images/card.png"
+ogp_image_alt = "One episode before training and with three later models, the last of which keeps the pole up"
+ogp_social_cards = {"enable": False}
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +126,48 @@ class RepositoryLinks(SphinxTransform):
                 )  # fmt: skip
             new += [child.deepcopy() for child in node.children]
             node.replace_self(new)
+
+
+class PictureVariants(SphinxTransform):
+    """Shows `NAME-dark.png` on dark pages in place of `NAME.png`, and `NAME-narrow.png` on phones, if it exists."""
+
+    default_priority = 400
+
+    def apply(self, **kwargs: Any) -> None:
+        """Put the variants beside each picture, with the classes by which styles choose one."""
+        folder = (DOCS / self.env.docname).parent
+        for node in list(self.document.findall(nodes.image)):
+            path = Path(node["uri"])
+            there = {
+                name: path.with_stem(path.stem + name)
+                for name in ("", "-dark", "-narrow", "-narrow-dark")
+                if (folder / path.with_stem(path.stem + name)).is_file()
+            }
+            for name, variant in there.items() if len(there) > 1 else ():
+                classes = []
+                if "-dark" in there:
+                    classes.append("only-dark" if name.endswith("-dark") else "only-light")
+                if "-narrow" in there:
+                    classes.append("only-narrow" if name.startswith("-narrow") else "only-wide")
+                shown = node.deepcopy()
+                shown["uri"] = variant.as_posix()
+                shown["classes"] += classes
+                node.parent.insert(node.parent.index(node), shown)
+            if len(there) > 1:
+                node.parent.remove(node)
+
+
+class ShellBlocks(SphinxTransform):
+    """Colours indented blocks that begin with a command as a shell's."""
+
+    default_priority = 400
+    command = re.compile(r"(cartpole-dqn|git|hf|mypy|pip|pre-commit|pytest|python3?|ruff|\.ci/run)(\s|$)")
+
+    def apply(self, **kwargs: Any) -> None:
+        """Give the blocks their language."""
+        for node in self.document.findall(nodes.literal_block):
+            if node.get("language") == "none" and self.command.match(node.astext()):
+                node["language"] = "sh"
 
 
 def _is_open_link(node: nodes.Node) -> bool:
@@ -161,7 +222,8 @@ _plain: dict[str, list[str]] = {}
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register what is above."""
-    app.add_transform(RepositoryLinks)
+    for transform in (RepositoryLinks, PictureVariants, ShellBlocks):
+        app.add_transform(transform)
     app.connect("autodoc-process-docstring", keep_plain, priority=400)
     app.connect("autodoc-process-docstring", put_back_plain, priority=600)
     app.add_html_math_renderer("mathml", (write_inline_math, None), (write_block_math, None))

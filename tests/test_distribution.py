@@ -1,6 +1,6 @@
 """What is published: the wheel and the sdist, built, looked into, checked, and run from an otherwise empty folder.
 
-Needs `build`, `hatchling` and `twine`, which the extra `test` brings; skipped without them.
+Needs `build`, `hatchling`, `hatch-fancy-pypi-readme` and `twine`, which the extra `test` brings; skipped without them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def run(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> str:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    missing = [name for name in ("build", "hatchling", "twine") if find_spec(name) is None]
+    missing = [name for name in ("build", "hatchling", "hatch_fancy_pypi_readme", "twine") if find_spec(name) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed: pip install -e '.[test]'")
     direct, through = tmp_path_factory.mktemp("direct"), tmp_path_factory.mktemp("through")
@@ -120,6 +120,22 @@ def test_metadata(built: Built) -> None:
     # Lower bounds, no pins: the newest of each is what a user gets.
     for requirement in said.get_all("Requires-Dist", []):
         assert not re.search(r"==|<|~=", requirement.partition(";")[0]), requirement
+
+
+def test_pictures_and_links_of_the_readme_work_without_the_repository(built: Built) -> None:
+    """A package index shows the README alone: each relative address must have become one in the repository."""
+    places = re.compile(r"""\]\(([^)\s]+)\)|(?:src|srcset)="([^"]+)\"""")
+    before = ["".join(found) for found in places.findall((ROOT / "README.md").read_text(encoding="utf-8"))]
+    after = ["".join(found) for found in places.findall(str(metadata(built.wheel).get_payload()))]
+    repository = PROJECT["urls"]["Source"].removeprefix("https://github.com/")
+    for written, shown in zip(before, after, strict=True):
+        if written.endswith((".gif", ".png", ".svg")):
+            assert shown == f"https://raw.githubusercontent.com/{repository}/main/{written}"
+        elif not written.startswith("https:"):
+            assert shown == f"https://github.com/{repository}/blob/main/{written}"
+        else:
+            assert shown == written
+    assert sum(written.endswith(".gif") for written in before) == 4
 
 
 def test_twine_finds_nothing(built: Built) -> None:

@@ -101,6 +101,14 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_the_readme_has_the_figures_of_the_results() -> None:
+    results = read("docs/results.md").replace("\u00a0", " ").replace("*", "")
+    rows = re.findall(r"^\| from .*?(\| .+ \|) `cartpole-dqn ", read("README.md"), re.MULTILINE)
+    assert len(rows) == 3
+    for row in rows:
+        assert row in results
+
+
 # Snippets -------------------------------------------------------------------------------------------------------------
 
 

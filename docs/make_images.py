@@ -133,7 +133,9 @@ def draw_previews_of(page: Path) -> None:
         for name in re.findall(r"\(images/preview-([\w-]+)\.png\)", text):
             command = re.search(rf"^ {{4}}cartpole-dqn preview (.* --out {name}\.png)$", text, re.MULTILINE)
             assert command is not None, f"{page} shows {name}.png, but no command that makes it"
-            preview(f"preview-{name}.png", shlex.split(command[1]), Path(folder))
+            arguments = shlex.split(command[1])
+            preview(f"preview-{name}.png", arguments, Path(folder))
+            preview(f"preview-{name}-dark.png", ["--theme", "dark", *arguments], Path(folder))
 
 
 def preview(image: str, arguments: list[str], folder: Path) -> None:

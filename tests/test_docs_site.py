@@ -145,6 +145,22 @@ def test_every_public_name_is_on_its_page(built: dict[str, Page]) -> None:
             assert f"{module}.{name}" in shown, f"{module}.{name} is missing in docs/api"
 
 
+@pytest.mark.process
+def test_pictures_have_variants_and_commands_colours(site: Path) -> None:
+    landing = (site / "index.html").read_text(encoding="utf-8")
+    for name, shown in (
+        ("progress", "only-light only-wide"),
+        ("progress-dark", "only-dark only-wide"),
+        ("progress-narrow", "only-light only-narrow"),
+        ("progress-narrow-dark", "only-dark only-narrow"),
+    ):
+        (picture,) = re.findall(rf'<img [^>]*src="_images/{name}\.gif"[^>]*>', landing)
+        assert f'class="{shown}"' in picture
+    assert landing.count("highlight-sh ") >= 4
+    assert '<meta property="og:image" content="https://' in landing
+    assert "copybutton.js" in landing
+
+
 # What needs no build --------------------------------------------------------------------------------------------------
 
 

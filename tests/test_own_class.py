@@ -196,13 +196,14 @@ def test_an_environment_may_be_a_lambda_or_a_spec() -> None:
 
 @pytest.mark.parametrize("vector", ["sync", "async"])
 def test_a_local_wrapper_and_environment_reach_worker_processes(vector: str) -> None:
-    class Tenth(gymnasium.RewardWrapper[Any, Any]):
-        def reward(self, reward: Any) -> float:
-            return 0.1 * float(reward)
+    class OneStep(gymnasium.Wrapper[Any, Any, Any, Any]):
+        def step(self, action: Any) -> Any:
+            obs, reward, _, _, info = self.env.step(action)
+            return obs, reward, True, False, info
 
-    run = short(env=lambda: short_cartpole(), wrappers=[Tenth], num_envs=2, vector=vector)
+    run = short(env=lambda: short_cartpole(), wrappers=[OneStep], num_envs=2, vector=vector)
     assert {row["env"] for row in run.metrics()} == {0, 1}
-    assert all(row["return"] == pytest.approx(0.1 * row["length"]) for row in run.metrics())
+    assert {row["length"] for row in run.metrics()} == {1}
 
 
 @pytest.mark.parametrize(
@@ -297,7 +298,7 @@ def test_references_stand_wherever_a_name_does(folder: Path, call: Callable[...,
     assert "Episode" in (folder / "seen.txt").read_text()
     run = load("run")
     assert run.config.agent["exploration"]["name"] == "parts:Half"
-    assert all(row["return"] == 2 * row["length"] <= 60 for row in run.metrics())
+    assert all(row["return"] == row["length"] <= 30 for row in run.metrics())
     assert call("evaluate", "run", "--episodes", "2").code == 0
     (folder / "parts.py").rename(folder / "moved.txt")
     del sys.modules["parts"]

@@ -69,6 +69,10 @@ class Tally(gymnasium.Wrapper[Any, Any, Any, Any]):
             self.earned += float(result[1])
         return result
 
+    def as_torch(self, moments: Moments) -> Any:
+        """See `cartpole_dqn.wrappers.moments`: observations pass unchanged."""
+        return moments.observation()
+
 
 class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Checks an environment's results and returns them in plain types, or raises an `EnvError`.

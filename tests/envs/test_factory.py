@@ -318,7 +318,10 @@ def test_a_renderer_that_fails_is_called_once_and_its_environment_closed(own_env
 def test_one_that_can_exist_only_once_is_refused_before_the_run(own_envs: None) -> None:
     factory = EnvFactory(cameras(SELECT, alone=True), HOST.registry)
     env = factory.make()
-    with pytest.raises(UnsuitableEnvError, match=r"not once more to evaluate in: .*the port is taken\. .*every=0"):
+    with pytest.raises(
+        UnsuitableEnvError,
+        match=r"not once more to evaluate in: .*the port is taken \(own_envs.py, line \d+\)\. .*every=0",
+    ):
         factory.require_another()
     env.close()
     factory.require_another()

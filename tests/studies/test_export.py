@@ -43,7 +43,7 @@ def played(run: Any, exported: Exported) -> None:
         "frame": lambda obs: env.render(),
         "place": lambda obs: np.float64(env.unwrapped.state[0] / 4.8 + 0.5),  # type: ignore[attr-defined]
     }
-    wrapped = run._loaded[1].make(evaluating=True)
+    wrapped = run.make_env()
     obs, _ = env.reset(seed=5)
     wanted, _ = wrapped.reset(seed=5)
     past: dict[str, list[Any]] = {name: [] for name in exported.inputs}
@@ -56,7 +56,7 @@ def played(run: Any, exported: Exported) -> None:
         ]
         values, action = program(*map(torch.from_numpy, given))
         assert int(action) == run.act(wanted) == int(values.argmax())
-        np.testing.assert_allclose(values, run._loaded[0].q_values(wanted[None])[0], rtol=1e-4)
+        np.testing.assert_allclose(values, run.policy.q_values(wanted[None])[0], rtol=1e-4)
         obs, _, over, _, _ = env.step(int(action))
         wanted, _, also, _, _ = wrapped.step(int(action))
         assert over == also
@@ -96,7 +96,7 @@ def test_a_program_from_state_is_in_the_runs_folder(trained: Callable[..., Any])
 def test_a_locator_that_looks_is_named_and_left_out(trained: Callable[..., Any], tmp_path: Path) -> None:
     chain = [
         {"wrapper": "render", "rows": [160, 320]},
-        {"wrapper": "centered-crop", "width": 320, "locator": "darkest"},
+        {"wrapper": "centered-crop", "width": 320, "locator": "darkest", "snap": "nearest"},
         {"wrapper": "channel", "channel": 1},
         {"wrapper": "resize", "height": 40},
         {"wrapper": "frame-difference", "keep_current": True},

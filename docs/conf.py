@@ -191,17 +191,27 @@ class ArrayNames(SphinxTransform):
 
     def apply(self, **kwargs: Any) -> None:
         """Rename the arrays of the page's signatures."""
-        for signature in self.document.findall(addnodes.desc_signature):
-            for name in [n for n in signature.findall(addnodes.pending_xref) if n.astext() == "ndarray"]:
-                parent, first = name.parent, name.parent.index(name)
-                texts = [node.astext() for node in parent[first:]]
-                inner = texts.index("dtype") + 2
-                depth = [
-                    sum(t == "[" for t in texts[:end]) - sum(t == "]" for t in texts[:end])
-                    for end in range(inner, len(texts) + 1)
-                ]
-                last = inner + depth.index(0)  # after the bracket that closes the array
-                parent[first : first + last] = [nodes.Text("NDArray["), *parent[first + inner : first + last - 1]]
+        for name in list(self.document.findall(lambda node: _written(node) == "ndarray")):
+            after = name.parent[name.parent.index(name) :]
+            texts = [_written(node) for node in after]
+            inner = texts.index("dtype") + 2
+            end, depth = inner, 2
+            while depth:
+                depth += (texts[end] == "[") - (texts[end] == "]")
+                end += 1
+            name.parent[-len(after) :] = [nodes.Text("NDArray["), *after[inner : end - 1], *after[end:]]
+        for parameters in self.document.findall(addnodes.desc_parameterlist):
+            # autodoc broke the line for the longer text.
+            texts = [node for node in parameters.parent.findall(nodes.Text) if node.parent.get("condition") != "*"]
+            if sum(map(len, texts)) <= python_maximum_signature_line_length:
+                parameters["multi_line_parameter_list"] = False
+
+
+def _written(node: nodes.Node) -> str:
+    """The text of a part of an annotation; of a name without its module."""
+    if isinstance(node, addnodes.pending_xref):
+        return str(node.get("reftarget", "")).rpartition(".")[2]
+    return node.astext() if isinstance(node, (addnodes.desc_sig_punctuation, addnodes.desc_sig_space)) else ""
 
 
 def write_inline_math(translator: Any, node: nodes.math) -> None:

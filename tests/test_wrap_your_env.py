@@ -17,7 +17,7 @@ from cartpole_dqn.training.resolve import resolve_config
 PAGE = (Path(__file__).parents[1] / "docs" / "wrap-your-env.md").read_text(encoding="utf-8")
 FILES: dict[str, str] = dict(re.findall(r"^`([\w.-]+)`\n\n```\w+\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
 SHAPES = {
-    "grid.toml": (36, 48, 6),
+    "grid.toml": (36, 48, 3),
     "catch.toml": (42, 42, 2),
     "acrobot.toml": (60, 60, 2),
     "lunar-lander.toml": (40, 60, 2),

@@ -5,6 +5,7 @@ It needs no network, neither to build nor to read: fonts are the reader's own, a
 * `RepositoryLinks`: links that leave `docs/` lead to the page that includes the file, or to the repository.
 * `PictureVariants`: pictures for dark pages and for phones.
 * `ShellBlocks`: colours for indented blocks of commands.
+* `ArrayNames`: arrays in signatures as the code has them.
 * `write_inline_math`, `write_block_math`: equations, from LaTeX to MathML, by docutils.
 * `keep_plain`, `put_back_plain`: what a field's docstring says, as it is written.
 """
@@ -56,6 +57,7 @@ myst_dmath_double_inline = True
 default_role = "code"  # in docstrings
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_type_aliases = {"Obs": "Obs"}
 autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True, "undoc-members": True}
 napoleon_numpy_docstring = False
@@ -108,6 +110,8 @@ class RepositoryLinks(SphinxTransform):
         folders = [(DOCS / docname).parent, *{path.parent for path, page in pages.items() if page == docname}]
         for node in list(self.document.findall(_is_open_link)):
             target, _, anchor = node["reftarget"].partition("#")
+            if node.get("refdomain") == "doc":
+                target, anchor = f"{target}.md", node.get("reftargetid") or ""
             found = next((p for f in folders if (p := Path(os.path.normpath(f / target))).exists()), None)
             if not target or found is None or not found.is_relative_to(ROOT):
                 continue
@@ -171,9 +175,43 @@ class ShellBlocks(SphinxTransform):
 
 
 def _is_open_link(node: nodes.Node) -> bool:
-    """Whether it is a Markdown link that MyST found no page for."""
-    is_link = isinstance(node, (addnodes.pending_xref, addnodes.download_reference))
-    return is_link and node.get("reftype") == "myst" and node.get("refdomain") != "doc"
+    """Whether it is a Markdown link that MyST found no page for, or took for a page outside the site."""
+    if not isinstance(node, (addnodes.pending_xref, addnodes.download_reference)) or node.get("reftype") != "myst":
+        return False
+    return node.get("refdomain") != "doc" or Path(node["reftarget"]).is_absolute()
+
+
+class ArrayNames(SphinxTransform):
+    """Writes `NDArray[int64]` where autodoc has `ndarray[tuple[Any, ...], dtype[int64]]`.
+
+    The nodes of an annotation are siblings: a name, a bracket, a name, and so on.
+    """
+
+    default_priority = 400
+
+    def apply(self, **kwargs: Any) -> None:
+        """Rename the arrays of the page's signatures."""
+        for name in list(self.document.findall(lambda node: _written(node) == "ndarray")):
+            after = name.parent[name.parent.index(name) :]
+            texts = [_written(node) for node in after]
+            inner = texts.index("dtype") + 2
+            end, depth = inner, 2
+            while depth:
+                depth += (texts[end] == "[") - (texts[end] == "]")
+                end += 1
+            name.parent[-len(after) :] = [nodes.Text("NDArray["), *after[inner : end - 1], *after[end:]]
+        for parameters in self.document.findall(addnodes.desc_parameterlist):
+            # autodoc broke the line for the longer text.
+            texts = [node for node in parameters.parent.findall(nodes.Text) if node.parent.get("condition") != "*"]
+            if sum(map(len, texts)) <= python_maximum_signature_line_length:
+                parameters["multi_line_parameter_list"] = False
+
+
+def _written(node: nodes.Node) -> str:
+    """The text of a part of an annotation; of a name without its module."""
+    if isinstance(node, addnodes.pending_xref):
+        return str(node.get("reftarget", "")).rpartition(".")[2]
+    return node.astext() if isinstance(node, (addnodes.desc_sig_punctuation, addnodes.desc_sig_space)) else ""
 
 
 def write_inline_math(translator: Any, node: nodes.math) -> None:
@@ -222,7 +260,7 @@ _plain: dict[str, list[str]] = {}
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register what is above."""
-    for transform in (RepositoryLinks, PictureVariants, ShellBlocks):
+    for transform in (RepositoryLinks, PictureVariants, ShellBlocks, ArrayNames):
         app.add_transform(transform)
     app.connect("autodoc-process-docstring", keep_plain, priority=400)
     app.connect("autodoc-process-docstring", put_back_plain, priority=600)

@@ -1,11 +1,14 @@
 """The README and `docs/` are true: links resolve, snippets run, commands parse, plugin pages say what the code says.
 
-`python tests/test_docs.py` writes the kit's checks into the pages again. `test_first_plugin.py` runs its page.
+`python tests/test_docs.py` writes the tables of checks and of public names into the pages again. `test_first_plugin.py`
+runs its page.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import os
 import re
 import shlex
 import sys
@@ -295,6 +298,26 @@ def test_checks_are_as_the_page_says(kind: str) -> None:
     assert table_of_checks(kind) in read(f"docs/plugins/{kind}.md"), hint
 
 
+REFERENCE = [page for page in PAGES if page.startswith("docs/api/") and page != "docs/api/index.md"]
+
+
+def table_of_names(page: str) -> str:
+    """The classes and functions on a page of the reference, for readers without the site: source, first sentence."""
+    rows = []
+    for module, name in re.findall(
+        r"^\.\. auto(?:class|function|exception):: ([\w.]+)\.(\w+)$", read(page), re.MULTILINE
+    ):
+        value = getattr(importlib.import_module(module), name)
+        source = os.path.relpath(Path(str(inspect.getsourcefile(value))).resolve(), PAGES[page].parent)
+        rows.append(f"| [`{name}`]({Path(source).as_posix()}) | {str(inspect.getdoc(value)).splitlines()[0]} |")
+    return "\n".join(["| name | what it is |", "|---|---|", *rows])
+
+
+@pytest.mark.parametrize("page", REFERENCE)
+def test_the_reference_reads_without_the_site(page: str) -> None:
+    assert table_of_names(page) in read(page), f"run `python {Path(__file__).relative_to(ROOT)}`"
+
+
 @pytest.mark.parametrize(
     "path", [TEMPLATE / f"{kind.replace('-', '_')}.py" for kind in CHECKED], ids=lambda path: path.name
 )
@@ -332,3 +355,6 @@ if __name__ == "__main__":
         path = PLUGINS / f"{one}.md"
         table = re.compile(r"^\| check \|.*\n(\|.*\n)+", re.MULTILINE)
         path.write_text(table.sub(lambda _, one=one: table_of_checks(one) + "\n", path.read_text()))  # type: ignore[misc]
+    for one in REFERENCE:
+        table = re.compile(r"^\| name \| what it is \|\n(\|.*\n)+", re.MULTILINE)
+        PAGES[one].write_text(table.sub(lambda _, one=one: table_of_names(one) + "\n", read(one)))  # type: ignore[misc]

@@ -216,10 +216,21 @@ def test_a_name_that_is_gone_is_noticed() -> None:
     assert len(list(named_sources(DOCS / "how-dqn-works.md"))) >= 10
 
 
-def test_the_contribution_guide_names_what_is_there() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    paths = re.findall(r"`((?:cartpole_dqn|tests|docs|plugins|examples|\.ci)/[\w./-]*)`", text)
-    paths += [target for target in re.findall(r"\]\(([^)#\s]+)", text) if ":" not in target]
-    assert len(paths) > 20
-    for path in paths:
-        assert (ROOT / path).exists(), f"CONTRIBUTING.md names {path}"
+def test_pages_for_contributors_name_what_is_there() -> None:
+    named = []
+    for page in (ROOT / "CONTRIBUTING.md", DOCS / "architecture.md"):
+        text = page.read_text(encoding="utf-8")
+        paths = re.findall(r"`((?:cartpole_dqn|tests|docs|plugins|examples|\.ci)/[\w./-]*)`", text)
+        named += [(page, ROOT / path) for path in paths]
+        targets = re.findall(r"\]\(([^)#\s]+)", text)
+        named += [(page, page.parent / target) for target in targets if ":" not in target]
+    assert len(named) > 40
+    for page, path in named:
+        assert path.exists(), f"{page.name} names {path}"
+
+
+def test_the_drawing_of_the_house_has_every_room_in_the_order_of_the_law() -> None:
+    law = (ROOT / "tests" / "test_imports.py").read_text(encoding="utf-8")
+    rows = re.findall(r'"(\w+)"', law[law.index("ROWS = [") : law.index("]", law.index("ROWS = ["))])
+    drawn = re.findall(r"^  │ (\w+)(?:/|\.py) ", (DOCS / "architecture.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert ["__main__", *drawn] == rows

@@ -17,13 +17,15 @@ from cartpole_dqn.training.resolve import resolve_config
 PAGE = (Path(__file__).parents[1] / "docs" / "wrap-your-env.md").read_text(encoding="utf-8")
 FILES: dict[str, str] = dict(re.findall(r"^`([\w.-]+)`\n\n```\w+\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
 SHAPES = {
+    "grid.toml": (36, 48, 3),
+    "catch.toml": (42, 42, 2),
     "acrobot.toml": (60, 60, 2),
     "lunar-lander.toml": (40, 60, 2),
     "pong.toml": (80, 80, 2),
     "mountain-car.toml": (60, 36, 2),
     "cameras.toml": (40, 40, 3),
 }
-EXTRAS = {"lunar-lander.toml": "Box2D", "pong.toml": "ale_py", "cameras.toml": "minigrid"}
+EXTRAS = {"lunar-lander.toml": "Box2D", "pong.toml": "ale_py", "cameras.toml": "minigrid", "grid.toml": "minigrid"}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "my_locators", raising=False)
+    for name in ("my_locators", "catch"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     return tmp_path
 
 

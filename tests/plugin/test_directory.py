@@ -22,8 +22,10 @@ AGAIN = "run `python tests/plugin/test_directory.py` to write the page again"
 INTRODUCTION = """\
 # Directory of plugins
 
-The distributions of this repository; install one by `pip install ./plugins/NAME`. The last column is how many checks of
-the [conformance kit](index.md#the-conformance-kit) each part passes with its default options.
+    pip install ./plugins/NAME
+
+installs one of these distributions. The last column counts the checks of the
+[conformance kit](index.md#the-conformance-kit) that each part passes with its default options.
 """
 ELSEWHERE = {
     ("collector", "ray"): "in its own tests, with Ray",

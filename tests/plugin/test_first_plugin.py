@@ -84,7 +84,7 @@ def assert_printed(expected: list[str], came: str, command: str) -> None:
 def expected_code(output: list[str]) -> int:
     if any(line.startswith("FAILED") for line in output):
         return 1
-    return 2 if any(line.startswith("cartpole-dqn:") for line in output) else 0
+    return 2 if any(line.startswith("error:") for line in output) else 0
 
 
 @pytest.mark.process

@@ -271,6 +271,20 @@ def test_a_run_acts_in_its_own_environment() -> None:
             look()
 
 
+def test_a_class_is_put_into_the_chain_of_the_preset() -> None:
+    class Dark(gymnasium.ObservationWrapper[Any, Any, Any]):
+        def observation(self, observation: Any) -> Any:
+            return observation // 2
+
+    changes = {"resize": {"height": 30}, Dark: {"after": "resize"}, "centered-crop": {"drop": True}}
+    run = short(obs="pixels", wrappers=changes, steps=20)
+    names = [entry["wrapper"].rpartition(":")[2].rpartition(".")[2] for entry in run.config.observation]
+    assert names == ["render", "channel", "resize", "Dark", "frame-difference"]
+    assert run.config.observation[2]["height"] == 30
+    with pytest.raises(UserError, match=r"observation\.chanel: there is no such entry\. Did you mean 'channel'"):
+        short(obs="pixels", wrappers={"chanel": {"drop": True}})
+
+
 def test_an_error_says_its_file_and_line_and_leaves_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:
     def fail(event: Any) -> None:
         if isinstance(event, Episode):

@@ -77,7 +77,7 @@ Obs = Annotated[
     typer.Option(
         metavar="pixels|state",
         help="What the agent observes: rendered pixels, or the state that the environment returns.",
-        show_default="state",
+        show_default="pixels",
         rich_help_panel=WHAT,
     ),
 ]

@@ -27,7 +27,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from rich.console import Console
 
-from cartpole_dqn.config.schema import RunConfig, merge_plain
+from cartpole_dqn.config.layers import merge_tables
+from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.contracts.options import to_table
 from cartpole_dqn.contracts.parts import Obs, Policy
@@ -87,7 +88,7 @@ def train(
     exploration: Part = None,
     optimiser: Part = None,
     collector: Part = None,
-    wrappers: Sequence[Part] | None = None,
+    wrappers: Sequence[Part] | Mapping[Any, Mapping[str, Any]] | None = None,
     observers: Sequence[Part] = (),
 ) -> Run:
     """Train and return the finished run.
@@ -122,7 +123,8 @@ def train(
         exploration: a part of the agent.
         optimiser: a part of the agent.
         collector: steps the environments.
-        wrappers: all observation wrappers in order, instead of the preset's.
+        wrappers: all observation wrappers in order, instead of the preset's; or a dictionary of changes to single
+            wrappers: `{"resize": {"height": 60}, "stack": {"drop": True}, Dark: {"after": "resize"}}`.
         observers: observers to add. They may also be instances, or functions that take one event (callbacks).
 
     Raises:
@@ -134,7 +136,7 @@ def train(
     if steps is not None and episodes is not None:
         raise UserError("steps and episodes: give one of them.")
     named = {key: value for key, value in given.items() if key not in _NOT_SETTINGS}
-    flags = merge_plain(settings or {}, named_settings(host.registry, named))
+    flags = merge_tables(dict(settings or {}), named_settings(host.registry, named))
     source = init_from.path if isinstance(init_from, Run) else init_from
     flags |= initial_settings(None if source is None else str(source), last=init_last)
     file = None if config is None else Path(config)

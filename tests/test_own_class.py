@@ -1,7 +1,7 @@
 """Classes that are no plugin: given to `train` and `load`, and by reference on the command line.
 
-The page `docs/own-class.md` runs as a notebook in an empty folder, then its classes from a file on the command line, to
-the same bits.
+The page `docs/own-class.md` runs as a notebook in an empty folder, then its classes from a file on the command line and
+from a plugin, to the same bits.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from cartpole_dqn import (
     train,
 )
 from cartpole_dqn.api import Run
+from expose_plugin import expose
 
 PAGE = (Path(__file__).parents[1] / "docs" / "own-class.md").read_text(encoding="utf-8")
 FILE = '''
@@ -271,6 +272,20 @@ def test_a_run_acts_in_its_own_environment() -> None:
             look()
 
 
+def test_a_class_is_put_into_the_chain_of_the_preset() -> None:
+    class Dark(gymnasium.ObservationWrapper[Any, Any, Any]):
+        def observation(self, observation: Any) -> Any:
+            return observation // 2
+
+    changes = {"resize": {"height": 30}, Dark: {"after": "resize"}, "centered-crop": {"drop": True}}
+    run = short(obs="pixels", wrappers=changes, steps=20)
+    names = [entry["wrapper"].rpartition(":")[2].rpartition(".")[2] for entry in run.config.observation]
+    assert names == ["render", "channel", "resize", "Dark", "frame-difference"]
+    assert run.config.observation[2]["height"] == 30
+    with pytest.raises(UserError, match=r"observation\.chanel: there is no such entry\. Did you mean 'channel'"):
+        short(obs="pixels", wrappers={"chanel": {"drop": True}})
+
+
 def test_an_error_says_its_file_and_line_and_leaves_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:
     def fail(event: Any) -> None:
         if isinstance(event, Episode):
@@ -355,8 +370,8 @@ def blocks() -> list[str]:
 
 
 @pytest.mark.process
-def test_a_notebook_and_the_command_line_train_to_the_same_bits(folder: Path) -> None:
-    """From pixels, in an empty folder, in under 40 lines; then the same classes as module:Class."""
+def test_a_notebook_a_file_and_a_plugin_train_to_the_same_bits(folder: Path) -> None:
+    """From pixels, in an empty folder, in under 40 lines; then the same classes as module:Class, then as a plugin."""
     nbclient = pytest.importorskip("nbclient", reason="the extra test brings it")
     nbformat = pytest.importorskip("nbformat", reason="the extra test brings it")
     pytest.importorskip("ipykernel", reason="the extra test brings it")
@@ -373,42 +388,42 @@ def test_a_notebook_and_the_command_line_train_to_the_same_bits(folder: Path) ->
     assert "__main__:Net" in (folder / "notebook/config.toml").read_text()
     assert '"network/__main__:Net" = "a notebook"' in (folder / "notebook/config.toml").read_text()
 
+    def type_in(*arguments: str) -> Any:
+        path = os.pathsep.join([str(folder / "site"), os.environ.get("PYTHONPATH", "")])
+        command = [sys.executable, "-m", "cartpole_dqn", *arguments]
+        return forked.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+
     # The file: what the cell defines, without what it does.
-    (folder / "parts.py").write_text(first[: first.index("run = train(")])
-    command = [
-        "run",
-        "--obs",
-        "pixels",
-        "--network",
-        "parts:Net",
-        "--replay",
-        "parts:Recent",
-        "--steps",
-        "250",
-        "--plain",
-    ]
-    command += ["--set", "agent.replay.capacity=5000", "--set", "agent.learning_starts=100"]
-    command += ["--set", "evaluation.episodes=2", "--observer", "parts:remember"]
-    for out in ("typed", "again"):
-        done = forked.run(
-            [sys.executable, "-m", "cartpole_dqn", *command, "--out", out],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            env=os.environ,
-        )
+    defined = first[: first.index("run = train(")]
+    (folder / "parts.py").write_text(defined)
+    done = type_in("plugins", "check", "replay", "parts:Recent")
+    assert done.returncode == 0, done.stdout
+
+    # The plugin: the same in place of what `plugins new` made.
+    done = type_in("plugins", "new", "cartpole-dqn-mine", "--kind", "network", "--kind", "replay")
+    assert done.returncode == 0, done.stderr
+    project = folder / "cartpole-dqn-mine"
+    entry = project / "cartpole_dqn_mine" / "__init__.py"
+    text = entry.read_text()
+    for kind, theirs, ours in (("network", "FourierNetwork", "Net"), ("replay", "StratifiedReplay", "Recent")):
+        assert theirs in text
+        text = text.replace(theirs, ours)
+        (entry.parent / f"{kind}.py").write_text(defined)
+    entry.write_text(text)
+    expose(project, folder / "site")
+
+    small = ["--set", "agent.replay.capacity=5000", "--set", "agent.learning_starts=100"]
+    small += ["--set", "evaluation.episodes=2", "--observer", "parts:remember", "--steps", "250", "--plain"]
+    given = {"typed": ("parts:Net", "parts:Recent"), "again": ("parts:Net", "parts:Recent"), "plugin": ("mine", "mine")}
+    for out, (network, replay) in given.items():
+        done = type_in("run", "--obs", "pixels", "--network", network, "--replay", replay, *small, "--out", out)
         assert done.returncode == 0, done.stderr
         assert rows(folder / out) == rows(folder / "notebook")
         for name in ("best", "checkpoint"):
             ours, theirs = (sorted((folder / run / name).rglob("*.safetensors")) for run in (out, "notebook"))
             assert [p.read_bytes() for p in ours] == [p.read_bytes() for p in theirs] != []
-    done = forked.run(
-        [sys.executable, "-m", "cartpole_dqn", "evaluate", "notebook"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=os.environ,
-    )
+    assert "cartpole-dqn-mine" in (folder / "plugin/environment.json").read_text()
+    done = type_in("evaluate", "notebook")
     assert done.returncode == 2
     assert "network '__main__:Net' cannot be found" in done.stderr
     assert "Move it from a notebook into a file" in done.stderr

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _TOML_STYLES = {("Comment",): ASIDE, ("Keyword",): HEADING, ("Literal",): "magenta", ("Literal", "String"): NAME}
 """Styles by Pygments' types of token. They have the terminal's own colours, which suit its background."""
 _PARTS = ("replay", "network", "target-update", "exploration", "optimiser")
-_OPTIONS = (*_PARTS, "agent", "observer", "collector", "preset")
+_OPTIONS = (*_PARTS, "agent", "observer", "collector", "preset", "wrapper")
 """Kinds with an option of `run`."""
 
 
@@ -94,17 +94,16 @@ def option_rows(kind: str, cls: Any) -> list[tuple[str, ...]]:
 
 
 def example(component: Component, rows: list[tuple[str, ...]]) -> str:
-    """Return a command or TOML that uses the component."""
-    if component.kind == "wrapper":
-        lines = ["[[observation]]", f'wrapper = "{component.name}"']
-        lines += [f"{row[0]} = ...  # required" for row in rows if row[2] == "required"]
-        return "# in a file for: cartpole-dqn run --config FILE.toml\n" + "\n".join(lines)
+    """Return a command that uses the component."""
     if component.kind == "sweep-engine":
         return f"cartpole-dqn sweep --engine {component.name}"
     if component.kind not in _OPTIONS:
         return f"cartpole-dqn run --set {component.kind}.name={component.name}"
     command = f"cartpole-dqn run --{component.kind} {component.name}"
     place = f"agent.{component.kind.replace('-', '_')}" if component.kind in _PARTS else component.kind
+    if component.kind == "wrapper":
+        required = [row[0] for row in rows if row[2] == "required"]
+        return command + "".join(f" --set observation.{component.name}.{option}=..." for option in required)
     plain = [row for row in rows if re.fullmatch(r"-?[\d.e-]+", row[2])]
     if plain and component.kind in (*_PARTS, "agent", "collector"):
         command += f" --set {place}.{plain[0][0]}={plain[0][2]}"

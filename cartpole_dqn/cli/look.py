@@ -99,6 +99,7 @@ def preview(
     env: options.Env = None,
     preset: options.Preset = None,
     config: options.Config = None,
+    wrapper: options.Wrapper = None,
     set_: options.Set = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the episode and of the actions.")] = 0,
     steps: Annotated[int, typer.Option(metavar="N", min=0, help="Take N random actions first.")] = 12,
@@ -119,10 +120,11 @@ def preview(
     page = options.theme_of(theme)
     session: Session = ctx.obj
     host = session.host()
-    flags = named_settings(host.registry, {"obs": obs, "env": env})
+    given = {"obs": obs, "env": env, "wrappers": options.wrapper_changes(wrapper)}
+    flags = named_settings(host.registry, given)
     resolved, _ = resolve_config(host, preset=preset, config_file=config, flags=flags, sets=set_ or [])
     host.register_environments()
-    title = f"{resolved.preset}{', changed' if set_ or config else ''}"
+    title = f"{resolved.preset}{', changed' if set_ or config or wrapper else ''}"
     columns = [_seen(resolved, host, title, seed, steps, finds=compare is not None)]
     if compare is not None:
         other, _ = resolve_config(host, preset=compare, flags=named_settings(host.registry, {"env": resolved.env.id}))

@@ -1,7 +1,7 @@
 """Arguments and options that several commands share, and helpers for them.
 
 * `Run`, `Runs`: one run or several, with shell completion that imports no torch.
-* `Env`, `Obs`, `Preset`, `Config`, `Set`: a configuration.
+* `Env`, `Obs`, `Preset`, `Config`, `Wrapper`, `Set`: a configuration. `wrapper_changes`: what `--wrapper` says.
 * `Seed`, `Device`, `Last`, `Json`, `Plain`, `Theme`, `GroupBy`: the same in every command.
 * `read_records`: RUN arguments -> settings and metrics.
 * `whole_number`, `count`: options such as `--steps 1e4`.
@@ -77,7 +77,7 @@ Obs = Annotated[
     typer.Option(
         metavar="pixels|state",
         help="What the agent observes: rendered pixels, or the state that the environment returns.",
-        show_default="state",
+        show_default="pixels",
         rich_help_panel=WHAT,
     ),
 ]
@@ -90,6 +90,14 @@ Preset = Annotated[
 Config = Annotated[
     Path | None,
     typer.Option(metavar="FILE.toml", help="Settings that override the preset.", rich_help_panel=WHAT),
+]
+Wrapper = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[@PLACE]",
+        help="Insert or move a wrapper: to the end, @after:OTHER or @before:OTHER. May be repeated.",
+        rich_help_panel=WHAT,
+    ),
 ]
 Set = Annotated[
     list[str] | None,
@@ -120,6 +128,18 @@ GroupBy = Annotated[
         show_default="runs that differ only in their seed form a group",
     ),
 ]
+
+
+def wrapper_changes(given: Sequence[str] | None) -> dict[str, dict[str, str]] | None:
+    """Return the changes in `--wrapper a --wrapper b@before:a`. Raises `UserError` if one is malformed."""
+    changes = {}
+    for text in given or []:
+        name, at, place = text.partition("@")
+        side, _, other = place.partition(":") if at else ("after", "", "*")
+        if not name or not other or side not in ("before", "after"):
+            raise UserError(f"--wrapper {text}: expected NAME, NAME@after:OTHER or NAME@before:OTHER.")
+        changes[name] = {side: other}
+    return changes or None
 
 
 def read_records(session: Session, runs: Sequence[str]) -> list[Record]:

@@ -128,7 +128,7 @@ def check(
 
     MODULE may be in the current folder. The exit code is 1 if a check fails.
     """
-    from cartpole_dqn.config.schema import parse_set
+    from cartpole_dqn.config.layers import parse_set
 
     Registry.require_kind(kind)
     session: Session = ctx.obj

@@ -40,13 +40,19 @@ def list_presets(ctx: typer.Context, as_json: options.Json = False) -> None:
 
 @app.command("show", epilog=("cartpole-dqn presets show pixels\ncartpole-dqn presets show state > my.toml"))
 def show_preset(
-    ctx: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME", help="The preset's name.")]
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The preset's name.")],
+    full: Annotated[bool, typer.Option("--full", help="Include what it extends, and all defaults.")] = False,
 ) -> None:
     """Print a preset as TOML, which you can edit and use with `run --config`."""
     session: Session = ctx.obj
     from cartpole_dqn.cli.component_text import print_toml
+    from cartpole_dqn.config.schema import to_toml
+    from cartpole_dqn.training.resolve import resolve_config
 
-    print_toml(session.out, session.host().registry.load("preset", name).rstrip())
+    host = session.host()
+    text = host.registry.load("preset", name)
+    print_toml(session.out, (to_toml(resolve_config(host, preset=name)[0]) if full else text).rstrip())
 
 
 @app.command("schema", epilog="cartpole-dqn presets schema > cartpole-dqn.schema.json")

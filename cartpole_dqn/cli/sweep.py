@@ -185,7 +185,7 @@ def _plan(asked: dict[str, Any]) -> SweepPlan:
 
 def _with_engine(plan: SweepPlan, name: str | None, settings: Sequence[str], jobs: int | None) -> SweepPlan:
     """Return the plan with these engine options. Options that are None keep the plan's value."""
-    from cartpole_dqn.config.schema import parse_set
+    from cartpole_dqn.config.layers import parse_set
 
     table = dict(plan.engine_options) if name in (None, plan.engine) else {}
     for text in settings:

@@ -48,6 +48,7 @@ def run(
     env: options.Env = None,
     preset: options.Preset = None,
     config: options.Config = None,
+    wrapper: options.Wrapper = None,
     set_: options.Set = None,
     seed: Annotated[
         int | None, _what(metavar="N", help="Seed of all random choices.", show_default="the preset's, or 0")
@@ -134,7 +135,8 @@ def run(
         from cartpole_dqn.training.session import say_notes
 
         host = session.host()
-        flags = named_settings(host.registry, {name: ctx.params[name] for name in _SETTINGS})
+        given = {name: ctx.params[name] for name in _SETTINGS}
+        flags = named_settings(host.registry, {**given, "wrappers": options.wrapper_changes(wrapper)})
         flags |= initial_settings(init_from, last=init_last)
         resolved, notes = resolve_config(
             host, preset=preset, config_file=config, flags=flags, sets=set_ or [], observers=observer or []

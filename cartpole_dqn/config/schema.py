@@ -1,10 +1,9 @@
 """The configuration of a run.
 
 * `RunConfig`, with `EnvConfig`, `InitConfig`, `EvaluationConfig`, `CheckpointConfig`: everything that a run depends on.
-* `merge_layers`: merges tables, from defaults to `--set`. `merge_plain`: merges tables that may hold anything.
 * `complete`: checks a merged table and fills in defaults.
 * `check_part`: does the same for the table of one part.
-* `parse_set`: applies `agent.replay.capacity=5000` to a table.
+* `part_name`: the name in the table of a part.
 * `to_toml`, `read_toml`, `parse_toml`: write and read files.
 
 This module does not use the registry. Pass a function that finds the options of a part (`OptionsOf`).
@@ -12,9 +11,8 @@ This module does not use the registry. Pass a function that finds the options of
 
 from __future__ import annotations
 
-import copy
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,17 +26,16 @@ from cartpole_dqn.contracts.options import (
     fields_of,
     option,
     options_class,
-    takes,
     to_table,
 )
-from cartpole_dqn.errors import ConfigError, did_you_mean
+from cartpole_dqn.errors import ConfigError
 from cartpole_dqn.files import reason
 
 Table = dict[str, Any]
 OptionsOf = Callable[[str, str], type]
 """(kind, name) -> options class, as `Registry.options`; raises `UserError` for an unknown name."""
 
-_PARTS = {"agent": "dqn", "collector": "lockstep"}
+PARTS = {"agent": "dqn", "collector": "lockstep"}
 """The parts of a run: kind, which is also the key, and default name."""
 
 
@@ -127,9 +124,9 @@ class RunConfig:
     threads: int = option(default=1, ge=1, le=256, effect="torch's threads; part of what makes a run repeatable")
     env: EnvConfig = option(default_factory=EnvConfig, effect="the environment")
     observation: list[dict[str, Any]] = option(default_factory=list, effect="wrappers, in order")
-    agent: Part = option(default_factory=lambda: Part(name=_PARTS["agent"]), effect="the agent and its parts")
+    agent: Part = option(default_factory=lambda: Part(name=PARTS["agent"]), effect="the agent and its parts")
     collector: Part = option(
-        default_factory=lambda: Part(name=_PARTS["collector"]), effect="what steps the environments"
+        default_factory=lambda: Part(name=PARTS["collector"]), effect="what steps the environments"
     )
     init: InitConfig = option(default_factory=InitConfig, effect="weights of another run to start from")
     evaluation: EvaluationConfig = option(default_factory=EvaluationConfig, effect="greedy episodes")
@@ -145,34 +142,6 @@ class RunConfig:
 def default_layer() -> Table:
     """Return the lowest layer: the defaults outside the agent and the collector."""
     return to_table(RunConfig())
-
-
-def merge_layers(layers: Sequence[Table], options_of: OptionsOf) -> tuple[Table, list[str]]:
-    """Merge tables; later ones win. If the `name` of a part changes, options that the new part accepts are kept.
-
-    Returns:
-        The merged table, and a warning for each part that lost options.
-
-    Raises:
-        ConfigError: something is not a table or a list, as it should be.
-    """
-    merged: Table = {}
-    notes: list[str] = []
-    for layer in layers:
-        for key, value in layer.items():
-            if key in _PARTS:
-                below = merged.get(key, {"name": _PARTS[key]})
-                merged[key] = _merge_part(key, key, below, value, options_of, notes)
-            else:
-                merged[key] = merge_plain(merged.get(key), value)
-    return merged, notes
-
-
-def merge_plain(below: Any, above: Any) -> Any:
-    """Merge two values: tables recursively; anything else is replaced. Parts keep options of other names."""
-    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
-        return copy.deepcopy(above)
-    return {**below, **{key: merge_plain(below.get(key), value) for key, value in above.items()}}
 
 
 def complete(table: Table, options_of: OptionsOf) -> RunConfig:
@@ -207,15 +176,16 @@ def with_obs_renamed(table: Table) -> Table:
 
 def require_sections(table: Table, source: str) -> None:
     """Raise `ConfigError` if a key that selects or merges layers has a wrong type. `source` is for the message."""
-    kinds = {"preset": str, "obs": str, "env": Mapping, "observation": list, "observer": list}
-    kinds |= dict.fromkeys(_PARTS, Mapping)
+    kinds: dict[str, Any] = {"preset": str, "extends": str, "obs": str, "env": Mapping}
+    kinds |= dict.fromkeys(("observation", "observer"), list | Mapping)
+    kinds |= dict.fromkeys(PARTS, Mapping)
     found = [(key, table[key], kind) for key, kind in kinds.items() if key in table]
     if isinstance(table.get("env"), Mapping) and "id" in table["env"]:
         found.append(("env.id", table["env"]["id"], str))
     for key in ("observation", "observer"):
         if isinstance(table.get(key), list):
             found += [(f"{key}[{i}]", entry, Mapping) for i, entry in enumerate(table[key])]
-    words = {str: "a text", Mapping: "a table", list: "a list of tables"}
+    words = {str: "a text", Mapping: "a table", list | Mapping: "a list of tables, or a table of changes to one"}
     for place, value, kind in found:
         if not isinstance(value, kind):
             raise ConfigError(f"{source}: {place}: expected {words[kind]}, got {repr(value)[:200]}.")
@@ -238,7 +208,7 @@ def check_part(kind: str, table: Mapping[str, Any], options_of: OptionsOf, *, wh
     """
     if isinstance(table, Part) and table.options is not None:
         return table
-    name = _part_name(table, kind, where)
+    name = part_name(table, kind, where)
     declared = options_of(kind, name)
     given = {key: value for key, value in table.items() if key != "name"}
     inner = {
@@ -253,26 +223,14 @@ def check_part(kind: str, table: Mapping[str, Any], options_of: OptionsOf, *, wh
     return checked
 
 
-def parse_set(text: str, table: Table) -> None:
-    """Apply `key=value` to `table` in place.
-
-    The key is dotted and may name an entry of a list, or its number: `observation.resize.height=60`. The value is
-    TOML, or else a string.
-
-    Raises:
-        ConfigError: there is no `=`, or no such entry in a list.
-    """
-    key, separator, value = text.partition("=")
-    if not separator or not key.strip():
-        raise ConfigError(f"--set {text}: expected KEY=VALUE, such as agent.batch_size=64.")
-    steps = [step.strip() for step in key.strip().split(".")]
-    here: Any = table
-    for i, step in enumerate(steps[:-1]):
-        here = _descend(here, step, ".".join(steps[: i + 1]))
-    if isinstance(here, list):
-        here[_entry(here, steps[-1], key)] = _parse_value(value)
-    else:
-        here[steps[-1]] = _parse_value(value)
+def part_name(table: Any, kind: str, where: str) -> str:
+    """Return the name in the table of a part. Raises `ConfigError` if it has none."""
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{where}: expected a table with the name of a {kind}, got {table!r}.")
+    name = table.get("name")
+    if not isinstance(name, str):
+        raise ConfigError(f"{where}.name: expected the name of a {kind}, got {name!r}.")
+    return name
 
 
 def read_toml(path: Path) -> Table:
@@ -305,40 +263,6 @@ def _check_step_timeout(env: EnvConfig) -> None:
         )
 
 
-def _merge_part(
-    kind: str, where: str, below: Mapping[str, Any], above: Any, options_of: OptionsOf, notes: list[str]
-) -> Table:
-    if not isinstance(above, Mapping):
-        raise ConfigError(f"{where}: expected a table with a name, got {above!r}.")
-    name = _part_name({**below, **above}, kind, where)
-    declared = options_of(kind, name)
-    infos = {info.name: info for info in describe_options(declared)}
-    kept = {key: value for key, value in below.items() if key != "name"}
-    if name != below.get("name", name):
-        dropped = sorted(key for key, value in kept.items() if not takes(declared, key, value))
-        kept = {key: value for key, value in kept.items() if key not in dropped}
-        if dropped:
-            notes.append(f"{where} is now '{name}', which does not take the former {', '.join(dropped)}: dropped.")
-    merged: Table = {"name": name, **copy.deepcopy(kept)}
-    for key, value in above.items():
-        info = infos.get(key)
-        if info is not None and info.part:
-            base = merged.get(key, info.default)
-            merged[key] = _merge_part(info.part, f"{where}.{key}", base, value, options_of, notes)
-        elif key != "name":
-            merged[key] = copy.deepcopy(value)
-    return merged
-
-
-def _part_name(table: Any, kind: str, where: str) -> str:
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"{where}: expected a table with the name of a {kind}, got {table!r}.")
-    name = table.get("name")
-    if not isinstance(name, str):
-        raise ConfigError(f"{where}.name: expected the name of a {kind}, got {name!r}.")
-    return name
-
-
 def _hint_deeper(declared: type, given: Mapping[str, Any], where: str) -> None:
     """Reject an unknown key that belongs to a part below, with a hint: `agent.lr` -> `agent.optimiser.lr`."""
     infos = {info.name: info for info in describe_options(declared)}
@@ -369,28 +293,3 @@ def _paths_to(key: str, table: Mapping[str, Any]) -> Iterator[str]:
             if key in below:
                 yield f"{name}.{key}"
             yield from (f"{name}.{path}" for path in _paths_to(key, below))
-
-
-def _parse_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return text.strip()
-
-
-def _descend(here: Any, step: str, path: str) -> Any:
-    if isinstance(here, list):
-        return here[_entry(here, step, path)]
-    below = here.setdefault(step, {})
-    if not isinstance(below, dict | list):
-        raise ConfigError(f"--set {path}: {path} is a value, not a table.")
-    return below
-
-
-def _entry(entries: list[Any], step: str, path: str) -> int:
-    names = [str(e.get("wrapper", e.get("name", ""))) if isinstance(e, Mapping) else "" for e in entries]
-    if step in names:
-        return names.index(step)
-    if step.isdigit() and int(step) < len(entries):
-        return int(step)
-    raise ConfigError(f"--set {path}: no entry '{step}' in that list.{did_you_mean(step, filter(None, names))}")

@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from cartpole_dqn.config.schema import parse_set, read_toml
+from cartpole_dqn.config.layers import parse_set
+from cartpole_dqn.config.schema import read_toml
 from cartpole_dqn.errors import ConfigError, UserError, did_you_mean
 from cartpole_dqn.studies.grouping import VARIANT_NAME, short_key
 

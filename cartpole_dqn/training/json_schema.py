@@ -25,6 +25,12 @@ _DRAFT = "http://json-schema.org/draft-07/schema#"
 """Editors of TOML know this draft best."""
 _REFERENCE = {"type": "string", "pattern": "^[^:]+:[^:]+$"}
 """`module:Class`."""
+_EDIT = {
+    "before": {"type": "string", "description": "the entry to put this one before, * for all"},
+    "after": {"type": "string", "description": "the entry to put this one after, * for all"},
+    "drop": {"type": "boolean", "description": "leave this entry out"},
+}
+"""What a change to an entry of a list may have besides options."""
 _OF_PRESETS = {
     "summary": {"type": "string", "description": "what a preset is, in a line"},
     "applies": {
@@ -54,8 +60,13 @@ def config_schema(registry: Registry) -> Schema:
     properties["preset"]["enum"] = ["", *registry.names("preset")]
     properties["agent"] |= _part("agent", registry, definitions)
     properties["collector"] |= _part("collector", registry, definitions)
-    properties["observer"] |= {"items": _part("observer", registry, definitions)}
-    properties["observation"] |= {"items": _wrapper(registry)}
+    properties["observer"] |= _list(_part("observer", registry, definitions), {})
+    wrappers = _wrappers(registry)
+    properties["observation"] |= _list({**_selected("wrapper", wrappers), "required": ["wrapper"]}, wrappers)
+    properties["extends"] = {
+        "enum": registry.names("preset"),
+        "description": "the preset that this one, or this file, changes",
+    }
     properties.update(_OF_PRESETS)
     return {"$schema": _DRAFT, "title": "cartpole-dqn configuration", **top, "definitions": definitions}
 
@@ -83,13 +94,23 @@ def _part(kind: str, registry: Registry, definitions: dict[str, Schema]) -> Sche
     return {"$ref": f"#/definitions/{kind}"}
 
 
-def _wrapper(registry: Registry) -> Schema:
-    """Return the schema of an entry of `[[observation]]`."""
+def _list(entry: Schema, members: Mapping[str, Schema]) -> Schema:
+    """Return the schema of a list with such entries, or of a table of changes to entries by name."""
+    changes = {
+        name: {**member, "properties": {**member["properties"], **_EDIT}, "required": []}
+        for name, member in members.items()
+    }
+    others = {"type": "object", "properties": _EDIT}
+    return {"type": ["array", "object"], "items": entry, "properties": changes, "additionalProperties": others}
+
+
+def _wrappers(registry: Registry) -> dict[str, Schema]:
+    """Return the schema of each wrapper's options."""
     members = {}
     for component in registry.components("wrapper"):
         with contextlib.suppress(CartpoleDqnError):
             members[component.name] = _options_of_wrapper(component.load())
-    return {**_selected("wrapper", members), "required": ["wrapper"]}
+    return members
 
 
 def _options_of_wrapper(cls: Any) -> Schema:

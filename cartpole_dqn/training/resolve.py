@@ -8,22 +8,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
-from cartpole_dqn.config.presets import Preset, choose_preset, parse_preset
+from cartpole_dqn.config.layers import merge_layers, merge_plain, parse_set
+from cartpole_dqn.config.presets import Preset, choose_preset, layers_of, parse_preset
 from cartpole_dqn.config.schema import (
     RunConfig,
     Table,
     complete,
     default_layer,
-    merge_layers,
-    merge_plain,
-    parse_set,
     read_toml,
     require_sections,
     with_obs_renamed,
@@ -62,7 +61,7 @@ def resolve_config(
     """Combine defaults, preset, file, flags and `--set`, where later ones win, and add `observers`.
 
     Returns:
-        The complete configuration, and warnings about dropped options.
+        The complete configuration, and what changed parts inherit and lose.
 
     Raises:
         UserError: a setting is invalid.
@@ -70,28 +69,27 @@ def resolve_config(
     flags = with_obs_renamed(flags or {})
     from_file = with_obs_renamed(read_toml(config_file)) if config_file is not None else {}
     require_sections(from_file, str(config_file))
-    # The output of `presets show` can be used as a file: these two keys describe the preset.
+    if {"preset", "extends"} <= from_file.keys():
+        raise ConfigError(f"{config_file}: preset and extends mean the same: give one of them.")
+    # The output of `presets show` can be used as a file: these keys describe the preset.
     from_file = {key: value for key, value in from_file.items() if key not in ("summary", "applies")}
-    chosen = _choose(host.registry, preset, from_file, flags)
-    options_of = host.registry.options
-    below = [default_layer(), _without_budget(chosen.table, from_file, flags), _without_budget(from_file, flags), flags]
-    merged, notes = merge_layers(below, options_of)
-    # `--set` may rename a part, so it is a layer too; it changes list entries in place.
-    watching = merged.get("observer", [])
-    present = [entry.get("name") for entry in watching]
-    added = [part_table(host.registry, "observer", given) for given in observers]
-    for entry in added:
-        if entry["name"] not in present:
-            watching, present = [*watching, entry], [*present, entry["name"]]
-    top: Table = {"observation": merged.get("observation", []), "observer": watching}
+    if "extends" in from_file:
+        from_file["preset"] = from_file.pop("extends")
+    lowest = [default_layer(), *_choose(host.registry, preset, from_file, flags)]
+    added = named_parts(host.registry, "observer", observers)
+    top: Table = {}
     for text in sets:
         parse_set(text, top)
-    merged, more = merge_layers([_without_budget(merged, top), top], options_of)
+    layers = [*lowest, from_file, flags, {"observer": added}, top]
+    layers = [_without_budget(layer, *layers[i + 1 :]) for i, layer in enumerate(layers)]
+    options_of = host.registry.options
+    below, _ = merge_layers(layers[: len(lowest)], options_of)
+    merged, notes = merge_layers(layers[len(lowest) :], options_of, below)
     config = complete(merged, options_of)
     env = changed(config.env, id=_full_id(config.env.id))
     filled = complete_observation(config.observation, host.registry)
     config = changed(config, env=env, observation=filled)
-    return changed(config, sources=_sources(config, host.registry)), notes + more
+    return changed(config, sources=_sources(config, host.registry)), notes
 
 
 def named_settings(registry: Registry, given: Mapping[str, Any]) -> Table:
@@ -100,8 +98,9 @@ def named_settings(registry: Registry, given: Mapping[str, Any]) -> Table:
     Args:
         registry: learns of the classes among them.
         given: by the names of `run`'s options, such as `num_envs` or `network`; None is left out. A part is a name,
-            "module:Class", a class, or a pair of one of these and its options. `wrappers` is a list of them. `env` may
-            also be a function that makes an environment, or an `EnvSpec`.
+            "module:Class", a class, or a pair of one of these and its options. `wrappers` is a list of them, or a
+            dictionary of changes to single wrappers. `env` may also be a function that makes an environment, or an
+            `EnvSpec`.
     """
     table: Table = {}
     for key, value in given.items():
@@ -115,6 +114,8 @@ def named_settings(registry: Registry, given: Mapping[str, Any]) -> Table:
             table[key] = {**part_table(registry, key, value), **table.get(key, {})}
         elif key in _AGENT_PARTS:
             table.setdefault("agent", {})[key] = part_table(registry, key.replace("_", "-"), value)
+        elif key == "wrappers" and isinstance(value, Mapping):
+            table["observation"] = named_parts(registry, "wrapper", value.items())
         elif key == "wrappers":
             table["observation"] = [part_table(registry, "wrapper", entry, key="wrapper") for entry in value]
         else:
@@ -128,6 +129,12 @@ def part_table(registry: Registry, kind: str, given: Any, *, key: str = "name") 
     if not isinstance(options, Mapping):
         raise UserError(f"{kind}: expected a pair of a class and a dictionary of options, got {given!r}.")
     return {key: registry.use(kind, target), **options}
+
+
+def named_parts(registry: Registry, kind: str, given: Iterable[Any]) -> Table:
+    """Return the options of parts by their names, as changes to a list. Raises as `part_table`."""
+    tables = [part_table(registry, kind, part, key="") for part in given]
+    return {table.pop(""): table for table in tables}
 
 
 def read_config(folder: RunFolder, host: PluginHost, given: Table | None = None) -> RunConfig:
@@ -186,17 +193,19 @@ def _full_id(env_id: str) -> str:
     return env_id if spec is None else f"{env_id.rpartition(':')[0]}:{spec.id}".lstrip(":")
 
 
-def _choose(registry: Registry, name: str | None, from_file: Table, flags: Table) -> Preset:
+def _choose(registry: Registry, name: str | None, from_file: Table, flags: Table) -> list[Table]:
+    """Return the tables of the preset: of those that it extends, and its own."""
+    load = functools.partial(registry.load, "preset")
     wanted = name or from_file.get("preset")
     obs = flags.get("obs", from_file.get("obs"))
     if wanted:
-        preset = parse_preset(wanted, registry.load("preset", wanted))
-        own = preset.table.get("obs", "state")
-        if obs not in (None, own) and "observation" not in from_file:
+        tables = layers_of(parse_preset(wanted, load(wanted)), load)
+        own = next((table["obs"] for table in reversed(tables) if "obs" in table), "state")
+        if obs not in (None, own) and not isinstance(from_file.get("observation"), list):
             raise ConfigError(f"preset '{wanted}' observes {own}, not {obs}: leave out --obs or --preset.")
-        return preset
+        return tables
     env_id = (flags.get("env") or {}).get("id") or (from_file.get("env") or {}).get("id") or DEFAULT_ENV
-    return choose_preset(presets_of(registry), _full_id(env_id), obs or DEFAULT_OBS)
+    return layers_of(choose_preset(presets_of(registry), _full_id(env_id), obs or DEFAULT_OBS), load)
 
 
 def _without_budget(table: Table, *above: Table) -> Table:

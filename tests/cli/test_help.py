@@ -14,6 +14,7 @@ import pytest
 import typer.main
 
 from cartpole_dqn.cli.app import app
+from cartpole_dqn.training.resolve import DEFAULT_OBS
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -45,6 +46,11 @@ def test_every_command_and_option_says_what_it_is(name: str) -> None:
     assert command.help
     assert [p.name for p in command.params if not getattr(p, "help", None)] == []
     assert [p.name for p in command.params if not p.metavar and not getattr(p, "is_flag", False)] == []
+
+
+def test_the_default_observation_is_what_a_run_takes() -> None:
+    [option] = [p for p in COMMANDS["run"].params if p.name == "obs"]
+    assert option.show_default == DEFAULT_OBS
 
 
 @pytest.mark.process

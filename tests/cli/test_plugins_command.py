@@ -166,7 +166,7 @@ def test_show_a_wrapper_from_its_constructor(invoke: Invoke) -> None:
     assert "  how_long  steps for which it does. [int, required]\n" in shown
     assert '  mode      as the documentation has it. [default: "all"]\n' in shown
     assert "  area      [tuple[int, int] | None, default: None]\n" in shown
-    assert '    wrapper = "still"\n    how_long = ...  # required\n' in shown
+    assert "    cartpole-dqn run --wrapper still --set observation.still.how_long=...\n" in shown
 
 
 def test_show_a_preset_or_a_plugin(invoke: Invoke) -> None:

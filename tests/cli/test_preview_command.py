@@ -133,3 +133,10 @@ def test_a_preset_beside_it(preview: Callable[..., Any], tmp_path: Path) -> None
         assert said.code == 2
         assert words in said.err
         assert "Traceback" not in said.err
+
+
+def test_single_wrappers_are_put_into_the_chain(preview: Callable[..., Any]) -> None:
+    gray = ["--wrapper", "grayscale@before:resize", "--set", "observation.grayscale.keep_dim=true"]
+    said = preview("--obs", "pixels", *gray, "--set", "observation.channel.drop=true", "--wrapper", "flatten")
+    assert said.code == 0, said.err
+    assert "7 stages of CartPole-v1" in said.err, "the frame, and six wrappers"

@@ -151,6 +151,9 @@ BAD = {
     "preview without a picture": (["preview", "--out", "preview.txt"], "expected a picture's name"),
     "preview into nowhere": (["preview", "--out", "no/such/folder/x.png"], "cannot be written"),
     "unknown preset to show": (["presets", "show", "pixles"], "Did you mean 'pixels'?"),
+    "a wrapper without a side": (["run", "--wrapper", "stack@resize"], "expected NAME, NAME@after:OTHER"),
+    "a wrapper beside none": (["run", "--wrapper", "stack@after:rezise"], "Did you mean 'resize'?"),
+    "a wrapper that is not there": (["run", "--set", "observation.rezise.height=4"], "Did you mean 'resize'?"),
     "bad plugin switch": (["-p", "foo", "presets", "list"], "expected no:NAME"),
 }
 
@@ -241,6 +244,8 @@ def test_listings_and_version(call: Invoke) -> None:
     said = call("presets", "list")
     assert "tutorial-pixels" in said.out
     assert parse_toml(call("presets", "show", "pixels").out, "")["agent"]["name"] == "dqn"
+    full = parse_toml(call("presets", "show", "tutorial-state-v0", "--full").out, "")
+    assert (full["env"]["id"], full["steps"], full["agent"]["clip_at"]) == ("CartPole-v0", 100_000, 100.0)
     assert {p["name"] for p in json.loads(call("presets", "list", "--json").out)} >= {"pixels", "state"}
 
 

@@ -159,7 +159,7 @@ SPACE = '"agent.optimiser.lr" = {low = 1e-4, high = 1e-2, log = true}\n'
 BAD = {
     "a key": (["--grid", "agent.lr=1,2"], "setting lr=1: unknown option agent.lr. Did you mean 'agent.optimiser.lr'?"),
     "a value": (["--grid", "agent.optimiser.lr=1e-3,x"], "setting lr=x: agent.optimiser.lr: expected"),
-    "an entry": (["--grid", "observation.resize.height=3,4"], "setting height=3: --set observation.resize: no entry"),
+    "an entry": (["--grid", "observation.resize.height=3,4"], "height=3: observation.resize: there is no such entry."),
     "an environment": (["--env", "Nope-v7"], "cannot make the environment Nope-v7"),
     "a variant": (["--variant", "x:agent.lr=1"], "setting x: unknown option agent.lr. Did you mean"),
     "variants and a grid": (["--grid", LR, "--variant", "x"], "--grid and --variant: give one of them."),

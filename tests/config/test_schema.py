@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cartpole_dqn.config.layers import merge_layers, parse_set
 from cartpole_dqn.config.schema import (
     check_part,
     complete,
     default_layer,
-    merge_layers,
-    parse_set,
     parse_toml,
     read_toml,
     with_step_timeout,
@@ -92,7 +93,9 @@ def test_renaming_a_part_keeps_what_the_new_part_declares() -> None:
         {"agent": {"replay": {"name": "tree"}}},
     )
     assert table["agent"]["replay"] == {"name": "tree", "capacity": 7}
-    assert notes == ["agent.replay is now 'tree', which does not take the former unique: dropped."]
+    assert notes == [
+        "agent.replay is now 'tree', which does not take the former unique: dropped; capacity = 7 stays from 'ring'."
+    ]
 
 
 def test_renaming_the_agent_keeps_what_fits() -> None:
@@ -100,7 +103,93 @@ def test_renaming_the_agent_keeps_what_fits() -> None:
         {"agent": {"name": "dqn", "gamma": 0.7, "replay": {"name": "ring"}}}, {"agent": {"name": "other"}}
     )
     assert table["agent"] == {"name": "other", "gamma": 0.7}
-    assert notes == ["agent is now 'other', which does not take the former replay: dropped."]
+    assert notes == [
+        "agent is now 'other', which does not take the former replay: dropped; gamma = 0.7 stays from 'dqn'."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("capacity", "above", "said"),
+    [
+        (7, {}, ["agent.replay is now 'tree': capacity = 7 stays from 'ring'."]),
+        (7, {"capacity": 9}, []),
+        (200, {}, []),
+    ],
+    ids=["inherited", "overridden later", "the new part's default"],
+)
+def test_what_a_changed_part_inherits_is_said(capacity: int, above: dict[str, Any], said: list[str]) -> None:
+    below = {"agent": {"name": "dqn", "replay": {"name": "ring", "capacity": capacity}}}
+    renamed = {"agent": {"replay": {"name": "tree"}}}
+    assert merged(below, renamed, {"agent": {"replay": above}})[1] == said
+
+
+CHAIN = [
+    {"wrapper": "render"},
+    {"wrapper": "stack", "n": 2},
+    {"wrapper": "resize", "h": 4},
+    {"wrapper": "stack", "n": 3},
+]
+
+
+def edited(changes: dict[str, Any]) -> str:
+    """The names of the entries, with their options."""
+    entries = merged({"observation": CHAIN}, {"observation": changes})[0]["observation"]
+    return ", ".join("".join(str(value) for value in entry.values()) for entry in entries)
+
+
+@pytest.mark.parametrize(
+    ("changes", "chain"),
+    [
+        ({}, "render, stack2, resize4, stack3"),
+        ({"resize": {"h": 5}}, "render, stack2, resize5, stack3"),
+        ({"stack#2": {"n": 9}, "stack": {"n": 8}}, "render, stack8, resize4, stack9"),
+        ({"1": {"n": 7}}, "render, stack7, resize4, stack3"),
+        ({"resize": {"drop": True}}, "render, stack2, stack3"),
+        ({"resize": {"drop": False}}, "render, stack2, resize4, stack3"),
+        ({"stack": {"drop": True}, "stack#2": {"n": 6}}, "render, resize4, stack6"),
+        ({"gray": {"after": "render", "k": 1}}, "render, gray1, stack2, resize4, stack3"),
+        ({"gray": {"before": "stack#2"}}, "render, stack2, resize4, gray, stack3"),
+        ({"gray": {"after": 2}}, "render, stack2, resize4, gray, stack3"),
+        ({"gray": {"after": "*"}}, "render, stack2, resize4, stack3, gray"),
+        ({"gray": {"before": "*"}}, "gray, render, stack2, resize4, stack3"),
+        ({"gray": {"after": "*"}, "dark": {"before": "gray"}}, "render, stack2, resize4, stack3, dark, gray"),
+        ({"resize": {"before": "stack"}}, "render, resize4, stack2, stack3"),
+        ({"resize": {"after": "*", "h": 1}}, "render, stack2, stack3, resize1"),
+        ({"stack#3": {"after": "stack#2", "n": 1}}, "render, stack2, resize4, stack3, stack1"),
+        ({"resize": {"drop": True}, "m:Resize": {"after": "stack"}}, "render, stack2, m:Resize, stack3"),
+    ],
+    ids=str,
+)
+def test_single_entries_of_a_list_change(changes: dict[str, Any], chain: str) -> None:
+    before = copy.deepcopy(CHAIN)
+    assert edited(changes) == chain
+    assert before == CHAIN
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rezise": {"h": 5}}, "observation.rezise: there is no such entry. Did you mean 'resize'? To insert it: "),
+        ({"gray": {"drop": True}}, "observation.gray: there is no such entry. Known: render, resize, stack, stack#2."),
+        ({"gray": {"after": "rendre"}}, "observation.gray.after: there is no entry 'rendre'. Did you mean 'render'?"),
+        ({"stack": {"after": "stack"}}, "observation.stack.after: there is no entry 'stack'."),
+        ({"gray": {"after": "render", "before": "stack"}}, "observation.gray: expected at most one of before"),
+        ({"resize": {"drop": "yes"}}, "observation.resize: expected at most one of before"),
+        ({"resize": 3}, "observation.resize: expected a table of options, got 3."),
+        ({"9": {"h": 1}}, "observation.9: there is no such entry."),
+    ],
+    ids=str,
+)
+def test_changes_that_do_not_fit_get_a_sentence(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        edited(changes)
+
+
+def test_observers_are_changed_and_added_by_their_names() -> None:
+    table, _ = merged({"observer": {"display": {"drop": True}, "board": {"every": 5}}})
+    assert table["observer"] == [{"name": "metrics"}, {"name": "board", "every": 5}]
+    with pytest.raises(ConfigError, match="observation: expected a list of tables, got an entry 3"):
+        merged({"observation": [3]}, {"observation": {"resize": {}}})
 
 
 def test_completing_fills_every_default_of_every_part() -> None:
@@ -175,9 +264,9 @@ def test_set_changes_tables_lists_and_strings() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["seed", "=3", "observation.9.x=1", "observation.nothing.x=1", "seed.x=1"])
+@pytest.mark.parametrize("text", ["seed", "=3", "observation.9.x=1", "observation.nothing.x=1"])
 def test_bad_sets_get_a_sentence(text: str) -> None:
-    with pytest.raises(ConfigError, match="--set"):
+    with pytest.raises(ConfigError, match=r"--set|observation\.\w+: there is no such entry"):
         parse_set(text, {"observation": [{"wrapper": "render"}], "seed": 3})
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from cartpole_dqn.config.schema import complete, parse_set, to_toml
+from cartpole_dqn.config.layers import parse_set
+from cartpole_dqn.config.schema import complete, to_toml
 from cartpole_dqn.errors import CartpoleDqnError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.training.json_schema import config_schema
@@ -69,6 +70,17 @@ def test_the_pages_example(wrong: Callable[[Any], list[str]]) -> None:
         {"observation": [{"wrapper": "my_module:Mine", "anything": 1}]},
         {"env": {"kwargs": {"map_name": "8x8"}, "time_limit": "none"}},
         {"agent": {"optimiser": {"lr": 1}}},
+        {
+            "extends": "pixels",
+            "observation": {
+                "resize": {"height": 60},
+                "grayscale": {"keep_dim": True, "after": "render"},
+                "frame-difference": {"drop": True},
+                "stack#2": {"after": "*"},
+                "my_module:Mine": {"before": "resize", "anything": 1},
+            },
+            "observer": {"display": {"drop": True}},
+        },
     ],
     ids=str,
 )
@@ -123,6 +135,25 @@ def test_it_refuses_what_a_run_refuses(text: str, host: PluginHost, wrong: Calla
     assert wrong(table)
     with pytest.raises(CartpoleDqnError):
         taken(table, host)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"observation": {"resize": {"hieght": 40}}},
+        {"observation": {"resize": 40}},
+        {"observation": {"resize": {"drop": "yes"}}},
+        {"observation": {"resize": {"before": ["render"]}}},
+        {"observer": {"display": 3}},
+    ],
+    ids=str,
+)
+def test_it_refuses_changes_to_a_list_that_a_run_refuses(
+    table: Any, host: PluginHost, wrong: Callable[[Any], list[str]]
+) -> None:
+    assert wrong(table)
+    with pytest.raises(CartpoleDqnError):
+        resolve_config(host, preset="pixels", flags=table)
 
 
 def taken(table: dict[str, Any], host: PluginHost) -> None:

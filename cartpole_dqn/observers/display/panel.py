@@ -336,17 +336,22 @@ def _solved(snapshot: Snapshot, width: int, ascii_only: bool) -> list[Text]:
 def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: bool) -> list[Text]:
     """Return the evaluation and what it needs, then the best score, or the bar of an evaluation under way."""
     needed, last, best = snapshot.started.solved_at, snapshot.evaluation, snapshot.best
+    previous, mean = snapshot.previous, None if last is None else last.mean
+    shown = "" if last is None else spread(last.mean, last.std, "+-" if ascii_only else "±")
+    if snapshot.to_confirm is not None and snapshot.to_confirm.mean is not None:
+        previous, mean = last, snapshot.to_confirm.mean
+        shown = score(mean)
     lines = []
-    if last is not None:
-        parts = [[("evaluation ", "dim"), (spread(last.mean, last.std, "+-" if ascii_only else "±"), "bold")]]
+    if mean is not None:
+        parts = [[("evaluation ", "dim"), (shown, "bold")]]
         if needed is not None:
             parts[0].append((f", needs {number(needed)}", ""))
-        if snapshot.previous is not None:
-            change = last.mean - snapshot.previous.mean
+        if previous is not None:
+            change = mean - previous.mean
             marks = ("up", "down") if ascii_only else ("▲", "▼")
             style = "green" if change > 0 else "red" if change < 0 else ""
             mark = "=" if change == 0 else marks[change < 0]
-            parts.append([(f"{mark} {score(abs(change))}", style), (f" since step {snapshot.previous.step:,}", "")])
+            parts.append([(f"{mark} {score(abs(change))}", style), (f" since step {previous.step:,}", "")])
         upcoming = _next(snapshot)
         if upcoming is not None:
             parts.append([("next at ", "dim"), (f"{upcoming:,}", "")])

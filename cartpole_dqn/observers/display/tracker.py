@@ -80,6 +80,8 @@ class Snapshot:
     """The highest confirmation that reached the threshold."""
     checkpoint: events.Checkpoint | None
     glimpse: events.Glimpse | None = None
+    to_confirm: events.Evaluating | None = None
+    """The finished evaluation of a model that is being confirmed. Its `Evaluation` comes after the confirmation."""
     ended: events.RunEnded | None = None
 
     @property
@@ -159,6 +161,7 @@ class Tracker(events.Observer):
         self._returns, self._trail = Returns(), Trail()
         self._columns = {name: Folded() for name in ("steps", "returns", "means_20", "means_100", "epsilon")}
         self._evaluating: events.Evaluating | None = None
+        self._to_confirm: events.Evaluating | None = None
         self._evaluation: events.Evaluation | None = None
         self._previous: events.Evaluation | None = None
         self._best: events.Evaluation | None = None
@@ -173,7 +176,7 @@ class Tracker(events.Observer):
 
     def updated(self, event: events.Progress) -> None:
         self._progress = event
-        self._evaluating = None  # An evaluation may have been interrupted.
+        self._evaluating = self._to_confirm = None  # An evaluation may have been interrupted.
         self._seen = now = self.now()
         if now >= self._next_sample:
             self._sample(now, event)
@@ -199,10 +202,14 @@ class Tracker(events.Observer):
         self._follow(self._trail.evaluations)
 
     def evaluating(self, event: events.Evaluating) -> None:
-        self._evaluating = event
+        before, self._evaluating = self._evaluating, event
+        if event.stream != "confirm":
+            self._to_confirm = None
+        elif before is not None and before.stream != "confirm":
+            self._to_confirm = before
 
     def evaluated(self, event: events.Evaluation) -> None:
-        self._evaluating = None
+        self._evaluating = self._to_confirm = None
         if event.stream == "confirm":
             self._confirmed(event)
         else:
@@ -248,6 +255,7 @@ class Tracker(events.Observer):
             solved=self._solved,
             checkpoint=self._checkpoint,
             glimpse=self._glimpse,
+            to_confirm=self._to_confirm,
             ended=self._run_ended,
         )
         return replace(snapshot, remaining=self._remaining(snapshot, now))

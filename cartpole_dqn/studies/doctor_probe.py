@@ -111,7 +111,9 @@ def run(obs: str, steps: int, learning_starts: int) -> Found:
 
     host = load_plugins(allowed=())
     flags = {"obs": obs, "steps": steps, "evaluation": {"every": 0}, "observer": [{"name": "metrics"}]}
-    config, _ = resolve_config(host, flags=flags, sets=[f"agent.learning_starts={learning_starts}"])
+    # A replay that holds less than a batch makes no update, whatever the preset's batch is.
+    sets = [f"agent.learning_starts={learning_starts}", f"agent.batch_size={learning_starts}"]
+    config, _ = resolve_config(host, flags=flags, sets=sets)
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder.create(Path(place) / "run", env_id=config.env.id, obs=obs)
         with folder.lock():

@@ -21,6 +21,7 @@ from cartpole_dqn.contracts.sweep_engine import Trial
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunFolderError, UserError, said_by
 from cartpole_dqn.files import reason
 from cartpole_dqn.plugin.host import PluginHost
+from cartpole_dqn.runs.catalogue import TRIALS
 from cartpole_dqn.runs.folder import write_text_atomic
 from cartpole_dqn.studies.sweep_space import (
     Choice,
@@ -40,8 +41,6 @@ from cartpole_dqn.training.resolve import resolve_config
 FILE = "sweep.toml"
 BASE = "base.toml"
 """Copy of the `--config` file."""
-TRIALS = "trials"
-"""Folder of the run folders."""
 
 _PATIENCE = 100
 """Draws per setting before the space counts as too small."""

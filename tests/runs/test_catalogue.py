@@ -143,6 +143,12 @@ def test_several_runs_and_folders_full_of_them(here: Path) -> None:
         find_runs([""])
 
 
+def test_the_folder_of_a_sweep_stands_for_its_trials(here: Path) -> None:
+    trials = {made(here / "sweeps" / "lr" / "trials" / f"seed={seed}", seed) for seed in range(2)}
+    (here / "sweeps" / "lr" / "sweep.toml").write_text("")
+    assert {folder.path.resolve() for folder in find_runs(["sweeps/lr", "sweeps/lr/trials"])} == trials
+
+
 def test_a_shell_is_offered_names(here: Path) -> None:
     assert complete_run("") == [*NAMES, "latest"]
     assert complete_run("CartPole-v1-p") == list(NAMES[:2])

@@ -97,14 +97,16 @@ def place_of(error: BaseException) -> str:
     place = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if module in _LIBRARIES or module in sys.stdlib_module_names:
-            continue
         path = PurePath(frame.f_code.co_filename)
+        # A module of this package that runs as a program has the name __main__.
+        if module in _LIBRARIES or module in sys.stdlib_module_names or path.is_relative_to(_HERE):
+            continue
         file = "/".join(path.parts[-2:]) if path.name == "__init__.py" else path.name
         place = f"{'a cell of the notebook' if 'ipykernel' in str(path) else file}, line {line}"
     return place
 
 
+_HERE = PurePath(__file__).parent
 _LIBRARIES = {"cartpole_dqn", "torch", "torchvision", "numpy", "gymnasium", "pydantic", "pluggy", "typer", "click"}
 
 

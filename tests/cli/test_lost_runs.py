@@ -116,7 +116,7 @@ def test_a_run_that_loses_its_reader_goes_on(start: Callable[..., forked.Popen])
 def test_a_run_that_loses_its_terminal_is_saved_or_with_nohup_goes_on(command: list[str], ends: int) -> None:
     pytest.importorskip("pexpect")
     child = forked.spawn([*command, "run", *WAITS, "--out", "r"], dimensions=(30, 100), timeout=60)
-    child.expect("40 of 120|39 of 120|steps/s")
+    child.expect("Ctrl-C")
     until(Path("waits").exists)
     os.close(child.child_fd)
     child.closed = True  # What `close` does besides is to signal.

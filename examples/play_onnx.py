@@ -5,6 +5,7 @@ Usage: python play_onnx.py policy.onnx [EPISODES]
 
 import json
 import sys
+from collections import deque
 
 import gymnasium
 import numpy as np
@@ -21,10 +22,11 @@ now = {
 returns = []
 for episode in range(int(sys.argv[2]) if len(sys.argv) > 2 else 3):
     obs, _ = env.reset(seed=episode)
-    past, total, over = {name: [] for name in inputs}, 0.0, False
+    past = {name: deque(maxlen=max(ago) + 1) for name, ago in inputs.items()}  # the latest first
+    total, over = 0.0, False
     while not over:
         for name, values in past.items():
-            values.insert(0, now[name](obs))
+            values.appendleft(now[name](obs))
         # Before the first step there is only the first moment.
         given = {name: np.stack([seen[min(k, len(seen) - 1)] for k in inputs[name]]) for name, seen in past.items()}
         values, action = session.run(["values", "action"], given)

@@ -73,7 +73,7 @@ def evaluate(
         print(json.dumps(figures))
         raise typer.Exit(held is False)
     session.out.print(
-        f"{which} model, trained for {evaluation.step:,} steps: {episodes} greedy episodes on report seeds of {seed}",
+        f"{which} model, trained for {evaluation.step:,} steps: {episodes} greedy episodes with report seed {seed}",
         highlight=False,
     )
     said = (f"{name} {number(figures[name])}" for name in ("mean", "std", "min", "max"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PLOT_EXAMPLES = (
     "cartpole-dqn plot latest\n"
-    "cartpole-dqn plot runs/a runs/b --out both.png\n"
+    "cartpole-dqn plot runs/a runs/b\n"
     "cartpole-dqn plot sweep/ --out sweep.svg --group-by lr --x time"
 )
 
@@ -30,7 +30,9 @@ def plot(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Output file, .png or .svg.", show_default="for one run, curve.png in its folder"
+            metavar="FILE",
+            help="Output file, .png or .svg.",
+            show_default="curves.png; for one run, curve.png in its folder",
         ),
     ] = None,
     group_by: options.GroupBy = None,
@@ -55,9 +57,7 @@ def plot(
         check_picture(out)
     records = options.read_records(ctx.obj, runs)
     groups = group_records(records, options.group_keys(group_by), ignoring=BUDGET)
-    if out is None and len(records) > 1:
-        raise UserError(f"--out is missing: the picture of {len(records)} runs belongs to none of their folders.")
-    target = out or records[0].path / "curve.png"
+    target = out or (records[0].path / "curve.png" if len(records) == 1 else Path("curves.png"))
     for shown in themes:
         picture = target.with_name(f"{target.stem}-dark{target.suffix}") if shown != themes[0] else target
         try:

@@ -43,6 +43,8 @@ def share(
 
     session: Session = ctx.obj
     folder, config = session.open_run(run)
+    if not session.err.is_terminal:
+        session.say(f"playing {episodes} episodes{f' and recording {record_steps} steps' if record_steps else ''}")
     with unwinding_on_signals(), session.err.status("loading") as status:
         made = share_run(
             folder,

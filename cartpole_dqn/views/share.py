@@ -48,8 +48,8 @@ class Shared:
 def score_text(score: Score) -> str:
     """Return a score as text, with its interval and its number of episodes."""
     return (
-        f"mean {score.mean:,.1f}, 95 % interval {score.low:,.1f} to {score.high:,.1f}, {score.episodes} episodes on "
-        f"report seeds of {score.seed}"
+        f"mean {score.mean:,.1f}, 95 % interval {score.low:,.1f} to {score.high:,.1f}, {score.episodes} episodes with "
+        f"report seed {score.seed}"
     )
 
 

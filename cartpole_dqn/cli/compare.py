@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cartpole_dqn.cli import options
+from cartpole_dqn.cli.session import Session
 from cartpole_dqn.files import replace_file
 
 if TYPE_CHECKING:
-    from cartpole_dqn.cli.session import Session
-    from cartpole_dqn.studies.comparison import Played, Score, Scores, Source
+    from cartpole_dqn.studies.comparison import Played, Scores, Source
     from cartpole_dqn.studies.grouping import Record
     from cartpole_dqn.training.models import Which
 
@@ -23,7 +23,6 @@ COMPARE_EXAMPLES = (
     "cartpole-dqn compare runs/ --out comparison.md"
 )
 
-_FORMATS = ("table", "markdown", "json")
 _BY_SUFFIX = {".md": "markdown", ".json": "json"}
 
 
@@ -42,16 +41,14 @@ def compare(
     ] = None,
     seed: options.Seed = 0,
     score: Annotated[
-        str,
-        typer.Option(
-            metavar="best|last", help="Compare the best or the last models in the probability of improvement."
-        ),
+        Literal["best", "last"],
+        options.choice(("best", "last"), help="Compare the best or the last models in the probability of improvement."),
     ] = "best",
     format_: Annotated[
         str | None,
-        typer.Option(
+        options.choice(
+            ("table", "markdown", "json"),
             "--format",
-            metavar="table|markdown|json",
             help="Output format.",
             show_default="by the suffix of --out, or table",
         ),
@@ -67,14 +64,13 @@ def compare(
     from cartpole_dqn.studies.grouping import group_records
     from cartpole_dqn.views.comparison_tables import comparison_text, print_comparison
 
-    options.one_of("--score", score, ("best", "last"))
-    form = options.one_of("--format", format_ or _BY_SUFFIX.get(out.suffix.lower() if out else "", "table"), _FORMATS)
+    form = format_ or _BY_SUFFIX.get(out.suffix.lower() if out else "", "table")
     session: Session = ctx.obj
     records = options.read_records(session, runs)
     groups = group_records(records, options.group_keys(group_by))
     scores = kept_scores(records) if episodes is None else _play(session, records, episodes, seed)
     source: Source = "metrics" if episodes is None else "played"
-    comparison = compare_groups(groups, scores, source, score=cast("Score", score))
+    comparison = compare_groups(groups, scores, source, score=score)
     if out is None:
         print_comparison(session.out, comparison, form)
         return

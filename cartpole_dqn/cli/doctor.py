@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import RunError
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from cartpole_dqn.cli.session import Session
     from cartpole_dqn.studies.doctor_checks import Finding
 
 DOCTOR_EXAMPLES = "cartpole-dqn doctor\ncartpole-dqn doctor --json > report.json"

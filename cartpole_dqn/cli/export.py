@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cartpole_dqn.cli import options
-
-if TYPE_CHECKING:
-    from cartpole_dqn.cli.session import Session
+from cartpole_dqn.cli.session import Session
 
 EXPORT_EXAMPLES = "cartpole-dqn export latest\ncartpole-dqn export runs/NAME --out policy.pt2"
-
-
-_FORMATS = ("onnx", "torch")
 
 
 def export(
@@ -27,8 +22,11 @@ def export(
     ] = None,
     format_: Annotated[
         str | None,
-        typer.Option(
-            "--format", metavar="onnx|torch", help="Output format.", show_default="by the suffix of --out, or onnx"
+        options.choice(
+            ("onnx", "torch"),
+            "--format",
+            help="Output format.",
+            show_default="by the suffix of --out, or onnx",
         ),
     ] = None,
     episodes: Annotated[
@@ -41,13 +39,11 @@ def export(
 
     The file is an ONNX model or a torch.export program. It includes the observation wrappers.
     """
+    from cartpole_dqn.studies.export import export_run
     from cartpole_dqn.text.figures import number
 
-    by_suffix = {".pt2": "torch"}
-    form = options.one_of("--format", format_ or by_suffix.get(out.suffix.lower() if out else "", "onnx"), _FORMATS)
-    from cartpole_dqn.studies.export import export_run
-
     session: Session = ctx.obj
+    form = format_ or ("torch" if out is not None and out.suffix.lower() == ".pt2" else "onnx")
     folder, config = session.open_run(run)
     which = options.best_or_last(folder, last)
     with session.showing_evaluation() as told:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartpole_dqn.cli import options
+from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError, said_by
 
 if TYPE_CHECKING:
-    from cartpole_dqn.cli.session import Session
     from cartpole_dqn.config.schema import RunConfig
     from cartpole_dqn.plugin.host import PluginHost
     from cartpole_dqn.views.preview_drawing import Preview
@@ -117,7 +117,6 @@ def preview(
 
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise UserError(f"--out {out}: expected a picture's name ending in .png, .jpg or .webp.")
-    page = options.theme_of(theme)
     session: Session = ctx.obj
     host = session.host()
     given = {"obs": obs, "env": env, "wrappers": options.wrapper_changes(wrapper)}
@@ -134,9 +133,9 @@ def preview(
     stages = columns[-1].stages
     try:
         if compare is None:
-            draw_preview(stages, out, theme=page)
+            draw_preview(stages, out, theme=theme)
         else:
-            draw_comparison(columns, out, theme=page)
+            draw_comparison(columns, out, theme=theme)
     except OSError as error:
         raise options.cannot_write(out, error) from None
     session.say(f"{len(stages)} stage{'s' * (len(stages) > 1)} of {resolved.env.id}, {resolved.obs}")

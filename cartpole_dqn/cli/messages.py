@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cartpole_dqn.errors import CartpoleDqnError, UserError
+from cartpole_dqn.errors import CartpoleDqnError, UserError, sentence
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,5 +88,5 @@ def _bad_value(error: Any, arguments: Sequence[str]) -> str:
             expected = expected.replace("greater than or equal to", "at least").replace(
                 "less than or equal to", "at most"
             )
-            return f"{option} {value}: {expected.rstrip('.')}."
+            return f"{option} {value}: {sentence(expected)}"
     return ""

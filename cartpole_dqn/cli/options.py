@@ -5,7 +5,7 @@
 * `Seed`, `Device`, `Last`, `Json`, `Plain`, `Theme`, `GroupBy`: the same in every command.
 * `read_records`: RUN arguments -> settings and metrics.
 * `whole_number`, `count`: options such as `--steps 1e4`.
-* `group_keys`, `one_of`, `theme_of`: check options that are lists of keys, or one of a few words.
+* `choice`: options that take one of a few words. `group_keys`: the keys in `--group-by`.
 * `new_folder`, `cannot_write`: parses the folder of `--out`; the error for an output file.
 * `best_or_last`: which model to use.
 """
@@ -16,19 +16,18 @@ import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import RunFolderError, UserError, did_you_mean
 from cartpole_dqn.files import reason
 
 if TYPE_CHECKING:
-    from cartpole_dqn.cli.session import Session
     from cartpole_dqn.runs.folder import RunFolder
     from cartpole_dqn.studies.grouping import Record
     from cartpole_dqn.training.models import Which
-    from cartpole_dqn.views.chart import Theme as ThemeName
 
 _RUN = "its folder, the beginning of its name under runs/, latest, or a shared zip"
 WHAT, HOW_LONG, WHERE, DISPLAY = "What", "How long", "Where", "Display"
@@ -44,12 +43,23 @@ def complete(incomplete: str) -> list[str]:
 
 def whole_number(text: str) -> int:
     """Return a whole number, which may be written 20000, 20_000 or 2e4. Raises `typer.BadParameter`."""
-    with contextlib.suppress(ValueError, OverflowError):
-        return int(text)
-    with contextlib.suppress(ValueError, OverflowError):
-        if float(text) == int(float(text)):
+    with contextlib.suppress(ValueError):
+        if float(text).is_integer():
             return int(float(text))
     raise typer.BadParameter(f"{text!r} is not a whole number.")
+
+
+def choice(known: Sequence[str], *names: str, **settings: Any) -> Any:
+    """Return a `typer.Option` that takes one of the words `known`."""
+
+    def parse(text: str) -> str:
+        if text not in known:
+            near = did_you_mean(text, known)
+            near = near if near.startswith(" Did") else ""
+            raise typer.BadParameter(f"expected {', '.join(known[:-1])} or {known[-1]}.{near}")
+        return text
+
+    return typer.Option(*names, parser=parse, metavar="|".join(known), **settings)
 
 
 count = functools.partial(typer.Option, parser=whole_number, metavar="N")
@@ -118,7 +128,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Plain = Annotated[
     bool, typer.Option("--plain", help="Print lines instead of the live display.", rich_help_panel=DISPLAY)
 ]
-Theme = Annotated[str, typer.Option(metavar="light|dark", help="Colours of the page.")]
+Theme = Annotated[Literal["light", "dark"], choice(("light", "dark"), help="Colours of the page.")]
 GroupBy = Annotated[
     list[str] | None,
     typer.Option(
@@ -174,20 +184,6 @@ def read_records(session: Session, runs: Sequence[str]) -> list[Record]:
 def group_keys(given: Sequence[str] | None) -> list[str]:
     """Return the keys in `--group-by a,b --group-by c`."""
     return [key for text in given or [] for key in text.split(",") if key.strip()]
-
-
-def one_of(option: str, value: str, known: Sequence[str]) -> str:
-    """Return `value`. Raises `UserError` if it is not in `known`."""
-    if value not in known:
-        near = did_you_mean(value, known)
-        near = near if near.startswith(" Did") else ""
-        raise UserError(f"{option} {value}: expected {', '.join(known[:-1])} or {known[-1]}.{near}")
-    return value
-
-
-def theme_of(value: str) -> ThemeName:
-    """Return the value of `--theme`. Raises `UserError` for an unknown one."""
-    return "dark" if one_of("--theme", value, ("light", "dark")) == "dark" else "light"
 
 
 def best_or_last(folder: RunFolder, last: bool) -> Which:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from cartpole_dqn.cli import options
+from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.system import unwinding_on_signals
-
-if TYPE_CHECKING:
-    from cartpole_dqn.cli.session import Session
 
 WATCH_EXAMPLES = (
     "cartpole-dqn watch latest\n"
@@ -82,7 +80,7 @@ def watch(
     folder, config = session.open_run(run)
     how: dict[str, Any] = {"episodes": episodes, "seed": seed, "which": options.best_or_last(folder, last)}
     how |= {"side_by_side": side_by_side, "speed": speed, "max_steps": max_steps}
-    how |= {"theme": options.theme_of(theme), "attribution": attribution}
+    how |= {"theme": theme, "attribution": attribution}
     with unwinding_on_signals():
         if terminal:
             returns = watch_in_terminal(folder, config, session.host(), console=session.err, **how)
@@ -126,7 +124,6 @@ def record(
     folder = find_run(run)
     target = out or folder.product("progress.gif" if progress else "record.gif")
     check_animation(target)
-    page = options.theme_of(theme)
     if progress and (episodes > 1 or last or attribution or not side_by_side):
         raise UserError(
             "--progress plays one episode with models of several stages: leave out --episodes, --last, --attribution "
@@ -138,7 +135,7 @@ def record(
 
     session: Session = ctx.obj
     folder, config = session.open_run(run)
-    how: dict[str, Any] = {"seed": seed, "fps": fps, "max_steps": max_steps, "theme": page}
+    how: dict[str, Any] = {"seed": seed, "fps": fps, "max_steps": max_steps, "theme": theme}
     with unwinding_on_signals(), session.err.status("recording") as status:
         if progress:
             made = record_progress(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -36,9 +36,12 @@ def plot(
         ),
     ] = None,
     group_by: options.GroupBy = None,
-    x: Annotated[str, typer.Option(metavar="steps|episodes|time", help="The x axis.")] = "steps",
+    x: Annotated[
+        Literal["steps", "episodes", "time"], options.choice(("steps", "episodes", "time"), help="The x axis.")
+    ] = "steps",
     theme: Annotated[
-        str, typer.Option(metavar="light|dark|both", help="Colours. `both` draws a second picture, FILE-dark.")
+        Literal["light", "dark", "both"],
+        options.choice(("light", "dark", "both"), help="Colours. `both` draws a second picture, FILE-dark."),
     ] = "light",
     title: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Title of the picture.", show_default="from the runs")
@@ -51,8 +54,7 @@ def plot(
     from cartpole_dqn.studies.grouping import BUDGET, group_records
     from cartpole_dqn.views.chart import check_picture
 
-    axis = cast("XAxis", options.one_of("--x", x, ("steps", "episodes", "time")))
-    themes = ("light", "dark") if options.one_of("--theme", theme, ("light", "dark", "both")) == "both" else (theme,)
+    themes: tuple[Theme, ...] = ("light", "dark") if theme == "both" else (theme,)
     if out is not None:
         check_picture(out)
     records = options.read_records(ctx.obj, runs)
@@ -61,7 +63,7 @@ def plot(
     for shown in themes:
         picture = target.with_name(f"{target.stem}-dark{target.suffix}") if shown != themes[0] else target
         try:
-            _draw(groups, records, picture, cast("Theme", shown), axis, title)
+            _draw(groups, records, picture, shown, x, title)
         except OSError as error:
             raise UserError(f"{picture} cannot be written: {reason(error)}.") from None
         print(picture)

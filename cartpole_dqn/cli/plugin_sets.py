@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cartpole_dqn.cli import options
+from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import UserError
-
-if TYPE_CHECKING:
-    from cartpole_dqn.cli.session import Session
 
 _WANTED = "Names, name==version, folders or wheels. Options of the installer go behind `--`."
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would run, and do nothing.")]

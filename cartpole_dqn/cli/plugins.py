@@ -22,6 +22,7 @@ from cartpole_dqn.cli import options, plugin_sets
 from cartpole_dqn.cli.help import ASIDE, HEADING, NAME, App
 from cartpole_dqn.cli.plugin_commands import command_summary, find_plugin_commands
 from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS, names_for, usage, write_project
+from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import RunError, UnknownComponentError, UserError, did_you_mean
 from cartpole_dqn.plugin.discovery import origin
 from cartpole_dqn.plugin.registry import KINDS, Component, Registry, owner_text
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from cartpole_dqn.cli.session import Session
     from cartpole_dqn.plugin.host import PluginHost, PluginRecord
 
 app = App(no_args_is_help=True, help="List, show, check, create and install plugins and components.")

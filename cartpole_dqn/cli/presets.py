@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cartpole_dqn.cli import options
 from cartpole_dqn.cli.help import ASIDE, HEADING, NAME, App
-
-if TYPE_CHECKING:
-    from cartpole_dqn.cli.session import Session
+from cartpole_dqn.cli.session import Session
 
 app = App(no_args_is_help=True, help="List and show presets, which are complete configurations with a name.")
 

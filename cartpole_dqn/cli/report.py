@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cartpole_dqn.cli import options
+from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.system import unwinding_on_signals
-
-if TYPE_CHECKING:
-    from cartpole_dqn.cli.session import Session
 
 REPORT_EXAMPLES = (
     "cartpole-dqn report latest\n"

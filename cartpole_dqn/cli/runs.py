@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartpole_dqn.cli import options
+from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.files import reason
 
 if TYPE_CHECKING:
-    from cartpole_dqn.cli.session import Session
     from cartpole_dqn.runs.catalogue import RunSummary
 
 RUNS_EXAMPLES = "cartpole-dqn runs\ncartpole-dqn runs lr/trials\ncartpole-dqn runs --json"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cartpole_dqn.cli import options
+from cartpole_dqn.cli.session import Session
 from cartpole_dqn.system import unwinding_on_signals
-
-if TYPE_CHECKING:
-    from cartpole_dqn.cli.session import Session
 
 SHARE_EXAMPLES = (
     "cartpole-dqn share latest --out my-agent\ncartpole-dqn share runs/NAME --out my-agent --record-steps 0"

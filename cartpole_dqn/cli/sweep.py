@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartpole_dqn.cli import options
+from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError, said_by
 from cartpole_dqn.system import stopping_on_signals
 
 if TYPE_CHECKING:
-    from cartpole_dqn.cli.session import Session
     from cartpole_dqn.config.schema import RunConfig
     from cartpole_dqn.contracts.sweep_engine import SweepEngine
     from cartpole_dqn.plugin.host import PluginHost

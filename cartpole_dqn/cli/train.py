@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartpole_dqn.cli import options
+from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import RunError, UserError, is_diverged
 from cartpole_dqn.system import stopping_on_signals
 
 if TYPE_CHECKING:
-    from cartpole_dqn.cli.session import Session
     from cartpole_dqn.config.schema import RunConfig
     from cartpole_dqn.contracts.events import RunEnded
     from cartpole_dqn.runs.folder import RunFolder

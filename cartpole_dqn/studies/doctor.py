@@ -44,14 +44,6 @@ _VERDICTS = ("ok", "warning", "problem")
 _PATIENCE = 300.0
 """Time limit of the other process, in seconds."""
 _PACKAGE = Path(__file__).parents[2]
-_JUDGES: Mapping[str, Callable[[str, Mapping[str, Any]], Finding]] = {
-    "torch": checks.judge_torch,
-    "torchvision": checks.judge_torchvision,
-    "display": checks.judge_display,
-    "plugins": checks.judge_plugins,
-    "run from state": checks.judge_run,
-    "run from pixels": checks.judge_run,
-}
 
 
 def examine(runs: Path, *, blocked: Sequence[str] = (), stream: Any = None) -> list[Finding]:
@@ -72,9 +64,9 @@ def examine(runs: Path, *, blocked: Sequence[str] = (), stream: Any = None) -> l
     if stream is not None:
         looks["terminal"] = functools.partial(checks.check_terminal, stream)
     answers = probe(blocked)
-    for name, judge in _JUDGES.items():
+    for name in checks.STAGES:
         if name in answers:
-            looks[name] = functools.partial(judge, name, answers[name])
+            looks[name] = functools.partial(checks.judge, name, answers[name])
         else:
             looks[name] = functools.partial(Finding, name, "warning", "not checked: the process had ended")
     findings = []

@@ -1,7 +1,7 @@
 """The checks of `doctor`. Each returns a `Finding`.
 
 * `check_python`, `check_packages`, `check_processors`, `check_memory`, `check_disk`, `check_terminal`: run here.
-* `judge_torch`, `judge_torchvision`, `judge_display`, `judge_plugins`, `judge_run`: judge answers of `doctor_probe`.
+* `judge`: judges an answer of `doctor_probe`.
 
 This module does not import torch.
 """
@@ -14,7 +14,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -140,11 +140,18 @@ def check_terminal(stream: Any) -> Finding:
 # Checked in another process ------------------------------------------------------------------------------------------
 
 
-def judge_torch(name: str, answer: Mapping[str, Any]) -> Finding:
-    """Check that torch can be imported and computes."""
-    if "error" in answer:
-        return Finding(name, "problem", _with_version(name, answer), _torch_advice(str(answer["error"])))
-    found = answer["found"]
+def judge(name: str, answer: Mapping[str, Any]) -> Finding:
+    """Judge the answer of a stage of `doctor_probe`."""
+    if "found" in answer:
+        return STAGES[name](name, answer["found"])
+    error, version = str(answer["error"]), _version(name)
+    said = f"{version}: {error}" if version else error
+    if name == "torchvision":
+        said += f" (torch is {_version('torch')})"
+    return Finding(name, "problem", said, _advice(name, error))
+
+
+def _judge_torch(name: str, found: Mapping[str, Any]) -> Finding:
     devices = ", ".join(found["devices"]) or "CPU alone"
     said = f"{found['version']}, {devices}, threads: {found['threads']} (runs use 1 by default)"
     if found["warnings"]:
@@ -152,46 +159,23 @@ def judge_torch(name: str, answer: Mapping[str, Any]) -> Finding:
     return Finding(name, "ok", said, data=found)
 
 
-def judge_torchvision(name: str, answer: Mapping[str, Any]) -> Finding:
-    """Check that torchvision fits the installed torch."""
-    if "error" in answer:
-        advice = (
-            "torch and torchvision must match. Install both in one command: "
-            "pip install --force-reinstall torch torchvision."
-        )
-        return Finding(name, "problem", f"{_with_version(name, answer)} (torch is {_version('torch')})", advice)
-    return Finding(name, "ok", answer["found"]["version"], data=answer["found"])
+def _judge_torchvision(name: str, found: Mapping[str, Any]) -> Finding:
+    return Finding(name, "ok", found["version"], data=found)
 
 
-def judge_display(name: str, answer: Mapping[str, Any]) -> Finding:
-    """Check that environments can be rendered and windows opened."""
-    if "error" in answer:
-        # Uninstalling `pygame` leaves a broken package that can still be imported.
-        signs = ("ImportError", "ModuleNotFound", "NotInstalled", "module 'pygame' has no attribute")
-        absent = any(sign in str(answer["error"]) for sign in signs)
-        advice = (
-            "Runs from pixels need pygame: pip install --force-reinstall pygame-ce."
-            if absent
-            else "Unset SDL_VIDEODRIVER and DISPLAY to render without a display."
-        )
-        return Finding(name, "problem", _with_version(name, answer), advice)
-    found = answer["found"]
+def _judge_display(name: str, found: Mapping[str, Any]) -> Finding:
     if found["colours"] < 2:
         return Finding(name, "problem", "rendered pictures are empty", "Unset SDL_VIDEODRIVER, or report a bug.", found)
     if found["window"]:
         advice = "Use `record` to make a file, or ssh -X or -Y for a display."
         return Finding(name, "warning", f"no window can be opened for `watch`: {found['window']}", advice, found)
+    said = f"SDL's driver {found['driver']}"
     if found["driver"] in ("dummy", "offscreen"):
-        said = f"SDL's driver {found['driver']}: enough for runs and `record`, but `watch` has no window"
-        return Finding(name, "ok", said, data=found)
-    return Finding(name, "ok", f"SDL's driver {found['driver']}", data=found)
+        said += ": enough for runs and `record`, but `watch` has no window"
+    return Finding(name, "ok", said, data=found)
 
 
-def judge_plugins(name: str, answer: Mapping[str, Any]) -> Finding:
-    """Check that plugins load."""
-    if "error" in answer:
-        return Finding(name, "problem", _with_version(name, answer), "`cartpole-dqn plugins list` says more.")
-    found = answer["found"]
+def _judge_plugins(name: str, found: Mapping[str, Any]) -> Finding:
     others = [plugin for plugin in found["plugins"] if plugin["distribution"] != "cartpole-dqn"]
     said = ", ".join(f"{p['distribution']} {p['version']} {p['state']}" for p in others) or "only the built-in ones"
     data = {"plugins": others, "warnings": found["warnings"]}
@@ -201,14 +185,21 @@ def judge_plugins(name: str, answer: Mapping[str, Any]) -> Finding:
     return Finding(name, "ok", said, data=data)
 
 
-def judge_run(name: str, answer: Mapping[str, Any]) -> Finding:
-    """Check that a short run trains, and report its speed."""
-    if "error" in answer:
-        return Finding(name, "problem", _with_version(name, answer), "Fix the problems above, or report a bug.")
-    found = answer["found"]
+def _judge_run(name: str, found: Mapping[str, Any]) -> Finding:
     rate = found["steps"] / found["seconds"]
     said = f"{found['steps']} steps and {found['updates']} updates in {found['seconds']:.1f} s, {rate:,.0f} steps/s"
     return Finding(name, "ok", said, data=found)
+
+
+STAGES: Mapping[str, Callable[[str, Mapping[str, Any]], Finding]] = {
+    "torch": _judge_torch,
+    "torchvision": _judge_torchvision,
+    "display": _judge_display,
+    "plugins": _judge_plugins,
+    "run from state": _judge_run,
+    "run from pixels": _judge_run,
+}
+"""The stages of `doctor_probe`, and what judges what each found."""
 
 
 # Helpers -------------------------------------------------------------------------------------------------------------
@@ -222,9 +213,22 @@ def _judged_by(
     return Finding(name, "problem" if left < limits[0] else "warning", said, advice, data)
 
 
-def _with_version(name: str, answer: Mapping[str, Any]) -> str:
-    version = _version(name)
-    return f"{version}: {answer['error']}" if version else str(answer["error"])
+def _advice(name: str, error: str) -> str:
+    """Return what to do about a stage's error."""
+    if name == "torch":
+        return _torch_advice(error)
+    if name == "torchvision":
+        install = "pip install --force-reinstall torch torchvision"
+        return f"torch and torchvision must match. Install both in one command: {install}."
+    if name == "display":
+        # Uninstalling `pygame` leaves a broken package that can still be imported.
+        signs = ("ImportError", "ModuleNotFound", "NotInstalled", "module 'pygame' has no attribute")
+        if any(sign in error for sign in signs):
+            return "Runs from pixels need pygame: pip install --force-reinstall pygame-ce."
+        return "Unset SDL_VIDEODRIVER and DISPLAY to render without a display."
+    if name == "plugins":
+        return "`cartpole-dqn plugins list` says more."
+    return "Fix the problems above, or report a bug."
 
 
 def _torch_advice(error: str) -> str:

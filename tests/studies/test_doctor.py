@@ -58,7 +58,7 @@ def test_whatever_kills_or_hangs_the_other_process_is_said(
     answers = probe(patience=2 if "sleep" in source else 100)
     assert answers.keys() == {"torch"}
     assert answers["torch"]["error"] == error
-    assert advice in checks.judge_torch("torch", answers["torch"]).advice
+    assert advice in checks.judge("torch", answers["torch"]).advice
 
 
 @pytest.mark.process
@@ -109,7 +109,7 @@ def test_the_other_pygame_is_a_problem_and_so_is_what_its_removal_leaves(
     assert "pygame is installed, and overwrites the files of pygame-ce" in finding.said
     assert "pip uninstall -y pygame && pip install --force-reinstall pygame-ce" in finding.advice
     fake(tmp_path, monkeypatch, pygame="")
-    broken = checks.judge_display("display", probe()["display"])
+    broken = checks.judge("display", probe()["display"])
     assert (broken.verdict, "pip install --force-reinstall pygame-ce" in broken.advice) == ("problem", True)
 
 
@@ -117,11 +117,11 @@ def test_the_other_pygame_is_a_problem_and_so_is_what_its_removal_leaves(
 def test_a_torchvision_of_another_torch_is_a_problem_with_its_mend(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert checks.judge_torchvision("torchvision", probe()["torchvision"]).verdict == "ok"
+    assert checks.judge("torchvision", probe()["torchvision"]).verdict == "ok"
     error = "operator torchvision::nms does not exist"
     fake(tmp_path, monkeypatch, torchvision=f"raise RuntimeError({error!r})")
     answers = probe()
-    finding = checks.judge_torchvision("torchvision", answers["torchvision"])
+    finding = checks.judge("torchvision", answers["torchvision"])
     assert finding.verdict == "problem"
     assert f"RuntimeError: {error} (torch is " in finding.said
     assert "pip install --force-reinstall torch torchvision" in finding.advice
@@ -168,7 +168,7 @@ def test_terminals_are_judged_by_what_they_can_show() -> None:
     ],
 )
 def test_displays_are_judged_by_what_comes_out(found: dict[str, Any], verdict: str, words: str) -> None:
-    finding = checks.judge_display("display", {"found": found})
+    finding = checks.judge("display", {"found": found})
     assert (finding.verdict, words in finding.said) == (verdict, True)
 
 
@@ -176,10 +176,10 @@ def test_broken_plugins_are_warned_of() -> None:
     mine = {"name": "acme", "distribution": "acme", "version": "1", "state": "failed", "error": "no", "components": []}
     own = {**mine, "distribution": "cartpole-dqn", "state": "loaded"}
     answer = {"found": {"plugins": [own, mine], "warnings": ["plugin 'acme' of acme 1 failed: no"]}}
-    finding = checks.judge_plugins("plugins", answer)
+    finding = checks.judge("plugins", answer)
     assert finding.verdict == "warning"
     assert finding.said == "acme 1 failed; plugin 'acme' of acme 1 failed: no"
-    assert checks.judge_plugins("plugins", {"found": {"plugins": [own], "warnings": []}}).verdict == "ok"
+    assert checks.judge("plugins", {"found": {"plugins": [own], "warnings": []}}).verdict == "ok"
 
 
 def test_a_report_names_no_user_host_or_home() -> None:

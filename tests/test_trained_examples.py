@@ -9,7 +9,7 @@ import pytest
 
 from cartpole_dqn.api import load
 from cartpole_dqn.runs.shared import read_claim
-from cartpole_dqn.studies.claimed_score import holds, score_of
+from cartpole_dqn.studies.estimates import holds, score_of
 from cartpole_dqn.views.watch import watch_run
 
 TRAINED = Path(__file__).parents[1] / "examples" / "trained"

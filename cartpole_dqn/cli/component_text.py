@@ -51,7 +51,7 @@ def print_component(console: Console, component: Component) -> None:
         else:
             console.print("\nIt has no options.")
     console.print(Text("\nExample", style=HEADING))
-    console.print(Text(_indented(example(component, rows))), soft_wrap=True)
+    console.print(Text(f"    {example(component, rows)}"), soft_wrap=True)
 
 
 def print_documentation(console: Console, text: str) -> None:
@@ -162,7 +162,3 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())

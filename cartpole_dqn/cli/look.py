@@ -42,7 +42,7 @@ def evaluate(
     from cartpole_dqn.contracts.options import to_table
     from cartpole_dqn.observers.display.panel import verdict
     from cartpole_dqn.runs.shared import read_claim
-    from cartpole_dqn.studies.claimed_score import holds, score_of
+    from cartpole_dqn.studies.estimates import holds, score_of
     from cartpole_dqn.text.figures import number
     from cartpole_dqn.training.assembly import solved_at
     from cartpole_dqn.training.models import evaluate_run

@@ -161,7 +161,8 @@ def _require_sense(asked: dict[str, Any]) -> None:
 
 
 def _plan(asked: dict[str, Any]) -> SweepPlan:
-    from cartpole_dqn.studies.sweep_plan import SweepPlan, read_text
+    from cartpole_dqn.config.schema import read_text
+    from cartpole_dqn.studies.sweep_plan import SweepPlan
     from cartpole_dqn.studies.sweep_space import parse_grid, parse_variants, read_space
 
     flags = {name: asked[f"--{name}"] for name in ("obs", "steps", "episodes", "device") if f"--{name}" in asked}

@@ -28,12 +28,8 @@ RUN_EXAMPLES = (
 )
 RESUME_EXAMPLES = "cartpole-dqn resume latest\ncartpole-dqn resume runs/NAME --steps 100000"
 
-_SETTINGS = (
-    *("obs", "env", "steps", "episodes", "seed", "device", "threads", "num_envs", "vector", "step_timeout"),
-    *("save_replay", "until_solved", "agent", "replay", "network", "target_update", "exploration", "optimiser"),
-    "collector",
-)
-"""The options of `run` that are settings by themselves."""
+_NOT_SETTINGS = ("preset", "config", "wrapper", "set_", "init_from", "init_last", "out", "plain", "observer")
+"""The options of `run` that are no settings by themselves."""
 _PARTS = "Parts (default: those of the preset)"
 _what = functools.partial(typer.Option, rich_help_panel=options.WHAT)
 _how_long = functools.partial(typer.Option, rich_help_panel=options.HOW_LONG)
@@ -135,7 +131,7 @@ def run(
         from cartpole_dqn.training.session import say_notes
 
         host = session.host()
-        given = {name: ctx.params[name] for name in _SETTINGS}
+        given = {name: value for name, value in ctx.params.items() if name not in _NOT_SETTINGS}
         flags = named_settings(host.registry, {**given, "wrappers": options.wrapper_changes(wrapper)})
         flags |= initial_settings(init_from, last=init_last)
         resolved, notes = resolve_config(

@@ -4,7 +4,7 @@
 * `complete`: checks a merged table and fills in defaults.
 * `check_part`: does the same for the table of one part.
 * `part_name`: the name in the table of a part.
-* `to_toml`, `read_toml`, `parse_toml`: write and read files.
+* `to_toml`, `read_toml`, `read_text`, `parse_toml`: write and read files.
 
 This module does not use the registry. Pass a function that finds the options of a part (`OptionsOf`).
 """
@@ -235,8 +235,13 @@ def part_name(table: Any, kind: str, where: str) -> str:
 
 def read_toml(path: Path) -> Table:
     """Read a TOML file. Raises `ConfigError` if it cannot be read."""
+    return parse_toml(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a configuration file. Raises `ConfigError` if it cannot be read."""
     try:
-        return parse_toml(path.read_text(encoding="utf-8"), str(path))
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = reason(error) if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"cannot read the configuration {path}: {why}.") from None

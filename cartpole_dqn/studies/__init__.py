@@ -1,9 +1,8 @@
 """What people do with finished runs: measure, compare, export; and sweeps and the doctor.
 
-* `grouping`: groups of runs. `comparison`: compares them. `estimates`: the statistics.
+* `grouping`: groups of runs. `comparison`: compares them. `estimates`: the statistics, and scores that are claimed.
 * `sweep`: runs settings with seeds. `sweep_plan`: its request. `sweep_space`, `sweep_search`: its settings.
 * `local_engine`: runs trials on this machine. `trial_process`, `trial_preload`: their processes.
-* `claimed_score`: the score that a shared agent claims, and whether it holds.
 * `export`: a run's model as one file for other programs.
 * `doctor`, `doctor_checks`, `doctor_probe`: check the installation.
 """

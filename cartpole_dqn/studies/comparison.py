@@ -154,11 +154,11 @@ def compare(
 
     Args:
         groups: the runs.
-        scores: scores by `Record.path`.
+        scores: by `Record.path`.
         source: where the scores come from.
-        score: the score that the probabilities of improvement compare.
-        seed: seed of the intervals.
-        resamples: number of bootstrap resamples.
+        score: the one that the probabilities of improvement compare.
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
     """
     runs = {group.label: [_run_score(r, group.label, scores[r.path]) for r in group.records] for group in groups}
     seeds = SeedTree(seed).child("compare")

@@ -2,7 +2,7 @@
 
 * `interquartile_mean`, `probability_of_improvement`: estimates from scores.
 * `bootstrap_means`, `bootstrap_improvements`: the same on resampled runs. `interval`: percentiles of these.
-* `mean_interval`: the 95 % interval of a mean over episodes.
+* `score_of`: the score that a shared agent claims, with its 95 % interval. `holds`: whether a claimed score holds.
 * `median_of_reached`: the median of times, some of which were never reached.
 
 The strata are tasks (environments). Source: Agarwal et al., "Deep reinforcement learning at the edge of the statistical
@@ -16,9 +16,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cartpole_dqn.contracts.events import Evaluation
+from cartpole_dqn.contracts.seeding import SeedTree
+from cartpole_dqn.runs.shared import Score
+
 Floats = NDArray[np.float64]
 Strata = Sequence[Floats]
 """Scores [R_t] of the runs on each task t."""
+_FEWEST = 10
+"""Episodes from which an interval of the mean says something."""
 
 
 def interquartile_mean(scores: Floats) -> float:
@@ -58,13 +64,24 @@ def interval(values: Floats, confidence: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def mean_interval(returns: Sequence[float], generator: np.random.Generator) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the mean return, from 10,000 resamples."""
-    scores = np.asarray(returns, dtype=np.float64)
-    means = np.concatenate([scores[_draw(generator, 1_000, len(scores))].mean(axis=1) for _ in range(10)])
+def score_of(evaluation: Evaluation, seed: int) -> Score:
+    """Return the score of an evaluation on the report seeds of `seed`, with an interval from 10,000 resamples."""
+    returns, generator = np.asarray(evaluation.returns, dtype=np.float64), SeedTree(seed).numpy("score")
+    means = np.concatenate([returns[_draw(generator, 1_000, len(returns))].mean(axis=1) for _ in range(10)])
     low, high = interval(means, 0.95)
-    mean = float(scores.mean())
-    return min(low, mean), max(high, mean)  # rounding may put a mean of equal returns beside them
+    mean = evaluation.mean
+    low, high = min(low, mean), max(high, mean)  # Rounding may put a mean of equal returns beside them.
+    return Score(mean=mean, std=evaluation.std, low=low, high=high, episodes=len(returns), seed=seed)
+
+
+def holds(claimed: Score, here: Score) -> bool | None:
+    """Return whether a claimed score holds: False if the interval here is below the claimed one.
+
+    None if there are too few episodes here to tell.
+    """
+    if here.episodes < _FEWEST:
+        return None
+    return here.high >= claimed.low
 
 
 def median_of_reached(times: Sequence[float | None]) -> float | None:

@@ -104,16 +104,7 @@ def export_run(
 ) -> Exported:
     """Write a run's model to `out`, after `episodes` greedy episodes in which it acts as the agent does.
 
-    Args:
-        folder: of the run.
-        config: of the run.
-        host: the loaded plugins.
-        out: an existing file is replaced; by default `policy` with the suffix of the format, in the run's folder.
-        form: "onnx" (with the extra `export`), or "torch" for a `torch.export` program.
-        episodes: to compare, 1 or more.
-        seed: of the report seeds, as for `evaluate`.
-        which: the best model, or the last.
-        told: called after each episode.
+    The arguments are those of `Run.export`; `told` is called after each episode.
 
     Raises:
         UserError: the model or the policy is unsuitable, a package is missing, or `out` cannot be written.

@@ -14,12 +14,11 @@ from typing import Any
 
 import tomli_w
 
-from cartpole_dqn.config.schema import RunConfig, Table, parse_toml, read_toml, to_toml
+from cartpole_dqn.config.schema import RunConfig, Table, parse_toml, read_text, read_toml, to_toml
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.contracts.sweep_engine import Trial
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunFolderError, UserError, said_by
-from cartpole_dqn.files import reason
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.catalogue import TRIALS
 from cartpole_dqn.runs.folder import write_text_atomic
@@ -239,16 +238,6 @@ def labels_of(plan: SweepPlan, settings: list[Setting], *, first: int = 0) -> li
         return setting_labels(settings)
     width = len(str(max(plan.draws, plan.searches) - 1))
     return [f"{i:0{width}},{setting_labels([setting])[0]}" for i, setting in enumerate(settings, first)]
-
-
-def read_text(path: Path) -> str:
-    """Return a file's text. Raises `ConfigError` if it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {reason(error)}.") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"cannot read the configuration {path}: it is not UTF-8 text.") from None
 
 
 def _ends(entry: Any) -> list[str]:

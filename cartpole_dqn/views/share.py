@@ -23,7 +23,7 @@ from cartpole_dqn.runs.checkpoint import has_state
 from cartpole_dqn.runs.folder import RunFolder, describe_environment
 from cartpole_dqn.runs.saved import InitialWeights, Origin, read_model, write_best
 from cartpole_dqn.runs.shared import Score, pack_folder, require_no_code, write_claim
-from cartpole_dqn.studies.claimed_score import score_of
+from cartpole_dqn.studies.estimates import score_of
 from cartpole_dqn.text.figures import one_line, spread
 from cartpole_dqn.training.assembly import used_components
 from cartpole_dqn.training.models import Which, evaluate_run

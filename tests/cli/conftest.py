@@ -1,7 +1,11 @@
-"""`invoke`: `cartpole-dqn plugins ...` with chosen plugins. `refused`: a command that is wrong and changes nothing."""
+"""`invoke`: `cartpole-dqn plugins ...` with chosen plugins. `refused`: a command that is wrong and changes nothing.
+
+`trained`: a run of 40 steps without metrics. `runs`: a folder with a copy of it, `mine`.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,17 @@ from cartpole_dqn.cli import plugins
 from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import CartpoleDqnError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
+
+
+@pytest.fixture(scope="session")
+def trained(trained_once: Callable[..., Path]) -> Path:
+    return trained_once(obs="state", steps=40, settings={"evaluation": {"every": 0}, "observer": []})
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained, tmp_path / "runs" / "mine")
+    return tmp_path / "runs"
 
 
 @pytest.fixture

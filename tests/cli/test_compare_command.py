@@ -62,11 +62,6 @@ def test_forms_and_where_they_go(call: Callable[..., Any], runs: Path) -> None:
     assert Path("x.json").read_text() == markdown, "what is asked for comes before the suffix"
 
 
-def test_groups_as_asked(call: Callable[..., Any], runs: Path) -> None:
-    table = json.loads(call("compare", "a0", "b1", "--group-by", "run", "--format", "json").out)
-    assert [group["label"] for group in table["groups"]] == ["a0", "b1"]
-
-
 def test_models_are_played_on_report_seeds(call: Callable[..., Any], real_runs: Path) -> None:
     arguments = ["compare", real_runs, "--format", "json"]
     kept = json.loads(call(*arguments).out)

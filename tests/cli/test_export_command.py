@@ -12,11 +12,6 @@ import pytest
 Call = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def trained(trained_once: Callable[..., Path]) -> Path:
-    return trained_once(obs="state", steps=40, settings={"evaluation": {"every": 0}, "observer": []})
-
-
 def test_export_writes_the_file_and_says_how_it_compares(call: Call, trained: Path, tmp_path: Path) -> None:
     said = call("export", trained, "--out", "play.pt2", "--episodes", "2", "--seed", 3)
     assert (said.code, said.out) == (0, "play.pt2\n"), said.err

@@ -30,22 +30,18 @@ COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_has_examples_that_parse(name: str) -> None:
-    examples = (COMMANDS[name].epilog or "").splitlines()
+def test_help_says_what_everything_is_and_has_examples_that_parse(name: str) -> None:
+    command = COMMANDS[name]
+    assert command.help
+    assert [p.name for p in command.params if not getattr(p, "help", None)] == []
+    assert [p.name for p in command.params if not p.metavar and not getattr(p, "is_flag", False)] == []
+    examples = (command.epilog or "").splitlines()
     assert examples, f"cartpole-dqn {name} --help has no example"
     for example in examples:
         words = shlex.split(example.split(" > ")[0])
         start = ["cartpole-dqn", *name.split()]
         assert words[: len(start)] == start, example
-        COMMANDS[name].make_context(name, words[len(start) :])
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_and_option_says_what_it_is(name: str) -> None:
-    command = COMMANDS[name]
-    assert command.help
-    assert [p.name for p in command.params if not getattr(p, "help", None)] == []
-    assert [p.name for p in command.params if not p.metavar and not getattr(p, "is_flag", False)] == []
+        command.make_context(name, words[len(start) :])
 
 
 def test_the_default_observation_is_what_a_run_takes() -> None:

@@ -145,14 +145,6 @@ def test_a_full_disk_takes_the_output_and_not_the_run(tmp_path: Path, stream: in
             assert (done.returncode, done.stderr, bool(done.stdout)) == (0, "", True)
 
 
-def test_nohup_holds_in_a_run(start: Callable[..., forked.Popen]) -> None:
-    process = start(sys.executable, "nohup.py", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    process.send_signal(signal.SIGHUP)
-    Path("go").touch()
-    assert process.wait(60) == 0
-    assert run_state(Path("r")) == RunStatus("done", 120)
-
-
 def test_nohup_holds_in_a_sweep_and_its_trials() -> None:
     command = [sys.executable, "nohup.py", "sweep", *WAITS, "--seeds", "1", "--out", "s"]
     process = forked.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)

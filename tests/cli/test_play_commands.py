@@ -23,18 +23,6 @@ from waiting import until
 Call = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def trained(trained_once: Callable[..., Path]) -> Path:
-    settings = {"evaluation": {"every": 0}, "observer": []}
-    return trained_once(obs="state", steps=40, settings=settings)
-
-
-@pytest.fixture
-def runs(trained: Path, tmp_path: Path) -> Path:
-    shutil.copytree(trained, tmp_path / "runs" / "mine")
-    return tmp_path / "runs"
-
-
 def test_record_writes_into_the_runs_folder_unless_told_otherwise(call: Call, runs: Path) -> None:
     said = call("record", "latest", "--max-steps", "5")
     assert (said.code, said.out) == (0, "runs/mine/record.gif\n"), said.err
@@ -48,13 +36,6 @@ def test_record_writes_into_the_runs_folder_unless_told_otherwise(call: Call, ru
     with Image.open("x.gif") as image:
         assert image.size[0] == 600
         assert image.size[1] < 250, "the empty sky is cut off"
-
-
-def test_record_makes_a_film(call: Call, runs: Path) -> None:
-    pytest.importorskip("av")
-    said = call("record", "mine", "--out", "x.mp4", "--max-steps", "3")
-    assert said.code == 0, said.err
-    assert Path("x.mp4").read_bytes()[4:8] == b"ftyp"
 
 
 BAD = {

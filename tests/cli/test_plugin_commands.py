@@ -92,13 +92,6 @@ def test_a_typer_app_is_a_group(install: Install, typed: Callable[..., Any]) -> 
     assert "Warm it." in typed("heat", "--help").out
 
 
-def test_help_lists_commands_without_importing_them(install: Install, typed: Callable[..., Any]) -> None:
-    install("acme", commands={"heat": "acme_nowhere:app"})
-    said = typed("--help")
-    assert said.code == 0
-    assert re.search(r"heat .*From acme 1\.0\.", said.out)
-
-
 @pytest.mark.parametrize("place", ["acme_a.py", "acme_a/__init__.py"])
 def test_listings_have_a_function_s_own_words_without_importing_it(
     install: Install, typed: Callable[..., Any], tmp_path: Path, place: str

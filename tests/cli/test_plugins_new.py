@@ -177,17 +177,13 @@ def test_a_name_that_another_component_has(new: New, tmp_path: Path) -> None:
         new("cartpole-dqn-uniform")
     assert not (tmp_path / "cartpole-dqn-uniform").exists()
     new("cartpole-dqn-uniform", "--kind", "network")
-
-
-def test_the_longest_name_is_taken() -> None:
-    assert names_for(LONG).component == LONG.removeprefix("cartpole-dqn-")
+    assert names_for(LONG).component == LONG.removeprefix("cartpole-dqn-"), "the longest name is no other's"
 
 
 def test_a_kind_that_is_misspelled(new: New) -> None:
-    with pytest.raises(UserError, match="Did you mean 'network'"):
-        new("folder", "--kind", "networks")
-    with pytest.raises(UserError, match="Did you mean 'environment'"):
-        new("folder", "--kind", "environments")
+    for wrong, meant in (("networks", "network"), ("environments", "environment")):
+        with pytest.raises(UserError, match=f"Did you mean '{meant}'"):
+            new("folder", "--kind", wrong)
 
 
 def test_a_folder_that_is_not_empty(new: New, tmp_path: Path) -> None:
@@ -197,10 +193,6 @@ def test_a_folder_that_is_not_empty(new: New, tmp_path: Path) -> None:
     for taken in ("there", "file"):
         with pytest.raises(UserError, match=f"{taken} is there already"):
             new(taken)
-    assert texts(tmp_path) == {"there/mine.txt": "mine", "file": "mine"}
-
-
-def test_a_folder_that_cannot_be_made(new: New, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write file/inside"):
         new("file/inside")
+    assert texts(tmp_path) == {"there/mine.txt": "mine", "file": "mine"}

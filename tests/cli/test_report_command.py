@@ -18,12 +18,6 @@ def trained(trained_once: Callable[..., Path]) -> Path:
     return trained_once(obs="state", steps=60, settings=settings)
 
 
-@pytest.fixture
-def runs(trained: Path, tmp_path: Path) -> Path:
-    shutil.copytree(trained, tmp_path / "runs" / "mine")
-    return tmp_path / "runs"
-
-
 def test_it_writes_into_the_runs_folder_unless_told_otherwise(call: Call, runs: Path) -> None:
     said = call("report", "latest", "--episodes", 2)
     assert (said.code, said.out, said.err) == (0, "runs/mine/report.html\n", "")

@@ -102,31 +102,6 @@ def test_its_log_and_its_sentence(engine: Callable[..., LocalEngine], tmp_path: 
 
 
 @pytest.mark.process
-def test_trials_end_in_order_with_a_sweep_that_is_killed(tmp_path: Path) -> None:
-    one = trial(tmp_path)
-    code = f"""
-import sys, time
-from pathlib import Path
-from cartpole_dqn.studies.local_engine import LocalEngine, LocalOptions
-from cartpole_dqn.contracts.sweep_engine import SweepEngineContext, Trial
-engine = LocalEngine(LocalOptions(), SweepEngineContext(folder=Path({str(tmp_path)!r}), jobs=1, say=print))
-engine.start(Trial(name="one", config={one.config!r}, folder=Path({str(one.folder)!r})))
-time.sleep(600)
-"""
-    starter = subprocess.Popen([sys.executable, "-c", code])
-    try:
-        until(lambda: is_under_way(one.folder))
-    finally:
-        starter.kill()
-        starter.wait()
-    until(lambda: not folder_lock.is_held(one.folder))
-    status = run_state(one.folder)
-    assert status.state == "interrupted"
-    assert status.step > 0
-    assert (one.folder / "checkpoint" / "state.json").exists()
-
-
-@pytest.mark.process
 def test_as_many_at_once_as_there_are_cores(tmp_path: Path) -> None:
     context = SweepEngineContext(folder=tmp_path, jobs=None, say=print)
     assert LocalEngine(LocalOptions(), context).slots == usable_cores() >= 1

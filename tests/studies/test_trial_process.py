@@ -156,6 +156,7 @@ time.sleep(600)
         starter.wait()
     until(lambda: is_gone(pid), 30)
     assert run_state(tmp_path / "run").state == ("interrupted" if stop_seconds else "killed")
+    assert stop_seconds == 0 or (tmp_path / "run" / "checkpoint" / "state.json").exists()
 
 
 def test_a_log_that_cannot_be_written_is_said(start: Start, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def _play(session: Session, records: Sequence[Record], episodes: int, seed: int)
     from cartpole_dqn.training.models import evaluate_run
     from cartpole_dqn.training.resolve import read_config
 
-    host = session.host()
+    host = session.host
     scores = {}
     for i, record in enumerate(records, start=1):
         folder = RunFolder(record.path)

@@ -48,7 +48,7 @@ def export(
     which = options.best_or_last(folder, last)
     with session.showing_evaluation() as told:
         made = export_run(
-            folder, config, session.host(), out, form=form, episodes=episodes, seed=seed, which=which, told=told
+            folder, config, session.host, out, form=form, episodes=episodes, seed=seed, which=which, told=told
         )
     for wrapper, reason in made.stops.items():
         session.say(f"{wrapper} is not in the file, which begins with its observations: {reason}.", "yellow")

@@ -54,7 +54,7 @@ def evaluate(
     config = on_device(config, device)
     which = options.best_or_last(folder, last)
     with session.showing_evaluation() as told:
-        evaluation = evaluate_run(folder, config, session.host(), episodes=episodes, seed=seed, which=which, told=told)
+        evaluation = evaluate_run(folder, config, session.host, episodes=episodes, seed=seed, which=which, told=told)
     figures: dict[str, Any] = {
         "mean": evaluation.mean,
         "std": evaluation.std,
@@ -118,7 +118,7 @@ def preview(
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise UserError(f"--out {out}: expected a picture's name ending in .png, .jpg or .webp.")
     session: Session = ctx.obj
-    host = session.host()
+    host = session.host
     given = {"obs": obs, "env": env, "wrappers": options.wrapper_changes(wrapper)}
     flags = named_settings(host.registry, given)
     resolved, _ = resolve_config(host, preset=preset, config_file=config, flags=flags, sets=set_ or [])

@@ -83,10 +83,10 @@ def watch(
     how |= {"theme": theme, "attribution": attribution}
     with unwinding_on_signals():
         if terminal:
-            returns = watch_in_terminal(folder, config, session.host(), console=session.err, **how)
+            returns = watch_in_terminal(folder, config, session.host, console=session.err, **how)
         else:
             session.say(KEYS)
-            returns = watch_run(folder, config, session.host(), **how)
+            returns = watch_run(folder, config, session.host, **how)
     for number, value in enumerate(returns, start=1):
         session.out.print(f"episode {number}: return {value:.6g}", markup=False, highlight=False)
 
@@ -139,13 +139,13 @@ def record(
     with unwinding_on_signals(), session.err.status("recording") as status:
         if progress:
             made = record_progress(
-                folder, config, session.host(), target, told=lambda at: status.update(f"recording step {at}"), **how
+                folder, config, session.host, target, told=lambda at: status.update(f"recording step {at}"), **how
             )
         else:
             made = record_run(
                 folder,
                 config,
-                session.host(),
+                session.host,
                 target,
                 episodes=episodes,
                 which=options.best_or_last(folder, last),

@@ -50,7 +50,7 @@ def list_plugins(
     if kind is not None:
         Registry.require_kind(kind)
     session: Session = ctx.obj
-    host = session.host()
+    host = session.host
     listed = [record for record in host.plugins if every or record.distribution != _OWN]
     shown = [(r, c) for r in listed for c in r.components if kind in (None, c.kind)]
     shown.sort(key=lambda pair: (KINDS.index(pair[1].kind), pair[1].distribution, pair[1].name))
@@ -96,7 +96,7 @@ def show(
 ) -> None:
     """Show a component's options, documentation and an example command."""
     session: Session = ctx.obj
-    found = find_component(session.host(), name)
+    found = find_component(session.host, name)
     if not isinstance(found, Component):
         print(f"plugin {found.label}: {found.state}")
         if found.error:
@@ -132,7 +132,7 @@ def check(
 
     Registry.require_kind(kind)
     session: Session = ctx.obj
-    subject = session.host().registry.load(kind, target)
+    subject = session.host.registry.load(kind, target)
     table: dict[str, Any] = {}
     for text in settings or []:
         parse_set(text, table)
@@ -140,7 +140,7 @@ def check(
     from cartpole_dqn.training.assembly import builtin_collection, make_builder
 
     testing.checks_for(kind)  # raises if there are no checks for this kind
-    builder = make_builder(session.host())
+    builder = make_builder(session.host)
     results = testing.run_checks(kind, subject, table, builder=builder, surroundings=builtin_collection)
     causes: dict[str, str] = {}
     for result in results:
@@ -187,7 +187,7 @@ def new(
             raise UserError(f"--kind {wanted}: there is no such kind.{did_you_mean(wanted, TEMPLATE_KINDS)}")
     names = names_for(name or folder.resolve().name)
     session: Session = ctx.obj
-    for component in session.host().registry.components():
+    for component in session.host.registry.components():
         if component.name == names.component and component.kind in kinds:
             taken = f"the {component.kind} '{component.name}' is {component.owner}'s already"
             raise UserError(f"{taken}: choose another name with --name.")

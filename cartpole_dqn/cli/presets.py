@@ -23,7 +23,7 @@ def list_presets(ctx: typer.Context, as_json: options.Json = False) -> None:
     from cartpole_dqn.text.tables import print_sections
 
     session: Session = ctx.obj
-    registry = session.host().registry
+    registry = session.host.registry
     presets = [parse_preset(name, registry.load("preset", name)) for name in registry.names("preset")]
     if as_json:
         print(json.dumps([{"name": p.name, "summary": p.summary, "applies": list(p.applies)} for p in presets]))
@@ -48,7 +48,7 @@ def show_preset(
     from cartpole_dqn.config.schema import to_toml
     from cartpole_dqn.training.resolve import resolve_config
 
-    host = session.host()
+    host = session.host
     text = host.registry.load("preset", name)
     print_toml(session.out, (to_toml(resolve_config(host, preset=name)[0]) if full else text).rstrip())
 
@@ -62,4 +62,4 @@ def schema(ctx: typer.Context) -> None:
     from cartpole_dqn.training.json_schema import config_schema
 
     session: Session = ctx.obj
-    print(json.dumps(config_schema(session.host().registry), indent=2))
+    print(json.dumps(config_schema(session.host.registry), indent=2))

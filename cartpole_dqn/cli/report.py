@@ -47,7 +47,7 @@ def report(
 
     check_report(target)
     session: Session = ctx.obj
-    host = session.host()
+    host = session.host
     config, problem = None, ""
     try:
         config = read_config(folder, host)

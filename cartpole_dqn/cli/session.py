@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -26,15 +26,13 @@ class Session:
 
     blocked: Sequence[str] = ()
     strict: bool = False
-    _host: PluginHost | None = field(default=None, repr=False)
 
+    @cached_property
     def host(self) -> PluginHost:
-        """Return the plugins; the first call loads them."""
-        if self._host is None:
-            from cartpole_dqn.plugin.host import load_plugins
+        """The plugins, loaded at the first use."""
+        from cartpole_dqn.plugin.host import load_plugins
 
-            self._host = load_plugins(blocked=self.blocked, strict=self.strict)
-        return self._host
+        return load_plugins(blocked=self.blocked, strict=self.strict)
 
     def open_run(self, run: str) -> tuple[RunFolder, RunConfig]:
         """Return a run's folder and configuration. Raises `UserError` if either cannot be found or read."""
@@ -42,7 +40,7 @@ class Session:
         from cartpole_dqn.training.resolve import read_config
 
         folder = find_run(run)
-        return folder, read_config(folder, self.host())
+        return folder, read_config(folder, self.host)
 
     @cached_property
     def out(self) -> Console:

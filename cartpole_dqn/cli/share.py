@@ -47,7 +47,7 @@ def share(
         made = share_run(
             folder,
             config,
-            session.host(),
+            session.host,
             out,
             episodes=episodes,
             seed=seed,

@@ -212,7 +212,7 @@ def _run(
     from cartpole_dqn.training.session import say_notes
     from cartpole_dqn.views.sweep_table import watching
 
-    host = session.host()
+    host = session.host
     say_notes(session.err, host, [])
     made = Sweep(
         folder.resolve(),

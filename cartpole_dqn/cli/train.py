@@ -130,7 +130,7 @@ def run(
         from cartpole_dqn.training.resolve import named_settings, resolve_config
         from cartpole_dqn.training.session import say_notes
 
-        host = session.host()
+        host = session.host
         given = {name: value for name, value in ctx.params.items() if name not in _NOT_SETTINGS}
         flags = named_settings(host.registry, {**given, "wrappers": options.wrapper_changes(wrapper)})
         flags |= initial_settings(init_from, last=init_last)
@@ -173,7 +173,7 @@ def resume(
         config = on_device(extended(config, steps), device)
         if step_timeout is not None:
             config = with_step_timeout(config, step_timeout)
-        say_notes(session.err, session.host(), [])
+        say_notes(session.err, session.host, [])
         ended = _execute(session, folder, config, plain=plain, resuming=True, begin=begin)
     _say_next(session, folder, ended)
 
@@ -184,7 +184,7 @@ def _execute(session: Session, folder: RunFolder, config: RunConfig, **how: Any)
 
     try:
         return execute(
-            folder, config, session.host(), console=session.err, handle=stopping_on_signals, draw=draw_run, **how
+            folder, config, session.host, console=session.err, handle=stopping_on_signals, draw=draw_run, **how
         )
     except RunError as error:
         if not folder.config.exists():

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from cartpole_dqn.cli import plugins
 from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import CartpoleDqnError
-from cartpole_dqn.plugin.host import PluginHost, load_plugins
+from cartpole_dqn.plugin.host import load_plugins
 
 
 @pytest.fixture(scope="session")
@@ -53,16 +53,13 @@ def invoke() -> Callable[..., Any]:
     """Run `plugins ...`. Raise its `CartpoleDqnError`, with the output as `result`."""
 
     def run(*arguments: str, **load: Any) -> Any:
-        class Chosen(Session):
-            def host(self) -> PluginHost:
-                return load_plugins(**{"allowed": ["acme", "acme-broken"], **load})
-
         root = typer.Typer()
         root.add_typer(plugins.app, name="plugins")
 
         @root.callback()
         def main(ctx: typer.Context) -> None:
-            ctx.obj = Chosen()
+            ctx.obj = Session()
+            ctx.obj.host = load_plugins(**{"allowed": ["acme", "acme-broken"], **load})
 
         result = CliRunner(env={"COLUMNS": "400"}).invoke(root, ["plugins", *arguments])
         if isinstance(result.exception, CartpoleDqnError):

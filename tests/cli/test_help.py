@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,19 +44,6 @@ def test_help_says_what_everything_is_and_has_examples_that_parse(name: str) -> 
 def test_the_default_observation_is_what_a_run_takes() -> None:
     [option] = [p for p in COMMANDS["run"].params if p.name == "obs"]
     assert option.show_default == DEFAULT_OBS
-
-
-@pytest.mark.process
-def test_no_color_is_heard() -> None:
-    def codes(**more: str) -> set[str]:
-        environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
-        command = [sys.executable, "-m", "cartpole_dqn", "report", "--help"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env={**environment, **more})
-        return set(re.findall(r"\x1b\[([\d;]*)m", done.stdout))
-
-    coloured, plain = codes(FORCE_COLOR="1"), codes(FORCE_COLOR="1", NO_COLOR="1")
-    assert any("3" in code for code in coloured)
-    assert plain <= {"0", "1", "2", "1;2"}
 
 
 def shown(call: Any, monkeypatch: pytest.MonkeyPatch, *arguments: str, width: int = 80) -> str:

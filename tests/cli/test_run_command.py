@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -221,17 +222,7 @@ def test_listings_and_version(call: Invoke) -> None:
 # Processes of their own -----------------------------------------------------------------------------------------------
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "cartpole_dqn", *arguments]
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def on_a_terminal(folder: Path, *more: str) -> Any:
-    arguments = command("run", "--obs", "state", "--steps", "200000", "--out", str(folder), *more)
-    return forked.spawn(arguments, dimensions=(30, 100), env={**environment(), "TERM": "xterm-256color"}, timeout=60)
+RUN = [sys.executable, "-m", "cartpole_dqn", "run"]
 
 
 @pytest.mark.parametrize("name", [pytest.param("SIGTERM", marks=pytest.mark.smoke), "SIGHUP", "SIGINT"])
@@ -239,11 +230,11 @@ def on_a_terminal(folder: Path, *more: str) -> Any:
 def test_a_signal_ends_a_rendering_run_in_order(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "r"
     process = forked.Popen(
-        command("run", "--obs", "pixels", "--out", str(folder), *QUICK),
+        [*RUN, "--obs", "pixels", "--out", str(folder), *QUICK],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=environment(),
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     until(lambda: (folder / "metrics.csv").exists() and (folder / "metrics.csv").read_text().count("\n") > 3)
     number = getattr(signal, name)
@@ -264,7 +255,10 @@ def test_a_signal_ends_a_rendering_run_in_order(name: str, tmp_path: Path) -> No
 def test_a_live_display_ends_with_ctrl_c_and_gives_the_cursor_back(tmp_path: Path) -> None:
     pexpect = pytest.importorskip("pexpect")
     folder = tmp_path / "r"
-    child = on_a_terminal(folder)
+    arguments = [*RUN, "--obs", "state", "--steps", "200000", "--out", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm-256color"}
+    child = forked.spawn(arguments, dimensions=(30, 100), env=environment, timeout=60)
+    child.logfile_read = shown = io.BytesIO()
     child.expect("epsilon")
     child.expect("steps/s")
     child.setwinsize(16, 60)
@@ -276,28 +270,5 @@ def test_a_live_display_ends_with_ctrl_c_and_gives_the_cursor_back(tmp_path: Pat
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 130
+    assert shown.getvalue().rfind(b"\x1b[?25h") > shown.getvalue().rfind(b"\x1b[?25l") >= 0
     assert (folder / "checkpoint" / "state.json").exists()
-
-
-@pytest.mark.process
-@pytest.mark.xdist_group("terminal")
-def test_a_second_ctrl_c_ends_at_once_with_the_cursor_back(tmp_path: Path) -> None:
-    pexpect = pytest.importorskip("pexpect")
-    # An evaluation so long that the run cannot end in order soon.
-    slow = ["--set", "checkpoint.every_seconds=0", "--set", "evaluation.every=0"]
-    child = on_a_terminal(tmp_path / "r", *slow)
-    child.expect("epsilon")
-    child.sendintr()
-    child.sendintr()
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 130
-    assert isinstance(child.before, bytes)
-
-
-@pytest.mark.process
-def test_a_closed_pipe_is_no_error() -> None:
-    script = f"{sys.executable} -m cartpole_dqn presets show pixels | head -n 1"
-    said = subprocess.run(["bash", "-c", f"set -o pipefail; {script}"], capture_output=True, text=True, check=False)
-    assert "Traceback" not in said.stderr
-    assert said.stdout.startswith("summary")

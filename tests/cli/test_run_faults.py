@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import forked
@@ -81,17 +80,9 @@ def arguments(fault: str, *more: str, steps: int = 300, out: str = "r") -> list[
     return ["run", *chosen, *(word for setting in settings for word in ("--set", setting)), *more]
 
 
-def state_of(folder: Path) -> Any:
-    _, parts = read_state(folder / "checkpoint")
-    return parts["run"]["agent"]["online"], parts["replay"]["ring"]["arrays"]
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, tuple):
-        return all(same(x, y) for x, y in zip(a, b, strict=True))
-    return bool(np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True))
+def state_of(folder: Path) -> list[bytes]:
+    """The arrays of the last checkpoint."""
+    return [path.read_bytes() for path in sorted((folder / "checkpoint").glob("*.safetensors"))]
 
 
 SENTENCES = {
@@ -101,7 +92,7 @@ SENTENCES = {
     "hang": r"did not answer within 3 seconds\.",
     "die": r"is gone: its process was ended by SIGKILL\.",
 }
-REFERENCES: dict[str, Any] = {}
+REFERENCES: dict[str, list[bytes]] = {}
 """By number of environments: what a run ends with that nothing ever stopped."""
 APART = ["--vector", "async", "--num-envs", "2"]
 
@@ -133,7 +124,7 @@ def test_a_fault_stops_the_run_and_mended_it_goes_on(fault: str, more: list[str]
     if envs not in REFERENCES:
         assert call(*arguments("none", "--num-envs", envs, out="whole")).code == 0
         REFERENCES[envs] = state_of(tmp_path / "whole")
-    assert same(state_of(tmp_path / "r"), REFERENCES[envs])
+    assert state_of(tmp_path / "r") == REFERENCES[envs] != []
 
 
 def test_a_time_limit_needs_worker_processes_and_resume_can_change_it(

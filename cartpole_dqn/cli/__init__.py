@@ -1,8 +1,8 @@
 """The command line. `main` runs it and turns errors into messages and exit codes.
 
 * `app`: the root command. `session`, `options`: what the commands share. `help`, `messages`: how help and errors look.
-* `train`: `run` and `resume`. `sweep`, `runs`, `plot`, `compare`, `report`, `presets`, `plugins`, `doctor`: themselves.
-* `look`: `evaluate` and `preview`. `export`: itself. `play`: `watch` and `record`.
+* `train`: `run` and `resume`. `sweep`, `runs`, `plot`, `compare`, `presets`, `plugins`, `doctor`: themselves.
+* `look`: `evaluate`, `preview` and `report`. `play`: `watch` and `record`. `share`: `share` and `export`.
 * `component_text`, `plugin_project`, `plugin_sets`: for `plugins`. `plugin_commands`: commands from plugins.
 """
 

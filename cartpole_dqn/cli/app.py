@@ -14,13 +14,11 @@ import typer
 from cartpole_dqn.cli import (
     compare,
     doctor,
-    export,
     look,
     play,
     plot,
     plugins,
     presets,
-    report,
     runs,
     share,
     sweep,
@@ -85,12 +83,12 @@ app.command("evaluate", rich_help_panel=_LOOK, epilog=look.EVALUATE_EXAMPLES)(lo
 app.command("preview", rich_help_panel=_LOOK, epilog=look.PREVIEW_EXAMPLES)(look.preview)
 app.command("watch", rich_help_panel=_LOOK, epilog=play.WATCH_EXAMPLES)(play.watch)
 app.command("record", rich_help_panel=_LOOK, epilog=play.RECORD_EXAMPLES)(play.record)
-app.command("report", rich_help_panel=_LOOK, epilog=report.REPORT_EXAMPLES)(report.report)
+app.command("report", rich_help_panel=_LOOK, epilog=look.REPORT_EXAMPLES)(look.report)
 app.command("share", rich_help_panel=_LOOK, epilog=share.SHARE_EXAMPLES)(share.share)
 app.command("runs", rich_help_panel=_LOOK, epilog=runs.RUNS_EXAMPLES)(runs.runs)
 app.command("plot", rich_help_panel=_LOOK, epilog=plot.PLOT_EXAMPLES)(plot.plot)
 app.command("compare", rich_help_panel=_LOOK, epilog=compare.COMPARE_EXAMPLES)(compare.compare)
-app.command("export", rich_help_panel=_LOOK, epilog=export.EXPORT_EXAMPLES)(export.export)
+app.command("export", rich_help_panel=_LOOK, epilog=share.EXPORT_EXAMPLES)(share.export)
 app.add_typer(presets.app, name="presets", rich_help_panel=_PARTS)
 app.add_typer(plugins.app, name="plugins", rich_help_panel=_PARTS)
 app.command("doctor", rich_help_panel=_HELP, epilog=doctor.DOCTOR_EXAMPLES)(doctor.doctor)

@@ -1,8 +1,9 @@
-"""`evaluate` measures a run's model; `preview` draws what an agent sees."""
+"""`evaluate` measures a run's model; `preview` draws what an agent sees; `report` writes a page about a run."""
 
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from cartpole_dqn.cli import options
 from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError, said_by
+from cartpole_dqn.system import unwinding_on_signals
 
 if TYPE_CHECKING:
     from cartpole_dqn.config.schema import RunConfig
@@ -22,6 +24,11 @@ PREVIEW_EXAMPLES = (
     "cartpole-dqn preview --env Acrobot-v1\n"
     "cartpole-dqn preview --obs pixels --set observation.resize.height=60 --out finer.png\n"
     "cartpole-dqn preview --obs pixels --compare tutorial-pixels --out compared.png"
+)
+REPORT_EXAMPLES = (
+    "cartpole-dqn report latest\n"
+    "cartpole-dqn report runs/NAME --out report.html\n"
+    "cartpole-dqn report latest --episodes 0 --no-animation"
 )
 
 
@@ -140,6 +147,58 @@ def preview(
         raise options.cannot_write(out, error) from None
     session.say(f"{len(stages)} stage{'s' * (len(stages) > 1)} of {resolved.env.id}, {resolved.obs}")
     print(out)
+
+
+def report(
+    ctx: typer.Context,
+    run: options.Run,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Output file, .html.", show_default="report.html in the run's folder"),
+    ] = None,
+    episodes: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Play N greedy episodes on report seeds, as `evaluate` does.")
+    ] = 100,
+    seed: options.Seed = 0,
+    last: options.Last = False,
+    animation: Annotated[bool, typer.Option(help="Include an animation of the model at play.")] = True,
+) -> None:
+    """Write a run's report as one self-contained HTML page.
+
+    The page lists what is missing from the run and what cannot be played here.
+    """
+    from cartpole_dqn.runs.catalogue import find_run
+
+    folder = find_run(run)
+    target = out or folder.product("report.html")
+    from cartpole_dqn.training.resolve import read_config
+    from cartpole_dqn.views.report.gather import check_report, write_report
+
+    check_report(target)
+    session: Session = ctx.obj
+    host = session.host
+    config, problem = None, ""
+    try:
+        config = read_config(folder, host)
+    except UserError as error:
+        problem = str(error)  # For example a missing plugin. The rest of the page does not need it.
+    with unwinding_on_signals(), session.err.status("reading") as status:
+        made = write_report(
+            folder,
+            config,
+            host,
+            target,
+            now=time.time(),
+            episodes=episodes,
+            seed=seed,
+            last=last,
+            animation=animation,
+            problem=problem,
+            told=lambda doing: status.update(doing),
+        )
+    for sentence in made.missing:
+        session.say(f"missing: {sentence}", "yellow")
+    print(target)
 
 
 def _seen(config: RunConfig, host: PluginHost, title: str, seed: int, steps: int, *, finds: bool) -> Preview:

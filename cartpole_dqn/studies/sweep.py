@@ -137,7 +137,6 @@ class Sweep:
         self._host, self._base, self._prepare = host, base, prepare
         self._clock, self._sleep = clock, sleep
         self._entries: list[_Entry] = []
-        self._asked: list[dict[str, Any]] = []
         self._scored: set[int] = set()
         self._search = Search(plan.space, plan.seed) if plan.searches else None
         self._stopping = False
@@ -232,8 +231,10 @@ class Sweep:
     def _recall(self, retry_failed: bool) -> None:
         """Restore the states of an earlier session."""
         kept = self._read()
-        for params in kept.get("settings", []) if self._search else []:
-            self._search_on(dict(params))
+        if self._search:
+            for params in kept.get("settings", []):
+                self._search.take_back(dict(params))
+                self._add_latest(self._search)
         before = {str(entry["name"]): entry for entry in kept.get("trials", [])}
         for entry in self._entries:
             earlier = before.get(entry.name, {})
@@ -256,8 +257,10 @@ class Sweep:
     def _waiting(self) -> list[_Entry]:
         """Return the trials to start. If none is left, a search adds those of its next setting."""
         waiting = [e for e in self._entries if e.state in ("waiting", "interrupted") and e.began is None]
-        if not waiting and self._search and len(self._asked) < self.plan.searches:
-            return self._search_on(None)
+        if not waiting and self._search and len(self._search.asked) < self.plan.searches:
+            self._search.ask()
+            waiting = self._add_latest(self._search)
+            self._keep()
         return waiting
 
     def _start(self, engine: SweepEngine) -> None:
@@ -287,29 +290,19 @@ class Sweep:
 
     # A search -------------------------------------------------------------------------------------------------------
 
-    def _search_on(self, params: dict[str, Any] | None) -> list[_Entry]:
-        """Add and return the trials of a setting: `params` of an earlier session, or None for the search's next."""
-        assert self._search is not None
-        new = params is None
-        if params is None:
-            params = self._search.ask()
-        else:
-            self._search.take_back(params)
-        number = len(self._asked)
-        self._asked.append(params)
-        setting = self._search.setting(params)
+    def _add_latest(self, search: Search) -> list[_Entry]:
+        """Add and return the trials of a search's latest setting."""
+        number, setting = len(search.asked) - 1, search.latest()
         trials, _, _ = self._planned(setting, labels_of(self.plan, [setting], first=number)[0])
         entries = [_Entry(planned, number) for planned in trials]
         self._entries += entries
-        if new:
-            self._keep()
         return entries
 
     def _tell(self) -> None:
         """Pass the search the score of each setting whose trials have all ended."""
         if self._search is None:
             return
-        for number in range(len(self._asked)):
+        for number in range(len(self._search.asked)):
             entries = [entry for entry in self._entries if entry.setting == number]
             if number in self._scored or not all(entry.state in ("done", "failed") for entry in entries):
                 continue
@@ -331,7 +324,7 @@ class Sweep:
             }
             for entry in self._entries
         ]
-        table = {"trials": trials, **({"settings": self._asked} if self._search else {})}
+        table = {"trials": trials, **({"settings": self._search.asked} if self._search else {})}
         write_text_atomic(self.folder / _RECORD, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
 
     def _read(self) -> dict[str, Any]:

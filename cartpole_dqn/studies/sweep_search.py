@@ -7,7 +7,6 @@ its number. So the next setting depends on the seed and the scores so far, also 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from typing import Any
 
 from cartpole_dqn.contracts.seeding import SeedTree
@@ -28,13 +27,13 @@ class Search:
         self._seeds = SeedTree(seed).child("search")
         self._distributions = {key: self._distribution(key) for key in space}
         self._study = self._optuna.create_study(direction="maximize", sampler=self._sampler(0))
-        self._count = 0
+        self.asked: list[Params] = []
+        """The settings so far, by their numbers."""
 
-    def ask(self) -> Params:
-        """Return the next setting to try. Settings are numbered from 0."""
-        self._study.sampler = self._sampler(self._count)
-        self._count += 1
-        return dict(self._study.ask(fixed_distributions=self._distributions).params)
+    def ask(self) -> None:
+        """Choose the next setting to try."""
+        self._study.sampler = self._sampler(len(self.asked))
+        self.asked.append(dict(self._study.ask(fixed_distributions=self._distributions).params))
 
     def take_back(self, params: Params) -> None:
         """Add the next setting of an earlier session, before any new one."""
@@ -42,7 +41,7 @@ class Search:
             params=params, distributions=self._distributions, state=self._optuna.trial.TrialState.RUNNING
         )
         self._study.add_trial(trial)
-        self._count += 1
+        self.asked.append(params)
 
     def tell(self, number: int, score: float | None) -> None:
         """Record the score of setting `number`; None if one of its trials failed."""
@@ -52,10 +51,10 @@ class Search:
         else:
             self._study.tell(number, score, state=states.COMPLETE)
 
-    def setting(self, params: Mapping[str, Any]) -> Setting:
-        """Return a setting with these values, rounded to four significant digits."""
+    def latest(self) -> Setting:
+        """Return the latest setting, its values rounded to four significant digits."""
         values = {}
-        for key, value in params.items():
+        for key, value in self.asked[-1].items():
             entry = self._space[key]
             values[key] = str(value) if isinstance(entry, Choice) else rounded(entry, float(value))
         return Setting(values)

@@ -17,9 +17,11 @@ import pytest
 import typer
 
 import forked
+from cartpole_dqn.api import load, train
 from cartpole_dqn.cli.app import app
 from cartpole_dqn.config.schema import parse_toml
-from cartpole_dqn.runs.folder import RunStatus, run_state
+from cartpole_dqn.runs.folder import RunFolder, RunStatus, run_state
+from cartpole_dqn.runs.saved import InitialWeights
 from waiting import until
 
 Invoke = Callable[..., Any]
@@ -207,6 +209,41 @@ def test_the_printed_command_finds_a_folder_that_looks_like_an_option(call: Invo
     _, _, *arguments = shlex.split(said.err.splitlines()[-1].partition(": ")[2])
     said = call("evaluate", *arguments, "--episodes", "1", "--json")
     assert (said.code, json.loads(said.out)["episodes"]) == (0, 1), said.err
+
+
+WITHOUT_METRICS = ("--obs", "state", "--plain", "--set", "evaluation.every=0", "--set", "observer=[]")
+
+
+def test_a_run_says_where_it_starts(call: Invoke, runs: Path) -> None:
+    said = call("run", *WITHOUT_METRICS, "--steps", "5", "--init-from", "latest", "--init-last", "--out", "runs/next")
+    assert said.code == 0, said.err
+    assert said.err.startswith("starting from the weights of mine (last, trained for 40 steps).\n")
+    assert InitialWeights.kept(RunFolder(runs / "next")).run == "mine"
+    said = call("run", "--config", "runs/next/config.toml", "--plain", "--out", "runs/again")
+    assert said.code == 0, said.err
+    assert said.err.startswith("starting from the weights of mine (last, trained for 40 steps).\n")
+    assert (runs / "again" / "config.toml").read_text() == (runs / "next" / "config.toml").read_text()
+    # An explicit --init-from takes the place of all that the file says.
+    options = ["--config", "runs/next/config.toml", "--init-from", "runs/next", "--plain", "--out", "runs/third"]
+    assert call("run", *options).err.startswith("starting from the weights of next (last, trained for 5 steps).\n")
+
+
+def test_what_is_no_start_gets_a_sentence(refused: Callable[..., None], runs: Path) -> None:
+    for options, words in (
+        (["--init-from", "nobody"], "error: init.run: 'nobody' is no run"),
+        (["--init-last"], "error: --init-last needs --init-from RUN."),
+        (["--init-from", "mine", "--set", "agent.network.hidden=[3]"], "the model of mine does not fit this run"),
+        (["--set", "init.run=mine", "--set", "init.which=worst"], "init.which: expected 'best' or 'last'"),
+        (["--set", "init.rum=mine"], "unknown option init.rum. Did you mean 'run'?"),
+    ):
+        refused(words, "run", *WITHOUT_METRICS, "--steps", "5", "--out", "x", *options)
+
+
+def test_python_takes_a_run(runs: Path) -> None:
+    given = load(runs / "mine")
+    settings: dict[str, Any] = {"evaluation": {"every": 0}, "observer": []}
+    run = train(obs="state", steps=3, out=runs / "next", init_from=given, init_last=True, settings=settings, plain=True)
+    assert (run.config.init.run, run.config.init.which, run.config.init.step) == ("mine", "last", 40)
 
 
 def test_listings_and_version(call: Invoke) -> None:

@@ -130,14 +130,15 @@ def _row(info: OptionInfo) -> tuple[str, ...]:
 
 
 def _constructor_rows(cls: Any) -> list[tuple[str, ...]]:
+    from cartpole_dqn.envs.factory import parameters_of
+
     effects = _documented_arguments(cls)
     rows: list[tuple[str, ...]] = []
-    for parameter in list(inspect.signature(cls).parameters.values())[1:]:
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            annotation = parameter.annotation
-            kind = "" if annotation is parameter.empty else inspect.formatannotation(annotation).strip("'")
-            default = "required" if parameter.default is parameter.empty else _text(parameter.default)
-            rows.append((parameter.name, kind, default, "", effects.get(parameter.name, ""), ""))
+    for name, parameter in parameters_of(cls).items():
+        annotation = parameter.annotation
+        kind = "" if annotation is parameter.empty else inspect.formatannotation(annotation).strip("'")
+        default = "required" if parameter.default is parameter.empty else _text(parameter.default)
+        rows.append((name, kind, default, "", effects.get(name, ""), ""))
     return rows
 
 

@@ -97,7 +97,6 @@ def test_a_run_without_models_has_no_score(call: Callable[..., Any], runs: Path)
 
 BAD = {
     "no such run": (["zz"], "'zz' is no run"),
-    "ambiguous": (["a"], "begin with 'a'"),
     "unknown format": (["runs", "--format", "html"], "--format html: expected table, markdown or json."),
     "unknown score": (["runs", "--score", "bset"], "--score bset: expected best or last. Did you mean 'best'?"),
     "unknown key": (["runs", "--group-by", "lrr"], "Did you mean 'lr'?"),

@@ -89,7 +89,6 @@ def test_a_broken_run_in_a_folder_is_left_out_but_not_when_it_is_named(call: Cal
 BAD = {
     "no such run": (["zz", "--out", "x.png"], "'zz' is no run"),
     "no picture": (["a0", "--out", "x.txt"], "x.txt: expected a picture's name, ending in .png, .svg"),
-    "no suffix": (["a0", "--out", "x"], "x: expected a picture's name"),
     "nowhere": (["a0", "--out", "no/such/x.png"], "no/such/x.png cannot be written: No such file"),
     "unknown axis": (["a0", "--x", "step"], "--x step: expected steps, episodes or time. Did you mean 'steps'?"),
     "unknown theme": (["a0", "--theme", "solarized"], "--theme solarized: expected light, dark or both."),

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,6 @@ def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, **modules: str) -> None:
         (folder / name / "__init__.py").write_text(source)
     before = os.environ.get("PYTHONPATH", "")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), before])))
-
-
-def install(folder: Path, monkeypatch: pytest.MonkeyPatch, **metadata: str) -> None:
-    """Let distributions of these names and metadata seem installed."""
-    for name, text in metadata.items():
-        place = folder / f"{name.replace('-', '_')}-0.dist-info"
-        place.mkdir()
-        (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\n{text}")
-    monkeypatch.syspath_prepend(folder)
 
 
 # Another process ------------------------------------------------------------------------------------------------------
@@ -89,9 +81,9 @@ def test_another_python_that_cannot_be_started_is_said(monkeypatch: pytest.Monke
 # Verdicts -------------------------------------------------------------------------------------------------------------
 
 
-def test_packages_are_held_to_what_is_required(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    need = "Version: 9\nRequires-Dist: rich>=999\nRequires-Dist: numpy>=1\nRequires-Dist: typer<0.1; extra == 'x'\n"
-    install(tmp_path, monkeypatch, **{"cartpole-dqn": need})
+def test_packages_are_held_to_what_is_required(install: Callable[..., None]) -> None:
+    needs = ("rich>=999", "numpy>=1", "typer<0.1; extra == 'x'")
+    install("cartpole-dqn", requires="\nRequires-Dist: ".join(needs))
     finding = checks.check_packages()
     assert finding.verdict == "problem"
     assert finding.said.startswith("rich ")
@@ -101,9 +93,9 @@ def test_packages_are_held_to_what_is_required(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.process
 def test_the_other_pygame_is_a_problem_and_so_is_what_its_removal_leaves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install: Callable[..., None]
 ) -> None:
-    install(tmp_path, monkeypatch, **{"pygame": "Version: 2.6.1\n"})
+    install("pygame")
     finding = checks.check_packages()
     assert finding.verdict == "problem"
     assert "pygame is installed, and overwrites the files of pygame-ce" in finding.said

@@ -24,7 +24,7 @@ from cartpole_dqn.cli import (
     sweep,
     train,
 )
-from cartpole_dqn.cli.help import App, Group
+from cartpole_dqn.cli.help import App, CommandGroup
 from cartpole_dqn.cli.messages import usage_as_error
 from cartpole_dqn.cli.plugin_commands import PluginCommand, find_plugin_commands
 from cartpole_dqn.cli.session import Session, parse_plugin_switches
@@ -32,7 +32,7 @@ from cartpole_dqn.errors import CartpoleDqnError
 from cartpole_dqn.system import __version__
 
 
-class _Root(Group):
+class _Root(CommandGroup):
     """Adds the plugins' commands. A built-in command takes precedence over one of the same name."""
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -1,6 +1,6 @@
 """How `--help` looks: sections of two columns in the terminal's full width, examples one a line.
 
-* `App`: a `typer.Typer` whose commands print such help. `Command`, `Group`: their classes.
+* `App`: a `typer.Typer` whose commands print such help. `Command`, `CommandGroup`: their classes.
 * `print_help`: prints the help of any command.
 """
 
@@ -33,7 +33,7 @@ class Command(TyperCommand):
         print_help(self, ctx)
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """A command with subcommands."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -42,9 +42,9 @@ class Group(TyperGroup):
 
 
 class App(typer.Typer):
-    """A `typer.Typer` with `Group` and `Command`."""
+    """A `typer.Typer` with `CommandGroup` and `Command`."""
 
-    def __init__(self, *, cls: type[Group] = Group, **settings: Any) -> None:
+    def __init__(self, *, cls: type[CommandGroup] = CommandGroup, **settings: Any) -> None:
         super().__init__(cls=cls, **settings)
 
     def command(

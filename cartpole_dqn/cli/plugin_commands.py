@@ -20,7 +20,7 @@ import inspect
 from collections.abc import Collection
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -38,9 +38,6 @@ from cartpole_dqn.plugin.discovery import (
     unmet_requirement,
 )
 from cartpole_dqn.plugin.registry import PluginError, owner_text
-
-if TYPE_CHECKING:
-    Command = TyperCommand | TyperGroup
 
 
 def find_plugin_commands(
@@ -107,7 +104,7 @@ def command_summary(entry_point: EntryPoint) -> str:
     return (text or "").partition("\n")[0]
 
 
-def load_plugin_command(entry_point: EntryPoint) -> Command:
+def load_plugin_command(entry_point: EntryPoint) -> TyperCommand | TyperGroup:
     """Import a plugin's command. Raises `PluginError` for any failure, including `SystemExit`."""
     owner = owner_text(*origin(entry_point))
     try:
@@ -119,7 +116,7 @@ def load_plugin_command(entry_point: EntryPoint) -> Command:
         raise PluginError(f"the command '{entry_point.name}' of {owner} cannot be loaded: {said_by(error)}") from error
 
 
-def _as_command(found: Any, name: str) -> Command:
+def _as_command(found: Any, name: str) -> TyperCommand | TyperGroup:
     app = found
     if not isinstance(found, typer.Typer):
         if not inspect.isroutine(found) and not isinstance(found, functools.partial):

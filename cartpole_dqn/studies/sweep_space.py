@@ -24,7 +24,8 @@ import numpy as np
 
 from cartpole_dqn.config.layers import parse_set
 from cartpole_dqn.config.schema import read_toml
-from cartpole_dqn.errors import ConfigError, UserError, did_you_mean
+from cartpole_dqn.contracts.options import check_options, option, options_class
+from cartpole_dqn.errors import ConfigError, UserError
 from cartpole_dqn.studies.grouping import VARIANT_NAME, short_key
 
 _DIGITS = 4
@@ -49,15 +50,14 @@ class Setting:
         return [f"{key}={text}" for key, text in self.values.items()]
 
 
-@dataclass(frozen=True)
+@options_class
 class Range:
     """Numbers from `low` to `high`, both included."""
 
-    low: float
-    high: float
-    log: bool = False
-    """Whether the logarithm is uniform: as many draws between 1 and 10 as between 10 and 100."""
-    int: bool = False
+    low: float = option(effect="the lowest number; a choice has values = [A, B, ...] instead of low and high")
+    high: float = option(effect="the highest number")
+    log: bool = option(default=False, effect="as many draws between 1 and 10 as between 10 and 100")
+    int: bool = option(default=False, effect="whole numbers only")
 
 
 @dataclass(frozen=True)
@@ -247,30 +247,20 @@ def _tables(source: str, table: Mapping[str, Any], prefix: str = "") -> Iterator
 
 
 def _entry(where: str, table: Mapping[str, Any]) -> Range | Choice:
-    known = ("low", "high", "log", "int", "values")
-    for key in table:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key '{key}'.{did_you_mean(key, known)}")
     if "values" in table:
         values = table["values"]
         if len(table) > 1 or not isinstance(values, list) or not values:
             raise ConfigError(f"{where}: expected values = [A, B, ...] and no other key.")
         return Choice(tuple(as_toml(value) for value in values))
-    low, high = table.get("low"), table.get("high")
-    log, whole = table.get("log", False), table.get("int", False)
-    if not isinstance(log, bool) or not isinstance(whole, bool):
-        raise ConfigError(f"{where}: log and int are true or false.")
-    for value in (low, high):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ConfigError(f"{where}: expected numbers low and high, or values; got low {low!r} and high {high!r}.")
-        if whole and value != int(value):
+    entry = check_options(Range, table, where=where)
+    for value in (entry.low, entry.high):
+        if entry.int and not value.is_integer():
             raise ConfigError(f"{where}: int = true needs whole numbers, got {value!r}.")
-    assert isinstance(low, int | float) and isinstance(high, int | float)  # noqa: PT018
-    if low >= high:
-        raise ConfigError(f"{where}: expected low below high, got {low!r} and {high!r}.")
-    if log and low <= 0:
-        raise ConfigError(f"{where}: log = true needs a low above 0, got {low!r}.")
-    return Range(float(low), float(high), log, whole)
+    if entry.low >= entry.high:
+        raise ConfigError(f"{where}: expected low below high, got {entry.low:g} and {entry.high:g}.")
+    if entry.log and entry.low <= 0:
+        raise ConfigError(f"{where}: log = true needs a low above 0, got {entry.low:g}.")
+    return entry
 
 
 def _drawn(entry: Range | Choice, generator: np.random.Generator) -> str:

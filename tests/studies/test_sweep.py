@@ -267,7 +267,7 @@ def test_the_plan_repeats_the_sweep(tmp_path: Path, host: PluginHost) -> None:
         config="[agent]\ngamma = 0.9\n",
         preset="state",
         grid={},
-        space={LR: Range(1e-4, 1e-2, log=True)},
+        space={LR: Range(low=1e-4, high=1e-2, log=True)},
         draws=3,
         seed=5,
         jobs=2,
@@ -299,13 +299,13 @@ def test_every_choice_of_a_default_can_be_taken_away(obs: str, tmp_path: Path, h
 
 
 def test_wrong_settings_get_a_sentence_and_nothing_is_begun(make: Callable[..., Sweep], tmp_path: Path) -> None:
-    few = {"agent.n_step": Range(1, 3, int=True)}
+    few = {"agent.n_step": Range(low=1, high=3, int=True)}
     for asked, words in (
         (plan(grid={"agent.lr": ["1"]}), r"setting lr=1: unknown option agent\.lr\. Did you mean"),
         (plan(grid={LR: ["1e-3", "-1"]}), "setting lr=-1: agent.optimiser.lr"),
         (plan(grid={"agent.network.name": ["mlp", "conv"]}), "setting network=conv: network conv reads images"),
         (plan(grid={}, space=few, draws=4), "--random 4: the space holds no more than 3 different settings"),
-        (plan(grid={}, space={LR: Range(-1, 1)}, searches=3), "agent.optimiser.lr=-1"),
+        (plan(grid={}, space={LR: Range(low=-1, high=1)}, searches=3), "agent.optimiser.lr=-1"),
     ):
         with pytest.raises(UserError, match=words):
             make(asked)
@@ -332,7 +332,7 @@ def test_a_search_is_told_what_was_reached_and_goes_on_as_if_never_stopped(
     make: Callable[..., Sweep], tmp_path: Path, host: PluginHost
 ) -> None:
     pytest.importorskip("optuna")
-    asked = plan(grid={}, space={LR: Range(1e-4, 1e-2, log=True)}, searches=3, seed=4)
+    asked = plan(grid={}, space={LR: Range(low=1e-4, high=1e-2, log=True)}, searches=3, seed=4)
     sweep = make(asked)
     view = sweep.run(Here(sweep.folder, slots=1))
     assert (view.total, view.count("done")) == (6, 6)

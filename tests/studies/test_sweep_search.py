@@ -11,7 +11,11 @@ from cartpole_dqn.errors import UserError
 from cartpole_dqn.studies.sweep_search import Params, Search
 from cartpole_dqn.studies.sweep_space import Choice, Range
 
-SPACE = {"lr": Range(1e-4, 1e-1, log=True), "n": Range(1, 8, int=True), "kind": Choice(("'a'", "[1, 2]"))}
+SPACE = {
+    "lr": Range(low=1e-4, high=1e-1, log=True),
+    "n": Range(low=1, high=8, int=True),
+    "kind": Choice(("'a'", "[1, 2]")),
+}
 
 
 def score(params: Params) -> float:

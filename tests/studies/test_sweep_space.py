@@ -139,8 +139,8 @@ def test_a_space_is_read_from_quoted_keys_and_from_tables(tmp_path: Path) -> Non
     path.write_text(SPACE)
     space = read_space(path)
     assert space == {
-        "agent.optimiser.lr": Range(1e-4, 1e-2, log=True),
-        "agent.n_step": Range(1, 5, int=True),
+        "agent.optimiser.lr": Range(low=1e-4, high=1e-2, log=True),
+        "agent.n_step": Range(low=1, high=5, int=True),
         "agent.network.hidden": Choice(("[64]", "[64, 64]")),
     }
     assert read_space_table("again", space_table(space)) == space
@@ -149,14 +149,14 @@ def test_a_space_is_read_from_quoted_keys_and_from_tables(tmp_path: Path) -> Non
 BAD = {
     "": "has no ranges",
     "a = 3": "expected a table with low and high",
-    "a = {low = 1}": "expected numbers low and high, or values; got low 1 and high None",
-    "a = {low = true, high = 2}": "expected numbers low and high",
-    "a = {low = 1, high = inf}": "expected numbers low and high",
+    "a = {high = 1}": "a.low: expected a value, got nothing. The lowest number; a choice has values = [A, B, ...]",
+    "a = {low = true, high = 2}": "a.low: expected a valid number, got True",
+    "a = {low = 1, high = inf}": "a.high: expected a finite number, got inf",
     "a = {low = 2, high = 1}": "expected low below high, got 2 and 1",
     "a = {low = 0, high = 1, log = true}": "log = true needs a low above 0, got 0",
     "a = {low = 0.5, high = 3, int = true}": "int = true needs whole numbers, got 0.5",
-    "a = {low = 1, high = 2, log = 1}": "log and int are true or false",
-    "a = {low = 1, hihg = 2}": "unknown key 'hihg'. Did you mean 'high'?",
+    "a = {low = 1, high = 2, log = 1}": "a.log: expected a valid boolean, got 1",
+    "a = {low = 1, hihg = 2}": "a.hihg. Did you mean 'high'?",
     "a = {values = []}": "expected values = [A, B, ...]",
     "a = {values = [1], low = 1}": "no other key",
     "seed = {values = [1]}": "give it by --seeds",
@@ -182,7 +182,7 @@ def test_draws_lie_in_their_range(a: float, b: float, log: bool, whole: bool, se
         low, high = float(int(low) + 1), float(int(high) + 3)
     if low == high:
         return
-    space = {"x": Range(low, high, log=log, int=whole)}
+    space = {"x": Range(low=low, high=high, log=log, int=whole)}
     for _ in range(20):
         text = draw(space, np.random.default_rng(seed)).values["x"]
         value = tomllib.loads(f"x = {text}")["x"]
@@ -192,7 +192,7 @@ def test_draws_lie_in_their_range(a: float, b: float, log: bool, whole: bool, se
 
 def test_draws_are_spread_as_was_said() -> None:
     generator = np.random.default_rng(0)
-    space = {"l": Range(1e-4, 1e-2, log=True), "n": Range(1, 4, int=True), "c": Choice(("1", "2"))}
+    space = {"l": Range(low=1e-4, high=1e-2, log=True), "n": Range(low=1, high=4, int=True), "c": Choice(("1", "2"))}
     drawn = [draw(space, generator).values for _ in range(600)]
     assert 240 < sum(float(values["l"]) < 1e-3 for values in drawn) < 360, "a decade is as likely as the other"
     counts = [sum(values["n"] == str(n) for values in drawn) for n in (1, 2, 3, 4)]

@@ -3,7 +3,7 @@
 * `train`: configures a run and trains. `load`: opens a run folder.
 * `Run`: evaluates the model, acts with it, draws curves, records, reports, shares and resumes.
 
-What is changed of torch, its number of threads, is put back.
+Afterwards torch has as many threads as before.
 
 In a notebook the display is below the cell, and interrupting the kernel stops the run cleanly.
 """

@@ -123,7 +123,7 @@ def _help(param: Any, ctx: Any) -> Text:
 
 
 def _default(param: Any, ctx: Any) -> str:
-    """Return the default as text: the one that is said, or the value; "" for a switch that is off, and for none."""
+    """Return the default as text: `show_default` if it is text, else the value; "" for none or a switch that is off."""
     said = getattr(param, "show_default", True)
     value = param.get_default(ctx, call=False)
     if isinstance(said, str):

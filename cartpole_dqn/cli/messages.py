@@ -37,7 +37,7 @@ _MARKS = (
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """Return a console. It wraps lines only on a terminal, and takes a width from `COLUMNS` on a dumb one too."""
+    """Return a console. It wraps lines only on a terminal. `COLUMNS` sets the width, of a dumb terminal too."""
     from rich.console import Console
 
     console = Console(stderr=stderr)

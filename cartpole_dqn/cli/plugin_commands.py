@@ -85,9 +85,9 @@ class PluginCommand(TyperCommand):
 
 
 def command_summary(entry_point: EntryPoint) -> str:
-    """Return the first line of the docstring of a command that is a function; "" where there is none to be read.
+    """Return the first line of the docstring of a command that is a function, or "".
 
-    Nothing is imported: a listing must not run a plugin's code. A `typer.Typer` shows its help when it is called.
+    Nothing is imported, because a listing must not run a plugin's code. A `typer.Typer` has no such line.
     """
     module, _, name = entry_point.value.partition(":")
     top, *below = module.split(".")
@@ -97,7 +97,7 @@ def command_summary(entry_point: EntryPoint) -> str:
         places = [Path(folder, *(below or ["__init__"])) for folder in spec.submodule_search_locations or ()]
         files = [Path(f"{place}.py") for place in places] or [Path(str(spec.origin))]
         tree = ast.parse(next(file for file in files if file.is_file()).read_text(encoding="utf-8"))
-    except Exception:  # whatever is wrong with it is said when the command is called
+    except Exception:  # The command itself reports the error when it is called.
         return ""
     functions = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name.strip())
     text = next((ast.get_docstring(function) for function in functions), None)

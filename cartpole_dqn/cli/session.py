@@ -61,7 +61,7 @@ class Session:
 
     @contextlib.contextmanager
     def first_screen(self, title: str, *, steps: int | None, plain: bool) -> Iterator[Callable[[], None]]:
-        """Show the panel of a run that is being prepared. Yield a function that takes it away."""
+        """Show the panel of a run that is being prepared. Yield a function that removes it."""
         if plain:
             yield lambda: None
             return

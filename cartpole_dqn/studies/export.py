@@ -1,4 +1,4 @@
-"""Export a run's model as one file: from what the environment shows to values and an action.
+"""Export a run's model as one file, which turns what the environment shows into action values and an action.
 
 * `export_run`: writes an ONNX model or a `torch.export` program, and checks that it acts as the agent does.
 * `Exported`, `Parity`: what came out.
@@ -54,7 +54,7 @@ Play = Callable[[Given], tuple[NDArray[np.float32], int]]
 class Parity:
     """Greedy episodes of the agent and of the exported file, on the same report seeds.
 
-    The file is asked at each step of the agent's episodes. Where it would act otherwise, it plays the episode itself.
+    The file is asked at each step of the agent's episodes. If one of its actions differs, it plays that episode too.
     """
 
     episodes: int
@@ -81,9 +81,9 @@ class Exported:
 
     path: Path
     inputs: Mapping[str, list[int]]
-    """Name -> the steps ago whose values the file needs."""
+    """Name -> the values that the file needs: [0, 4] is the value of now and that of four steps ago."""
     stops: Mapping[str, str]
-    """Wrapper that is not in the file -> the reason."""
+    """Wrapper that is not in the file -> why."""
     parity: Parity
 
     def __fspath__(self) -> str:

@@ -57,6 +57,7 @@ class TrialView:
     seconds: float
     """Running time, over all sessions of the sweep."""
     place: str
+    """Where it runs, as the engine says; "" for nothing."""
 
 
 @dataclass(frozen=True)

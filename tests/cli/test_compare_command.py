@@ -93,19 +93,3 @@ def test_a_run_without_models_has_no_score(call: Callable[..., Any], runs: Path)
     table = json.loads(call("compare", "a0", "--episodes", "2", "--format", "json").out)
     assert (table["runs"][0]["best"], table["runs"][0]["last"]) == (None, None)
     assert any("Never evaluated" in note for note in table["notes"])
-
-
-BAD = {
-    "no such run": (["zz"], "'zz' is no run"),
-    "unknown format": (["runs", "--format", "html"], "--format html: expected table, markdown or json."),
-    "unknown score": (["runs", "--score", "bset"], "--score bset: expected best or last. Did you mean 'best'?"),
-    "unknown key": (["runs", "--group-by", "lrr"], "Did you mean 'lr'?"),
-    "nowhere": (["runs", "--out", "no/such.md"], "--out no/such.md: cannot be written: No such file"),
-    "no episodes": (["runs", "--episodes", "0"], "--episodes"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_gets_a_sentence(refused: Callable[..., None], runs: Path, case: str) -> None:
-    arguments, words = BAD[case]
-    refused(words, "compare", *arguments)

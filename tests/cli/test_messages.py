@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from cartpole_dqn.cli.messages import error_text, make_console
@@ -37,23 +34,6 @@ def test_the_bad_value_is_marked(message: str, bad: str) -> None:
 def test_what_was_meant_is_marked_as_good_and_an_apostrophe_is_nothing() -> None:
     assert marked("no 'a'. Did you mean 'b'?")["'b'"] == "bold green"
     assert marked("the run's folder is not the sweep's.") == {"error": "bold red"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("run", "--seed", "x"), "error: --seed x: expected a valid integer"),
-        (("evaluate", "latest", "--episodes=0"), "error: --episodes 0: "),
-        (("run", "--fooo"), "error: no such option: --fooo"),
-        (("nowhere",), "error: no such command 'nowhere'"),
-        (("evaluate",), "error: missing argument 'RUN"),
-        (("run", "--init-last"), "error: --init-last needs --init-from RUN.\n"),
-    ],
-)
-def test_usage_errors_look_like_all_others(call: Callable[..., Any], arguments: tuple[str, ...], said: str) -> None:
-    done = call(*arguments)
-    assert (done.code, done.out) == (2, "")
-    assert done.err.startswith(said)
 
 
 def test_a_width_that_is_given_is_taken_on_a_dumb_terminal_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -36,28 +35,6 @@ def test_record_writes_into_the_runs_folder_unless_told_otherwise(call: Call, ru
     with Image.open("x.gif") as image:
         assert image.size[0] == 600
         assert image.size[1] < 250, "the empty sky is cut off"
-
-
-BAD = {
-    "no such run": (["nobody"], "'nobody' is no run"),
-    "no animation": (["mine", "--out", "x.png"], "x.png: expected an animation's name, ending in .gif or .mp4."),
-    "nowhere": (["mine", "--out", "no/x.gif"], "no/x.gif cannot be written: No such file"),
-    "too fast": (["mine", "--fps", "60"], "60 pictures a second: expected a number from 0.01, up to 50"),
-    "too slow": (["mine", "--fps", "1e-9"], "1e-09 pictures a second: expected a number from 0.01"),
-    "no episode": (["mine", "--episodes", "0"], "--episodes 0: "),
-    "unknown theme": (["mine", "--theme", "grey"], "--theme grey: expected light or dark."),
-    "numbers have no picture": (["mine", "--attribution"], "CartPole-v1 is observed as numbers"),
-    "progress of several episodes": (["mine", "--progress", "--episodes", "2"], "--progress plays one episode"),
-    "no model": (["mine"], "holds no model yet"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_gets_a_sentence(refused: Callable[..., None], runs: Path, case: str) -> None:
-    if case == "no model":
-        shutil.rmtree(runs / "mine" / "checkpoint")
-    arguments, words = BAD[case]
-    refused(words, "record", *arguments)
 
 
 def test_watch_without_a_display_offers_record(

@@ -84,20 +84,3 @@ def test_a_broken_run_in_a_folder_is_left_out_but_not_when_it_is_named(call: Cal
     said = call("plot", "runs", "--out", "x.svg")
     assert said.code == 2
     assert said.err.endswith("error: none of the 3 runs there can be read.\n")
-
-
-BAD = {
-    "no such run": (["zz", "--out", "x.png"], "'zz' is no run"),
-    "no picture": (["a0", "--out", "x.txt"], "x.txt: expected a picture's name, ending in .png, .svg"),
-    "nowhere": (["a0", "--out", "no/such/x.png"], "no/such/x.png cannot be written: No such file"),
-    "unknown axis": (["a0", "--x", "step"], "--x step: expected steps, episodes or time. Did you mean 'steps'?"),
-    "unknown theme": (["a0", "--theme", "solarized"], "--theme solarized: expected light, dark or both."),
-    "unknown key": (["runs", "--out", "x.png", "--group-by", "lrr"], "--group-by lrr: no run has such a key"),
-    "no run at all": ([], "missing argument 'RUN"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_gets_a_sentence(refused: Callable[..., None], runs: Path, case: str) -> None:
-    arguments, words = BAD[case]
-    refused(words, "plot", *arguments)

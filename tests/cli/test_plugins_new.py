@@ -146,44 +146,12 @@ def test_ruff_finds_nothing(tmp_path: Path, name: str) -> None:
 # What is refused ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "why"),
-    [
-        ("my plugin", "no name for a plugin"),
-        ("3d-networks", "no name for a plugin"),
-        ("réplay", "no name for a plugin"),
-        ("-x", "no name for a plugin"),
-        ("a" * (LONGEST + 1), f"{LONGEST} at most"),
-        ("..", "no name for a plugin"),
-        ("cartpole-dqn", "this package's own"),
-        ("Cartpole_DQN", "this package's own"),
-        ("class", "a word of Python's own"),
-        ("match", "a word of Python's own"),
-        ("tests", "the project's tests"),
-        ("json", "a module 'json' can be imported already"),
-        ("numpy", r"numpy \S+ is installed"),
-    ],
-)
-def test_a_bad_or_reserved_name(new: New, tmp_path: Path, name: str, why: str) -> None:
-    with pytest.raises(UserError, match=why) as caught:
-        new("folder", f"--name={name}")
-    assert "--name" in str(caught.value)
-    assert caught.value.exit_code == 2
-    assert not (tmp_path / "folder").exists()
-
-
 def test_a_name_that_another_component_has(new: New, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the replay 'uniform' is cartpole-dqn \S+'s already"):
         new("cartpole-dqn-uniform")
     assert not (tmp_path / "cartpole-dqn-uniform").exists()
     new("cartpole-dqn-uniform", "--kind", "network")
     assert names_for(LONG).component == LONG.removeprefix("cartpole-dqn-"), "the longest name is no other's"
-
-
-def test_a_kind_that_is_misspelled(new: New) -> None:
-    for wrong, meant in (("networks", "network"), ("environments", "environment")):
-        with pytest.raises(UserError, match=f"Did you mean '{meant}'"):
-            new("folder", "--kind", wrong)
 
 
 def test_a_folder_that_is_not_empty(new: New, tmp_path: Path) -> None:

@@ -55,20 +55,3 @@ def test_a_run_of_a_plugin_that_is_not_here_has_a_page(call: Call, runs: Path) -
     assert "What is missing on this page" in page
     assert "elsewhere" in page
     assert "<h2>Curves</h2>" in page
-
-
-BAD = {
-    "no such run": (["nobody"], "'nobody' is no run"),
-    "no page": (["mine", "--out", "x.pdf"], "x.pdf: expected a page's name, ending in .html."),
-    "nowhere": (["mine", "--out", "no/x.html", "--episodes", "0", "--no-animation"], "no/x.html cannot be written: No"),
-    "less than no episodes": (["mine", "--episodes", "-1"], "--episodes -1: "),
-    "a broken configuration": (["broken"], "broken/config.toml is not valid TOML"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_gets_a_sentence(refused: Callable[..., None], runs: Path, case: str) -> None:
-    shutil.copytree(runs / "mine", runs / "broken")
-    (runs / "broken" / "config.toml").write_text("= x")
-    arguments, words = BAD[case]
-    refused(words, "report", *arguments)

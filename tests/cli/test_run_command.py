@@ -35,13 +35,6 @@ def test_steps_may_be_written_as_powers_of_ten(text: str, steps: int) -> None:
     assert command.make_context("run", ["--steps", text]).params["steps"] == steps
 
 
-@pytest.mark.parametrize("text", ["1.5", "many", "inf", "nan", "1e999"])
-def test_steps_that_are_no_whole_number(call: Invoke, text: str) -> None:
-    said = call("run", "--steps", text)
-    assert said.code == 2
-    assert "is not a whole number" in " ".join(said.err.split())
-
-
 def test_a_run_leaves_its_folder(call: Invoke, tmp_path: Path) -> None:
     said = call("run", "--obs", "state", "--steps", "150", "--out", "r", "--set", "evaluation.every=100", *QUICK)
     assert said.code == 0, said.err
@@ -109,38 +102,6 @@ def test_the_tutorials_run_to_their_end(call: Invoke, preset: str) -> None:
     assert said.code == 0, said.err
     assert "150 steps" in said.err
     assert "out of date" not in said.err
-
-
-BAD = {
-    "unknown environment": (["run", "--env", "CartPol-v1", "--obs", "state"], "Did you mean 'CartPole-v1'?"),
-    "unknown preset": (["run", "--preset", "pixles"], "Did you mean 'pixels'?"),
-    "unknown option": (["run", "--set", "agent.lr=1"], "Did you mean 'agent.optimiser.lr'?"),
-    "both budgets": (["run", "--steps", "5", "--episodes", "5"], "give one of them"),
-    "a folder without a name": (["run", "--out", ""], "--out: expected a folder's name, got an empty one."),
-    "missing file": (["run", "--config", "nothing.toml"], "cannot read the configuration nothing.toml"),
-    "missing run": (["evaluate", "nothing"], "nothing"),
-    "foreign folder": (["evaluate", "."], "."),
-    "replay too large": (["run", "--set", "agent.replay.capacity=100000000000"], "capacity"),
-    "network that does not fit": (["run", "--obs", "state", "--network", "conv"], "network conv reads images"),
-    "window wider than the picture": (
-        ["run", "--set", "observation.resize.height=4", "--set", "observation.centered-crop.edges=clamp"],
-        "width must be at most",
-    ),
-    "image too small": (["run", "--set", "observation.centered-crop.width=6"], "conv"),
-    "preview without a picture": (["preview", "--out", "preview.txt"], "expected a picture's name"),
-    "preview into nowhere": (["preview", "--out", "no/such/folder/x.png"], "cannot be written"),
-    "unknown preset to show": (["presets", "show", "pixles"], "Did you mean 'pixels'?"),
-    "a wrapper without a side": (["run", "--wrapper", "stack@resize"], "expected NAME, NAME@after:OTHER"),
-    "a wrapper beside none": (["run", "--wrapper", "stack@after:rezise"], "Did you mean 'resize'?"),
-    "a wrapper that is not there": (["run", "--set", "observation.rezise.height=4"], "Did you mean 'resize'?"),
-    "bad plugin switch": (["-p", "foo", "presets", "list"], "expected no:NAME"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_gets_a_sentence(refused: Callable[..., None], case: str) -> None:
-    arguments, words = BAD[case]
-    refused(words, *arguments)
 
 
 def test_a_run_that_fails_says_why_and_where_it_is(call: Invoke, tmp_path: Path) -> None:
@@ -226,17 +187,6 @@ def test_a_run_says_where_it_starts(call: Invoke, runs: Path) -> None:
     # An explicit --init-from takes the place of all that the file says.
     options = ["--config", "runs/next/config.toml", "--init-from", "runs/next", "--plain", "--out", "runs/third"]
     assert call("run", *options).err.startswith("starting from the weights of next (last, trained for 5 steps).\n")
-
-
-def test_what_is_no_start_gets_a_sentence(refused: Callable[..., None], runs: Path) -> None:
-    for options, words in (
-        (["--init-from", "nobody"], "error: init.run: 'nobody' is no run"),
-        (["--init-last"], "error: --init-last needs --init-from RUN."),
-        (["--init-from", "mine", "--set", "agent.network.hidden=[3]"], "the model of mine does not fit this run"),
-        (["--set", "init.run=mine", "--set", "init.which=worst"], "init.which: expected 'best' or 'last'"),
-        (["--set", "init.rum=mine"], "unknown option init.rum. Did you mean 'run'?"),
-    ):
-        refused(words, "run", *WITHOUT_METRICS, "--steps", "5", "--out", "x", *options)
 
 
 def test_python_takes_a_run(runs: Path) -> None:

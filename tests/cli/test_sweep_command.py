@@ -20,7 +20,6 @@ from waiting import is_gone, is_under_way, until
 
 BASE = ["--obs", "state", "--steps", "150", "--set", "evaluation.every=100", "--set", "evaluation.episodes=1"]
 NO_PLUGINS = {"CARTPOLE_DQN_PLUGINS": ""}
-LR = "agent.optimiser.lr=1e-3,1e-4"
 BREAKS = """
 import gymnasium
 from gymnasium.envs.classic_control import CartPoleEnv
@@ -153,45 +152,3 @@ def test_two_sweeps_never_share_a_folder(call: Callable[..., Any], tmp_path: Pat
         said = call("sweep", "--resume", "s")
     assert said.code == 2
     assert "is using s" in said.err
-
-
-SPACE = '"agent.optimiser.lr" = {low = 1e-4, high = 1e-2, log = true}\n'
-BAD = {
-    "a key": (["--grid", "agent.lr=1,2"], "setting lr=1: unknown option agent.lr. Did you mean 'agent.optimiser.lr'?"),
-    "an entry": (["--grid", "observation.resize.height=3,4"], "height=3: observation.resize: there is no such entry."),
-    "an environment": (["--env", "Nope-v7"], "cannot make the environment Nope-v7"),
-    "variants and a grid": (["--grid", LR, "--variant", "x"], "--grid and --variant: give one of them."),
-    "no space": (["--random", "3"], "--random needs --space."),
-    "no trials": (["--search", "optuna", "--space", "space.toml"], "--search needs --trials."),
-    "unused space": (["--space", "space.toml"], "--space is for --random and --search, which is not given."),
-    "unused seed": (["--grid", LR, "--sweep-seed", "3"], "--sweep-seed is for --random and --search"),
-    "another search": (
-        ["--search", "grid", "--trials", "2", "--space", "space.toml"],
-        "--search grid: expected optuna.",
-    ),
-    "missing space": (["--random", "2", "--space", "none.toml"], "cannot read the configuration none.toml"),
-    "a seed": (["--set", "seed=3"], "a sweep takes its seeds from --seeds and --first-seed."),
-    "both budgets": (["--steps", "5", "--episodes", "5"], "--steps and --episodes: give one of them."),
-    "an engine": (["--engine", "lokal"], "unknown sweep-engine 'lokal'. Did you mean 'local'?"),
-    "its option": (["--engine-set", "stop_second=3"], "Did you mean 'stop_seconds'?"),
-    "weights": (["--set", "init.run=nobody"], "'nobody' is no run"),
-    "no sweep": (["--resume", "empty"], "empty is not the folder of a sweep"),
-    "resume and more": (["--resume", "empty", "--seeds", "3"], "leave out --seeds."),
-    "a folder without a name": (["--out="], "--out: expected a folder's name, got an empty one."),
-    "another folder": (["--out", "mine"], "mine is not empty."),
-    "no seeds": (["--seeds", "0"], "--seeds"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_gets_a_sentence_and_nothing_is_begun(
-    refused: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
-) -> None:
-    monkeypatch.setenv("CARTPOLE_DQN_PLUGINS", "")
-    (tmp_path / "space.toml").write_text(SPACE)
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").touch()
-    arguments, words = BAD[case]
-    more = [] if "--resume" in arguments or "--obs" in arguments else ["--obs", "state"]
-    refused(words, "sweep", *arguments, *more)

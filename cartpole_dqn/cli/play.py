@@ -72,7 +72,7 @@ def watch(
     from cartpole_dqn.runs.catalogue import find_run
 
     find_run(run)  # An unknown run is reported first, also without a display.
-    from cartpole_dqn.views.watch import KEYS, require_display, watch_in_terminal, watch_run
+    from cartpole_dqn.views.watch import KEYS, require_display, watch_run
 
     if not terminal:
         require_display(run)
@@ -82,11 +82,9 @@ def watch(
     how |= {"side_by_side": side_by_side, "speed": speed, "max_steps": max_steps}
     how |= {"theme": theme, "attribution": attribution}
     with unwinding_on_signals():
-        if terminal:
-            returns = watch_in_terminal(folder, config, session.host, console=session.err, **how)
-        else:
+        if not terminal:
             session.say(KEYS)
-            returns = watch_run(folder, config, session.host, **how)
+        returns = watch_run(folder, config, session.host, console=session.err if terminal else None, **how)
     for number, value in enumerate(returns, start=1):
         session.out.print(f"episode {number}: return {value:.6g}", markup=False, highlight=False)
 

@@ -1,13 +1,12 @@
 """A run's model at play, live in a window or in a terminal.
 
-* `watch_run`: plays greedy episodes in real time until the window is closed.
-* `watch_in_terminal`: the same in half blocks on a terminal, also over ssh.
+* `watch_run`: plays greedy episodes in real time, in a `Window` or on a `Terminal`. `Pace`: the speed.
 * `require_display`: raises an error if no window can be opened.
-* `Window`: shows pictures and reads keys. `Pace`: the speed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shlex
@@ -15,10 +14,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console, Group
 from rich.live import Live
 from rich.segment import Segment, Segments
@@ -43,9 +40,6 @@ _RECORD = "`cartpole-dqn record {}` makes a GIF of the same picture."
 
 _TICK = 0.02
 """Seconds between two reads of the keyboard."""
-_REFRESH = 1 / 60
-"""Least seconds between two pictures; at higher speeds some scenes are skipped."""
-_TERMINAL_REFRESH = 1 / 15
 _TERMINAL_COLUMNS = 100
 _SLOWEST, _FASTEST = 1 / 16, 64.0
 
@@ -55,6 +49,7 @@ def watch_run(
     config: RunConfig,
     host: PluginHost,
     *,
+    console: Console | None = None,
     episodes: int | None = None,
     seed: int = 0,
     which: Which = "best",
@@ -66,12 +61,13 @@ def watch_run(
     clock: Callable[[], float] = time.perf_counter,
     wait: Callable[[float], None] = time.sleep,
 ) -> tuple[float, ...]:
-    """Play greedy episodes with a run's model in a window, by default in real time.
+    """Play greedy episodes with a run's model in a window or on a terminal, by default in real time.
 
     Args:
         folder: of the run.
         config: of the run.
         host: the loaded plugins.
+        console: the terminal to draw on, until Ctrl-C; None opens a window.
         episodes: number of episodes; None plays until the window is closed.
         seed: of the report seeds, as for `evaluate`.
         which: the best model, or the last.
@@ -87,105 +83,36 @@ def watch_run(
         The returns of the episodes played to their end.
 
     Raises:
-        UserError: there is no display, the run has no model, or its environment renders no pictures.
+        UserError: there is no display, `console` is not a terminal, the run has no model, or its environment renders no
+            pictures.
         RunError: the environment failed.
     """
-    require_display(folder.path.name)
-    _reach_display(folder.path.name)
+    name = folder.path.name
+    if console is None:
+        require_display(name)
+        _reach_display(name)
+    elif not is_live(console):
+        raise UserError(f"--terminal draws on a terminal, and stderr is none. {_RECORD.format(shlex.quote(name))}")
     returns: list[float] = []
-    draw = draw_scene if side_by_side else picture_of
-    how: dict[str, Any] = {"which": which, "seed": seed, "max_steps": max_steps, "attribution": attribution}
-    with Playback(folder, config, host, **how) as playback:
-        show = _Show(playback, Pace(playback.fps, speed, clock), wait, lambda scene: draw(scene, theme))
+    with (
+        Playback(
+            folder, config, host, which=which, seed=seed, max_steps=max_steps, attribution=attribution
+        ) as playback,
+        contextlib.closing(
+            Window(name, theme, side_by_side) if console is None else Terminal(name, theme, side_by_side, console)
+        ) as screen,
+    ):
+        show = _Show(screen, Pace(playback.fps, speed, clock), wait)
         try:
             for number in itertools.count(1) if episodes is None else range(1, episodes + 1):
                 for scene in playback.episode(number):
                     if not show.play(scene):
                         return tuple(returns)
                 returns.append(scene.total)
-        finally:
-            show.close()
-    return tuple(returns)
-
-
-def watch_in_terminal(
-    folder: RunFolder,
-    config: RunConfig,
-    host: PluginHost,
-    *,
-    console: Console,
-    episodes: int | None = None,
-    seed: int = 0,
-    which: Which = "best",
-    side_by_side: bool = True,
-    speed: float = 1.0,
-    max_steps: int | None = None,
-    theme: Theme = "light",
-    attribution: bool = False,
-    clock: Callable[[], float] = time.perf_counter,
-    wait: Callable[[float], None] = time.sleep,
-) -> tuple[float, ...]:
-    """Play greedy episodes with a run's model on a terminal until Ctrl-C. Arguments and returns as for `watch_run`.
-
-    Raises:
-        UserError: `console` is not a terminal, the run has no model, or its environment renders no pictures.
-        RunError: the environment failed.
-    """
-    if not is_live(console):
-        raise UserError(
-            f"--terminal draws on a terminal, and stderr is none. {_RECORD.format(shlex.quote(folder.path.name))}"
-        )
-    returns: list[float] = []
-    eye, shown_at = Eye(), -1.0
-    how: dict[str, Any] = {"which": which, "seed": seed, "max_steps": max_steps, "attribution": attribution}
-    with (
-        Playback(folder, config, host, **how) as playback,
-        Live(console=console, screen=True, auto_refresh=False) as live,
-    ):
-        pace = Pace(playback.fps, speed, clock)
-        try:
-            for number in itertools.count(1) if episodes is None else range(1, episodes + 1):
-                for scene in playback.episode(number):
-                    if clock() - shown_at >= _TERMINAL_REFRESH or scene.ending:
-                        title = f"{playback.name}: {standing(scene)}, {pace.label}, Ctrl-C: quit"
-                        drawn = _on_terminal(scene, picture_of(scene, theme), title, console, eye, side_by_side)
-                        live.update(drawn, refresh=True)
-                        shown_at = clock()
-                    pace.wait_for(1 + HOLD * pace.fps if scene.ending else 1)
-                    wait(pace.left())
-                returns.append(scene.total)
         except KeyboardInterrupt:
-            pass
+            if console is None:
+                raise
     return tuple(returns)
-
-
-def standing(scene: Scene) -> str:
-    """Return episode, step and return of a scene, and how it ended."""
-    return f"episode {scene.episode}, step {scene.step}, return {scene.total:g}" + f", {scene.ending}" * bool(
-        scene.ending
-    )
-
-
-def _on_terminal(
-    scene: Scene, picture: NDArray[np.uint8], title: str, console: Console, eye: Eye, side_by_side: bool
-) -> Group:
-    panels = [Panel("" if side_by_side else "the environment", picture, "colour")]
-    if side_by_side and scene.panels:
-        both = scene.panels[0].kind == "numbers" or scene.attribution is not None
-        panels = [*panels, *scene.panels] if both else list(scene.panels)
-    seen = Glimpse(
-        step=scene.step,
-        panels=panels,
-        observed=scene.observed,
-        names=scene.names,
-        actions=scene.actions,
-        q_values=scene.q_values if side_by_side else None,
-        action=scene.action,
-    )
-    width, height = min(console.width - 1, _TERMINAL_COLUMNS), max(1, console.height - 2)
-    lines = eye.lines(seen, max(24, width), height, colour=not console.no_color)
-    drawn = Segments([part for line in lines for part in (*line, Segment.line())])
-    return Group(Text(title, style="bold", no_wrap=True, overflow="ellipsis"), drawn)
 
 
 def require_display(
@@ -258,31 +185,29 @@ class Pace:
 
 
 class Window:
-    """A pygame window. `size` is the width and height of its content in pixels, reduced to fit the screen.
+    """A pygame window, opened with the first picture in its size, reduced to fit the screen."""
 
-    Raises:
-        OSError: no window can be opened.
-    """
+    refresh = 1 / 60
+    """Least seconds between two pictures; at higher speeds some scenes are skipped."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, run: str, theme: Theme, side_by_side: bool) -> None:
         import pygame
 
         self._pygame = pygame
-        try:
-            pygame.display.init()
-            screens = pygame.display.get_desktop_sizes()
-            share = min([1.0, *(0.9 * screen[i] / size[i] for screen in screens[:1] for i in (0, 1) if screen[i] > 0)])
-            pygame.display.set_mode((round(size[0] * share), round(size[1] * share)), pygame.RESIZABLE)
-        except pygame.error as error:
-            raise OSError(str(error)) from None
+        self._run, self._theme = run, theme
+        self._draw = draw_scene if side_by_side else picture_of
+        self._open = False
 
-    def show(self, picture: NDArray[np.uint8], title: str) -> None:
-        """Show a picture [H, W, 3], scaled to the window without changing its proportions."""
+    def show(self, scene: Scene, speed: str) -> None:
+        """Show a scene, scaled to the window without changing its proportions. Raises `UserError`."""
         pygame = self._pygame
+        picture = self._draw(scene, self._theme)
+        height, width = picture.shape[:2]
+        if not self._open:
+            self._open_for(width, height)
         surface = pygame.display.get_surface()
         if surface is None:
             return
-        height, width = picture.shape[:2]
         image = pygame.image.frombuffer(np.ascontiguousarray(picture), (width, height), "RGB")
         share = min(surface.get_width() / width, surface.get_height() / height)
         if share != 1:
@@ -290,11 +215,26 @@ class Window:
         surface.fill((255, 255, 255))
         surface.blit(image, ((surface.get_width() - image.get_width()) // 2, 0))
         pygame.display.flip()
-        pygame.display.set_caption(title)
+        pygame.display.set_caption(f"{self._run}: episode {scene.episode}, step {scene.step}, {speed}")
+
+    def _open_for(self, width: int, height: int) -> None:
+        # Not before the first picture: closing an environment closes pygame's display too.
+        pygame = self._pygame
+        try:
+            pygame.display.init()
+            share = 1.0
+            for wide, high in pygame.display.get_desktop_sizes()[:1]:
+                share = min([1.0, *(0.9 * most / size for most, size in ((wide, width), (high, height)) if most > 0)])
+            pygame.display.set_mode((round(width * share), round(height * share)), pygame.RESIZABLE)
+        except pygame.error as error:
+            require_display(self._run, why=str(error))
+        self._open = True
 
     def pressed(self) -> list[str]:
         """Return the events since the last call: "quit", "pause", "faster", "slower", "step", "resized"."""
         pygame = self._pygame
+        if not self._open:
+            return []
         keys = {
             pygame.K_SPACE: "pause",
             pygame.K_UP: "faster",
@@ -316,36 +256,71 @@ class Window:
         return found
 
     def close(self) -> None:
-        self._pygame.display.quit()
+        if self._open:
+            self._pygame.display.quit()
+
+
+class Terminal:
+    """A terminal, drawn on in half blocks; it works over ssh."""
+
+    refresh = 1 / 15
+
+    def __init__(self, run: str, theme: Theme, side_by_side: bool, console: Console) -> None:
+        self._run, self._theme, self._side_by_side, self._console = run, theme, side_by_side, console
+        self._eye = Eye()
+        self._live = Live(console=console, screen=True, auto_refresh=False)
+        self._live.start()
+
+    def show(self, scene: Scene, speed: str) -> None:
+        """Draw a scene below a line of text."""
+        ending = f", {scene.ending}" if scene.ending else ""
+        standing = f"episode {scene.episode}, step {scene.step}, return {scene.total:g}{ending}"
+        title = Text(f"{self._run}: {standing}, {speed}, Ctrl-C: quit", style="bold", no_wrap=True, overflow="ellipsis")
+        beside = self._side_by_side
+        panels = [Panel("" if beside else "the environment", picture_of(scene, self._theme), "colour")]
+        if beside and scene.panels:
+            both = scene.panels[0].kind == "numbers" or scene.attribution is not None
+            panels = [*panels, *scene.panels] if both else list(scene.panels)
+        seen = Glimpse(
+            step=scene.step,
+            panels=panels,
+            observed=scene.observed,
+            names=scene.names,
+            actions=scene.actions,
+            q_values=scene.q_values if beside else None,
+            action=scene.action,
+        )
+        width, height = min(self._console.width - 1, _TERMINAL_COLUMNS), max(1, self._console.height - 2)
+        lines = self._eye.lines(seen, max(24, width), height, colour=not self._console.no_color)
+        drawn = Segments([part for line in lines for part in (*line, Segment.line())])
+        self._live.update(Group(title, drawn), refresh=True)
+
+    def pressed(self) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        self._live.stop()
 
 
 class _Show:
-    """Shows scenes in a window when they are due, and handles its events."""
+    """Shows scenes when they are due, and handles the keys."""
 
-    def __init__(
-        self,
-        playback: Playback,
-        pace: Pace,
-        wait: Callable[[float], None],
-        draw: Callable[[Scene], NDArray[np.uint8]],
-    ) -> None:
-        self._playback, self._pace, self._wait, self._draw = playback, pace, wait, draw
-        self._window: Window | None = None
+    def __init__(self, screen: Window | Terminal, pace: Pace, wait: Callable[[float], None]) -> None:
+        self._screen, self._pace, self._wait = screen, pace, wait
         self._shown_at = -1.0
-        self._last: tuple[NDArray[np.uint8], Scene] | None = None
+        self._last: Scene | None = None
 
     def play(self, scene: Scene) -> bool:
         """Show `scene` until the next one is due. Return False if the window was closed."""
         pace = self._pace
-        now = pace.clock()
-        if now - self._shown_at >= _REFRESH or scene.ending or pace.paused or self._last is None:
-            picture = self._draw(scene)
-            self._last = (picture, scene)
-            self._show()
-            self._shown_at = now
+        overdue = pace.clock() - self._shown_at >= self._screen.refresh
+        if overdue or scene.ending or pace.paused or self._last is None:
+            self._last = scene
+            self._screen.show(scene, pace.label)
+            self._shown_at = pace.clock()
         pace.wait_for(1 + HOLD * pace.fps if scene.ending else 1)
         while True:
-            if not self._handle_events():
+            if not self._handle_keys(self._last):
                 return False
             left = pace.left()
             if left <= 0:
@@ -353,14 +328,10 @@ class _Show:
                 return True
             self._wait(min(left, _TICK))
 
-    def close(self) -> None:
-        if self._window is not None:
-            self._window.close()
-
-    def _handle_events(self) -> bool:
+    def _handle_keys(self, shown: Scene) -> bool:
         """Return False if the window was closed."""
         pace = self._pace
-        pressed = [] if self._window is None else self._window.pressed()
+        pressed = self._screen.pressed()
         for word in pressed:
             if word == "quit":
                 return False
@@ -371,18 +342,5 @@ class _Show:
             elif word == "step":
                 pace.paused, pace.steps = True, 1
         if pressed:
-            self._show()
+            self._screen.show(shown, pace.label)
         return True
-
-    def _show(self) -> None:
-        assert self._last is not None
-        picture, scene = self._last
-        if self._window is None:
-            # Not earlier: closing an environment closes pygame's display too.
-            try:
-                self._window = Window((picture.shape[1], picture.shape[0]))
-            except OSError as error:
-                require_display(self._playback.name, why=str(error))
-                raise
-        title = f"{self._playback.name}: episode {scene.episode}, step {scene.step}, {self._pace.label}"
-        self._window.show(picture, title)

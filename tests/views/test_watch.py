@@ -13,7 +13,8 @@ from rich.console import Console
 
 from cartpole_dqn.api import Run
 from cartpole_dqn.errors import UserError
-from cartpole_dqn.views.watch import Pace, Window, require_display, watch_in_terminal, watch_run
+from cartpole_dqn.views.scene import Scene
+from cartpole_dqn.views.watch import Pace, Window, require_display, watch_run
 
 Trained = Callable[..., Run]
 
@@ -86,7 +87,7 @@ def test_it_plays_in_a_terminal(trained: Trained) -> None:
         now[0] += seconds
 
     how: dict[str, Any] = {"console": console, "clock": lambda: now[0], "wait": wait, "max_steps": 20}
-    (value,) = watch_in_terminal(run.folder, run.config, run.host, episodes=1, **how)
+    (value,) = watch_run(run.folder, run.config, run.host, episodes=1, **how)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for words in (
         ": episode 1, step 0, return 0, 1x",
@@ -102,9 +103,9 @@ def test_it_plays_in_a_terminal(trained: Trained) -> None:
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    assert watch_in_terminal(run.folder, run.config, run.host, **{**how, "wait": interrupted}) == ()
+    assert watch_run(run.folder, run.config, run.host, **{**how, "wait": interrupted}) == ()
     with pytest.raises(UserError, match="--terminal draws on a terminal"):
-        watch_in_terminal(run.folder, run.config, run.host, console=Console(file=io.StringIO()))
+        watch_run(run.folder, run.config, run.host, console=Console(file=io.StringIO()))
 
 
 @pytest.mark.parametrize(
@@ -144,20 +145,20 @@ def test_arrows_change_the_speed(trained: Trained) -> None:
 
 def test_the_window_shows_the_picture_and_keeps_its_proportions(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
-    window = Window((90, 60))
-    window.show(picture, "a title")
-    shown = in_the_window()
-    assert (shown == picture).all()
-    assert pygame.display.get_caption()[0] == "a title"
+    window = Window("mine", "light", side_by_side=False)
+    window.show(Scene(frame=picture, step=3), "2x")
+    assert (in_the_window() == picture).all()
+    assert pygame.display.get_caption()[0] == "mine: episode 1, step 3, 2x"
     pygame.display.set_mode((270, 120))
-    window.show(np.zeros((60, 90, 3), np.uint8), "larger")
+    window.show(Scene(frame=np.zeros_like(picture)), "1x")
     shown = in_the_window()
     assert (shown[:, 45:225] == 0).all()
     assert (shown[:, :45] == 255).all()
     assert (shown[:, 225:] == 255).all()
     window.close()
     monkeypatch.setattr(pygame.display, "get_desktop_sizes", lambda: [(100, 1000)])
-    window = Window((200, 100))
+    window = Window("mine", "light", side_by_side=False)
+    window.show(Scene(frame=np.zeros((100, 200, 3), np.uint8)), "1x")
     assert pygame.display.get_window_size() == (90, 45)
     window.close()
 

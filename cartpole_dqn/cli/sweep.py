@@ -255,8 +255,7 @@ def _with_initial_weights(config: RunConfig, host: PluginHost) -> RunConfig:
 
 def _finish(session: Session, folder: Path, made: Sweep, view: SweepView, stop: list[str], hint: str) -> None:
     """Report failed and unfinished trials, print the comparison, and exit with the right code."""
-    from cartpole_dqn.views.comparison_tables import print_comparison
-    from cartpole_dqn.views.sweep_results import MARKDOWN, sweep_comparison, write_results
+    from cartpole_dqn.views.comparison_tables import MARKDOWN, print_comparison, sweep_comparison, write_results
 
     failed = [f"{trial.name}: {trial.error}" for trial in view.trials if trial.state == "failed"]
     for text in failed:

@@ -1,7 +1,6 @@
 """The process that sends a run's rows to a tracking service: `python -m cartpole_dqn.observers.remote_process FOLDER`.
 
 * `RemoteRecord`: the run's record at the service, as a plugin defines it. `PointRow`: what it is sent.
-* `flat`: nested tables as one table with dotted names.
 
 It imports no torch. Its first line of input is a JSON object (`record`, `options`, `wait`), its last one why the run
 ended. Without a last line the run was killed. `sent.json` in the folder holds how far the record is.
@@ -10,7 +9,6 @@ ended. Without a last line the run was killed. `sent.json` in the folder holds h
 from __future__ import annotations
 
 import abc
-import contextlib
 import importlib
 import json
 import os
@@ -21,13 +19,14 @@ import time
 import tomllib
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from filelock import FileLock
 
 from cartpole_dqn.files import replace_file
+from cartpole_dqn.text.tables import flat
 
 MOST_ROWS = 200
 """Rows sent at once."""
@@ -66,7 +65,8 @@ class RemoteRecord(abc.ABC):
     def open(self, key: str | None, config: Mapping[str, Any]) -> str:
         """Open the record and return its key at the service, which later sessions are given. None means a new record.
 
-        `config` is the run's configuration as `flat` returns it. A resumed run may have another one.
+        `config` has the run's settings by dotted keys, such as `agent.replay.capacity` and `observation.0.wrapper`. A
+        resumed run may have other settings.
         """
 
     @abc.abstractmethod
@@ -80,19 +80,6 @@ class RemoteRecord(abc.ABC):
         Args:
             reason: "done", "solved", "failed", "killed", or the name of a signal.
         """
-
-
-def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested tables as one, with names such as `agent.replay.capacity` and `observation.0.wrapper`.
-
-    Lists of anything but tables stay as they are.
-    """
-    found: dict[str, Any] = {}
-    for name, value in table.items():
-        if isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
-            value = {str(i): entry for i, entry in enumerate(value)}
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
 
 
 @dataclass
@@ -123,14 +110,17 @@ class Outbox:
     def next(self) -> tuple[list[PointRow], Sent]:
         """Return up to `MOST_ROWS` rows, and what to `keep` once they are sent."""
         rows: list[PointRow] = []
-        after = Sent(**asdict(self.sent))
+        after = replace(self.sent)
         self._file.seek(after.offset)
         for line in self._file:
             if not line.endswith(b"\n") or len(rows) == MOST_ROWS:
                 break
             after.offset += len(line)
-            found = _read(line)
-            if found is not None and tuple(found["row"]) > (after.step, after.count):
+            try:
+                found = json.loads(line)
+            except ValueError:  # What a crash left of a row.
+                continue
+            if tuple(found["row"]) > (after.step, after.count):
                 after.step, after.count = found["row"]
                 rows.append(PointRow(after.rows, after.step, found["time"], found["points"]))
                 after.rows += 1
@@ -148,7 +138,7 @@ def main(place: Path) -> int:
     start = json.loads(sys.stdin.readline() or "null")
     if start is None:
         return 1
-    over = Ending(float(start["wait"]))
+    over = LastLine(float(start["wait"]))
     over.start()
     module, _, name = start["record"].partition(":")
     # The process of a session that was killed may still be sending.
@@ -163,7 +153,7 @@ def main(place: Path) -> int:
                     config = tomllib.loads((place.parent / "config.toml").read_text(encoding="utf-8"))
                     made: RemoteRecord = getattr(importlib.import_module(module), name)(start["options"], place.parent)
                     key = made.open(outbox.sent.key, flat(config))
-                    outbox.keep(Sent(**{**asdict(outbox.sent), "key": key}))
+                    outbox.keep(replace(outbox.sent, key=key))
                     record = made
                 rows, after = outbox.next()
                 if rows:
@@ -186,8 +176,8 @@ def main(place: Path) -> int:
             over.heard.wait(pause)
 
 
-class Ending(threading.Thread):
-    """Waits for the run's end, and ends this process when it takes too long afterwards."""
+class LastLine(threading.Thread):
+    """Reads the line that says why the run ended, and ends this process if it takes too long afterwards."""
 
     def __init__(self, wait: float) -> None:
         super().__init__(daemon=True)
@@ -201,13 +191,6 @@ class Ending(threading.Thread):
         self.heard.set()
         time.sleep(self._wait + 1)
         os._exit(1)
-
-
-def _read(line: bytes) -> Any:
-    """Return a row, or None for what a crash left of one."""
-    with contextlib.suppress(ValueError):
-        return json.loads(line)
-    return None
 
 
 if __name__ == "__main__":

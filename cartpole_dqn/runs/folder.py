@@ -162,9 +162,10 @@ class RunFolder:
 
     def plugins(self) -> list[dict[str, Any]]:
         """Return the plugins in `environment.json` with their components. Malformed entries are skipped."""
-        return _plugins(self._description())
+        return _plugins(self.description())
 
-    def _description(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
+        """Return the content of `environment.json`; empty if it is missing or damaged."""
         try:
             with open_regular(self.environment) as file:
                 description = json.loads(file.read(_LARGEST_DESCRIPTION))
@@ -177,7 +178,7 @@ class RunFolder:
 
         Only what can change a run's numbers is compared, and only if both descriptions have it.
         """
-        before, now = _made_with(self._description()), _made_with(description)
+        before, now = _made_with(self.description()), _made_with(description)
         return [f"{name} {was} is now {now[name]}" for name, was in before.items() if now.get(name, was) != was]
 
     def write_environment(self, description: Mapping[str, Any]) -> None:

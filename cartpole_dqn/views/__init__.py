@@ -1,7 +1,7 @@
 """Pictures, pages and tables for people.
 
 * `curves`: a run's history as a picture. `overlay`: groups of runs over each other. `chart`: what both share.
-* `comparison_tables`: a comparison as text. `sweep_table`, `sweep_results`: a running sweep, and its results.
+* `comparison_tables`: a comparison as text, and a sweep's results. `sweep_table`: a running sweep.
 * `preview`: what an agent sees, stage by stage. `preview_drawing`: the same as one picture. `motion`: whether it shows
   the cart's motion. `attribution`: where the value of an action comes from.
 * `watch`, `record`: a model at play, in a window or as a file. `progress`: models of several stages side by side.

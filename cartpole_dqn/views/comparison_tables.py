@@ -2,21 +2,36 @@
 
 * `comparison_tables`: its tables. `explanations`: the meaning and the limits of their figures.
 * `comparison_text`: both as plain text or Markdown, or the whole comparison as JSON.
-* `print_comparison`: prints it on a console.
+* `print_comparison`: prints it on a console. `write_results`: writes it into a sweep's folder.
+* `sweep_comparison`: compares a sweep's trials.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cartpole_dqn.studies.comparison import Comparison, Estimate, GroupScore, Played, RunScore
+from cartpole_dqn.errors import RunFolderError
+from cartpole_dqn.runs.folder import write_text_atomic
+from cartpole_dqn.studies.comparison import (
+    Comparison,
+    Estimate,
+    GroupScore,
+    Played,
+    RunScore,
+    compare,
+    kept_scores,
+)
+from cartpole_dqn.studies.grouping import group_records, read_record
 from cartpole_dqn.text.figures import NOTHING, duration, number, one_line, score
 from cartpole_dqn.text.tables import TextTable, as_markdown, as_text, fitted, print_table, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+MARKDOWN, JSON = "results.md", "results.json"
 
 _SOURCES = {
     "played": "on report seeds, played just now",
@@ -90,6 +105,26 @@ def print_comparison(console: Console, comparison: Comparison, form: str = "tabl
         console.print()
     for text in explanations(comparison):
         console.print(text, style="dim", markup=False, highlight=False)
+
+
+def sweep_comparison(folders: Sequence[Path], failed: Sequence[str]) -> Comparison | None:
+    """Return the comparison of finished trials, given by `folders`. Its notes list the `failed` ones."""
+    records, notes = [], [f"Failed, and in no figure: {text}" for text in failed]
+    for folder in folders:
+        try:
+            records.append(read_record(folder))
+        except RunFolderError as error:
+            notes.append(f"In no figure: {error}")
+    if not records:
+        return None
+    comparison = compare(group_records(records), kept_scores(records), "metrics")
+    return dataclasses.replace(comparison, notes=(*comparison.notes, *notes))
+
+
+def write_results(folder: Path, comparison: Comparison) -> None:
+    """Write `results.md` and `results.json`. Raises `RunError`."""
+    for name, form in ((MARKDOWN, "markdown"), (JSON, "json")):
+        write_text_atomic(folder / name, comparison_text(comparison, form))
 
 
 # Rows -----------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The display of a running sweep.
 
-* `watching`: shows a sweep on a console, by `LiveSweep` (a table redrawn in place) or `PlainSweep` (lines).
+* `watching`: shows a sweep on a console, as a table redrawn in place or as lines (`PlainSweep`).
 * `sweep_table`: the table of a `SweepView`, never higher than the terminal.
 """
 
@@ -28,22 +28,17 @@ _PLAIN_EVERY = 30.0
 """Seconds between two lines of progress."""
 
 
-def sweep_table(view: SweepView, seconds: float, *, width: int, height: int, ascii_only: bool = False) -> Group:
-    """Return a table of trials, with a line below it that counts them.
+def sweep_table(view: SweepView, seconds: float, console: Console) -> Group:
+    """Return a table of trials for a terminal, with a line below it that counts them.
 
-    Args:
-        view: the sweep's state.
-        seconds: since this session began.
-        width: of the terminal; columns are left out if it is narrow.
-        height: of the terminal; the last line stays empty.
-        ascii_only: use ASCII characters only.
+    `seconds` are those since this session began. A narrow terminal has fewer columns. The last line stays empty.
     """
-    room = max(1, height - 3)  # the headings, the line below, and an empty one for the cursor
+    room = max(1, console.height - 3)  # the headings, the line below, and an empty one for the cursor
     trials = _chosen(view.trials, room)
     if len(trials) < view.total and len(trials) == room:
         trials = _chosen(view.trials, max(1, room - 1))
-    overflow: OverflowMethod = "crop" if ascii_only else "ellipsis"
-    columns, room = _columns(trials, width)
+    overflow: OverflowMethod = "crop" if console.options.ascii_only else "ellipsis"
+    columns, room = _columns(trials, console.width)
     table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
     for name in ("trial", "state", *columns):
         justify: JustifyMethod = "right" if name in ("last", "best", "time") else "left"
@@ -59,48 +54,26 @@ def sweep_table(view: SweepView, seconds: float, *, width: int, height: int, asc
     return Group(*lines)
 
 
-class LiveSweep:
-    """Draws a sweep's table over itself on a terminal."""
-
-    def __init__(self, console: Console, live: Live, clock: Callable[[], float]) -> None:
-        self._console, self._live, self._clock = console, live, clock
-        self._began = clock()
-
-    def __call__(self, view: SweepView) -> None:
-        """Redraw the table."""
-        table = sweep_table(
-            view,
-            self._clock() - self._began,
-            width=self._console.width,
-            height=self._console.height,
-            ascii_only=self._console.options.ascii_only,
-        )
-        self._live.update(table, refresh=True)
-
-
 class PlainSweep:
     """Prints a line for each trial that begins or ends, and the progress every 30 seconds."""
 
     def __init__(self, console: Console, clock: Callable[[], float]) -> None:
         self._console, self._clock = console, clock
         self._states: dict[str, str] = {}
-        self._next = clock() + _PLAIN_EVERY
-        self._first = True
+        self._next: float | None = None
 
     def __call__(self, view: SweepView) -> None:
         """Print what changed."""
+        first = self._next is None
         for trial in view.trials:
-            if self._states.get(trial.name, "waiting") != trial.state and (trial.state == "running" or not self._first):
+            if self._states.get(trial.name, "waiting") != trial.state and (trial.state == "running" or not first):
                 self._say(_told(trial))
             self._states[trial.name] = trial.state
-        if self._first:
-            self._say(_counts(view))
-        elif self._clock() >= self._next:
-            running = [f"{trial.name} {_steps(trial)}" for trial in view.trials if trial.state == "running"]
-            self._say("; ".join([_counts(view), *running]))
-        if self._first or self._clock() >= self._next:
-            self._next = self._clock() + _PLAIN_EVERY
-        self._first = False
+        if self._next is not None and self._clock() < self._next:
+            return
+        running = [f"{trial.name} {_steps(trial)}" for trial in view.trials if trial.state == "running" and not first]
+        self._say("; ".join([_counts(view), *running]))
+        self._next = self._clock() + _PLAIN_EVERY
 
     def _say(self, text: str) -> None:
         self._console.print(one_line(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
@@ -115,7 +88,8 @@ def watching(
         yield PlainSweep(console, clock)
         return
     with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
-        yield LiveSweep(console, live, clock)
+        began = clock()
+        yield lambda view: live.update(sweep_table(view, clock() - began, console), refresh=True)
 
 
 def _chosen(trials: Sequence[TrialView], room: int) -> list[TrialView]:

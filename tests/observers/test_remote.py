@@ -13,7 +13,7 @@ from rich.console import Console
 
 from cartpole_dqn.contracts.events import Episode, ObserverContext, Progress, RunEnded, RunFailed, RunStarted
 from cartpole_dqn.observers.remote import RemoteObserver
-from cartpole_dqn.observers.remote_process import MOST_ROWS, Outbox, flat
+from cartpole_dqn.observers.remote_process import MOST_ROWS, Outbox
 from waiting import until
 
 
@@ -106,11 +106,6 @@ def test_many_rows_come_in_parts(tmp_path: Path) -> None:
     assert len(rows) == MOST_ROWS
     outbox.keep(after)
     assert [row.step for row in outbox.next()[0]] == list(range(MOST_ROWS + 1, MOST_ROWS + 11))
-
-
-def test_a_flat_configuration() -> None:
-    nested = {"a": 1, "b": {"c": {"d": "x"}, "e": [1, 2]}, "f": [{"g": True}, {"g": False}], "h": []}
-    assert flat(nested) == {"a": 1, "b.c.d": "x", "b.e": [1, 2], "f.0.g": True, "f.1.g": False, "h": []}
 
 
 # The process ----------------------------------------------------------------------------------------------------------

@@ -30,10 +30,11 @@ def trial(name: str, state: str, step: int = 0, **changes: object) -> TrialView:
     return TrialView(**{**told, **changes})  # type: ignore[arg-type]
 
 
-def drawn(view: SweepView, width: int, height: int, *, ascii_only: bool = False) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
+def drawn(view: SweepView, width: int, height: int, encoding: str = "utf-8") -> list[str]:
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    console = Console(file=file, width=width, height=height, force_terminal=True, color_system=None)
     with console.capture() as captured:
-        console.print(sweep_table(view, 75.0, width=width, height=height, ascii_only=ascii_only))
+        console.print(sweep_table(view, 75.0, console))
     return captured.get().splitlines()
 
 
@@ -85,7 +86,7 @@ def test_columns_go_where_there_is_no_room_and_places_come_where_there_are_any()
     long = drawn(SweepView((trial("x" * 90, "interrupted", 2999),), 1), 80, 9)
     assert re.match(r"x{20,}… +interrupted +\S+ 2,999 of 3,000", long[1])
     assert drawn(view, 100, 9)[-1].endswith("stopping")
-    assert all(line.isascii() for line in drawn(SweepView((trial("x" * 90, "waiting"),), 1), 50, 9, ascii_only=True))
+    assert all(line.isascii() for line in drawn(SweepView((trial("x" * 90, "waiting"),), 1), 50, 9, "ascii"))
 
 
 def test_episodes_bound_a_run_too() -> None:

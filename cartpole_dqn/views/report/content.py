@@ -1,43 +1,37 @@
-"""The content of a report: `Report`, and its parts `Curves`, `Difference`, `Play`, `Look`."""
+"""The content of a report: `Report`, and its parts `Shown`, `Play`, `Look`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.envs.stages import Stage
+from cartpole_dqn.errors import said_by
 from cartpole_dqn.runs.catalogue import RunSummary
+from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.history import RunHistory
 
 
 @dataclass(frozen=True)
-class Curves:
-    """The same curves for a light page and a dark one, and the same again for a narrow screen."""
+class Shown:
+    """A picture that follows the reader's screen."""
 
     kind: str
-    """Their media type."""
-    light: bytes
-    dark: bytes
-    narrow_light: bytes
-    narrow_dark: bytes
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A setting that differs from the preset; None for a missing key."""
-
-    key: str
-    here: Any
-    preset: Any
+    """Its media type."""
+    data: bytes
+    others: tuple[tuple[str, bytes, str], ...]
+    """What replaces it: media type, picture, and the CSS media query of the readers who see it instead."""
 
 
 @dataclass(frozen=True)
 class Play:
-    """An episode as a GIF."""
+    """An episode as an animation."""
 
-    gif: bytes
+    film: Shown
     steps: int
     total: float
     """The undiscounted rewards of these steps."""
@@ -47,47 +41,67 @@ class Play:
 
 @dataclass(frozen=True)
 class Look:
-    """Where the value of an action comes from, as PNGs for a light page and a dark one."""
+    """Where the value of an action comes from."""
 
-    light: bytes
-    dark: bytes
+    shown: Shown
     step: int
     """Of the episode."""
     action: str
     """The chosen one."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Report:
-    """A run's data. Unknown fields are None or empty, and `missing` gives the reasons."""
+    """A run's data. Unknown fields stay None or empty, and `missing` gives the reasons."""
 
-    name: str
-    place: str
-    """The folder's name in commands."""
+    folder: RunFolder
     title: str
     summary: RunSummary
     settings: Mapping[str, Any]
     config_text: str
     environment: Mapping[str, Any]
-    missing: tuple[str, ...]
     now: float
     """The time of the report, in seconds since the epoch."""
     seed: int
     """Of the report seeds."""
+    missing: list[str] = field(default_factory=list)
     history: RunHistory | None = None
-    curves: Curves | None = None
-    differences: tuple[Difference, ...] | None = None
+    curves: Shown | None = None
+    differences: list[tuple[str, Any, Any]] | None = None
+    """Settings that differ from the preset: key, here, in the preset. A missing key has None."""
     components: Mapping[str, str] = field(default_factory=dict)
-    changed: tuple[str, ...] = ()
+    changed: list[str] = field(default_factory=list)
     """Differences between the run's machine and this one: "torch 2.14.0 is now 2.15.0"."""
     solved_at: float | None = None
-    stages: tuple[Stage, ...] = ()
+    stages: list[Stage] = field(default_factory=list)
     names: tuple[str, ...] = ()
     """Names of the observed numbers, if they have any."""
     which: str = ""
     """The model that plays: "best" or "last"."""
     evaluation: Evaluation | None = None
     play: Play | None = None
-    progress: bytes | None = None
-    """One episode with models of several stages, as a GIF."""
+    progress: Shown | None = None
+    """One episode with models of several stages."""
     look: Look | None = None
+
+    @property
+    def name(self) -> str:
+        return self.folder.path.resolve().name
+
+    @property
+    def place(self) -> str:
+        """The folder in commands: relative to the current one, or only its name if it lies elsewhere."""
+        path = self.folder.path.resolve()
+        return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
+
+    @contextlib.contextmanager
+    def or_say(self, what: str) -> Iterator[None]:
+        """Catch any error inside the block and list `what` as missing: an environment may raise anything."""
+        try:
+            yield
+        except Exception as error:
+            self.say(f"{what}: {said_by(error)}")
+
+    def say(self, text: str) -> None:
+        """List a sentence under `missing`, without this machine's paths: pages are passed on."""
+        self.missing.append(text.replace(str(self.folder.path), self.name))

@@ -16,7 +16,7 @@ from cartpole_dqn.text.pages import render
 from cartpole_dqn.text.tables import TextTable
 from cartpole_dqn.views.report.content import Report
 from cartpole_dqn.views.report.course import course_of, evaluations_of
-from cartpole_dqn.views.report.pictures import curves_of, film_of, look_of, spread_of, stages_of
+from cartpole_dqn.views.report.pictures import spread_of, stages_of
 from cartpole_dqn.views.report.setup import (
     commands,
     differences_of,
@@ -40,10 +40,6 @@ def report_page(report: Report) -> str:
         about=" · ".join(_about(report)),
         outcome=_outcome(report),
         tiles=_tiles(report),
-        play=None if report.play is None else film_of(report.play.gif),
-        progress=None if report.progress is None else film_of(report.progress),
-        look=None if report.look is None else look_of(report.look),
-        curves=None if report.curves is None else curves_of(report.curves),
         stages=stages_of(report.stages, report.names),
         evaluation=None if found is None else _evaluation_table(found),
         spread=None if found is None else spread_of(found.returns),

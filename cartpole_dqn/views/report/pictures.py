@@ -1,7 +1,6 @@
 """The pictures embedded in a report.
 
-* `stages_of`: an observation's stages. `spread_of`: a histogram of returns.
-* `film_of`, `curves_of`, `look_of`: a picture, and its replacements on some devices.
+* `stages_of`: an observation's stages. `spread_of`: a histogram of returns. `png_of`: a picture as a PNG.
 """
 
 from __future__ import annotations
@@ -19,42 +18,11 @@ from cartpole_dqn.envs.stages import Stage
 from cartpole_dqn.text.figures import number
 from cartpole_dqn.text.pages import data_uri
 from cartpole_dqn.views.panels import MOST_PANELS, MOST_ROWS, decimals_of, figure, size_within
-from cartpole_dqn.views.report.content import Curves, Look
 
 _WIDEST, _HIGHEST = 420, 280
 """Most pixels of a picture on the page."""
 _ROW, _GAP = 700, 18
 _BINS = 25
-
-
-_DARK = "screen and (prefers-color-scheme: dark)"
-_NARROW = "screen and (max-width: 40rem)"
-_STILL = "print, (prefers-reduced-motion)"
-
-
-def curves_of(curves: Curves) -> dict[str, Any]:
-    """Return a picture that follows the reader's screen and light or dark theme; print takes the wide, light one."""
-    others = (
-        (curves.narrow_dark, f"{_DARK} and (max-width: 40rem)"),
-        (curves.narrow_light, _NARROW),
-        (curves.dark, _DARK),
-    )
-    return {
-        "uri": data_uri(curves.light, curves.kind),
-        "others": [(data_uri(data, curves.kind), media) for data, media in others],
-    }
-
-
-def film_of(gif: bytes) -> dict[str, Any]:
-    """Return an animation, and its first picture for print and for readers who prefer no motion."""
-    with Image.open(io.BytesIO(gif)) as image:
-        still = np.asarray(image.convert("RGB"))
-    return {"uri": data_uri(gif, "image/gif"), "others": [(_png(still), _STILL)]}
-
-
-def look_of(look: Look) -> dict[str, Any]:
-    """Return a picture that follows the reader's light or dark theme."""
-    return {"uri": data_uri(look.light, "image/png"), "others": [(data_uri(look.dark, "image/png"), _DARK)]}
 
 
 def spread_of(returns: Sequence[float]) -> dict[str, Any] | None:
@@ -99,7 +67,7 @@ def _picture(panel: Panel, stage: Stage, widest: int) -> Mapping[str, Any]:
         kept = ";".join(f"{name}:{100 * share:.3f}%" for name, share in sides.items())
     return {
         "kind": "picture",
-        "uri": _png(colours_of(panel)),
+        "uri": data_uri(png_of(colours_of(panel)), "image/png"),
         "alt": ", ".join(filter(None, (stage.name, panel.caption))),
         "caption": panel.caption,
         "rows": rows,
@@ -126,7 +94,8 @@ def _numbers(values: NDArray[Any], names: Sequence[str]) -> Mapping[str, Any]:
     return {"kind": "numbers", "rows": rows, "more": max(0, len(values) - MOST_ROWS)}
 
 
-def _png(colours: NDArray[np.uint8]) -> str:
+def png_of(picture: NDArray[np.uint8]) -> bytes:
+    """Return a picture [H, W, 3] as a small PNG file."""
     file = io.BytesIO()
-    Image.fromarray(colours).save(file, format="PNG", optimize=True)
-    return data_uri(file.getvalue(), "image/png")
+    Image.fromarray(picture).save(file, format="PNG", optimize=True)
+    return file.getvalue()

@@ -26,7 +26,7 @@ def differences_of(report: Report) -> TextTable | None:
     """Return the settings that differ from the preset; None without any, or if unknown."""
     if not report.differences:
         return None
-    rows = tuple((d.key, _value(d.here), _value(d.preset)) for d in report.differences)
+    rows = tuple((key, _value(here), _value(preset)) for key, here, preset in report.differences)
     return TextTable(f"Other than in {preset_of(report)}", ("setting", "here", "in the preset"), rows, left=3)
 
 

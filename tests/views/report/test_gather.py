@@ -79,7 +79,7 @@ def test_everything_there_is_stands_on_the_page(trained: Trained, tmp_path: Path
     run = trained(obs="pixels", steps=130, **PIXELS)
     told: list[str] = []
     report, page = written(run, tmp_path / "x.html", episodes=5, seed=3, animation=True, told=told.append)
-    assert report.missing == ()
+    assert report.missing == []
     played = [said for said in told if said.startswith("evaluating ")]
     assert [said.split()[1].rstrip(",") for said in played] == [f"{done}/5" for done in range(6)]
     last = ["recording", "recording how it learned", "finding out what it looks at"]
@@ -135,8 +135,8 @@ def test_the_configuration_can_be_taken_from_the_page(copied: Callable[..., Run]
     assert link["download"] == "config.toml"
     assert b64decode(link["href"].split(",")[1]).decode() == run.folder.config.read_text()
     assert report.differences is not None
-    assert {d.key: (d.here, d.preset) for d in report.differences}["evaluation.every"] == (60, 5000)
-    assert "agent.gamma" not in {d.key for d in report.differences}
+    assert {key: (here, preset) for key, here, preset in report.differences}["evaluation.every"] == (60, 5000)
+    assert "agent.gamma" not in {key for key, *_ in report.differences}
 
 
 def test_where_it_lay_is_nobodys_business(copied: Callable[..., Run], tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_names_in_files_cannot_write_html(copied: Callable[..., Run], tmp_path: 
     lines = run.folder.metrics_jsonl.read_text()
     run.folder.metrics_jsonl.write_text(json.dumps(event) + "\n" + lines)
     report, page = written(run, tmp_path / "x.html")
-    assert report.missing == ()
+    assert report.missing == []
     assert "script" not in {name for name, _ in page.elements}
     assert [a["src"][:10] for n, a in page.elements if n == "img"] == ["data:image"]
     assert page.words.count("alert(1)") >= 6
@@ -176,7 +176,7 @@ def test_an_agent_that_sees_numbers_has_them_by_name(copied: Callable[..., Run],
     assert "angular velocity" in page.words
     frozen = copied("frozen", env="FrozenLake-v1", agent={"learning_starts": 1000})
     report, page = written(frozen, tmp_path / "y.html", episodes=2, animation=True)
-    assert report.missing == ()
+    assert report.missing == []
     assert "[0]" in page.words
 
 
@@ -186,10 +186,10 @@ def test_an_agent_that_sees_numbers_has_them_by_name(copied: Callable[..., Run],
 def test_what_a_run_lacks_is_said_and_the_rest_is_there(write_run: WriteRun, tmp_path: Path) -> None:
     bare = load(write_run("bare", returns=[], ended=False))
     report, page = written(bare, tmp_path / "x.html", episodes=3, animation=True)
-    assert report.missing == (
+    assert report.missing == [
         "What it was made with: environment.json is missing or damaged.",
         "Its evaluation and animation: it holds no model yet, neither best/ nor checkpoint/.",
-    )
+    ]
     assert "No episode has ended." in page.words
     (bare.path / "metrics.jsonl").unlink()
     report, page = written(bare, tmp_path / "x.html")
@@ -221,7 +221,7 @@ def test_a_damaged_line_of_the_metrics_is_said(copied: Callable[..., Run], tmp_p
     lines = (run.path / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run.path / "metrics.jsonl").write_text("".join([lines[0], "x\n", *lines[2:]]))
     report, page = written(run, tmp_path / "x.html")
-    assert report.missing == ("mine/metrics.jsonl: line 2 is damaged and left out.",)
+    assert report.missing == ["mine/metrics.jsonl: line 2 is damaged and left out."]
     assert "Curves" in page.sections()
 
 
@@ -244,7 +244,7 @@ def test_an_unusable_configuration_is_told_of_with_the_rest(copied: Callable[...
     run = copied()
     options: dict[str, Any] = {"now": 0.0, "problem": "unknown replay 'x'."}
     report = write_report(run.folder, None, run.host, tmp_path / "x.html", **options)
-    assert report.missing == ("The configuration cannot be used here: unknown replay 'x'.",)
+    assert report.missing == ["The configuration cannot be used here: unknown replay 'x'."]
     page = Page(tmp_path / "x.html")
     assert page.sections()[:2] == ["What is missing on this page", "Curves"]
     assert "cartpole-dqn 0.1.0" not in page.words or "Made with" in page.sections()
@@ -272,12 +272,12 @@ def test_an_animation_is_cut_where_it_would_be_large(
     assert whole.play is not None
     assert (whole.play.steps, whole.play.cut) == (int(whole.play.total), False)
     monkeypatch.setattr(module, "_SHORTEST_PLAY", 3)
-    monkeypatch.setattr(module, "MOST_ANIMATION_BYTES", len(whole.play.gif) * 2 // 3)
+    monkeypatch.setattr(module, "MOST_ANIMATION_BYTES", len(whole.play.film.data) * 2 // 3)
     cut, page = written(run, tmp_path / "x.html", animation=True)
     assert cut.play is not None
     assert cut.play.cut
     assert 3 <= cut.play.steps < whole.play.steps
-    assert len(cut.play.gif) <= module.MOST_ANIMATION_BYTES
+    assert len(cut.play.film.data) <= module.MOST_ANIMATION_BYTES
     assert "and went on from there" in page.words
 
 
@@ -287,8 +287,7 @@ def test_curves_of_very_many_episodes_are_pixels(write_run: WriteRun, tmp_path: 
     report, _ = written(run, tmp_path / "x.html")
     assert report.curves is not None
     assert report.curves.kind == "image/png"
-    shades = [
-        Image.open(io.BytesIO(data)).convert("L").getpixel((0, 0)) for data in (report.curves.light, report.curves.dark)
-    ]
+    drawn = (report.curves.data, report.curves.others[-1][1])
+    shades = [Image.open(io.BytesIO(data)).convert("L").getpixel((0, 0)) for data in drawn]
     assert shades[0] == 255
     assert shades[1] < 50  # type: ignore[operator]

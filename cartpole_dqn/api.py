@@ -39,6 +39,7 @@ from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs.catalogue import find_run, run_title, summarise_run
 from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.runs.history import read_metrics
 from cartpole_dqn.runs.metrics import columns, flat_row, read_events
 from cartpole_dqn.runs.saved import Which
 from cartpole_dqn.studies.export import Exported, export_run
@@ -49,7 +50,8 @@ from cartpole_dqn.training.initial_weights import find_initial_weights, initial_
 from cartpole_dqn.training.models import evaluate_run, load_policy
 from cartpole_dqn.training.resolve import named_settings, read_config, resolve_config
 from cartpole_dqn.training.session import execute, extended, on_device, say_notes
-from cartpole_dqn.views.curves import Theme, XAxis, draw_curves, draw_run, read_metrics
+from cartpole_dqn.views.chart import Theme, XAxis
+from cartpole_dqn.views.curves import draw_curves, draw_run
 from cartpole_dqn.views.in_notebook import ShownFile, summary_html
 from cartpole_dqn.views.record import Recording, record_run
 from cartpole_dqn.views.report.gather import write_report

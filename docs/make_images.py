@@ -203,8 +203,8 @@ class ResultsChart:
         axes.grid(color=self.look.grid)
         axes.set_axisbelow(True)
         axes.spines[:].set_visible(False)
-        axes.axhline(475, color=self.look.solved, linestyle="--", linewidth=1.2)
-        axes.text(most, 466, "solved", color=self.look.solved, fontsize=11, ha="right", va="top")
+        axes.axhline(475, color=self.look.green, linestyle="--", linewidth=1.2)
+        axes.text(most, 466, "solved", color=self.look.green, fontsize=11, ha="right", va="top")
 
     def points(self, line: int, places: Any, text: str = "", at: tuple[float, float] = (0, 0)) -> None:
         """Draw points, with what they are at `at`."""

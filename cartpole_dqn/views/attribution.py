@@ -22,7 +22,8 @@ from gymnasium.wrappers import FrameStackObservation
 from numpy.typing import NDArray
 from PIL import Image
 
-from cartpole_dqn.views.chart import Theme
+from cartpole_dqn.views.chart import COLOURS, Theme
+from cartpole_dqn.views.panels import rgb
 from cartpole_dqn.wrappers import Channel, FrameDifference, RenderObservation
 from cartpole_dqn.wrappers.image import ImageWrapper, wrappers_of
 from cartpole_dqn.wrappers.resize import Resize
@@ -112,12 +113,8 @@ def place_in_frame(env: gymnasium.Env[Any, Any], height: int, width: int) -> Pla
             top, left, bottom, right = top * down, left * across, bottom * down, right * across
         elif isinstance(wrapper, ImageWrapper | RenderObservation) and wrapper.window is not None:
             rows, columns = wrapper.window
-            top, left, bottom, right = (
-                top + rows.start,
-                left + columns.start,
-                bottom + rows.start,
-                right + columns.start,
-            )
+            top, bottom = top + rows.start, bottom + rows.start
+            left, right = left + columns.start, right + columns.start
         elif isinstance(wrapper, gymnasium.ObservationWrapper | FrameStackObservation) and not isinstance(
             wrapper, Channel | FrameDifference | FrameStackObservation
         ):
@@ -129,8 +126,6 @@ def place_in_frame(env: gymnasium.Env[Any, Any], height: int, width: int) -> Pla
 
 def laid_over(picture: NDArray[np.uint8], found: Attribution, place: Place, theme: Theme) -> NDArray[np.uint8]:
     """Return a picture [H, W, 3] with the attribution at `place`: red where the value rises, blue where it falls."""
-    from cartpole_dqn.views.panels import PALETTES
-
     most = max(float(np.abs(found.change).max(initial=0.0)), 1e-9)
     top, left, bottom, right = (math.floor(end + 0.5) for end in place)
     size = (max(1, right - left), max(1, bottom - top))
@@ -140,8 +135,8 @@ def laid_over(picture: NDArray[np.uint8], found: Attribution, place: Place, them
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return picture
     seen = np.asarray(share)[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left, None]
-    page = PALETTES[theme]
-    colour = np.where(seen >= 0, np.array(page.red, np.float32), np.array(page.blue, np.float32))
+    red, blue = (np.array(rgb(colour), np.float32) for colour in (COLOURS[theme].red, COLOURS[theme].blue))
+    colour = np.where(seen >= 0, red, blue)
     mixed = picture.copy()
     part = picture[rows, columns].astype(np.float32)
     mixed[rows, columns] = part + _STRONGEST * np.abs(seen) * (colour - part)

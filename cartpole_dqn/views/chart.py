@@ -1,6 +1,6 @@
-"""What `curves` and `overlay` share.
+"""What `curves` and `overlay` share, and the colours of all pictures.
 
-* `Colours`, `COLOURS`: for a light and a dark page.
+* `Colours`, `COLOURS`: of a light and a dark page.
 * `Axis`: steps, episodes or training time, and the positions of a history on it.
 * `Chart`: a figure of stacked panels.
 * `threshold_of`: the mean return that counts as solved. `outcome_of`: what came of runs, as a sentence.
@@ -43,33 +43,59 @@ class Colours:
 
     paper: str
     ink: str
+    faint: str
+    line: str
     grid: str
-    episode: str
     lines: tuple[str, ...]
-    """Distinct with any kind of colour vision, by hue or lightness."""
+    """Of curves: distinct with any kind of colour vision, by hue or lightness."""
+    episode: str
     evaluation: str
-    solved: str
-    """Of the threshold, and of what is said about it."""
+    blue: str
+    """Less, and the chosen action."""
+    red: str
+    """More, and a fall."""
+    green: str
+    """Success, and the threshold for it."""
+    pale: str
+    """The other actions."""
+    chosen: str
+    """Behind the chosen action."""
+    kept: str
+    """Around what the next wrapper keeps."""
 
 
 COLOURS: Mapping[str, Colours] = {
     "light": Colours(
         paper="#ffffff",
         ink="#24292f",
+        faint="#6e7681",
+        line="#d0d7de",
         grid="#e3e6ea",
-        episode="#a8c5e6",
         lines=("#1f5fa8", "#d1570c", "#1a8a63", "#8b3fa0", "#b3261e", "#4aa3d8", "#8a6d00", "#5b5f66"),
+        episode="#a8c5e6",
         evaluation="#c2570c",
-        solved="#1a7f37",
+        blue="#1f5fa8",
+        red="#b3261e",
+        green="#1a7f37",
+        pale="#a8c5e6",
+        chosen="#e8f0fa",
+        kept="#c2187c",
     ),
     "dark": Colours(
         paper="#15191e",
         ink="#d7dde4",
+        faint="#8b949e",
+        line="#38404a",
         grid="#2b323a",
-        episode="#4a72a0",
         lines=("#74b2f2", "#f2a65a", "#6fd3ae", "#cf9be6", "#ef8a83", "#b7dcf5", "#e3cf6a", "#aab1ba"),
+        episode="#4a72a0",
         evaluation="#f2a65a",
-        solved="#56d364",
+        blue="#74b2f2",
+        red="#f87168",
+        green="#56d364",
+        pale="#345880",
+        chosen="#1e2938",
+        kept="#f07fbe",
     ),
 }
 
@@ -176,7 +202,7 @@ class Chart:
         """Draw the mean return that counts as solved as a labelled line."""
         if threshold is None:
             return
-        colour = self.colours.solved
+        colour = self.colours.green
         panel.axhline(threshold, color=colour, linewidth=1.2, linestyle=(0, (6, 3)), zorder=1)
         place = {"xy": (0.0, threshold), "xycoords": panel.get_yaxis_transform(), "textcoords": "offset points"}
         panel.annotate(f"solved: {threshold:g}", **place, xytext=(4, 3), fontsize=8.5, color=colour, va="bottom")

@@ -1,6 +1,6 @@
 """The pictures of an observation, as `preview`, `record`, `watch` and `report` draw them.
 
-* `Palette`, `PALETTES`: the colours of a light and a dark page. `Canvas`: a picture that is drawn on in such colours.
+* `Canvas`: a picture to draw on in the colours of a page.
 * `size_within`: the size to draw a panel in. `paste`: draws it.
 * `draw_numbers`, `draw_columns`: a vector as bars. `write`, `shortened`, `figure`: text and numbers beside them.
 """
@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from cartpole_dqn.contracts.pictures import BLUE, PAPER, RED, Colour, Kept, Picture
-from cartpole_dqn.views.chart import Theme
+from cartpole_dqn.contracts.pictures import Colour, Kept, Panel, Picture, colours_of
+from cartpole_dqn.views.chart import COLOURS, Colours, Theme
 
 Box = tuple[int, int, int, int]
 
@@ -28,69 +27,25 @@ _NAME, _FIGURE, _BARS = 104, 166, 176  # Ends of a number's name and figure, and
 _SHADES = 5
 
 
-@dataclass(frozen=True)
-class Palette:
-    """The colours of a page, as red, green and blue."""
-
-    paper: Colour
-    ink: Colour
-    faint: Colour
-    line: Colour
-    blue: Colour
-    """Less, and the chosen action."""
-    red: Colour
-    """More, and a fall."""
-    green: Colour
-    """Success."""
-    pale: Colour
-    """The other actions."""
-    chosen: Colour
-    """Behind the chosen action."""
-    kept: Colour
-    """Around what the next wrapper keeps."""
-
-    @property
-    def differences(self) -> tuple[Colour, Colour, Colour]:
-        """No difference, more, less: see `colours_of`."""
-        return self.paper, self.red, self.blue
-
-
-PALETTES: Mapping[Theme, Palette] = {
-    "light": Palette(
-        paper=PAPER,
-        ink=(36, 41, 47),
-        faint=(110, 118, 129),
-        line=(208, 215, 222),
-        blue=BLUE,
-        red=RED,
-        green=(26, 127, 55),
-        pale=(168, 197, 230),
-        chosen=(232, 240, 250),
-        kept=(194, 24, 124),
-    ),
-    "dark": Palette(
-        paper=(21, 25, 30),
-        ink=(215, 221, 228),
-        faint=(139, 148, 158),
-        line=(56, 64, 74),
-        blue=(116, 178, 242),
-        red=(248, 113, 104),
-        green=(86, 211, 100),
-        pale=(52, 88, 128),
-        chosen=(30, 41, 56),
-        kept=(240, 127, 190),
-    ),
-}
-
-
 class Canvas:
     """A picture to draw on: `width` x `height` pixels of paper."""
 
     def __init__(self, width: int, height: int, theme: Theme = "light") -> None:
         self.theme = theme
-        self.palette = PALETTES[theme]
+        self.palette = COLOURS[theme]
         self.image = Image.new("RGB", (width, height), self.palette.paper)
         self.draw = ImageDraw.Draw(self.image)
+
+    def colours_of(self, panel: Panel, *, moving: bool = False) -> Picture:
+        """Return a panel's values as colours [H, W, 3], with differences around the page's own."""
+        paper, more, less = map(rgb, (self.palette.paper, self.palette.red, self.palette.blue))
+        return colours_of(panel, moving=moving, page=(paper, more, less))
+
+
+def rgb(colour: str) -> Colour:
+    """Return red, green and blue of a colour "#rrggbb"."""
+    red, green, blue = ImageColor.getrgb(colour)[:3]
+    return red, green, blue
 
 
 def size_within(shape: Sequence[int], wide: float, high: float) -> tuple[int, int]:
@@ -123,7 +78,7 @@ def paste(
     canvas.draw.rectangle(frame, outline=canvas.palette.line)
 
 
-def _outline(draw: ImageDraw.ImageDraw, box: Box, palette: Palette) -> None:
+def _outline(draw: ImageDraw.ImageDraw, box: Box, palette: Colours) -> None:
     """Draw a broken line around `box` that is visible on any colour."""
     left, top, right, bottom = box
     draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=palette.paper, width=4)

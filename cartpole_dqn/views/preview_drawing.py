@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cartpole_dqn.contracts.pictures import Kind, Panel, colours_of
+from cartpole_dqn.contracts.pictures import Kind, Panel
 from cartpole_dqn.envs.stages import Stage
 from cartpole_dqn.files import replace_file
 from cartpole_dqn.views import panels as paint
@@ -152,7 +152,7 @@ class _Row:
                 paint.draw_numbers(canvas, panel.values, (*corner, left + size[0], corner[1] + size[1]), (), None)
             else:
                 kept = self._stage.kept if panel.is_cut(self._stage.kept) else None
-                paint.paste(canvas, colours_of(panel, page=canvas.palette.differences), corner, size, kept=kept)
+                paint.paste(canvas, canvas.colours_of(panel), corner, size, kept=kept)
                 _draw_rulers(canvas, panel, corner, size, across=i == first, down=i == last)
             left += max(size[0], 90) + _SPACE
 
@@ -170,7 +170,7 @@ def _draw_scale(canvas: Canvas, kind: Kind, low: float, high: float, place: tupl
     middle = (low + high) / 2
     values = np.linspace(low, high, _LABEL - 2 * _SPACE)[None].repeat(8, axis=0)
     width = values.shape[1]
-    colours = colours_of(Panel("", values, kind, low, high, middle), page=canvas.palette.differences)
+    colours = canvas.colours_of(Panel("", values, kind, low, high, middle))
     paint.paste(canvas, colours, place, (width, 8))
     for anchor, value in (("la", low), ("ra", high), *([("ma", middle)] if kind == "difference" else [])):
         x = place[0] + {"l": 0, "m": width // 2, "r": width}[anchor[0]]

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cartpole_dqn.contracts.pictures import Panel, Picture, colours_of
+from cartpole_dqn.contracts.pictures import Colour, Panel, Picture
 from cartpole_dqn.views import panels as paint
 from cartpole_dqn.views.attribution import Attribution, laid_over
-from cartpole_dqn.views.chart import Theme
-from cartpole_dqn.views.panels import PALETTES, Box, Canvas
+from cartpole_dqn.views.chart import COLOURS, Theme
+from cartpole_dqn.views.panels import Box, Canvas, rgb
 
 HOLD = 0.7
 """Seconds to show an episode's last picture."""
@@ -80,14 +80,14 @@ def picture_of(scene: Scene, theme: Theme = "light") -> Picture:
     """
     frame = scene.frame
     if theme == "dark" and frame[0, 0].min() >= _WHITISH:
-        frame = _reversed(frame, PALETTES[theme].paper)
+        frame = _reversed(frame, rgb(COLOURS[theme].paper))
     found = scene.attribution
     if found is not None and found.place is not None:
         frame = laid_over(frame, found, found.place, theme)
     return np.ascontiguousarray(frame[scene.shown])
 
 
-def _reversed(frame: Picture, paper: tuple[int, int, int]) -> Picture:
+def _reversed(frame: Picture, paper: Colour) -> Picture:
     """Return a picture with its lightness reversed and its hues kept, where white becomes `paper`."""
     share = frame.astype(np.float32) / 255
     share += 1 - (share.max(axis=-1, keepdims=True) + share.min(axis=-1, keepdims=True))
@@ -198,7 +198,7 @@ def _draw_pictures(canvas: Canvas, scene: Scene, grid: _Grid, place: tuple[int, 
         if i == paint.MOST_PANELS - 1 and len(panels) > paint.MOST_PANELS:
             caption = f"and {len(panels) - i - 1} more; {caption}"
         paint.write(canvas, (x, y), paint.shortened(caption, share - _GAP, 11), size=11, colour="faint")
-        colours = colours_of(panel, moving=True, page=canvas.palette.differences)
+        colours = canvas.colours_of(panel, moving=True)
         if found is not None and found.place is None:
             colours = laid_over(colours, found, (0, 0, *colours.shape[:2]), canvas.theme)
         paint.paste(canvas, colours, (x, y + paint.CAPTION), (grid.wide, grid.high))

@@ -21,13 +21,14 @@ from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.catalogue import run_title
 from cartpole_dqn.runs.checkpoint import has_state
 from cartpole_dqn.runs.folder import RunFolder, describe_environment
+from cartpole_dqn.runs.history import read_metrics
 from cartpole_dqn.runs.saved import InitialWeights, Origin, read_model, write_best
 from cartpole_dqn.runs.shared import Score, pack_folder, require_no_code, write_claim
 from cartpole_dqn.studies.estimates import score_of
 from cartpole_dqn.text.figures import one_line, spread
 from cartpole_dqn.training.assembly import used_components
 from cartpole_dqn.training.models import Which, evaluate_run
-from cartpole_dqn.views.curves import draw_curves, read_metrics
+from cartpole_dqn.views.curves import draw_curves
 from cartpole_dqn.views.record import record_run
 
 REPEAT = "cartpole-dqn run --config config.toml"

@@ -14,8 +14,9 @@ from PIL import Image
 
 from cartpole_dqn.contracts.events import Episode, Evaluation, ObserverContext, Progress, RunStarted
 from cartpole_dqn.observers.metrics import Metrics, MetricsOptions
+from cartpole_dqn.runs.history import RunHistory, read_metrics
 from cartpole_dqn.views.chart import Chart, outcome_of, threshold_of
-from cartpole_dqn.views.curves import RunHistory, draw_curves, read_metrics
+from cartpole_dqn.views.curves import draw_curves
 from cartpole_dqn.views.overlay import draw_groups
 
 
@@ -177,7 +178,7 @@ def test_a_picture_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
 def test_drawing_uses_no_state_of_matplotlib(tmp_path: Path) -> None:
     record(tmp_path / "run", 30)
     code = (
-        "import sys; from cartpole_dqn.views.curves import draw_curves, read_metrics\n"
+        "import sys; from cartpole_dqn.views.curves import draw_curves; from cartpole_dqn.runs.history import *\n"
         f"history = read_metrics({str(tmp_path / 'run')!r}); assert 'matplotlib' not in sys.modules\n"
         "import matplotlib\n"
         # Reading the setting `backend` would import pyplot to choose one.

@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cartpole_dqn.envs.stages import Stage
-from cartpole_dqn.views.panels import PALETTES
+from cartpole_dqn.views.chart import COLOURS
+from cartpole_dqn.views.panels import rgb
 from cartpole_dqn.views.preview_drawing import Preview, _marks, draw_comparison, draw_preview
 
-COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30))
+QUADRANTS = ((200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30))
 
 
 def quadrants() -> Any:
     """Four colours, 3 x 4 pixels each."""
     frame = np.zeros((2 * 3, 2 * 4, 3), dtype=np.uint8)
-    for i, colour in enumerate(COLOURS):
+    for i, colour in enumerate(QUADRANTS):
         frame[3 * (i // 2) : 3 * (i // 2) + 3, 4 * (i % 2) : 4 * (i % 2) + 4] = colour
     return frame
 
@@ -110,7 +111,7 @@ def test_two_previews_stand_side_by_side(tmp_path: Path) -> None:
     assert light.shape == dark.shape == (light.shape[0], 24 + 2 * (180 + 430 + 30 + 24), 3)
     assert dark[0, 0].tolist() == [21, 25, 30]
     middle = light.shape[1] // 2
-    red, green = ((light == PALETTES["light"].__dict__[name]).all(axis=2)[:80] for name in ("red", "green"))
+    red, green = ((light == rgb(getattr(COLOURS["light"], name))).all(axis=2)[:80] for name in ("red", "green"))
     assert [red[:, :middle].any(), red[:, middle:].any()] == [True, False]
     assert [green[:, :middle].any(), green[:, middle:].any()] == [False, True]
     with pytest.raises(ValueError, match="one preview or more"):

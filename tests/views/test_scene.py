@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cartpole_dqn.contracts.pictures import Panel, colours_of
-from cartpole_dqn.views.panels import PALETTES
+from cartpole_dqn.views.chart import COLOURS
+from cartpole_dqn.views.panels import rgb
 from cartpole_dqn.views.scene import Scene, draw_scene, picture_of
 
 BLUE, RED, PAPER = (31, 95, 168), (179, 38, 30), (255, 255, 255)
@@ -208,7 +209,7 @@ def test_any_moment_can_be_drawn_and_its_size_depends_on_shapes_alone(
 def test_only_a_fall_is_red_and_the_time_limit_is_green(changes: dict[str, Any], words: str, colour: str) -> None:
     moment = scene(panels=[], action=None, **changes)
     assert moment.verdict == (words, colour)
-    red, green = (count(draw_scene(moment), PALETTES["light"].__dict__[name]) for name in ("red", "green"))
+    red, green = (count(draw_scene(moment), rgb(getattr(COLOURS["light"], name))) for name in ("red", "green"))
     assert (red > 0, green > 0) == (colour == "red", colour == "green")
 
 

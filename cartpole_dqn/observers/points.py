@@ -44,7 +44,8 @@ class PointObserver(Observer, abc.ABC):
             return
         if self._updates == 0 or updates - self._updates >= self._every:
             self._updates = int(updates)
-            self._log(event.step, _numbers("learning", event.metrics))
+            if points := _numbers("learning", event.metrics):
+                self.log(event.step, points)
 
     def episode_ended(self, event: Episode) -> None:
         """Log the episode's figures, the agent's and the speed."""
@@ -57,11 +58,11 @@ class PointObserver(Observer, abc.ABC):
             if progress.seconds > seconds:
                 points.append(("speed/steps_per_second", (progress.step - step) / (progress.seconds - seconds)))
             self._measured = (progress.step, progress.seconds)
-        self._log(event.step, points)
+        self.log(event.step, points)
 
     def evaluated(self, event: Evaluation) -> None:
         """Log the mean and the spread of returns."""
-        self._log(event.step, [("evaluation/mean", event.mean), ("evaluation/std", event.std)])
+        self.log(event.step, [("evaluation/mean", event.mean), ("evaluation/std", event.std)])
 
     def state_dict(self) -> State:
         """Return when the next points are due. Extend it by what the observer's own record needs."""
@@ -72,10 +73,6 @@ class PointObserver(Observer, abc.ABC):
         self._updates = int(state["updates"])
         step, seconds = state["measured"]
         self._measured = (int(step), float(seconds))
-
-    def _log(self, step: int, points: Sequence[Point]) -> None:
-        if points:
-            self.log(step, points)
 
 
 def _numbers(group: str, figures: Mapping[str, float | str]) -> list[Point]:

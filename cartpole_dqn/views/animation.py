@@ -48,7 +48,7 @@ class Animation(abc.ABC):
 
     @abc.abstractmethod
     def finish(self) -> None:
-        """Complete the file. Raises `ValueError` if there is no picture."""
+        """Complete the file, which has a picture or more."""
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -87,6 +87,8 @@ def open_animation(path: Path, *, fps: float) -> Iterator[Animation]:
     try:
         with contextlib.closing(GifFile(new, fps) if gif else Mp4File(new, fps)) as animation:
             yield animation
+            if not animation.frames:
+                raise ValueError("an animation needs one picture or more, and none was added.")
             animation.finish()
         new.replace(path)
     except OSError as error:
@@ -126,11 +128,8 @@ class GifFile(Animation):
         self.frames += 1
 
     def finish(self) -> None:
-        if self._before is None:
-            raise ValueError("an animation needs one picture or more, and none was added.")
         self._write_waiting()
         self._file.write(b";")
-        self.close()
 
     def close(self) -> None:
         self._file.close()
@@ -217,8 +216,6 @@ class Mp4File(Animation):
         self.frames += 1
 
     def finish(self) -> None:
-        if self._stream is None:
-            raise ValueError("an animation needs one picture or more, and none was added.")
         self._container.mux(self._stream.encode(None))
         self._container.close()
 

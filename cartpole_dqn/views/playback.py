@@ -69,7 +69,7 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
     ) -> None:
         prepare_display()
         self.name = folder.path.name
-        self._policy, loaded, self.trained_steps = load_policy(folder, config, host, which)
+        self._policy, loaded, _ = load_policy(folder, config, host, which)
         self._seed = seed
         self._max_steps = max_steps
         self._attribution = attribution
@@ -98,12 +98,6 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
             if isinstance(wrapper, MaxAndSkipObservation):
                 fps /= wrapper._skip
         return max(fps, 1.0)
-
-    @property
-    def pictorial(self) -> bool:
-        """Whether the agent observes pictures rather than numbers."""
-        space = self._env.observation_space
-        return stage_of(self._env, np.zeros(space.shape or (), space.dtype)).pictorial
 
     @property
     def has_limit(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +29,6 @@ from cartpole_dqn.training.assembly import used_components
 from cartpole_dqn.training.models import Which, evaluate_run
 from cartpole_dqn.views.curves import draw_curves
 from cartpole_dqn.views.record import record_run
-
-REPEAT = "cartpole-dqn run --config config.toml"
 
 
 @dataclass(frozen=True)
@@ -175,14 +172,14 @@ $metadata
 
 # $title
 
-$agent that plays `$env` from $obs, trained for $steps environment steps with [cartpole-dqn]($home).
+A $agent agent that plays `$env` from $obs, trained for $steps environment steps with [cartpole-dqn](https://github.com/cartpole-dqn/cartpole-dqn).
 $recording
 | | |
 |---|---|
 | Score | $score |
 | Environment | `$env` |
 | Seed of the run | $seed |
-| Command that repeats the run | `$command` |
+| Command that repeats the run | `cartpole-dqn run --config config.toml` |
 | Needs | $plugins |
 
 ## Use it
@@ -230,17 +227,15 @@ def model_card(folder: RunFolder, config: RunConfig, score: Score, steps: int, n
     return _CARD.substitute(
         metadata="\n".join(f"{key}: {json.dumps(value)}" for key, value in metadata.items()),  # JSON is YAML
         title=f"{agent} on {env}",
-        agent=f"A {agent} agent",
+        agent=agent,
         env=env,
         obs=one_line(config.obs),
         steps=f"{steps:,}",
-        home="https://github.com/cartpole-dqn/cartpole-dqn",
         recording="\n![What the agent does and sees](record.gif)\n" if (folder.path / "record.gif").exists() else "",
         score=score_text(score),
         seed=config.seed,
-        command=REPEAT,
         plugins=", ".join(map(one_line, needed)),
-        install=" ".join(re.sub(r" ", "==", one_line(plugin)) for plugin in needed),
+        install=" ".join(one_line(plugin).replace(" ", "==") for plugin in needed),
         name=name,
         curve="\n![Learning curve](curve.png)\n" if folder.curve.exists() else "",
         config=to_toml(config),

@@ -190,6 +190,8 @@ def _play(report: Report, config: RunConfig, host: PluginHost, told: Callable[[s
         with report.or_say("How it learned"):
             told("recording how it learned")
             report.progress = _recorded(record_progress, run, seed=report.seed, across=2)[0]
+        if not report.stages or not report.stages[-1].pictorial:
+            return  # It sees numbers, or what it sees is missing already.
         with report.or_say("What it looks at"):
             told("finding out what it looks at")
             report.look = _look_at(Playback(*run, max_steps=_SEEN, attribution=True, **how))
@@ -211,11 +213,9 @@ def _recorded(record: Callable[..., Recording], run: tuple[Any, ...], **how: Any
         return Shown("image/gif", out.read_bytes(), (("image/png", still, _STILL),)), made, steps
 
 
-def _look_at(playback: Playback) -> Look | None:
-    """Return where the value comes from at the moment when the chosen action matters most; None without pictures."""
+def _look_at(playback: Playback) -> Look:
+    """Return where the value comes from at the moment when the chosen action matters most."""
     with playback:
-        if not playback.pictorial:
-            return None
         scenes = [scene for scene in playback.episode(1) if scene.action is not None]
     scene = max(scenes, key=lambda scene: 0.0 if scene.q_values is None else float(np.ptp(scene.q_values)))
     light, dark = (png_of(draw_scene(scene, theme)) for theme in _THEMES)

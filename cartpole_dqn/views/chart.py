@@ -139,15 +139,9 @@ class Axis:
 
 
 class Chart:
-    """Stacked panels over one x axis.
+    """Panels over one x axis, with these `heights` in inches, below a title and the `outcome` above that.
 
-    Args:
-        heights: of each panel, in inches.
-        theme: "light" or "dark".
-        title: of the whole chart.
-        outcome: a line above the title.
-        above: additional inches for a long legend.
-        width: of the figure, in inches.
+    `width` is the figure's, and `above` leaves room for a long legend, both in inches.
     """
 
     def __init__(

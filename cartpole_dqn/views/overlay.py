@@ -56,15 +56,8 @@ def draw_groups(
 
     Each run's returns and loss are trailing means before the median is taken. A line is dashed where some of the
     group's runs have no value, because they have ended or did not get so far. Up to four groups are named at the ends
-    of their lines, more in a legend. The outcome stands above the title.
-
-    Args:
-        groups: histories by label, at least one in each.
-        out: the picture; its ending is its format.
-        title: of the picture.
-        theme: for a light or a dark page.
-        x: environment steps, episodes, or training time.
-        threshold: the mean return that counts as solved, drawn as a line.
+    of their lines, more in a legend. The outcome stands above the title. `groups` has histories by label, at least one
+    in each. The other arguments are those of `draw_curves`.
 
     Raises:
         ValueError: there is no group, or matplotlib cannot write this format.

@@ -51,19 +51,9 @@ def record_progress(
 ) -> Recording:
     """Play one episode before training, with models kept on the way and with the best one, side by side.
 
-    All start alike, from the first report seed. An episode that ends in a fall fades, and the others play on.
-
-    Args:
-        folder: of the run.
-        config: of the run.
-        host: the loaded plugins.
-        out: ends in .gif, or in .mp4 with the extra `video`; an existing file is replaced.
-        seed: of the report seeds, as for `evaluate`.
-        fps: steps per second; by default real time. Up to 25 pictures a second are made.
-        max_steps: limit of the episode; None for the environment's own limit.
-        theme: for a light or a dark page.
-        across: models in a row.
-        told: called with the step.
+    All start alike, from the first report seed. An episode that ends in a fall fades, and the others play on. Up to 25
+    pictures a second are made. There are `across` models in a row. `told` is called with the step. The other arguments
+    are those of `record_run`.
 
     Returns:
         The recording, with a return and a length for each model.

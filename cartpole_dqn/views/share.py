@@ -203,12 +203,7 @@ $config```
 def model_card(folder: RunFolder, config: RunConfig, score: Score, steps: int, needed: Sequence[str]) -> str:
     """Return the text of a model card in the format of the Hugging Face Hub.
 
-    Args:
-        folder: the shared agent, with its pictures.
-        config: of the run.
-        score: what is claimed of it.
-        steps: environment steps of its training.
-        needed: the distributions that it needs, each with its version.
+    `folder` is the shared agent, with its pictures; `needed` are distributions, each with its version.
     """
     env, agent = one_line(config.env.id), str(config.agent["name"])
     name = folder.path.resolve().name

@@ -61,23 +61,10 @@ def watch_run(
     clock: Callable[[], float] = time.perf_counter,
     wait: Callable[[float], None] = time.sleep,
 ) -> tuple[float, ...]:
-    """Play greedy episodes with a run's model in a window or on a terminal, by default in real time.
+    """Play greedy episodes with a run's model in a window, or on the terminal `console`.
 
-    Args:
-        folder: of the run.
-        config: of the run.
-        host: the loaded plugins.
-        console: the terminal to draw on, until Ctrl-C; None opens a window.
-        episodes: number of episodes; None plays until the window is closed.
-        seed: of the report seeds, as for `evaluate`.
-        which: the best model, or the last.
-        side_by_side: show the agent's observation, values and action beside the environment.
-        speed: 1 is real time.
-        max_steps: limit of each episode; None for the environment's own limit.
-        theme: for a light or a dark page.
-        attribution: show where the value of each chosen action comes from; see `cartpole_dqn.views.attribution`.
-        clock: returns monotonic seconds.
-        wait: sleeps for the given seconds.
+    They go on until the window is closed, or until Ctrl-C on a terminal, unless `episodes` is given. A `speed` of 1 is
+    real time. `clock` returns monotonic seconds, and `wait` sleeps. The other arguments are those of `record_run`.
 
     Returns:
         The returns of the episodes played to their end.

@@ -120,7 +120,7 @@ def preview(
     The page has a labelled picture for each observation wrapper.
     """
     from cartpole_dqn.training.resolve import named_settings, resolve_config
-    from cartpole_dqn.views.preview_drawing import draw_comparison, draw_preview
+    from cartpole_dqn.views.preview_drawing import draw_previews
 
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise UserError(f"--out {out}: expected a picture's name ending in .png, .jpg or .webp.")
@@ -139,10 +139,7 @@ def preview(
             session.say(f"{column.title}: {column.finding}" if column.finding else column.title)
     stages = columns[-1].stages
     try:
-        if compare is None:
-            draw_preview(stages, out, theme=theme)
-        else:
-            draw_comparison(columns, out, theme=theme)
+        draw_previews(columns, out, theme=theme)
     except OSError as error:
         raise options.cannot_write(out, error) from None
     session.say(f"{len(stages)} stage{'s' * (len(stages) > 1)} of {resolved.env.id}, {resolved.obs}")
@@ -204,8 +201,7 @@ def report(
 def _seen(config: RunConfig, host: PluginHost, title: str, seed: int, steps: int, *, finds: bool) -> Preview:
     """Return the stages of a moment; if `finds`, with whether the last one shows the cart's motion."""
     from cartpole_dqn.envs.factory import EnvFactory
-    from cartpole_dqn.views.motion import shows_cart_motion
-    from cartpole_dqn.views.preview import preview_stages
+    from cartpole_dqn.views.preview import preview_stages, shows_cart_motion
     from cartpole_dqn.views.preview_drawing import Preview
 
     factory = EnvFactory(config, host.registry)
@@ -220,4 +216,4 @@ def _seen(config: RunConfig, host: PluginHost, title: str, seed: int, steps: int
         what = said_by(error)
         raise RunError(f"{config.env.id} failed within {steps} random steps of seed {seed}: {what}") from error
     finding = "" if moves is None else f"cart's motion: {'kept' if moves else 'gone'}"
-    return Preview(title, stages, finding, good=bool(moves))
+    return Preview(stages, title, finding, good=bool(moves))

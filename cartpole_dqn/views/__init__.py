@@ -2,8 +2,8 @@
 
 * `curves`: a run's history as a picture. `overlay`: groups of runs over each other. `chart`: what both share.
 * `comparison_tables`: a comparison as text, and a sweep's results. `sweep_table`: a running sweep.
-* `preview`: what an agent sees, stage by stage. `preview_drawing`: the same as one picture. `motion`: whether it shows
-  the cart's motion. `attribution`: where the value of an action comes from.
+* `preview`: what an agent sees, stage by stage. `preview_drawing`: the same as one picture. `attribution`: where the
+  value of an action comes from.
 * `watch`, `record`: a model at play, in a window or as a file. `progress`: models of several stages side by side.
   `playback`: their episodes. `scene`: one moment as a picture. `animation`: GIF and MP4 files.
 * `panels`: the drawing of observations, for all of these.

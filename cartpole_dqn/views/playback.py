@@ -71,7 +71,7 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         self.name = folder.path.name
         self._policy, loaded, _ = load_policy(folder, config, host, which)
         self._seed = seed
-        self._max_steps = max_steps
+        self.max_steps = max_steps
         self._attribution = attribution
         host.register_environments()
         factory = EnvFactory(config, host.registry, shown=True)
@@ -105,10 +105,8 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         limit = self._env.spec.max_episode_steps if self._env.spec is not None else None
         return limit is not None and limit != NO_LIMIT_IN_EVALUATION
 
-    def episode(self, number: int, max_steps: int | None = None) -> Iterator[Scene]:
+    def episode(self, number: int) -> Iterator[Scene]:
         """Play episode `number` (from 1). Yield a scene before each action, and one at the end.
-
-        `max_steps` limits it in place of the playback's own limit.
 
         Raises:
             RunError: the environment failed.
@@ -117,7 +115,6 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         self._episode_seed = episode_seed(Stream.REPORT, self._seed, 0, number - 1)
         total, ending, step = 0.0, "", 0
         shown: slice | None = None
-        limit = self._max_steps if max_steps is None else max_steps
         try:
             lanes.begin([0])
             self._policy.reset(np.ones(1, dtype=np.bool_))
@@ -125,7 +122,7 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
                 obs, mask = lanes.obs, lanes.mask
                 # Values first: acting changes the state of a recurrent policy.
                 values = self._policy.q_values(obs)
-                if not ending and step == limit:
+                if not ending and step == self.max_steps:
                     ending = "cut off"
                 action = None if ending else int(self._policy.act(obs, mask)[0])
                 stage = stage_of(self._env, obs[0])

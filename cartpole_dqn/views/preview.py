@@ -1,6 +1,7 @@
 """What an agent sees: the same moment after each wrapper of an observation, as labelled pictures.
 
 * `preview_stages`: plays a few random steps and returns the stages of the last moment.
+* `shows_cart_motion`: whether an observation of CartPole tells a moving cart from a standing one.
 
 `views.preview_drawing` draws them as one picture.
 """
@@ -24,17 +25,22 @@ from cartpole_dqn.wrappers.image import ImageWrapper
 
 Env = gymnasium.Env[Any, Any]
 
+Chain = Sequence[tuple[str, Callable[[Env], Env]]]
+"""(name, function env -> wrapped env), the innermost first."""
+
 _ATTEMPTS = 20
+_STEPS, _PER_STEP = 8, 0.04
+"""Steps before the moment that is compared, and how far the moving cart goes in each: 5 pixels of the screen."""
+_PLACE = 0.002
+"""Where the cart ends: a quarter of a pixel beyond the middle, away from where positions are rounded."""
 
 
-def preview_stages(
-    base: Callable[[], Env], chain: Sequence[tuple[str, Callable[[Env], Env]]], *, seed: int, steps: int = 12
-) -> list[Stage]:
+def preview_stages(base: Callable[[], Env], chain: Chain, *, seed: int, steps: int = 12) -> list[Stage]:
     """Return one moment as each stage of a chain of wrappers observes it.
 
     Args:
         base: makes the environment without the chain.
-        chain: (name, function env -> wrapped env), the innermost first.
+        chain: its wrappers.
         seed: of the episode and of the random actions.
         steps: actions before the moment. If the episode ends earlier, the moment is the one before its end.
 
@@ -42,15 +48,22 @@ def preview_stages(
         The frame that `base` renders if its `render_mode` is "rgb_array", otherwise its observation; then one stage for
         each entry of the chain.
     """
-    taken, ended, stages = _look(base, chain, seed, steps)
     for _ in range(_ATTEMPTS):
+        taken, ended, stages = _look(base, chain, seed, steps)
         if not ended or taken == 0:
             break
-        taken, ended, stages = _look(base, chain, seed, taken - 1)
+        steps = taken - 1
     return stages
 
 
-# Looking --------------------------------------------------------------------------------------------------------------
+def shows_cart_motion(base: Callable[[], Env], chain: Chain) -> bool | None:
+    """Return whether the last stage of a chain shows the cart's motion; None for another environment.
+
+    Two carts with upright poles end at the same place. One came from the left, the other stood there all the time. If
+    both observations are equal, the motion is gone: no policy can know it. Arguments as for `preview_stages`.
+    """
+    standing, moving = _after(base, chain, 0.0), _after(base, chain, _PER_STEP)
+    return None if standing is None or moving is None else not np.array_equal(standing, moving)
 
 
 class _Recorder(gymnasium.ObservationWrapper[Any, Any, Any]):
@@ -76,9 +89,7 @@ class _Recorder(gymnasium.ObservationWrapper[Any, Any, Any]):
         return self.env.window if isinstance(self.env, ImageWrapper | RenderObservation) else None
 
 
-def _look(
-    base: Callable[[], Env], chain: Sequence[tuple[str, Callable[[Env], Env]]], seed: int, steps: int
-) -> tuple[int, bool, list[Stage]]:
+def _look(base: Callable[[], Env], chain: Chain, seed: int, steps: int) -> tuple[int, bool, list[Stage]]:
     """Take up to `steps` random actions. Return their number, whether the episode ended, and the stages."""
     inner = base()
     env: Env = inner
@@ -86,7 +97,7 @@ def _look(
         recorders: list[_Recorder] = []
         frame = inner.render_mode == "rgb_array"
         # A wrapper that renders may need the environment right below it, without a recorder between them.
-        first: list[tuple[str, Callable[[Env], Env]]] = [] if frame else [("environment", lambda env: env)]
+        first: Chain = [] if frame else [("environment", lambda env: env)]
         for name, wrap in [*first, *chain]:
             wrapped = wrap(env)
             if wrapped is env and env is not inner:  # nothing to do
@@ -112,3 +123,23 @@ def _look(
         return taken, ended, stages
     finally:
         close_env(env)
+
+
+def _after(base: Callable[[], Env], chain: Chain, per_step: float) -> Any:
+    """Return the observation after a cart went `per_step` a step to its place, with its pole upright."""
+    env = base()
+    try:
+        if env.spec is None or env.spec.name != "CartPole":
+            return None
+        for _, wrap in chain:
+            env = wrap(env)
+        inner: Any = env.unwrapped
+        env.reset(seed=0)
+        obs: Any = None
+        for step in range(1 - _STEPS, 1):
+            # A step moves the cart by its velocity first, and turns a pole that stands still not at all.
+            inner.state = np.array([_PLACE + per_step * (step - 1), per_step / inner.tau, 0.0, 0.0])
+            obs = env.step(env.action_space.sample() if step < 0 else 0)[0]
+        return np.array(obs)
+    finally:
+        env.close()

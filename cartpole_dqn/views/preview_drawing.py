@@ -1,6 +1,6 @@
 """What agents see as one picture.
 
-* `draw_preview`: the stages of one preview below each other. `draw_comparison`: two previews or more side by side.
+* `draw_previews`: the stages of a preview below each other, or two previews and more side by side.
 
 Pixels are enlarged without smoothing, differences are drawn around the page's colour, edges number rows and columns, a
 broken line encloses what the next stage keeps, and a bar shows what colours mean.
@@ -34,56 +34,37 @@ _NUMBERED = 64
 
 @dataclass(frozen=True)
 class Preview:
-    """A column of a comparison."""
+    """The stages of one observation. The rest is drawn above them where several previews stand side by side."""
 
-    title: str
     stages: Sequence[Stage]
+    title: str = ""
     finding: str = ""
     """What was found out about it."""
     good: bool = True
     """Whether that is good, for its colour."""
 
 
-def draw_preview(stages: Sequence[Stage], out: Path | str, *, theme: Theme = "light") -> None:
-    """Draw the stages below each other into the picture `out`, complete or not at all, in the format of its ending.
+def draw_previews(previews: Sequence[Preview], out: Path | str, *, theme: Theme = "light") -> None:
+    """Draw previews side by side into the picture `out`, complete or not at all, in the format of its ending.
 
     Raises:
-        ValueError: there is no stage, or Pillow cannot write this format.
+        ValueError: there is no preview or one without a stage, or Pillow cannot write this format.
         OSError: the picture cannot be written.
     """
-    if not stages:
-        raise ValueError("draw_preview: expected one stage or more, got none.")
-    _draw([_rows(stages, _PICTURES)], [], out, _PICTURES, theme)
-
-
-def draw_comparison(previews: Sequence[Preview], out: Path | str, *, theme: Theme = "light") -> None:
-    """Draw previews side by side, each below its title and finding. Raises as `draw_preview`."""
     if not previews or not all(preview.stages for preview in previews):
-        raise ValueError("draw_comparison: expected one preview or more with a stage or more each.")
-    _draw([_rows(preview.stages, _SHARED) for preview in previews], previews, out, _SHARED, theme)
-
-
-def _rows(stages: Sequence[Stage], wide: int) -> list[_Row]:
-    """Return the stages as rows. The pictures of a comparison's last stage stand below each other, to be large."""
-    rows = []
-    for i, stage in enumerate(stages):
-        last = i == len(stages) - 1
-        rows.append(_Row(stage, f"{i}  {stage.title}", wide, last=last, piled=last and wide == _SHARED))
-    return rows
-
-
-def _draw(
-    columns: Sequence[Sequence[_Row]], headings: Sequence[Preview], out: Path | str, wide: int, theme: Theme
-) -> None:
+        raise ValueError("draw_previews: expected one preview or more, with a stage or more each.")
     path, picture = Path(out), io.BytesIO()
     suffix = path.suffix.lower() or ".png"
     if suffix not in Image.registered_extensions():
         raise ValueError(f"{path}: expected a picture's name, such as one ending in .png.")
-    above = _MARGIN + (_HEADING if headings else 0)
+    several = len(previews) > 1
+    wide = _SHARED if several else _PICTURES
+    columns = [[_Row(preview.stages, i, wide) for i in range(len(preview.stages))] for preview in previews]
+    above = _MARGIN + (_HEADING if several else 0)
     height = above + max(sum(row.height + _GAP for row in rows) for rows in columns)
     column = _LABEL + wide + _RULER
     canvas = Canvas(_MARGIN + (column + _MARGIN) * len(columns), height, theme)
-    for i, preview in enumerate(headings):
+    for i, preview in enumerate(previews if several else ()):
         place = _MARGIN + i * (column + _MARGIN), _MARGIN
         paint.write(canvas, place, paint.shortened(preview.title, column, 20), size=20, bold=True)
         colour = "green" if preview.good else "red"
@@ -98,13 +79,17 @@ def _draw(
 
 
 class _Row:
-    """A stage's label and its pictures side by side, with its height known before drawing."""
+    """A stage's label and its pictures, with its height known before drawing.
 
-    def __init__(self, stage: Stage, title: str, wide: int, *, last: bool, piled: bool) -> None:
-        self._stage, self._title = stage, title
-        panels = stage.panels()
+    Its pictures stand side by side; those of the last stage in a comparison stand below each other, to be large.
+    """
+
+    def __init__(self, stages: Sequence[Stage], number: int, wide: int) -> None:
+        self._stage, last = stages[number], number == len(stages) - 1
+        self._title = f"{number}  {self._stage.title}"
+        panels = self._stage.panels()
         self._panels = panels[: paint.MOST_PANELS]
-        self._across = 1 if piled else max(1, len(self._panels))
+        self._across = 1 if last and wide == _SHARED else max(1, len(self._panels))
         share = (wide - _SPACE * (self._across - 1)) // self._across
         self._sizes = [
             (share, paint.numbers_height(len(panel.values)))
@@ -113,7 +98,7 @@ class _Row:
             for panel in self._panels
         ]
         self._drop = paint.CAPTION + 2 if any(panel.caption for panel in self._panels) else 0
-        self._lines = [(line, "ink") for fact in stage.facts() for line in textwrap.wrap(fact, 26)[:3]]
+        self._lines = [(line, "ink") for fact in self._stage.facts() for line in textwrap.wrap(fact, 26)[:3]]
         if len(panels) > paint.MOST_PANELS:
             self._lines.append((f"and {len(panels) - paint.MOST_PANELS} more pictures", "ink"))
         if last:

@@ -85,11 +85,12 @@ def record_run(
     how: dict[str, Any] = {"which": which, "seed": seed, "max_steps": max_steps, "attribution": attribution}
     with Playback(folder, config, host, **how) as playback:
         bound = None if max_steps is not None or playback.has_limit else LONGEST
+        playback.max_steps = max_steps if bound is None else bound
         if fps is None:
             fps = min(playback.fps, FASTEST_GIF) if out.suffix.lower() == ".gif" else playback.fps
         with open_animation(out, fps=fps) as animation:
             for number in range(1, episodes + 1):
-                for scene in playback.episode(number, max_steps=bound):
+                for scene in playback.episode(number):
                     picture = draw_scene(scene, theme) if side_by_side else picture_of(scene, theme)
                     for _ in range(max(1, round(fps * HOLD)) if scene.ending else 1):
                         animation.add(picture)

@@ -10,7 +10,10 @@ import pytest
 from gymnasium import spaces
 from gymnasium.wrappers import FlattenObservation, FrameStackObservation, GrayscaleObservation
 
-from cartpole_dqn.views.preview import preview_stages
+from cartpole_dqn.envs.factory import EnvFactory
+from cartpole_dqn.plugin.host import load_plugins
+from cartpole_dqn.training.resolve import resolve_config
+from cartpole_dqn.views.preview import preview_stages, shows_cart_motion
 from cartpole_dqn.wrappers import CenteredCrop, Channel, Crop, FrameDifference, RenderObservation, Resize
 
 Chain = list[tuple[str, Callable[..., Any]]]
@@ -176,3 +179,30 @@ def test_a_cut_of_the_environments_own_pictures_is_none_of_the_frame() -> None:
 
     frame, cut = preview_stages(pictures, [("crop", functools.partial(Crop, rows=[2, 9]))], seed=0, steps=2)
     assert (frame.name, frame.kept, cut.obs.shape) == ("env.render()", None, (7, 30))
+
+
+# The cart's motion ----------------------------------------------------------------------------------------------------
+
+RENDER = {"wrapper": "render", "rows": [160, 320]}
+CROP = {"wrapper": "centered-crop", "width": 320, "locator": "cart"}
+DIFFERENCE = {"wrapper": "frame-difference"}
+STACK = {"wrapper": "gymnasium.wrappers:FrameStackObservation", "stack_size": 2}
+MOTION: dict[str, tuple[dict[str, Any], bool | None]] = {
+    "one frame": ({"obs": "pixels", "observation": [RENDER]}, False),
+    "the window first": ({"obs": "pixels", "observation": [RENDER, CROP, DIFFERENCE]}, False),
+    "the difference first": ({"obs": "pixels", "observation": [RENDER, DIFFERENCE, CROP]}, True),
+    "frames on top of each other": ({"obs": "pixels", "observation": [RENDER, STACK]}, True),
+    "numbers": ({"obs": "state"}, True),
+    "another environment": ({"obs": "state", "env": {"id": "Acrobot-v1"}}, None),
+    "the preset pixels": ({"obs": "pixels"}, True),
+}
+
+
+@pytest.mark.parametrize("case", MOTION)
+def test_two_carts_that_end_alike_are_told_apart_or_not(case: str) -> None:
+    """It is measured, and not a matter of names. `tests/cli/test_preview_command.py` has the tutorial's preset."""
+    flags, expected = MOTION[case]
+    host = load_plugins(allowed=())
+    config, _ = resolve_config(host, flags=flags)
+    factory = EnvFactory(config, host.registry)
+    assert shows_cart_motion(factory.base, factory.chain()) is expected

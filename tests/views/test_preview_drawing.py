@@ -14,7 +14,7 @@ from PIL import Image
 from cartpole_dqn.envs.stages import Stage
 from cartpole_dqn.views.chart import COLOURS
 from cartpole_dqn.views.panels import rgb
-from cartpole_dqn.views.preview_drawing import Preview, _marks, draw_comparison, draw_preview
+from cartpole_dqn.views.preview_drawing import Preview, _marks, draw_previews
 
 QUADRANTS = ((200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30))
 
@@ -45,25 +45,26 @@ def test_every_kind_of_stage_is_drawn(tmp_path: Path, ending: str) -> None:
         Stage("floats", np.random.default_rng(0).random((20, 30)), spaces.Box(0, 1, (20, 30))),
     ]
     out = tmp_path / f"preview.{ending}"
-    draw_preview(stages, out)
+    draw_previews([Preview(stages)], out)
     assert Image.open(out).size[0] == 1178
     assert [p.name for p in tmp_path.iterdir()] == [out.name]
 
 
 def test_nothing_to_draw_and_nowhere_to_draw_it(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="got none"):
-        draw_preview([], tmp_path / "x.png")
-    stage = Stage("quadrants", quadrants(), None)
+    for nothing in ([], [Preview([])]):
+        with pytest.raises(ValueError, match="one preview or more"):
+            draw_previews(nothing, tmp_path / "x.png")
+    preview = Preview([Stage("quadrants", quadrants(), None)])
     for name, error in (("nowhere/x.png", OSError), ("x.nonsense", ValueError)):
         with pytest.raises(error, match=Path(name).parts[0]):
-            draw_preview([stage], tmp_path / name)
+            draw_previews([preview], tmp_path / name)
 
 
 def test_what_is_kept_is_outlined_and_said(tmp_path: Path) -> None:
     grey = np.full((6, 8, 3), 90, np.uint8)
     places = {"part": (slice(2, 5), slice(4, 8)), "all": (slice(0, 6), slice(0, 8)), "none": None}
     for name, kept in places.items():
-        draw_preview([Stage("grey", grey, None, kept=kept)], tmp_path / f"{name}.png")
+        draw_previews([Preview([Stage("grey", grey, None, kept=kept)])], tmp_path / f"{name}.png")
     plain = picture_of(tmp_path / "none.png")
     assert np.array_equal(picture_of(tmp_path / "all.png"), plain), "nothing is cut"
     part = picture_of(tmp_path / "part.png")
@@ -90,7 +91,7 @@ def test_the_rulers_numbers_are_round_and_apart(count: int, pixels: int, apart: 
 
 
 def test_rows_and_columns_are_numbered_where_they_are(tmp_path: Path) -> None:
-    draw_preview([Stage("quadrants", quadrants(), None)], tmp_path / "preview.png")
+    draw_previews([Preview([Stage("quadrants", quadrants(), None)])], tmp_path / "preview.png")
     picture = picture_of(tmp_path / "preview.png")
     side = min(920 // 8, 300 // 6)
     below = (picture[24 + 6 * side + 6 : 24 + 6 * side + 20, 204 : 204 + 8 * side + 8] < 200).all(axis=2).any(axis=0)
@@ -104,9 +105,9 @@ def test_rows_and_columns_are_numbered_where_they_are(tmp_path: Path) -> None:
 
 def test_two_previews_stand_side_by_side(tmp_path: Path) -> None:
     stages = [Stage("frame", quadrants(), None), Stage("seen", np.zeros((6, 8, 3), np.int16), None, (False,) * 3)]
-    previews = [Preview("one", stages, "motion: gone", good=False), Preview("two", stages[:1], "motion: kept")]
+    previews = [Preview(stages, "one", "motion: gone", good=False), Preview(stages[:1], "two", "motion: kept")]
     for theme in ("light", "dark"):
-        draw_comparison(previews, tmp_path / f"{theme}.png", theme=theme)  # type: ignore[arg-type]
+        draw_previews(previews, tmp_path / f"{theme}.png", theme=theme)  # type: ignore[arg-type]
     light, dark = picture_of(tmp_path / "light.png"), picture_of(tmp_path / "dark.png")
     assert light.shape == dark.shape == (light.shape[0], 24 + 2 * (180 + 430 + 30 + 24), 3)
     assert dark[0, 0].tolist() == [21, 25, 30]
@@ -114,14 +115,12 @@ def test_two_previews_stand_side_by_side(tmp_path: Path) -> None:
     red, green = ((light == rgb(getattr(COLOURS["light"], name))).all(axis=2)[:80] for name in ("red", "green"))
     assert [red[:, :middle].any(), red[:, middle:].any()] == [True, False]
     assert [green[:, :middle].any(), green[:, middle:].any()] == [False, True]
-    with pytest.raises(ValueError, match="one preview or more"):
-        draw_comparison([Preview("none", [])], tmp_path / "x.png")
 
 
 def test_a_bar_shows_what_colours_mean(tmp_path: Path) -> None:
     values = np.zeros((40, 80, 1), np.int16)
     values[3, 3] = 60
-    draw_preview([Stage("difference", values, None, (False,))], tmp_path / "x.png")
+    draw_previews([Preview([Stage("difference", values, None, (False,))])], tmp_path / "x.png")
     label = picture_of(tmp_path / "x.png")[:, :200]
     bar = (label == (179, 38, 30)).all(axis=2), (label == (31, 95, 168)).all(axis=2)
     assert [hits.any() for hits in bar] == [True, True], "from the least to the greatest, though no value is negative"

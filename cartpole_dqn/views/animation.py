@@ -1,6 +1,6 @@
 """Animations that are written picture by picture, so that memory does not grow with their length.
 
-* `open_animation`: opens an `Animation` at a name ending in .gif or .mp4. The file appears when it is complete.
+* `open_animation`: opens a file to which pictures of one size are added. It appears when it is complete.
 * `check_animation`: checks the name and the installed packages.
 * `GifFile`: needs Pillow only. `Mp4File`: needs PyAV, the extra `video`.
 
@@ -11,7 +11,6 @@ colours is lossless.
 
 from __future__ import annotations
 
-import abc
 import contextlib
 import importlib.util
 import struct
@@ -36,25 +35,6 @@ FASTEST_GIF = 50.0
 """Pictures per second. A GIF counts hundredths of a second, and viewers slow down frames shorter than two of them."""
 
 
-class Animation(abc.ABC):
-    """A file to which pictures uint8 [H, W, 3] of one size are appended."""
-
-    frames: int = 0
-    """Pictures added so far."""
-
-    @abc.abstractmethod
-    def add(self, picture: Picture) -> None:
-        """Append a picture. Raises `ValueError` for a size other than the first one's."""
-
-    @abc.abstractmethod
-    def finish(self) -> None:
-        """Complete the file, which has a picture or more."""
-
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Close the file, complete or not."""
-
-
 def check_animation(path: Path) -> None:
     """Raise a `UserError` for an ending other than .gif and .mp4, or if a package is missing."""
     suffix = path.suffix.lower()
@@ -68,7 +48,7 @@ def check_animation(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def open_animation(path: Path, *, fps: float) -> Iterator[Animation]:
+def open_animation(path: Path, *, fps: float) -> Iterator[GifFile | Mp4File]:
     """Yield an animation to add pictures to. `path` is replaced at the end of the block; on an error it is unchanged.
 
     Args:
@@ -101,8 +81,11 @@ def open_animation(path: Path, *, fps: float) -> Iterator[Animation]:
 # GIF ------------------------------------------------------------------------------------------------------------------
 
 
-class GifFile(Animation):
+class GifFile:
     """A GIF that loops forever. A picture equal to the previous one extends its time."""
+
+    frames = 0
+    """Pictures added so far."""
 
     def __init__(self, path: Path, fps: float) -> None:
         self._file: IO[bytes] = path.open("wb")
@@ -113,6 +96,7 @@ class GifFile(Animation):
         self._began = 0
 
     def add(self, picture: Picture) -> None:
+        """Append a picture uint8 [H, W, 3]. Raises `ValueError` for a size other than the first one's."""
         colours = _as_integers(picture)
         if self._before is None:
             # The screen descriptor: 8 bits per colour, no global palette. Then the extension that loops forever.
@@ -128,10 +112,12 @@ class GifFile(Animation):
         self.frames += 1
 
     def finish(self) -> None:
+        """Complete the file, which has a picture or more."""
         self._write_waiting()
         self._file.write(b";")
 
     def close(self) -> None:
+        """Close the file, complete or not."""
         self._file.close()
 
     def _write_waiting(self) -> None:
@@ -189,8 +175,10 @@ def _as_channels(colours: NDArray[np.uint32]) -> Picture:
 # MP4 ------------------------------------------------------------------------------------------------------------------
 
 
-class Mp4File(Animation):
+class Mp4File:
     """An MP4 by the first codec of `_CODECS` that PyAV has. An odd height or width is padded by one."""
+
+    frames = 0
 
     def __init__(self, path: Path, fps: float) -> None:
         import av

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rich.console import Console, Group
@@ -77,18 +78,12 @@ def watch_run(
     name = folder.path.name
     if console is None:
         require_display(name)
-        _reach_display(name)
     elif not is_live(console):
         raise UserError(f"--terminal draws on a terminal, and stderr is none. {_RECORD.format(shlex.quote(name))}")
     returns: list[float] = []
-    with (
-        Playback(
-            folder, config, host, which=which, seed=seed, max_steps=max_steps, attribution=attribution
-        ) as playback,
-        contextlib.closing(
-            Window(name, theme, side_by_side) if console is None else Terminal(name, theme, side_by_side, console)
-        ) as screen,
-    ):
+    how: dict[str, Any] = {"which": which, "seed": seed, "max_steps": max_steps, "attribution": attribution}
+    screen = Window(name, theme, side_by_side) if console is None else Terminal(name, theme, side_by_side, console)
+    with contextlib.closing(screen), Playback(folder, config, host, **how) as playback:
         show = _Show(screen, Pace(playback.fps, speed, clock), wait)
         try:
             for number in itertools.count(1) if episodes is None else range(1, episodes + 1):
@@ -117,20 +112,6 @@ def require_display(
             f"no window can be opened here: {why}. `cartpole-dqn watch --terminal {shlex.quote(run)}` draws in this "
             f"terminal. {_RECORD.format(shlex.quote(run))}"
         )
-
-
-def _reach_display(run: str) -> None:
-    """Raise a `UserError` if SDL has no screen for a window."""
-    import pygame
-
-    try:
-        pygame.display.init()
-    except pygame.error as error:
-        require_display(run, why=str(error))
-    driver = pygame.display.get_driver()
-    # SDL falls back to these drivers, which show nothing.
-    if driver in ("dummy", "offscreen") and not os.environ.get("SDL_VIDEODRIVER"):
-        require_display(run, why=f"SDL reaches no screen, only its driver {driver}")
 
 
 @dataclass
@@ -172,7 +153,11 @@ class Pace:
 
 
 class Window:
-    """A pygame window, opened with the first picture in its size, reduced to fit the screen."""
+    """A pygame window, opened with the first picture in its size, reduced to fit the screen.
+
+    Raises:
+        UserError: SDL has no screen for a window.
+    """
 
     refresh = 1 / 60
     """Least seconds between two pictures; at higher speeds some scenes are skipped."""
@@ -184,9 +169,17 @@ class Window:
         self._run, self._theme = run, theme
         self._draw = draw_scene if side_by_side else picture_of
         self._open = False
+        try:
+            pygame.display.init()
+        except pygame.error as error:
+            require_display(run, why=str(error))
+        driver = pygame.display.get_driver()
+        # SDL falls back to these drivers, which show nothing.
+        if driver in ("dummy", "offscreen") and not os.environ.get("SDL_VIDEODRIVER"):
+            require_display(run, why=f"SDL reaches no screen, only its driver {driver}")
 
     def show(self, scene: Scene, speed: str) -> None:
-        """Show a scene, scaled to the window without changing its proportions. Raises `UserError`."""
+        """Show a scene, scaled to the window without changing its proportions."""
         pygame = self._pygame
         picture = self._draw(scene, self._theme)
         height, width = picture.shape[:2]
@@ -220,8 +213,6 @@ class Window:
     def pressed(self) -> list[str]:
         """Return the events since the last call: "quit", "pause", "faster", "slower", "step", "resized"."""
         pygame = self._pygame
-        if not self._open:
-            return []
         keys = {
             pygame.K_SPACE: "pause",
             pygame.K_UP: "faster",
@@ -233,7 +224,7 @@ class Window:
             pygame.K_ESCAPE: "quit",
         }
         found = []
-        for event in pygame.event.get():
+        for event in pygame.event.get() if self._open else ():
             if event.type in (pygame.QUIT, pygame.WINDOWCLOSE):
                 found.append("quit")
             elif event.type == pygame.KEYDOWN and event.key in keys:
@@ -243,8 +234,7 @@ class Window:
         return found
 
     def close(self) -> None:
-        if self._open:
-            self._pygame.display.quit()
+        self._pygame.display.quit()
 
 
 class Terminal:
@@ -256,7 +246,6 @@ class Terminal:
         self._run, self._theme, self._side_by_side, self._console = run, theme, side_by_side, console
         self._eye = Eye()
         self._live = Live(console=console, screen=True, auto_refresh=False)
-        self._live.start()
 
     def show(self, scene: Scene, speed: str) -> None:
         """Draw a scene below a line of text."""
@@ -280,6 +269,7 @@ class Terminal:
         width, height = min(self._console.width - 1, _TERMINAL_COLUMNS), max(1, self._console.height - 2)
         lines = self._eye.lines(seen, max(24, width), height, colour=not self._console.no_color)
         drawn = Segments([part for line in lines for part in (*line, Segment.line())])
+        self._live.start()
         self._live.update(Group(title, drawn), refresh=True)
 
     def pressed(self) -> list[str]:

@@ -8,23 +8,15 @@ from typing import Any
 
 import pytest
 
-from cartpole_dqn.api import Run, train
-
-Trained = Callable[..., Run]
+from cartpole_dqn.api import Run, load
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(trained_once: Callable[..., Path]) -> Callable[..., Run]:
     """Return a run of some steps on an environment, made once for all tests."""
-    made: dict[str, Run] = {}
-    place: Path = tmp_path_factory.mktemp("trained")
 
     def run(env: str = "CartPole-v1", obs: str = "state", steps: int = 60, **settings: Any) -> Run:
-        key = repr((env, obs, steps, sorted(settings.items(), key=str)))
-        if key not in made:
-            given = {"evaluation": {"every": 0}, "observer": [], **settings}
-            out = place / f"run-{len(made)}"
-            made[key] = train(env=env, obs=obs, steps=steps, seed=1, out=out, settings=given, plain=True)
-        return made[key]
+        given = {"evaluation": {"every": 0}, "observer": [], **settings}
+        return load(trained_once(env=env, obs=obs, steps=steps, seed=1, settings=given))
 
     return run

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import math
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import small_disk
 from cartpole_dqn.contracts.events import ObserverContext, RunFailed
 from cartpole_dqn.errors import CheckpointError, RunFolderError
 from cartpole_dqn.observers.metrics import COLUMNS, Metrics, MetricsOptions
-from cartpole_dqn.training.watchers import ObserverGroup
 
 
 def make(folder: Path) -> Metrics:
@@ -180,30 +176,3 @@ def test_a_torn_last_line_is_cut_before_anything_is_appended(tmp_path: Path, eve
 def test_a_run_without_a_folder_is_refused() -> None:
     with pytest.raises(RunFolderError, match="needs a run folder"):
         Metrics(MetricsOptions(), ObserverContext(folder=None, console=None, clock=lambda: 0.0))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="small filesystems are for Linux")
-def test_a_full_disk_is_named_once_and_the_run_goes_on(tmp_path: Path, events: Any) -> None:
-    disk, told = tmp_path / "disk", tmp_path / "said.json"
-    disk.mkdir()
-    child = os.fork()  # only a process with one thread can have a filesystem of its own
-    if child == 0:
-        try:
-            small_disk.enter(disk, 1)
-            with contextlib.suppress(OSError), (disk / "rest").open("wb", buffering=0) as file:
-                while True:
-                    file.write(bytes(4096))
-            said: list[str] = []
-            group = ObserverGroup([("metrics", make(disk))], said.append)
-            group.tell("run_started", events.started())
-            group.tell("episode_ended", events.episode(1))
-            told.write_text(json.dumps(said))
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    if not told.exists():
-        pytest.skip("this system allows no filesystem of one's own")
-    said = json.loads(told.read_text())
-    assert len(said) == 1
-    assert "observer metrics failed in run_started and is switched off" in said[0]
-    assert "No space left" in said[0]

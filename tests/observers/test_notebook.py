@@ -50,21 +50,6 @@ CELLS = {
         module.Notebook = Notebook
     """,
     "left": "print(run_state(run.path), signal.getsignal(signal.SIGINT) is signal.default_int_handler)",
-    "failing": """
-        import IPython.display as shown
-
-        before = shown.display
-
-        def display(*objects, display_id=None, **options):
-            if display_id:
-                raise OSError("gone")
-            return before(*objects, **options)
-
-        shown.display = display
-        run = train(obs="state", steps=60, out="failing", settings=never)
-        shown.display = before
-    """,
-    "done": "print(run_state(run.path))",
 }
 """Cells by name, all run by one kernel."""
 
@@ -127,12 +112,6 @@ def test_who_chose_it_gets_it_once(outputs: dict[str, list[Any]]) -> None:
 def test_interrupting_the_kernel_ends_a_run_in_order(outputs: dict[str, list[Any]]) -> None:
     assert "stopped (Ctrl-C)" in cards(outputs["interrupted"])[0]["text/plain"]
     assert outputs["left"][0].text == "RunStatus(state='interrupted', step=150) True\n"
-
-
-@pytest.mark.process
-def test_a_display_that_fails_is_switched_off_and_the_run_goes_on(outputs: dict[str, list[Any]]) -> None:
-    assert "observer display failed in run_started and is switched off: OSError: gone" in words(outputs["failing"])
-    assert outputs["done"][0].text == "RunStatus(state='done', step=60)\n"
 
 
 # Outside --------------------------------------------------------------------------------------------------------------

@@ -178,7 +178,9 @@ def test_a_picture_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
 def test_drawing_uses_no_state_of_matplotlib(tmp_path: Path) -> None:
     record(tmp_path / "run", 30)
     code = (
-        "import sys; from cartpole_dqn.views.curves import draw_curves; from cartpole_dqn.runs.history import *\n"
+        "import sys\n"
+        "from cartpole_dqn.runs.history import read_metrics\n"
+        "from cartpole_dqn.views.curves import draw_curves\n"
         f"history = read_metrics({str(tmp_path / 'run')!r}); assert 'matplotlib' not in sys.modules\n"
         "import matplotlib\n"
         # Reading the setting `backend` would import pyplot to choose one.

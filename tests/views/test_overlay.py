@@ -127,8 +127,6 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
     assert "no episode has ended" in words_in(tmp_path / "x.svg")
     with pytest.raises(ValueError, match="got none"):
         draw_groups({}, tmp_path / "x.svg")
-    with pytest.raises(ValueError, match="nonsense"):
-        draw_groups({"none": [RunHistory("none")]}, tmp_path / "x.nonsense")
 
 
 def test_negative_returns_are_not_cut(write_run: WriteRun, tmp_path: Path) -> None:

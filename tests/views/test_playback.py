@@ -14,8 +14,7 @@ from gymnasium import spaces
 from cartpole_dqn.api import Run
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
 from cartpole_dqn.envs.factory import EnvFactory
-from cartpole_dqn.errors import RunError, RunFolderError, UnsuitableEnvError
-from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.errors import RunError, UnsuitableEnvError
 from cartpole_dqn.training.models import load_policy
 from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.scene import draw_scene
@@ -192,10 +191,3 @@ def test_an_environment_that_fails_is_named_with_the_step(trained: Trained, monk
         pytest.raises(RunError, match=r"environment 0 \(episode seed \d+, step 5\) raised ValueError: the motor broke"),
     ):
         list(shown.episode(1))
-
-
-def test_a_run_without_a_model_is_refused(trained: Trained, tmp_path: Any) -> None:
-    run = trained()
-    (tmp_path / "config.toml").write_text("")
-    with pytest.raises(RunFolderError, match="holds no model yet"):
-        Playback(RunFolder(tmp_path), run.config, run.host)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -89,24 +88,15 @@ def test_columns_go_where_there_is_no_room_and_places_come_where_there_are_any()
     assert all(line.isascii() for line in drawn(SweepView((trial("x" * 90, "waiting"),), 1), 50, 9, "ascii"))
 
 
-def test_episodes_bound_a_run_too() -> None:
-    line = drawn(SweepView((trial("a", "running", 300, steps=None, episodes=50),), 1), 100, 9)[1]
+def test_episodes_bound_a_run_too_and_no_name_moves_the_cursor() -> None:
+    line = drawn(SweepView((trial("a\x1b[2J\nb[red]", "running", 300, steps=None, episodes=50),), 1), 100, 9)[1]
     assert "30 of 50 episodes" in line
+    assert "a [2J b[red]" in line
 
 
-def test_names_from_elsewhere_cannot_move_the_cursor() -> None:
-    lines = drawn(SweepView((trial("a\x1b[2J\nb[red]", "waiting"),), 1), 90, 9)
-    assert "a [2J b[red]" in lines[1]
-
-
-@pytest.fixture
-def lines() -> tuple[PlainSweep, io.StringIO, list[float]]:
+def test_lines_say_what_begins_and_ends() -> None:
     file, now = io.StringIO(), [0.0]
-    return PlainSweep(Console(file=file, width=40), lambda: now[0]), file, now
-
-
-def test_lines_say_what_begins_and_ends(lines: tuple[PlainSweep, io.StringIO, list[float]]) -> None:
-    plain, file, now = lines
+    plain = PlainSweep(Console(file=file, width=40), lambda: now[0])
     plain(SweepView((trial("a", "done", 3000), trial("b", "running", 40), trial("c", "waiting")), 3))
     plain(SweepView((trial("a", "done", 3000), trial("b", "running", 50), trial("c", "waiting")), 3))
     ended = trial("b", "failed", 60, error="it\nbroke.")

@@ -119,28 +119,29 @@ def test_the_window_can_be_left_at_any_time(trained: Trained, leave: Any) -> Non
     assert not pygame.display.get_init()
 
 
-def test_space_pauses_and_goes_on(trained: Trained) -> None:
-    time = Time({0.1: pygame.K_SPACE, 5.0: pygame.K_SPACE, 5.2: pygame.K_q})
+KEYS: dict[str, tuple[dict[float, int], dict[float, str]]] = {
+    "space pauses and goes on": (
+        {0.1: pygame.K_SPACE, 5.0: pygame.K_SPACE},
+        {0.2: "5, 1x, paused", 4.9: "5, 1x, paused", 5.1: "10, 1x"},
+    ),
+    "n takes one step at a time": (
+        {0.001: pygame.K_n, 1.0: pygame.K_n, 2.0: pygame.K_n},
+        {0.5: "1, 1x, paused", 1.5: "2, 1x, paused", 2.5: "3, 1x, paused"},
+    ),
+    "arrows change the speed": (
+        {0.1: pygame.K_UP, 0.2: pygame.K_RIGHT, 0.3: pygame.K_DOWN, 0.4: pygame.K_LEFT, 0.5: pygame.K_LEFT},
+        {0.15: "2x", 0.25: "4x", 0.35: "2x", 0.45: "1x", 0.55: "1/2x"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", KEYS)
+def test_keys(trained: Trained, case: str) -> None:
+    pressed, said = KEYS[case]
+    time = Time({**pressed, max(said) + 0.1: pygame.K_q})
     watch(trained(), time, max_steps=200)
-    assert "1x, paused" in time.caption(0.2)
-    assert time.caption(0.2) == time.caption(4.9)
-    assert "paused" not in time.caption(5.1)
-    assert time.caption(5.1) != time.caption(4.9)
-
-
-def test_n_takes_one_step_at_a_time(trained: Trained) -> None:
-    time = Time({0.001: pygame.K_n, 1.0: pygame.K_n, 2.0: pygame.K_n, 3.0: pygame.K_q})
-    watch(trained(), time)
-    steps = [time.caption(at).partition(", step ")[2] for at in (0.5, 1.5, 2.5)]
-    assert steps == ["1, 1x, paused", "2, 1x, paused", "3, 1x, paused"]
-
-
-def test_arrows_change_the_speed(trained: Trained) -> None:
-    keys = [pygame.K_UP, pygame.K_RIGHT, pygame.K_DOWN, pygame.K_LEFT, pygame.K_LEFT, pygame.K_DOWN]
-    time = Time({0.1 * (i + 1): key for i, key in enumerate(keys)} | {0.8: pygame.K_q})
-    watch(trained(), time)
-    said = [time.caption(0.1 * (i + 1) + 0.05).rpartition(", ")[2] for i in range(6)]
-    assert said == ["2x", "4x", "2x", "1x", "1/2x", "1/4x"]
+    for at, words in said.items():
+        assert time.caption(at).endswith(f" {words}")
 
 
 def test_the_window_shows_the_picture_and_keeps_its_proportions(monkeypatch: pytest.MonkeyPatch) -> None:

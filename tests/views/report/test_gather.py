@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 
 from cartpole_dqn.api import Run, load
-from cartpole_dqn.errors import RunFolderError, UserError
 from cartpole_dqn.views.report import gather as module
 from cartpole_dqn.views.report.content import Report
 from cartpole_dqn.views.report.gather import write_report
@@ -238,27 +237,6 @@ def test_an_environment_that_fails_costs_only_what_needs_it(
     assert len(report.missing) == 3
     assert all("division by zero" in sentence for sentence in report.missing)
     assert "Curves" in page.sections()
-
-
-def test_an_unusable_configuration_is_told_of_with_the_rest(copied: Callable[..., Run], tmp_path: Path) -> None:
-    run = copied()
-    options: dict[str, Any] = {"now": 0.0, "problem": "unknown replay 'x'."}
-    report = write_report(run.folder, None, run.host, tmp_path / "x.html", **options)
-    assert report.missing == ["The configuration cannot be used here: unknown replay 'x'."]
-    page = Page(tmp_path / "x.html")
-    assert page.sections()[:2] == ["What is missing on this page", "Curves"]
-    assert "cartpole-dqn 0.1.0" not in page.words or "Made with" in page.sections()
-
-
-def test_what_is_no_run_or_no_page_is_refused(copied: Callable[..., Run], tmp_path: Path) -> None:
-    run = copied()
-    for name, words in (("x.pdf", "ending in .html"), ("no/x.html", "cannot be written: No such file")):
-        with pytest.raises(UserError, match=words):
-            written(run, tmp_path / name)
-    (run.path / "config.toml").write_text("= x")
-    with pytest.raises(RunFolderError, match="is not valid TOML"):
-        written(run, tmp_path / "x.html")
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 # Sizes ----------------------------------------------------------------------------------------------------------------

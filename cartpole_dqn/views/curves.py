@@ -1,6 +1,6 @@
 """A run's curves as a picture: returns, their mean over 100 and evaluations; loss; epsilon.
 
-* `draw_curves`: draws one history, or several over each other. `draw_run`: a run's own `curve.png`.
+* `draw_curves`: draws a history. `draw_run`: a run's own `curve.png`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,13 @@ from cartpole_dqn.views.chart import (
     start_at_zero,
     threshold_of,
 )
-from cartpole_dqn.views.overlay import draw_groups
 
 _FEW_EPISODES = 60
 """Fewer are drawn with points, so that a single one is visible."""
 
 
 def draw_curves(
-    histories: RunHistory | Sequence[RunHistory],
+    run: RunHistory,
     out: Path | str,
     *,
     title: str = "",
@@ -46,33 +45,26 @@ def draw_curves(
     threshold: float | None = None,
     width: float = WIDTH,
 ) -> None:
-    """Draw histories into the picture `out`, complete or not at all.
+    """Draw a history into the picture `out`, complete or not at all.
 
-    The outcome stands above the title. One run: each episode's return and the mean of the last 100, evaluations with
+    The outcome stands above the title. There are each episode's return and the mean of the last 100, evaluations with
     their standard deviation, confirmations, and the model kept as best. Below are durations (if these are not the
-    returns), loss and epsilon, if known. Several runs: see `draw_groups`.
+    returns), loss and epsilon, if known.
 
     Args:
-        histories: one or several.
+        run: the history.
         out: the picture; its ending is its format.
         title: by default the run's own.
         theme: for a light or a dark page.
         x: environment steps, episodes, or training time.
         threshold: the mean return that counts as solved, drawn as a line.
-        width: of the picture of one run, in inches.
+        width: of the picture, in inches.
 
     Raises:
-        ValueError: there is no history, or matplotlib cannot write this format.
+        ValueError: matplotlib cannot write this format.
         OSError: the picture cannot be written.
     """
-    if not isinstance(histories, RunHistory):
-        if not histories:
-            raise ValueError("draw_curves: expected one history or more, got none.")
-        if len(histories) > 1:
-            draw_groups(_by_name(histories), out, title=title, theme=theme, x=x, threshold=threshold)
-            return
-        histories = histories[0]
-    run, axis = histories, Axis.of(x, [histories])
+    axis = Axis.of(x, [run])
     panels = [
         (True, 4.0, _draw_returns),
         (not same_as_duration([run]), 1.6, _draw_durations),
@@ -99,18 +91,6 @@ def draw_run(folder: RunFolder, console: Console) -> None:
         draw_curves(history, folder.curve, title=title, threshold=threshold_of(flat(settings)))
     except (OSError, ValueError, UserError) as error:
         console.print(f"curve.png could not be drawn: {error}", style="yellow", markup=False)
-
-
-def _by_name(histories: Sequence[RunHistory]) -> dict[str, list[RunHistory]]:
-    """Return each history as a group of its own; repeated names are numbered."""
-    groups: dict[str, list[RunHistory]] = {}
-    for run in histories:
-        name, count = run.name, 1
-        while name in groups:
-            count += 1
-            name = f"{run.name} ({count})"
-        groups[name] = [run]
-    return groups
 
 
 def _draw_returns(chart: Chart, panel: Any, run: RunHistory, axis: Axis) -> None:

@@ -192,12 +192,8 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
             )
         return np.array(frame)
 
-    def close(self) -> None:
-        """Close the environment."""
-        self._lanes.close()
-
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._lanes.close()
 
 
 def _reaches(space: Any) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from cartpole_dqn.config.schema import RunConfig, to_toml
+from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.contracts.options import changed, to_table
 from cartpole_dqn.errors import CartpoleDqnError, RunFolderError, UserError, said_by
 from cartpole_dqn.files import reason, replace_file
@@ -88,38 +89,45 @@ def share_run(
     if not out.name or archive.exists():
         raise RunFolderError(f"{archive} exists, or has no name. Choose another --out.")
     target = RunFolder.create(out, env_id=config.env.id, obs=config.obs)
+    how: dict[str, Any] = {"seed": seed, "which": which}
     try:
-        score, missing = _write(folder, config, host, target, episodes, seed, which, recorded_steps, told)
+        evaluation = evaluate_run(
+            folder,
+            config,
+            host,
+            episodes=episodes,
+            told=lambda event: told(f"evaluating: {event.done} of {episodes} episodes"),
+            **how,
+        )
+        components = _write_model(folder, config, host, target, which, evaluation)
+        if recorded_steps:
+            record_run(
+                folder,
+                config,
+                host,
+                target.path / "record.gif",
+                max_steps=recorded_steps,
+                told=lambda _, step: told(f"recording: {step} of {recorded_steps} steps"),
+                **how,
+            )
+        missing = _write_curve(folder, config, target)
+        score = score_of(evaluation, seed)
+        needed = sorted(set(components.values()))
+        replace_file(target.path / "README.md", model_card(target, config, score, evaluation.step, needed).encode())
+        write_claim(target, score)
         pack_folder(target.path, archive)
     except BaseException as error:
         shutil.rmtree(target.path, ignore_errors=True)
         if isinstance(error, OSError):
             raise UserError(f"{out} cannot be written: {reason(error)}.") from None
         raise
-    return Shared(target, archive, score, tuple(missing))
+    return Shared(target, archive, score, missing)
 
 
-def _write(
-    folder: RunFolder,
-    config: RunConfig,
-    host: PluginHost,
-    target: RunFolder,
-    episodes: int,
-    seed: int,
-    which: Which,
-    recorded_steps: int,
-    told: Callable[[str], None],
-) -> tuple[Score, list[str]]:
-    missing = []
-    evaluation = evaluate_run(
-        folder,
-        config,
-        host,
-        episodes=episodes,
-        seed=seed,
-        which=which,
-        told=lambda event: told(f"evaluating: {event.done} of {episodes} episodes"),
-    )
+def _write_model(
+    folder: RunFolder, config: RunConfig, host: PluginHost, target: RunFolder, which: Which, evaluation: Evaluation
+) -> Mapping[str, str]:
+    """Write the model and what it needs. Return its components, each with its distribution."""
     components = used_components(config, host.registry)
     model = read_model(folder, Origin(config.env.id, config.obs), which)
     write_best(target, Origin(config.env.id, config.obs, components), model.policy, evaluation)
@@ -127,29 +135,18 @@ def _write(
         InitialWeights.kept(folder).keep(target)
     target.write_config(to_toml(config))
     target.write_environment(_environment(host, components, config.threads))
-    if recorded_steps:
-        recording = target.path / "record.gif"
-        record_run(
-            folder,
-            config,
-            host,
-            recording,
-            seed=seed,
-            which=which,
-            max_steps=recorded_steps,
-            told=lambda _, step: told(f"recording: {step} of {recorded_steps} steps"),
-        )
+    return components
+
+
+def _write_curve(folder: RunFolder, config: RunConfig, target: RunFolder) -> tuple[str, ...]:
+    """Draw the learning curve. Return a sentence if there is none."""
     try:
         draw_curves(read_metrics(folder.path), target.curve, title=run_title(to_table(config)))
-        # With 64 colours it looks the same and has a third of the bytes.
-        Image.open(target.curve).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(target.curve, optimize=True)
     except CartpoleDqnError as error:
-        missing.append(f"the curve: {said_by(error)}")
-    score = score_of(evaluation, seed)
-    needed = sorted(set(components.values()))
-    replace_file(target.path / "README.md", model_card(target, config, score, evaluation.step, needed).encode())
-    write_claim(target, score)
-    return score, missing
+        return (f"the curve: {said_by(error)}",)
+    # With 64 colours it looks the same and has a third of the bytes.
+    Image.open(target.curve).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(target.curve, optimize=True)
+    return ()
 
 
 def _environment(host: PluginHost, components: Mapping[str, str], threads: int) -> dict[str, Any]:

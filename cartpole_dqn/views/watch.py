@@ -12,7 +12,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,15 +97,13 @@ def watch_run(
     return tuple(returns)
 
 
-def require_display(
-    run: str, *, environ: Mapping[str, str] = os.environ, platform: str = sys.platform, why: str = ""
-) -> None:
+def require_display(run: str, why: str = "") -> None:
     """Raise a `UserError` if no window can be opened: on Linux without a display, unless SDL_VIDEODRIVER is set.
 
     `run` is the run's name in the command that the message offers instead. `why` is a known reason.
     """
-    headless = platform.startswith("linux") and not (environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
-    if not why and headless and not environ.get("SDL_VIDEODRIVER"):
+    known = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
+    if not why and sys.platform.startswith("linux") and not known:
         why = "neither DISPLAY nor WAYLAND_DISPLAY is set"
     if why:
         raise UserError(

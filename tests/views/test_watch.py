@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -183,14 +184,20 @@ def test_who_is_late_does_not_hurry_to_catch_up() -> None:
     assert pace.label == "1/16x"
 
 
-def test_without_a_display_it_says_so_and_offers_a_recording() -> None:
-    for environ in ({}, {"DISPLAY": ""}, {"SDL_VIDEODRIVER": ""}):
-        with pytest.raises(UserError, match=r"neither DISPLAY nor WAYLAND_DISPLAY is set.*cartpole-dqn record mine"):
-            require_display("mine", environ=environ, platform="linux")
-    for environ in ({"DISPLAY": ":0"}, {"WAYLAND_DISPLAY": "w"}, {"SDL_VIDEODRIVER": "kmsdrm"}):
-        require_display("mine", environ=environ, platform="linux")
+def test_without_a_display_it_says_so_and_offers_a_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
+    for name in names:
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr(sys, "platform", "linux")
+    with pytest.raises(UserError, match=r"neither DISPLAY nor WAYLAND_DISPLAY is set.*cartpole-dqn record mine"):
+        require_display("mine")
+    for name in names:
+        with monkeypatch.context() as given:
+            given.setenv(name, "x")
+            require_display("mine")
     for platform in ("darwin", "win32"):
-        require_display("mine", environ={}, platform=platform)
+        monkeypatch.setattr(sys, "platform", platform)
+        require_display("mine")
 
 
 def test_a_display_that_does_not_answer_or_that_nobody_sees_is_said_too(

@@ -56,6 +56,7 @@ class Metrics(events.Observer):
             raise RunFolderError("observer 'metrics' needs a run folder to write to, and this run keeps none.")
         folder = Path(context.folder)
         self._csv = _LineFile(folder / "metrics.csv")
+        self._rows = csv.DictWriter(self._csv, COLUMNS, lineterminator="\n")
         self._jsonl = _LineFile(folder / "metrics.jsonl")
         self._last = (0, 0.0)  # Step and training seconds at the last episode's end.
         self._rate: float | None = None
@@ -65,7 +66,7 @@ class Metrics(events.Observer):
         for file in (self._csv, self._jsonl):
             file.open()
         if self._csv.size() == 0:
-            self._csv.write(_csv_line(COLUMNS))
+            self._rows.writeheader()
         # A resumed run adds nothing, so that its files equal those of a run that was never interrupted.
         if self._jsonl.size() == 0:
             fields = asdict(event)
@@ -92,12 +93,11 @@ class Metrics(events.Observer):
             "q_mean": progress.metrics.get("q_mean"),
             "learning_rate": progress.status.get("lr"),
         }
-        self._csv.write(_csv_line([_cell({**row, **figures}[column]) for column in COLUMNS]))
+        self._rows.writerow({column: _cell(value) for column, value in {**row, **figures}.items()})
         self._log("episode", **row, metrics=progress.metrics, status=progress.status)
 
     def evaluated(self, event: events.Evaluation) -> None:
-        fields = {"step": event.step, "mean": event.mean, "std": event.std, **asdict(event)}
-        self._log("evaluation", **fields)
+        self._log("evaluation", **{"step": event.step, "mean": event.mean, "std": event.std, **asdict(event)})
 
     def checkpoint_written(self, event: events.Checkpoint) -> None:
         name = Path(event.path).name
@@ -228,12 +228,6 @@ def _end_of_last_line(file: io.FileIO, size: int) -> int:
             return start + found + 1
         size = start
     return 0
-
-
-def _csv_line(cells: Any) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
 
 
 def _cell(value: Any) -> Any:

@@ -94,20 +94,20 @@ class RemoteObserver(PointObserver):
             write_all(self._file, json.dumps(row, separators=(",", ":")).encode() + b"\n")
 
     def episode_ended(self, event: Episode) -> None:
-        """Append the episode's row, and say what trouble the process has, once."""
+        """Append the episode's row, and report the first problem of the process."""
         super().episode_ended(event)
         self._say_problem()
 
     def run_ended(self, event: RunEnded) -> None:
-        """Wait a bounded time until everything is sent."""
+        """Wait until everything is sent, for at most `wait` seconds."""
         self._close(event.reason, self._wait)
 
     def run_failed(self, event: RunFailed) -> None:
-        """Wait a bounded time until everything is sent; not where the run was interrupted at once."""
+        """Wait likewise, unless the run was interrupted: then the process goes on alone."""
         if isinstance(event.error, Exception):
             self._close("failed", self._wait)
         elif self._process is not None and self._process.stdin is not None:
-            # The process goes on for as long as the run would have waited.
+            # For as long as the run would have waited.
             self._process.stdin.close()
             self._process = None
 

@@ -40,7 +40,7 @@ class PointRow(NamedTuple):
     """Points that were made at one moment."""
 
     number: int
-    """Counts from 0, over all sessions, what the record was sent."""
+    """Counts the record's rows from 0, over all sessions."""
     step: int
     time: float
     """Seconds since 1970."""
@@ -89,7 +89,7 @@ class Sent:
     key: str | None = None
     """The record's, at the service."""
     offset: int = 0
-    """Bytes of the file that are done with."""
+    """Bytes of the file that were sent or passed over."""
     rows: int = 0
     step: int = 0
     count: int = 0
@@ -99,7 +99,7 @@ class Sent:
 class Outbox:
     """The rows of a file that were not sent yet.
 
-    A resumed run appends rows of steps again that an earlier session had appended. Those are passed over.
+    A resumed run repeats some rows of an earlier session. They are passed over.
     """
 
     def __init__(self, place: Path) -> None:

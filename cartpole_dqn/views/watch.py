@@ -126,7 +126,7 @@ class Pace:
     due: float = 0.0
 
     def wait_for(self, scenes: float = 1.0) -> None:
-        """Called when a scene is shown: the next one is due after the time of `scenes` scenes."""
+        """Wait for the time of `scenes` scenes after the one that was just shown."""
         now = self.clock()
         # A delay of more than a few scenes is not caught up: the machine was paused or is slow.
         began = self.due if now - self.due < 4 / (self.fps * self.speed) + 0.1 else now

@@ -23,6 +23,14 @@ def make(folder: Path) -> Metrics:
     return Metrics(MetricsOptions(), context)
 
 
+@pytest.fixture
+def metrics(tmp_path: Path, events: Any) -> Metrics:
+    """The observer of a run that has started in the test's folder."""
+    made = make(tmp_path)
+    made.run_started(events.started())
+    return made
+
+
 def rows_of(folder: Path) -> list[dict[str, str]]:
     with (folder / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))
@@ -36,9 +44,7 @@ def events_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line, parse_constant=refuse) for line in lines]
 
 
-def test_every_event_is_on_the_disk_at_once(tmp_path: Path, events: Any) -> None:
-    metrics = make(tmp_path)
-    metrics.run_started(events.started())
+def test_every_event_is_on_the_disk_at_once(tmp_path: Path, events: Any, metrics: Metrics) -> None:
     assert (tmp_path / "metrics.csv").read_text() == ",".join(COLUMNS) + "\n"
     metrics.episode_ended(events.episode(1, 23.0, step=100))
     assert len(rows_of(tmp_path)) == 1
@@ -51,9 +57,7 @@ def test_every_event_is_on_the_disk_at_once(tmp_path: Path, events: Any) -> None
         metrics.evaluated(events.evaluation())
 
 
-def test_a_row_an_episode(tmp_path: Path, events: Any) -> None:
-    metrics = make(tmp_path)
-    metrics.run_started(events.started())
+def test_a_row_an_episode(tmp_path: Path, events: Any, metrics: Metrics) -> None:
     metrics.episode_ended(events.episode(1, 23.0, step=100, length=23, env=2, seed=99))
     metrics.episode_ended(events.episode(2, 0.5, step=160, terminated=False, progress=events.progress(160, metrics={})))
     first, second = rows_of(tmp_path)
@@ -62,9 +66,7 @@ def test_a_row_an_episode(tmp_path: Path, events: Any) -> None:
     assert (second["terminated"], second["loss"], second["return"]) == ("0", "", "0.5")
 
 
-def test_steps_per_second_are_since_the_last_episode(tmp_path: Path, events: Any) -> None:
-    metrics = make(tmp_path)
-    metrics.run_started(events.started())
+def test_steps_per_second_are_since_the_last_episode(tmp_path: Path, events: Any, metrics: Metrics) -> None:
     moments = [(100, 1.0), (160, 3.0), (160, 3.0), (200, 4.0)]  # two lanes end at once
     for k, (step, seconds) in enumerate(moments, start=1):
         metrics.episode_ended(events.episode(k, step=step, progress=events.progress(step, seconds=seconds)))
@@ -96,9 +98,7 @@ def test_the_folder_may_move_since_no_path_is_kept(tmp_path: Path, events: Any) 
     assert events_of(tmp_path)[1]["path"] == "checkpoint"
 
 
-def test_a_failed_run_says_so(tmp_path: Path, events: Any) -> None:
-    metrics = make(tmp_path)
-    metrics.run_started(events.started())
+def test_a_failed_run_says_so(tmp_path: Path, events: Any, metrics: Metrics) -> None:
     metrics.run_failed(RunFailed(7, ValueError("the pole\nfell")))
     assert events_of(tmp_path)[-1] == {"event": "run_failed", "step": 7, "error": "ValueError: the pole fell"}
 
@@ -144,10 +144,8 @@ def test_a_resumed_run_has_neither_gap_nor_duplicate(
 @pytest.mark.parametrize("name", ["metrics.csv", "metrics.jsonl"])
 @pytest.mark.parametrize("missing", [True, False])
 def test_a_file_that_lost_bytes_is_refused_and_nothing_changed(
-    tmp_path: Path, events: Any, name: str, missing: bool
+    tmp_path: Path, events: Any, metrics: Metrics, name: str, missing: bool
 ) -> None:
-    metrics = make(tmp_path)
-    metrics.run_started(events.started())
     metrics.episode_ended(events.episode(1))
     state = metrics.state_dict()
     metrics.episode_ended(events.episode(2))

@@ -12,25 +12,26 @@ import pytest
 from rich.console import Console
 
 from cartpole_dqn.contracts.events import Episode, ObserverContext, Progress, RunEnded, RunFailed, RunStarted
+from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.observers.remote import RemoteObserver
 from cartpole_dqn.observers.remote_process import MOST_ROWS, Outbox
 from waiting import until
 
 
-def made(run: Path, *, wait: float = 60.0) -> tuple[RemoteObserver, io.StringIO]:
+def begun(
+    run: Path, step: int = 0, state: State | None = None, *, wait: float = 60.0
+) -> tuple[RemoteObserver, io.StringIO]:
     """An observer of the run in `run`, whose service is the file `record` beside the folder; and what it says."""
     run.mkdir(exist_ok=True)
     (run / "config.toml").write_text('seed = 1\n[agent]\nname = "dqn"\n')
     said = io.StringIO()
     context = ObserverContext(folder=str(run), console=Console(file=said, width=500), clock=time.monotonic)
-    options = {"file": str(run.parent / "record")}
-    return RemoteObserver(
-        "made-up", "file_record:FileRecord", context, every_updates=10, wait=wait, options=options
-    ), said
-
-
-def started(step: int) -> RunStarted:
-    return RunStarted(name="made up", folder=None, steps=1000, episodes=None, step=step, episode=0, num_envs=1)
+    how: dict[str, Any] = {"every_updates": 10, "wait": wait, "options": {"file": str(run.parent / "record")}}
+    observer = RemoteObserver("made-up", "file_record:FileRecord", context, **how)
+    if state is not None:
+        observer.load_state_dict(state)
+    observer.run_started(RunStarted("made up", None, steps=1000, episodes=None, step=step, episode=0, num_envs=1))
+    return observer, said
 
 
 def end(observer: RemoteObserver, reason: str = "done") -> None:
@@ -114,16 +115,13 @@ def test_many_rows_come_in_parts(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_a_resumed_run_continues_its_record(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    observer, _ = made(run)
-    observer.run_started(started(0))
+    observer, _ = begun(run)
     episode(observer, 5)
     state = observer.state_dict()
     episode(observer, 9)
     episode(observer, 9)
     observer.run_failed(RunFailed(9, RuntimeError("made up")))
-    observer, said = made(run)
-    observer.load_state_dict(state)
-    observer.run_started(started(5))
+    observer, said = begun(run, 5, state)
     for step in (9, 9, 12):
         episode(observer, step)
     end(observer)
@@ -136,8 +134,7 @@ def test_a_resumed_run_continues_its_record(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_a_service_that_goes_down_is_said_once_and_gets_the_rest_later(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    observer, said = made(run)
-    observer.run_started(started(0))
+    observer, said = begun(run)
     episode(observer, 1)
     until(lambda: (tmp_path / "record").exists() and sent(run) == [(0, 1)])
     (tmp_path / "down").touch()
@@ -150,10 +147,7 @@ def test_a_service_that_goes_down_is_said_once_and_gets_the_rest_later(tmp_path:
     assert "observer made-up: nobody answers at made-up.example. The run goes on" in said.getvalue()
     assert sent(run) == [(0, 1)]
     (tmp_path / "down").unlink()
-    state = observer.state_dict()
-    observer, said = made(run)
-    observer.load_state_dict(state)
-    observer.run_started(started(5))
+    observer, said = begun(run, 5, observer.state_dict())
     end(observer)
     assert sent(run) == [(step - 1, step) for step in range(1, 6)]
     assert said.getvalue() == ""
@@ -163,8 +157,7 @@ def test_a_service_that_goes_down_is_said_once_and_gets_the_rest_later(tmp_path:
 def test_a_service_that_never_answers_does_not_hold_the_run_up(tmp_path: Path) -> None:
     run = tmp_path / "run"
     (tmp_path / "hang").touch()
-    observer, said = made(run, wait=0.5)
-    observer.run_started(started(0))
+    observer, said = begun(run, wait=0.5)
     process = observer._process
     assert process is not None
     for step in range(1, 2000):  # more than a pipe holds
@@ -177,8 +170,7 @@ def test_a_service_that_never_answers_does_not_hold_the_run_up(tmp_path: Path) -
 @pytest.mark.process
 def test_the_record_of_a_run_that_is_killed_is_closed(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    observer, _ = made(run)
-    observer.run_started(started(0))
+    observer, _ = begun(run)
     episode(observer, 3)
     observer.run_failed(RunFailed(3, KeyboardInterrupt()))  # which closes the pipe, as the end of the process would
     until(lambda: (tmp_path / "record").exists() and heard(run, "close") == [["killed"]])

@@ -15,7 +15,7 @@ from PIL import Image
 from cartpole_dqn.contracts.events import Episode, Evaluation, ObserverContext, Progress, RunStarted
 from cartpole_dqn.observers.metrics import Metrics, MetricsOptions
 from cartpole_dqn.runs.history import RunHistory, read_metrics
-from cartpole_dqn.views.chart import Chart, outcome_of, threshold_of
+from cartpole_dqn.views.chart import Chart, Theme, outcome_of, threshold_of
 from cartpole_dqn.views.curves import draw_curves
 from cartpole_dqn.views.overlay import draw_groups
 
@@ -36,13 +36,19 @@ def record(folder: Path, episodes: int = 130) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> RunHistory:
+    return read_metrics(record(tmp_path_factory.mktemp("recorded") / "run"))
+
+
 def pixels(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB"))
 
 
 @pytest.mark.parametrize(("style", "paper"), [("light", (255, 255, 255)), ("dark", (0x15, 0x19, 0x1E))])
-def test_the_picture_is_drawn_in_its_style(tmp_path: Path, style: str, paper: tuple[int, int, int]) -> None:
-    history = read_metrics(record(tmp_path / "run"))
+def test_the_picture_is_drawn_in_its_style(
+    history: RunHistory, tmp_path: Path, style: str, paper: tuple[int, int, int]
+) -> None:
     draw_curves(history, tmp_path / "curve.png", title="A title", theme=style)  # type: ignore[arg-type]
     picture = pixels(tmp_path / "curve.png")
     assert picture.shape == (912, 1200, 3)
@@ -51,7 +57,7 @@ def test_the_picture_is_drawn_in_its_style(tmp_path: Path, style: str, paper: tu
     assert (np.abs(picture.astype(int) - line).max(axis=2) < 12).sum() > 500  # the mean's line
     star = {"light": (0xC2, 0x57, 0x0C), "dark": (0xF2, 0xA6, 0x5A)}[style]
     assert (np.abs(picture.astype(int) - star).max(axis=2) < 12).sum() > 50  # evaluations
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["curve.png", "run"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["curve.png"]
 
 
 def words_in(path: Path) -> list[str]:
@@ -59,8 +65,7 @@ def words_in(path: Path) -> list[str]:
     return re.findall(r"<!-- (.*?) -->", path.read_text())
 
 
-def test_everything_is_labelled_with_its_unit(tmp_path: Path) -> None:
-    history = read_metrics(record(tmp_path / "run"))
+def test_everything_is_labelled_with_its_unit(history: RunHistory, tmp_path: Path) -> None:
     draw_curves(history, tmp_path / "curve.svg", title="A title with $x^2$")
     words = words_in(tmp_path / "curve.svg")
     for text in (
@@ -110,7 +115,7 @@ def test_confirmations_are_told_from_evaluations(tmp_path: Path, write_run: Call
     assert "kept as best/: 19.0 at step 400" in words
 
 
-def test_the_legend_hides_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_legend_hides_no_data(history: RunHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is in it, it ends above the first panel and below the title, and within the picture."""
     drawn: list[Chart] = []
     save = Chart.save
@@ -120,7 +125,6 @@ def test_the_legend_hides_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         drawn.append(chart)
 
     monkeypatch.setattr(Chart, "save", saving)
-    history = read_metrics(record(tmp_path / "run"))
     draw_curves(history, tmp_path / "one.png")
     draw_groups({"a long label " * 20 + str(i): [history] for i in range(25)}, tmp_path / "many.png", title="T")
     draw_groups({"short": [history]}, tmp_path / "few.png", title="T")
@@ -160,8 +164,7 @@ def test_short_runs_losses_that_are_not_positive_and_returns_that_are_not_known(
     assert (tmp_path / "curve.png").stat().st_size > 10_000
 
 
-def test_a_picture_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
-    history = read_metrics(record(tmp_path / "run", 30))
+def test_a_picture_that_fails_leaves_the_old_one(history: RunHistory, tmp_path: Path) -> None:
     old = tmp_path / "curve.nonsense"
     old.write_text("old")
     with pytest.raises(ValueError, match="nonsense"):
@@ -169,7 +172,7 @@ def test_a_picture_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     assert old.read_text() == "old"
     with pytest.raises(OSError, match="nowhere"):
         draw_curves(history, tmp_path / "nowhere" / "curve.png")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["curve.nonsense", "run"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["curve.nonsense"]
 
 
 @pytest.mark.process
@@ -191,8 +194,7 @@ def test_drawing_uses_no_state_of_matplotlib(tmp_path: Path) -> None:
     assert found.stdout.strip() == "False"
 
 
-def test_the_outcome_and_the_threshold_are_said(tmp_path: Path) -> None:
-    history = read_metrics(record(tmp_path / "run"))
+def test_the_outcome_and_the_threshold_are_said(history: RunHistory, tmp_path: Path) -> None:
     draw_curves(history, tmp_path / "x.svg", title="Mine", threshold=475.0)
     assert {"Not solved: best evaluation 80.0 of 475", "Mine", "solved: 475"} <= set(words_in(tmp_path / "x.svg"))
     solved = dataclasses.replace(history, solved_step=3240)
@@ -218,6 +220,6 @@ def test_the_threshold_is_the_runs_or_the_environments(settings: dict[str, objec
     assert threshold_of(settings) == threshold
 
 
-def test_a_narrow_picture_has_its_text_in_full_size(tmp_path: Path) -> None:
-    draw_curves(read_metrics(record(tmp_path / "run")), tmp_path / "x.png", width=4.6)
+def test_a_narrow_picture_has_its_text_in_full_size(history: RunHistory, tmp_path: Path) -> None:
+    draw_curves(history, tmp_path / "x.png", width=4.6)
     assert pixels(tmp_path / "x.png").shape[1] == 552

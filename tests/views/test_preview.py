@@ -11,6 +11,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import FlattenObservation, FrameStackObservation, GrayscaleObservation
 
 from cartpole_dqn.envs.factory import EnvFactory
+from cartpole_dqn.envs.stages import Stage
 from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.training.resolve import resolve_config
 from cartpole_dqn.views.preview import preview_stages, shows_cart_motion
@@ -32,6 +33,11 @@ PIXELS: Chain = [
 
 def cartpole(render_mode: str | None = "rgb_array") -> gymnasium.Env[Any, Any]:
     return gymnasium.make("CartPole-v1", render_mode=render_mode)
+
+
+@pytest.fixture(scope="module")
+def stages() -> list[Stage]:
+    return preview_stages(cartpole, PIXELS, seed=0)
 
 
 class Quadrants(gymnasium.Env[Any, Any]):
@@ -78,16 +84,14 @@ def test_each_stage_is_what_its_wrapper_gives(depth: int) -> None:
     env.close()
 
 
-def test_the_first_stage_is_the_whole_frame_of_the_same_moment() -> None:
-    stages = preview_stages(cartpole, PIXELS, seed=0)
+def test_the_first_stage_is_the_whole_frame_of_the_same_moment(stages: list[Stage]) -> None:
     assert stages[0].name == "env.render()"
     assert stages[0].obs.shape == (400, 600, 3)
     assert np.array_equal(stages[0].obs[160:320], stages[1].obs)
     assert [stage.obs.shape[:2] for stage in stages[1:]] == [(160, 600), (160, 600), (40, 150), (40, 150), (40, 80)]
 
 
-def test_channels_are_drawn_as_what_they_are() -> None:
-    stages = preview_stages(cartpole, PIXELS, seed=0)
+def test_channels_are_drawn_as_what_they_are(stages: list[Stage]) -> None:
     assert [panel.kind for panel in stages[1].panels()] == ["colour"]
     assert [(panel.kind, panel.low, panel.high) for panel in stages[2].panels()] == [("grey", 0, 255)]
     for stage in stages[4:]:
@@ -127,8 +131,7 @@ def test_numbers_are_drawn_as_numbers() -> None:
     assert [stage.panels()[0].kind for stage in stages] == ["numbers"] * 3
 
 
-def test_labels_say_shape_dtype_and_range() -> None:
-    stages = preview_stages(cartpole, PIXELS, seed=0)
+def test_labels_say_shape_dtype_and_range(stages: list[Stage]) -> None:
     assert (stages[2].title, stages[2].facts()) == ("channel", ["160 x 600 x 1", "uint8", "0 .. 255"])
     assert stages[0].facts()[-1] == "broken line: what is kept"
     assert stages[5].facts()[-1] == "red: more, blue: less"
@@ -152,8 +155,7 @@ def test_the_same_seed_shows_the_same() -> None:
     assert not np.array_equal(first[0].obs, other[0].obs)
 
 
-def test_stages_know_what_the_next_one_keeps() -> None:
-    stages = preview_stages(cartpole, PIXELS, seed=0)
+def test_stages_know_what_the_next_one_keeps(stages: list[Stage]) -> None:
     whole = (slice(0, 40), slice(0, 150))
     assert stages[0].kept == (slice(160, 320), slice(0, 600))
     assert [stage.kept for stage in stages[1:4]] == [None, None, None]

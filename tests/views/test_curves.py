@@ -47,9 +47,9 @@ def pixels(path: Path) -> np.ndarray:
 
 @pytest.mark.parametrize(("style", "paper"), [("light", (255, 255, 255)), ("dark", (0x15, 0x19, 0x1E))])
 def test_the_picture_is_drawn_in_its_style(
-    history: RunHistory, tmp_path: Path, style: str, paper: tuple[int, int, int]
+    history: RunHistory, tmp_path: Path, style: Theme, paper: tuple[int, int, int]
 ) -> None:
-    draw_curves(history, tmp_path / "curve.png", title="A title", theme=style)  # type: ignore[arg-type]
+    draw_curves(history, tmp_path / "curve.png", title="A title", theme=style)
     picture = pixels(tmp_path / "curve.png")
     assert picture.shape == (912, 1200, 3)
     assert tuple(picture[-1, 0]) == paper

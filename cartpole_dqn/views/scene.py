@@ -1,6 +1,6 @@
 """One moment of an episode as a picture: the environment, and beside it the agent's observation and values.
 
-* `Scene`: the moment as data.
+* `Scene`: the moment as data, with what the agent sees as a `Glimpse`.
 * `draw_scene`: a scene -> an array uint8 [H, W, 3]. Scenes of one environment and policy have pictures of one size.
 * `picture_of`: the environment's part of it.
 """
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cartpole_dqn.contracts.events import Glimpse
 from cartpole_dqn.contracts.pictures import Colour, Panel, Picture
 from cartpole_dqn.views import panels as paint
 from cartpole_dqn.views.attribution import Attribution, laid_over
@@ -26,30 +27,19 @@ HOLD = 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
-    """A moment of an episode, before the action."""
+class Scene(Glimpse):
+    """A moment of an episode, before the action, which is None at the episode's end."""
 
-    frame: Picture
-    """The environment's picture, [H, W, 3]."""
-    panels: Sequence[Panel] = ()
-    """The observation, from `views.preview.Stage.panels`."""
-    observed: str = ""
-    """Shape and dtype of the observation."""
-    names: Sequence[str] = ()
-    """[n] names of a vector's numbers, if they have any."""
-    reaches: NDArray[np.float64] | None = None
-    """[n] greatest absolute values of a vector's numbers, NaN if unknown."""
-    q_values: NDArray[np.float32] | None = None
-    """[A]; None if the policy has none."""
-    actions: Sequence[str] = ()
-    """[A] names."""
-    allowed: NDArray[np.bool_] | None = None
-    """[A]; None if every action is allowed."""
-    action: int | None = None
-    """The chosen action; None at the episode's end."""
-    episode: int = 1
     step: int = 0
     """Actions before this moment."""
+    panels: Sequence[Panel] = ()
+    frame: Picture
+    """The environment's picture, [H, W, 3]."""
+    reaches: NDArray[np.float64] | None = None
+    """[n] greatest absolute values of a vector's numbers, NaN if unknown."""
+    allowed: NDArray[np.bool_] | None = None
+    """[A]; None if every action is allowed."""
+    episode: int = 1
     total: float = 0.0
     """The undiscounted rewards so far."""
     ending: str = ""

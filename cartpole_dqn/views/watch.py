@@ -13,7 +13,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,6 @@ from rich.segment import Segment, Segments
 from rich.text import Text
 
 from cartpole_dqn.config.schema import RunConfig
-from cartpole_dqn.contracts.events import Glimpse
 from cartpole_dqn.contracts.pictures import Panel
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.observers.display.display import is_live
@@ -255,15 +254,7 @@ class Terminal:
         if beside and scene.panels:
             both = scene.panels[0].kind == "numbers" or scene.attribution is not None
             panels = [*panels, *scene.panels] if both else list(scene.panels)
-        seen = Glimpse(
-            step=scene.step,
-            panels=panels,
-            observed=scene.observed,
-            names=scene.names,
-            actions=scene.actions,
-            q_values=scene.q_values if beside else None,
-            action=scene.action,
-        )
+        seen = replace(scene, panels=panels, q_values=scene.q_values if beside else None)
         width, height = min(self._console.width - 1, _TERMINAL_COLUMNS), max(1, self._console.height - 2)
         lines = self._eye.lines(seen, max(24, width), height, colour=not self._console.no_color)
         drawn = Segments([part for line in lines for part in (*line, Segment.line())])

@@ -98,8 +98,8 @@ def test_the_loop_knows_no_display_no_files_and_no_plugins() -> None:
         ("import cartpole_dqn.wrappers", ["torch", "torchvision", "pygame", "pluggy", "pydantic", "rich"]),
         ("import cartpole_dqn.cli.app", ["torch", "matplotlib", "gymnasium"]),
         (
-            "from cartpole_dqn.plugin.host import load_plugins; load_plugins().registry.components()",
-            ["torch", "matplotlib"],
+            "from cartpole_dqn.plugin import host; host.load_plugins(allowed=()).registry.load('preset', 'state')",
+            ["torch", "matplotlib", "gymnasium", "pydantic"],
         ),
     ],
 )

@@ -85,7 +85,7 @@ def test_wrappers_stand_alone() -> None:
 
 
 def test_the_loop_knows_no_display_no_files_and_no_plugins() -> None:
-    for name in ("training/runner.py", "training/watchers.py", "envs/lanes.py", "envs/workers.py"):
+    for name in ("training/runner.py", "envs/lanes.py", "envs/workers.py"):
         text = (PACKAGE / name).read_text()
         for word in ("import pluggy", "import rich", "from rich", "pathlib", "open("):
             assert word not in text, f"{name} mentions {word}"

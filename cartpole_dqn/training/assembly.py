@@ -48,15 +48,13 @@ from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.plugin.registry import Registry
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.runs.saved import Origin, keep_progress, write_best, write_checkpoint
+from cartpole_dqn.runs.saved import keep_progress, write_best, write_checkpoint
 from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memory
 from cartpole_dqn.training.evaluator import Evaluator
 from cartpole_dqn.training.following import Following
 from cartpole_dqn.training.resolve import components_of, resolve_config
 from cartpole_dqn.training.rounds import Helper, free_processes
-from cartpole_dqn.training.runner import Hooks, Runner, Schedule
-from cartpole_dqn.training.selection import Selection
-from cartpole_dqn.training.watchers import ObserverGroup
+from cartpole_dqn.training.runner import Hooks, ObserverGroup, Runner
 
 # Parts ----------------------------------------------------------------------------------------------------------------
 
@@ -353,28 +351,13 @@ def assemble(
             helpers=helpers,
         )
         runner = Runner(
+            config,
             agent=agent,
             collector=collector,
-            schedule=Schedule(
-                steps=config.steps,
-                episodes=config.episodes,
-                evaluate_every=config.evaluation.every,
-                save_every_steps=config.checkpoint.every_steps,
-                save_every_seconds=config.checkpoint.every_seconds,
-                stop_when_solved=config.evaluation.until_solved,
-                solved_at=solved_at(config),
-            ),
-            selection=Selection(
-                solved_at=solved_at(config),
-                confirmations=None if config.evaluation.until_solved else config.evaluation.confirmations,
-            ),
-            hooks=_hooks(
-                config, host.registry, evaluator, agent, factory.statistics, folder, clock, _glimpsing(factory)
-            ),
+            hooks=_hooks(config, factory, evaluator, agent, folder, clock),
             observers=observers,
             clock=clock,
-            num_envs=config.env.num_envs,
-            name=f"{config.agent['name']} on {config.env.id}, {config.obs}, seed {config.seed}",
+            solved_at=solved_at(config),
             folder=where,
         )
         undo.pop_all()
@@ -428,43 +411,41 @@ def used_components(config: RunConfig, registry: Registry) -> dict[str, str]:
 
 def _hooks(
     config: RunConfig,
-    registry: Registry,
+    factory: EnvFactory,
     evaluator: Evaluator,
     agent: Agent,
-    statistics: Statistics,
     folder: RunFolder | None,
     clock: Callable[[], float],
-    glimpse: Callable[[int, Transition, Policy], Glimpse],
 ) -> Hooks:
-    def playing(episodes: int, *, stream: Stream) -> Callable[[Policy, int], Evaluation | None]:
-        # With the step as the series, a resumed run plays the same episodes as an uninterrupted one.
-        return lambda policy, step: evaluator.play(
-            whole(policy), episodes=episodes, stream=stream, series=step, step=step
-        )
+    statistics = factory.statistics
 
     def whole(policy: Policy) -> Policy:
         return Following(policy, statistics) if statistics.state_dict() else policy
 
-    evaluate = playing(config.evaluation.episodes, stream=Stream.SELECT)
-    confirm = playing(config.evaluation.confirm_episodes, stream=Stream.CONFIRM)
+    def evaluate(policy: Policy, stream: Stream, step: int) -> Evaluation | None:
+        confirms = stream is Stream.CONFIRM
+        episodes = config.evaluation.confirm_episodes if confirms else config.evaluation.episodes
+        # With the step as the series, a resumed run plays the same episodes as an uninterrupted one.
+        return evaluator.play(whole(policy), episodes=episodes, stream=stream, series=step, step=step)
+
+    glimpse = _glimpsing(factory)
     if folder is None:
-        return Hooks(evaluate=evaluate, confirm=confirm, glimpse=glimpse)
-    origin = Origin(config.env.id, config.obs, used_components(config, registry))
+        return Hooks(evaluate=evaluate, glimpse=glimpse)
 
     def keep_best(policy: Policy, evaluation: Evaluation) -> None:
         folder.require_in_place()
         state = whole(policy).state_dict()
-        write_best(folder, origin, state, evaluation)
-        keep_progress(folder, origin, state, evaluation, config.checkpoint.progress)
+        write_best(folder, config, state, evaluation)
+        keep_progress(folder, config, state, evaluation)
 
     def save(state: State, replay: State) -> Checkpoint:
         folder.require_in_place()
         began = clock()
         kept = replay if config.checkpoint.save_replay else None
-        nbytes = write_checkpoint(folder, origin, state, whole(agent.policy()).state_dict(), kept)
+        nbytes = write_checkpoint(folder, config, state, whole(agent.policy()).state_dict(), kept)
         return Checkpoint(state["step"], str(folder.checkpoint), nbytes, clock() - began)
 
-    return Hooks(evaluate=evaluate, confirm=confirm, keep_best=keep_best, save=save, glimpse=glimpse)
+    return Hooks(evaluate=evaluate, keep_best=keep_best, save=save, glimpse=glimpse)
 
 
 def _glimpsing(factory: EnvFactory) -> Callable[[int, Transition, Policy], Glimpse]:

@@ -24,7 +24,7 @@ from cartpole_dqn.errors import CartpoleDqnError, UserError
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.checkpoint import has_state, taking_over
 from cartpole_dqn.runs.folder import RunFolder, describe_environment, run_state
-from cartpole_dqn.runs.saved import InitialWeights, Origin, read_checkpoint
+from cartpole_dqn.runs.saved import InitialWeights, read_checkpoint
 from cartpole_dqn.training import assembly
 from cartpole_dqn.training.following import STATISTICS, without_statistics
 
@@ -158,7 +158,7 @@ def _saved(folder: RunFolder, config: RunConfig) -> _Saved | None:
     """Return the checkpoint in `folder`, or None if none was written yet."""
     if not has_state(folder.checkpoint):
         return None
-    return _Saved(*read_checkpoint(folder, Origin(config.env.id, config.obs)))
+    return _Saved(*read_checkpoint(folder, config))
 
 
 def _is_over(run: State, config: RunConfig) -> bool:

@@ -19,7 +19,7 @@ import small_disk
 from cartpole_dqn.contracts.events import ObserverContext, RunFailed
 from cartpole_dqn.errors import CheckpointError, RunFolderError
 from cartpole_dqn.observers.metrics import COLUMNS, Metrics, MetricsOptions
-from cartpole_dqn.training.watchers import ObserverGroup
+from cartpole_dqn.training.runner import ObserverGroup
 
 
 def make(folder: Path) -> Metrics:

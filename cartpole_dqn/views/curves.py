@@ -1,7 +1,7 @@
 """A run's curves as a picture: returns, their mean over 100 and evaluations; loss; epsilon.
 
 * `draw_curves`: draws one history, or several over each other. `draw_run`: a run's own `curve.png`.
-* `read_metrics`, `RunHistory`, `running_mean`: from `cartpole_dqn.runs.history`.
+* `read_metrics`, `RunHistory`: from `cartpole_dqn.runs.history`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rich.console import Console
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.runs.catalogue import read_settings, run_title
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.runs.history import MEAN_OVER, Floats, RunHistory, read_metrics, running_mean, trailing_mean
+from cartpole_dqn.runs.history import MEAN_OVER, Floats, RunHistory, read_metrics, trailing_mean
 from cartpole_dqn.text.figures import score
 from cartpole_dqn.text.tables import flat
 from cartpole_dqn.views.chart import (
@@ -33,7 +33,7 @@ from cartpole_dqn.views.chart import (
 )
 from cartpole_dqn.views.overlay import draw_groups
 
-__all__ = ["RunHistory", "Theme", "XAxis", "draw_curves", "draw_run", "read_metrics", "running_mean"]
+__all__ = ["RunHistory", "Theme", "XAxis", "draw_curves", "draw_run", "read_metrics"]
 
 _FEW_EPISODES = 60
 """Fewer are drawn with points, so that a single one is visible."""

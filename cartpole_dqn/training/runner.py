@@ -196,9 +196,9 @@ class Runner:
 
     def _load(self, state: State, replay: State | None) -> list[int]:
         self._step = int(state["step"])
-        self._collected = int(state.get("collected", self._collected))
+        self._collected = int(state["collected"])
         self._episode = int(state["episode"])
-        self._learned = bool(state.get("learned", True))
+        self._learned = bool(state["learned"])
         self._metrics = {str(k): float(v) for k, v in state["metrics"].items()}
         self._evaluated_at = int(state["evaluated_at"])
         self._selection.load_state_dict(state["selection"])

@@ -1,8 +1,6 @@
 """Build a run from its configuration and the registry.
 
-* `assemble`: builds an `Assembly`, the runner with everything it needs.
-* `make_agent`, `make_policy`, `make_collector`, `make_observers`: build the parts.
-* `make_builder`: returns the function behind `Context.build`.
+* `assemble`: the runner with everything it needs. `make_agent`, `make_policy`, `make_collector`: parts of it.
 * `builtin_builder`, `builtin_collection`: built-in parts, for the tests of plugins.
 """
 
@@ -64,9 +62,10 @@ def make_builder(host: PluginHost) -> Build:
 
     def build(kind: str, table: Mapping[str, Any], context: Context) -> Any:
         where = f"{kind} '{table.get('name')}'"
-        part = check_part(kind, table, host.registry.options, where=where)  # may import the class, so before the seed
+        # This may import the class, so it comes before the seed.
+        part = check_part(kind, table, host.registry.options, where=where)
         with seeded_torch(context.seeds.integer("init")):
-            return _built(host, kind, part, dataclasses.replace(context, builder=build), where=where)
+            return _built(host, kind, part, dataclasses.replace(context, builder=build))
 
     return build
 
@@ -122,11 +121,7 @@ def check_agent(config: RunConfig, host: PluginHost) -> str:
 
 
 def check_learning(agent: Agent, config: RunConfig) -> str:
-    """Return a warning if the run ends before its agent begins to learn, else "".
-
-    Raises:
-        UserError: the agent would never learn.
-    """
+    """Return a warning if the run ends before its agent learns, else "". Raises `UserError` if it can never learn."""
     first = agent.steps_before_learning()
     if config.steps is None or config.steps >= first:
         return ""
@@ -160,7 +155,7 @@ def make_collector(
     if not getattr(cls, "lockstep", False):
         factory.require_no_statistics(name)
     context = _collector_context(config, factory, clock, warn)
-    collector: Collector = _built(host, "collector", config.collector, context, where="collector")
+    collector: Collector = _built(host, "collector", config.collector, context)
     return collector
 
 
@@ -241,9 +236,8 @@ def make_helpers(config: RunConfig, host: PluginHost, factory: EnvFactory, make:
     return [Helper(make, factory.make_evaluation_vector) for _ in range(free)]
 
 
-def _built(host: PluginHost, kind: str, table: Mapping[str, Any], context: Any, *, where: str) -> Any:
-    """Build the part that a table selects. An error in its constructor names its distribution."""
-    part = check_part(kind, table, host.registry.options, where=where)
+def _built(host: PluginHost, kind: str, part: Part, context: Any) -> Any:
+    """Build a checked part. An error in its constructor names its distribution."""
     component = host.registry.component(kind, part["name"])
     cls = component.load()
     if kind == "observer":
@@ -286,7 +280,6 @@ class Assembly:
 
     runner: Runner
     evaluator: Evaluator
-    config: RunConfig
     agent: Agent
     collector: Collector
     statistics: Statistics
@@ -361,7 +354,7 @@ def assemble(
             folder=where,
         )
         undo.pop_all()
-    return Assembly(runner, evaluator, config, agent, collector, factory.statistics)
+    return Assembly(runner, evaluator, agent, collector, factory.statistics)
 
 
 def solved_at(config: RunConfig) -> float | None:
@@ -387,20 +380,20 @@ def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext
     In a notebook, the display `notebook` replaces the terminal's.
     """
     made: list[tuple[str, Observer]] = []
-    names = [entry["name"] for entry in config.observer]
+    names = [part["name"] for part in config.observer]
     in_notebook = not context.plain and in_kernel()
-    for i, entry in enumerate(config.observer):
-        name, table = entry["name"], entry
+    for part in config.observer:
+        name = part["name"]
         if name == "display" and in_notebook:
             if "notebook" in names:
                 continue
             # It keeps the terminal's name, so that each can resume from the state of the other.
-            table = Part(name="notebook")
-        component = host.registry.component("observer", table["name"])
+            part = check_part("observer", Part(name="notebook"), host.registry.options, where="observer")
+        component = host.registry.component("observer", part["name"])
         if context.folder is None and getattr(component.load(), "needs_folder", False):
             continue
         owner = "" if component.distribution in ("cartpole-dqn", "") else f" of {component.distribution}"
-        made.append((f"{name}{owner}", _built(host, "observer", table, context, where=f"observer[{i}]")))
+        made.append((f"{name}{owner}", _built(host, "observer", part, context)))
     return made
 
 

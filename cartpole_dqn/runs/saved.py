@@ -1,17 +1,13 @@
 """What a run saves: its checkpoint, its best model and a few earlier ones, and its initial weights.
 
-* `write_checkpoint`, `read_checkpoint`: the folder `checkpoint/`, everything needed to resume.
-* `write_best`: the folder `best/`, the policy of the best model.
-* `keep_progress`, `read_progress`: the folder `progress/`, policies of models that were the best for a while.
-* `read_model`: a model to act with, from `best/` or `checkpoint/` -> `Model`. `choose_model`: which of the two exists.
-* `InitialWeights`: the folder `init/`, the weights of another run from which this one started.
-
 | folder | meta | parts |
 |---|---|---|
 | `checkpoint/` | env, obs, step | run (the runner's state, with the agent's), policy, replay (optional) |
 | `best/` | env, obs, step, mean, episodes | policy |
 | `progress/` | env, obs | models (by step, each with its mean and policy) |
 | `init/` | run, which, step, origin | policy |
+
+`read_model` returns a model to act with, from `best/` or `checkpoint/`.
 """
 
 from __future__ import annotations
@@ -88,10 +84,7 @@ def keep_progress(folder: RunFolder, config: RunConfig, policy: State, evaluatio
     """Add a new best model to the kept ones.
 
     If there are more than `checkpoint.progress`, drop the one between whose neighbours the mean return changes least.
-    Policies over `LARGEST_KEPT` bytes are not kept. A folder that is damaged starts over.
-
-    Raises:
-        RunError: it cannot be written.
+    Policies over `LARGEST_KEPT` bytes are not kept. A folder that is damaged starts over. Raises `RunError`.
     """
     most = config.checkpoint.progress
     if most < 1 or bytes_of(policy) > LARGEST_KEPT:
@@ -112,11 +105,7 @@ def keep_progress(folder: RunFolder, config: RunConfig, policy: State, evaluatio
 
 
 def read_progress(folder: RunFolder, config: RunConfig) -> list[Model]:
-    """Return the kept models in the order of their steps; none if the run kept none.
-
-    Raises:
-        CheckpointError: a file is damaged, or belongs to another run.
-    """
+    """Return the kept models in the order of their steps; none if the run kept none. Raises `CheckpointError`."""
     if not has_state(folder.progress):
         return []
     _, parts = _read(folder.progress, config, "models")

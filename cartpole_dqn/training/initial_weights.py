@@ -1,6 +1,4 @@
-"""Weights of another run to start from. `find_initial_weights`: finds those that `[init]` names.
-
-`initial_settings`: makes that section.
+"""Weights of another run to start from: `find_initial_weights` finds those that `[init]` names.
 
 They are the state of a policy (`Policy.state_dict`), which the agent loads with `Agent.start_from`. The new run saves a
 copy, so that it can be repeated when the other run is gone.

@@ -1,8 +1,4 @@
-"""The saved models of a run.
-
-* `load_policy`: loads one. `evaluate_run`: evaluates one on held-out seeds.
-* `models_of_progress`: the model before training, those kept on the way, and the best one.
-"""
+"""The saved models of a run: `load_policy`, `evaluate_run`, and `models_of_progress` for those on the way."""
 
 from __future__ import annotations
 

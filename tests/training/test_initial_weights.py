@@ -160,6 +160,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"env": {"id": "Acrobot-v1"}},
         r"observations is float32 \[4\] there and float32 \[6\] here, actions is 2 there and 3 here",
     ),
+    "no such run": ({"init": "second"}, r"init.run: 'second' is no run.* Name the folder of the run with --init-from"),
     "a folder": ({"init": "runs"}, r"init.run: 'runs' is no run: here it is a folder without config.toml"),
 }
 

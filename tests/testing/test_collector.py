@@ -106,13 +106,13 @@ class ForgetsEndings(Mended):
 
     def collect(self, agent: Agent) -> Collected:
         if getattr(self, "ended", []):
-            self.lanes.begin(self.ended)
+            self.begin(self.ended)
         return super().collect(agent)
 
 
 class SameSeeds(Mended):
     def begin(self, envs: Sequence[int]) -> None:
-        self.lanes._episodes = [0] * len(self.lanes)
+        self._episodes = [0] * len(self)
         super().begin(envs)
 
 

@@ -23,12 +23,12 @@ from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions
 from cartpole_dqn.config.schema import CheckpointConfig, EnvConfig, EvaluationConfig, RunConfig
 from cartpole_dqn.contracts.collector import Collected, CollectorContext
 from cartpole_dqn.contracts.events import Checkpoint, Evaluation, Observer
-from cartpole_dqn.contracts.options import check_options
+from cartpole_dqn.contracts.options import NoOptions, check_options
 from cartpole_dqn.contracts.parts import Context, Policy, State, Transition
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
 from cartpole_dqn.envs import workers
 from cartpole_dqn.envs.guard import EnvTimeoutError, Guard, Resting
-from cartpole_dqn.envs.lanes import Lockstep, LockstepOptions
+from cartpole_dqn.envs.lanes import Lockstep
 from cartpole_dqn.envs.workers import WorkerEnvs
 from cartpole_dqn.errors import RunError, UserError
 from cartpole_dqn.training.evaluator import Evaluator
@@ -100,7 +100,7 @@ def lockstep(envs: Any, seed: int = 0) -> Lockstep:
         clock=Clock(),
         warn=print,
     )
-    return Lockstep(LockstepOptions(), context)
+    return Lockstep(NoOptions(), context)
 
 
 def make_runner(
@@ -561,6 +561,9 @@ class Bursts(Lockstep):
     count = 0
     broken: Sequence[int] = ()
 
+    def start(self) -> None:
+        super().begin(range(len(self)))
+
     def collect(self, agent: Any) -> Collected:
         self.count += 1
         if self.count % 5 == 0:
@@ -569,10 +572,10 @@ class Bursts(Lockstep):
         for _ in range(7):
             brought.append(super().collect(agent))
             if brought[-1].endings:
-                self.lanes.begin([ending.env for ending in brought[-1].endings])
+                super().begin([ending.env for ending in brought[-1].endings])
         if self.count == 4:
             self.broken = [1]
-            self.lanes.begin([1])
+            super().begin([1])
             return Collected([s for c in brought for s in c.transitions], broken=())
         broken, self.broken = self.broken, ()
         return Collected(

@@ -153,7 +153,6 @@ class Tracker(events.Observer):
         self._began = self._seen = clock()
         self._ended: float | None = None
         self._earlier = 0.0  # Seconds of earlier sessions.
-        self._first_seconds: float | None = None  # Training seconds when this session began.
         self._next_sample = 0.0
         self._samples: deque[tuple[float, int]] = deque(maxlen=_RATE_SAMPLES)
         self._rate: float | None = None
@@ -258,7 +257,7 @@ class Tracker(events.Observer):
             to_confirm=self._to_confirm,
             ended=self._run_ended,
         )
-        return replace(snapshot, remaining=self._remaining(snapshot, now))
+        return replace(snapshot, remaining=self._remaining(snapshot))
 
     def state_dict(self) -> State:
         return {
@@ -309,26 +308,23 @@ class Tracker(events.Observer):
 
     def _sample(self, now: float, event: events.Progress) -> None:
         self._next_sample = now + _SAMPLE_SECONDS
-        if self._first_seconds is None:
-            self._first_seconds = event.seconds
         self._samples.append((event.seconds, event.step))
         seconds, steps = (last - first for last, first in zip(self._samples[-1], self._samples[0], strict=True))
         if seconds > 0:
             self._rate = steps / seconds
 
-    def _remaining(self, snapshot: Snapshot, now: float) -> float | None:
-        progress, total, rate = snapshot.progress, snapshot.total, snapshot.rate
-        if progress is None or total is None or not rate or self._first_seconds is None:
+    def _remaining(self, snapshot: Snapshot) -> float | None:
+        total, rate = snapshot.total, snapshot.rate
+        if total is None or not rate:
             return None
-        left: float = max(0, total - snapshot.done)
+        steps: float = max(0, total - snapshot.done)
         if snapshot.counts_episodes:
             if snapshot.returns.mean_length_20 is None:
                 return None
-            left *= snapshot.returns.mean_length_20
-        # Evaluations and checkpoints are expected to take the same share of time as in this session so far.
-        training = progress.seconds - self._first_seconds
-        overhead = max(1.0, (now - self._began) / training) if training > 1.0 else 1.0
-        return left / rate * overhead
+            steps *= snapshot.returns.mean_length_20
+        # Evaluations are expected to take as long as the last one. A confirmation is not expected again.
+        every, last = snapshot.started.evaluate_every, snapshot.evaluation
+        return steps / rate + (steps / every * last.seconds if every and last is not None else 0.0)
 
 
 def _plain(evaluation: events.Evaluation | None) -> State | None:

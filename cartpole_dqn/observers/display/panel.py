@@ -13,16 +13,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich.box import ROUNDED
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.segment import Segment
+from rich.style import Style
 from rich.text import Text
 
 from cartpole_dqn.contracts.events import Checkpoint, Evaluating, Evaluation, RunEnded
 from cartpole_dqn.observers.display.braille import Chart, chart_lines, legend
-from cartpole_dqn.observers.display.eye import Eye
+from cartpole_dqn.observers.display.eye import Eye, Line
 from cartpole_dqn.observers.display.tracker import Snapshot
 from cartpole_dqn.text.figures import NOTHING, compact, count_of, duration, number, one_line, score, size, spread
 
@@ -70,6 +71,12 @@ class RunPanel:
         self._stops = stops
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in self.lines(console, options):
+            yield from line
+            yield Segment.line()
+
+    def lines(self, console: Console, options: ConsoleOptions) -> list[Line]:
+        """Return the panel's lines. They need no more layout: drawing takes time from the run."""
         snapshot = self._snapshot
         width, height = max(1, options.max_width - 2), max(1, options.size.height - 1)
         beside = 0
@@ -79,44 +86,37 @@ class RunPanel:
         framed = width >= 24 and height >= 7
         inner = (width - 4 if framed else width) - beside
         room = height - 2 if framed else height
-        lines = panel_lines(snapshot, inner, room, console, curve=self._curve, ascii_only=options.ascii_only)
+        rows = panel_lines(snapshot, inner, room, console, curve=self._curve, ascii_only=options.ascii_only)
         if not framed:
-            yield Text("\n", no_wrap=True, overflow="crop").join(lines)
-            return
-        rows = console.render_lines(Text("\n", no_wrap=True).join(lines), options.update(width=inner, height=None))
+            return rows
         if beside and snapshot.glimpse is not None:
             most = min(room, max(len(rows), 26))
             seen = self._eye.lines(snapshot.glimpse, beside - _EYE_GAP, most, colour=not console.no_color)
-            rows += [[Segment(" " * inner)] for _ in range(len(seen) - len(rows))]
-            for row, part in zip(rows, seen, strict=False):
-                row += [Segment(" " * _EYE_GAP), *part]
-        yield Panel(
-            _Rows(rows),
-            # The frame's style overrides the title's, except for its spans.
-            title=Text.assemble((one_line(snapshot.started.name) or "run", "bold not dim")),
-            title_align="left",
-            subtitle=_footer(snapshot, self._stops, width - 6, ", " if options.ascii_only else " · "),
-            subtitle_align="left",
-            border_style="green" if snapshot.solved is not None else "dim",
-            width=width,
-        )
+            pairs = itertools.zip_longest(rows, seen, fillvalue=())
+            rows = [[*Segment.adjust_line_length([*row], inner + _EYE_GAP), *part] for row, part in pairs]
+        ascii_only, style = options.ascii_only, "green" if snapshot.solved is not None else "dim"
+        box, title = ROUNDED.substitute(options), Text(one_line(snapshot.started.name) or "run", "bold")
+        footer = _footer(snapshot, self._stops, width - 6, ", " if ascii_only else " · ")
+        side = Style.parse(style)
+        left, right = Segment(f"{box.mid_left} ", side), Segment(f" {box.mid_right}", side)
+        edges = [
+            _edge(box.top_left, box.top, box.top_right, _cut(title, width - 6, ascii_only), width, style),
+            _edge(box.bottom_left, box.bottom, box.bottom_right, _cut(footer, width - 6, ascii_only), width, style),
+        ]
+        above, below = ([*edge.render(console)] for edge in edges)
+        return [above, *([left, *Segment.adjust_line_length(row, width - 4), right] for row in rows), below]
 
 
-class _Rows:
-    """Lines that are already rendered."""
-
-    def __init__(self, rows: Sequence[Sequence[Segment]]) -> None:
-        self._rows = rows
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for row in self._rows:
-            yield from row
-            yield Segment.line()
+def _edge(left: str, line: str, right: str, title: Text, width: int, style: str) -> Text:
+    edge = Text.assemble((left + line, style))
+    if title:
+        edge.append(" ").append_text(title).append(" ")
+    return edge.append(line * (width - 1 - edge.cell_len) + right, style)
 
 
 def panel_lines(
     snapshot: Snapshot, width: int, height: int, console: Console, *, curve: bool = True, ascii_only: bool = False
-) -> list[Text]:
+) -> list[Line]:
     """Return at most `height` lines of at most `width` cells.
 
     By priority: progress and time, the evaluation, figures, then the chart if `_CHART_ROWS` fit.
@@ -136,14 +136,16 @@ def panel_lines(
         rows = 0
     figures = _grid(figures_of(snapshot), width, max(least, min(room - rows - _BLANKS, 2 * _FIGURE_ROWS)))
     room -= rows + len(figures)
-    drawn: list[Text] = []
+    drawn: list[Line] = []
     if rows:
         more = min(_MORE_CHART_ROWS, max(0, room - _BLANKS))
-        below = [] if aside >= _ASIDE else [Text.assemble(" " * gutter, legend(width - gutter))]
+        below = [] if aside >= _ASIDE else [[Segment(" " * gutter), *legend(width - gutter)]]
         drawn = [*chart_lines(chart, columns, rows + more - len(below), aside), *below]
         room -= more
-    blocks = [block for block in (head, hero, drawn, figures) if block]
-    return [_cut(line, width, ascii_only) for line in _spaced(blocks, room)][: max(1, height)]
+    above, below, last = (
+        [[*_cut(text, width, ascii_only).render(console)] for text in texts] for texts in (head, hero, figures)
+    )
+    return _spaced([above, below, drawn, last], room)[: max(1, height)]
 
 
 def figures_of(snapshot: Snapshot) -> list[Figure]:
@@ -258,8 +260,8 @@ def _chart(snapshot: Snapshot) -> Chart:
     end = max(step, snapshot.started.steps or 0) if whole else step
     steps = trail.steps
     return Chart(
-        list(zip(steps, trail.returns, strict=True)),
-        list(zip(steps, trail.means_20, strict=True)),
+        tuple(zip(steps, trail.returns, strict=True)),
+        tuple(zip(steps, trail.means_20, strict=True)),
         trail.evaluations,
         float(max(1, end)),
         snapshot.started.solved_at,
@@ -457,15 +459,15 @@ def _replay(snapshot: Snapshot, status: Mapping[str, Any]) -> list[Figure]:
 
 def _footer(snapshot: Snapshot, stops: bool, width: int, dot: str) -> Text:
     if snapshot.progress is None:
-        return Text.assemble(("starting", "bold not dim"))
+        return Text.assemble(("starting", "bold"))
     if snapshot.ended is None and snapshot.evaluating is None and snapshot.idle >= _IDLE_SECONDS:
         waits = f"saving, or waiting for the environment: {int(snapshot.idle)} s since the last step"
-        return Text.assemble((waits, "bold not dim"))
+        return Text.assemble((waits, "bold"))
     folder = one_line(snapshot.started.folder or "")
     if snapshot.ended is not None or not stops:
         return Text.assemble((folder, "dim"))
     both = f"{folder}{dot}" if folder and cell_len(folder) + len(_STOPS) + 3 <= width else ""
-    return Text.assemble((both, "dim"), (_STOPS, "not dim"))
+    return Text.assemble((both, "dim"), (_STOPS, ""))
 
 
 def _is_over(snapshot: Snapshot) -> bool:
@@ -484,13 +486,11 @@ def _first_that_fits(candidates: Sequence[str], width: int) -> str:
     return next((text for text in candidates if cell_len(text) <= width), candidates[-1])
 
 
-def _spaced(blocks: Sequence[list[Text]], room: int) -> Iterable[Text]:
-    """Yield the blocks with blank lines between them, if all of these fit."""
-    blank = len(blocks) - 1 <= room
-    for i, block in enumerate(blocks):
-        if i and blank:
-            yield Text("")
-        yield from block
+def _spaced(blocks: Iterable[list[Line]], room: int) -> list[Line]:
+    """Return the blocks' lines with blank lines between them, if all of these fit."""
+    filled = [block for block in blocks if block]
+    blank: list[Line] = [[]] * (len(filled) - 1 <= room)
+    return [line for i, block in enumerate(filled) for line in [*blank * (i > 0), *block]]
 
 
 def _cut(line: Text, width: int, ascii_only: bool) -> Text:

@@ -24,13 +24,16 @@ def colours_of(lines: Any) -> Any:
 def test_half_blocks_show_every_pixel(wide: int, high: int, zoom: int) -> None:
     picture = np.random.default_rng(wide * 31 + high).integers(0, 256, (2 * high, wide, 3), dtype=np.uint8)
     lines = half_blocks(picture, wide * zoom, high * zoom)
-    assert (colours_of(lines) == picture.repeat(zoom, 0).repeat(zoom, 1)).all()
+    apart = colours_of(lines).astype(int) - picture.repeat(zoom, 0).repeat(zoom, 1)
+    assert (abs(apart) < 8).all(), "32 levels"
 
 
 def test_a_picture_that_is_too_large_is_averaged() -> None:
     picture = np.zeros((8, 8, 3), dtype=np.uint8)
     picture[:, ::2] = 200
-    assert (colours_of(half_blocks(picture, 4, 2)) == 100).all()
+    assert (abs(colours_of(half_blocks(picture, 4, 2)).astype(int) - 100) < 8).all()
+    white = half_blocks(np.full((4, 4, 3), 255, np.uint8), 4, 2)
+    assert (colours_of(white) == 255).all()
     grey = "".join(s.text for s in half_blocks(picture, 4, 2, colour=False)[0])
     assert len(set(grey)) == 1
     assert not grey.isspace()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import signal
 import sys
 import threading
@@ -26,6 +27,7 @@ from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.observers.display import panel
 from cartpole_dqn.observers.display.eye import Eye
 from cartpole_dqn.observers.display.tracker import Tracker
+from cartpole_dqn.system import leaving_on_signals
 from cartpole_dqn.text.figures import one_line, size
 
 _SAID_BELOW = 3
@@ -183,6 +185,14 @@ def _is_tty(stream: Any) -> bool:
         return False
 
 
+def _is_in_front(stream: Any) -> bool:
+    """Whether this process may write on its terminal: it is no background job."""
+    try:
+        return os.tcgetpgrp(stream.fileno()) == os.getpgrp()
+    except (AttributeError, OSError, ValueError):  # Not on Windows, and not without a terminal of its own.
+        return True
+
+
 def _opening(event: events.RunStarted) -> str:
     limits = ((event.steps, "steps"), (event.episodes, "episodes"))
     parts = [
@@ -200,7 +210,8 @@ class Drawing(RenderHook):
 
     That screen has no scrollback and is drawn anew as a whole, so nothing old stays on it: neither after the terminal
     was resized, nor what another library wrote there. Text printed on the console meanwhile stands below the panel, and
-    is printed again at the end, when the usual screen is back.
+    is printed again at the end, when the usual screen is back. A suspended run (Ctrl-Z) gives the terminal back, and
+    one in the background leaves it alone.
 
     `error` is the exception that drawing raised, if any; after it nothing is drawn.
     """
@@ -225,6 +236,7 @@ class Drawing(RenderHook):
         if _is_tty(sys.stdout):
             self._ways_back.enter_context(contextlib.redirect_stdout(FileProxy(self._console, sys.stdout)))
         self._ways_back.enter_context(contextlib.redirect_stderr(FileProxy(self._console, sys.stderr)))
+        self._ways_back.enter_context(leaving_on_signals(self._leave, self._draw))
         self._draw()
         threading.Thread(target=self._keep_drawing, name="display", daemon=True).start()
 
@@ -250,7 +262,7 @@ class Drawing(RenderHook):
 
     def _draw(self) -> None:
         with self._lock:
-            if self._over.is_set() or self.error is not None:
+            if self._over.is_set() or self.error is not None or not _is_in_front(self._console.file):
                 return
             if not self._on_screen:
                 self._on_screen = True
@@ -259,13 +271,16 @@ class Drawing(RenderHook):
             self._console.print(Control(), crop=False)
 
     def _leave(self) -> None:
-        with self._lock:
-            if self._on_screen:
-                self._on_screen = False
-                # Cleared, since a terminal that was resized may keep lines of the alternate screen.
-                self._console.control(Control.clear(), Control.home())
-                self._console.show_cursor(True)
-                self._console.set_alt_screen(False)
+        # A signal may interrupt a print of the main thread, for which the thread that draws then waits.
+        held = self._lock.acquire(timeout=1.0)
+        if self._on_screen:
+            self._on_screen = False
+            # Cleared, since a terminal that was resized may keep lines of the alternate screen.
+            self._console.control(Control.clear(), Control.home())
+            self._console.show_cursor(True)
+            self._console.set_alt_screen(False)
+        if held:
+            self._lock.release()
 
     def _screen(self) -> list[Segment]:
         """Return what to write for a whole screen."""

@@ -29,7 +29,7 @@ from cartpole_dqn.contracts.events import Glimpse
 from cartpole_dqn.contracts.pictures import Panel
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.observers.display.display import is_live
-from cartpole_dqn.observers.display.eye import Eye
+from cartpole_dqn.observers.display.eye import eye_lines
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.training.models import Which
@@ -136,7 +136,7 @@ def watch_in_terminal(
             f"--terminal draws on a terminal, and stderr is none. {_RECORD.format(shlex.quote(folder.path.name))}"
         )
     returns: list[float] = []
-    eye, shown_at = Eye(), -1.0
+    shown_at = -1.0
     how: dict[str, Any] = {"which": which, "seed": seed, "max_steps": max_steps, "attribution": attribution}
     with (
         Playback(folder, config, host, **how) as playback,
@@ -148,7 +148,7 @@ def watch_in_terminal(
                 for scene in playback.episode(number):
                     if clock() - shown_at >= _TERMINAL_REFRESH or scene.ending:
                         title = f"{playback.name}: {standing(scene)}, {pace.label}, Ctrl-C: quit"
-                        drawn = _on_terminal(scene, picture_of(scene, theme), title, console, eye, side_by_side)
+                        drawn = _on_terminal(scene, picture_of(scene, theme), title, console, side_by_side)
                         live.update(drawn, refresh=True)
                         shown_at = clock()
                     pace.wait_for(1 + HOLD * pace.fps if scene.ending else 1)
@@ -166,9 +166,7 @@ def standing(scene: Scene) -> str:
     )
 
 
-def _on_terminal(
-    scene: Scene, picture: NDArray[np.uint8], title: str, console: Console, eye: Eye, side_by_side: bool
-) -> Group:
+def _on_terminal(scene: Scene, picture: NDArray[np.uint8], title: str, console: Console, side_by_side: bool) -> Group:
     panels = [Panel("" if side_by_side else "the environment", picture, "colour")]
     if side_by_side and scene.panels:
         both = scene.panels[0].kind == "numbers" or scene.attribution is not None
@@ -183,7 +181,7 @@ def _on_terminal(
         action=scene.action,
     )
     width, height = min(console.width - 1, _TERMINAL_COLUMNS), max(1, console.height - 2)
-    lines = eye.lines(seen, max(24, width), height, colour=not console.no_color)
+    lines = eye_lines(seen, max(24, width), height, colour=not console.no_color)
     drawn = Segments([part for line in lines for part in (*line, Segment.line())])
     return Group(Text(title, style="bold", no_wrap=True, overflow="ellipsis"), drawn)
 

@@ -25,7 +25,6 @@ from rich.segment import ControlType, Segment, Segments
 from cartpole_dqn.contracts import events
 from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.observers.display import panel
-from cartpole_dqn.observers.display.eye import Eye
 from cartpole_dqn.observers.display.tracker import Tracker
 from cartpole_dqn.system import leaving_on_signals
 from cartpole_dqn.text.figures import one_line, size
@@ -93,12 +92,12 @@ class Display(Tracker):
     def evaluating(self, event: events.Evaluating) -> None:
         super().evaluating(event)
         if self._is_due(self.now()):
-            self._say(panel.describe_evaluating(event, self._needed))
+            self._say(panel.describe_evaluating(event, self.run.started.solved_at))
 
     def evaluated(self, event: events.Evaluation) -> None:
         super().evaluated(event)
         if self._plain:
-            self._say(panel.describe_evaluation(event, self._needed))
+            self._say(panel.describe_evaluation(event, self.run.started.solved_at))
 
     def checkpoint_written(self, event: events.Checkpoint) -> None:
         super().checkpoint_written(event)
@@ -129,10 +128,6 @@ class Display(Tracker):
             text = text.replace("±", "+-")
         # In a log long lines stay whole, so that they can be searched.
         self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=not self._wraps)
-
-    @property
-    def _needed(self) -> float | None:
-        return None if self._started is None else self._started.solved_at
 
     def _stop(self, *, show: bool = False) -> None:
         drawing, self._drawing = self._drawing, None
@@ -218,7 +213,6 @@ class Drawing(RenderHook):
 
     def __init__(self, tracker: Tracker, console: Console, options: DisplayOptions) -> None:
         self._tracker, self._console, self._options = tracker, console, options
-        self._eye = Eye()
         self._said: list[ConsoleRenderable] = []
         # The handler that a run installs saves and stops. Elsewhere Python's raises KeyboardInterrupt.
         self._stops = str(getattr(signal.getsignal(signal.SIGINT), "__module__", "")).startswith("cartpole_dqn")
@@ -303,4 +297,4 @@ class Drawing(RenderHook):
         return written[:-1]  # Without the last end of line, which would scroll.
 
     def _panel(self) -> panel.RunPanel:
-        return panel.RunPanel(self._tracker.snapshot(), curve=self._options.curve, eye=self._eye, stops=self._stops)
+        return panel.RunPanel(self._tracker.snapshot(), curve=self._options.curve, stops=self._stops)

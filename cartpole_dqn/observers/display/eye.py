@@ -1,6 +1,6 @@
 """What an agent sees, drawn in a terminal.
 
-* `Eye`: draws a `Glimpse`: its pictures in half blocks, and a bar for the value of each action.
+* `eye_lines`: a `Glimpse`: its pictures in half blocks, and a bar for the value of each action.
 * `half_blocks`: a picture as lines, two pixels in each cell.
 """
 
@@ -10,7 +10,6 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,19 +31,22 @@ _SHADES = " .:-=+*#%@"
 """Darker from left to right, for terminals without colours."""
 
 
-class Eye:
-    """Draws glimpses. One that was drawn in this size before is not drawn again."""
-
-    def __init__(self) -> None:
-        self._key: tuple[Any, ...] = ()
-        self._lines: list[Line] = []
-
-    def lines(self, seen: Glimpse, width: int, height: int, *, colour: bool = True) -> list[Line]:
-        """Return at most `height` lines of at most `width` cells, which are 24 or more."""
-        key = (id(seen), seen.step, width, height, colour)
-        if key != self._key:
-            self._key, self._lines = key, _drawn(seen, width, height, colour)[:height]
-        return [list(line) for line in self._lines]
+def eye_lines(seen: Glimpse, width: int, height: int, *, colour: bool = True) -> list[Line]:
+    """Return at most `height` lines of at most `width` cells, which are 24 or more."""
+    values = _values(seen, width)
+    lines = [_line(("what the agent sees", _BOLD), (f"  {seen.observed}", _DIM), width=width)]
+    pictures = [panel for panel in seen.panels if panel.kind != "numbers"][-_MOST_PICTURES:]
+    numbers = [panel for panel in seen.panels if panel.kind == "numbers"]
+    room = height - len(values) - 2
+    for panel in numbers:
+        lines += _numbers(panel, seen.names, width, room // 2 if pictures else room)
+        room -= len(lines) - 1
+    for panel in pictures:
+        caption = "what changed: red more, blue less" if panel.kind == "difference" else panel.caption
+        lines += [_line((caption, _DIM), width=width)] * bool(caption)
+        rows = max(1, room // len(pictures) - bool(caption))
+        lines += half_blocks(colours_of(panel, moving=True), width, rows, colour=colour)
+    return [*lines, [], *values][:height]
 
 
 def half_blocks(picture: Picture, width: int, rows: int, *, colour: bool = True) -> list[Line]:
@@ -64,23 +66,6 @@ def half_blocks(picture: Picture, width: int, rows: int, *, colour: bool = True)
     return [
         [Segment("▀" * len(list(run)), _style(cell)) for cell, run in itertools.groupby(row)] for row in cells.tolist()
     ]
-
-
-def _drawn(seen: Glimpse, width: int, height: int, colour: bool) -> list[Line]:
-    values = _values(seen, width)
-    lines = [_line(("what the agent sees", _BOLD), (f"  {seen.observed}", _DIM), width=width)]
-    pictures = [panel for panel in seen.panels if panel.kind != "numbers"][-_MOST_PICTURES:]
-    numbers = [panel for panel in seen.panels if panel.kind == "numbers"]
-    room = height - len(values) - 2
-    for panel in numbers:
-        lines += _numbers(panel, seen.names, width, room // 2 if pictures else room)
-        room -= len(lines) - 1
-    for panel in pictures:
-        caption = "what changed: red more, blue less" if panel.kind == "difference" else panel.caption
-        lines += [_line((caption, _DIM), width=width)] * bool(caption)
-        rows = max(1, room // len(pictures) - bool(caption))
-        lines += half_blocks(colours_of(panel, moving=True), width, rows, colour=colour)
-    return [*lines, [], *values]
 
 
 def _numbers(panel: Panel, names: Sequence[str], width: int, rows: int) -> list[Line]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.box import ROUNDED
@@ -23,7 +24,7 @@ from rich.text import Text
 
 from cartpole_dqn.contracts.events import Checkpoint, Evaluating, Evaluation, RunEnded
 from cartpole_dqn.observers.display.braille import Chart, chart_lines, legend
-from cartpole_dqn.observers.display.eye import Eye, Line
+from cartpole_dqn.observers.display.eye import Line, eye_lines
 from cartpole_dqn.observers.display.tracker import Snapshot
 from cartpole_dqn.text.figures import NOTHING, compact, count_of, duration, number, one_line, score, size, spread
 
@@ -51,24 +52,19 @@ Figure = tuple[str, str]
 """A label and a value, as texts."""
 
 
+@dataclass(frozen=True)
 class RunPanel:
     """A run as one panel, a little smaller than the console.
 
     It is at most `MOST_COLUMNS` wide, without what the agent sees, which is drawn beside it in consoles of `EYE_FROM`
     columns or more.
-
-    Args:
-        snapshot: of the run.
-        curve: draw the chart of returns if there is room.
-        eye: draws what the agent sees; None for a new one.
-        stops: whether Ctrl-C saves and stops.
     """
 
-    def __init__(self, snapshot: Snapshot, *, curve: bool = True, eye: Eye | None = None, stops: bool = False) -> None:
-        self._snapshot = snapshot
-        self._curve = curve
-        self._eye = eye or Eye()
-        self._stops = stops
+    snapshot: Snapshot
+    curve: bool = True
+    """Draw the chart of returns if there is room."""
+    stops: bool = False
+    """Whether Ctrl-C saves and stops."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for line in self.lines(console, options):
@@ -77,7 +73,7 @@ class RunPanel:
 
     def lines(self, console: Console, options: ConsoleOptions) -> list[Line]:
         """Return the panel's lines. They need no more layout: drawing takes time from the run."""
-        snapshot = self._snapshot
+        snapshot = self.snapshot
         width, height = max(1, options.max_width - 2), max(1, options.size.height - 1)
         beside = 0
         if snapshot.glimpse is not None and options.max_width >= EYE_FROM and height >= 16 and not options.ascii_only:
@@ -86,17 +82,17 @@ class RunPanel:
         framed = width >= 24 and height >= 7
         inner = (width - 4 if framed else width) - beside
         room = height - 2 if framed else height
-        rows = panel_lines(snapshot, inner, room, console, curve=self._curve, ascii_only=options.ascii_only)
+        rows = panel_lines(snapshot, inner, room, console, curve=self.curve, ascii_only=options.ascii_only)
         if not framed:
             return rows
         if beside and snapshot.glimpse is not None:
             most = min(room, max(len(rows), 26))
-            seen = self._eye.lines(snapshot.glimpse, beside - _EYE_GAP, most, colour=not console.no_color)
+            seen = eye_lines(snapshot.glimpse, beside - _EYE_GAP, most, colour=not console.no_color)
             pairs = itertools.zip_longest(rows, seen, fillvalue=())
             rows = [[*Segment.adjust_line_length([*row], inner + _EYE_GAP), *part] for row, part in pairs]
         ascii_only, style = options.ascii_only, "green" if snapshot.solved is not None else "dim"
         box, title = ROUNDED.substitute(options), Text(one_line(snapshot.started.name) or "run", "bold")
-        footer = _footer(snapshot, self._stops, width - 6, ", " if ascii_only else " · ")
+        footer = _footer(snapshot, self.stops, width - 6, ", " if ascii_only else " · ")
         side = Style.parse(style)
         left, right = Segment(f"{box.mid_left} ", side), Segment(f" {box.mid_right}", side)
         edges = [
@@ -303,7 +299,7 @@ def _bar(snapshot: Snapshot, width: int, gutter: int, columns: int, console: Con
         bar = _drawn_bar(share, columns, console)
         lines = [Text.assemble(" " * gutter, bar, (words, "bold"))]
         if not wide:
-            parts.insert(0, counts.replace(" / ", "/").partition(" ")[0])
+            parts.insert(0, f"{snapshot.done:,}" if over else f"{snapshot.done:,}/{compact(total)}")
     dot = ", " if console.options.ascii_only else " · "
     while len(parts) > 1 and cell_len(dot.join(parts)) + wide * gutter > width:
         parts.pop()
@@ -359,8 +355,10 @@ def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: b
             parts.append([("next at ", "dim"), (f"{upcoming:,}", "")])
         lines.append(_joined(parts, width))
     elif _next(snapshot) is not None:
-        needs = "" if needed is None else f", needs {number(needed)}"
-        lines.append(_joined([[("first evaluation at ", "dim"), (f"{_next(snapshot):,}{needs}", "")]], width))
+        needs = [] if needed is None else [[(f"needs {number(needed)}", "")]]
+        lines.append(
+            _joined([[("first evaluation at ", "dim"), (f"{_next(snapshot):,}", "")], *needs], width, gap=", ")
+        )
     if snapshot.evaluating is not None and snapshot.idle >= _EVALUATING_SECONDS:
         lines.append(_under_way(snapshot.evaluating, needed, width, console))
     elif snapshot.solved is None and best is not None:

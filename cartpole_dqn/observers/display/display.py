@@ -146,17 +146,12 @@ def first_screen(console: Console, event: events.RunStarted) -> Iterator[Callabl
         return
     tracker = Tracker(time.perf_counter)
     tracker.run_started(event)
-    drawing: list[Drawing] = [Drawing(tracker, console, DisplayOptions())]
-    drawing[0].start()
-
-    def clear() -> None:
-        if drawing:
-            drawing.pop().stop()
-
+    drawing = Drawing(tracker, console, DisplayOptions())
+    drawing.start()
     try:
-        yield clear
+        yield drawing.stop
     finally:
-        clear()
+        drawing.stop()
 
 
 def is_live(console: Console) -> bool:
@@ -239,8 +234,8 @@ class Drawing(RenderHook):
         self._over.set()
         self._leave()
         self._ways_back.close()
-        for said in self._said:
-            self._console.print(said)
+        while self._said:
+            self._console.print(self._said.pop(0))
         if show and self.error is None:
             self._console.print(self._panel())
 

@@ -291,9 +291,7 @@ def _remaining(run: Snapshot) -> float | None:
 
 
 def _plain(evaluation: events.Evaluation | None) -> State | None:
-    if evaluation is None:
-        return None
-    return {**asdict(evaluation), "returns": list(evaluation.returns), "lengths": list(evaluation.lengths)}
+    return None if evaluation is None else asdict(evaluation)
 
 
 def _evaluation(state: dict[str, Any] | None) -> events.Evaluation | None:

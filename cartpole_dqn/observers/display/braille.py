@@ -41,9 +41,9 @@ class Curve:
     Values outside are moved to the nearer end.
 
     >>> curve = Curve(2, 1, x=(0, 1), y=(0, 1))
-    >>> curve.line([(0, 0), (1, 1)])
-    >>> curve.rows()
-    ['⡠⠊']
+    >>> curve.line(((0, 0), (1, 1)))
+    >>> "".join(chr(0x2800 + cell) for cell in curve.cells[0])
+    '⡠⠊'
     """
 
     def __init__(self, width: int, height: int, *, x: tuple[float, float], y: tuple[float, float]) -> None:
@@ -68,10 +68,6 @@ class Curve:
     def cells_of(self, points: Points) -> list[tuple[int, int]]:
         """Return the (row, column) of the cell of each point."""
         return [(self.height - 1 - y // 4, x // 2) for x, y in self._places(points)]
-
-    def rows(self) -> list[str]:
-        """Return the characters of each row, from the top."""
-        return ["".join(chr(_EMPTY + cell) for cell in row) for row in self.cells]
 
     def _dot(self, x: int, y: int) -> None:
         row = self.height * 4 - 1 - y

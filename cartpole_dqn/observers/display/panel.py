@@ -224,15 +224,14 @@ def verdict(mean: float, episodes: int, needed: float | None, confirming: int) -
 def describe_evaluating(event: Evaluating, needed: float | None = None) -> str:
     """Return the progress of an evaluation: "confirming 34/100, mean 498.2, needs 475"."""
     mean = "" if event.mean is None else f", mean {score(event.mean)}"
-    needs = "" if needed is None else f", needs {number(needed)}"
-    return f"{_doing(event)} {event.done:,}/{event.episodes:,}{mean}{needs}"
+    return f"{_doing(event)} {event.done:,}/{event.episodes:,}{mean}{_needs(needed)}"
 
 
 def describe_evaluation(event: Evaluation, needed: float | None = None) -> str:
     """Return an evaluation or a confirmation in one line."""
     what = "confirmation" if event.stream == "confirm" else "evaluation"
     if needed is not None and event.stream == "confirm":
-        end = ": SOLVED" if event.mean >= needed else f", needs {number(needed)}"
+        end = ": SOLVED" if event.mean >= needed else _needs(needed)
     else:
         end = ", the best so far" if event.best else ""
     return (
@@ -266,10 +265,8 @@ def _chart(snapshot: Snapshot) -> Chart:
 
 def _aside(snapshot: Snapshot, width: int) -> int:
     """Return the cells right of bar and chart."""
-    if snapshot.total is None and width < _ASIDE_FROM:
-        return 0
     if width < _ASIDE_FROM:
-        return 6
+        return 0 if snapshot.total is None else 6
     return max(_ASIDE, len(_counts(snapshot, snapshot.total or snapshot.done)) + 8)
 
 
@@ -318,15 +315,10 @@ def _solved(snapshot: Snapshot, width: int, ascii_only: bool) -> list[Text]:
     """Return the line that says that the run is solved."""
     if snapshot.solved is None:
         return []
-    solved = snapshot.solved
+    solved, over = snapshot.solved, f"over {len(snapshot.solved.returns)}"
     here = spread(solved.mean, solved.std, "+-" if ascii_only else "±")
-    over = f"over {len(solved.returns)} greedy episodes on unseen seeds, at step {solved.step:,}"
-    words = [
-        over,
-        f"over {len(solved.returns)} episodes, at step {solved.step:,}",
-        f"over {len(solved.returns)} ep.",
-        "",
-    ]
+    at = f"at step {solved.step:,}"
+    words = [f"{over} greedy episodes on unseen seeds, {at}", f"{over} episodes, {at}", f"{over} ep.", ""]
     rest = _first_that_fits(words, width - cell_len(here) - 12)
     return [Text.assemble((" SOLVED ", "bold reverse green"), "  ", (here, "bold"), f"  {rest}".rstrip())]
 
@@ -339,26 +331,21 @@ def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: b
     if snapshot.to_confirm is not None and snapshot.to_confirm.mean is not None:
         previous, mean = last, snapshot.to_confirm.mean
         shown = score(mean)
-    lines = []
+    lines, upcoming = [], _next(snapshot)
     if mean is not None:
-        parts = [[("evaluation ", "dim"), (shown, "bold")]]
-        if needed is not None:
-            parts[0].append((f", needs {number(needed)}", ""))
+        parts = [[("evaluation ", "dim"), (shown, "bold"), (_needs(needed), "")]]
         if previous is not None:
             change = mean - previous.mean
             marks = ("up", "down") if ascii_only else ("▲", "▼")
             style = "green" if change > 0 else "red" if change < 0 else ""
             mark = "=" if change == 0 else marks[change < 0]
             parts.append([(f"{mark} {score(abs(change))}", style), (f" since step {previous.step:,}", "")])
-        upcoming = _next(snapshot)
         if upcoming is not None:
             parts.append([("next at ", "dim"), (f"{upcoming:,}", "")])
         lines.append(_joined(parts, width))
-    elif _next(snapshot) is not None:
-        needs = [] if needed is None else [[(f"needs {number(needed)}", "")]]
-        lines.append(
-            _joined([[("first evaluation at ", "dim"), (f"{_next(snapshot):,}", "")], *needs], width, gap=", ")
-        )
+    elif upcoming is not None:
+        first = [("first evaluation at ", "dim"), (f"{upcoming:,}", "")]
+        lines.append(_joined([first, [(_needs(needed), "")]], width, gap=""))
     if snapshot.evaluating is not None and snapshot.idle >= _EVALUATING_SECONDS:
         lines.append(_under_way(snapshot.evaluating, needed, width, console))
     elif snapshot.solved is None and best is not None:
@@ -370,11 +357,9 @@ def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: b
 
 
 def _under_way(event: Evaluating, needed: float | None, width: int, console: Console) -> Text:
+    doing, counts = f"{_doing(event)} ", f"{event.done:,}/{event.episodes:,}"
     mean = "" if event.mean is None else f", mean {score(event.mean)}"
-    needs = "" if needed is None else f", needs {number(needed)}"
-    counts = f"{event.done:,}/{event.episodes:,}"
-    doing = f"{_doing(event)} "
-    words = _first_that_fits([f"{counts}{mean}{needs}", f"{counts}{mean}", counts], width - len(doing) - 6)
+    words = _first_that_fits([f"{counts}{mean}{_needs(needed)}", f"{counts}{mean}", counts], width - len(doing) - 6)
     columns = min(24, width - len(doing) - cell_len(words) - 2)
     bar = _drawn_bar(event.done / max(1, event.episodes), columns, console) if columns >= 4 else Text("")
     return Text.assemble((doing, "bold"), bar, f"  {words}" if columns >= 4 else words)
@@ -384,7 +369,12 @@ def _doing(event: Evaluating) -> str:
     return "confirming" if event.stream == "confirm" else "evaluating"
 
 
+def _needs(needed: float | None) -> str:
+    return "" if needed is None else f", needs {number(needed)}"
+
+
 def _next(snapshot: Snapshot) -> int | None:
+    """Return the step of the next evaluation."""
     every, step = snapshot.started.evaluate_every, (snapshot.progress or snapshot.started).step
     if not every or snapshot.ended is not None:
         return None
@@ -394,9 +384,8 @@ def _next(snapshot: Snapshot) -> int | None:
 
 
 def _over(evaluation: Evaluation) -> str:
-    return (
-        f"{spread(evaluation.mean, evaluation.std)} over {len(evaluation.returns)} episodes at step {evaluation.step:,}"
-    )
+    reached = spread(evaluation.mean, evaluation.std)
+    return f"{reached} over {len(evaluation.returns)} episodes at step {evaluation.step:,}"
 
 
 def _of_needed(mean: float, snapshot: Snapshot) -> str:

@@ -11,16 +11,15 @@ from cartpole_dqn.observers.display.braille import Chart, Curve, Line, chart_lin
 points = st.lists(st.tuples(st.floats(0, 1e6), st.floats(-1e9, 1e9)), min_size=1, max_size=80)
 
 
-def dots_of(rows: list[str]) -> set[tuple[int, int]]:
-    """(x, y) of each dot, y from the bottom, read back from the characters by the braille block's own numbering."""
+def dots_of(curve: Curve) -> set[tuple[int, int]]:
+    """(x, y) of each dot, y from the bottom, by the braille block's own numbering."""
     order = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3)]
-    height = 4 * len(rows)
     return {
-        (2 * column + x, height - 1 - (4 * row + y))
-        for row, text in enumerate(rows)
-        for column, character in enumerate(text)
+        (2 * column + x, 4 * curve.height - 1 - (4 * row + y))
+        for row, cells in enumerate(curve.cells)
+        for column, cell in enumerate(cells)
         for bit, (x, y) in enumerate(order)
-        if (ord(character) - 0x2800) >> bit & 1
+        if cell >> bit & 1
     }
 
 
@@ -41,7 +40,7 @@ def test_points_lie_where_their_values_say(drawn: list[tuple[float, float]], wid
     for axis, dots in ((0, 2 * width), (1, 4 * height)):
         low, high = min(p[axis] for p in drawn), max(p[axis] for p in drawn)
         sides.append([round(((p[axis] - low) / (high - low) if high > low else 0.5) * (dots - 1)) for p in drawn])
-    assert dots_of(curve.rows()) == set(zip(*sides, strict=True))
+    assert dots_of(curve) == set(zip(*sides, strict=True))
     assert {(height - 1 - y // 4, x // 2) for x, y in zip(*sides, strict=True)} == set(curve.cells_of(tuple(drawn)))
 
 
@@ -51,8 +50,8 @@ def test_a_line_has_no_gaps_and_meets_its_points(drawn: list[tuple[float, float]
     line, dots = canvas(drawn, width, height), canvas(drawn, width, height)
     line.line(tuple(drawn))
     dots.points(tuple(drawn))
-    found = dots_of(line.rows())
-    assert dots_of(dots.rows()) <= found
+    found = dots_of(line)
+    assert dots_of(dots) <= found
     if len({x for x, _ in drawn}) > 1:
         assert {x for x, _ in found} == set(range(2 * width))
     for x, y in found:  # each dot touches another one

@@ -349,9 +349,9 @@ def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: b
     if snapshot.evaluating is not None and snapshot.idle >= _EVALUATING_SECONDS:
         lines.append(_under_way(snapshot.evaluating, needed, width, console))
     elif snapshot.solved is None and best is not None:
-        score_of = [("best ", "dim"), (_of_needed(best.mean, snapshot), "")]
-        doubt = ", not confirmed" if needed is not None and best.mean >= needed and best.stream != "confirm" else ""
-        over = [(f"over {len(best.returns)} episodes at step {best.step:,}{doubt}", "")]
+        doubt = " (not confirmed)" if needed is not None and best.mean >= needed and best.stream != "confirm" else ""
+        score_of = [("best ", "dim"), (f"{_of_needed(best.mean, snapshot)}{doubt}", "")]
+        over = [(f"over {len(best.returns)} episodes at step {best.step:,}", "")]
         lines.append(_joined([score_of, over], width, gap=" "))
     return lines
 
@@ -390,7 +390,7 @@ def _over(evaluation: Evaluation) -> str:
 
 def _of_needed(mean: float, snapshot: Snapshot) -> str:
     needed = snapshot.started.solved_at
-    return score(mean) if needed is None else f"{number(mean, 3)} of {number(needed)}"
+    return score(mean) if needed is None or mean >= needed else f"{number(mean, 3)} of {number(needed)}"
 
 
 def _joined(parts: Iterable[Sequence[tuple[str, str]]], width: int, gap: str = "   ") -> Text:

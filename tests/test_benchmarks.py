@@ -21,7 +21,7 @@ SHORT = {
     "render.py": (["--rounds", "2"], "RenderObservation"),
     "update.py": (["--rounds", "2"], "clip_grad_norm_"),
     "notebook_loops.py": (["pixels", "--steps", "2"], '{"steps": 2, "seconds": '),
-    "peer.py": (["--side", "ours", "--steps", "300"], '"steps": 300,'),
+    "floors.py": (["--one", "--only", "ours", "--obs", "state", "--steps", "1000"], '"solved": false, "steps": 1000,'),
 }
 
 

@@ -346,3 +346,14 @@ def test_read_while_somebody_else_holds_the_pixels() -> None:
     held = pygame.surfarray.pixels3d(surface)
     assert pixels(Drawing(surface), slice(0, 5), slice(0, 7)) is None
     assert np.array_equal(read(Drawing(surface), slice(0, 5), slice(0, 7)), np.transpose(held, (1, 0, 2)))
+
+
+def test_a_drawing_that_is_held_stays_as_it_is() -> None:
+    first, second = (RenderObservation(drawn("CartPole-v1"), rows=[160, 320]) for _ in range(2))
+    first.reset(seed=0)
+    held = first.pixels()
+    assert isinstance(held, tuple)
+    before = held[0].copy()
+    second.reset(seed=1)  # draws on the same surface, if nobody reads it
+    assert not np.array_equal(second.pixels()[0], before)
+    assert np.array_equal(held[0], before)

@@ -14,8 +14,9 @@ Gymnasium's pygame environments draw on a surface and end with
 The conversion takes several times as long as the drawing, because NumPy copies pixel by pixel. The flip and the blit
 take a third of it. `drawing_of` compiles such a function from its source and returns the surface instead of the
 conversion. It also removes the flip and the blit if they are exactly those above and the same call made the surface.
-Then only the rows that are read are flipped. If nothing but `pygame.gfxdraw` draws on the surface, pixel by pixel, only
-the rows that are read get their background, and the next drawing reuses the surface: it stays in the processor's cache.
+Then only the rows that are read are flipped. If nothing but `gfxdraw` and `pygame.draw` draw on the surface, pixel by
+pixel, only the rows that are read get their background, and the thread's next drawing reuses the surface, which is then
+in the processor's cache.
 
 This replaces nothing in pygame or in the environment, so exceptions and other threads are no problem. The source proves
 that nothing else happens to the array: an environment that cuts it or paints on it afterwards (BipedalWalker cuts) has
@@ -29,6 +30,7 @@ import ast
 import functools
 import inspect
 import sys
+import threading
 from collections.abc import Callable
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
@@ -77,14 +79,14 @@ def drawing_of(render: Any) -> Callable[..., Any] | None:
         return None
     drawing = FunctionType(code, render.__globals__, render.__name__, render.__defaults__, render.__closure__)
     drawing.__kwdefaults__ = render.__kwdefaults__
-    kept: Any = None
+    kept = threading.local()
 
     def background(rows: slice | None, make: Callable[[Any], Any], size: Any, colour: Any) -> Any:
-        nonlocal kept
-        if kept is None or kept.get_size() != size or kept.get_locked():
-            kept = make(size)
-        _fill(kept, colour, rows)
-        return kept
+        surface = getattr(kept, "surface", None)
+        if surface is None or surface.get_size() != size or surface.get_locked():
+            surface = kept.surface = make(size)
+        _fill(surface, colour, rows)
+        return surface
 
     def draw(env: Any, rows: slice | None = None) -> Any:
         drawn = drawing(env, **{_BACKGROUND: functools.partial(background, rows)}) if again else drawing(env)
@@ -223,6 +225,7 @@ def _fill(surface: Any, colour: Any, rows: slice | None) -> None:
 
 
 _BACKGROUND = "background"
+_PIXELWISE = ("gfxdraw.", "pygame.draw.")
 
 
 def _draw_again(definition: ast.FunctionDef, source: ast.expr) -> bool:
@@ -230,8 +233,8 @@ def _draw_again(definition: ast.FunctionDef, source: ast.expr) -> bool:
 
     The parameter `_BACKGROUND` takes `pygame.Surface`, a size and a colour, and returns a surface that is filled where
     it is read. The function must make the surface and fill it at once with a constant colour, and only pass it to
-    functions of `gfxdraw` afterwards. These change each pixel by itself, so neither a background that is missing in
-    other rows nor an earlier picture matters.
+    functions of `gfxdraw` and `pygame.draw` afterwards. These change each pixel by itself, so neither a background that
+    is missing in other rows nor an earlier picture matters.
     """
     name, body = ast.unparse(source), definition.body[:-1]
     made = next(i for i, node in enumerate(body) if ast.unparse(node).startswith(f"{name} = pygame.Surface("))
@@ -244,12 +247,13 @@ def _draw_again(definition: ast.FunctionDef, source: ast.expr) -> bool:
         return False
     nodes = list(ast.walk(ast.Module([*body[:made], *body[made + 2 :]], [])))
     calls = [(ast.unparse(node.func), node.args) for node in nodes if isinstance(node, ast.Call)]
-    drawn_on = sum(f.startswith("gfxdraw.") and ast.unparse(args[:1][0]) == name for f, args in calls if args)
-    owner = name.partition(".")[0]
+    drawn_on = sum(f.startswith(_PIXELWISE) and ast.unparse(args[0]) == name for f, args in calls if args)
+    owner, is_attribute, _ = name.partition(".")
     owned = sum(isinstance(node, ast.Attribute) and ast.unparse(node.value) == owner for node in nodes)
-    if (
-        drawn_on != sum(isinstance(node, ast.expr) and ast.unparse(node) == name for node in nodes)
-        or owned != sum(isinstance(node, ast.Name) and node.id == owner for node in nodes)
+    if drawn_on != sum(isinstance(node, ast.expr) and ast.unparse(node) == name for node in nodes):
+        return False
+    if is_attribute and (
+        owned != sum(isinstance(node, ast.Name) and node.id == owner for node in nodes)
         or any(f.startswith(f"{owner}.") and f.count(".") == 1 for f, _ in calls)
     ):
         return False  # something else may look at the surface

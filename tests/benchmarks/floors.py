@@ -22,8 +22,10 @@ import json
 import math
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -394,16 +396,18 @@ def main() -> None:
         for side in given.only
         if obs in SIDES[side][2]
     ]
-    for obs, side, seed, cap in [] if given.table else jobs:
-        if (obs, side, seed, cap) not in done:
-            began = time.perf_counter()
-            one = ("--one", "--obs", obs, "--only", side, "--first-seed", seed, "--steps", cap)
-            figures = timed("floors.py", *one)
-            whole = {"all": time.perf_counter() - began, "machine": machine("stable-baselines3")}
-            results.append({"obs": obs, "side": side, "seed": seed, "cap": cap, **figures, **whole})
-            with given.out.open("a") as file:
-                file.write(json.dumps(results[-1]) + "\n")
-    print(table(results))
+    jobs = [job for job in jobs if job not in done and not given.table]
+    if any(side == "sb3" for _, side, _, _ in jobs) and not (find_spec("stable_baselines3") and find_spec("cv2")):
+        sys.exit("The side sb3 needs: pip install stable-baselines3 opencv-python-headless. Or choose others: --only")
+    for obs, side, seed, cap in jobs:
+        began = time.perf_counter()
+        one = ("--one", "--obs", obs, "--only", side, "--first-seed", seed, "--steps", cap)
+        figures = timed("floors.py", *one)
+        whole = {"all": time.perf_counter() - began, "machine": machine("stable-baselines3")}
+        results.append({"obs": obs, "side": side, "seed": seed, "cap": cap, **figures, **whole})
+        with given.out.open("a") as file:
+            file.write(json.dumps(results[-1]) + "\n")
+    print(table(results) if results else f"{given.out} has no results.")
 
 
 if __name__ == "__main__":

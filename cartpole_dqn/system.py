@@ -2,7 +2,7 @@
 
 * `usable_cores`: the number of cores that this process may use.
 * `available_bytes`: memory that this process may still use. `require_memory`: raises `UserError` if it is too little.
-* `stopping_on_signals`, `unwinding_on_signals`: stop cleanly on a signal.
+* `stopping_on_signals`, `unwinding_on_signals`: stop cleanly on a signal. `leaving_on_signals`: call a function first.
 * `Steady`: a text stream that outlives its reader.
 * `keep_freed_memory`: speeds up training by keeping freed memory in the process.
 """
@@ -157,6 +157,30 @@ def unwinding_on_signals() -> Iterator[None]:
         finally:
             if asked and alarm:
                 signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextlib.contextmanager
+def leaving_on_signals(leave: Callable[[], None], back: Callable[[], None]) -> Iterator[None]:
+    """Inside the block, a signal that ends or suspends the process first calls `leave`, and `back` when it goes on.
+
+    Signals that have a handler are left to it.
+    """
+    here = os.getpid()
+
+    def handle(number: int, _: object) -> None:
+        mine = os.getpid() == here  # Forks have this handler too.
+        if mine:
+            leave()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+        signal.signal(number, handle)
+        if mine:
+            back()
+
+    names = ("SIGTSTP", "SIGQUIT", "SIGTERM", "SIGHUP")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    with _handling([number for number in numbers if signal.getsignal(number) == signal.SIG_DFL], handle):
+        yield
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.style import Style
-from rich.terminal_theme import MONOKAI
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI
 
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.observers.display.panel import RunPanel
@@ -35,7 +35,12 @@ from cartpole_dqn.views.chart import COLOURS, Theme
 
 DOCS = Path(__file__).parent
 IMAGES = DOCS / "images"
-BACKGROUND = (24, 26, 31)
+Colour = tuple[int, int, int]
+TERMINALS = {
+    "light": ((255, 255, 255), (36, 41, 47), DEFAULT_TERMINAL_THEME),
+    "dark": ((24, 26, 31), (220, 223, 228), MONOKAI),
+}
+"""Paper, ink and the colours by number."""
 
 
 def draw_display() -> None:
@@ -53,56 +58,59 @@ def draw_display() -> None:
     )
     made.runner.run()
     made.close()
-    paint(RunPanel(tracker.snapshot()), IMAGES / "display.png")
+    for theme, suffix in (("light", ""), ("dark", "-dark")):
+        paint(RunPanel(tracker.snapshot()), IMAGES / f"display{suffix}.png", theme)
 
 
 class _Looking(Tracker):
     wants_glimpses = True
 
 
-def paint(renderable: Any, out: Path, *, width: int = 140, height: int = 33, scale: int = 2) -> None:
+def paint(renderable: Any, out: Path, theme: str, *, width: int = 140, height: int = 33, scale: int = 2) -> None:
     """Draw what a terminal of `width` x `height` cells would show of a Rich renderable."""
     console = Console(file=StringIO(), width=width, height=height, force_terminal=True, color_system="truecolor")
     lines = console.render_lines(renderable, pad=False)
+    paper = TERMINALS[theme][0]
     cell, line = 8 * scale, 17 * scale
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     plain = ImageFont.truetype(str(fonts / "DejaVuSansMono.ttf"), 13 * scale)
     bold = ImageFont.truetype(str(fonts / "DejaVuSansMono-Bold.ttf"), 13 * scale)
     margin = 10 * scale
-    picture = Image.new("RGB", (cell * width + 2 * margin, line * len(lines) + 2 * margin), BACKGROUND)
+    picture = Image.new("RGB", (cell * width + 2 * margin, line * len(lines) + 2 * margin), paper)
     draw = ImageDraw.Draw(picture)
     for row, segments in enumerate(lines):
         column = 0
         for segment in segments:
             style = segment.style or Style()
-            colour = _colour(style)
-            behind = BACKGROUND if style.bgcolor is None else _colour(Style(color=style.bgcolor))
-            if style.reverse:
-                colour, behind = behind, colour
+            colour, behind = _colours(style, theme)
             for character in segment.text:
-                corner = (margin + column * cell, margin + row * line)
-                if behind != BACKGROUND:
-                    draw.rectangle((*corner, corner[0] + cell - 1, corner[1] + line - 1), fill=behind)
+                left, top = margin + column * cell, margin + row * line
+                if behind != paper:
+                    draw.rectangle((left, top, left + cell - 1, top + line - 1), fill=behind)
                 if 0x2800 <= ord(character) <= 0x28FF:
-                    _dots(draw, ord(character) - 0x2800, corner, cell, line, colour)
+                    _dots(draw, ord(character) - 0x2800, (left, top), cell, line, colour)
                 elif character == "▀":
-                    draw.rectangle((*corner, corner[0] + cell - 1, corner[1] + line // 2 - 1), fill=colour)
+                    draw.rectangle((left, top, left + cell - 1, top + line // 2 - 1), fill=colour)
+                elif character == "│":  # The font leaves gaps.
+                    draw.line((left + cell // 2, top, left + cell // 2, top + line), fill=colour, width=scale)
                 else:
-                    draw.text(corner, character, font=bold if style.bold else plain, fill=colour)
+                    draw.text((left, top), character, font=bold if style.bold else plain, fill=colour)
                 column += 1
     picture.save(out, optimize=True)
 
 
-def _colour(style: Style) -> tuple[int, int, int]:
-    colour = (220, 223, 228)
-    if style.color is not None and not style.color.is_default:
-        colour = tuple(style.color.get_truecolor(MONOKAI))  # type: ignore[assignment]
+def _colours(style: Style, theme: str) -> tuple[Colour, Colour]:
+    """Return the colour of a style's text, and the one behind it."""
+    paper, ink, colours = TERMINALS[theme]
+    text: Colour = ink if style.color is None or style.color.is_default else style.color.get_truecolor(colours)
+    behind: Colour = paper if style.bgcolor is None else style.bgcolor.get_truecolor(colours)
     if style.dim:
-        colour = tuple((c + b) // 2 for c, b in zip(colour, BACKGROUND, strict=True))  # type: ignore[assignment]
-    return colour
+        red, green, blue = ((a + b) // 2 for a, b in zip(text, paper, strict=True))
+        text = (red, green, blue)
+    return (behind, text) if style.reverse else (text, behind)
 
 
-def _dots(draw: Any, bits: int, corner: tuple[int, int], cell: int, line: int, colour: tuple[int, int, int]) -> None:
+def _dots(draw: Any, bits: int, corner: tuple[int, int], cell: int, line: int, colour: Colour) -> None:
     """Draw a braille pattern: no monospaced font at hand has them."""
     for bit in range(8):
         if bits >> bit & 1:

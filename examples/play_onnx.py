@@ -1,4 +1,6 @@
-"""Play CartPole with a policy that `cartpole-dqn export` wrote: onnxruntime and NumPy, without cartpole-dqn and torch.
+"""Play CartPole with a policy that `cartpole-dqn export` wrote, without cartpole-dqn and torch.
+
+Needs gymnasium with classic-control, NumPy and onnxruntime.
 
 Usage: python play_onnx.py policy.onnx [EPISODES]
 """

@@ -1,4 +1,4 @@
-"""Train DQN on CartPole from its rendered screen, then see how good the best model is on seeds it never met."""
+"""Train DQN on CartPole from its rendered screen, then evaluate the best model on held-out seeds."""
 
 import argparse
 

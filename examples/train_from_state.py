@@ -1,4 +1,4 @@
-"""Train DQN on CartPole from its four numbers, with a few settings changed, and draw the curves again."""
+"""Train DQN on CartPole from its four numbers with a few changed settings, and plot the curves."""
 
 import argparse
 

@@ -1,6 +1,6 @@
-"""The wrappers in a loop of your own: two environments as one batch of small pictures, and a network that takes them.
+"""Use the wrappers in your own loop: two environments give a batch of small pictures for a network.
 
-Nothing here but Gymnasium, torch and the wrappers. The policy is random: what comes out is what an agent would get.
+This needs only Gymnasium, torch and the wrappers. Actions are random; an agent would get the same observations.
 """
 
 import functools

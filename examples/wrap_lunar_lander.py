@@ -1,4 +1,4 @@
-"""A window that follows Lunar Lander in the plane, found by its colour. Needs the extra box2d."""
+"""Follow Lunar Lander with a window that finds it by its colour. Needs the extra box2d."""
 
 import gymnasium
 import numpy as np
@@ -14,7 +14,7 @@ except gymnasium.error.DependencyNotInstalled:
 env = RenderObservation(env)
 env = Channel(env, 0)
 env = FrameDifference(env, gap=2, keep_current=True, encoding="uint8")
-# Before resizing, which mixes the colours; after the difference, or the lander's own motion would be taken out.
+# Crop before resizing, which mixes the colours, and after the difference: a moving window cancels the lander's motion.
 env = CenteredCrop(env, width=240, height=160, follow="both", locator={"color": [128], "tolerance": 2}, edges="pad")
 env = Resize(env, height=40)
 

@@ -1,4 +1,4 @@
-"""A locator of one's own: a window that follows MountainCar's car, told by the state instead of by the picture."""
+"""Write your own locator: the window follows MountainCar's car, and finds it from the state instead of the picture."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from cartpole_dqn.wrappers import CenteredCrop, Channel, FrameDifference, Render
 
 
 def car(env: gymnasium.Env[Any, Any], picture: Any) -> float:
-    """Return where the car is, as a fraction of the picture's width. `picture` may be looked at, or not."""
+    """Return where the car is, as a fraction of the picture's width. A locator may also use `picture`."""
     base: Any = env.unwrapped
     return float((base.state[0] - base.min_position) / (base.max_position - base.min_position))
 
@@ -18,7 +18,7 @@ env = gymnasium.make("MountainCar-v0", render_mode="rgb_array")
 env = RenderObservation(env)
 env = Channel(env, 1)
 env = FrameDifference(env, gap=3, keep_current=True, encoding="uint8")
-# Named, not handed over, so that env.spec can be written down; in a package of yours: "your_package.locators:car".
+# A name instead of the function, so that env.spec can be written as JSON. In your package: "your_package.locators:car".
 env = CenteredCrop(env, width=240, locator=f"{__name__}:car", edges="pad")
 env = Resize(env, height=60)
 

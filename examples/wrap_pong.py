@@ -1,4 +1,4 @@
-"""Atari's Pong, whose observations are pictures already: its field alone, and what moved. Needs the extra atari."""
+"""Show Atari's Pong as its field and what moved in it. Its observations are already pictures. Needs the extra atari."""
 
 import gymnasium
 from gymnasium.wrappers import MaxAndSkipObservation
@@ -11,7 +11,7 @@ except ModuleNotFoundError:
     print('left out: Pong needs the Arcade Learning Environment, pip install "cartpole-dqn[atari]"')
     raise SystemExit(0) from None
 
-env = MaxAndSkipObservation(env, skip=4)  # Atari draws some things in every second frame alone.
+env = MaxAndSkipObservation(env, skip=4)  # Atari draws some things only in every second frame.
 env = Crop(env, rows=[34, 194])  # without the score and the borders
 env = Channel(env, 1)  # In green, ball and paddles are all brighter than the field.
 env = Resize(env, height=80)

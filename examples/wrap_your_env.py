@@ -1,4 +1,4 @@
-"""The wrappers alone: see another environment as small pictures that show what moved, with no training at all."""
+"""Use only the wrappers, without training: turn another environment into small pictures that show what moved."""
 
 import gymnasium
 

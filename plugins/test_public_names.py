@@ -1,9 +1,13 @@
-"""The plugins stand on public names alone, as somebody else's would."""
+"""The plugins stand on public names alone, as somebody else's would, and cost nothing until they are chosen."""
 
 from __future__ import annotations
 
 import ast
 import importlib
+import subprocess
+import sys
+import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -37,3 +41,23 @@ def test_only_public_names_are_imported(plugin: Path) -> None:
 
 def test_a_private_module_is_seen() -> None:
     assert names_used("import cartpole_dqn.components.replay.ring") == [("cartpole_dqn.components.replay.ring", "")]
+
+
+HEAVY = {"torch", "numpy", "gymnasium", "matplotlib", "mlflow", "ray", "tensorboard", "wandb"}
+REGISTER = """
+import importlib, sys
+from cartpole_dqn import Registry
+for name in sys.argv[1:]:
+    registry = Registry(name)
+    importlib.import_module(name).register_components(registry)
+    assert registry.components()
+"""
+
+
+@pytest.mark.process
+def test_registering_imports_nothing_heavy() -> None:
+    projects = [tomllib.loads((plugin / "pyproject.toml").read_text(encoding="utf-8")) for plugin in PLUGINS]
+    modules = [name for table in projects for name in table["project"]["entry-points"]["cartpole_dqn"].values()]
+    installed = [name for name in modules if find_spec(name.partition(".")[0])]
+    command = [sys.executable, "-c", f"{REGISTER}print({HEAVY} & set(sys.modules))", *installed]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() == "set()"

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import distributions
+
 
 class Said(NamedTuple):
     """What a command left: its exit code and what it wrote."""
@@ -136,13 +138,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     ) -> None:
         for module, text in modules.items():
             (tmp_path / f"{module}.py").write_text(textwrap.dedent(text))
-        info = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
-        info.mkdir()
-        required = f"Requires-Dist: {requires}\n" if requires else ""
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{required}")
-        lines = ["[cartpole_dqn]", *(f"{key} = {value}" for key, value in plugins.items())]
-        lines += ["[cartpole_dqn.commands]", *(f"{key} = {value}" for key, value in commands.items())]
-        (info / "entry_points.txt").write_text("\n".join(lines))
+        groups = {"cartpole_dqn": plugins, "cartpole_dqn.commands": commands}
+        distributions.write(tmp_path, name, groups, requires=[requires] if requires else [])
 
     before = dict(gymnasium.registry)
     yield make

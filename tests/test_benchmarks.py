@@ -21,7 +21,7 @@ SHORT = {
     "render.py": (["--rounds", "2"], "RenderObservation"),
     "update.py": (["--rounds", "2"], "clip_grad_norm_"),
     "notebook_loops.py": (["pixels", "--steps", "2"], '{"steps": 2, "seconds": '),
-    "peer.py": (["--side", "ours", "--steps", "300"], '"steps": 300,'),
+    "floors.py": (["--one", "--only", "ours", "--obs", "state", "--steps", "1000"], '"solved": false, "steps": 1000,'),
 }
 
 
@@ -60,3 +60,17 @@ def test_figures_have_their_spread() -> None:
     assert timing.spread([900.0, 1100.0, 1000.4]) == "1,000 (900 to 1,100)"
     assert timing.spread([2.345], 2) == "2.35"
     assert "torch" in timing.machine()
+
+
+def test_seeds_that_are_not_solved_count_as_slower_than_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    floors = scripts.load(BENCHMARKS / "floors.py")
+    figures = {"obs": "state", "cap": 9_000, "processor": 1.0, "all": 5.0, "best": 480.0, "machine": "a machine"}
+
+    def row(side: str, seed: int, steps: int, solved: bool) -> dict[str, object]:
+        return {"side": side, "seed": seed, "steps": steps, "training": steps / 1_000, "solved": solved, **figures}
+
+    rows = [row("ours", seed, steps, steps < 9_000) for seed, steps in enumerate((3_000, 9_000, 4_000))]
+    lines = floors.table([*rows, row("sb3", 0, 9_000, False)]).splitlines()
+    assert "| 0 of 1 | more than 9,000 | more than 9.00 |" in lines[2]
+    assert "| 2 of 3 | 4,000 (3,000 to -) | 4.00 (3.00 to -) | 1.00 (1.00 to -) | 5.0 (5.0 to -) |" in lines[3]

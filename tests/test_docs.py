@@ -147,14 +147,6 @@ def run_python(page: str, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     return module
 
 
-def test_a_name_that_a_snippet_forgot_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "page.md").write_text("Text.\n\n```python\nimport math\n```\n\n```python\nmath.pi\nmaths.pi\n```\n")
-    monkeypatch.setitem(PAGES, "page.md", tmp_path / "page.md")
-    with pytest.raises(NameError, match="maths") as caught:
-        run_python("page.md", monkeypatch)
-    assert caught.traceback[-1].lineno == 8  # of the page, from 0
-
-
 # Commands -------------------------------------------------------------------------------------------------------------
 
 
@@ -209,15 +201,6 @@ def test_commands_are_found_and_judged() -> None:
     assert why_refused("cartpole-dqn --version") == ""
     for wrong in ("rums", "run --ob state", "plugins lists", "plugins show", "run extra", "-q run"):
         assert why_refused(f"cartpole-dqn {wrong}"), wrong
-
-
-def test_parsing_installs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: Any) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("SHELL", "/bin/bash")
-    for option in ("--install-completion", "--show-completion", "--version"):
-        assert why_refused(f"cartpole-dqn {option}") == ""
-    assert not list(tmp_path.iterdir())
-    assert capfd.readouterr().out == ""
 
 
 # Plugin pages ---------------------------------------------------------------------------------------------------------

@@ -220,18 +220,22 @@ def test_a_local_wrapper_and_environment_reach_worker_processes(vector: str) -> 
         ({"episodes": 3}, "steps and episodes: give one of them"),
         ({"replay": "os:system"}, "os belongs to Python's own library"),
         ({"network": "nowhere:Net"}, "there is no module nowhere, neither installed nor in the current folder"),
+        ({"wrappers": [("gymnasium.wrappers:TransformReward", {}), "flatten"]}, "expected a value for func"),
+        (
+            {"obs": "pixels", "wrappers": {"chanel": {"drop": True}}},
+            "observation.chanel: there is no such entry. Did you mean 'channel'",
+        ),
+        # A stranger's configuration chooses the arguments of what makes environments.
+        (
+            {"env": "torch.hub:download_url_to_file", "settings": {"env": {"kwargs": {"url": "x", "dst": "y"}}}},
+            "cannot make the environment torch.hub:download_url_to_file",
+        ),
     ],
 )
 def test_what_does_not_fit_is_a_sentence(given: dict[str, Any], said: str, folder: Path) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
         short(**given)
     assert not (folder / "run").exists()
-
-
-def test_functions_of_installed_packages_make_no_environments() -> None:
-    """A stranger's configuration chooses their arguments."""
-    with pytest.raises(UserError, match=r"cannot make the environment torch\.hub:download_url_to_file"):
-        short(env="torch.hub:download_url_to_file", settings={"env": {"kwargs": {"url": "x", "dst": "y"}}})
 
 
 def test_torch_has_its_threads_back() -> None:
@@ -249,9 +253,6 @@ def test_torch_has_its_threads_back() -> None:
 
 
 def test_a_run_acts_in_its_own_environment() -> None:
-    chain = [("gymnasium.wrappers:TransformReward", {}), "flatten"]
-    with pytest.raises(UserError, match="expected a value for func"):
-        short(wrappers=chain)
     run = short(wrappers=["flatten"])
     env = run.make_env()
     obs, _ = env.reset(seed=0)
@@ -282,8 +283,6 @@ def test_a_class_is_put_into_the_chain_of_the_preset() -> None:
     names = [entry["wrapper"].rpartition(":")[2].rpartition(".")[2] for entry in run.config.observation]
     assert names == ["render", "channel", "resize", "Dark", "frame-difference"]
     assert run.config.observation[2]["height"] == 30
-    with pytest.raises(UserError, match=r"observation\.chanel: there is no such entry\. Did you mean 'channel'"):
-        short(obs="pixels", wrappers={"chanel": {"drop": True}})
 
 
 def test_an_error_says_its_file_and_line_and_leaves_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:
@@ -414,7 +413,7 @@ def test_a_notebook_a_file_and_a_plugin_train_to_the_same_bits(folder: Path) -> 
 
     small = ["--set", "agent.replay.capacity=5000", "--set", "agent.learning_starts=100"]
     small += ["--set", "evaluation.episodes=2", "--observer", "parts:remember", "--steps", "250", "--plain"]
-    given = {"typed": ("parts:Net", "parts:Recent"), "again": ("parts:Net", "parts:Recent"), "plugin": ("mine", "mine")}
+    given = {"typed": ("parts:Net", "parts:Recent"), "plugin": ("mine", "mine")}
     for out, (network, replay) in given.items():
         done = type_in("run", "--obs", "pixels", "--network", network, "--replay", replay, *small, "--out", out)
         assert done.returncode == 0, done.stderr

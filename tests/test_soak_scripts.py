@@ -57,15 +57,6 @@ def test_a_leak_is_told_from_a_replay_that_fills(given: dict[str, Any], words: s
     assert words in "\n".join(lines)
 
 
-def test_the_samples_are_drawn(tmp_path: Path) -> None:
-    from PIL import Image
-
-    memory.draw(samples(growth=80, files=2), tmp_path / "x.png")
-    with Image.open(tmp_path / "x.png") as picture:
-        assert min(picture.size) > 300
-        assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 20
-
-
 def test_the_cost_of_checkpoints_is_read_from_a_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,7 @@
-"""Deep Q-learning (Mnih et al. 2015), with Double Q-learning (van Hasselt et al. 2016), n-step returns and advantage
-learning (Bellemare et al. 2016) as options.
+"""Deep Q-learning: `DqnAgent`, its options and its policy.
 
-* `DqnOptions`: what can be set, and the parts it is made of.
-* `DqnAgent`: acts by its exploration, keeps what it sees in its replay, learns by one-step (or n-step) lookahead.
-* `GreedyPolicy`: a copy of the network that takes the best action.
+Mnih et al. 2015. Double Q-learning (van Hasselt et al. 2016), n-step returns and advantage learning (Bellemare et al.
+2016) are options.
 """
 
 from __future__ import annotations
@@ -39,7 +37,7 @@ from cartpole_dqn.contracts.weights import frozen_copy, load_weights
 from cartpole_dqn.errors import ConfigError, DivergedError, RunError, UserError
 
 _LOOK_EVERY = 10
-"""Updates between two looks at the mean action value, which for a small network takes a fair part of an update."""
+"""Updates between two computations of the mean action value, which take a fair part of a small network's update."""
 
 
 @options_class
@@ -55,21 +53,21 @@ class DqnOptions:
         default=0.0,
         ge=0,
         lt=1,
-        effect="share of what an action seems worth less than the best one that is taken off its target (Bellemare et "
-        "al. 2016): wider gaps withstand more noise; not with action masks",
+        effect="fraction of the action gap (best value minus this action's value) subtracted from the target "
+        "(Bellemare et al. 2016): wider gaps withstand more noise; not with action masks",
         typical="0 or 0.9",
     )
     largest_reward: float = option(
         default=0.0,
         ge=0,
-        effect="the largest reward of a step, where it is known: the network then learns values relative to the return "
-        "that it would give at every step, in tenths of that, which keeps rare failures in the quadratic part of the "
-        "Huber loss; 0 learns values as they are",
+        effect="the largest reward of a step, if it is known: the network then learns how far values are below the "
+        "return of that reward at every step, in tenths of that return, which keeps rare failures in the quadratic "
+        "part of the Huber loss; 0 learns values as they are",
         typical="0, or 1 where each step is worth 1; with gamma below 1",
     )
     batch_size: int = option(default=128, ge=1, effect="transitions an update learns from", typical="32 to 256")
     learning_starts: int = option(
-        default=0, ge=0, effect="transitions kept before the first update, at least a batch", typical="0 to 1000"
+        default=0, ge=0, effect="transitions stored before the first update, at least a batch", typical="0 to 1000"
     )
     train_every: int = option(default=1, ge=1, effect="environment steps between rounds of updates", typical="1 to 4")
     updates: int = option(default=1, ge=1, effect="updates in a round", typical="1")
@@ -79,18 +77,17 @@ class DqnOptions:
     clip_at: float = option(default=1.0, gt=0, effect="where gradients are clipped", typical="1 to 100")
     policy: Literal["online", "target"] = option(
         default="online",
-        effect="whose weights act in evaluation and are kept: a soft target is an average over updates",
+        effect="whose weights are evaluated and saved: a soft target is an average over updates",
     )
     mirror: bool = option(
         default=False,
-        effect="learn every second transition as in a mirror, images from right to left and actions in reverse: for "
-        'environments that look and move the same there: CartPole, Acrobot, and those with "mirror": True in metadata',
+        effect="learn every second transition mirrored, with images from right to left and actions in reverse: for "
+        'symmetric environments, which are CartPole, Acrobot, and those with "mirror": True in metadata',
     )
     random_shift: int = option(
         default=0,
         ge=0,
-        effect="move each image of a batch by up to so many pixels before it is learned from (Kostrikov et al. 2021); "
-        "0 for not at all",
+        effect="maximum pixels by which each image of a batch is moved (Kostrikov et al. 2021); 0: none",
         typical="0 or 4",
     )
     network: Part = part("network", "mlp")
@@ -133,9 +130,9 @@ class DqnAgent(Agent):
         self._steps = 0  # steps observed, over all lanes
         self._updates = 0
         self._episodes = 0
-        self._episodes_ended = 0  # of those, not yet told to the target update
+        self._episodes_ended = 0  # of those, without a call of the target update so far
         self._steps_waiting = 0  # environment steps since the last round of updates
-        self._q_mean = 0.0  # of the batch last looked at
+        self._q_mean = 0.0  # of the last batch for which it was computed
 
     def _require_suitable_env(self, context: Context) -> None:
         """Raise a `UserError` if the options do not suit the environment."""
@@ -158,7 +155,6 @@ class DqnAgent(Agent):
         )
 
     def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """See `Agent.act`."""
         allowed = self._all_allowed if mask is None else torch.from_numpy(mask)
 
         def q() -> Tensor:
@@ -172,7 +168,6 @@ class DqnAgent(Agent):
         return chosen
 
     def observe(self, transitions: Sequence[Transition]) -> None:
-        """See `Agent.observe`."""
         for transition in transitions:
             self._replay.add(transition)
             self._episodes_ended += transition.terminated or transition.truncated
@@ -246,7 +241,7 @@ class DqnAgent(Agent):
     def _look_ahead(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the target network's output [B, A, ...] at the next observations and the actions [B] to read there.
 
-        What a mask forbids is not chosen.
+        Forbidden actions are not chosen.
         """
         self._target.resample_noise(self._noise_generator)
         next_output = self._target(batch.next_obs)
@@ -260,7 +255,7 @@ class DqnAgent(Agent):
     def _shortfall(self, batch: Batch) -> Tensor:
         """Return alpha (max_b Q(s, b) - Q(s, a)) [B] by the target network, the second term of Bellemare et al. 2016.
 
-        Taken off the rewards it comes off the target of every kind of network.
+        It is subtracted from the rewards, and so from the target of every kind of network.
         """
         if batch.next_mask is not None:
             raise RunError(self._unmasked())
@@ -269,7 +264,6 @@ class DqnAgent(Agent):
         return self._options.advantage_learning * (values.amax(1) - taken)
 
     def steps_before_learning(self) -> int:
-        """See `Agent.steps_before_learning`."""
         if self._learn_from > self._replay.capacity:
             raise ConfigError(
                 f"the first update needs {self._learn_from:,} transitions, the larger of agent.learning_starts and "
@@ -279,11 +273,9 @@ class DqnAgent(Agent):
         return self._learn_from
 
     def break_lane(self, env: int) -> None:
-        """See `Agent.break_lane`."""
         self._replay.break_lane(env)
 
     def policy(self) -> GreedyPolicy:
-        """See `Agent.policy`."""
         source = self._target if self._options.policy == "target" else self._online
         return GreedyPolicy(frozen_copy(source), self._device, self._units)
 
@@ -299,7 +291,6 @@ class DqnAgent(Agent):
         load_weights(self._target, policy["network"])
 
     def status(self) -> Mapping[str, float | str]:
-        """See `Agent.status`."""
         figures: dict[str, float | str] = {
             "lr": self._optimiser.lr,
             "replay_size": len(self._replay),
@@ -313,11 +304,9 @@ class DqnAgent(Agent):
 
     @property
     def nbytes(self) -> int:
-        """See `Agent.nbytes`."""
         return self._replay.nbytes
 
     def state_dict(self) -> State:
-        """See `Agent.state_dict`."""
         return {
             "online": dict(self._online.state_dict()),
             "target": dict(self._target.state_dict()),
@@ -353,11 +342,9 @@ class DqnAgent(Agent):
         self._q_mean = float(state["q_mean"])
 
     def replay_state_dict(self) -> State:
-        """See `Agent.replay_state_dict`."""
         return self._replay.state_dict()
 
     def load_replay_state_dict(self, state: State) -> None:
-        """See `Agent.load_replay_state_dict`."""
         self._replay.load_state_dict(state)
 
 
@@ -414,7 +401,6 @@ class GreedyPolicy(Policy):
         self._units = units
 
     def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """See `Policy.act`."""
         values = self._outputs(obs)
         if mask is not None:
             values = np.where(mask, values, -np.inf)
@@ -435,7 +421,6 @@ class GreedyPolicy(Policy):
         return found
 
     def state_dict(self) -> State:
-        """See `Policy.state_dict`."""
         return {"network": dict(self._network.state_dict()), "units": dataclasses.asdict(self._units)}
 
     def load_state_dict(self, state: State) -> None:

@@ -37,7 +37,7 @@ MaxStepsOption = Annotated[
         metavar="N",
         min=1,
         help="Truncate episodes after N steps.",
-        show_default="the environment's limit; `record` takes 1,000 without one",
+        show_default="the environment's limit; for `record`, 1,000 if it has none",
     ),
 ]
 AttributionOption = Annotated[

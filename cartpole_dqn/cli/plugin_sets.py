@@ -18,7 +18,7 @@ from cartpole_dqn.errors import UserError
 _WANTED = "Names, name==version, folders or wheels. Options of the installer go behind `--`."
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would run, and do nothing.")]
 InstallerOptions = Annotated[
-    list[str] | None, typer.Argument(metavar="[-- OPTION]...", help="Options of the installer, behind `--`.")
+    list[str] | None, typer.Argument(metavar="-- OPTION...", help="Options of the installer, behind `--`.")
 ]
 
 
@@ -27,7 +27,7 @@ def install(
     wanted: Annotated[list[str], typer.Argument(metavar="NAME...", help=_WANTED)],
     dry_run: DryRun = False,
 ) -> None:
-    """Install plugins into the environment that runs, with its own installer: uv or pip."""
+    """Install plugins into the current environment with its own installer, uv or pip."""
     _install(ctx.obj, wanted, dry_run)
 
 
@@ -36,7 +36,7 @@ def uninstall(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Distributions, as in `plugins list`.")],
     dry_run: DryRun = False,
 ) -> None:
-    """Remove plugins from the environment that runs. Other distributions are refused."""
+    """Remove plugins from the current environment. Other distributions are refused."""
     from cartpole_dqn.plugin import installer
 
     installer.require_plugins(names)
@@ -50,7 +50,7 @@ def freeze(
     ctx: typer.Context,
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="A run, instead of this environment.", autocompletion=options.complete),
+        typer.Argument(metavar="RUN", help="A run, instead of this environment.", autocompletion=options.complete),
     ] = None,
 ) -> None:
     """Print the plugins that are installed here, or that a run was made with, as name==version."""

@@ -1,9 +1,7 @@
 """How an agent chooses actions while it trains.
 
-* `EpsilonGreedy`: the base: a random action with probability epsilon, otherwise the best (Sutton and Barto 2018, 2.2).
-* `ExponentialEpsilon` ("exponential"): as in PyTorch's DQN tutorial.
-* `LinearEpsilon` ("linear"): as in Mnih et al. 2015.
-* `PersistentEpsilon` ("persistent"): repeats each random action for several steps, after Dabney et al. 2021.
+`ExponentialEpsilon` ("exponential"), `LinearEpsilon` ("linear"), `PersistentEpsilon` ("persistent"), and their base
+`EpsilonGreedy`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
 """Networks that turn observations into action values.
 
-* `TutorialConv` ("tutorial-conv"): the three 5x5 convolutions with BatchNorm of PyTorch's DQN tutorial.
-* `Conv` ("conv"): convolutions and one hidden layer, for images.
-* `Mlp` ("mlp"): fully connected layers, for anything.
-* `channels_first`, `image_size`: images and stacks of them, as convolutions read them. Plugins use them too.
+`TutorialConv` ("tutorial-conv"), `Conv` ("conv") and `Mlp` ("mlp"). Plugins use `channels_first` and `image_size` too.
 
 Images are [H, W] or [H, W, C]. In stacks [S, H, W, C], S times C become the channels. Weights have PyTorch's default
 initialisation, drawn from torch's generator; seed it before building a network.
@@ -21,14 +18,9 @@ from gymnasium import spaces
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from cartpole_dqn.contracts.options import option, options_class
+from cartpole_dqn.contracts.options import NoOptions, option, options_class
 from cartpole_dqn.contracts.parts import Context, Network
 from cartpole_dqn.errors import ConfigError, UserError
-
-
-@options_class
-class TutorialConvOptions:
-    """`TutorialConv` has no options."""
 
 
 class TutorialConv(Network):
@@ -46,9 +38,9 @@ class TutorialConv(Network):
         UserError: observations are not images, smaller than 29 x 29, or leave only one number per channel.
     """
 
-    Options = TutorialConvOptions
+    Options = NoOptions
 
-    def __init__(self, options: TutorialConvOptions, context: Context) -> None:
+    def __init__(self, options: NoOptions, context: Context) -> None:
         super().__init__(context)
         channels, height, width = image_size(context.observation_space, "tutorial-conv")
         size = _size_after(context.observation_space, [5, 5, 5], [2, 2, 2], "tutorial-conv")

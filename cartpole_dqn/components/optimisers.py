@@ -1,7 +1,6 @@
 """PyTorch's optimisers with a linear learning-rate schedule.
 
-* `RmsProp` ("rmsprop"), `Adam` ("adam"), `AdamW` ("adamw").
-* `TorchOptimiser`: their base. A subclass names the class of `torch.optim` and its options.
+`RmsProp` ("rmsprop"), `Adam` ("adam"), `AdamW` ("adamw"), and their base `TorchOptimiser`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""How the target network follows the online one.
-
-* `HardTargetUpdate` ("hard"): copies the online network at intervals (Mnih et al. 2015).
-* `SoftTargetUpdate` ("soft"): a small step towards the online network at each update (Lillicrap et al. 2016).
+"""How the target network follows the online one: `HardTargetUpdate` ("hard") and `SoftTargetUpdate` ("soft").
 
 Both copy buffers, such as BatchNorm's running statistics, unchanged.
 """

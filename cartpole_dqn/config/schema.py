@@ -12,7 +12,7 @@ This module does not use the registry. Pass a function that finds the options of
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -150,7 +150,10 @@ def complete(table: Table, options_of: OptionsOf) -> RunConfig:
     Raises:
         ConfigError: a key is unknown, a type is wrong, a number is out of range, or there is no budget.
     """
-    _hint_path(table, options_of)
+    unknown = table.keys() - fields_of(RunConfig).keys()
+    if unknown:
+        agent = check_part("agent", table["agent"], options_of, where="agent") if "agent" in table else {}
+        _refuse_misplaced(unknown, {**table, "agent": agent})
     config = check_options(RunConfig, with_obs_renamed(table), where="")
     if isinstance(config.env.time_limit, int) and config.env.time_limit < 1:
         raise ConfigError(f'env.time_limit: expected "env", "none" or a number from 1, got {config.env.time_limit}.')
@@ -216,7 +219,7 @@ def check_part(kind: str, table: Mapping[str, Any], options_of: OptionsOf, *, wh
         for info in describe_options(declared)
         if info.part
     }
-    _hint_deeper(declared, {**given, **inner}, where)
+    _refuse_misplaced(given.keys() - fields_of(declared).keys(), inner, f"{where}.")
     options: Any = check_options(declared, {**given, **inner}, where=where)
     checked = Part({"name": name, **to_table(options), **inner})
     checked.options = options
@@ -268,28 +271,12 @@ def _check_step_timeout(env: EnvConfig) -> None:
         )
 
 
-def _hint_deeper(declared: type, given: Mapping[str, Any], where: str) -> None:
-    """Reject an unknown key that belongs to a part below, with a hint: `agent.lr` -> `agent.optimiser.lr`."""
-    infos = {info.name: info for info in describe_options(declared)}
-    for key in given:
-        if key in infos:
-            continue
-        deeper = [
-            f"{where}.{name}.{key}"
-            for name, info in infos.items()
-            if info.part and isinstance(given.get(name), Mapping) and key in given[name]
-        ]
+def _refuse_misplaced(unknown: Iterable[str], table: Mapping[str, Any], where: str = "") -> None:
+    """Refuse unknown keys that belong further below, with a hint: `agent.lr` -> `agent.optimiser.lr`."""
+    for key in sorted(unknown):
+        deeper = [f"{where}{path}" for path in _paths_to(key, table)]
         if deeper:
-            raise ConfigError(f"unknown option {where}.{key}. Did you mean '{deeper[0]}'?")
-
-
-def _hint_path(table: Table, options_of: OptionsOf) -> None:
-    """Reject an unknown key at the top that belongs further below: `lr` -> `agent.optimiser.lr`."""
-    for key in sorted(set(table) - set(fields_of(RunConfig))):
-        agent = check_part("agent", table["agent"], options_of, where="agent") if "agent" in table else {}
-        deeper = list(_paths_to(key, {**table, "agent": agent}))
-        if deeper:
-            raise ConfigError(f"unknown option {key}. Did you mean '{min(deeper, key=len)}'?")
+            raise ConfigError(f"unknown option {where}{key}. Did you mean '{min(deeper, key=len)}'?")
 
 
 def _paths_to(key: str, table: Mapping[str, Any]) -> Iterator[str]:

@@ -1,9 +1,4 @@
-"""How a run collects its steps.
-
-* `Collector`: steps the environments, in this process or elsewhere, and returns their transitions.
-* `CollectorContext`: the second argument of its constructor, `Class(options, context)`.
-* `Collected`: what `Collector.collect` returns. `Ending`: an episode that ended.
-* `Fragment`: consecutive steps of one lane with each observation stored once, to send between processes.
+"""How a run collects its steps: `Collector`, its context, and what it returns.
 
 `N` is the number of lanes (environments side by side), `T` a number of steps.
 """

@@ -1,10 +1,4 @@
-"""The events of a run, and the observers that receive them.
-
-* Events: `RunStarted`, `Progress`, `Glimpse`, `Episode`, `Evaluating`, `Evaluation`, `Checkpoint`, `RunEnded`,
-  `RunFailed`.
-* `Observer`: receives them; built as `Class(options, context)`. `ObserverContext`: folder, console, clock.
-* `as_observer_class`: makes an observer of a plain function, a callback.
-"""
+"""The events of a run, from `RunStarted` to `RunEnded`, and the `Observer`s that receive them."""
 
 from __future__ import annotations
 
@@ -231,15 +225,8 @@ class ObserverContext:
     """True to print lines instead of a live display."""
 
 
-class Callback(Observer):
-    """Passes every event to a function. What the function returns is ignored."""
-
-    def __init__(self, function: Callable[[Any], object]) -> None:
-        for method in _METHODS:
-            setattr(self, method, function)
-
-
 _METHODS = [name for name, value in vars(Observer).items() if callable(value) and "event" in value.__annotations__]
+"""Those that take an event."""
 
 
 def as_observer_class(given: Any) -> Callable[[Any, ObserverContext], Observer]:
@@ -252,4 +239,7 @@ def as_observer_class(given: Any) -> Callable[[Any, ObserverContext], Observer]:
         return given
     if isinstance(given, Observer):
         return lambda options, context: given
-    return lambda options, context: Callback(given)
+    callback = Observer()
+    for method in _METHODS:
+        setattr(callback, method, given)
+    return lambda options, context: callback

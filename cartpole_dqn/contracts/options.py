@@ -158,8 +158,9 @@ def check_options(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
     _refuse_unknown(cls, table, where)
     _refuse_foreign(table, where)
     try:
-        # JSON mode is strict about numbers and booleans but accepts a list for a tuple, as TOML needs.
-        made = TypeAdapter(cls).validate_json(json.dumps(dict(table), default=_plain_number))
+        # JSON mode is strict about numbers and booleans but accepts a list for a tuple, as TOML needs. NumPy's numbers
+        # become Python's.
+        made = TypeAdapter(cls).validate_json(json.dumps(dict(table), default=lambda number: number.item()))
     except ValidationError as error:
         raise ConfigError(_explain(where, cls, error.errors())) from None
     parts = {key: value for key, value in table.items() if isinstance(value, Part)}
@@ -218,11 +219,6 @@ def _refuse_foreign(value: Any, place: str) -> None:
         raise ConfigError(
             f"{place}: {value} is of the type {what}, and a configuration holds numbers, text, lists and tables."
         )
-
-
-def _plain_number(value: Any) -> Any:
-    """Return a NumPy number as Python's own."""
-    return value.item()
 
 
 def _plain(value: Any) -> Any:

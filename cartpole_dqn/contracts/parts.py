@@ -3,7 +3,6 @@
 * `Transition`: one step of one environment. `Batch`: the transitions of one update, as tensors.
 * `ReplayBuffer`, `Network`, `TargetUpdate`, `Exploration`, `Optimiser`, and the `Agent` made of them with its `Policy`.
 * `Context`: the second argument of every constructor, `Class(options, context)`: spaces, device, randomness.
-* `require_discrete`: checks an action space.
 
 `B` is the batch size, `N` the number of lanes (environments side by side), `A` the number of actions.
 
@@ -15,7 +14,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -28,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cartpole_dqn.contracts.seeding import SeedTree
-from cartpole_dqn.errors import UnsuitableEnvError, UserError
+from cartpole_dqn.errors import UserError
 
 Obs = NDArray[Any]
 State = dict[str, Any]
@@ -418,24 +416,3 @@ class Agent(abc.ABC):
 
     def load_replay_state_dict(self, state: State) -> None:
         """Restore what `replay_state_dict` returned."""
-
-
-def require_discrete(space: spaces.Space[Any], env_id: str) -> spaces.Discrete:
-    """Return `space` if it is `Discrete`. Otherwise raise an `UnsuitableEnvError` that says what would work."""
-    if isinstance(space, spaces.Discrete):
-        return space
-    own = 'an action wrapper of your own, named as wrapper = "module:Class" in an entry of [[observation]]'
-    if isinstance(space, spaces.Box):
-        mend = (
-            'Offer a few fixed actions with wrapper = "gymnasium.wrappers:DiscretizeAction" and bins = 5 in an entry '
-            "of [[observation]], or use a policy-gradient method."
-        )
-    elif isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
-        each = space.nvec if isinstance(space, spaces.MultiDiscrete) else np.full(space.shape, 2)
-        mend = f"Number its {math.prod(each.reshape(-1).tolist()):,} combinations in {own}."
-    else:
-        mend = f"Offer a few fixed actions in {own}."
-    raise UnsuitableEnvError(
-        f"{env_id} has the action space {space}, but deep Q-learning compares a finite number of actions: it needs "
-        f"Discrete. {mend}"
-    )

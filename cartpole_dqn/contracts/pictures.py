@@ -1,7 +1,4 @@
-"""The pictures of an observation.
-
-* `Panel`: one picture, or a vector's numbers. `colours_of`: its values as colours.
-"""
+"""The pictures of an observation: `Panel` is one of them, and `colours_of` its values as colours."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Where the trials of a sweep run.
-
-* `SweepEngine`: starts trials, waits for them and stops them.
-* `Trial`: one run: its name, configuration and folder. `TrialEnd`: how it ended.
-* `SweepEngineContext`: the second argument of an engine's constructor, `Class(options, context)`.
+"""Where the trials of a sweep run: `SweepEngine`, its context, and the trials.
 
 `sweep` itself reads a trial's progress from its folder. This module imports no torch.
 """

@@ -14,6 +14,7 @@ import difflib
 import functools
 import importlib
 import inspect
+import math
 import os
 import re
 import warnings
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import DependencyNotInstalled, UnregisteredEnv
@@ -30,7 +32,6 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FrameStackObservation
 
 from cartpole_dqn.config.schema import RunConfig, Table
-from cartpole_dqn.contracts.parts import require_discrete
 from cartpole_dqn.envs.guard import Guard, Resting, Tally, close_env
 from cartpole_dqn.envs.statistics import Statistics
 from cartpole_dqn.envs.workers import WorkerEnvs
@@ -52,6 +53,7 @@ from cartpole_dqn.plugin.registry import (
     search_here,
     source_of,
 )
+from cartpole_dqn.wrappers.checks import plain
 from cartpole_dqn.wrappers.numeric import NumericObservation, is_numeric, unreadable_parts
 from cartpole_dqn.wrappers.probe import close_quietly
 from cartpole_dqn.wrappers.render import RenderObservation
@@ -59,19 +61,19 @@ from cartpole_dqn.wrappers.render import RenderObservation
 Env = gymnasium.Env[Any, Any]
 
 
-Wrap = Callable[[Env], Env]
-
-
-class WrapperStage(NamedTuple):
-    """One entry of `[[observation]]`."""
+class Entry(NamedTuple):
+    """A checked entry of `[[observation]]`."""
 
     place: str
-    """The entry's name in messages."""
-    wrap: Wrap
-    training_only: bool = False
+    """Its name in messages."""
+    cls: Callable[..., Env]
+    kwargs: Table
+    training_only: bool
     """Whether evaluation skips it, as it skips augmentation."""
-    renders: bool = False
-    """Whether it is a `RenderObservation`."""
+
+    def makes(self, kind: type) -> bool:
+        """Return whether it makes a wrapper of this class."""
+        return isinstance(self.cls, type) and issubclass(self.cls, kind)
 
 
 TRAINING_ONLY = "training_only"
@@ -98,14 +100,9 @@ class EnvFactory:
         os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
         self._config = config.env
         self._shown = shown
-        self._stages: list[WrapperStage] = []
-        for i, entry in enumerate(config.observation):
-            place, cls, kwargs = _resolve(i, entry, registry)
-            renders = isinstance(cls, type) and issubclass(cls, RenderObservation)
-            wrap = functools.partial(cls, **kwargs)
-            self._stages.append(WrapperStage(place, wrap, entry.get(TRAINING_ONLY, False), renders))
-        self._renders = shown or any(stage.renders for stage in self._stages)
-        self.skips = any(stage.training_only for stage in self._stages)
+        self._entries = [_resolve(i, entry, registry) for i, entry in enumerate(config.observation)]
+        self._renders = shown or any(entry.makes(RenderObservation) for entry in self._entries)
+        self.skips = any(entry.training_only for entry in self._entries)
         """Whether evaluation skips some wrappers."""
         self.statistics = Statistics()
         """The running statistics of the wrappers. Environments to evaluate in follow them."""
@@ -147,14 +144,14 @@ class EnvFactory:
             env = gymnasium.wrappers.TimeLimit(env, limit)
         return env
 
-    def chain(self, *, evaluating: bool = False) -> list[tuple[str, Wrap]]:
-        """Return what is put around `base`, the innermost first: the observation wrappers, then the step to numbers.
+    def chain(self, *, evaluating: bool = False) -> list[tuple[str, Callable[[Env], Env]]]:
+        """Return what wraps `base`, innermost first: the observation wrappers, then the conversion to numbers.
 
-        Each is a name for messages, and a function that wraps an environment. The last returns an environment whose
-        observations are arrays of numbers already as it is.
+        Each is a name for messages, and a function that wraps an environment. The conversion does nothing if
+        observations already are arrays of numbers.
         """
-        kept = [stage for stage in self._stages if not (stage.training_only and evaluating)]
-        chain = [(stage.place, functools.partial(_wrapped, stage=stage, env_id=self._config.id)) for stage in kept]
+        kept = [entry for entry in self._entries if not (entry.training_only and evaluating)]
+        chain = [(entry.place, functools.partial(_wrapped, entry=entry, env_id=self._config.id)) for entry in kept]
         return [*chain, ("numbers", functools.partial(_as_numbers, env_id=self._config.id))]
 
     def make(self, *, evaluating: bool = False, lane: int = 0) -> Guard:
@@ -193,7 +190,7 @@ class EnvFactory:
             raise _needs_one_process(guard, f"--collector lockstep in place of {collector}")
 
     def require_another(self) -> None:
-        """Raise an `UnsuitableEnvError` if none can be made to evaluate in, while those of training are open."""
+        """Raise an `UnsuitableEnvError` if none can be made for evaluation while those of training are open."""
         try:
             close_quietly(self.make(evaluating=True))
         except UnsuitableEnvError as error:
@@ -225,7 +222,7 @@ class EnvFactory:
 
 
 def use_env(env: Any, env_id: str = "") -> str:
-    """Return the id of an environment, after making it known to Gymnasium where that is needed.
+    """Return the id of an environment. Register it with Gymnasium if needed.
 
     Args:
         env: an id, "module:Id", a function or a class that makes an environment, or an `EnvSpec`.
@@ -317,15 +314,14 @@ def complete_observation(observation: list[Table], registry: Registry) -> list[T
     """Return the entries with all constructor defaults that TOML can hold."""
     completed = []
     for i, entry in enumerate(observation):
-        _, cls, kwargs = _resolve(i, entry, registry)
+        _, cls, kwargs, training_only = _resolve(i, entry, registry)
         defaults = {
-            p.name: list(p.default) if isinstance(p.default, tuple) else p.default
+            p.name: p.default
             for p in parameters_of(cls).values()
             if isinstance(p.default, bool | int | float | str | list | tuple)
         }
-        mark = {TRAINING_ONLY: True} if entry.get(TRAINING_ONLY) else {}
-        given = {key: list(value) if isinstance(value, tuple) else value for key, value in kwargs.items()}
-        completed.append({"wrapper": entry["wrapper"], **mark, **defaults, **given})
+        mark = {TRAINING_ONLY: True} if training_only else {}
+        completed.append(plain({"wrapper": entry["wrapper"], **mark, **defaults, **kwargs}))
     return completed
 
 
@@ -333,9 +329,9 @@ def frame_stack(observation: list[Table], registry: Registry, space: spaces.Box)
     """Return the number S of frames in an observation of `space` if it is a rolling stack [S, ...]; otherwise 1."""
     if not observation:
         return 1
-    _, cls, kwargs = _resolve(len(observation) - 1, observation[-1], registry)
-    size = kwargs.get("stack_size")
-    stacks = isinstance(cls, type) and issubclass(cls, FrameStackObservation) and isinstance(size, int)
+    last = _resolve(len(observation) - 1, observation[-1], registry)
+    size = last.kwargs.get("stack_size")
+    stacks = last.makes(FrameStackObservation) and isinstance(size, int)
     return size if stacks and len(space.shape) > 1 and space.shape[0] == size else 1
 
 
@@ -345,7 +341,7 @@ def parameters_of(cls: Callable[..., Env]) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
-def _resolve(i: int, entry: Any, registry: Registry) -> tuple[str, Callable[..., Env], Table]:
+def _resolve(i: int, entry: Any, registry: Registry) -> Entry:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("wrapper"), str):
         raise ConfigError(f'observation[{i}]: expected a table with the name of a wrapper ("wrapper"), got {entry!r}.')
     mark = ", training only" if entry.get(TRAINING_ONLY) is True else ""
@@ -366,18 +362,18 @@ def _resolve(i: int, entry: Any, registry: Registry) -> tuple[str, Callable[...,
     missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in kwargs]
     if missing:
         raise ConfigError(f"{place}: expected a value for {', '.join(missing)}.")
-    return place, cls, kwargs
+    return Entry(place, cls, kwargs, entry.get(TRAINING_ONLY, False))
 
 
-def _wrapped(env: Env, stage: WrapperStage, env_id: str) -> Env:
-    place = stage.place
-    if stage.renders:
+def _wrapped(env: Env, entry: Entry, env_id: str) -> Env:
+    place = entry.place
+    if entry.makes(RenderObservation):
         try:
             env.reset(seed=0)  # It is ours, and then it can show its first frame.
         except Exception as error:
             raise UnsuitableEnvError(f"{env_id} cannot be reset: {sentence(said_by(error))}") from error
     try:
-        wrapped: Any = stage.wrap(env)
+        wrapped: Any = entry.cls(env, **entry.kwargs)
     except CartpoleDqnError:
         raise
     except Exception as error:
@@ -385,7 +381,7 @@ def _wrapped(env: Env, stage: WrapperStage, env_id: str) -> Env:
         raise ConfigError(f"{place}: {(isinstance(error, known) and str(error)) or said_by(error)}") from error
     if not isinstance(wrapped, gymnasium.Env):
         raise ConfigError(f"{place}: expected it to return a gymnasium.Env, got a {type(wrapped).__name__}.")
-    if stage.training_only and wrapped.observation_space != env.observation_space:
+    if entry.training_only and wrapped.observation_space != env.observation_space:
         raise ConfigError(
             f"{place}: {TRAINING_ONLY} is for wrappers that keep the observation space, since evaluation skips them; "
             f"this one turns {env.observation_space} into {wrapped.observation_space}."
@@ -448,8 +444,9 @@ def _registered(env_id: str) -> str:
 def _imported(env_id: str) -> str | EnvSpec:
     """Return what `gymnasium.make` takes, after the import that registers it.
 
-    "module:Name" may name an environment class, or a function of the user's that makes one. Other functions are left
-    alone: a configuration from a stranger chooses their arguments. Importing ale_py registers the Atari games.
+    "module:Name" may name an environment class, or a function of the user's that makes one. Functions of installed
+    packages are not called: an untrusted configuration could choose their arguments. Importing ale_py registers the
+    Atari games.
     """
     if env_id.startswith(("ALE/", "ale_py:")):
         ale_py = importlib.import_module("ale_py")
@@ -481,7 +478,7 @@ def _makes_envs(found: Any) -> bool:
 
 
 def _accepts(function: Any, keyword: str) -> bool:
-    """Return whether a function takes the keyword. An entry point as text is taken to."""
+    """Return whether a function takes the keyword. Entry points given as text are assumed to."""
     if isinstance(function, str) or function is None:
         return True
     parameters = inspect.signature(function).parameters
@@ -501,14 +498,27 @@ def _cannot_be_seen(env_id: str, modes: Sequence[Any]) -> UnsuitableEnvError:
 
 
 def _require_discrete(env: Env, env_id: str) -> None:
-    try:
-        require_discrete(env.action_space, env_id)
-    except UnsuitableEnvError as error:
-        if "continuous" in inspect.signature(type(env.unwrapped).__init__).parameters:
-            raise UnsuitableEnvError(
-                f"{error} This environment has discrete actions too: --set env.kwargs.continuous=false"
-            ) from None
-        raise
+    """Raise an `UnsuitableEnvError` that says what would work unless actions are `Discrete`."""
+    space = env.action_space
+    if isinstance(space, spaces.Discrete):
+        return
+    own = 'an action wrapper of your own, named as wrapper = "module:Class" in an entry of [[observation]]'
+    if isinstance(space, spaces.Box):
+        mend = (
+            'Offer a few fixed actions with wrapper = "gymnasium.wrappers:DiscretizeAction" and bins = 5 in an entry '
+            "of [[observation]], or use a policy-gradient method."
+        )
+    elif isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
+        each = space.nvec if isinstance(space, spaces.MultiDiscrete) else np.full(space.shape, 2)
+        mend = f"Number its {math.prod(each.reshape(-1).tolist()):,} combinations in {own}."
+    else:
+        mend = f"Offer a few fixed actions in {own}."
+    if "continuous" in inspect.signature(type(env.unwrapped).__init__).parameters:
+        mend += " This environment has discrete actions too: --set env.kwargs.continuous=false"
+    raise UnsuitableEnvError(
+        f"{env_id} has the action space {space}, but deep Q-learning compares a finite number of actions: it needs "
+        f"Discrete. {mend}"
+    )
 
 
 def _as_numbers(env: Env, env_id: str) -> Env:

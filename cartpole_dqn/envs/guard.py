@@ -1,10 +1,7 @@
 """Checks on what an environment returns, before anything learns from it.
 
-* `Guard`: the outermost wrapper of every environment that is stepped. `Tally`: the innermost one.
-* `Resting`: a wrapper around a guard that can pause while the other lanes continue.
-* `close_env`: closes an environment that may raise.
-* `EnvError`: an environment broke its contract. The message says which, when and how.
-* `EnvTimeoutError`: an environment in another process did not answer in time.
+Environments that are stepped have a `Guard` as their outermost wrapper, and a `Tally` as their innermost. `Resting`
+lets a lane pause.
 """
 
 from __future__ import annotations
@@ -36,7 +33,6 @@ _SAID: set[str] = set()
 """Warnings of this process. Python's own filter forgets them."""
 EARNED = "reward_below_wrappers"
 """The reward of the environment below the wrappers, in `info`."""
-_MEND = "Let it return what its observation_space declares."
 
 
 class EnvError(RunError):
@@ -65,7 +61,7 @@ class Tally(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> Any:
         result = self.env.step(action)
-        with contextlib.suppress(TypeError, ValueError, LookupError):  # What is wrong with it, the guard says.
+        with contextlib.suppress(TypeError, ValueError, LookupError):  # The guard reports it.
             self.earned += float(result[1])
         return result
 
@@ -163,7 +159,8 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         if not isinstance(obs, np.ndarray) or obs.shape != self._shape or obs.dtype != self._dtype:
             came = f"{obs.dtype} {list(obs.shape)}" if isinstance(obs, np.ndarray) else _short(obs)
             wanted = f"{self._dtype} {list(self._shape or ())}"
-            raise self._fault(f"the observation {came}, expected an array {wanted}. {_MEND}")
+            mend = "Let it return what its observation_space declares."
+            raise self._fault(f"the observation {came}, expected an array {wanted}. {mend}")
         if self._is_floating and not np.isfinite(obs).all():
             bad = ~np.isfinite(obs)
             first = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -223,7 +220,7 @@ class Resting(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def close_env(env: gymnasium.Env[Any, Any]) -> None:
-    """Close `env`. If that raises, warn once and go on: what it was made for is done."""
+    """Close `env`. If that raises, warn once and continue."""
     try:
         env.close()
     except (Exception, SystemExit) as error:

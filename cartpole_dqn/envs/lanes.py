@@ -1,8 +1,7 @@
 """Environments side by side as lanes, each with its own current episode.
 
-* `Lanes`: steps the lanes. Training, evaluation and playback all use it.
-* `training_seeds`: the seeds of a run's episodes.
-* `Lockstep`: the built-in collector. It steps all lanes of a run together and has no options (`LockstepOptions`).
+Training, evaluation and playback all step `Lanes`. `Lockstep` is the built-in collector: lanes whose actions the agent
+itself chooses.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
 from cartpole_dqn.contracts.collector import Collected, Collector, CollectorContext, Ending
-from cartpole_dqn.contracts.options import options_class
+from cartpole_dqn.contracts.options import NoOptions
 from cartpole_dqn.contracts.parts import Agent, Obs, State, Transition
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
 from cartpole_dqn.envs.guard import EARNED, EnvError, EnvTimeoutError, Guard
@@ -47,9 +46,6 @@ class Lanes:
     """
 
     def __init__(self, envs: VectorEnv[Any, Any, Any], *, seeds: Seeds) -> None:
-        mode = envs.metadata.get("autoreset_mode")
-        if mode is not AutoresetMode.DISABLED:
-            raise ValueError(f"Lanes needs a vector environment with AutoresetMode.DISABLED, got {mode}.")
         self._envs = envs
         self._choose_seed = seeds
         n = envs.num_envs
@@ -167,7 +163,7 @@ class Lanes:
 
     def close(self, *, at_once: bool = False) -> None:
         """Close the environments. `at_once` leaves worker processes almost no time."""
-        self._envs.close(**({"at_once": True} if at_once else {}))
+        self._envs.close(at_once=at_once)
 
     @contextlib.contextmanager
     def _earlier_statistics(self, state: State) -> Iterator[None]:
@@ -251,27 +247,17 @@ class Lanes:
             self._mask[given] = masks[given]
 
 
-@options_class
-class LockstepOptions:
-    """The collector `lockstep` has no options."""
-
-
-class Lockstep(Collector):
+class Lockstep(Lanes, Collector):
     """Collects one step of every lane at a time, with actions from the agent itself. Resuming is bit-exact.
 
     There are `env.num_envs` environments: in this process, or in one process each if `env.vector` is "async".
     """
 
-    Options: ClassVar[type] = LockstepOptions
+    Options: ClassVar[type] = NoOptions
     lockstep: ClassVar[bool] = True
 
-    def __init__(self, options: LockstepOptions, context: CollectorContext) -> None:
-        self._envs = context.make_envs()
-        try:
-            self.lanes = Lanes(self._envs, seeds=training_seeds(context.seed))
-        except BaseException:
-            self._envs.close()
-            raise
+    def __init__(self, options: NoOptions, context: CollectorContext) -> None:
+        super().__init__(context.make_envs(), seeds=training_seeds(context.seed))
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
@@ -281,23 +267,5 @@ class Lockstep(Collector):
     def action_space(self) -> spaces.Space[Any]:
         return self._envs.single_action_space
 
-    def start(self) -> None:
-        self.lanes.start()
-
     def collect(self, agent: Agent) -> Collected:
-        return Collected(*self.lanes.step(agent.act(self.lanes.obs, self.lanes.mask)))
-
-    def begin(self, envs: Sequence[int]) -> None:
-        self.lanes.begin(envs)
-
-    def state_dict(self) -> State:
-        return self.lanes.state_dict()
-
-    def load_state_dict(self, state: State) -> list[int]:
-        return self.lanes.load_state_dict(state)
-
-    def hurry(self) -> None:
-        self.lanes.hurry()
-
-    def close(self, *, at_once: bool = False) -> None:
-        self.lanes.close(at_once=at_once)
+        return Collected(*self.step(agent.act(self.obs, self.mask)))

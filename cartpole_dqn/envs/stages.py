@@ -1,7 +1,4 @@
-"""An observation as the pictures that it consists of.
-
-* `stage_of`: an environment and its observation -> one `Stage`, whose `panels` are its pictures.
-"""
+"""An observation as the pictures that it consists of: `stage_of` returns a `Stage`, whose `panels` are its pictures."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Running:
     They are Gymnasium's own, or have `state_dict()`, `load_state_dict(state)` and an attribute `update_running_mean`.
 
     Raises:
-        ConfigError: the state of a wrapper with running statistics cannot be had.
+        ConfigError: a wrapper has running statistics that cannot be saved.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
@@ -76,7 +76,7 @@ class Statistics:
         self._loaded: State = {}
 
     def lead(self, leader: Running) -> None:
-        """Let the wrappers of the first lane decide from now on."""
+        """Use the statistics of the first lane's wrappers from now on."""
         leader.load_state_dict(self._loaded)
         self._leader = leader
 

@@ -55,8 +55,7 @@ class Notebook(Tracker):
     def evaluating(self, event: events.Evaluating) -> None:
         super().evaluating(event)
         if self.now() >= self._next:
-            needed = None if self._started is None else self._started.solved_at
-            self._draw(describe_evaluating(event, needed))
+            self._draw(describe_evaluating(event, self.run.started.solved_at))
 
     def evaluated(self, event: events.Evaluation) -> None:
         super().evaluated(event)

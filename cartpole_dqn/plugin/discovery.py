@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import importlib.metadata
 import os
 import re
@@ -39,7 +38,7 @@ WHY_OFF: dict[Off, str] = {
     "not-allowed": f"not in the list of allowed plugins ({ALLOW_VARIABLE})",
 }
 
-_VALUE = re.compile(r"(?P<module>[A-Za-z_][\w.]*)(:(?P<path>[A-Za-z_][\w.]*))?\s*(\[.*\])?")
+_VALUE = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?\s*(\[.*\])?")
 
 
 def find_entry_points(group: str) -> tuple[list[EntryPoint], list[tuple[str, str]]]:
@@ -116,14 +115,10 @@ def unmet_requirement(distribution: Distribution | None) -> str:
 
 def import_entry_point(entry: EntryPoint) -> Any:
     """Import what an entry point names. Raises `PluginError` if its value is invalid, or whatever the import raises."""
-    match = _VALUE.fullmatch(entry.value.strip())
-    if match is None:
+    if not _VALUE.fullmatch(entry.value.strip()):
         raise PluginError(f"its entry point is {entry.value!r}: expected 'module' or 'module:object'.")
     with stdout_kept_clean():
-        found: Any = importlib.import_module(match["module"])
-        for step in match["path"].split(".") if match["path"] else ():
-            found = getattr(found, step)
-    return found
+        return entry.load()
 
 
 def stdout_kept_clean() -> contextlib.AbstractContextManager[Any]:

@@ -21,6 +21,7 @@ cartpole_dqn.errors.UnknownComponentError: unknown replay 'newset'. Did you mean
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import re
 import sys
 import sysconfig
@@ -95,7 +96,7 @@ class Component:
         try:
             if self.kind == "preset":
                 return resources.files(module).joinpath(path).read_text(encoding="utf-8")
-            found = _imported(module, path)
+            found = pkgutil.resolve_name(self.target)
         except (Exception, SystemExit) as error:
             raise PluginError(f"{who} cannot be loaded: {said_by(error)}") from error
         if not callable(found):
@@ -281,7 +282,7 @@ def find_reference(reference: str) -> Any:
         raise LookupError(f"{module} belongs to Python's own library, where no part is.")
     search_here()
     try:
-        return _imported(module, path)
+        return pkgutil.resolve_name(reference)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
@@ -326,13 +327,6 @@ def search_here() -> None:
     if here not in sys.path:
         sys.path.insert(0, here)
     importlib.invalidate_caches()  # a file may be new
-
-
-def _imported(module: str, path: str) -> Any:
-    found: Any = importlib.import_module(module)
-    for step in path.split("."):
-        found = getattr(found, step)
-    return found
 
 
 def how_to_bring(kind: str, reference: str, source: str = "") -> str:

@@ -1,13 +1,7 @@
 """Finding and listing runs.
 
-* `find_run`: a path, a name or a unique prefix of one under `runs/`, or `latest` -> `RunFolder`. Shared agents, which
-  may come from a stranger, are checked, and zips of them unpacked.
-* `find_runs`: several of these -> folders without duplicates. A folder that contains runs stands for all of them, and a
-  sweep's folder for its trials.
-* `runs_in`: the runs in a folder, most recent first.
-* `complete_run`: suggestions for shell completion.
-* `list_runs`: all runs in a folder -> `RunSummary`, most recent first. `summarise_run`: one of them.
-* `read_settings`: a run's `config.toml` as a plain, unchecked table. `run_title` makes a title of it.
+* `find_run`, `find_runs`: what the user typed -> folders. `runs_in`, `complete_run`: what may be typed.
+* `list_runs`, `summarise_run`: runs in a line each. `read_settings`, `run_title`: of a `config.toml`, unchecked.
 
 A broken folder in a listing raises nothing: its summary says what is wrong. Neither torch nor NumPy is imported here,
 because shell completion waits for this module.
@@ -68,9 +62,9 @@ def _zipped(path: Path) -> RunFolder | None:
             return None
     except OSError:
         return None
-    from cartpole_dqn.runs.shared import unpack
+    from cartpole_dqn.runs.shared import unpack_folder
 
-    return unpack(path)
+    return unpack_folder(path)
 
 
 def _find_folder(text: str | Path, root: Path) -> RunFolder:
@@ -78,18 +72,20 @@ def _find_folder(text: str | Path, root: Path) -> RunFolder:
     if not given:
         raise RunFolderError(f"which run? Expected a path, the beginning of a name under {root}/, or {LATEST}.")
     path = Path(given)
-    if is_run(path) or _is_path(given):
-        return RunFolder.open(path, root=root)
+    if is_run(path):
+        return RunFolder(path)
+    if _is_path(given):
+        raise _not_a_run(path, root)
     if is_run(root / given):
-        return RunFolder.open(root / given)
+        return RunFolder(root / given)
     runs = runs_in(root)
     if given == LATEST:
         if runs:
-            return RunFolder.open(runs[0])
+            return RunFolder(runs[0])
         raise RunFolderError(f"there is no run in {root}/, so none is the latest. `cartpole-dqn run` makes one.")
     meant = [run for run in runs if run.name.startswith(given)]
     if len(meant) == 1:
-        return RunFolder.open(meant[0])
+        return RunFolder(meant[0])
     if meant:
         raise RunFolderError(
             f"{len(meant)} runs in {root}/ begin with '{given}': {_listed(meant)}. Type more of the name."
@@ -98,18 +94,15 @@ def _find_folder(text: str | Path, root: Path) -> RunFolder:
 
 
 def find_runs(texts: Sequence[str | Path], *, root: Path = ROOT) -> list[RunFolder]:
-    """Return the runs that `texts` name, in order and without duplicates. A folder of runs stands for all of them.
+    """Return the runs that `texts` name, in order and without duplicates. Raises as `find_run`.
 
-    So does a sweep's folder, whose runs are in its folder `trials`.
-
-    Raises:
-        RunFolderError: see `find_run`.
+    A folder of runs stands for all of them, and a sweep's folder for those in its folder `trials`.
     """
     found: dict[Path, RunFolder] = {}
     for text in texts:
         path = Path(text)
         inside = [] if not str(text) or is_run(path) else runs_in(path) or runs_in(path / TRIALS)
-        folders = [RunFolder.open(run) for run in sorted(inside)] or [find_run(text, root=root)]
+        folders = [RunFolder(run) for run in sorted(inside)] or [find_run(text, root=root)]
         for folder in folders:
             found.setdefault(folder.path.resolve(), folder)
     return list(found.values())
@@ -160,10 +153,7 @@ class RunSummary(RunFigures):
 def list_runs(root: Path) -> list[RunSummary]:
     """Return the runs directly in `root`, most recent first; those without a config come last.
 
-    Folders without any file of a run are skipped.
-
-    Raises:
-        RunFolderError: `root` is missing, not a folder, or cannot be read.
+    Folders without any file of a run are skipped. Raises `RunFolderError` if `root` cannot be read.
     """
     try:
         with os.scandir(root) as entries:
@@ -203,11 +193,7 @@ def summarise_run(folder: Path) -> RunSummary:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Return the table in a run's `config.toml`, unchecked.
-
-    Raises:
-        RunFolderError: it is missing, cannot be read, or is not TOML.
-    """
+    """Return the table in a run's `config.toml`, unchecked. Raises `RunFolderError` if it cannot be read."""
     path = folder / "config.toml"
     try:
         with open_regular(path) as file:
@@ -236,6 +222,28 @@ def run_title(settings: Mapping[str, Any]) -> str:
 def _is_path(text: str) -> bool:
     """Return whether `text` can only be a path: it contains a separator, or is `.` or `..`."""
     return text in (os.curdir, os.pardir) or any(mark in text for mark in (os.sep, os.altsep) if mark)
+
+
+def _not_a_run(path: Path, root: Path) -> RunFolderError:
+    try:
+        there, is_folder, inside = path.exists(), path.is_dir(), is_run(path.parent)
+    except OSError as error:
+        return RunFolderError(f"{path} cannot be read: {reason(error)}.")
+    hint = f" Did you mean '{path.parent}'?" if there and inside else _suggest(path, root)
+    if not there:
+        return RunFolderError(f"there is no run folder at {path}.{hint}")
+    if not is_folder:
+        return RunFolderError(f"{path} is a file. Expected a run's folder.{hint}")
+    return RunFolderError(f"{path} is not the folder of a run: it holds no config.toml.{hint}")
+
+
+def _suggest(path: Path, root: Path) -> str:
+    """Return a sentence that suggests a run of the same name, or one with a similar path."""
+    runs = list(dict.fromkeys([*runs_in(path.parent), *runs_in(root)]))
+    for run in runs:
+        if run.name == path.name:
+            return f" Did you mean '{run}'?"
+    return did_you_mean(str(path), [str(run) for run in runs[:_SHOWN]])
 
 
 def _unknown(given: str, runs: Sequence[Path], root: Path) -> RunFolderError:

@@ -1,9 +1,6 @@
 """A run's whole state in a folder: safe to be killed while writing, safe to load from an untrusted source.
 
-* `write_state`: named states -> the folder. The old state stays valid until the new one is complete.
-* `read_state`: the folder -> the states. Verifies every byte.
-* `has_state`: whether the folder holds a state.
-* `taking_over`: a block in which a state is loaded into objects. Any error there becomes a `CheckpointError`.
+`write_state` writes it, `read_state` reads and verifies it; `taking_over` loads it into objects.
 
 The folder holds `state.json` and one `<part>-<number>.safetensors` per part. `state.json` names the other files with
 their sizes and checksums, and its first line is a checksum of the rest. New files get a new number and are synced.

@@ -1,10 +1,8 @@
-"""A run's folder: its name, its files, its lock and its state.
+"""`RunFolder`: a run's folder, with its files, its lock and its state.
 
-* `RunFolder`: `create` a new one or `open` an old one; the paths of its files; `lock` it for one run at a time.
-* `is_run`, `started_at`: whether a folder is a run's, and when the run was started or resumed.
-* `run_state`, `RunStatus`: whether a run is running, done, interrupted, failed or killed.
+* `is_run`, `started_at`, `run_state`: what a folder is, without opening it.
 * `write_text_atomic`: writes a text file completely or not at all.
-* `describe_environment`: a run's software and hardware: versions, plugins, machine.
+* `describe_environment`: a run's software and hardware.
 
 torch is not imported here, so that listing runs is fast.
 """
@@ -25,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cartpole_dqn.errors import RunError, RunFolderError, did_you_mean
+from cartpole_dqn.errors import RunError, RunFolderError
 from cartpole_dqn.files import beside, open_regular, reason, replace_file
 from cartpole_dqn.runs import lock as folder_lock
 
@@ -132,26 +130,6 @@ class RunFolder:
                 return cls(chosen, fresh=True, made=True)
             count += 1
 
-    @classmethod
-    def open(cls, path: Path, *, root: Path = Path("runs")) -> RunFolder:
-        """Return the folder of an existing run.
-
-        Raises:
-            RunFolderError: it is missing, not a folder, or not a run's. The message suggests similar names.
-        """
-        try:
-            if is_run(path):
-                return cls(path)
-            there, is_folder, inside = path.exists(), path.is_dir(), is_run(path.parent)
-        except OSError as error:
-            raise RunFolderError(f"{path} cannot be read: {reason(error)}.") from error
-        hint = f" Did you mean '{path.parent}'?" if there and inside else _suggest(path, root)
-        if not there:
-            raise RunFolderError(f"there is no run folder at {path}.{hint}")
-        if not is_folder:
-            raise RunFolderError(f"{path} is a file. Expected a run's folder.{hint}")
-        raise RunFolderError(f"{path} is not the folder of a run: it holds no config.toml.{hint}")
-
     def product(self, name: str) -> Path:
         """Return where a file that is made from the run, such as "record.gif", goes by default."""
         return self.path / name
@@ -197,11 +175,6 @@ class RunFolder:
         with contextlib.suppress(OSError), self.traceback.open("a", encoding="utf-8") as file:
             file.write("".join(traceback.format_exception(error)) + "\n")
 
-    def clear_metrics(self) -> None:
-        """Remove the metrics of a run that starts over."""
-        for path in (self.metrics_csv, self.metrics_jsonl):
-            path.unlink(missing_ok=True)
-
     def discard_if_empty(self) -> None:
         """Remove the folder if `create` made it and nothing was written to it."""
         if self._made and not _content(self.path):
@@ -211,13 +184,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[RunFolder]:
-        """Reserve the folder for this run inside the block.
-
-        The lock ends with the process that holds it, however that ends. Forked processes do not hold it.
-
-        Raises:
-            RunFolderError: another run holds it or wrote to it since it was created, or it cannot be written to.
-        """
+        """Reserve the folder inside the block. Raises `RunFolderError` if another run has it, or it is not writable."""
         with folder_lock.hold(self.path):
             if self._fresh and _content(self.path):
                 raise _taken(self.path)
@@ -296,12 +263,14 @@ def describe_environment(*, plugins: Iterable[Mapping[str, Any]], threads: int, 
         threads: torch's number of threads.
         device: the networks' device.
     """
+    import psutil
+
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu_model(),
         "cpu_count": os.cpu_count(),
-        "memory_bytes": _memory(),
+        "memory_bytes": psutil.virtual_memory().total,
         "device": device,
         "threads": threads,
         "versions": {name: version for name in _DISTRIBUTIONS if (version := _version(name)) is not None},
@@ -377,19 +346,6 @@ def _taken(path: Path) -> RunFolderError:
     return RunFolderError(f"{path} is not empty. Choose a new or empty folder with --out.")
 
 
-def _suggest(path: Path, root: Path) -> str:
-    """Return a sentence that suggests a similar run, or the latest ones."""
-    found: dict[str, float] = {}
-    for place in (path.parent, root):
-        with contextlib.suppress(OSError):
-            found.update((str(run), run.stat().st_mtime) for run in place.iterdir() if is_run(run))
-    latest = sorted(found, key=lambda name: found[name], reverse=True)
-    for name in latest:
-        if Path(name).name == path.name:
-            return f" Did you mean '{name}'?"
-    return did_you_mean(str(path), latest[:8])
-
-
 # The machine ----------------------------------------------------------------------------------------------------------
 
 
@@ -406,9 +362,3 @@ def _cpu_model() -> str:
         if match:
             return match[1].strip()
     return platform.processor() or platform.machine()
-
-
-def _memory() -> int | None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return None

@@ -1,9 +1,4 @@
-"""A run's history as arrays, read from its `metrics.jsonl`.
-
-* `read_metrics`: a run folder -> `RunHistory`.
-* `RunHistory`: episodes, evaluations and confirmations as arrays, and when the run was solved.
-* `running_mean`: mean over full windows, as in the notebooks. `trailing_mean`: the same from the first value on.
-"""
+"""`read_metrics`: a run's `metrics.jsonl` as arrays, a `RunHistory`. `trailing_mean` smooths them."""
 
 from __future__ import annotations
 
@@ -121,15 +116,6 @@ def read_metrics(folder: Path | str) -> RunHistory:
         RunFolderError: `metrics.jsonl` is missing, or every line is damaged.
     """
     return _history(Path(folder).resolve().name, *read_events(Path(folder)))
-
-
-def running_mean(values: Sequence[float] | Floats, window: int) -> Floats:
-    """Return the means of each `window` consecutive values: [n] -> [n - window + 1]; empty for too few values."""
-    array = np.asarray(values, dtype=np.float64)
-    if len(array) < window:
-        return np.empty(0)
-    means: Floats = np.lib.stride_tricks.sliding_window_view(array, window).mean(axis=1)
-    return means
 
 
 def trailing_mean(values: Sequence[float] | Floats, window: int) -> Floats:

@@ -1,11 +1,7 @@
-"""One run at a time in a folder.
-
-* `hold`: a block inside which this process holds the folder.
-* `is_held`: whether any process holds it. `owner`: the process that held it last.
-* `NAME`: the lock file. It contains the process number.
+"""One run at a time in a folder: `hold` it, or ask whether it `is_held` and who its `owner` is.
 
 The lock is the system's (`filelock`: `flock`, or `LockFileEx` on Windows). It ends with the process that holds it,
-however that ends. The file stays behind and means nothing.
+however that ends. The file `NAME` stays behind and means nothing.
 """
 
 from __future__ import annotations

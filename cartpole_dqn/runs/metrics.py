@@ -1,9 +1,8 @@
 """The events in a run's `metrics.jsonl`. All readers of that file use this module.
 
-* `read_events`: all events.
+* `read_events`: all events. `flat_row`, `columns`: make tables of them.
 * `read_figures`: a run's progress and scores, in about a millisecond, even while the run writes.
 * `training_seconds`: the training time at a step.
-* `flat_row`, `columns`: events for tables.
 
 An incomplete last line (a crash, or a write under way) is skipped. So are damaged lines, which `problem` names.
 `read_figures` parses few lines, and sees only whether the others are whole. Neither torch nor NumPy is imported here.
@@ -14,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ Event = Mapping[str, Any]
 _DAMAGE = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
 """What a damaged line raises."""
 _SHOWN = 3
+_EPISODE = b'"event":"episode"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +85,9 @@ def read_figures(folder: Path) -> RunFigures:
     with contextlib.suppress(*_DAMAGE):
         # Every line begins and ends as an event does: torn ones are found without parsing.
         if text.count(b'}\n{"event":"') >= text.count(b"\n") - 1:
-            return RunFigures(**_figures(text))
+            return RunFigures(**_figures(text.split(b"\n")[:-1]))
     sound, problem = _sound_lines(path, text)
-    return RunFigures(**_figures(b"".join(line + b"\n" for line, _ in sound)), problem=problem)
+    return RunFigures(**_figures([line for line, _ in sound]), problem=problem)
 
 
 def flat_row(event: Event) -> dict[str, Any]:
@@ -151,56 +151,48 @@ def _sound_lines(path: Path, text: bytes) -> tuple[list[tuple[bytes, Event]], st
     return sound, f"{path}: lines {', '.join(damaged[:_SHOWN])}{more} are damaged and left out."
 
 
-def _figures(text: bytes) -> dict[str, Any]:
-    """Find the few lines that matter, searching from the end. Parsing every line takes a hundred times as long."""
+def _figures(lines: Sequence[bytes]) -> dict[str, Any]:
+    """Find the few lines that matter. Parsing every line takes a hundred times as long."""
     figures: dict[str, Any] = {}
-    end = text.rfind(b"\n")  # Text after the last newline is incomplete.
-    if end >= 0:
-        figures["step"] = int(_event(text[text.rfind(b"\n", 0, end) + 1 : end]).get("step") or 0)
-    if episode := _last(text, b'"event":"episode"'):
+    if lines:
+        figures["step"] = int(_event(lines[-1]).get("step") or 0)
+    if episode := _find(reversed(lines), _EPISODE):
         figures["episode"] = int(episode.get("episode", 0))
-    if evaluation := _last(text, b'"stream":"select"'):
+    if evaluation := _find(reversed(lines), b'"stream":"select"'):
         figures["last"] = _mean(evaluation)
-    if best := _last(text, b'"best":true}'):
+    if best := _find(reversed(lines), b'"best":true}'):
         figures["best"], figures["best_step"] = _mean(best), int(best["step"])
-    for place, confirmation in _marked(text, b'"stream":"confirm"'):
+    for place, line in enumerate(lines):
+        if not (confirmation := _marked(line, b'"stream":"confirm"')):
+            continue
         if int(confirmation["step"]) == figures.get("best_step"):
             figures["best"] = _mean(confirmation)
         if confirmation.get("best") and "solved_step" not in figures:
             figures["solved_step"] = step = int(confirmation["step"])
-            seconds = training_seconds(step, *_known_around(text, place))
+            seconds = training_seconds(step, *_known_around(lines, place))
             figures["solved_seconds"] = seconds if math.isfinite(seconds) else None
     return figures
 
 
-def _known_around(text: bytes, place: int) -> list[tuple[float, float]]:
+def _known_around(lines: Sequence[bytes], place: int) -> list[tuple[float, float]]:
     """Return (step, seconds) of the last episode before `place`, and of the next one or of the run's end."""
-    mark, rest = b'"event":"episode"', text[place:]
-    events = [_last(text[:place], mark), _first(rest, mark) or _first(rest, b'"event":"run_ended"')]
+    later = lines[place:]
+    events = [_find(lines[place::-1], _EPISODE), _find(later, _EPISODE) or _find(later, b'"event":"run_ended"')]
     return [(float(event["step"]), float(event.get("seconds", math.nan))) for event in events if event]
 
 
-def _first(text: bytes, mark: bytes) -> Event | None:
-    return next((event for _, event in _marked(text, mark)), None)
+def _find(lines: Iterable[bytes], mark: bytes) -> Event | None:
+    """Return the first event with `mark`."""
+    return next((event for line in lines if (event := _marked(line, mark))), None)
 
 
-def _last(text: bytes, mark: bytes) -> Event | None:
-    return next((event for _, event in _marked(text, mark, backwards=True)), None)
-
-
-def _marked(text: bytes, mark: bytes, *, backwards: bool = False) -> Iterator[tuple[int, Event]]:
-    """Yield (place, event) of the complete lines that contain `mark`."""
-    place = text.rfind(mark) if backwards else text.find(mark)
-    while place >= 0:
-        start, end = text.rfind(b"\n", 0, place) + 1, text.find(b"\n", place)
-        if end >= 0:
-            event = _event(text[start:end])
-            # A part's own figure may be called "best" too.
-            if mark.startswith(b'"event"') or event.get("event") == "evaluation":
-                yield start, event
-        elif not backwards:
-            return
-        place = text.rfind(mark, 0, start) if backwards else text.find(mark, end)
+def _marked(line: bytes, mark: bytes) -> Event | None:
+    """Return the event in a line that contains `mark`. Marks that name no event are those of evaluations."""
+    if mark not in line:
+        return None
+    event = _event(line)
+    # A part's own figure may be called "best" too.
+    return event if mark.startswith(b'"event"') or event.get("event") == "evaluation" else None
 
 
 def _event(line: bytes) -> Event:

@@ -1,30 +1,26 @@
 """What a run saves: its checkpoint, its best model and a few earlier ones, and its initial weights.
 
-* `write_checkpoint`, `read_checkpoint`: the folder `checkpoint/`, everything needed to resume.
-* `write_best`: the folder `best/`, the policy of the best model.
-* `keep_progress`, `read_progress`: the folder `progress/`, policies of models that were the best for a while.
-* `read_model`: a model to act with, from `best/` or `checkpoint/` -> `Model`. `choose_model`: which of the two exists.
-* `InitialWeights`: the folder `init/`, the weights of another run from which this one started.
-* `Origin`: the run that wrote a state.
-
 | folder | meta | parts |
 |---|---|---|
-| `checkpoint/` | env, obs, components, step | run (the runner's state, with the agent's), policy, replay (optional) |
-| `best/` | env, obs, components, step, mean, episodes | policy |
-| `progress/` | env, obs, components | models (by step, each with its mean and policy) |
+| `checkpoint/` | env, obs, step | run (the runner's state, with the agent's), policy, replay (optional) |
+| `best/` | env, obs, step, mean, episodes | policy |
+| `progress/` | env, obs | models (by step, each with its mean and policy) |
 | `init/` | run, which, step, origin | policy |
+
+`read_model` returns a model to act with, from `best/` or `checkpoint/`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.contracts.parts import Agent, State
 from cartpole_dqn.errors import CheckpointError, RunFolderError
@@ -39,54 +35,26 @@ LARGEST_KEPT = 8 << 20
 """Most bytes of a policy in `progress/`."""
 
 
-@dataclass(frozen=True)
-class Origin:
-    """The run that wrote a state."""
-
-    env: str
-    """The environment's id."""
-    obs: str
-    """Kind of observations."""
-    components: Mapping[str, str] = field(default_factory=dict)
-    """Component ("agent/dqn") -> distribution and version. For information only; not compared."""
-
-    def meta(self, **figures: Any) -> dict[str, Any]:
-        """Return it as `meta` for `write_state`, with additional figures."""
-        return {"env": self.env, "obs": self.obs, "components": dict(self.components), **figures}
-
-    def require(self, meta: Mapping[str, Any], folder: Path) -> None:
-        """Raise a `CheckpointError` if the `meta` in `folder` has another environment or other observations."""
-        for name, wanted in (("env", self.env), ("obs", self.obs)):
-            said = meta.get(name)
-            if said != wanted:
-                was = repr(said)[:100] if said is not None else "nothing"
-                raise CheckpointError(
-                    f"{folder} has {name} {was}, but the run's configuration has {wanted!r}. It belongs to another "
-                    f"run: restore the right one, or start the run again."
-                )
-
-
 # The checkpoint -------------------------------------------------------------------------------------------------------
 
 
-def write_checkpoint(folder: RunFolder, origin: Origin, run: State, policy: State, replay: State | None) -> int:
+def write_checkpoint(folder: RunFolder, config: RunConfig, run: State, policy: State, replay: State | None) -> int:
     """Write everything needed to resume; return the bytes written. Raises `RunError`.
 
     Args:
         folder: the run's folder.
-        origin: the run.
+        config: of the run.
         run: `Runner.state_dict()`.
         policy: `Policy.state_dict()` of the agent's policy, for `read_model`.
         replay: `Agent.replay_state_dict()`, or None to leave it out.
     """
     parts = {"run": run, "policy": policy, **({} if replay is None else {"replay": replay})}
-    return write_state(folder.checkpoint, parts, meta=origin.meta(step=run["step"]))
+    return write_state(folder.checkpoint, parts, meta=_meta(config, step=run["step"]))
 
 
-def read_checkpoint(folder: RunFolder, origin: Origin) -> tuple[State, State | None]:
+def read_checkpoint(folder: RunFolder, config: RunConfig) -> tuple[State, State | None]:
     """Return the states of run and replay from `write_checkpoint`. Raises `CheckpointError`."""
-    meta, parts = read_state(folder.checkpoint, parts=["run", "replay"], optional=["replay"])
-    origin.require(meta, folder.checkpoint)
+    _, parts = _read(folder.checkpoint, config, "run", optional=["replay"])
     return parts["run"], parts.get("replay")
 
 
@@ -106,25 +74,23 @@ class Model:
     """Mean return in the evaluation that chose it, if it was chosen by one."""
 
 
-def write_best(folder: RunFolder, origin: Origin, policy: State, evaluation: Evaluation) -> None:
+def write_best(folder: RunFolder, config: RunConfig, policy: State, evaluation: Evaluation) -> None:
     """Write the policy of the best model. Raises `RunError`."""
     figures = {"step": evaluation.step, "mean": evaluation.mean, "episodes": len(evaluation.returns)}
-    write_state(folder.best, {"policy": policy}, meta=origin.meta(**figures))
+    write_state(folder.best, {"policy": policy}, meta=_meta(config, **figures))
 
 
-def keep_progress(folder: RunFolder, origin: Origin, policy: State, evaluation: Evaluation, most: int) -> None:
+def keep_progress(folder: RunFolder, config: RunConfig, policy: State, evaluation: Evaluation) -> None:
     """Add a new best model to the kept ones.
 
-    If there are more than `most`, drop the one between whose neighbours the mean return changes least. Policies over
-    `LARGEST_KEPT` bytes are not kept. A folder that is damaged starts over.
-
-    Raises:
-        RunError: it cannot be written.
+    If there are more than `checkpoint.progress`, drop the one between whose neighbours the mean return changes least.
+    Policies over `LARGEST_KEPT` bytes are not kept. A folder that is damaged starts over. Raises `RunError`.
     """
+    most = config.checkpoint.progress
     if most < 1 or bytes_of(policy) > LARGEST_KEPT:
         return
     try:
-        kept = read_progress(folder, origin)
+        kept = read_progress(folder, config)
     except CheckpointError:
         kept = []
     # A resumed run may reach a step again.
@@ -135,19 +101,14 @@ def keep_progress(folder: RunFolder, origin: Origin, policy: State, evaluation: 
         dull = min(range(1, len(kept) - 1), key=lambda i: abs(means[i + 1] - means[i - 1]), default=0)
         del kept[dull], means[dull]
     models = {str(model.step): {"mean": model.mean, "policy": model.policy} for model in kept}
-    write_state(folder.progress, {"models": models}, meta=origin.meta())
+    write_state(folder.progress, {"models": models}, meta=_meta(config))
 
 
-def read_progress(folder: RunFolder, origin: Origin) -> list[Model]:
-    """Return the kept models in the order of their steps; none if the run kept none.
-
-    Raises:
-        CheckpointError: a file is damaged, or belongs to another run.
-    """
+def read_progress(folder: RunFolder, config: RunConfig) -> list[Model]:
+    """Return the kept models in the order of their steps; none if the run kept none. Raises `CheckpointError`."""
     if not has_state(folder.progress):
         return []
-    meta, parts = read_state(folder.progress, parts=["models"])
-    origin.require(meta, folder.progress)
+    _, parts = _read(folder.progress, config, "models")
     with taking_over(folder.progress):
         found = [
             Model(folder.progress, int(step), model["policy"], float(model["mean"]))
@@ -161,7 +122,7 @@ def choose_model(folder: RunFolder, wanted: Which) -> Which:
     return "best" if wanted == "best" and has_state(folder.best) else "last"
 
 
-def read_model(folder: RunFolder, origin: Origin, wanted: Which) -> Model:
+def read_model(folder: RunFolder, config: RunConfig, wanted: Which) -> Model:
     """Return a model of a run; the last one if no best model was kept.
 
     Raises:
@@ -176,10 +137,29 @@ def read_model(folder: RunFolder, origin: Origin, wanted: Which) -> Model:
             f"{folder.path} holds no model yet: neither best/ nor checkpoint/. Let the run reach its first evaluation "
             f"or checkpoint."
         )
-    meta, parts = read_state(place, parts=["policy"])
-    origin.require(meta, place)
+    meta, parts = _read(place, config, "policy")
     with taking_over(place):
         return Model(place, int(meta["step"]), parts["policy"])
+
+
+def _meta(config: RunConfig, **figures: Any) -> dict[str, Any]:
+    return {"env": config.env.id, "obs": config.obs, **figures}
+
+
+def _read(
+    folder: Path, config: RunConfig, part: str, *, optional: Sequence[str] = ()
+) -> tuple[dict[str, Any], dict[str, State]]:
+    """Return meta and parts of a state. Raises `CheckpointError` if it has another environment or observations."""
+    meta, parts = read_state(folder, parts=[part, *optional], optional=optional)
+    for name, wanted in _meta(config).items():
+        said = meta.get(name)
+        if said != wanted:
+            was = repr(said)[:100] if said is not None else "nothing"
+            raise CheckpointError(
+                f"{folder} has {name} {was}, but the run's configuration has {wanted!r}. It belongs to another run: "
+                f"restore the right one, or start the run again."
+            )
+    return meta, parts
 
 
 # Initial weights ------------------------------------------------------------------------------------------------------

@@ -1,13 +1,11 @@
 """A shared agent: a run's folder, or a zip of one, that may come from a stranger.
 
 It holds `config.toml`, `best/` and `shared.json`, and may hold `init/` and `environment.json`. Other files, such as the
-model card, are for people and never read.
+model card, are for people and never read. torch is not imported here.
 
 * `write_claim`, `read_claim`: `shared.json`, the `Score` that it claims.
 * `require_no_code`: refuses a configuration that names code to import.
-* `pack_folder`: a folder -> a zip. `unpack`: a zip -> a run's folder in a temporary one.
-
-torch is not imported here.
+* `pack_folder`: a folder -> a zip. `unpack_folder`: a zip -> a run's folder in a temporary one.
 """
 
 from __future__ import annotations
@@ -92,14 +90,11 @@ def read_claim(folder: RunFolder) -> Score | None:
             f"{path} has layout {table.get('layout')!r:.20}, but this version of cartpole-dqn reads layout {LAYOUT}. "
             f"Use the version that wrote it."
         )
-    score = check_options(Score, _table(table.get("score")), where=f"{path}: score")
+    claimed = table.get("score")
+    score = check_options(Score, claimed if isinstance(claimed, dict) else {}, where=f"{path}: score")
     if not score.low <= score.mean <= score.high:
         raise CheckpointError(f"{path} contradicts itself: its mean is outside its own interval.")
     return score
-
-
-def _table(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def require_no_code(settings: Mapping[str, Any], who: str) -> None:
@@ -157,7 +152,7 @@ def pack_folder(folder: Path, archive: Path) -> None:
         new.unlink(missing_ok=True)
 
 
-def unpack(archive: Path) -> UnpackedRun:
+def unpack_folder(archive: Path) -> UnpackedRun:
     """Unpack the shared agent in a zip.
 
     Only the files of a shared agent are unpacked, to names that do not come from the zip.

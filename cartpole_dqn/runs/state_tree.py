@@ -7,7 +7,7 @@ A state holds nested dicts (string or integer keys), lists and tuples of strings
 and scalars, and tensors. In the tree, an object whose key begins with "$" stands for what JSON lacks:
 
     {"$tuple": [...]}                                        {"$dict": [[key, value], ...]}
-    {"$float": "inf" | "-inf" | "nan"}                       {"$int": "0x..."}, for very long integers
+    {"$float": "inf" | "-inf" | "nan"}
     {"$tensor": name, "dtype": "F32", "shape": [2, 3]}       {"$array": name, "dtype": "U8", "shape": []}
     {"$scalar": "float64", "bytes": "000000000000f03f"}
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ Place = tuple[str | int, ...]
 MAX_DEPTH = 64
 """Maximum nesting, in both directions."""
 
-_LONG_INT = 4096
+_LONGEST_INT = 4096
 """Bits. Python refuses to parse decimal integers of more than 4,300 digits."""
 _FLOATS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 _NOT_IN_NUMPY = ("BF16", "F8_E4M3", "F8_E5M2")
@@ -101,8 +101,8 @@ class _Packer:
         kind = type(value)
         if value is None or kind is bool or kind is str:
             return value
-        if kind is int:
-            return value if value.bit_length() <= _LONG_INT else {"$int": hex(value)}
+        if kind is int and value.bit_length() <= _LONGEST_INT:
+            return value
         if kind is float:
             return value if math.isfinite(value) else {"$float": str(value)}
         if kind is list:
@@ -161,15 +161,6 @@ class _Packer:
 class _Unpacker:
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         self.tensors = dict(tensors)
-        self.tags: dict[str, tuple[set[str], Callable[[Any, Place], Any]]] = {
-            "$tuple": ({"$tuple"}, lambda node, path: tuple(self.unpack(_want(list, node["$tuple"], path), path))),
-            "$dict": ({"$dict"}, self._dict),
-            "$float": ({"$float"}, self._float),
-            "$int": ({"$int"}, self._int),
-            "$scalar": ({"$scalar", "bytes"}, self._scalar),
-            "$tensor": ({"$tensor", "dtype", "shape"}, lambda node, path: self._take(node["$tensor"], node, path)),
-            "$array": ({"$array", "dtype", "shape"}, self._array),
-        }
 
     def unpack(self, node: Any, path: Place) -> Any:
         if len(path) > MAX_DEPTH:
@@ -183,14 +174,24 @@ class _Unpacker:
         marks = [key for key in node if key.startswith("$")]
         if not marks:
             return {key: self.unpack(item, (*path, key)) for key, item in node.items()}
-        mark = marks[0]
-        if mark not in self.tags or node.keys() != self.tags[mark][0]:
-            raise CheckpointError(f"{_place(path)} has the mark {mark[:100]!r} in a form that no state has.")
-        return self.tags[mark][1](node, path)
+        match node:
+            case {"$tuple": list(items)} if len(node) == 1:
+                return tuple(self.unpack(items, path))
+            case {"$dict": list(pairs)} if len(node) == 1:
+                return self._dict(pairs, path)
+            case {"$float": str(text)} if len(node) == 1 and text in _FLOATS:
+                return _FLOATS[text]
+            case {"$scalar": str(name), "bytes": str(text)} if len(node) == 2:
+                return self._scalar(name, text, path)
+            case {"$tensor": str(name), "dtype": dtype, "shape": shape} if len(node) == 3:
+                return self._take(name, dtype, shape, path)
+            case {"$array": str(name), "dtype": dtype, "shape": shape} if len(node) == 3:
+                return self._array(self._take(name, dtype, shape, path), path)
+        raise CheckpointError(f"{_place(path)} has the mark {marks[0][:100]!r} in a form that no state has.")
 
-    def _dict(self, node: dict[str, Any], path: Place) -> dict[str | int, Any]:
+    def _dict(self, pairs: list[Any], path: Place) -> dict[str | int, Any]:
         found: dict[str | int, Any] = {}
-        for pair in _want(list, node["$dict"], path):
+        for pair in pairs:
             if not isinstance(pair, list) or len(pair) != 2:
                 raise CheckpointError(f"{_place(path)} has an entry that is not a pair of key and value.")
             key = self.unpack(pair[0], path)
@@ -199,45 +200,25 @@ class _Unpacker:
             found[key] = self.unpack(pair[1], (*path, key))
         return found
 
-    def _float(self, node: dict[str, Any], path: Place) -> float:
-        text = node["$float"]
-        if not isinstance(text, str) or text not in _FLOATS:
-            raise CheckpointError(f"{_place(path)} is a special number that is none of {', '.join(_FLOATS)}.")
-        return _FLOATS[text]
-
-    def _int(self, node: dict[str, Any], path: Place) -> int:
-        text = _want(str, node["$int"], path)
-        if not re.fullmatch(r"-?0x[0-9a-f]+", text, flags=re.ASCII):
-            raise CheckpointError(f"{_place(path)} is a long integer that is not written in hexadecimal.")
-        return int(text, 16)
-
-    def _scalar(self, node: dict[str, Any], path: Place) -> Any:
-        name, text = _want(str, node["$scalar"], path), _want(str, node["bytes"], path)
+    def _scalar(self, name: str, text: str, path: Place) -> Any:
         dtype = _SCALARS.get(name)
         if dtype is None or not re.fullmatch(r"[0-9a-f]*", text, flags=re.ASCII) or len(text) != 2 * dtype.itemsize:
             raise CheckpointError(f"{_place(path)} is not a NumPy scalar of a known dtype.")
         return np.frombuffer(bytes.fromhex(text), dtype)[0]
 
-    def _array(self, node: dict[str, Any], path: Place) -> Any:
-        tensor = self._take(node["$array"], node, path)
+    def _array(self, tensor: Tensor, path: Place) -> Any:
         if CODES[tensor.dtype] in _NOT_IN_NUMPY:
             raise CheckpointError(f"{_place(path)} is an array of {tensor.dtype}, which NumPy lacks.")
         return tensor.numpy()
 
-    def _take(self, name: Any, node: dict[str, Any], path: Place) -> Tensor:
-        tensor = self.tensors.pop(name, None) if isinstance(name, str) else None
+    def _take(self, name: str, dtype: Any, shape: Any, path: Place) -> Tensor:
+        tensor = self.tensors.pop(name, None)
         if tensor is None:
             raise CheckpointError(f"{_place(path)} names a tensor that is missing from the file or was used before.")
-        dtype, shape = CODES.get(tensor.dtype), list(tensor.shape)
-        if dtype != node["dtype"] or shape != node["shape"]:
-            raise CheckpointError(f"{_place(path)} does not fit its tensor, which is {dtype} {shape}.")
+        found = CODES.get(tensor.dtype), list(tensor.shape)
+        if found != (dtype, shape):
+            raise CheckpointError(f"{_place(path)} does not fit its tensor, which is {found[0]} {found[1]}.")
         return tensor
-
-
-def _want(kind: type, value: Any, path: Place) -> Any:
-    if not isinstance(value, kind):
-        raise CheckpointError(f"{_place(path)} has a {type(value).__name__} where a {kind.__name__} was expected.")
-    return value
 
 
 def _place(path: Place) -> str:

@@ -1,9 +1,4 @@
-"""Tensors in one safetensors file, with a checksum of all its bytes.
-
-* `write_tensors`: named tensors -> a synced file, its size and its checksum.
-* `read_tensors`: an open file -> the tensors. Verifies size, checksum and content.
-* `new_checksum`: BLAKE2b with 32 bytes, as `b2sum -l 256` prints it.
-* `CODES`: the supported dtypes and their names in the file. `MAX_DIMS`: the maximum number of dimensions.
+"""Tensors in one safetensors file, with a checksum of all its bytes: `write_tensors`, `read_tensors`.
 
 Large tensors are memory-mapped, so a replay of gigabytes is copied into its storage without a second copy in memory.
 Writing to such a tensor changes neither the file nor other readers. Small tensors get their own memory.
@@ -67,7 +62,7 @@ _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def new_checksum() -> hashlib.blake2b:
-    """Return a new checksum object."""
+    """Return a new BLAKE2b checksum of 32 bytes, as `b2sum -l 256` prints it."""
     return hashlib.blake2b(digest_size=32)
 
 

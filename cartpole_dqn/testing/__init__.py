@@ -69,8 +69,8 @@ __all__ = [
     "run_checks",
 ]
 
-_COMPONENTS = (REPLAY, NETWORK, TARGET_UPDATE, EXPLORATION, OPTIMISER)
-_CONTRACTS = {held.kind: held for held in (*_COMPONENTS, AGENT, OBSERVER, COLLECTOR, SWEEP_ENGINE, WRAPPER)}
+_ALL = (REPLAY, NETWORK, TARGET_UPDATE, EXPLORATION, OPTIMISER, AGENT, OBSERVER, COLLECTOR, SWEEP_ENGINE, WRAPPER)
+_CONTRACTS = {contract.kind: contract for contract in _ALL}
 
 
 def checks_for(kind: str) -> list[Check]:

@@ -1,20 +1,26 @@
-"""Checks that kinds share: determinism, randomness and state.
+"""Checks that kinds share: options, determinism, randomness and state.
 
 * `Course`: a part at work in the kit's surroundings; each kind has its own.
-* `DETERMINISTIC`, `SEEDED`, `STATE`: the checks, for `Contract.share`.
+* `OPTIONS`, `DETERMINISTIC`, `SEEDED`, `STATE`: the checks, for `Contract`.
 """
 
 from __future__ import annotations
 
 import abc
 import copy
+import dataclasses
+import math
+import types
+import typing
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import Any
 
 from torch import nn
 
+from cartpole_dqn.contracts.options import check_options, describe_options, fields_of, to_table
 from cartpole_dqn.contracts.seeding import seeded_torch
+from cartpole_dqn.errors import ConfigError
 from cartpole_dqn.testing._contract import Subject
 from cartpole_dqn.testing._state import difference, global_randomness_untouched, snapshot
 
@@ -51,6 +57,38 @@ class Course(abc.ABC):
 
     def close(self) -> None:
         """Free what the course holds."""
+
+
+def check_options_are_declared(part: Subject) -> None:
+    """`Options` is a frozen `@options_class`, gives each field's effect, and survives a TOML table."""
+    cls = part.options_class
+    options = part.options()
+    mute = [info.name for info in describe_options(cls) if not info.effect]
+    assert not mute, f"the options {', '.join(mute)} of {part.name} have no effect text: use option(effect=...)."
+    for name in fields_of(cls):
+        try:
+            setattr(options, name, getattr(options, name))
+        except dataclasses.FrozenInstanceError:
+            continue
+        raise AssertionError(
+            f"option {name} can be set after it is checked: decorate {cls.__name__} with @options_class."
+        )
+    again: Any = check_options(cls, to_table(options), where=part.name)
+    assert again == options, f"the options {options!r} changed in a TOML table to {again!r}."
+
+
+def check_bad_options_are_refused(part: Subject) -> None:
+    """A boolean, string, NaN or infinity where a number is expected raises `ConfigError`."""
+    cls = part.options_class
+    for name, field in fields_of(cls).items():
+        for value in (True, "1", math.nan, math.inf) if _is_number(field.annotation) else ():
+            try:
+                check_options(cls, {**part.table, name: value}, where=part.name)
+            except ConfigError:
+                continue
+            raise AssertionError(
+                f"option {name} accepts {value!r} as a number: decorate {cls.__name__} with @options_class."
+            )
 
 
 def check_same_seed(part: Subject) -> None:
@@ -93,6 +131,7 @@ def check_saving_changes_nothing(part: Subject) -> None:
             assert not place, f"after state_dict() was called, it continued differently: {place}."
 
 
+OPTIONS = (check_options_are_declared, check_bad_options_are_refused)
 STATE = (check_state_round_trip, check_saving_changes_nothing)
 DETERMINISTIC = (check_same_seed, check_global_randomness, *STATE)
 """For kinds without randomness."""
@@ -112,3 +151,9 @@ def _plan(part: Subject) -> tuple[int, Iterable[int]]:
     with closing(part.course()) as course:
         found: tuple[int, Iterable[int]] = course.plan()
         return found
+
+
+def _is_number(annotation: Any) -> bool:
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    choices = set(typing.get_args(annotation)) if union else {annotation}
+    return choices <= {int, float, type(None)}

@@ -19,15 +19,6 @@ from cartpole_dqn.contracts.parts import Agent, Obs, Transition
 from cartpole_dqn.contracts.seeding import SeedTree
 
 
-class Outcome(NamedTuple):
-    """What an action leads to; `state` is the next one."""
-
-    reward: float
-    state: int
-    terminated: bool
-    truncated: bool
-
-
 class Game(abc.ABC):
     """A game of two states, in `num_envs` lanes. Observations show the state."""
 
@@ -47,27 +38,28 @@ class Game(abc.ABC):
         return observations(self._states)
 
     @abc.abstractmethod
-    def outcome(self, state: int, action: int, length: int) -> Outcome:
-        """Apply the rules; `length` counts the episode's steps, this one included."""
+    def outcome(self, state: int, action: int, length: int) -> tuple[float, int, bool, bool]:
+        """Apply the rules; `length` counts the episode's steps, this one included.
+
+        Returns:
+            The reward, the next state, and whether it terminated or was truncated.
+        """
 
     def step(self, actions: NDArray[np.int64]) -> list[Transition]:
         """Play one action in each lane. Where an episode ends, the next one begins."""
-        obs, outcomes = self.obs, []
+        steps = []
         for env, action in enumerate(actions.tolist()):
+            before = self._states[env]
             self._lengths[env] += 1
-            outcomes.append(self.outcome(self._states[env], action, self._lengths[env]))
-            self._states[env] = outcomes[-1].state
-        next_obs = self.obs
-        for env, outcome in enumerate(outcomes):
-            if outcome.terminated or outcome.truncated:
-                self.restart(env)
-        return [
-            Transition(obs[env], action, o.reward, next_obs[env], o.terminated, o.truncated, env)
-            for env, (action, o) in enumerate(zip(actions.tolist(), outcomes, strict=True))
-        ]
+            reward, self._states[env], terminated, truncated = self.outcome(before, action, self._lengths[env])
+            obs, next_obs = observations([before, self._states[env]])
+            steps.append(Transition(obs, action, reward, next_obs, terminated, truncated, env))
+        for step in steps:
+            if step.terminated or step.truncated:
+                self.restart(step.env)
+        return steps
 
     def restart(self, env: int) -> None:
-        """Begin a new episode in a lane."""
         self._states[env], self._lengths[env] = self._begin(), 0
 
     def _begin(self) -> int:
@@ -80,10 +72,10 @@ class Matching(Game):
     actions = 3
     solution = (0, 1)
 
-    def outcome(self, state: int, action: int, length: int) -> Outcome:
+    def outcome(self, state: int, action: int, length: int) -> tuple[float, int, bool, bool]:
         over = length == 4
         flip = bool(self._random.integers(2))
-        return Outcome(float(action == state), self._begin(), over and flip, over and not flip)
+        return float(action == state), self._begin(), over and flip, over and not flip
 
 
 class Endings(Game):
@@ -95,10 +87,10 @@ class Endings(Game):
 
     solution = (1, 0)
 
-    def outcome(self, state: int, action: int, length: int) -> Outcome:
+    def outcome(self, state: int, action: int, length: int) -> tuple[float, int, bool, bool]:
         if state == 1:
-            return Outcome(1.0 if action == 0 else 0.9, self._begin(), True, False)
-        return Outcome(0.5, 1, True, False) if action == 0 else Outcome(0.0, 1, False, True)
+            return 1.0 if action == 0 else 0.9, self._begin(), True, False
+        return (0.5, 1, True, False) if action == 0 else (0.0, 1, False, True)
 
 
 class Moment(NamedTuple):

@@ -2,13 +2,13 @@
 
 * `VECTOR`, `IMAGE`, `SIGNED`: small observation spaces of float32, uint8 and int16.
 * `context`: a `Context` with a small gamma, so that a wrong power of it shows.
-* `Stamp`: observations that carry a number, by which a check recognises them.
+* `Stamp`: observations that a check recognises, by numbers.
 * `devices`: the CPU, and CUDA if present.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import copy
 
 import numpy as np
 import torch
@@ -55,49 +55,22 @@ def devices() -> list[str]:
 
 
 class Stamp:
-    """Observations in `space` that carry a number below a million in each of their elements.
-
-    Integers repeat the number's three digits, shifted from place to place; floats repeat it with alternating sign.
-    """
+    """Observations in `space` that can be told apart: a random one for each number, drawn when it is first needed."""
 
     def __init__(self, space: spaces.Box) -> None:
-        self._space = space
-        place = np.arange(int(np.prod(space.shape)))
-        self._digits = bool(np.issubdtype(space.dtype, np.integer))
-        self._low = int(space.low.min()) if self._digits else 0
-        self._base = min(256, int(space.high.max()) - self._low + 1) if self._digits else 0
-        self._powers = self._base ** (place % 3)
-        self._shifts: NDArray[Any] = 7 * (place // 3) if self._digits else place / 4
-        self._signs = np.where(place % 2, -1, 1)
+        self._space = copy.deepcopy(space)
+        self._space.seed(0)
+        self._obs: dict[int, Obs] = {}
+        self._numbers: dict[bytes, int] = {}
 
-    def put(self, numbers: NDArray[np.int64]) -> Obs:
-        """[B] numbers -> [B, ...] observations."""
-        number = numbers[:, None]
-        flat: NDArray[Any]
-        if self._digits:
-            flat = self._low + (number // self._powers % self._base + self._shifts) % self._base
-        else:
-            flat = self._signs * number + self._shifts
-        return flat.astype(self._space.dtype).reshape(len(numbers), *self._space.shape)
+    def put(self, number: int) -> Obs:
+        """Return a number's observation [...]."""
+        if number not in self._obs:
+            self._obs[number] = self._space.sample()
+            self._numbers[self._obs[number].tobytes()] = number
+        return self._obs[number].copy()
 
     def read(self, obs: Obs) -> NDArray[np.int64]:
-        """[B, ...] observations -> the [B] numbers that they carry; `UNREADABLE` if any element does not fit."""
-        flat = obs.reshape(len(obs), -1)
-        if self._digits:
-            found = (flat[:, :3].astype(np.int64) - self._low) @ self._powers[:3]
-        else:
-            found = np.round(np.nan_to_num(flat[:, 0])).astype(np.int64)
-        whole = (self.put(found) == obs).reshape(len(obs), -1).all(axis=1)
-        return np.where(whole, found, UNREADABLE)
-
-
-def random_obs(space: spaces.Box, count: int, generator: np.random.Generator) -> Obs:
-    """[count, ...] observations, uniform in the space; standard normal where it is unbounded."""
-    shape = (count, *space.shape)
-    if np.issubdtype(space.dtype, np.integer):
-        low, high = space.low.astype(np.int64), space.high.astype(np.int64)
-        return generator.integers(low, high, shape, endpoint=True).astype(space.dtype)
-    bounded = np.isfinite(space.low) & np.isfinite(space.high)
-    least, most = np.where(bounded, space.low, 0.0), np.where(bounded, space.high, 1.0)
-    normal, even = generator.standard_normal(shape), least + (most - least) * generator.random(shape)
-    return np.where(bounded, even, normal).astype(space.dtype)
+        """[B, ...] observations -> their [B] numbers; `UNREADABLE` if any element differs."""
+        kept = obs.astype(self._space.dtype)  # another dtype is a fault of its own
+        return np.array([self._numbers.get(one.tobytes(), UNREADABLE) for one in kept], np.int64)

@@ -41,7 +41,6 @@ class Step:
 
     @property
     def ends(self) -> bool:
-        """Whether the episode ended with it."""
         return self.terminated or self.truncated
 
 
@@ -49,12 +48,9 @@ class Outcome(NamedTuple):
     """What n steps from a transition lead to."""
 
     reward: float
-    next_number: int
     discount: float
-    terminated: bool
-    truncated: bool
-    cut: bool
     steps: int
+    last: Step
 
 
 class Row(NamedTuple):
@@ -112,7 +108,7 @@ class Story:
         )
         self._place[number] = (env, len(lane))
         lane.append(step)
-        obs, next_obs = self.stamp.put(np.array([step.number, step.next_number]))
+        obs, next_obs = self.stamp.put(step.number), self.stamp.put(step.next_number)
         return Transition(obs, step.action, step.reward, next_obs, step.terminated, step.truncated, env)
 
     def round(self) -> list[Transition]:
@@ -134,9 +130,7 @@ class Story:
         for taken, step in enumerate(self.lanes[env][position:], start=1):
             total += gamma ** (taken - 1) * step.reward
             if step.ends or step.cut or taken == self.context.n_step:
-                discount = 0.0 if step.terminated else gamma**taken
-                flags = step.terminated, step.truncated, step.cut
-                return Outcome(total, step.next_number, discount, *flags, taken)
+                return Outcome(total, 0.0 if step.terminated else gamma**taken, taken, step)
         return None
 
     def steps(self) -> Iterator[Step]:

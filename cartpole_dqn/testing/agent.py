@@ -1,7 +1,4 @@
-"""The contract of `Agent` and its `Policy`: act, observe, learn.
-
-* `check_agent`: every check of the kind.
-"""
+"""The contract of `Agent` and its `Policy`: act, observe, learn."""
 
 from __future__ import annotations
 
@@ -17,9 +14,8 @@ from numpy.typing import NDArray
 from cartpole_dqn.contracts.parts import Agent, Build, Obs, Policy, State
 from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.testing._contract import Contract, Subject
-from cartpole_dqn.testing._course import SEEDED, Course
+from cartpole_dqn.testing._course import OPTIONS, SEEDED, Course
 from cartpole_dqn.testing._games import Endings, Game, Matching, Moment, observations, play
-from cartpole_dqn.testing._options import SHARED
 from cartpole_dqn.testing._spaces import context, devices
 from cartpole_dqn.testing._state import difference, snapshot
 
@@ -66,7 +62,7 @@ class Playing(Course):
         self.game = copy.deepcopy(other.game)
 
 
-AGENT = Contract("agent", Playing, SHARED)
+AGENT = Contract("agent", Playing, OPTIONS)
 
 
 def check_agent(cls: Callable[..., Agent], builder: Build | None = None, /, **options: object) -> None:

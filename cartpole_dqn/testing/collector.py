@@ -1,13 +1,10 @@
-"""The contract of `Collector`: every lane's steps in order, and how its episodes end.
-
-* `check_collector`: every check of the kind.
-"""
+"""The contract of `Collector`: every lane's steps in order, and how its episodes end."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import numpy as np
@@ -17,7 +14,7 @@ from gymnasium import spaces
 from cartpole_dqn.contracts.collector import Collected, Collector, CollectorContext, Ending
 from cartpole_dqn.contracts.parts import Agent, State, Transition
 from cartpole_dqn.testing._contract import Contract, Subject
-from cartpole_dqn.testing._options import SHARED
+from cartpole_dqn.testing._course import OPTIONS
 from cartpole_dqn.testing._state import snapshot
 
 Surroundings = Callable[[], tuple[CollectorContext, Agent]]
@@ -83,7 +80,15 @@ class Collecting:
             )
 
 
-COLLECTOR = Contract("collector", Collecting, SHARED)
+@contextlib.contextmanager
+def collecting(part: Subject) -> Iterator[Collecting]:
+    """A collector that has started, closed at the end."""
+    with closing(Collecting(part)) as course:
+        course.collector.start()
+        yield course
+
+
+COLLECTOR = Contract("collector", Collecting, OPTIONS)
 
 
 def check_collector(
@@ -104,8 +109,7 @@ def check_collector(
 @COLLECTOR.check
 def check_steps_in_order(part: Subject) -> None:
     """In every lane each step begins where the last one led, until the episode ends or the lane is broken."""
-    with closing(part.course()) as course:
-        course.collector.start()
+    with collecting(part) as course:
         course.go()
         ends = [step for steps in course.steps for step in steps if step.terminated or step.truncated]
         assert ends, "no episode ever ended."
@@ -141,8 +145,7 @@ def check_steps_fit(part: Subject) -> None:
 @COLLECTOR.check
 def check_endings_match(part: Subject) -> None:
     """Each episode's end is reported once, with its last step: return, length and whether it terminated."""
-    with closing(part.course()) as course:
-        course.collector.start()
+    with collecting(part) as course:
         course.go()
         for lane, steps in enumerate(course.steps):
             endings, total, length = list(course.endings[lane]), 0.0, 0
@@ -166,8 +169,7 @@ def check_endings_match(part: Subject) -> None:
 @COLLECTOR.check
 def check_episodes_differ(part: Subject) -> None:
     """No two episodes have the same reset seed."""
-    with closing(part.course()) as course:
-        course.collector.start()
+    with collecting(part) as course:
         course.go()
         seeds = [ending.seed for endings in course.endings for ending in endings]
         assert len(seeds) > 1, "no two episodes ever ended."
@@ -181,8 +183,7 @@ def check_lockstep_is_kept(part: Subject) -> None:
     """If the class sets `lockstep`, each collection is one step of every lane, in the order of lanes."""
     if not getattr(part.cls, "lockstep", False):
         return
-    with closing(part.course()) as course:
-        course.collector.start()
+    with collecting(part) as course:
         for _ in range(50):
             lanes = [step.env for step in course.collect().transitions]
             assert lanes == list(range(course.lanes)), f"a collection had steps of the lanes {lanes}."
@@ -191,8 +192,7 @@ def check_lockstep_is_kept(part: Subject) -> None:
 @COLLECTOR.check
 def check_figures(part: Subject) -> None:
     """`figures` are numbers and strings by name."""
-    with closing(part.course()) as course:
-        course.collector.start()
+    with collecting(part) as course:
         for _ in range(20):
             for name, value in course.collect().figures.items():
                 fits = isinstance(name, str) and isinstance(value, int | float | str)
@@ -202,8 +202,7 @@ def check_figures(part: Subject) -> None:
 @COLLECTOR.check
 def check_resume(part: Subject) -> None:
     """A new one that loads its state continues every lane, except those it returns: there new episodes begin."""
-    with closing(part.course()) as course:
-        course.collector.start()
+    with collecting(part) as course:
         course.go(50)
         state: State = snapshot(course.collector.state_dict())
         seeds = {ending.seed for endings in course.endings for ending in endings}
@@ -226,8 +225,7 @@ def check_resume(part: Subject) -> None:
 @COLLECTOR.check
 def check_hurry(part: Subject) -> None:
     """After `hurry` a collection takes little time."""
-    with closing(part.course()) as course:
-        course.collector.start()
+    with collecting(part) as course:
         course.go(5)
         course.collector.hurry()
         began = time.monotonic()
@@ -240,8 +238,7 @@ def check_hurry(part: Subject) -> None:
 def check_close(part: Subject) -> None:
     """`close` leaves no process behind, and may be called twice, or before `start`."""
     before = _children()
-    with closing(part.course()) as course:
-        course.collector.start()
+    with collecting(part) as course:
         course.go(5)
     course.collector.close(at_once=True)
     with closing(part.course()):

@@ -1,7 +1,4 @@
-"""The contract of `Exploration`: how actions are chosen in training.
-
-* `check_exploration`: every check of the kind.
-"""
+"""The contract of `Exploration`: how actions are chosen in training."""
 
 from __future__ import annotations
 
@@ -15,8 +12,7 @@ from torch import Tensor
 from cartpole_dqn.contracts.parts import Exploration
 from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.testing._contract import Contract, Subject
-from cartpole_dqn.testing._course import STATE, Course, check_global_randomness
-from cartpole_dqn.testing._options import SHARED
+from cartpole_dqn.testing._course import OPTIONS, STATE, Course, check_global_randomness
 from cartpole_dqn.testing._spaces import context
 from cartpole_dqn.testing._state import difference
 
@@ -52,7 +48,7 @@ class Chooser(Course):
         return [self.select(30 * call).tolist() for call in range(self.calls - steps, self.calls)]
 
 
-EXPLORATION = Contract("exploration", Chooser, SHARED)
+EXPLORATION = Contract("exploration", Chooser, OPTIONS)
 
 
 def check_exploration(cls: Callable[..., Exploration], /, **options: object) -> None:

@@ -1,7 +1,4 @@
-"""The contract of `Network`: observations in, action values out, and a loss that improves them.
-
-* `check_network`: every check of the kind.
-"""
+"""The contract of `Network`: observations in, action values out, and a loss that improves them."""
 
 from __future__ import annotations
 
@@ -19,9 +16,8 @@ from cartpole_dqn.contracts.parts import Batch, Context, Network, State
 from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.testing._contract import Contract, Subject
-from cartpole_dqn.testing._course import SEEDED, Course
-from cartpole_dqn.testing._options import SHARED
-from cartpole_dqn.testing._spaces import VECTOR, context, devices, random_obs
+from cartpole_dqn.testing._course import OPTIONS, SEEDED, Course
+from cartpole_dqn.testing._spaces import VECTOR, context, devices
 from cartpole_dqn.testing._state import difference, snapshot
 
 SPACES = (
@@ -43,14 +39,15 @@ class Attempt(Course):
         self.space = where.observation_space
         self.part = part.build(where).to(where.device)
         self.random = SeedTree(0).numpy("trial")
+        self.sampler = copy.deepcopy(self.space)
+        self.sampler.seed(0)
         self.generator = SeedTree(0).torch("noise")
 
     def obs(self, count: int) -> Tensor:
         """[count, ...] random observations, as a replay returns them."""
-        return torch.from_numpy(random_obs(self.space, count, self.random)).to(self.context.device)
+        return torch.from_numpy(np.stack([self.sampler.sample() for _ in range(count)])).to(self.context.device)
 
     def batch(self, count: int) -> Batch:
-        """A random batch."""
         device, rewards = self.context.device, self.random.standard_normal(count).astype(np.float32)
         actions = self.random.integers(int(self.context.action_space.n), size=count)
         return Batch(
@@ -134,7 +131,7 @@ class Lessons(Course):
             mine.take_over(saved, theirs)
 
 
-NETWORK = Contract("network", Lessons, SHARED)
+NETWORK = Contract("network", Lessons, OPTIONS)
 
 
 def check_network(cls: Callable[..., Network], space: spaces.Box | None = None, /, **options: object) -> None:
@@ -260,7 +257,7 @@ def check_loss_teaches(part: Subject) -> None:
         batch = dataclasses.replace(batch, rewards=rewards, discounts=torch.zeros_like(rewards))
         optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
         distances = []
-        for _ in range(400):
+        for _ in range(800):
             with torch.no_grad():
                 chosen = network.q_values(network(batch.obs)).gather(1, batch.actions[:, None])[:, 0]
             distances.append(float((chosen - rewards).abs().mean()))

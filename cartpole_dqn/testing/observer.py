@@ -1,7 +1,4 @@
-"""The contract of `Observer`: it watches a run and changes nothing in it.
-
-* `check_observer`: every check of the kind.
-"""
+"""The contract of `Observer`: it watches a run and changes nothing in it."""
 
 from __future__ import annotations
 
@@ -11,7 +8,8 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -35,27 +33,22 @@ from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.contracts.pictures import Panel
 from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.testing._contract import Contract, Subject
-from cartpole_dqn.testing._course import STATE, Course, check_global_randomness
-from cartpole_dqn.testing._options import SHARED
+from cartpole_dqn.testing._course import OPTIONS, STATE, Course, check_global_randomness
 from cartpole_dqn.testing._state import difference, snapshot
 
 Call = tuple[str, Any]
 """A method of `Observer`, and the event it is called with."""
 
 
-class Stage:
+class Rig:
     """An observer with a folder, console and clock of its own."""
 
-    def __init__(self, part: Subject, folder: Path | None, *, plain: bool = True) -> None:
+    def __init__(self, part: Subject, folder: Path | None, *, plain: bool) -> None:
         self.seconds = 0.0
         self.part = part
-        self.console = Console(file=io.StringIO(), force_terminal=not plain, width=100, height=30)
-        self.context = ObserverContext(
-            folder=None if folder is None else str(folder),
-            console=self.console,
-            clock=lambda: self.seconds,
-            plain=plain,
-        )
+        console = Console(file=io.StringIO(), force_terminal=not plain, width=100, height=30)
+        place = None if folder is None else str(folder)
+        self.context = ObserverContext(folder=place, console=console, clock=lambda: self.seconds, plain=plain)
         self.renew()
 
     def renew(self, state: State | None = None) -> None:
@@ -71,23 +64,17 @@ class Stage:
             getattr(self.observer, method)(event)
 
 
-@contextlib.contextmanager
-def stages(part: Subject) -> Iterator[list[Stage]]:
-    """Observers, live and plain, each with a folder and, if the class does not need one, without."""
-    with tempfile.TemporaryDirectory() as place:
-        folders = [Path(place) / "live", Path(place) / "plain"]
-        for folder in folders:
-            folder.mkdir()
-        none = [] if getattr(part.cls, "needs_folder", False) else [None, None]
-        yield [Stage(part, folder, plain=i % 2 == 1) for i, folder in enumerate([*folders, *none])]
-
-
 class Watching(Course):
-    """Observers of one run, on every kind of stage."""
+    """Observers of one run, live and plain, each with a folder and, if the class does not need one, without."""
 
     def __init__(self, part: Subject, seed: int = 0) -> None:
-        self._open = contextlib.ExitStack()
-        self.stages = self._open.enter_context(stages(part))
+        self._place = tempfile.TemporaryDirectory()
+        folders: list[Path | None] = [Path(self._place.name) / name for name in ("live", "plain")]
+        for folder in filter(None, folders):
+            folder.mkdir()
+        if not getattr(part.cls, "needs_folder", False):
+            folders += [None, None]
+        self.rigs = [Rig(part, folder, plain=i % 2 == 1) for i, folder in enumerate(folders)]
         self.step = 0
         self._begun = False
 
@@ -97,18 +84,22 @@ class Watching(Course):
     def go(self, steps: int) -> Any:
         events = [*([] if self._begun else [started(self.step)]), *happening(self.step, self.step + steps)]
         self.step, self._begun = self.step + steps, True
-        for stage in self.stages:
-            stage.play(*events)
+        self.play(*events)
         return snapshot(self.state())
 
+    def play(self, *events: Call) -> None:
+        """Call every observer with the events."""
+        for rig in self.rigs:
+            rig.play(*events)
+
     def state(self) -> list[State]:
-        return [stage.observer.state_dict() for stage in self.stages]
+        return [rig.observer.state_dict() for rig in self.rigs]
 
     def take_over(self, state: list[State], other: Watching) -> None:
         """See `Course`; the new observers find copies of the old ones' folders."""
         self._end()
         self.step = other.step
-        for mine, theirs, saved in zip(self.stages, other.stages, state, strict=True):
+        for mine, theirs, saved in zip(self.rigs, other.rigs, state, strict=True):
             mine.seconds = theirs.seconds
             if mine.context.folder is not None and theirs.context.folder is not None:
                 shutil.rmtree(mine.context.folder)
@@ -118,16 +109,16 @@ class Watching(Course):
         assert not place, f"a state that was loaded after {self.step} steps became another: {place}."
 
     def _end(self) -> None:
-        for stage in self.stages if self._begun else ():
-            stage.play(*ended("done", self.step))
+        if self._begun:
+            self.play(*ended("done", self.step))
         self._begun = False
 
     def close(self) -> None:
         self._end()
-        self._open.close()
+        self._place.cleanup()
 
 
-OBSERVER = Contract("observer", Watching, SHARED)
+OBSERVER = Contract("observer", Watching, OPTIONS)
 
 
 def check_observer(cls: Callable[..., Observer], /, **options: object) -> None:
@@ -142,11 +133,11 @@ def check_observer(cls: Callable[..., Observer], /, **options: object) -> None:
 @OBSERVER.check
 def check_whole_runs(part: Subject) -> None:
     """It accepts every event of a whole run, new or resumed, without an exception."""
-    with stages(part) as found:
-        for stage in found:
-            stage.play(started(0), *happening(0, 60), *ended("solved", 60))
-            stage.renew(snapshot(stage.observer.state_dict()))
-            stage.play(started(60), *happening(60, 120), *ended("SIGINT", 120))
+    with closing(part.course()) as course:
+        for rig in course.rigs:
+            rig.play(started(0), *happening(0, 60), *ended("solved", 60))
+            rig.renew(snapshot(rig.observer.state_dict()))
+            rig.play(started(60), *happening(60, 120), *ended("SIGINT", 120))
 
 
 @OBSERVER.check
@@ -158,29 +149,26 @@ def check_short_runs(part: Subject) -> None:
         [started(0), *happening(0, 3), ("run_failed", RunFailed(3, KeyboardInterrupt()))],
         [started(500), *happening(500, 560), *ended("done", 560)],
     ):
-        with stages(part) as found:
-            for stage in found:
-                stage.play(*events)
+        with closing(part.course()) as course:
+            course.play(*events)
 
 
 @OBSERVER.check
 def check_events_are_left_alone(part: Subject) -> None:
     """It changes neither events nor the mappings in them."""
-    with stages(part) as found:
-        for stage in found:
-            before, events = ([started(0), *happening(0, 60), *ended("done", 60)] for _ in range(2))
-            stage.play(*events)
-            place = difference(before, events, "events")
-            assert not place, f"it changed an event: {place}."
+    before, events = ([started(0), *happening(0, 60), *ended("done", 60)] for _ in range(2))
+    with closing(part.course()) as course:
+        course.play(*events)
+    place = difference(before, events, "events")
+    assert not place, f"it changed an event: {place}."
 
 
 @OBSERVER.check
 def check_stdout_is_left_alone(part: Subject) -> None:
     """It prints nothing to stdout, which is for a command's results; `context.console` is for observers."""
-    with stages(part) as found, contextlib.redirect_stdout(io.StringIO()) as printed:
-        for stage in found:
-            stage.play(started(0), *happening(0, 60), *ended("done", 60))
-        text = printed.getvalue()
+    with closing(part.course()) as course, contextlib.redirect_stdout(io.StringIO()) as printed:
+        course.play(started(0), *happening(0, 60), *ended("done", 60))
+    text = printed.getvalue()
     assert not text, f"it printed {text[:60]!r} to stdout: write to context.console."
 
 
@@ -189,10 +177,9 @@ def check_nothing_runs_on(part: Subject) -> None:
     """After `run_ended` or `run_failed` none of its threads is running."""
     before = set(threading.enumerate())
     for last in (ended("done", 60), [("run_failed", RunFailed(60, RuntimeError("made up")))]):
-        with stages(part) as found:
-            for stage in found:
-                stage.play(started(0), *happening(0, 60), *last)
-                _assert_over(before, last[-1][0])
+        with closing(part.course()) as course:
+            course.play(started(0), *happening(0, 60), *last)
+            _assert_over(before, last[-1][0])
 
 
 OBSERVER.share((check_global_randomness, *STATE))

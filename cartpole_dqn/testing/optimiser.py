@@ -1,7 +1,4 @@
-"""The contract of `Optimiser`: it turns gradients into steps.
-
-* `check_optimiser`: every check of the kind.
-"""
+"""The contract of `Optimiser`: it turns gradients into steps."""
 
 from __future__ import annotations
 
@@ -15,8 +12,7 @@ from torch import Tensor, nn
 from cartpole_dqn.contracts.parts import Optimiser
 from cartpole_dqn.contracts.seeding import SeedTree, seeded_torch
 from cartpole_dqn.testing._contract import Contract, Subject
-from cartpole_dqn.testing._course import DETERMINISTIC, Course
-from cartpole_dqn.testing._options import SHARED
+from cartpole_dqn.testing._course import DETERMINISTIC, OPTIONS, Course
 from cartpole_dqn.testing._spaces import context, devices
 
 
@@ -36,11 +32,9 @@ class Descent(Course):
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """Weight and bias."""
         return list(self.model.parameters())
 
     def loss(self) -> Tensor:
-        """Mean squared error."""
         return nn.functional.mse_loss(self.model(self.inputs), self.goals)
 
     def step(self, times: int = 1) -> list[float]:
@@ -54,7 +48,6 @@ class Descent(Course):
         return rates
 
     def weights(self) -> list[Tensor]:
-        """A copy of the parameters."""
         return [parameter.detach().clone() for parameter in self.parameters]
 
     def plan(self) -> tuple[int, Iterable[int]]:
@@ -64,7 +57,7 @@ class Descent(Course):
         return {"lr": self.step(steps), "parameters": self.weights()}
 
 
-OPTIMISER = Contract("optimiser", Descent, SHARED)
+OPTIMISER = Contract("optimiser", Descent, OPTIONS)
 
 
 def check_optimiser(cls: Callable[..., Optimiser], /, **options: object) -> None:

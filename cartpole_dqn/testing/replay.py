@@ -1,7 +1,5 @@
 """The contract of `ReplayBuffer`, first half: what is stored.
 
-* `check_replay`: every check of the kind.
-
 The other half, in `replay_sampling`, is about which transitions are sampled, and about randomness and state.
 """
 
@@ -17,8 +15,7 @@ from gymnasium import spaces
 
 from cartpole_dqn.contracts.parts import Batch, Context, ReplayBuffer
 from cartpole_dqn.testing._contract import Contract, Subject
-from cartpole_dqn.testing._course import Course
-from cartpole_dqn.testing._options import SHARED
+from cartpole_dqn.testing._course import OPTIONS, Course
 from cartpole_dqn.testing._spaces import IMAGE, SIGNED, VECTOR, context, devices
 from cartpole_dqn.testing._state import difference, snapshot
 from cartpole_dqn.testing._story import Outcome, Row, Step, Story, draw_batch, fill, live
@@ -44,7 +41,7 @@ class Living(Course):
         return {"batches": live(self.part, self.story, steps), "len": len(self.part)}
 
 
-REPLAY = Contract("replay", Living, SHARED)
+REPLAY = Contract("replay", Living, OPTIONS)
 
 
 def check_replay(cls: Callable[..., ReplayBuffer], /, **options: object) -> None:
@@ -169,19 +166,19 @@ def check_actions_and_rewards(part: Subject) -> None:
 @REPLAY.check
 def check_discounts(part: Subject) -> None:
     """`discounts` is gamma^n if the episode continues."""
-    _check_discounts(part, lambda o: not (o.terminated or o.truncated), "transition within an episode")
+    _check_discounts(part, lambda o: not o.last.ends, "transition within an episode")
 
 
 @REPLAY.check
 def check_terminated_steps(part: Subject) -> None:
     """`discounts` is 0 if the episode terminated within the n steps, even if it was truncated at the same step."""
-    _check_discounts(part, lambda o: o.terminated, "transition that terminates")
+    _check_discounts(part, lambda o: o.last.terminated, "transition that terminates")
 
 
 @REPLAY.check
 def check_truncated_steps(part: Subject) -> None:
     """`discounts` is gamma^k if the episode was truncated after k steps: the last observation's value counts."""
-    _check_discounts(part, lambda o: o.truncated and not o.terminated, "truncated transition")
+    _check_discounts(part, lambda o: o.last.truncated and not o.last.terminated, "truncated transition")
 
 
 @REPLAY.check
@@ -226,7 +223,7 @@ def check_broken_lanes(part: Subject) -> None:
         for _ in range(20):
             for row in _whole(story, draw_batch(replay)):
                 assert row.outcome is not None
-                _assert_discount(row, story, f"transition{' before a broken lane' if row.outcome.cut else ''}")
+                _assert_discount(row, story, f"transition{' before a broken lane' if row.outcome.last.cut else ''}")
 
 
 @REPLAY.check
@@ -299,9 +296,9 @@ def _whole(story: Story, batch: Batch) -> list[Row]:
 def _assert_n_step(row: Row, story: Story) -> None:
     assert row.outcome is not None
     n_step, gamma, outcome = story.context.n_step, story.context.gamma, row.outcome
-    assert row.next_number == outcome.next_number, (
+    assert row.next_number == outcome.last.next_number, (
         f"with n = {n_step}, next_obs is not the observation that {outcome.steps} steps led to"
-        f"{', where the episode ended.' if outcome.terminated or outcome.truncated or outcome.cut else '.'}"
+        f"{', where the episode ended.' if outcome.last.ends or outcome.last.cut else '.'}"
     )
     assert _near(row.reward, outcome.reward), (
         f"the sum of {outcome.steps} rewards with gamma {gamma:g}: expected {outcome.reward:g}, got {row.reward:g}."

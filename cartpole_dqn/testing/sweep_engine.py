@@ -1,7 +1,5 @@
 """The contract of `SweepEngine`: it runs trials, reports how each ended, and leaves nothing running.
 
-* `check_sweep_engine`: every check of the kind.
-
 Trials are short runs of CartPole that do not learn.
 """
 
@@ -16,7 +14,7 @@ from pathlib import Path
 
 from cartpole_dqn.contracts.sweep_engine import SweepEngine, SweepEngineContext, Trial, TrialEnd
 from cartpole_dqn.testing._contract import Contract, Subject
-from cartpole_dqn.testing._options import SHARED
+from cartpole_dqn.testing._course import OPTIONS
 
 _STEPS, _ENDLESS = 300, 100_000_000
 _LONGEST = 120.0
@@ -49,7 +47,7 @@ def running(part: Subject, folder: Path | None = None, *, jobs: int | None = 2) 
             yield engine, folder
 
 
-SWEEP_ENGINE = Contract("sweep-engine", running, SHARED)
+SWEEP_ENGINE = Contract("sweep-engine", running, OPTIONS)
 
 
 def check_sweep_engine(cls: Callable[..., SweepEngine], /, **options: object) -> None:

@@ -1,7 +1,4 @@
-"""The contract of `TargetUpdate`: the target network follows the online one.
-
-* `check_target_update`: every check of the kind.
-"""
+"""The contract of `TargetUpdate`: the target network follows the online one."""
 
 from __future__ import annotations
 
@@ -15,8 +12,7 @@ from torch import Tensor, nn
 from cartpole_dqn.contracts.parts import TargetUpdate
 from cartpole_dqn.contracts.seeding import SeedTree, seeded_torch
 from cartpole_dqn.testing._contract import Contract, Subject
-from cartpole_dqn.testing._course import DETERMINISTIC, Course
-from cartpole_dqn.testing._options import SHARED
+from cartpole_dqn.testing._course import DETERMINISTIC, OPTIONS, Course
 from cartpole_dqn.testing._spaces import context
 from cartpole_dqn.testing._state import difference, snapshot
 
@@ -56,11 +52,9 @@ class Pair(Course):
 
     @torch.no_grad()
     def distance(self) -> float:
-        """The distance between the online and the target weights."""
         return sum(float((a - b).norm()) for a, b in zip(self.online.parameters(), self.weights(), strict=True))
 
     def weights(self) -> list[Tensor]:
-        """The target's."""
         return list(self.target.parameters())
 
     def moves(self) -> Iterator[int]:
@@ -85,7 +79,7 @@ class Pair(Course):
         return {"distance": distances, "weights": snapshot(self.weights())}
 
 
-TARGET_UPDATE = Contract("target-update", Pair, SHARED)
+TARGET_UPDATE = Contract("target-update", Pair, OPTIONS)
 
 
 def check_target_update(cls: Callable[..., TargetUpdate], /, **options: object) -> None:

@@ -1,15 +1,13 @@
-"""The contract of a wrapper: a Gymnasium environment whose observations fit its space.
-
-* `check_wrapper`: every check of the kind.
-"""
+"""The contract of a wrapper: a Gymnasium environment whose observations fit its space."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -28,8 +26,15 @@ BUDGET = 5000
 """Steps within which an episode of random actions must end."""
 
 
-def wrapped(part: Subject) -> Env:
-    """Return a new wrapped environment. A wrapper class wraps pictures of CartPole, or its numbers if it refuses."""
+@contextlib.contextmanager
+def wrapped(part: Subject) -> Iterator[Env]:
+    """A new wrapped environment, closed at the end."""
+    with contextlib.closing(_made(part)) as env:
+        yield env
+
+
+def _made(part: Subject) -> Env:
+    """Return an environment. A wrapper class wraps pictures of CartPole, or its numbers if it refuses."""
     make: Any = part.cls
     if not (isinstance(make, type) and issubclass(make, gymnasium.Wrapper)):
         return cast(Env, make(**part.table))
@@ -54,146 +59,125 @@ def check_wrapper(make: Callable[..., Env], /, **options: object) -> None:
     WRAPPER.hold(make, **options)
 
 
-class Moment(NamedTuple):
-    """The result of a step or a reset."""
-
-    obs: Any
-    reward: float
-    terminated: bool
-    truncated: bool
-
-
 @WRAPPER.check
 def check_observations(part: Subject) -> None:
     """Every observation is in the space and has its dtype: after resets, steps, and at an episode's end."""
-    env = part.course()
-    for moment in itertools.chain(*(_episode(env, seed) for seed in range(3))):
-        _assert_in_space(moment.obs, env.observation_space)
-    env.close()
+    with part.course() as env:
+        for obs, *_ in itertools.chain(*(_episode(env, seed) for seed in range(3))):
+            _assert_in_space(obs, env.observation_space)
 
 
 @WRAPPER.check
 def check_steps(part: Subject) -> None:
     """`reset` returns (observation, info), `step` (observation, finite reward, terminated, truncated, info)."""
-    env = part.course()
-    reset: Any = env.reset(seed=0)
-    fits = isinstance(reset, tuple) and len(reset) == 2 and isinstance(reset[1], dict)
-    assert fits, f"reset gave {_types(reset)}: expected an observation and a dict."
-    env.action_space.seed(0)
-    for _ in range(BUDGET):
-        step: Any = env.step(env.action_space.sample())
-        fits = isinstance(step, tuple) and len(step) == 5 and isinstance(step[4], dict)
-        assert fits, f"step gave {_types(step)}: expected an observation, a number, two booleans and a dict."
-        assert np.isfinite(float(step[1])), f"step gave the reward {step[1]!r}: expected a finite number."
-        for flag in step[2:4]:
-            assert isinstance(flag, bool | np.bool_), f"step gave {flag!r}: expected a boolean."
-        if step[2] or step[3]:
-            env.close()
-            return
-    raise AssertionError(f"no episode ended in {BUDGET} random steps: give the environment a TimeLimit.")
+    with part.course() as env:
+        results = _results(env, 0)
+        reset = next(results)
+        fits = isinstance(reset, tuple) and len(reset) == 2 and isinstance(reset[1], dict)
+        assert fits, f"reset gave {_types(reset)}: expected an observation and a dict."
+        for step in results:
+            fits = isinstance(step, tuple) and len(step) == 5 and isinstance(step[4], dict)
+            assert fits, f"step gave {_types(step)}: expected an observation, a number, two booleans and a dict."
+            assert np.isfinite(float(step[1])), f"step gave the reward {step[1]!r}: expected a finite number."
+            for flag in step[2:4]:
+                assert isinstance(flag, bool | np.bool_), f"step gave {flag!r}: expected a boolean."
 
 
 @WRAPPER.check
 def check_observations_are_their_own(part: Subject) -> None:
     """Later observations do not change an observation, and the caller may overwrite it."""
-    env, spoilt = part.course(), part.course()
-    kept, copies = [], []
-    for moment, victim in zip(_episode(env, 0), _episode(spoilt, 0), strict=True):
-        place = difference(moment.obs, victim.obs)
-        assert not place, "an observation differs because an earlier one was overwritten: return copies."
-        kept.append(moment.obs)
-        copies.append(copy.deepcopy(moment.obs))
-        _spoil(victim.obs)
-    place = difference(kept, copies, "observations")
-    assert not place, f"an observation changed when later ones came: {place}. Return a new array each time."
-    env.close()
-    spoilt.close()
+    with part.course() as env, part.course() as spoilt:
+        kept, copies = [], []
+        for (obs, *_), (victim, *_) in zip(_episode(env, 0), _episode(spoilt, 0), strict=True):
+            place = difference(obs, victim)
+            assert not place, "an observation differs because an earlier one was overwritten: return copies."
+            kept.append(obs)
+            copies.append(copy.deepcopy(obs))
+            _spoil(victim)
+        place = difference(kept, copies, "observations")
+        assert not place, f"an observation changed when later ones came: {place}. Return a new array each time."
 
 
 @WRAPPER.check
 def check_determinism(part: Subject) -> None:
     """Equal seeds and actions give equal episodes, in two environments stepped in turn."""
-    one, other = part.course(), part.course()
-    for seed in (0, 1):
-        for a, b in zip(_episode(one, seed), _episode(other, seed), strict=True):
-            place = difference(a, b)
-            assert not place, f"two environments with equal seeds and actions differ: {place}."
-    one.close()
-    other.close()
+    with part.course() as one, part.course() as other:
+        for seed in (0, 1):
+            for a, b in zip(_episode(one, seed), _episode(other, seed), strict=True):
+                place = difference(a, b)
+                assert not place, f"two environments with equal seeds and actions differ: {place}."
 
 
 @WRAPPER.check
 def check_reset_forgets(part: Subject) -> None:
     """`reset(seed)` gives the same episode after any other, finished or not."""
-    fresh, used = part.course(), part.course()
-    expected = list(_episode(fresh, 0))
-    for left in (1, 3, BUDGET):
-        for _ in itertools.islice(_episode(used, 7), left):
-            pass
-        place = difference(expected, list(_episode(used, 0)), "episode")
-        assert not place, f"an episode after another one differs from the first of a new environment: {place}."
-    fresh.close()
-    used.close()
+    with part.course() as fresh, part.course() as used:
+        expected = list(_episode(fresh, 0))
+        for left in (1, 3, BUDGET):
+            for _ in itertools.islice(_episode(used, 7), left):
+                pass
+            place = difference(expected, list(_episode(used, 0)), "episode")
+            assert not place, f"an episode after another one differs from the first of a new environment: {place}."
 
 
 @WRAPPER.check
 def check_spec(part: Subject) -> None:
     """`gymnasium.make` makes the same environment from `env.spec`, also after JSON."""
-    env = part.course()
-    spec = env.spec
-    assert spec is not None, (
-        "env.spec is None, so the environment cannot be made again: wrap one from gymnasium.make, and inherit from "
-        "gymnasium.utils.RecordConstructorArgs."
-    )
-    text = spec.to_json()
-    json.loads(text)
-    again = gymnasium.make(EnvSpec.from_json(text))
-    assert again.observation_space == env.observation_space, (
-        f"the environment made from the spec observes {again.observation_space}, not {env.observation_space}."
-    )
-    place = difference(list(_episode(env, 0)), list(_episode(again, 0)), "episode")
-    assert not place, f"the environment made from the spec plays another episode: {place}."
-    env.close()
-    again.close()
+    with part.course() as env:
+        spec = env.spec
+        assert spec is not None, (
+            "env.spec is None, so the environment cannot be made again: wrap one from gymnasium.make, and inherit from "
+            "gymnasium.utils.RecordConstructorArgs."
+        )
+        text = spec.to_json()
+        json.loads(text)
+        with contextlib.closing(gymnasium.make(EnvSpec.from_json(text))) as again:
+            assert again.observation_space == env.observation_space, (
+                f"the environment made from the spec observes {again.observation_space}, not {env.observation_space}."
+            )
+            place = difference(list(_episode(env, 0)), list(_episode(again, 0)), "episode")
+            assert not place, f"the environment made from the spec plays another episode: {place}."
 
 
 @WRAPPER.check
 def check_as_torch(part: Subject) -> None:
     """If the wrapper has `as_torch`, that computes its observations: integers within 1, floats within 0.1 %."""
-    env = part.course()
-    if not any(hasattr(type(wrapper), "as_torch") for wrapper in wrappers_of(env)):
-        return
-    env.reset(seed=0)
-    form = TorchForm(env)
-    for moment in _episode(form.env, 0):
-        tensors = {name: torch.from_numpy(value) for name, value in form.look().items()}
-        made = form.observation(tensors).numpy()
-        _assert_in_space(made, env.observation_space)
-        tolerance = 1.0 if np.issubdtype(made.dtype, np.integer) else 1e-3 * max(1.0, float(np.abs(moment.obs).max()))
-        apart = float(np.abs(made.astype(np.float64) - moment.obs).max(initial=0.0))
-        assert apart <= tolerance, f"as_torch gives numbers up to {apart:g} from those of the observation."
-    env.close()
+    with part.course() as env:
+        if not any(hasattr(type(wrapper), "as_torch") for wrapper in wrappers_of(env)):
+            return
+        env.reset(seed=0)
+        form = TorchForm(env)
+        for obs, *_ in _episode(form.env, 0):
+            tensors = {name: torch.from_numpy(value) for name, value in form.look().items()}
+            made = form.observation(tensors).numpy()
+            _assert_in_space(made, env.observation_space)
+            tolerance = 1.0 if np.issubdtype(made.dtype, np.integer) else 1e-3 * max(1.0, float(np.abs(obs).max()))
+            apart = float(np.abs(made.astype(np.float64) - obs).max(initial=0.0))
+            assert apart <= tolerance, f"as_torch gives numbers up to {apart:g} from those of the observation."
 
 
 @WRAPPER.check
 def check_global_randomness(part: Subject) -> None:
     """The global generators do not change while environments are made, reset and stepped."""
-    with global_randomness_untouched("the wrapper"):
-        env = part.course()
+    with global_randomness_untouched("the wrapper"), part.course() as env:
         for _ in _episode(env, 0):
             pass
-        env.close()
 
 
-def _episode(env: Env, seed: int) -> Iterator[Moment]:
-    """Play random actions until the episode ends; fail if it does not."""
-    obs, _ = env.reset(seed=seed)
-    yield Moment(obs, 0.0, False, False)
+def _episode(env: Env, seed: int) -> Iterator[tuple[Any, ...]]:
+    """Play an episode; yield (observation,) of the reset, then observation, reward, terminated and truncated."""
+    for *result, _ in _results(env, seed):
+        yield tuple(result)
+
+
+def _results(env: Env, seed: int) -> Iterator[Any]:
+    """Play random actions until the episode ends; yield what `reset` and `step` return. Fail if it does not end."""
+    yield env.reset(seed=seed)
     env.action_space.seed(seed)
     for _ in range(BUDGET):
-        obs, reward, terminated, truncated, _ = env.step(env.action_space.sample())
-        yield Moment(obs, float(reward), bool(terminated), bool(truncated))
-        if terminated or truncated:
+        step = env.step(env.action_space.sample())
+        yield step
+        if step[2] or step[3]:
             return
     raise AssertionError(f"no episode ended in {BUDGET} random steps: give the environment a TimeLimit.")
 

@@ -1,8 +1,6 @@
 """Build a run from its configuration and the registry.
 
-* `assemble`: builds an `Assembly`, the runner with everything it needs.
-* `make_agent`, `make_policy`, `make_collector`, `make_observers`: build the parts.
-* `make_builder`: returns the function behind `Context.build`.
+* `assemble`: the runner with everything it needs. `make_agent`, `make_policy`, `make_collector`: parts of it.
 * `builtin_builder`, `builtin_collection`: built-in parts, for the tests of plugins.
 """
 
@@ -48,15 +46,13 @@ from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.plugin.registry import Registry
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.runs.saved import Origin, keep_progress, write_best, write_checkpoint
+from cartpole_dqn.runs.saved import keep_progress, write_best, write_checkpoint
 from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memory
 from cartpole_dqn.training.evaluator import Evaluator
 from cartpole_dqn.training.following import Following
 from cartpole_dqn.training.resolve import components_of, resolve_config
 from cartpole_dqn.training.rounds import Helper, free_processes
-from cartpole_dqn.training.runner import Hooks, Runner, Schedule
-from cartpole_dqn.training.selection import Selection
-from cartpole_dqn.training.watchers import ObserverGroup
+from cartpole_dqn.training.runner import Hooks, ObserverGroup, Runner
 
 # Parts ----------------------------------------------------------------------------------------------------------------
 
@@ -66,9 +62,10 @@ def make_builder(host: PluginHost) -> Build:
 
     def build(kind: str, table: Mapping[str, Any], context: Context) -> Any:
         where = f"{kind} '{table.get('name')}'"
-        part = check_part(kind, table, host.registry.options, where=where)  # may import the class, so before the seed
+        # This may import the class, so it comes before the seed.
+        part = check_part(kind, table, host.registry.options, where=where)
         with seeded_torch(context.seeds.integer("init")):
-            return _built(host, kind, part, dataclasses.replace(context, builder=build), where=where)
+            return _built(host, kind, part, dataclasses.replace(context, builder=build))
 
     return build
 
@@ -124,11 +121,7 @@ def check_agent(config: RunConfig, host: PluginHost) -> str:
 
 
 def check_learning(agent: Agent, config: RunConfig) -> str:
-    """Return a warning if the run ends before its agent begins to learn, else "".
-
-    Raises:
-        UserError: the agent would never learn.
-    """
+    """Return a warning if the run ends before its agent learns, else "". Raises `UserError` if it can never learn."""
     first = agent.steps_before_learning()
     if config.steps is None or config.steps >= first:
         return ""
@@ -162,7 +155,7 @@ def make_collector(
     if not getattr(cls, "lockstep", False):
         factory.require_no_statistics(name)
     context = _collector_context(config, factory, clock, warn)
-    collector: Collector = _built(host, "collector", config.collector, context, where="collector")
+    collector: Collector = _built(host, "collector", config.collector, context)
     return collector
 
 
@@ -243,9 +236,8 @@ def make_helpers(config: RunConfig, host: PluginHost, factory: EnvFactory, make:
     return [Helper(make, factory.make_evaluation_vector) for _ in range(free)]
 
 
-def _built(host: PluginHost, kind: str, table: Mapping[str, Any], context: Any, *, where: str) -> Any:
-    """Build the part that a table selects. An error in its constructor names its distribution."""
-    part = check_part(kind, table, host.registry.options, where=where)
+def _built(host: PluginHost, kind: str, part: Part, context: Any) -> Any:
+    """Build a checked part. An error in its constructor names its distribution."""
     component = host.registry.component(kind, part["name"])
     cls = component.load()
     if kind == "observer":
@@ -288,7 +280,6 @@ class Assembly:
 
     runner: Runner
     evaluator: Evaluator
-    config: RunConfig
     agent: Agent
     collector: Collector
     statistics: Statistics
@@ -353,32 +344,17 @@ def assemble(
             helpers=helpers,
         )
         runner = Runner(
+            config,
             agent=agent,
             collector=collector,
-            schedule=Schedule(
-                steps=config.steps,
-                episodes=config.episodes,
-                evaluate_every=config.evaluation.every,
-                save_every_steps=config.checkpoint.every_steps,
-                save_every_seconds=config.checkpoint.every_seconds,
-                stop_when_solved=config.evaluation.until_solved,
-                solved_at=solved_at(config),
-            ),
-            selection=Selection(
-                solved_at=solved_at(config),
-                confirmations=None if config.evaluation.until_solved else config.evaluation.confirmations,
-            ),
-            hooks=_hooks(
-                config, host.registry, evaluator, agent, factory.statistics, folder, clock, _glimpsing(factory)
-            ),
+            hooks=_hooks(config, factory, evaluator, agent, folder, clock),
             observers=observers,
             clock=clock,
-            num_envs=config.env.num_envs,
-            name=f"{config.agent['name']} on {config.env.id}, {config.obs}, seed {config.seed}",
+            solved_at=solved_at(config),
             folder=where,
         )
         undo.pop_all()
-    return Assembly(runner, evaluator, config, agent, collector, factory.statistics)
+    return Assembly(runner, evaluator, agent, collector, factory.statistics)
 
 
 def solved_at(config: RunConfig) -> float | None:
@@ -404,20 +380,20 @@ def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext
     In a notebook, the display `notebook` replaces the terminal's.
     """
     made: list[tuple[str, Observer]] = []
-    names = [entry["name"] for entry in config.observer]
+    names = [part["name"] for part in config.observer]
     in_notebook = not context.plain and in_kernel()
-    for i, entry in enumerate(config.observer):
-        name, table = entry["name"], entry
+    for part in config.observer:
+        name = part["name"]
         if name == "display" and in_notebook:
             if "notebook" in names:
                 continue
             # It keeps the terminal's name, so that each can resume from the state of the other.
-            table = Part(name="notebook")
-        component = host.registry.component("observer", table["name"])
+            part = check_part("observer", Part(name="notebook"), host.registry.options, where="observer")
+        component = host.registry.component("observer", part["name"])
         if context.folder is None and getattr(component.load(), "needs_folder", False):
             continue
         owner = "" if component.distribution in ("cartpole-dqn", "") else f" of {component.distribution}"
-        made.append((f"{name}{owner}", _built(host, "observer", table, context, where=f"observer[{i}]")))
+        made.append((f"{name}{owner}", _built(host, "observer", part, context)))
     return made
 
 
@@ -428,43 +404,41 @@ def used_components(config: RunConfig, registry: Registry) -> dict[str, str]:
 
 def _hooks(
     config: RunConfig,
-    registry: Registry,
+    factory: EnvFactory,
     evaluator: Evaluator,
     agent: Agent,
-    statistics: Statistics,
     folder: RunFolder | None,
     clock: Callable[[], float],
-    glimpse: Callable[[int, Transition, Policy], Glimpse],
 ) -> Hooks:
-    def playing(episodes: int, *, stream: Stream) -> Callable[[Policy, int], Evaluation | None]:
-        # With the step as the series, a resumed run plays the same episodes as an uninterrupted one.
-        return lambda policy, step: evaluator.play(
-            whole(policy), episodes=episodes, stream=stream, series=step, step=step
-        )
+    statistics = factory.statistics
 
     def whole(policy: Policy) -> Policy:
         return Following(policy, statistics) if statistics.state_dict() else policy
 
-    evaluate = playing(config.evaluation.episodes, stream=Stream.SELECT)
-    confirm = playing(config.evaluation.confirm_episodes, stream=Stream.CONFIRM)
+    def evaluate(policy: Policy, stream: Stream, step: int) -> Evaluation | None:
+        confirms = stream is Stream.CONFIRM
+        episodes = config.evaluation.confirm_episodes if confirms else config.evaluation.episodes
+        # With the step as the series, a resumed run plays the same episodes as an uninterrupted one.
+        return evaluator.play(whole(policy), episodes=episodes, stream=stream, series=step, step=step)
+
+    glimpse = _glimpsing(factory)
     if folder is None:
-        return Hooks(evaluate=evaluate, confirm=confirm, glimpse=glimpse)
-    origin = Origin(config.env.id, config.obs, used_components(config, registry))
+        return Hooks(evaluate=evaluate, glimpse=glimpse)
 
     def keep_best(policy: Policy, evaluation: Evaluation) -> None:
         folder.require_in_place()
         state = whole(policy).state_dict()
-        write_best(folder, origin, state, evaluation)
-        keep_progress(folder, origin, state, evaluation, config.checkpoint.progress)
+        write_best(folder, config, state, evaluation)
+        keep_progress(folder, config, state, evaluation)
 
     def save(state: State, replay: State) -> Checkpoint:
         folder.require_in_place()
         began = clock()
         kept = replay if config.checkpoint.save_replay else None
-        nbytes = write_checkpoint(folder, origin, state, whole(agent.policy()).state_dict(), kept)
+        nbytes = write_checkpoint(folder, config, state, whole(agent.policy()).state_dict(), kept)
         return Checkpoint(state["step"], str(folder.checkpoint), nbytes, clock() - began)
 
-    return Hooks(evaluate=evaluate, confirm=confirm, keep_best=keep_best, save=save, glimpse=glimpse)
+    return Hooks(evaluate=evaluate, keep_best=keep_best, save=save, glimpse=glimpse)
 
 
 def _glimpsing(factory: EnvFactory) -> Callable[[int, Transition, Policy], Glimpse]:

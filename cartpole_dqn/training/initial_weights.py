@@ -1,6 +1,4 @@
-"""Weights of another run to start from. `find_initial_weights`: finds those that `[init]` names.
-
-`initial_settings`: makes that section.
+"""Weights of another run to start from: `find_initial_weights` finds those that `[init]` names.
 
 They are the state of a policy (`Policy.state_dict`), which the agent loads with `Agent.start_from`. The new run saves a
 copy, so that it can be repeated when the other run is gone.
@@ -23,7 +21,7 @@ from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.catalogue import find_run
 from cartpole_dqn.runs.checkpoint import has_state
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.runs.saved import InitialWeights, Origin, choose_model, read_model
+from cartpole_dqn.runs.saved import InitialWeights, choose_model, read_model
 from cartpole_dqn.text.tables import flat
 from cartpole_dqn.training.resolve import read_config
 
@@ -76,7 +74,7 @@ def _of_run(config: RunConfig, host: PluginHost) -> InitialWeights:
         folder = find_run(config.init.run)
         theirs = read_config(folder, host)
         which = choose_model(folder, config.init.which)
-        model = read_model(folder, Origin(theirs.env.id, theirs.obs), which)
+        model = read_model(folder, theirs, which)
     except RunFolderError as error:
         raise ConfigError(f"init.run: {error} Name the folder of the run with --init-from.") from None
     return InitialWeights(folder.path.resolve().name, which, model.step, _origin(theirs, host), model.policy)

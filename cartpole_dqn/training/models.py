@@ -1,8 +1,4 @@
-"""The saved models of a run.
-
-* `load_policy`: loads one. `evaluate_run`: evaluates one on held-out seeds.
-* `models_of_progress`: the model before training, those kept on the way, and the best one.
-"""
+"""The saved models of a run: `load_policy`, `evaluate_run`, and `models_of_progress` for those on the way."""
 
 from __future__ import annotations
 
@@ -22,7 +18,7 @@ from cartpole_dqn.errors import Notice
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.checkpoint import taking_over
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.runs.saved import InitialWeights, Model, Origin, Which, read_model, read_progress
+from cartpole_dqn.runs.saved import InitialWeights, Model, Which, read_model, read_progress
 from cartpole_dqn.training.assembly import make_helpers, make_policy
 from cartpole_dqn.training.evaluator import Evaluator
 
@@ -40,7 +36,7 @@ def load_policy(
         RunFolderError: the run has no saved model.
         CheckpointError: the file is damaged or does not fit the configuration.
     """
-    model = which if isinstance(which, Model) else read_model(folder, Origin(config.env.id, config.obs), which)
+    model = which if isinstance(which, Model) else read_model(folder, config, which)
     policy, factory = make_policy(_on_this_machine(config), host)
     with taking_over(model.folder):
         policy.load_state_dict(model.policy)
@@ -54,14 +50,13 @@ def models_of_progress(folder: RunFolder, config: RunConfig, host: PluginHost) -
         RunFolderError: the run has no saved model.
         CheckpointError: a file is damaged.
     """
-    origin = Origin(config.env.id, config.obs)
-    final = read_model(folder, origin, "best")
+    final = read_model(folder, config, "best")
     untrained = (
         InitialWeights.kept(folder).policy
         if config.init.run
         else make_policy(_on_this_machine(config), host)[0].state_dict()
     )
-    kept = [model for model in read_progress(folder, origin) if model.step < final.step]
+    kept = [model for model in read_progress(folder, config) if model.step < final.step]
     return [Model(folder.path, 0, untrained), *kept, final]
 
 

@@ -1,9 +1,6 @@
-"""Make a complete configuration.
+"""Make a complete configuration: `resolve_config` from preset, file and flags, `read_config` from a run.
 
-* `resolve_config`: combines preset, file, flags and `--set`. `read_config`: reads the configuration of a run.
-* `named_settings`: settings by the names of `run`'s options and of `train`'s arguments, where parts may be classes.
-* `components_of`: every component of a configuration.
-* `presets_of`: every registered preset. `spec_of`: what Gymnasium knows of an environment.
+`named_settings` makes settings of `run`'s options and `train`'s arguments. `components_of` lists all parts.
 """
 
 from __future__ import annotations
@@ -14,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-from gymnasium.envs.registration import EnvSpec
 
 from cartpole_dqn.config.layers import merge_layers, merge_plain, parse_set
-from cartpole_dqn.config.presets import Preset, choose_preset, layers_of, parse_preset
+from cartpole_dqn.config.presets import choose_preset, layers_of, parse_preset
 from cartpole_dqn.config.schema import (
     RunConfig,
     Table,
@@ -175,22 +171,12 @@ def components_of(config: RunConfig, registry: Registry) -> list[Component]:
     return [registry.component(kind, name) for kind, name in dict.fromkeys(used)]
 
 
-def presets_of(registry: Registry) -> list[Preset]:
-    """Return every registered preset, by name."""
-    return [parse_preset(name, registry.load("preset", name)) for name in registry.names("preset")]
-
-
-def spec_of(env_id: str) -> EnvSpec | None:
-    """Return the spec that `gymnasium.make` uses for an id: without a version, the newest. None if there is none."""
-    name = env_id.rpartition(":")[2]
-    newest = [spec for spec in gymnasium.registry.values() if spec.id.rpartition("-v")[0] == name]
-    return gymnasium.registry.get(name) or max(newest, key=lambda spec: spec.version or 0, default=None)
-
-
 def _full_id(env_id: str) -> str:
     """Return an id with its version, so that presets for it apply and a later version does not change the run."""
-    spec = spec_of(env_id)
-    return env_id if spec is None else f"{env_id.rpartition(':')[0]}:{spec.id}".lstrip(":")
+    module, _, name = env_id.rpartition(":")
+    versions = [spec for spec in gymnasium.registry.values() if spec.id.rpartition("-v")[0] == name]
+    spec = gymnasium.registry.get(name) or max(versions, key=lambda spec: spec.version or 0, default=None)
+    return env_id if spec is None else f"{module}:{spec.id}".lstrip(":")
 
 
 def _choose(registry: Registry, name: str | None, from_file: Table, flags: Table) -> list[Table]:
@@ -205,7 +191,8 @@ def _choose(registry: Registry, name: str | None, from_file: Table, flags: Table
             raise ConfigError(f"preset '{wanted}' observes {own}, not {obs}: leave out --obs or --preset.")
         return tables
     env_id = (flags.get("env") or {}).get("id") or (from_file.get("env") or {}).get("id") or DEFAULT_ENV
-    return layers_of(choose_preset(presets_of(registry), _full_id(env_id), obs or DEFAULT_OBS), load)
+    presets = [parse_preset(name, load(name)) for name in registry.names("preset")]
+    return layers_of(choose_preset(presets, _full_id(env_id), obs or DEFAULT_OBS), load)
 
 
 def _without_budget(table: Table, *above: Table) -> Table:

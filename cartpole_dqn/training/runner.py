@@ -1,7 +1,7 @@
 """The training loop.
 
 * `Runner`: collects steps, lets the agent learn, calls the observers, evaluates and saves.
-* `Schedule`: when to evaluate, save and stop. `Hooks`: the functions that evaluate and save.
+* `Hooks`: the functions that evaluate and save. `ObserverGroup`: calls the observers.
 
 This module uses interfaces and events only: no plugins, displays or files.
 """
@@ -11,48 +11,36 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.collector import Collector, Ending
 from cartpole_dqn.contracts.events import (
     Checkpoint,
     Episode,
     Evaluation,
     Glimpse,
+    Observer,
     Progress,
     RunEnded,
     RunFailed,
     RunStarted,
 )
 from cartpole_dqn.contracts.parts import Agent, Policy, State, Transition
+from cartpole_dqn.contracts.seeding import Stream
 from cartpole_dqn.envs.guard import EnvTimeoutError
 from cartpole_dqn.errors import DivergedError, RunError, said_by
 from cartpole_dqn.runs.state_tree import bytes_of, find_not_finite
 from cartpole_dqn.system import require_memory
 from cartpole_dqn.training.selection import Selection
-from cartpole_dqn.training.watchers import ObserverGroup
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """When to evaluate, save and stop, in environment steps over all lanes; 0 means never."""
-
-    steps: int | None = None
-    episodes: int | None = None
-    evaluate_every: int = 0
-    save_every_steps: int = 0
-    save_every_seconds: float = 0.0
-    stop_when_solved: bool = False
-    solved_at: float | None = None
 
 
 @dataclass(kw_only=True)
 class Hooks:
     """The functions that evaluate and save; each may be missing."""
 
-    evaluate: Callable[[Policy, int], Evaluation | None] | None = None
-    """(policy, step) -> evaluation, or None if it was stopped."""
-    confirm: Callable[[Policy, int], Evaluation | None] | None = None
-    """Likewise, on other held-out seeds."""
+    evaluate: Callable[[Policy, Stream, int], Evaluation | None] | None = None
+    """(policy, kind of held-out seeds, step) -> evaluation, or None if it was stopped."""
     keep_best: Callable[[Policy, Evaluation], None] | None = None
     save: Callable[[State, State], Checkpoint] | None = None
     """(state, replay state) -> the checkpoint."""
@@ -67,45 +55,41 @@ class Runner:
     """Trains an agent until the schedule ends, a stop is requested or an exception is raised.
 
     Args:
+        config: says when to evaluate, save and stop.
         agent: acts and learns.
         collector: steps the environments.
-        schedule: when to evaluate, save and stop.
         hooks: the functions that evaluate and save.
-        selection: chooses the best model; by default the one with the highest evaluation.
         observers: receive the events.
         clock: seconds, monotonic.
-        num_envs: number of lanes, for observers.
-        name: agent and environment, for observers.
+        solved_at: the mean return that counts as solved; None for none.
         folder: the run's folder, for observers.
     """
 
     def __init__(
         self,
+        config: RunConfig,
         *,
         agent: Agent,
         collector: Collector,
-        schedule: Schedule,
         hooks: Hooks,
-        selection: Selection | None = None,
         observers: ObserverGroup,
         clock: Callable[[], float],
-        num_envs: int = 1,
-        name: str = "",
+        solved_at: float | None = None,
         folder: str | None = None,
     ) -> None:
+        self._config = config
         self._agent = agent
         self._collector = collector
-        self._schedule = schedule
         self._hooks = hooks
-        self._selection = selection or Selection()
+        confirmations = None if config.evaluation.until_solved else config.evaluation.confirmations
+        self._selection = Selection(solved_at=solved_at, confirmations=confirmations)
         self._observers = observers
         self._clock = clock
-        self._num_envs = num_envs
-        self._name = name
+        self._solved_at = solved_at
         self._folder = folder
         self._step = 0
         self._episode = 0
-        self._collected = num_envs  # steps of the last collection
+        self._collected = config.env.num_envs  # steps of the last collection
         self._learned = False  # whether an update was made
         self._closed = False
         self._figures: Mapping[str, float | str] = {}
@@ -139,17 +123,18 @@ class Runner:
         Raises:
             RunError: the agent or an environment failed. The last checkpoint remains.
         """
+        config = self._config
         started = RunStarted(
-            name=self._name,
+            name=f"{config.agent['name']} on {config.env.id}, {config.obs}, seed {config.seed}",
             folder=self._folder,
-            steps=self._schedule.steps,
-            episodes=self._schedule.episodes,
+            steps=config.steps,
+            episodes=config.episodes,
             step=self._step,
             episode=self._episode,
-            num_envs=self._num_envs,
+            num_envs=config.env.num_envs,
             replay_bytes=self._agent.nbytes,
-            solved_at=self._schedule.solved_at,
-            evaluate_every=self._schedule.evaluate_every,
+            solved_at=self._solved_at,
+            evaluate_every=config.evaluation.every,
         )
         self._observers.tell("run_started", started)
         try:
@@ -211,13 +196,13 @@ class Runner:
 
     def _load(self, state: State, replay: State | None) -> list[int]:
         self._step = int(state["step"])
-        self._collected = int(state.get("collected", self._num_envs))
+        self._collected = int(state["collected"])
         self._episode = int(state["episode"])
-        self._learned = bool(state.get("learned", True))
+        self._learned = bool(state["learned"])
         self._metrics = {str(k): float(v) for k, v in state["metrics"].items()}
         self._evaluated_at = int(state["evaluated_at"])
         self._selection.load_state_dict(state["selection"])
-        if self._schedule.stop_when_solved and self._selection.solved_step is not None:
+        if self._config.evaluation.until_solved and self._selection.solved_step is not None:
             self._stop_reason = "solved"  # The earlier session was killed before it could end so.
         self._seconds = {k: float(v) for k, v in state["seconds"].items()}
         self._saved_at = (self._step, self._seconds["training"])
@@ -252,7 +237,7 @@ class Runner:
         return self._finish()
 
     def _loop(self) -> None:
-        if self._resumed and self._evaluated_at != self._step and self._crossed(self._schedule.evaluate_every):
+        if self._resumed and self._evaluated_at != self._step and self._crossed(self._config.evaluation.every):
             # The earlier session stopped before it finished this evaluation.
             self._evaluate()
         while not self._stop_reason and not self._done():
@@ -268,7 +253,7 @@ class Runner:
                 began = self._clock()
                 self._collector.begin([ending.env for ending in endings])
                 self._seconds["training"] += self._clock() - began
-            if self._crossed(self._schedule.evaluate_every):
+            if self._crossed(self._config.evaluation.every):
                 self._evaluate()
             if self._save_is_due():
                 self._save()
@@ -294,7 +279,7 @@ class Runner:
         return collected.endings
 
     def _finish(self) -> RunEnded:
-        evaluates = not self._stop_reason and bool(self._schedule.evaluate_every) and self._evaluated_at != self._step
+        evaluates = not self._stop_reason and bool(self._config.evaluation.every) and self._evaluated_at != self._step
         if evaluates:
             self._evaluate()
         # A checkpoint of the last step would have the state before this evaluation.
@@ -317,12 +302,12 @@ class Runner:
         if self._hooks.evaluate is None:
             return
         policy = self._agent.policy()
-        evaluation = self._played(self._hooks.evaluate, policy)
+        evaluation = self._played(policy, stream=Stream.SELECT)
         if evaluation is None:
             return
         confirmation = None
-        if self._hooks.confirm is not None and self._selection.wants_confirmation(evaluation):
-            confirmation = self._played(self._hooks.confirm, policy)
+        if self._selection.wants_confirmation(evaluation):
+            confirmation = self._played(policy, stream=Stream.CONFIRM)
             if confirmation is None:
                 return
         self._evaluated_at = self._step
@@ -334,13 +319,14 @@ class Runner:
         self._observers.tell("evaluated", evaluation)
         if confirmation is not None:
             self._observers.tell("evaluated", replace(confirmation, best=verdict.solved and verdict.best))
-        if verdict.solved and self._schedule.stop_when_solved:
+        if verdict.solved and self._config.evaluation.until_solved:
             self.request_stop("solved")
 
-    def _played(self, play: Callable[[Policy, int], Evaluation | None], policy: Policy) -> Evaluation | None:
+    def _played(self, policy: Policy, *, stream: Stream) -> Evaluation | None:
+        assert self._hooks.evaluate is not None
         began = self._clock()
         try:
-            evaluation = play(policy, self._step)
+            evaluation = self._hooks.evaluate(policy, stream, self._step)
         except Exception as error:
             raise RunError(f"in an evaluation: {said_by(error)}").with_traceback(error.__traceback__) from error
         self._seconds["evaluation"] += self._clock() - began
@@ -360,16 +346,16 @@ class Runner:
     def _save_is_due(self) -> bool:
         if self._saved_at[0] == self._step:
             return False
-        seconds = self._schedule.save_every_seconds
+        seconds = self._config.checkpoint.every_seconds
         by_time = seconds > 0 and self._seconds["training"] - self._saved_at[1] >= seconds
-        return by_time or self._crossed(self._schedule.save_every_steps)
+        return by_time or self._crossed(self._config.checkpoint.every_steps)
 
     def _crossed(self, every: int) -> bool:
         """Return whether the last collection reached a multiple of `every`."""
         return every > 0 and self._step // every > (self._step - self._collected) // every
 
     def _done(self) -> bool:
-        steps, episodes = self._schedule.steps, self._schedule.episodes
+        steps, episodes = self._config.steps, self._config.episodes
         return (steps is not None and self._step >= steps) or (episodes is not None and self._episode >= episodes)
 
     # Ends -------------------------------------------------------------------------------------------------------------
@@ -408,6 +394,59 @@ class Runner:
             progress=replace(progress, episode=self._episode),
         )
         self._observers.tell("episode_ended", episode)
+
+
+class ObserverGroup:
+    """Calls every observer. One that raises is switched off with a warning, and the run continues.
+
+    Args:
+        observers: (name, observer) pairs, with names for warnings.
+        warn: shows a warning to the user.
+        keep: takes the exception of an observer, to keep its traceback.
+    """
+
+    def __init__(
+        self,
+        observers: Sequence[tuple[str, Observer]],
+        warn: Callable[[str], None],
+        keep: Callable[[Exception], None] = lambda error: None,
+    ) -> None:
+        self._observers = list(observers)
+        self.warn = warn
+        self._keep = keep
+
+    def tell(self, method: str, event: Any) -> None:
+        """Call `method` of every observer with `event`."""
+        self._each(f"failed in {method}", lambda name, observer: getattr(observer, method)(event))
+
+    @property
+    def want_glimpses(self) -> bool:
+        """Whether any observer wants to be told what the agent sees."""
+        return any(observer.wants_glimpses for _, observer in self._observers)
+
+    def state_dict(self) -> State:
+        """Return the states of the observers by name."""
+        states: State = {}
+        self._each("failed in state_dict", lambda name, observer: states.update({name: observer.state_dict()}))
+        return states
+
+    def load_state_dict(self, state: State) -> None:
+        """Restore the observers that have a state under their name."""
+
+        def restore(name: str, observer: Observer) -> None:
+            if name in state:
+                observer.load_state_dict(state[name])
+
+        self._each("could not restore its state", restore)
+
+    def _each(self, failure: str, call: Callable[[str, Observer], None]) -> None:
+        for name, observer in list(self._observers):
+            try:
+                call(name, observer)
+            except Exception as error:
+                self._observers.remove((name, observer))
+                self._keep(error)
+                self.warn(f"observer {name} {failure} and is switched off: {said_by(error)}")
 
 
 def _require_finite(what: str, state: State) -> None:

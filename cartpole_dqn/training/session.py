@@ -1,8 +1,4 @@
-"""Start or resume a run in its folder.
-
-* `execute`: trains to the end. `extended`: the configuration with a new number of steps. `on_device`: with a device.
-* `say_notes`: prints warnings before a run.
-"""
+"""Start or resume a run in its folder: `execute`. `extended` and `on_device` change its configuration before."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -24,7 +19,7 @@ from cartpole_dqn.errors import CartpoleDqnError, UserError
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.checkpoint import has_state, taking_over
 from cartpole_dqn.runs.folder import RunFolder, describe_environment, run_state
-from cartpole_dqn.runs.saved import InitialWeights, Origin, read_checkpoint
+from cartpole_dqn.runs.saved import InitialWeights, read_checkpoint
 from cartpole_dqn.training import assembly
 from cartpole_dqn.training.following import STATISTICS, without_statistics
 
@@ -91,13 +86,13 @@ def execute(
             f"--config and its config.toml, and --init-from for its weights."
         )
     with folder.lock(), contextlib.ExitStack() as stack:
-        saved = _saved(folder, config) if resuming else None
-        if saved is not None and _is_over(saved.run, config):
-            told(f"nothing is left to do: the run has reached step {saved.run['step']:,}. To go on, give more --steps.")
+        saved = read_checkpoint(folder, config) if resuming and has_state(folder.checkpoint) else None
+        if saved is not None and _is_over(saved[0], config):
+            told(f"nothing is left to do: the run has reached step {saved[0]['step']:,}. To go on, give more --steps.")
             return None
-        if saved is not None and _stopped_as_solved(folder, saved.run, config):
+        if saved is not None and _stopped_as_solved(folder, saved[0], config):
             told(
-                f"the run stopped at step {saved.run['step']:,} because it was solved. It now trains to the end of its "
+                f"the run stopped at step {saved[0]['step']:,} because it was solved. It now trains to the end of its "
                 f"budget, with evaluation.until_solved = false."
             )
             config = changed(config, evaluation=changed(config.evaluation, until_solved=False))
@@ -105,7 +100,7 @@ def execute(
             made = assembly.assemble(config, host, folder=folder, console=console, clock=time.perf_counter, plain=plain)
             stack.callback(made.close)
             if resuming:
-                _restore(made, folder, saved, told)
+                _restore(made, folder, config, saved, told)
             elif initial is not None:
                 _give(initial, made)
                 initial.keep(folder)
@@ -147,27 +142,13 @@ def execute(
         return ended
 
 
-class _Saved(NamedTuple):
-    """What a checkpoint holds."""
-
-    run: State
-    replay: State | None
-
-
-def _saved(folder: RunFolder, config: RunConfig) -> _Saved | None:
-    """Return the checkpoint in `folder`, or None if none was written yet."""
-    if not has_state(folder.checkpoint):
-        return None
-    return _Saved(*read_checkpoint(folder, Origin(config.env.id, config.obs)))
-
-
 def _is_over(run: State, config: RunConfig) -> bool:
     """Return whether a saved run has reached its budget, and not even the last evaluation is left."""
     step, steps = run["step"], config.steps
     if step < steps if steps is not None else run["episode"] < (config.episodes or 0):
         return False
     evaluated = not config.evaluation.every or run["evaluated_at"] == step
-    return evaluated or (steps is not None and step - run.get("collected", 1) >= steps)
+    return evaluated or (steps is not None and step - run["collected"] >= steps)
 
 
 def _give(initial: InitialWeights, made: assembly.Assembly) -> None:
@@ -182,16 +163,24 @@ def _stopped_as_solved(folder: RunFolder, run: State, config: RunConfig) -> bool
     return solved and run_state(folder.path).state == "done"
 
 
-def _restore(made: assembly.Assembly, folder: RunFolder, saved: _Saved | None, told: Callable[[str], None]) -> None:
+def _restore(
+    made: assembly.Assembly,
+    folder: RunFolder,
+    config: RunConfig,
+    saved: tuple[State, State | None] | None,
+    told: Callable[[str], None],
+) -> None:
     if saved is None:
         told("no checkpoint was written yet: starting from the beginning.")
-        if made.config.init.run:
+        if config.init.run:
             _give(InitialWeights.kept(folder), made)
-        folder.clear_metrics()
+        folder.metrics_csv.unlink(missing_ok=True)
+        folder.metrics_jsonl.unlink(missing_ok=True)
         return
-    if saved.replay is None:
+    run, replay = saved
+    if replay is None:
         told("the replay was not saved: it starts empty, so results will differ.")
     with taking_over(folder.checkpoint):
-        lost = made.runner.load_state_dict(*saved)
+        lost = made.runner.load_state_dict(run, replay)
     if lost:
         told(made.collector.why_lost)

@@ -22,7 +22,7 @@ from cartpole_dqn.runs.catalogue import run_title
 from cartpole_dqn.runs.checkpoint import has_state
 from cartpole_dqn.runs.folder import RunFolder, describe_environment
 from cartpole_dqn.runs.history import read_metrics
-from cartpole_dqn.runs.saved import InitialWeights, Origin, read_model, write_best
+from cartpole_dqn.runs.saved import InitialWeights, read_model, write_best
 from cartpole_dqn.runs.shared import Score, pack_folder, require_no_code, write_claim
 from cartpole_dqn.studies.estimates import score_of
 from cartpole_dqn.text.figures import one_line, spread
@@ -129,8 +129,8 @@ def _write_model(
 ) -> Mapping[str, str]:
     """Write the model and what it needs. Return its components, each with its distribution."""
     components = used_components(config, host.registry)
-    model = read_model(folder, Origin(config.env.id, config.obs), which)
-    write_best(target, Origin(config.env.id, config.obs, components), model.policy, evaluation)
+    model = read_model(folder, config, which)
+    write_best(target, config, model.policy, evaluation)
     if has_state(folder.initial):
         InitialWeights.kept(folder).keep(target)
     target.write_config(to_toml(config))

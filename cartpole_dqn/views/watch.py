@@ -26,7 +26,7 @@ from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.pictures import Panel
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.observers.display.display import is_live
-from cartpole_dqn.observers.display.eye import Eye
+from cartpole_dqn.observers.display.eye import eye_lines
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.training.models import Which
@@ -241,7 +241,6 @@ class Terminal:
 
     def __init__(self, run: str, theme: Theme, side_by_side: bool, console: Console) -> None:
         self._run, self._theme, self._side_by_side, self._console = run, theme, side_by_side, console
-        self._eye = Eye()
         self._live = Live(console=console, screen=True, auto_refresh=False)
 
     def show(self, scene: Scene, speed: str) -> None:
@@ -256,7 +255,7 @@ class Terminal:
             panels = [*panels, *scene.panels] if both else list(scene.panels)
         seen = replace(scene, panels=panels, q_values=scene.q_values if beside else None)
         width, height = min(self._console.width - 1, _TERMINAL_COLUMNS), max(1, self._console.height - 2)
-        lines = self._eye.lines(seen, max(24, width), height, colour=not self._console.no_color)
+        lines = eye_lines(seen, max(24, width), height, colour=not self._console.no_color)
         drawn = Segments([part for line in lines for part in (*line, Segment.line())])
         self._live.start()
         self._live.update(Group(title, drawn), refresh=True)

@@ -9,7 +9,7 @@ They are ordinary `gymnasium.Wrapper`s and use nothing else in this package.
 * `Resize`: a picture with another height and width, antialiased (needs torch, imported when it is built).
 * `FrameDifference`: a picture minus an earlier one, with or without the picture itself.
 * `Select`: one part of a dict or tuple of observations, for example a camera's picture.
-* `LifeLost`: the loss of a life in a game counts as an end for what is learned.
+* `LifeLost`: learning treats the loss of a life in a game as the end of an episode.
 * `Transform`: any transform of `torchvision.transforms.v2` (needs torchvision, imported when it is built).
 * `Moments`: what a wrapper's `as_torch` gets, for wrappers whose observations torch can compute.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium
 
-from cartpole_dqn.wrappers.checks import plain, whole_number
+from cartpole_dqn.wrappers.checks import whole_number
 from cartpole_dqn.wrappers.image import Image, ImageWrapper, Layout
 from cartpole_dqn.wrappers.moments import Moments
 
@@ -35,7 +35,7 @@ class Channel(ImageWrapper):
     """The channel that it keeps."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], channel: int) -> None:
-        super().__init__(env, channel=plain(channel))
+        super().__init__(env, channel=channel)
         self.kept = whole_number(self.who, "channel", channel, least=0)
         if not self.layout.channelled:
             raise ValueError(
@@ -57,5 +57,4 @@ class Channel(ImageWrapper):
         return observation[..., self._one].copy()
 
     def as_torch(self, moments: Moments) -> Any:
-        """See `cartpole_dqn.wrappers.moments`."""
         return moments.observation()[..., self._one]

@@ -1,8 +1,4 @@
-"""Cutting pictures.
-
-* `Crop`: cuts the same rows and columns from every picture.
-* `CenteredCrop`: cuts a window of fixed size around what a locator finds.
-"""
+"""Cutting pictures: `Crop` always at the same place, `CenteredCrop` around what a locator finds."""
 
 from __future__ import annotations
 
@@ -14,14 +10,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from cartpole_dqn.wrappers.checks import came, is_number, length, one_of, plain, span
+from cartpole_dqn.wrappers.checks import came, is_number, length, one_of, span
 from cartpole_dqn.wrappers.image import Image, ImageWrapper, off_centre, wrappers_of
 from cartpole_dqn.wrappers.locators import FOLLOW, centre, find_locator
 from cartpole_dqn.wrappers.moments import Moments
 
 Bounds = Sequence[int] | Sequence[float] | None
-EDGES = ("clamp", "pad")
-SNAPS = ("down", "nearest")
 
 
 class Crop(ImageWrapper):
@@ -43,7 +37,7 @@ class Crop(ImageWrapper):
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], rows: Bounds = None, columns: Bounds = None) -> None:
-        super().__init__(env, rows=plain(rows), columns=plain(columns))
+        super().__init__(env, rows=rows, columns=columns)
         if rows is None and columns is None:
             raise ValueError("Crop: expected rows, columns or both, got neither.")
         kept_rows = span(self.who, "rows", rows, self.layout.height)
@@ -60,7 +54,6 @@ class Crop(ImageWrapper):
         return observation[self._part].copy()
 
     def as_torch(self, moments: Moments) -> Any:
-        """See `cartpole_dqn.wrappers.moments`."""
         return moments.observation()[self._part]
 
 
@@ -123,10 +116,10 @@ class CenteredCrop(ImageWrapper):
         follow: str = "columns",
         snap: str = "down",
     ) -> None:
-        arguments = {"width": width, "locator": locator, "height": height, "rows": rows, "columns": columns}
-        super().__init__(env, **plain(arguments), edges=edges, follow=follow, snap=snap)
-        pads = one_of(self.who, "edges", edges, EDGES) == "pad"
-        nearest = one_of(self.who, "snap", snap, SNAPS) == "nearest"
+        window = {"width": width, "locator": locator, "height": height, "rows": rows, "columns": columns}
+        super().__init__(env, **window, edges=edges, follow=follow, snap=snap)
+        pads = one_of(self.who, "edges", edges, ["clamp", "pad"]) == "pad"
+        nearest = one_of(self.who, "snap", snap, ["down", "nearest"]) == "nearest"
         self._follow = one_of(self.who, "follow", follow, FOLLOW)
         if follow != "columns" and height is None:
             raise ValueError(f"CenteredCrop: to follow {follow!r} it needs a height, the number of the window's rows.")

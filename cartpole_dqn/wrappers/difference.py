@@ -8,11 +8,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from cartpole_dqn.wrappers.checks import one_of, plain, whole_number, yes_or_no
+from cartpole_dqn.wrappers.checks import one_of, whole_number, yes_or_no
 from cartpole_dqn.wrappers.image import Image, ImageWrapper, Layout
 from cartpole_dqn.wrappers.moments import Moments
-
-ENCODINGS = ("int16", "uint8")
 
 
 class FrameDifference(ImageWrapper):
@@ -53,10 +51,10 @@ class FrameDifference(ImageWrapper):
     def __init__(
         self, env: gymnasium.Env[Any, Any], gap: int = 1, keep_current: bool = False, encoding: str = "int16"
     ) -> None:
-        super().__init__(env, gap=plain(gap), keep_current=plain(keep_current), encoding=encoding)
+        super().__init__(env, gap=gap, keep_current=keep_current, encoding=encoding)
         self._gap = whole_number(self.who, "gap", gap, least=1)
         self._keep_current = yes_or_no(self.who, "keep_current", keep_current)
-        self._eight_bits = one_of(self.who, "encoding", encoding, ENCODINGS) == "uint8"
+        self._eight_bits = one_of(self.who, "encoding", encoding, ["int16", "uint8"]) == "uint8"
         self._floating = np.issubdtype(self.source.dtype, np.floating)
         self._history: deque[Image] = deque(maxlen=self._gap + 1)
         low, high = self._bounds()
@@ -83,7 +81,6 @@ class FrameDifference(ImageWrapper):
         return self._beside(observation, difference) if self._keep_current else difference
 
     def as_torch(self, moments: Moments) -> Any:
-        """See `cartpole_dqn.wrappers.moments`."""
         import torch
 
         now, before = moments.observation(), moments.observation(self._gap)

@@ -1,8 +1,4 @@
-"""The kinds of frames that environments render, as bytes of red, green and blue.
-
-* `as_colours`: a frame as uint8 [H, W, 3], if possible.
-* `kind_of`, `remedy`, `mend`: text for error messages.
-"""
+"""The kinds of frames that environments render, as bytes of red, green and blue."""
 
 from __future__ import annotations
 

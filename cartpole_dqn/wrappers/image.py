@@ -18,6 +18,8 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.wrappers import FrameStackObservation
 from numpy.typing import NDArray
 
+from cartpole_dqn.wrappers.checks import plain
+
 Image = NDArray[Any]
 Index = tuple[Any, ...]
 
@@ -70,7 +72,7 @@ class ImageWrapper(gymnasium.ObservationWrapper[Image, Any, Image], RecordConstr
 
     Args:
         env: its observations are pictures [H, W], [H, W, C], [S, H, W] or [S, H, W, C].
-        **arguments: the subclass's arguments for `env.spec`, in a form that JSON can hold.
+        **arguments: the subclass's arguments, for `env.spec`.
 
     Raises:
         TypeError: the observations are not arrays of numbers.
@@ -89,7 +91,7 @@ class ImageWrapper(gymnasium.ObservationWrapper[Image, Any, Image], RecordConstr
     """The rows and columns kept of the last picture, if it cuts; with padding they may be outside the picture."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], **arguments: Any) -> None:
-        RecordConstructorArgs.__init__(self, **arguments)
+        RecordConstructorArgs.__init__(self, **plain(arguments))
         gymnasium.ObservationWrapper.__init__(self, env)
         self.who = type(self).__name__
         self.source = _image_space(self.who, env)

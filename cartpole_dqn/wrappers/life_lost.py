@@ -1,4 +1,4 @@
-"""`LifeLost`: the loss of a life counts as an end for what is learned."""
+"""`LifeLost`: learning treats the loss of a life as the end of an episode."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ LIFE_LOST = "life_lost"
 
 
 class LifeLost(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Sets `info["life_lost"]` to True at a step with which one life of several is lost (Mnih et al. 2015).
+    """Sets `info["life_lost"]` to True at a step that loses one of several lives (Mnih et al. 2015).
 
-    The episode goes on. What is learned from treats the step as terminated: no value is expected after it. Mark it
-    `training_only`.
+    The episode continues, but learning treats the step as terminated: no value follows it. Mark it `training_only`.
 
     Args:
         env: counts lives in `info["lives"]`, as Atari games do. Games without lives have 0 there.

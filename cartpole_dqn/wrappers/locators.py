@@ -2,7 +2,7 @@
 
 * `find_locator`: makes a `Locator` from a configuration's value.
 * `Locator`: a name, and a function (env, picture) -> place, or None if it finds nothing.
-* `cart`, `centre`, `brightest`, `darkest`, `colour`: the built-in ones.
+* `cart`, `centre`, `brightest`, `darkest`, `coloured`: the built-in ones.
 
 To follow "columns", a place is a fraction of the picture's width, 0.0 at the left edge. To follow "rows", it is a
 fraction of the height, 0.0 at the top. To follow "both", it is the pair of the two.
@@ -102,23 +102,10 @@ def darkest(env: Env, picture: Picture, follow: str = "columns") -> Place | None
     return _blob(light < light.min() + margin, follow)
 
 
-def colour(color: tuple[float, ...], tolerance: float, follow: str = "columns") -> Find:
-    """Return a function that finds the blob of pixels within `tolerance` of `color` in every channel.
-
-    It can be pickled with the wrapper that uses it.
-    """
-    return functools.partial(_coloured, color, tolerance, follow)
-
-
-_BUILT_IN: dict[str, Callable[..., Place | None]] = {
-    "cart": cart,
-    "centre": centre,
-    "brightest": brightest,
-    "darkest": darkest,
-}
-
-
-def _coloured(color: tuple[float, ...], tolerance: float, follow: str, env: Env, picture: Picture) -> Place | None:
+def coloured(
+    env: Env, picture: Picture, color: tuple[float, ...], tolerance: float, follow: str = "columns"
+) -> Place | None:
+    """Return the centre of the blob of pixels within `tolerance` of `color` in every channel."""
     channels = picture if picture.ndim == 3 else picture[..., None]
     mask = np.ones(channels.shape[:2], np.bool_)
     for channel, value in enumerate(color):
@@ -128,6 +115,14 @@ def _coloured(color: tuple[float, ...], tolerance: float, follow: str, env: Env,
             least, greatest = math.ceil(least), math.floor(greatest)
         mask &= (plane >= least) & (plane <= greatest)
     return _blob(mask, follow)
+
+
+_BUILT_IN: dict[str, Callable[..., Place | None]] = {
+    "cart": cart,
+    "centre": centre,
+    "brightest": brightest,
+    "darkest": darkest,
+}
 
 
 def _brightness(picture: Picture) -> tuple[Picture, Any]:
@@ -208,7 +203,9 @@ def _colour_locator(who: str, locator: Mapping[str, Any], channels: int, follow:
         raise ValueError(
             f"{who}: the locator's color needs {channels} numbers, one per channel of the picture, got {list(color)}."
         )
-    return Locator(f"color {list(color)}", colour(tuple(map(float, color)), float(tolerance), follow))
+    values = tuple(map(float, color))
+    find = functools.partial(coloured, color=values, tolerance=float(tolerance), follow=follow)
+    return Locator(f"color {list(color)}", find)
 
 
 def _imported(who: str, reference: str) -> Find:

@@ -105,11 +105,7 @@ class TorchForm:
         self._inputs: dict[tuple[Wrapper, str], Given] = {}
         self.stops: dict[str, str] = {}
         """Name of a wrapper that was not expressed -> the reason."""
-        self._needed: set[tuple[str, int]] = set()
         _Pass(self, None).inside(self._outside, 0)
-        for given in self.inputs:
-            given.ago = sorted(ago for name, ago in self._needed if name == given.name)
-        self._past: dict[str, list[NDArray[Any]]] = {}
         self.begin_episode()
 
     @property
@@ -128,7 +124,7 @@ class TorchForm:
 
     def begin_episode(self) -> None:
         """Call this after each reset of `env`, before `look`."""
-        self._past = {given.name: [] for given in self.inputs}
+        self._past: dict[str, list[NDArray[Any]]] = {given.name: [] for given in self.inputs}
 
     def look(self) -> dict[str, NDArray[Any]]:
         """Call this once after each reset and step of `env`: return the present inputs, [len(ago), ...] each."""
@@ -198,7 +194,7 @@ class _Pass:
             return self._tensors[given.name][given.ago.index(ago)]
         import torch
 
-        self._form._needed.add((given.name, ago))
+        given.ago = sorted({*given.ago, ago})
         return torch.from_numpy(given.value())
 
 

@@ -1,8 +1,4 @@
-"""Rendered frames as observations.
-
-* `RenderObservation`: the wrapper.
-* `prepare_display`: sets SDL up for drawing without a display.
-"""
+"""Rendered frames as observations: `RenderObservation`."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from cartpole_dqn.wrappers.channel import Channel
-from cartpole_dqn.wrappers.checks import one_of, plain, whole_number, yes_or_no
+from cartpole_dqn.wrappers.checks import one_of, whole_number, yes_or_no
 from cartpole_dqn.wrappers.image import Image, ImageWrapper
 from cartpole_dqn.wrappers.moments import Moments
 from cartpole_dqn.wrappers.render import RenderObservation
@@ -53,9 +53,7 @@ class Resize(ImageWrapper):
         interpolation: str = "bicubic",
         antialias: bool = True,
     ) -> None:
-        super().__init__(
-            env, height=plain(height), width=plain(width), interpolation=interpolation, antialias=plain(antialias)
-        )
+        super().__init__(env, height=height, width=width, interpolation=interpolation, antialias=antialias)
         self._size = self._wanted(height, width)
         self._interpolation = one_of(self.who, "interpolation", interpolation, INTERPOLATIONS)
         self._antialias = yes_or_no(self.who, "antialias", antialias)

@@ -14,8 +14,9 @@ Gymnasium's pygame environments draw on a surface and end with
 The conversion takes several times as long as the drawing, because NumPy copies pixel by pixel. The flip and the blit
 take a third of it. `drawing_of` compiles such a function from its source and returns the surface instead of the
 conversion. It also removes the flip and the blit if they are exactly those above and the same call made the surface.
-Then only the rows that are read are flipped. If nothing but `pygame.gfxdraw` draws on the surface, pixel by pixel, only
-the rows that are read get their background.
+Then only the rows that are read are flipped. If nothing but `gfxdraw` and `pygame.draw` draw on the surface, pixel by
+pixel, only the rows that are read get their background, and the thread's next drawing reuses the surface, which is then
+in the processor's cache.
 
 This replaces nothing in pygame or in the environment, so exceptions and other threads are no problem. The source proves
 that nothing else happens to the array: an environment that cuts it or paints on it afterwards (BipedalWalker cuts) has
@@ -29,6 +30,7 @@ import ast
 import functools
 import inspect
 import sys
+import threading
 from collections.abc import Callable
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
@@ -71,15 +73,23 @@ def drawing_of(render: Any) -> Callable[..., Any] | None:
     source = _turned_at_the_end(definition.body)
     if not _hand_over(definition.body, source):
         return None
-    fills_rows = source is not None and _fill_rows(definition, source)
+    again = source is not None and _draw_again(definition, source)
     code = _compiled(module, render.__code__)
     if code is None:
         return None
     drawing = FunctionType(code, render.__globals__, render.__name__, render.__defaults__, render.__closure__)
     drawing.__kwdefaults__ = render.__kwdefaults__
+    kept = threading.local()
+
+    def background(rows: slice | None, make: Callable[[Any], Any], size: Any, colour: Any) -> Any:
+        surface = getattr(kept, "surface", None)
+        if surface is None or surface.get_size() != size or surface.get_locked():
+            surface = kept.surface = make(size)
+        _fill(surface, colour, rows)
+        return surface
 
     def draw(env: Any, rows: slice | None = None) -> Any:
-        drawn = drawing(env, **{_ROWS: rows}) if fills_rows else drawing(env)
+        drawn = drawing(env, **{_BACKGROUND: functools.partial(background, rows)}) if again else drawing(env)
         if not isinstance(drawn, tuple):
             return Drawing(drawn) if hasattr(drawn, "get_size") else drawn
         surface, upside_down = drawn
@@ -201,37 +211,57 @@ def _turned_at_the_end(body: list[ast.stmt]) -> ast.expr | None:
     return ast.parse(ast.unparse(source), mode="eval").body
 
 
-_ROWS = "rows_that_are_read"
-_FILL = "{0}.fill({1}, {2} and (0, {0}.get_height() - {2}.stop, {0}.get_width(), {2}.stop - {2}.start))"
+def _fill(surface: Any, colour: Any, rows: slice | None) -> None:
+    """Fill `rows` of a picture that is upside down on its surface; None for all.
+
+    SDL's own fill writes past the processor's cache, so that whoever reads the pixels waits for memory.
+    """
+    width, height = surface.get_size()
+    first, last = (0, height) if rows is None else (height - rows.stop, height - rows.start)
+    if surface.get_bytesize() == 4 and surface.get_pitch() == 4 * width:
+        np.frombuffer(surface.get_buffer(), np.uint32)[first * width : last * width] = surface.map_rgb(colour)
+    else:
+        surface.fill(colour, (0, first, width, last - first))
 
 
-def _fill_rows(definition: ast.FunctionDef, source: ast.expr) -> bool:
-    """Give a function whose picture is turned at the end a parameter `_ROWS`; return whether that was possible.
+_BACKGROUND = "background"
+_PIXELWISE = ("gfxdraw.", "pygame.draw.")
 
-    The function must make the surface and fill it at once, and only pass it to functions of `gfxdraw` afterwards. These
-    change each pixel by itself, so a background that is missing in other rows does not matter.
+
+def _draw_again(definition: ast.FunctionDef, source: ast.expr) -> bool:
+    """Let a function whose picture is turned at the end get its surface from a parameter; return whether it could.
+
+    The parameter `_BACKGROUND` takes `pygame.Surface`, a size and a colour, and returns a surface that is filled where
+    it is read. The function must make the surface and fill it at once with a constant colour, and only pass it to
+    functions of `gfxdraw` and `pygame.draw` afterwards. These change each pixel by itself, so neither a background that
+    is missing in other rows nor an earlier picture matters.
     """
     name, body = ast.unparse(source), definition.body[:-1]
     made = next(i for i, node in enumerate(body) if ast.unparse(node).startswith(f"{name} = pygame.Surface("))
-    fill = getattr(body[made + 1], "value", None) if made + 1 < len(body) else None
-    colour = ast.unparse(fill.args[0]) if isinstance(fill, ast.Call) and fill.args else ""
-    if fill is None or ast.unparse(fill) != f"{name}.fill({colour})":
+    make: Any = getattr(body[made], "value", None)
+    fill: Any = getattr(body[made + 1], "value", None) if made + 1 < len(body) else None
+    colour = fill.args[0] if isinstance(fill, ast.Call) and fill.args else ast.Constant(None)
+    constant = all(isinstance(node, ast.Tuple | ast.Constant | ast.Load) for node in ast.walk(colour))
+    filled = [ast.unparse(node) for node in body[made + 1 : made + 2]] == [f"{name}.fill({ast.unparse(colour)})"]
+    if not (constant and filled) or len(make.args) != 1 or make.keywords:
         return False
     nodes = list(ast.walk(ast.Module([*body[:made], *body[made + 2 :]], [])))
     calls = [(ast.unparse(node.func), node.args) for node in nodes if isinstance(node, ast.Call)]
-    drawn_on = sum(f.startswith("gfxdraw.") and ast.unparse(args[:1][0]) == name for f, args in calls if args)
-    owner = name.partition(".")[0]
+    drawn_on = sum(f.startswith(_PIXELWISE) and ast.unparse(args[0]) == name for f, args in calls if args)
+    owner, is_attribute, _ = name.partition(".")
     owned = sum(isinstance(node, ast.Attribute) and ast.unparse(node.value) == owner for node in nodes)
-    if (
-        drawn_on != sum(isinstance(node, ast.expr) and ast.unparse(node) == name for node in nodes)
-        or owned != sum(isinstance(node, ast.Name) and node.id == owner for node in nodes)
+    if drawn_on != sum(isinstance(node, ast.expr) and ast.unparse(node) == name for node in nodes):
+        return False
+    if is_attribute and (
+        owned != sum(isinstance(node, ast.Name) and node.id == owner for node in nodes)
         or any(f.startswith(f"{owner}.") and f.count(".") == 1 for f, _ in calls)
     ):
         return False  # something else may look at the surface
-    wanted = _FILL.format(name, colour, _ROWS)
-    body[made + 1].value = ast.copy_location(ast.parse(wanted, mode="eval").body, fill)  # type: ignore[attr-defined]
-    definition.args.kwonlyargs.append(ast.arg(_ROWS))
-    definition.args.kw_defaults.append(ast.Constant(None))
+    make.args = [make.func, make.args[0], colour]
+    make.func = ast.copy_location(ast.Name(_BACKGROUND, ast.Load()), make)
+    del definition.body[made + 1]
+    definition.args.kwonlyargs.append(ast.arg(_BACKGROUND))
+    definition.args.kw_defaults.append(None)
     ast.fix_missing_locations(definition)
     return True
 

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from cartpole_dqn.wrappers.checks import came, one_of, plain
+from cartpole_dqn.wrappers.checks import came, one_of
 from cartpole_dqn.wrappers.image import Image, ImageWrapper, Layout, wrappers_of
 
 NOT_FOR_PICTURES = {
@@ -58,7 +58,7 @@ class Transform(ImageWrapper):
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], name: str, options: Mapping[str, Any] | None = None) -> None:
-        super().__init__(env, name=name, options=plain(options))
+        super().__init__(env, name=name, options=options)
         self.who = f"Transform {name}"
         self._transform = _built(self.who, {"name": name, "options": options or {}})
         # Each transform in a chain has its own generator.

@@ -1,12 +1,16 @@
+"""What is special about `DqnAgent`. The conformance kit tests what it shares with other agents."""
+
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.envs.classic_control import CartPoleEnv
 
 from cartpole_dqn import builtin_builder
 from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions, ValueUnits
@@ -14,104 +18,150 @@ from cartpole_dqn.contracts.options import check_options
 from cartpole_dqn.contracts.parts import Batch, Context, Transition
 from cartpole_dqn.contracts.seeding import SeedTree, seeded_torch
 from cartpole_dqn.errors import ConfigError, RunError, UserError
+from cartpole_dqn.testing import check_agent
 
 BUILD = builtin_builder()
-VECTOR = spaces.Box(-np.inf, np.inf, (3,), np.float32)
-IMAGE = spaces.Box(-255, 255, (40, 80, 3), np.int16)
+SPACE = spaces.Box(-np.inf, np.inf, (3,), np.float32)
+ACTIONS = 4
 
 
-def make(space: spaces.Box = VECTOR, num_envs: int = 1, seed: int = 0, **table: Any) -> DqnAgent:
+def context_of(space: spaces.Box = SPACE, **changes: Any) -> Context:
+    return Context(observation_space=space, action_space=spaces.Discrete(ACTIONS), builder=BUILD, **changes)
+
+
+def make(space: spaces.Box = SPACE, num_envs: int = 1, seed: int = 0, **table: Any) -> DqnAgent:
     options = check_options(DqnOptions, {"batch_size": 8, **table}, where="agent")
-    context = Context(
-        observation_space=space,
-        action_space=spaces.Discrete(2),
-        num_envs=num_envs,
-        seeds=SeedTree(seed),
-        builder=BUILD,
-    )
     with seeded_torch(seed):
-        return DqnAgent(options, context)
+        return DqnAgent(options, context_of(space, num_envs=num_envs, seeds=SeedTree(seed)))
 
 
-def feed(agent: DqnAgent, steps: int, *, space: spaces.Box = VECTOR, num_envs: int = 1, seed: int = 0) -> list[Any]:
-    """Random transitions, an episode's end now and then; returns what `learn` told."""
-    rng = np.random.default_rng(seed)
+def feed(agent: DqnAgent, steps: int, *, num_envs: int = 1, seed: int = 0, allowed: float | None = None) -> list[Any]:
+    """Random transitions, an episode's end now and then; returns what `learn` told.
 
-    def draw() -> np.ndarray[Any, Any]:
-        if np.issubdtype(space.dtype, np.integer):
-            return rng.integers(-255, 256, (num_envs, *space.shape)).astype(space.dtype)
-        return rng.normal(size=(num_envs, *space.shape)).astype(np.float32)
+    With `allowed`, each transition has a mask: an action is allowed with this probability, and one always.
+    """
+    rng, of_masks = np.random.default_rng(seed), np.random.default_rng(seed)
+
+    def draw() -> Any:
+        return rng.normal(size=(num_envs, 3)).astype(np.float32)
+
+    def mask() -> Any:
+        if allowed is None:
+            return None
+        drawn = of_masks.random(ACTIONS) < allowed
+        drawn[of_masks.integers(ACTIONS)] = True
+        return drawn
 
     told, obs = [], draw()
     for _ in range(steps):
-        actions = agent.act(obs)
-        next_obs = draw()
-        ends = rng.random(num_envs) < 0.2
-        cut = rng.random(num_envs) < 0.1
+        actions, next_obs = agent.act(obs), draw()
+        ends, cut = rng.random(num_envs) < 0.2, rng.random(num_envs) < 0.1
         agent.observe(
             [
-                Transition(obs[i], int(actions[i]), float(rng.normal()), next_obs[i], bool(ends[i]), bool(cut[i]), i)
+                Transition(obs[i], int(actions[i]), rng.normal(), next_obs[i], bool(ends[i]), bool(cut[i]), i, mask())
                 for i in range(num_envs)
             ]
         )
         told.append(agent.learn())
-        fresh = draw()
-        obs = np.where((ends | cut).reshape(-1, *[1] * len(space.shape)), fresh, next_obs)
+        obs = np.where((ends | cut)[:, None], draw(), next_obs)
     return told
 
 
-def weights(agent: DqnAgent) -> dict[str, torch.Tensor]:
-    return {k: v.clone() for part in ("online", "target") for k, v in agent.state_dict()[part].items()}
+QUICK = {
+    "batch_size": 16,
+    "gamma": 0.9,
+    "network": {"name": "mlp", "hidden": [16]},
+    "replay": {"name": "uniform", "capacity": 2000},
+    "exploration": {"name": "linear", "steps": 300, "end": 0.1},
+    "optimiser": {"name": "adam", "lr": 0.01},
+    "target_update": {"name": "soft", "tau": 0.05},
+}
 
 
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(a[k], b[k]) for k in a)
+@pytest.mark.parametrize("table", [{}, {"train_every": 3, "n_step": 3, "double": True}])
+def test_contract(table: dict[str, Any]) -> None:
+    check_agent(DqnAgent, BUILD, **{**QUICK, **table})
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.9])
 @pytest.mark.parametrize("double", [False, True])
-@pytest.mark.parametrize(("clip", "clip_at"), [("none", 1.0), ("value", 0.01), ("norm", 0.05)])
-def test_an_update_is_the_papers(alpha: float, double: bool, clip: str, clip_at: float) -> None:
-    """One update against the formula written out, transition by transition."""
+@pytest.mark.parametrize(
+    ("table", "allowed"),
+    [
+        ({}, None),
+        ({"clip": "value", "clip_at": 0.01}, None),
+        ({"clip": "norm", "clip_at": 0.05}, None),
+        ({"advantage_learning": 0.9}, None),
+        ({}, 0.2),
+        ({"n_step": 3}, 0.2),
+    ],
+)
+def test_an_update_is_the_papers(double: bool, table: dict[str, Any], allowed: float | None) -> None:
+    """One update against the formula written out, transition by transition; a mask forbids actions of the target."""
     # RMSprop's first step divides by the gradient's own size: eps keeps the rounding of small ones small.
-    table = {
-        "optimiser": {"name": "rmsprop", "lr": 0.01, "eps": 1e-3},
-        "target_update": {"name": "hard", "every": 1000},
-    }
-    table |= {"target_update": {"name": "hard", "every": 1000}, "double": double, "advantage_learning": alpha}
-    agent = make(clip=clip, clip_at=clip_at, gamma=0.9, learning_starts=20, **table)
-    feed(agent, 19)
+    table = {"optimiser": {"name": "rmsprop", "lr": 0.01, "eps": 1e-3}, "batch_size": 24, **table}
+    table |= {"target_update": {"name": "hard", "every": 1000}, "double": double, "gamma": 0.9, "learning_starts": 30}
+    agent = make(**table)
+    feed(agent, 29, allowed=allowed)
     online, target = copy.deepcopy(agent._online), copy.deepcopy(agent._target)
     for parameter in target.parameters():  # a target that differs, so that it matters which network is asked
         parameter.data.mul_(1.5)
         parameter.data.add_(0.05)
     agent._target.load_state_dict(target.state_dict())
-    drawn = []
+    drawn: list[Batch] = []
     sample = agent._replay.sample
     agent._replay.sample = lambda n: drawn.append(sample(n)) or drawn[-1]  # type: ignore[method-assign,func-returns-value]
-    agent.break_lane(0)
-    told = feed(agent, 1, seed=5)[-1]
+    told, seed = None, 5
+    while told is None:
+        agent.break_lane(0)
+        told, seed = feed(agent, 1, seed=seed, allowed=allowed)[0], seed + 1
     batch = drawn[0]
+    assert (batch.next_mask is None) == (allowed is None)
 
-    losses, optimiser = [], torch.optim.RMSprop(online.parameters(), lr=0.01, eps=1e-3)
-    for i in range(8):
+    losses, forbidden_best = [], 0
+    for i in range(24):
+        action = batch.actions[i]
         next_values = target(batch.next_obs[i : i + 1])[0].detach()
-        chooser = online(batch.next_obs[i : i + 1])[0] if double else next_values
-        value = next_values[chooser.argmax()]
-        delta = batch.rewards[i] + batch.discounts[i] * value - online(batch.obs[i : i + 1])[0, batch.actions[i]]
+        chooser = (online(batch.next_obs[i : i + 1])[0] if double else next_values).tolist()
+        may = [a for a in range(ACTIONS) if batch.next_mask is None or batch.next_mask[i, a]]
+        best = max(may, key=chooser.__getitem__)
+        forbidden_best += chooser[best] < max(chooser)
+        delta = batch.rewards[i] + batch.discounts[i] * next_values[best] - online(batch.obs[i : i + 1])[0, action]
         here = target(batch.obs[i : i + 1])[0].detach()
-        delta = delta - alpha * (here.max() - here[batch.actions[i]])
+        delta = delta - table.get("advantage_learning", 0.0) * (here.max() - here[action])
         losses.append(0.5 * delta**2 if abs(delta) <= 1 else abs(delta) - 0.5)
+    assert allowed is None or forbidden_best >= 4, "masks must matter here"
     loss = torch.stack(losses).mean()
     loss.backward()
-    if clip == "value":
-        torch.nn.utils.clip_grad_value_(online.parameters(), clip_at)
-    elif clip == "norm":
-        torch.nn.utils.clip_grad_norm_(online.parameters(), clip_at)
-    optimiser.step()
+    if table.get("clip") == "value":
+        torch.nn.utils.clip_grad_value_(online.parameters(), table["clip_at"])
+    elif table.get("clip") == "norm":
+        torch.nn.utils.clip_grad_norm_(online.parameters(), table["clip_at"])
+    torch.optim.RMSprop(online.parameters(), lr=0.01, eps=1e-3).step()
     assert told["loss"] == pytest.approx(loss.item(), rel=1e-5)
     for mine, reference in zip(agent._online.parameters(), online.parameters(), strict=True):
         torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-6)
+
+
+def test_masks_that_forbid_nothing_change_nothing() -> None:
+    told = feed(make(), 60)
+    assert told == feed(make(), 60, allowed=1.0)
+    assert told[-1] is not None
+
+
+def test_advantage_learning_does_not_go_with_masks() -> None:
+    feed(make(advantage_learning=0.9), 60)
+    words = r"agent\.advantage_learning is 0\.9, .* Leave it at 0"
+    with pytest.raises(RunError, match=words):
+        feed(make(advantage_learning=0.9), 60, allowed=0.2)
+
+    class Masked(CartPoleEnv):
+        def reset(self, **kwargs: Any) -> Any:
+            return super().reset(**kwargs)[0], {"action_mask": np.array([1, 0])}
+
+    options, context = DqnOptions(advantage_learning=0.9), context_of(make_env=Masked)
+    with pytest.raises(ConfigError, match=words):
+        DqnAgent(options, context)
+    DqnAgent(options, dataclasses.replace(context, make_env=CartPoleEnv))
 
 
 def test_cadence() -> None:
@@ -127,88 +177,14 @@ def test_several_lanes_learn_as_often_per_step() -> None:
     assert agent.status()["updates"] == (50 - 1) * 2
 
 
-@pytest.mark.parametrize(
-    ("space", "network"), [(VECTOR, {"name": "mlp", "hidden": [16]}), (IMAGE, {"name": "tutorial-conv"})]
-)
-def test_same_seed_same_bits_and_other_seed_others(space: spaces.Box, network: dict[str, Any]) -> None:
-    made = [make(space, seed=seed, network=network) for seed in (3, 3, 4)]
-    for agent in made:
-        feed(agent, 14, space=space)
-    assert same(weights(made[0]), weights(made[1]))
-    assert not same(weights(made[0]), weights(made[2]))
-
-
-def test_a_restored_agent_goes_on_with_the_same_bits() -> None:
-    agent = make(num_envs=2, train_every=3, n_step=3)
-    feed(agent, 25, num_envs=2)
-    state, replay = copy.deepcopy(agent.state_dict()), copy.deepcopy(agent.replay_state_dict())
-    for env in range(2):
-        agent.break_lane(env)
-    expected = feed(agent, 20, num_envs=2, seed=9)
-    other = make(num_envs=2, train_every=3, n_step=3, seed=77)
-    other.load_state_dict(state)
-    other.load_replay_state_dict(replay)
-    for env in range(2):
-        other.break_lane(env)
-    assert feed(other, 20, num_envs=2, seed=9) == expected
-    assert same(weights(agent), weights(other))
-
-
-def test_taking_the_state_changes_nothing() -> None:
-    agents = [make(), make()]
-    for agent in agents:
-        feed(agent, 15)
-    agents[0].state_dict()
-    agents[0].replay_state_dict()
-    agents[0].policy().act(np.zeros((5, 3), np.float32))
-    for agent in agents:
-        agent.break_lane(0)
-        feed(agent, 15, seed=2)
-    assert same(weights(agents[0]), weights(agents[1]))
-
-
-@pytest.mark.parametrize(
-    "update",
-    [{"name": "hard", "every": 5}, {"name": "hard", "every": 1, "unit": "episodes"}, {"name": "soft", "tau": 0.5}],
-)
-def test_batchnorm_statistics_reach_the_target(update: dict[str, Any]) -> None:
-    agent = make(IMAGE, network={"name": "tutorial-conv"}, target_update=update)
-    before = agent._target.state_dict()
-    running = [name for name in before if "running" in name]
-    assert running
-    old = {name: before[name].clone() for name in running}
-    feed(agent, 30, space=IMAGE)
-    for name in running:
-        assert not torch.equal(agent._target.state_dict()[name], old[name])
-    assert not agent._target.training
-    assert agent._online.training
-
-
-def test_the_policy_is_a_copy_of_the_chosen_weights() -> None:
+@pytest.mark.parametrize("which", ["online", "target"])
+def test_the_policy_has_the_chosen_weights(which: str) -> None:
     obs = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
-    for which in ("online", "target"):
-        agent = make(policy=which, target_update={"name": "hard", "every": 1000})
-        feed(agent, 30)
-        network = agent._online if which == "online" else agent._target
-        policy = agent.policy()
-        expected = network(torch.from_numpy(obs)).argmax(1).numpy()
-        assert np.array_equal(policy.act(obs), expected)
-        values = policy.q_values(obs)
-        feed_more = make(seed=5)
-        feed(feed_more, 12)
-        agent.break_lane(0)
-        feed(agent, 5)
-        assert np.array_equal(policy.q_values(obs), values), "training went on, the copy must not"
-
-
-def test_masks_are_respected() -> None:
-    agent = make(exploration={"name": "linear", "start": 0.5, "end": 0.5})
-    obs = np.random.default_rng(0).normal(size=(1, 3)).astype(np.float32)
-    for allowed in (0, 1):
-        mask = np.zeros((1, 2), dtype=np.bool_)
-        mask[0, allowed] = True
-        assert all(agent.act(obs, mask)[0] == allowed for _ in range(40))
-        assert agent.policy().act(obs, mask)[0] == allowed
+    agent = make(policy=which, target_update={"name": "hard", "every": 1000})
+    feed(agent, 30)
+    assert (agent._online.training, agent._target.training) == (True, False)
+    network = agent._online if which == "online" else agent._target
+    assert np.array_equal(agent.policy().act(obs), network(torch.from_numpy(obs)).argmax(1).numpy())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run() -> None:
@@ -238,31 +214,12 @@ def test_advantage_learning_widens_the_gap_and_keeps_the_best_value() -> None:
     table = {"optimiser": {"name": "adam", "lr": 0.003}, "target_update": {"name": "soft", "tau": 0.05}}
     agent = make(space, advantage_learning=0.75, network={"name": "mlp", "hidden": [16]}, batch_size=32, **table)
     for step in range(3000):
-        agent.observe([Transition(obs, step % 2, 1.0 - 0.2 * (step % 2), obs, True, False, 0)])
+        action = step % ACTIONS
+        agent.observe([Transition(obs, action, 0.8 if action else 1.0, obs, True, False, 0)])
         agent.learn()
-    best, other = agent.policy().q_values(obs[None])[0]
+    best, *others = agent.policy().q_values(obs[None])[0]
     assert best == pytest.approx(1.0, abs=0.05)
-    assert best - other == pytest.approx(0.2 / (1 - 0.75), abs=0.1)
-
-
-def test_a_contextual_bandit_is_solved() -> None:
-    """The action that matches the sign pays: chance earns 0.5."""
-    agent = make(
-        learning_starts=50,
-        batch_size=32,
-        exploration={"name": "linear", "start": 1.0, "end": 0.05, "steps": 300},
-        optimiser={"name": "adam", "lr": 3e-3},
-    )
-    rng = np.random.default_rng(0)
-    obs = rng.normal(size=(1, 3)).astype(np.float32)
-    for _ in range(800):
-        action = int(agent.act(obs)[0])
-        following = rng.normal(size=(1, 3)).astype(np.float32)
-        agent.observe([Transition(obs[0], action, float(action == (obs[0, 0] > 0)), following[0], True, False, 0)])
-        agent.learn()
-        obs = following
-    test = rng.normal(size=(500, 3)).astype(np.float32)
-    assert np.mean(agent.policy().act(test) == (test[:, 0] > 0)) > 0.93
+    assert best - np.array(others) == pytest.approx(0.2 / (1 - 0.75), abs=0.1)
 
 
 # Units of values ------------------------------------------------------------------------------------------------------

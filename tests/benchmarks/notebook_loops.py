@@ -15,6 +15,7 @@ import math
 import os
 import random
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -94,6 +95,28 @@ def screen_patch(env: Any) -> Tensor:
     return torch.from_numpy(small.transpose(2, 0, 1).astype(np.float32) / 255)[None]
 
 
+class Screens(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """CartPole as the loop from pixels sees it: the difference of two patches, 0 at first."""
+
+    _before: Tensor
+
+    def reset(self, **kwargs: Any) -> Any:
+        """Begin an episode; float32 [3, 40, 80]."""
+        _, info = self.env.reset(**kwargs)
+        self._before = screen_patch(self.unwrapped)
+        return np.zeros((3, 40, 80), dtype=np.float32), info
+
+    def step(self, action: Any) -> Any:
+        """Make a step."""
+        _, *rest = self.env.step(action)
+        before, self._before = self._before, screen_patch(self.unwrapped)
+        return ((self._before - before)[0].numpy(), *rest)
+
+
+Each = Callable[[int, nn.Module], None]
+"""Called after every step, with its number from 1 and the online network."""
+
+
 def learn(
     online: nn.Module, target: nn.Module, optimiser: torch.optim.Optimizer, memory: Memory, gamma: float, clip: float
 ) -> None:
@@ -126,7 +149,7 @@ def choose(online: nn.Module, state: Tensor, epsilon: float, rng: random.Random)
     return torch.tensor([[rng.randrange(2)]])
 
 
-def run_state(total: int, seed: int) -> float:
+def run_state(total: int, seed: int, each: Each = lambda step, online: None) -> float:
     """Train from the state on CartPole-v1 for `total` steps; return the seconds."""
     rng = random.Random(seed)
     env = gymnasium.make("CartPole-v1")
@@ -148,13 +171,14 @@ def run_state(total: int, seed: int) -> float:
         for key in weights:
             mixed[key] = weights[key] * 0.005 + mixed[key] * 0.995
         target.load_state_dict(mixed)
+        each(step + 1, online)
         if terminated or truncated:
             obs, _ = env.reset()
         state = torch.tensor(obs, dtype=torch.float32)[None]
     return time.perf_counter() - began
 
 
-def run_pixels(total: int, seed: int) -> float:
+def run_pixels(total: int, seed: int, each: Each = lambda step, online: None) -> float:
     """Train from the screen on CartPole-v0 without its limit for `total` steps; return the seconds."""
     rng = random.Random(seed)
     env: Any = gymnasium.make("CartPole-v0", render_mode="rgb_array").unwrapped
@@ -176,6 +200,7 @@ def run_pixels(total: int, seed: int) -> float:
         following = None if done else current - before
         memory.push(Step(state, action, following, torch.tensor([float(reward)])))
         learn(online, target, optimiser, memory, 0.999, 1.0)
+        each(step + 1, online)
         if following is not None:
             state = following
             continue

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -46,9 +47,11 @@ def spread(figures: Sequence[float], digits: int = 0) -> str:
     return middle if len(figures) == 1 else f"{middle} ({low} to {high})"
 
 
-def machine() -> str:
-    """Return processor, load, and the versions that matter."""
+def machine(*others: str) -> str:
+    """Return processor, load, and the versions that matter; also of other distributions, where they are installed."""
     found = describe_environment(plugins=[], threads=1, device="cpu")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "gymnasium", "numpy"))
+    installed = [name for name in others if importlib.util.find_spec(name.replace("-", "_"))]
+    names = ("torch", "gymnasium", "numpy", *installed)
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
     load = f", load average {os.getloadavg()[0]:.1f} at the end" if hasattr(os, "getloadavg") else ""
     return f"{found['cpu']}, {found['cpu_count']} processors{load}; {platform.system()}, {found['python']}, {versions}."

@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -259,3 +260,57 @@ def test_a_live_display_ends_with_ctrl_c_and_gives_the_cursor_back(tmp_path: Pat
     assert child.exitstatus == 130
     assert shown.getvalue().rfind(b"\x1b[?25h") > shown.getvalue().rfind(b"\x1b[?25l") >= 0
     assert (folder / "checkpoint" / "state.json").exists()
+
+
+@pytest.mark.process
+@pytest.mark.xdist_group("terminal")
+def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(tmp_path: Path) -> None:
+    pexpect = pytest.importorskip("pexpect")
+    bash = pexpect.which("bash")
+    if bash is None:
+        pytest.skip("needs a shell with job control")
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "TERM": "xterm-256color",
+        "PS1": "$ ",
+        "BASH_SILENCE_DEPRECATION_WARNING": "1",
+    }
+    shell = pexpect.spawn(bash, ["--norc", "-i"], dimensions=(30, 100), env=env, timeout=60)
+    shell.sendline(shlex.join([*RUN, "--obs", "state", "--steps", "200000", "--out", str(tmp_path / "r")]))
+    shell.expect("steps/s")
+    for again in ("bg; fg", "fg"):
+        shell.sendcontrol("z")
+        shell.expect(r"\x1b\[\?1049l.*Stopped")  # What is printed on the alternate screen is gone after it.
+        shown = shell.before + shell.after
+        assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l"), "the cursor"
+        shell.expect_exact("$ ")
+        shell.sendline(again)
+        shell.expect_exact("\x1b[?1049h")
+        shell.expect("steps/s")
+    shell.sendintr()
+    shell.expect(r"stopped \(Ctrl-C\), saved at step \d")
+    shell.close()
+
+
+@pytest.mark.process
+@pytest.mark.xdist_group("terminal")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGQUIT"])
+def test_a_signal_before_the_run_begins_gives_the_terminal_back(name: str) -> None:
+    pexpect = pytest.importorskip("pexpect")
+    program = """
+        import signal
+        from rich.console import Console
+        from cartpole_dqn.contracts.events import RunStarted
+        from cartpole_dqn.observers.display.display import first_screen
+        with first_screen(Console(stderr=True), RunStarted("x", None, 5, None, step=0, episode=0, num_envs=1)):
+            signal.pause()
+    """
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm-256color"}
+    child = forked.spawn([sys.executable, "-c", textwrap.dedent(program)], env=env, timeout=60)
+    child.expect("starting")
+    child.kill(getattr(signal, name))
+    child.expect_exact("\x1b[?25h\x1b[?1049l")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.signalstatus == getattr(signal, name)

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from cartpole_dqn.components.networks import Conv, Mlp, TutorialConv, channels_first, image_size
 from cartpole_dqn.contracts.options import check_options
-from cartpole_dqn.contracts.parts import Context, Network
+from cartpole_dqn.contracts.parts import Context
 from cartpole_dqn.contracts.seeding import seeded_torch
 from cartpole_dqn.errors import ConfigError, UserError
+from cartpole_dqn.testing import check_network
 
 
 def context(space: spaces.Box, actions: int = 2) -> Context:
@@ -55,27 +56,8 @@ CASES = [
 
 
 @pytest.mark.parametrize(("part", "space", "table"), CASES)
-def test_shapes_and_gradients_reach_every_parameter(part: Any, space: spaces.Box, table: dict[str, Any]) -> None:
-    network = build(part, space, actions=3, **table)
-    assert isinstance(network, Network)
-    output = network(observations(space, 5))
-    assert output.shape == (5, 3)
-    assert output.dtype == torch.float32
-    output.square().sum().backward()
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        # BatchNorm takes the mean away, so that a bias just before it is without effect, as in the tutorial.
-        if part is TutorialConv and name in {f"convolutions.{i}.bias" for i in (0, 3, 6)}:
-            continue
-        assert (parameter.grad != 0).any(), name
-
-
-@pytest.mark.parametrize(("part", "space", "table"), CASES)
-def test_the_same_seed_gives_the_same_weights(part: Any, space: spaces.Box, table: dict[str, Any]) -> None:
-    first, again, other = (build(part, space, seed=seed, **table) for seed in (5, 5, 6))
-    obs = observations(space, 3)
-    assert torch.equal(first(obs), again(obs))
-    assert not torch.equal(first(obs), other(obs))
+def test_contract(part: Any, space: spaces.Box, table: dict[str, Any]) -> None:
+    check_network(part, space, **table)
 
 
 def test_tutorial_conv_against_its_formula() -> None:
@@ -95,18 +77,6 @@ def test_tutorial_conv_against_its_formula() -> None:
 
     torch.testing.assert_close(network.eval()(obs), by_hand(False), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(network.train()(obs), by_hand(True), atol=1e-5, rtol=1e-4)
-
-
-def test_batchnorm_sees_the_batch_in_train_mode_only() -> None:
-    network = build(TutorialConv, DIFFERENCE)
-    obs = observations(DIFFERENCE, 6)
-    before = network.convolutions[1].running_mean.clone()
-    network.eval()
-    torch.testing.assert_close(network(obs)[:1], network(obs[:1]))
-    assert torch.equal(network.convolutions[1].running_mean, before)
-    network.train()
-    assert (network(obs)[:1] - network(obs[:1])).abs().max() > 1e-3
-    assert not torch.equal(network.convolutions[1].running_mean, before)
 
 
 def test_conv_against_its_formula() -> None:
@@ -171,14 +141,6 @@ def test_zero_and_spread_agree_with_channels_taken_apart(
     torch.testing.assert_close(network(obs), plain(expected), atol=1e-5, rtol=1e-4)
 
 
-def test_stacks_become_channels() -> None:
-    stack, flat = box((4, 40, 80, 3)), box((40, 80, 12))
-    obs = observations(stack, 2)
-    merged = torch.cat(list(obs.unbind(1)), -1)
-    for part in (Conv, TutorialConv):
-        torch.testing.assert_close(build(part, stack)(obs), build(part, flat)(merged))
-
-
 def test_settings_are_no_part_of_a_checkpoint() -> None:
     network = build(Conv, box((40, 80, 2)), zero=[255.0])
     assert {name.split(".")[0] for name in network.state_dict()} == {"convolutions", "head"}
@@ -214,23 +176,6 @@ def test_lists_that_do_not_fit_together_are_refused(table: dict[str, Any], words
         build(Conv, box((40, 80, 2)), **table)
 
 
-@pytest.mark.parametrize(
-    ("part", "table"),
-    [
-        (Conv, {"channels": [0, 3]}),
-        (Conv, {"spread": [0.0]}),
-        (Conv, {"hidden": 0}),
-        (Conv, {"norm": "batch"}),
-        (Mlp, {"hidden": [True]}),
-        (Mlp, {"activation": "gelu"}),
-        (TutorialConv, {"channels": [16]}),
-    ],
-)
-def test_bad_options_are_refused(part: Any, table: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(table))):
-        check_options(part.Options, table, where="agent.network")
-
-
 def test_options_as_toml_gives_them() -> None:
     table = {"channels": [8, 8], "kernels": [4, 3], "strides": [2, 1], "zero": [255, 128], "spread": [255, 127]}
     options = check_options(Conv.Options, table, where="agent.network")
@@ -259,8 +204,3 @@ def test_images_and_stacks_become_channels(shape: tuple[int, ...]) -> None:
     for channel, plane in enumerate(found[3]):
         stack, last = divmod(channel, full.shape[-1])
         assert torch.equal(plane, full[3, stack, :, :, last])
-
-
-def test_what_is_no_image_has_no_size() -> None:
-    with pytest.raises(UserError, match=r"network mine reads images .* observations are uint8 \[4\]"):
-        image_size(box((4,)), "mine")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartpole_dqn.contracts.collector import Collected, Ending, Fragment
+from cartpole_dqn.contracts.collector import Ending, Fragment
 from cartpole_dqn.contracts.parts import Transition
 
 FLAGS = st.sampled_from([(False, False), (False, False), (True, False), (False, True), (True, True)])
@@ -85,7 +85,3 @@ def test_a_step_of_a_stack_of_frames_takes_one_frame() -> None:
 def test_actions_take_as_little_as_they_can(most: int, dtype: type) -> None:
     step = story([(False, False)], masks=False, told=False)[0]
     assert Fragment.pack(0, [step._replace(action=most)]).actions.dtype == dtype
-
-
-def test_nothing_collected_is_nothing() -> None:
-    assert (Collected().transitions, Collected().endings, Collected().broken, Collected().figures) == ((), (), (), {})

@@ -2,19 +2,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.contracts.seeding import (
-    SeedTree,
     Stream,
     derive,
     episode_seed,
-    generator_state,
-    restore_generator,
     seeded_torch,
 )
 
@@ -36,20 +32,6 @@ def test_streams_never_meet(stream: Stream, seed: int, env: int, episode: int) -
     value = episode_seed(stream, seed, env, episode)
     assert 0 <= value < 2**31
     assert value >> 29 == int(stream)
-
-
-def test_generators_continue_from_their_state() -> None:
-    tree = SeedTree(3).child("part")
-    numpy_generator, torch_generator = tree.numpy("x"), tree.torch("x")
-    numpy_generator.random(5)
-    torch.rand(5, generator=torch_generator)
-    states = generator_state(numpy_generator), generator_state(torch_generator)
-    expected = numpy_generator.random(4), torch.rand(4, generator=torch_generator)
-    other_numpy, other_torch = SeedTree(9).numpy("y"), SeedTree(9).torch("y")
-    restore_generator(other_numpy, states[0])
-    restore_generator(other_torch, states[1])
-    assert np.array_equal(other_numpy.random(4), expected[0])
-    assert torch.equal(torch.rand(4, generator=other_torch), expected[1])
 
 
 def test_seeded_torch_leaves_global_state_alone() -> None:

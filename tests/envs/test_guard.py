@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +8,8 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from rich.console import Console
 
 from cartpole_dqn.envs.guard import EnvError, Guard, Resting
-from cartpole_dqn.errors import RunError
-from cartpole_dqn.plugin.host import load_plugins
-from cartpole_dqn.training.assembly import assemble
-from cartpole_dqn.training.resolve import resolve_config
 
 SOUND = (np.zeros(3, np.float32), 1.0, False, False, {})
 NAN, INF = float("nan"), float("inf")
@@ -202,28 +196,3 @@ def test_whoever_owns_the_code_that_raised_can_be_found() -> None:
         frames.append(trace.tb_frame.f_code.co_name)
         trace = trace.tb_next
     assert frames[-1] == "_say"
-
-
-class Late(Scripted):
-    """Sound where it is made first, for training; the next one, for evaluation, is not."""
-
-    made = 0
-
-    def __init__(self) -> None:
-        Late.made += 1
-        super().__init__(SOUND if Late.made == 1 else answer(reward=NAN))
-
-
-def test_environments_of_evaluation_are_guarded_too() -> None:
-    gymnasium.register("tests/Late-v0", Late, max_episode_steps=20, disable_env_checker=True)
-    host = load_plugins(allowed=())
-    sets = ["evaluation.every=30", "agent.batch_size=4", "observer=[]"]
-    flags = {"obs": "state", "env": {"id": "tests/Late-v0"}, "steps": 60}
-    try:
-        config = resolve_config(host, flags=flags, sets=sets)[0]
-        made = assemble(config, host, folder=None, console=Console(quiet=True), clock=time.perf_counter)
-        with pytest.raises(RunError, match=r"step 30: in an evaluation: environment 0 .* gave the reward nan"):
-            made.runner.run()
-        made.close()
-    finally:
-        gymnasium.registry.pop("tests/Late-v0")

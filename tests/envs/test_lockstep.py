@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from cartpole_dqn import Collector, Registry, builtin_collection, options_class
+from cartpole_dqn import Collector, Registry
 from cartpole_dqn.agents.dqn import DqnAgent
 from cartpole_dqn.config.schema import parse_toml, to_toml
 from cartpole_dqn.envs.factory import EnvFactory
-from cartpole_dqn.envs.lanes import Lockstep, LockstepOptions
+from cartpole_dqn.envs.lanes import Lockstep
 from cartpole_dqn.errors import ConfigError, UserError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
-from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.training.assembly import make_collector, used_components
-from cartpole_dqn.training.resolve import read_config, resolve_config
-
-
-@options_class
-class NoOptions:
-    pass
+from cartpole_dqn.training.resolve import resolve_config
 
 
 class Distant(Lockstep):
-    Options: ClassVar[type] = NoOptions
     lockstep: ClassVar[bool] = False
 
 
@@ -65,14 +57,6 @@ def test_it_is_the_default_and_stands_in_the_configuration(host: PluginHost) -> 
     assert type(make(host)) is Lockstep
 
 
-def test_a_configuration_from_before_there_were_collectors_is_read(host: PluginHost, tmp_path: Path) -> None:
-    config, _ = resolve_config(host, flags={"obs": "state"})
-    text = to_toml(config).replace('[collector]\nname = "lockstep"\n', "")
-    assert "collector" not in parse_toml(text, "x")
-    (tmp_path / "config.toml").write_text(text)
-    assert read_config(RunFolder(tmp_path), host) == config
-
-
 def test_an_agent_that_needs_lockstep_says_so(host: PluginHost) -> None:
     make(host, agent={"name": "particular"}).close()
     make(host, collector={"name": "distant"}).close()
@@ -97,21 +81,6 @@ def test_a_collector_that_cannot_be_built_is_blamed(host: PluginHost) -> None:
 def test_bad_tables_are_refused_in_words(host: PluginHost, collector: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         make(host, collector=collector)
-
-
-def test_environments_are_closed_where_lanes_cannot_be_made() -> None:
-    context, _ = builtin_collection()
-    closed: list[bool] = []
-
-    class Odd:
-        metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": "sometimes"}
-
-        def close(self) -> None:
-            closed.append(True)
-
-    with pytest.raises(ValueError, match=r"AutoresetMode\.DISABLED, got sometimes"):
-        Lockstep(LockstepOptions(), dataclasses.replace(context, make_envs=Odd))  # type: ignore[arg-type]
-    assert closed == [True]
 
 
 def test_the_command_line_chooses_a_collector(call: Callable[..., Any], tmp_path: Path) -> None:

@@ -118,33 +118,3 @@ def test_from_end_to_end(case: str, call: Callable[..., Any], tmp_path: Path) ->
         assert files[0].read_bytes() == files[1].read_bytes(), f"the resumed run's {part} differs"
     _, parts = read_state(tmp_path / "whole/checkpoint")
     assert parts["run"]["agent"]["updates"] > 5
-
-
-def test_masks_of_a_real_environment_are_obeyed_and_kept(call: Callable[..., Any], tmp_path: Path) -> None:
-    """In Taxi, which actions are allowed depends on the place; its observation is that place."""
-    sets = [part for text in [*QUICK, "agent.n_step=1", "env.num_envs=2"] for part in ("--set", text)]
-    said = call("run", "--env", newest("Taxi"), "--obs", "state", "--steps", "240", "--out", "r", *sets)
-    assert said.code == 0, said.err
-    _, parts = read_state(tmp_path / "r/checkpoint")
-    ring = parts["replay"]["ring"]
-    arrays, length = ring["arrays"], ring["capacity"] // 2
-    taxi: Any = gymnasium.make(newest("Taxi")).unwrapped
-    allowed = np.array([taxi.action_mask(state) for state in range(500)], np.bool_)
-    lanes, slots = np.nonzero(arrays["stamps"] >= 0)
-    assert len(slots) == 240
-    states = arrays["obs"].argmax(-1)
-    assert allowed[states[lanes, slots], arrays["actions"][lanes, slots]].all(), "an action that was forbidden"
-    assert (~allowed[states[lanes, slots]]).sum() > 200, "masks must forbid something here"
-    after = np.divmod(arrays["next_slots"][lanes, slots], length)
-    assert np.array_equal(arrays["forbidden"][after], ~allowed[states[after]])
-
-
-def test_frames_of_a_real_stack_are_stored_once(call: Callable[..., Any], tmp_path: Path) -> None:
-    sets = [part for text in [*QUICK, *SHORT, FRAMES] for part in ("--set", text)]
-    said = call("run", "--env", "MountainCar-v0", "--obs", "pixels", "--steps", "30", "--out", "r", *sets)
-    assert said.code == 0, said.err
-    _, parts = read_state(tmp_path / "r/checkpoint")
-    ring = parts["replay"]["ring"]
-    # 30 steps are 30 frames; episodes of 12 steps begin three times, each with a stack of four.
-    assert ring["numbers"] == [30 + 3 * 4]
-    assert ring["arrays"]["obs"].shape == (1, 42, 84, 84, 1)

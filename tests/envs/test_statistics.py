@@ -7,14 +7,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.wrappers import NormalizeObservation, NormalizeReward
+from gymnasium.wrappers import NormalizeObservation
 from gymnasium.wrappers.utils import RunningMeanStd
 
 from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.envs.factory import EnvFactory
-from cartpole_dqn.envs.guard import Guard
 from cartpole_dqn.envs.lanes import Lanes, training_seeds
-from cartpole_dqn.envs.statistics import Running
 from cartpole_dqn.errors import ConfigError
 from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.training.assembly import make_collector
@@ -151,17 +149,3 @@ def test_they_need_all_environments_in_one_process() -> None:
     factory_of().require_no_statistics("ray")
     config = resolve_config(HOST, flags={"obs": "state", "observation": [NORMALISED]})[0]
     make_collector(config, HOST, factory, clock=lambda: 0.0, warn=print).close()
-
-
-def test_a_state_is_what_continues() -> None:
-    """With the same dtypes, since NumPy's promotion decides bits."""
-    environments = [NormalizeReward(NormalizeObservation(gymnasium.make("CartPole-v1"))) for _ in range(2)]
-    first, second = (Guard(env) for env in environments)
-    first.reset(seed=0)
-    for _ in range(5):
-        first.step(1)
-    second.reset(seed=0)
-    Running(second).load_state_dict(Running(first).state_dict())
-    (obs, reward), (other, same) = ((guard.reset(seed=1)[0], guard.step(0)[1]) for guard in (first, second))
-    assert obs.tobytes() == other.tobytes()
-    assert reward == same

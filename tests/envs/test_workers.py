@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -19,9 +18,6 @@ import numpy as np
 import psutil
 import pytest
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cartpole_dqn.envs import workers
 from cartpole_dqn.envs.guard import EnvError, EnvTimeoutError, Guard
@@ -118,56 +114,6 @@ def forked(work: Callable[[Say], None]) -> Iterator[tuple[int, Callable[[], str]
 
 
 # What they return -----------------------------------------------------------------------------------------------------
-
-
-def cartpole() -> gymnasium.Env[Any, Any]:
-    return gymnasium.make("CartPole-v1", max_episode_steps=12)
-
-
-@settings(max_examples=12)
-@given(n=st.integers(1, 3), seed=st.integers(0, 1000))
-def test_they_step_like_environments_in_one_process(n: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    together = SyncVectorEnv([cartpole] * n, autoreset_mode=AutoresetMode.DISABLED)
-    apart = worker_envs([cartpole] * n)
-    assert apart.metadata["autoreset_mode"] is AutoresetMode.DISABLED
-    assert apart.observation_space == together.observation_space
-    assert apart.single_action_space == together.single_action_space
-    mask = np.ones(n, dtype=np.bool_)
-    try:
-        for _ in range(30):
-            if mask.any():
-                seeds: Any = [int(s) for s in rng.integers(0, 1000, n)]
-                both = [e.reset(seed=seeds, options={"reset_mask": mask.copy()}) for e in (together, apart)]
-                assert np.array_equal(both[0][0], both[1][0])
-                assert both[0][1] == both[1][1]
-            actions = rng.integers(0, 2, n)
-            one, other = together.step(actions), apart.step(actions)
-            for a, b in zip(one[:4], other[:4], strict=True):
-                assert np.array_equal(a, b)
-                assert a.dtype == b.dtype
-            assert one[4] == other[4]
-            mask = one[2] | one[3]
-    finally:
-        apart.close()
-        together.close()
-
-
-@pytest.mark.parametrize("method", ["forkserver", "spawn"])
-@pytest.mark.process
-def test_they_start_where_processes_cannot_be_forked(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    context = multiprocessing.get_context(method)
-    monkeypatch.setattr(multiprocessing, "get_context", lambda: context)
-    envs = worker_envs([lambda: gymnasium.make("CartPole-v1", max_episode_steps=12)] * 2)
-    together = SyncVectorEnv([cartpole] * 2, autoreset_mode=AutoresetMode.DISABLED)
-    try:
-        seeds: Any = [3, 4]
-        for _ in range(3):
-            assert np.array_equal(envs.reset(seed=seeds)[0], together.reset(seed=seeds)[0])
-            assert np.array_equal(envs.step(np.array([0, 1]))[0], together.step(np.array([0, 1]))[0])
-    finally:
-        envs.close()
-    assert [p.exitcode for p in envs._processes] == [0, 0]
 
 
 def test_what_was_returned_stays_as_it_was(start: Callable[..., WorkerEnvs]) -> None:
@@ -311,11 +257,12 @@ def test_hurry_bounds_what_is_under_way(start: Callable[..., WorkerEnvs], monkey
 
 def test_idle_workers_leave_at_once(start: Callable[..., WorkerEnvs], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "GRACE", 600)
-    envs = start(4)
+    first, second = start(4), start(2)
     began = time.monotonic()
-    envs.close()
-    assert time.monotonic() - began < LONG
-    assert [p.exitcode for p in envs._processes] == [0] * 4
+    first.close()
+    assert time.monotonic() - began < LONG, "the second set has the first one's pipes, and must not matter"
+    assert [p.exitcode for p in first._processes] == [0] * 4
+    second.reset(seed=[1, 2])
 
 
 def test_a_busy_worker_is_killed_after_its_grace(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -441,14 +388,3 @@ def test_no_descriptor_is_left_open() -> None:
     for _ in range(3):
         once()
     assert count() <= before
-
-
-def test_two_sets_at_once_do_not_keep_each_other(
-    start: Callable[..., WorkerEnvs], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers, "GRACE", 600)
-    first, second = start(2), start(2)
-    began = time.monotonic()
-    first.close()
-    assert time.monotonic() - began < LONG, "the second set has the first one's pipes, and must not matter"
-    second.reset(seed=[1, 2])

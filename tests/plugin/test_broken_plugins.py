@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import distributions
 from cartpole_dqn import __version__
 from cartpole_dqn.cli.plugin_commands import find_plugin_commands, load_plugin_command
 from cartpole_dqn.errors import UserError
@@ -54,12 +55,8 @@ class Distribution:
     def install(self, folder: Path) -> None:
         for module, text in self.modules.items():
             (folder / f"{module}.py").write_text(textwrap.dedent(text))
-        info = folder / f"{self.name.replace('-', '_')}-1.0.dist-info"
-        info.mkdir(parents=True)
-        (info / "entry_points.txt").write_text(self.entry_points)
-        if self.metadata:
-            requires = f"Requires-Dist: {self.requires}\n" if self.requires else ""
-            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {self.name}\nVersion: 1.0\n{requires}")
+        requires = [self.requires] if self.requires else []
+        distributions.write(folder, self.name, self.entry_points, requires=requires, metadata=self.metadata)
 
 
 def at_loading(host: PluginHost) -> str:

@@ -15,16 +15,9 @@ from cartpole_dqn.plugin.discovery import (
     unmet_requirement,
 )
 from cartpole_dqn.plugin.registry import PluginError
+from distributions import write
 
 GROUP = "cartpole_dqn_probe"
-
-
-def install(folder: Path, name: str, entry_points: str, version: str = "1.0", *requires: str) -> None:
-    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
-    info.mkdir(parents=True)
-    lines = [f"Requires-Dist: {line}\n" for line in requires]
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{''.join(lines)}")
-    (info / "entry_points.txt").write_text(entry_points)
 
 
 @pytest.fixture
@@ -38,15 +31,15 @@ def found() -> list[tuple[str, str, str]]:
 
 
 def test_entry_points_are_sorted_by_distribution_and_name(site: Path) -> None:
-    install(site, "Zebra", f"[{GROUP}]\na = x\n[{GROUP}.commands]\nb = x")
-    install(site, "alpha_one", f"[{GROUP}]\nc = x\nb = y\n", "2.0")
+    write(site, "Zebra", f"[{GROUP}]\na = x\n[{GROUP}.commands]\nb = x")
+    write(site, "alpha_one", f"[{GROUP}]\nc = x\nb = y\n", "2.0")
     assert found() == [("alpha_one", "2.0", "b"), ("alpha_one", "2.0", "c"), ("Zebra", "1.0", "a")]
 
 
 def test_one_damaged_distribution_hides_no_other(site: Path) -> None:
-    install(site, "good", f"[{GROUP}]\na = x")
-    install(site, "bad", f"[{GROUP}]\na")
-    install(site, "worse", f"[{GROUP}]\na = x")
+    write(site, "good", f"[{GROUP}]\na = x")
+    write(site, "bad", f"[{GROUP}]\na")
+    write(site, "worse", f"[{GROUP}]\na = x")
     (site / "worse-1.0.dist-info" / "METADATA").unlink()
     assert found() == [("good", "1.0", "a")]
     unreadable = dict(find_entry_points(GROUP)[1])
@@ -56,13 +49,13 @@ def test_one_damaged_distribution_hides_no_other(site: Path) -> None:
 
 def test_of_two_versions_the_first_on_the_path_counts(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = site / "first", site / "second"
-    install(second, "acme", f"[{GROUP}]\na = x\nb = x", "1.0")
-    install(first, "acme", f"[{GROUP}]\na = x", "2.0")
+    write(second, "acme", f"[{GROUP}]\na = x\nb = x", "1.0")
+    write(first, "acme", f"[{GROUP}]\na = x", "2.0")
     monkeypatch.syspath_prepend(second)
     assert found() == [("acme", "1.0", "a"), ("acme", "1.0", "b")]
     monkeypatch.syspath_prepend(first)
     assert found() == [("acme", "2.0", "a")]
-    install(site / "newer", "acme", "[other]\na = x", "3.0")
+    write(site / "newer", "acme", "[other]\na = x", "3.0")
     monkeypatch.syspath_prepend(site / "newer")
     assert found() == [], "a version without the group hides those that have it"
 
@@ -106,7 +99,7 @@ def test_allowed_names(text: str | None, names: list[str] | None, monkeypatch: p
     ],
 )
 def test_unmet_requirement(site: Path, requires: list[str], unmet: str) -> None:
-    install(site, "acme", f"[{GROUP}]\na = x", "1.0", *requires)
+    write(site, "acme", f"[{GROUP}]\na = x", "1.0", requires)
     (entry,) = find_entry_points(GROUP)[0]
     assert unmet_requirement(entry.dist) == unmet
 

@@ -52,16 +52,3 @@ def test_a_deprecated_parameter_still_works_and_is_said(
     assert host.registry.component("replay", "acme").summary == "old"
     assert host.failures() == []
     assert host.warnings() == ["plugin 'old' of acme-old: `folder` goes in 0.4: use `registry`. (acme_old.py, line 4)"]
-
-
-def test_a_deprecated_hook_still_works_and_is_said(
-    install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    @hookspecs.hookspec(warn_on_impl=DeprecationWarning("register_environments goes in 0.4."))
-    def register_environments() -> None: ...
-
-    monkeypatch.setattr(hookspecs, "register_environments", register_environments)
-    source = "from cartpole_dqn import hookimpl\n\n@hookimpl\ndef register_environments(): ...\n"
-    install("acme", {"acme": "acme"}, acme=source)
-    host = load_plugins(allowed=["acme"])
-    assert host.warnings() == ["plugin 'acme' of acme: register_environments goes in 0.4. (acme.py, line 3)"]

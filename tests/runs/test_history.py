@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.errors import RunFolderError
-from cartpole_dqn.runs.history import RunHistory, read_metrics, running_mean, trailing_mean
+from cartpole_dqn.runs.history import RunHistory, read_metrics, trailing_mean
 
 WriteRun = Callable[..., Path]
 
@@ -113,12 +113,6 @@ def test_what_is_not_known_is_nan(tmp_path: Path) -> None:
     assert np.isnan([history.returns[0], history.loss[0], history.evaluation_mean[0]]).all()
 
 
-@given(st.lists(st.floats(-1e6, 1e6), max_size=60), st.integers(1, 30))
-def test_running_mean_equals_the_slow_reference(values: list[float], window: int) -> None:
-    slow = [sum(values[i : i + window]) / window for i in range(len(values) - window + 1)]
-    assert running_mean(values, window).tolist() == pytest.approx(slow, abs=1e-6)
-
-
 @given(st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), max_size=40), st.integers(1, 30))
 def test_trailing_mean_equals_the_slow_reference(values: list[float], window: int) -> None:
     slow = []
@@ -126,5 +120,3 @@ def test_trailing_mean_equals_the_slow_reference(values: list[float], window: in
         known = [value for value in values[max(0, i - window + 1) : i + 1] if not math.isnan(value)]
         slow.append(sum(known) / len(known) if known else math.nan)
     assert trailing_mean(values, window).tolist() == pytest.approx(slow, abs=1e-6, nan_ok=True)
-    if len(values) >= window and not np.isnan(values).any():
-        assert trailing_mean(values, window)[window - 1 :] == pytest.approx(running_mean(values, window), abs=1e-6)

@@ -91,17 +91,6 @@ def plant_bomb(folder: Path) -> None:
     change_bytes(lambda data: bomb, signed=True)(folder)
 
 
-def lead_elsewhere(name: str) -> Break:
-    return lambda folder: resign(folder, lambda table: [part.update(file=name) for part in table["parts"].values()])
-
-
-def link(folder: Path) -> None:
-    for path in tensors(folder):
-        elsewhere = folder.parent / f"elsewhere-{path.name}"
-        path.rename(elsewhere)
-        path.symlink_to(elsewhere)
-
-
 def grow(folder: Path) -> None:
     """Files of a tebibyte that take no room, and say of themselves that they are one tensor."""
     size = 1 << 40
@@ -118,16 +107,6 @@ def grow(folder: Path) -> None:
 
 BREAKS: dict[str, tuple[Break, str]] = {
     "truncated": (change_bytes(lambda data: data[:-7]), "bytes where"),
-    "a bit of the index flipped": (
-        lambda folder: (folder / "state.json").write_bytes(
-            (folder / "state.json").read_bytes().replace(b"parts", b"qarts")
-        ),
-        "is damaged, or was changed by hand",
-    ),
-    "oversized header": (
-        change_bytes(lambda data: (2**62).to_bytes(8, "little") + data[8:], signed=True),
-        "its header is malformed",
-    ),
     "larger than memory": (grow, "would take 1.1 TB of memory, but"),
     "wrong shapes": (change_state(widen), "the weights do not fit"),
     "NaN weights": (change_state(spoil(float("nan"))), "are not finite"),
@@ -139,12 +118,6 @@ BREAKS: dict[str, tuple[Break, str]] = {
         change_state(lambda meta, weights: meta.update(env="\x1b[2J" * 99)),
         "has env '\\x1b[2J",
     ),
-    "other version": (
-        lambda folder: resign(folder, lambda table: table.update(schema=1)),
-        "has layout 1, but this version of cartpole-dqn reads layout 2",
-    ),
-    "path outside": (lead_elsewhere("../../secret-1.safetensors"), "not a valid file name"),
-    "link": (link, "it is a symbolic link"),
     "signed pickle": (plant_bomb, "looks like a pickle"),
 }
 

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import filelock
@@ -15,31 +12,7 @@ from cartpole_dqn.errors import RunFolderError
 from cartpole_dqn.files import open_regular
 from cartpole_dqn.runs import lock as folder_lock
 from cartpole_dqn.runs.lock import hold, is_held
-
-
-def start(work: Callable[[], None]) -> int:
-    """Start `work` in a fork and return its process, once it has said that it is ready."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with contextlib.suppress(BaseException):
-            os.dup2(write, 250)
-            work()
-        os._exit(0)
-    os.close(write)
-    assert os.read(read, 1) == b"r"
-    os.close(read)
-    return child
-
-
-def ready() -> None:
-    os.write(250, b"r")
-
-
-def kill(process: int) -> None:
-    os.kill(process, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(process, 0)
+from children import in_child, kill, ready, start
 
 
 def hold_and_wait(folder: Path) -> None:
@@ -109,15 +82,14 @@ def test_an_orphan_of_a_killed_run_holds_nothing(tmp_path: Path) -> None:
 def test_a_child_that_leaves_the_block_frees_nothing(tmp_path: Path) -> None:
     block = hold(tmp_path)
     block.__enter__()
-    child = os.fork()
-    if child == 0:
+
+    def leave() -> None:
         # The lock's descriptor is closed here, so its number goes to the next file, which must stay open.
-        with contextlib.suppress(BaseException), open_regular(tmp_path / ".lock") as file:
+        with open_regular(tmp_path / ".lock") as file:
             block.__exit__(None, None, None)
             file.read()
-            os._exit(0)
-        os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0
+
+    assert in_child(leave) == 0
     assert is_held(tmp_path)
     block.__exit__(None, None, None)
     assert not is_held(tmp_path)
@@ -162,18 +134,16 @@ def test_a_look_takes_another_look_for_no_holder(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_may_only_be_read_is_looked_at(tmp_path: Path) -> None:
+    def look() -> None:
+        os.chdir(tmp_path)  # Folders above it may be closed to others.
+        tmp_path.chmod(0o755)
+        if os.geteuid() == 0:
+            os.setuid(65534)  # Root may write everywhere.
+        assert is_held(Path())
+
     with hold(tmp_path):
         (tmp_path / ".lock").chmod(0o444)
-        child = os.fork()
-        if child == 0:
-            with contextlib.suppress(BaseException):
-                os.chdir(tmp_path)  # Folders above it may be closed to others.
-                tmp_path.chmod(0o755)
-                if os.geteuid() == 0:
-                    os.setuid(65534)  # Root may write everywhere.
-                os._exit(0 if is_held(Path()) else 1)
-            os._exit(2)
-        assert os.waitpid(child, 0)[1] == 0
+        assert in_child(look) == 0
 
 
 @pytest.mark.parametrize("plant", ["link", "hard link", "pipe", "folder"])

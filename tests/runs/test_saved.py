@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cartpole_dqn.config.schema import CheckpointConfig, EnvConfig, RunConfig
 from cartpole_dqn.contracts.events import Evaluation
+from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.errors import CheckpointError, RunFolderError
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.saved import (
     LARGEST_KEPT,
     InitialWeights,
-    Origin,
     choose_model,
     keep_progress,
     read_checkpoint,
@@ -24,7 +25,8 @@ from cartpole_dqn.runs.saved import (
     write_checkpoint,
 )
 
-ORIGIN = Origin("CartPole-v1", "pixels", {"agent/dqn": "cartpole-dqn 1.0"})
+CONFIG = RunConfig(obs="pixels")
+OTHER = changed(CONFIG, env=EnvConfig(id="Acrobot-v1"))
 EVALUATION = Evaluation(300, (9.0, 11.0), (9, 11), "select", 1.0)
 
 
@@ -39,32 +41,32 @@ def folder(tmp_path: Path) -> RunFolder:
 
 @pytest.mark.parametrize("replay", [None, {"obs": np.arange(4)}])
 def test_a_checkpoint_comes_back(folder: RunFolder, replay: Any) -> None:
-    assert write_checkpoint(folder, ORIGIN, {"step": 400}, weights(2), replay) > 0
-    run, kept = read_checkpoint(folder, ORIGIN)
+    assert write_checkpoint(folder, CONFIG, {"step": 400}, weights(2), replay) > 0
+    run, kept = read_checkpoint(folder, CONFIG)
     assert run == {"step": 400}
     assert (kept is None) == (replay is None)
 
 
 def test_a_model_is_the_best_one_where_it_was_kept_and_is_wanted(folder: RunFolder) -> None:
     with pytest.raises(RunFolderError, match="holds no model yet"):
-        read_model(folder, ORIGIN, "best")
-    write_checkpoint(folder, ORIGIN, {"step": 400}, weights(2), None)
-    assert (choose_model(folder, "best"), read_model(folder, ORIGIN, "best").step) == ("last", 400)
-    write_best(folder, ORIGIN, weights(1), EVALUATION)
+        read_model(folder, CONFIG, "best")
+    write_checkpoint(folder, CONFIG, {"step": 400}, weights(2), None)
+    assert (choose_model(folder, "best"), read_model(folder, CONFIG, "best").step) == ("last", 400)
+    write_best(folder, CONFIG, weights(1), EVALUATION)
     for wanted, step, value in (("best", 300, 1), ("last", 400, 2)):
-        model = read_model(folder, ORIGIN, wanted)  # type: ignore[arg-type]
+        model = read_model(folder, CONFIG, wanted)  # type: ignore[arg-type]
         assert (choose_model(folder, wanted), model.step) == (wanted, step)  # type: ignore[arg-type]
         assert model.policy["w"].tolist() == [value] * 3
 
 
 def test_what_another_run_saved_is_refused(folder: RunFolder) -> None:
-    write_best(folder, ORIGIN, weights(1), EVALUATION)
-    write_checkpoint(folder, Origin("CartPole-v1", "\x1b[2J" * 1000), {"step": 1}, weights(1), None)
+    write_best(folder, CONFIG, weights(1), EVALUATION)
+    write_checkpoint(folder, changed(CONFIG, obs="\x1b[2J" * 1000), {"step": 1}, weights(1), None)
     words = "has env 'CartPole-v1', but the run's configuration has 'Acrobot-v1'"
     with pytest.raises(CheckpointError, match=words):
-        read_model(folder, Origin("Acrobot-v1", "pixels"), "best")
+        read_model(folder, OTHER, "best")
     with pytest.raises(CheckpointError, match="has obs ") as caught:
-        read_checkpoint(folder, ORIGIN)
+        read_checkpoint(folder, CONFIG)
     assert len(str(caught.value)) < 500
     assert str(caught.value).isprintable()
     InitialWeights("other", "best", 1, {}, weights(1)).keep(folder)
@@ -84,17 +86,18 @@ def test_initial_weights_come_back_with_their_checksum(folder: RunFolder) -> Non
 
 
 def keep(folder: RunFolder, step: int, mean: float, most: int = 4) -> list[tuple[int, float | None]]:
-    keep_progress(folder, ORIGIN, weights(step), Evaluation(step, (mean,), (9,), "select", 1.0), most)
-    return [(model.step, model.mean) for model in read_progress(folder, ORIGIN)]
+    config = changed(CONFIG, checkpoint=CheckpointConfig(progress=most))
+    keep_progress(folder, config, weights(step), Evaluation(step, (mean,), (9,), "select", 1.0))
+    return [(model.step, model.mean) for model in read_progress(folder, CONFIG)]
 
 
 def test_models_on_the_way_are_kept_where_the_return_changes_most(folder: RunFolder) -> None:
-    assert read_progress(folder, ORIGIN) == []
+    assert read_progress(folder, CONFIG) == []
     for step, mean in ((1000, 9.0), (2000, 111.0), (3000, 116.0)):
         keep(folder, step, mean)
     assert keep(folder, 4000, 320.0) == [(1000, 9.0), (2000, 111.0), (3000, 116.0), (4000, 320.0)]
     assert keep(folder, 5000, 500.0) == [(1000, 9.0), (3000, 116.0), (4000, 320.0), (5000, 500.0)]
-    assert [model.policy["w"].tolist() for model in read_progress(folder, ORIGIN)][1] == [3000.0] * 3
+    assert [model.policy["w"].tolist() for model in read_progress(folder, CONFIG)][1] == [3000.0] * 3
     assert keep(folder, 3000, 130.0) == [(1000, 9.0), (3000, 130.0)], "a resumed run may reach a step again"
     assert len(list(folder.progress.iterdir())) == 2
     assert keep(folder, 6000, 500.0, most=1) == [(6000, 500.0)]
@@ -103,7 +106,7 @@ def test_models_on_the_way_are_kept_where_the_return_changes_most(folder: RunFol
 def test_what_is_not_to_be_kept_or_too_large_is_not_kept(folder: RunFolder) -> None:
     assert keep(folder, 1000, 9.0, most=0) == []
     large = {"w": np.zeros(LARGEST_KEPT // 8 + 1)}
-    keep_progress(folder, ORIGIN, large, EVALUATION, 4)
+    keep_progress(folder, CONFIG, large, EVALUATION)
     assert not folder.progress.exists()
 
 
@@ -111,7 +114,7 @@ def test_damaged_models_on_the_way_are_refused_and_written_anew(folder: RunFolde
     keep(folder, 1000, 9.0)
     (folder.progress / "models-1.safetensors").write_bytes(b"\x80\x04cos\nsystem\n")
     with pytest.raises(CheckpointError, match="looks like a pickle"):
-        read_progress(folder, ORIGIN)
+        read_progress(folder, CONFIG)
     assert keep(folder, 2000, 50.0) == [(2000, 50.0)]
     with pytest.raises(CheckpointError, match="has env"):
-        read_progress(folder, Origin("Acrobot-v1", "pixels"))
+        read_progress(folder, OTHER)

@@ -16,7 +16,7 @@ import pytest
 from cartpole_dqn.errors import CartpoleDqnError, CheckpointError, ConfigError, UserError
 from cartpole_dqn.runs.catalogue import find_run
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.runs.shared import Score, pack_folder, read_claim, require_no_code, unpack, write_claim
+from cartpole_dqn.runs.shared import Score, pack_folder, read_claim, require_no_code, unpack_folder, write_claim
 
 SCORE = Score(mean=480.0, std=20.0, low=470.0, high=490.0, episodes=100, seed=0)
 CONFIG = '[env]\nid = "CartPole-v1"\n'
@@ -79,7 +79,7 @@ def test_a_zip_made_by_hand_may_hold_more(top: str, agent: RunFolder, tmp_path: 
             target.write(path, top + str(path.relative_to(agent.path)))
         target.writestr(f"{top}.gitattributes", "x")
         target.writestr("__MACOSX/._config.toml", "x")
-    found = unpack(tmp_path / "a.zip")
+    found = unpack_folder(tmp_path / "a.zip")
     assert {path.name for path in found.path.iterdir()} == {"config.toml", "shared.json", "best"}
 
 

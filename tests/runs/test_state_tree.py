@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from bits import differences
 from cartpole_dqn.errors import CheckpointError
 from cartpole_dqn.runs.state_tree import MAX_DEPTH, bytes_of, find_not_finite, pack, unpack
 from cartpole_dqn.runs.tensors import CODES
@@ -54,46 +55,28 @@ states = st.dictionaries(
 )
 
 
-def same(a: Any, b: Any) -> bool:
-    """Whether two states are equal in every type, order and bit."""
-    if isinstance(a, torch.Tensor):
-        flat_a, flat_b = (_bytes(t) for t in (a, b))
-        return a.dtype == b.dtype and a.shape == b.shape and torch.equal(flat_a, flat_b)
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, dict):
-        return list(a) == list(b) and all(type(k) is type(m) and same(a[k], b[m]) for k, m in zip(a, b, strict=True))
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    if isinstance(a, np.ndarray | np.generic):
-        return (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
-    if isinstance(a, float):
-        return math.isnan(a) == math.isnan(b) and (math.isnan(a) or a.hex() == b.hex())
-    return bool(a == b)
-
-
-def _bytes(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8)
-
-
-def test_same_tells_what_differs() -> None:
-    assert same({"a": [1, (2.0, np.int8(3))]}, {"a": [1, (2.0, np.int8(3))]})
+def test_differences_are_found() -> None:
+    assert differences({"a": [1, (2.0, np.int8(3))]}, {"a": [1, (2.0, np.int8(3))]}) == []
     for a, b in [(1, 1.0), (0.0, -0.0), ([1], (1,)), (np.int8(1), np.int16(1)), ({1: 2}, {"1": 2}), (True, 1)]:
-        assert not same({"x": a}, {"x": b})
-    assert not same(torch.zeros(2), torch.zeros(2, 1))
+        assert differences({"x": a}, {"x": b})
+    assert differences(torch.zeros(2), torch.zeros(2, 1))
+
+
+def assert_same(a: Any, b: Any) -> None:
+    assert differences(a, b) == []
 
 
 @given(states)
 def test_a_state_comes_back_as_it_was(state: dict[str, Any]) -> None:
     tree, found = pack(state)
     text = json.dumps(tree, allow_nan=False)
-    assert same(unpack(json.loads(text), found), state)
+    assert_same(unpack(json.loads(text), found), state)
 
 
 def test_numbers_keep_every_digit() -> None:
-    state = {"pcg": np.random.PCG64(3).state, "long": -(3**20_000), "tiny": 5e-324, "third": 1 / 3, "minus": -0.0}
+    state = {"pcg": np.random.PCG64(3).state, "long": -(3**2_000), "tiny": 5e-324, "third": 1 / 3, "minus": -0.0}
     tree, _ = pack(state)
-    assert same(unpack(json.loads(json.dumps(tree)), {}), state)
+    assert_same(unpack(json.loads(json.dumps(tree)), {}), state)
 
 
 def test_tensors_share_memory_and_come_back_apart() -> None:
@@ -101,7 +84,7 @@ def test_tensors_share_memory_and_come_back_apart() -> None:
     state = {"whole": base, "part": base[2:4], "turned": base.reshape(2, 3).T, "again": base}
     tree, found = pack(state)
     assert found["whole"].data_ptr() == base.data_ptr()
-    assert same(unpack(tree, found), state)
+    assert_same(unpack(tree, found), state)
 
 
 def test_arrays_that_torch_cannot_view_are_copied() -> None:
@@ -111,7 +94,7 @@ def test_arrays_that_torch_cannot_view_are_copied() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tree, found = pack(state)
-    assert same(unpack(tree, found), state)
+    assert_same(unpack(tree, found), state)
 
 
 def test_gradients_and_other_dict_classes_are_left_behind() -> None:
@@ -143,6 +126,7 @@ def test_gradients_and_other_dict_classes_are_left_behind() -> None:
         ({(1, 2): 3}, "key"),
         ({True: 3}, "key True"),
         ({None: 3}, "key None"),
+        (1 << 4096, "builtins.int"),
     ],
 )
 def test_anything_else_is_refused_with_its_place(value: Any, words: str) -> None:
@@ -171,7 +155,7 @@ def test_endless_nesting_is_refused_and_the_deepest_state_survives_json() -> Non
     for _ in range(MAX_DEPTH - 1):
         deep = {1: deep}
     state = {"a": deep}
-    assert same(unpack(json.loads(json.dumps(pack(state)[0])), {}), state)
+    assert_same(unpack(json.loads(json.dumps(pack(state)[0])), {}), state)
 
 
 ONE = {"x": {"$tensor": "x", "dtype": "F32", "shape": [2]}}
@@ -185,7 +169,6 @@ ONE = {"x": {"$tensor": "x", "dtype": "F32", "shape": [2]}}
         {"x": {"$tuple": [], "more": 1}},
         *({"x": {"$dict": value}} for value in ({}, [[1]], [[1, 2], [1, 3]], [[[1], 3]], [[True, 3]])),
         *({"x": {"$float": value}} for value in ("1.5", ["inf"])),
-        *({"x": {"$int": value}} for value in ("12", 12)),
         {"x": {"$scalar": "float64", "bytes": "00"}},
         {"x": {"$scalar": "object", "bytes": "0000000000000000"}},
         {"x": {"$scalar": "uint8", "bytes": "0g"}},
@@ -203,7 +186,7 @@ ONE = {"x": {"$tensor": "x", "dtype": "F32", "shape": [2]}}
 def test_a_tree_that_pack_never_makes_is_refused(tree: Any) -> None:
     with pytest.raises(CheckpointError):
         unpack(tree, {"x": torch.zeros(2)})
-    assert same(unpack(ONE, {"x": torch.zeros(2)}), {"x": torch.zeros(2)})
+    assert_same(unpack(ONE, {"x": torch.zeros(2)}), {"x": torch.zeros(2)})
     with pytest.raises(CheckpointError, match="NumPy lacks"):
         unpack({"x": {"$array": "x", "dtype": "BF16", "shape": [2]}}, {"x": torch.zeros(2, dtype=torch.bfloat16)})
 

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bits import differences
 from cartpole_dqn.errors import CheckpointError
 from cartpole_dqn.files import open_regular
 from cartpole_dqn.runs import tensors
@@ -43,12 +44,8 @@ def tables(draw: st.DrawFn) -> dict[str, torch.Tensor]:
 
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    def raw(t: torch.Tensor) -> bytes:
-        return t.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8).numpy().tobytes()
-
-    return a.keys() == b.keys() and all(
-        (a[n].dtype, a[n].shape, raw(a[n])) == (b[n].dtype, b[n].shape, raw(b[n])) for n in a
-    )
+    """Whether two tables are the same, in any order."""
+    return differences(dict(sorted(a.items())), dict(sorted(b.items()))) == []
 
 
 def write_and_read(path: Path, table: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -124,44 +121,28 @@ def entry(dtype: Any = "F32", shape: Any = (1,), offsets: Any = (0, 4)) -> dict[
     return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        [],
-        {"x": 1},
-        {"x": {}},
-        {"x": entry(dtype="F128")},
-        {"x": entry(dtype=["F32"])},
-        *({"x": entry(shape=shape)} for shape in ([2], [-1], [True], [1.0], "1", [1] * 33)),
-        *({"x": entry(offsets=offsets)} for offsets in ([4, 8], [4, 0], [-4, 0], [0, 4, 4])),
-        {"x": entry(shape=[2**62, 2**62, 0], offsets=[0, 0])},
-        {"x": entry(shape=[2**40], offsets=[0, 2**42])},
-        {"x": entry(), "y": entry()},
-        {"x": entry(), "y": entry(offsets=[8, 12])},
-        {},
-    ],
-)
-def test_a_header_that_does_not_hold_together_is_refused(tmp_path: Path, header: Any) -> None:
-    text = json.dumps(header).encode()
-    with pytest.raises(CheckpointError, match=r"its header is malformed|looks like a pickle"):
-        read_bytes_as_file(tmp_path / "x", len(text).to_bytes(8, "little") + text + bytes(4))
+HEADERS: list[Any] = [
+    [],
+    {},
+    {"x": 1},
+    {"x": entry(dtype="F128")},
+    {"x": entry(shape=[-1])},
+    {"x": entry(shape=[1] * 33)},
+    {"x": entry(offsets=[4, 8])},
+    {"x": entry(shape=[2**40], offsets=[0, 2**42])},
+    {"x": entry(), "y": entry()},
+]
+TEXTS = [*(json.dumps(header).encode() for header in HEADERS), b"", b"{", b"[" * 100_000, b"\xff\xfe"]
+LENGTHS = [0, 100, 2**40, 2**64 - 1]
 
 
-TEXTS = [b"", b"{", b"null", b"[" * 100_000, b'{"x":' * 100_000, b"1" * 5000, b"\xff\xfe", b'{"x": %s}' % (b"9" * 5000)]
-LENGTHS = [0, 100, 2**31, 2**40, 2**63, 2**64 - 1]
-SHORT = [b"", b"x", b"\x02\0\0\0\0\0\0\0", b"\x02\0\0\0\0\0\0\0{"]
-
-
-@pytest.mark.parametrize(
-    "data",
-    [len(text).to_bytes(8, "little") + text for text in TEXTS]
-    + [length.to_bytes(8, "little") + b"{}      " for length in LENGTHS]
-    + SHORT,
-    ids=range(len(TEXTS) + len(LENGTHS) + len(SHORT)),
-)
-def test_a_header_that_is_no_json_too_long_or_cut_is_refused(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(CheckpointError, match=r"x is not a safetensors file"):
-        read_bytes_as_file(tmp_path / "x", data)
+def test_a_malformed_header_is_refused(tmp_path: Path) -> None:
+    """safetensors checks it; whatever it raises becomes a sentence."""
+    files = [len(text).to_bytes(8, "little") + text + bytes(4) for text in TEXTS]
+    files += [length.to_bytes(8, "little") + b"{}      " for length in LENGTHS]
+    for data in [*files, b"", b"x", b"\x02\0\0\0\0\0\0\0{"]:
+        with pytest.raises(CheckpointError, match=r"is not a safetensors file: its header is malformed"):
+            read_bytes_as_file(tmp_path / "x", data)
 
 
 def test_a_boolean_is_zero_or_one(tmp_path: Path) -> None:

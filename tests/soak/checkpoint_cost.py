@@ -1,8 +1,6 @@
 """What checkpoints cost a run: their time as a share of it, and their bytes.
 
-    python tests/soak/checkpoint_cost.py                     # trains the pixel default once, and reports it
-    python tests/soak/checkpoint_cost.py --obs state --steps 20000
-    python tests/soak/checkpoint_cost.py runs/NAME ...       # reports runs that are done
+    python tests/soak/checkpoint_cost.py runs/NAME ...
 
 The share is checkpoint seconds over those of training, evaluation and checkpoints together, as the run itself measured
 them. Its exit code is 1 where a share is above `--bar`. Times are worth reading where the machine did nothing else.
@@ -12,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,18 +34,12 @@ class Cost:
 
 
 def main() -> int:
-    """Report the runs named, or one of our own."""
+    """Report the runs."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("runs", nargs="*", type=Path, help="run folders")
-    parser.add_argument("--obs", default="pixels", help="what to train on, where no run is named")
-    parser.add_argument("--steps", type=int, help="environment steps; by default those of the preset")
-    parser.add_argument(
-        "--every-seconds", type=float, help="seconds between checkpoints; by default those of the preset"
-    )
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders")
     parser.add_argument("--bar", type=float, default=0.03, help="the share that is still good")
     options = parser.parse_args()
-    folders = options.runs or [_train(options)]
-    costs = [read_cost(folder) for folder in folders]
+    costs = [read_cost(folder) for folder in options.runs]
     columns = ("steps", "training s", "evaluation s", "checkpoints s", "share", "checkpoints", "last MB", "all MB")
     print(f"{'run':<24}" + "".join(f"{column:>15}" for column in columns))
     for cost in costs:
@@ -78,17 +68,6 @@ def read_cost(folder: Path) -> Cost:
         ended[-1]["checkpoint_seconds"],
         [event["nbytes"] for event in events if event["event"] == "checkpoint"],
     )
-
-
-def _train(options: argparse.Namespace) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="checkpoint-cost-")) / f"{options.obs}-default"
-    command = [sys.executable, "-m", "cartpole_dqn", "run", "--obs", options.obs, "--out", str(folder), "--plain"]
-    if options.steps is not None:
-        command += ["--steps", str(options.steps)]
-    if options.every_seconds is not None:
-        command += ["--set", f"checkpoint.every_seconds={options.every_seconds}"]
-    subprocess.run(command, check=True, stdout=sys.stderr)
-    return folder
 
 
 if __name__ == "__main__":

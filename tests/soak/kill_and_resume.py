@@ -30,10 +30,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+import bits
 from cartpole_dqn.runs.checkpoint import has_state, read_state
 from forked import Launched, is_alive, launch, workers_of
 
@@ -206,34 +204,10 @@ def differences(one: Path, other: Path) -> list[str]:
         if has_state(one / state) != has_state(other / state):
             found.append(f"{state}/ is in one of them only")
         elif has_state(one / state):
-            found += _differ(state, read_state(one / state), read_state(other / state))
+            found += bits.differences(read_state(one / state), read_state(other / state), state, ignored=TIMES)
     for name, read in (("metrics.csv", _rows), ("metrics.jsonl", _events)):
-        found += _differ(name, read(one / name), read(other / name))
+        found += bits.differences(read(one / name), read(other / name), name, ignored=TIMES)
     return found
-
-
-def _differ(place: str, a: Any, b: Any) -> list[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        if a.keys() != b.keys():
-            return [f"{place} has {sorted(map(str, a.keys() ^ b.keys()))} in one of them only"]
-        return [text for key in a if key not in TIMES for text in _differ(f"{place}/{key}", a[key], b[key])]
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        if len(a) != len(b):
-            return [f"{place} has {len(a)} and {len(b)} entries"]
-        return [text for i, (x, y) in enumerate(zip(a, b, strict=True)) for text in _differ(f"{place}/{i}", x, y)]
-    return [] if _bits(a) == _bits(b) else [f"{place} differs"]
-
-
-def _bits(value: Any) -> Any:
-    """Return something that is equal exactly where two values are the same bits of the same kind."""
-    if isinstance(value, torch.Tensor):
-        whole = value.contiguous().reshape(-1)
-        return str(value.dtype), tuple(value.shape), whole.view(torch.uint8).numpy().tobytes() if whole.numel() else b""
-    if isinstance(value, np.ndarray | np.generic):
-        return str(value.dtype), value.shape, value.tobytes()
-    if isinstance(value, float):
-        return float, value.hex()
-    return type(value), value
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

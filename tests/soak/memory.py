@@ -4,7 +4,7 @@
     python tests/soak/memory.py --steps 200000 --also "record {run} --out {run}/soak.gif" --also-every 120
     python tests/soak/memory.py --steps 20000 --set agent.replay.capacity=2000 --out /tmp/soak
 
-Writes `samples.csv` and `samples.png` beside the run, prints a verdict, and ends with 1 where it is bad. A replay takes
+Writes `samples.csv` beside the run, prints a verdict, and ends with 1 where it is bad. A replay takes
 its memory as it fills, which is no leak: from the process's memory the part of the replay that is filled is taken off
 before the samples are judged. `--also` runs another command over and over while training goes on.
 """
@@ -82,9 +82,7 @@ def main() -> int:
     if options.also:
         lines.append(f"`{options.also}` ran {seen[0]} times beside it, {seen[1]} of them failed")
         good = good and seen[1] == 0 < seen[0]
-    if samples:
-        draw(samples, place / "samples.png")
-    print("\n".join([*lines, f"samples: {place / 'samples.csv'}, {place / 'samples.png'}"]))
+    print("\n".join([*lines, f"samples: {place / 'samples.csv'}"]))
     return 0 if good else 1
 
 
@@ -120,32 +118,6 @@ def verdict(samples: Sequence[Sample]) -> tuple[list[str], bool]:
         )
         good = good and late <= early
     return lines, good
-
-
-def draw(samples: Sequence[Sample], path: Path) -> None:
-    """Draw the samples over environment steps."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    memory, counts = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-    steps = [sample.step for sample in samples]
-    memory.plot(steps, [sample.rss / MIB for sample in samples], label="resident", color="tab:blue")
-    memory.plot(steps, [sample.own / MIB for sample in samples], label="without the replay", color="tab:orange")
-    if any(sample.workers_rss for sample in samples):
-        memory.plot(steps, [sample.workers_rss / MIB for sample in samples], label="workers", color="tab:green")
-    if any(sample.also_rss for sample in samples):
-        memory.plot(steps, [sample.also_rss / MIB for sample in samples], label="beside it", color="tab:red", lw=0.8)
-    memory.axvspan(0, WARM_UP * max(steps), color="0.9", zorder=0)
-    memory.set_ylabel("memory, MiB")
-    memory.set_ylim(bottom=0)
-    memory.legend(loc="best")
-    for name in ("files", "threads", "processes"):
-        counts.plot(steps, [getattr(sample, name) for sample in samples], label=name, drawstyle="steps-post")
-    counts.set_xlabel("environment steps (grey: warm-up, not judged)")
-    counts.set_ylabel("count")
-    counts.set_ylim(bottom=0)
-    counts.legend(loc="best", ncols=3)
-    figure.savefig(path, dpi=110)
 
 
 # Watching -------------------------------------------------------------------------------------------------------------

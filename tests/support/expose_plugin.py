@@ -10,19 +10,13 @@ import sys
 import tomllib
 from pathlib import Path
 
+from distributions import write
+
 
 def expose(project: Path, site: Path) -> None:
     """Make the project's packages and entry points visible from `site`."""
     table = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    name, version = table["name"], table["version"]
-    info = site / f"{name.replace('-', '_')}-{version}.dist-info"
-    info.mkdir(parents=True, exist_ok=True)
-    requires = "".join(f"Requires-Dist: {line}\n" for line in table.get("dependencies", []))
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}")
-    lines = []
-    for group, entries in table["entry-points"].items():
-        lines += [f"[{group}]", *(f"{key} = {value}" for key, value in entries.items())]
-    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    write(site, table["name"], table["entry-points"], table["version"], table.get("dependencies", []))
     for package in project.glob("*/__init__.py"):
         link = site / package.parent.name
         if not link.exists():

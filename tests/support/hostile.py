@@ -39,3 +39,17 @@ def resign(folder: Path, edit: Callable[[dict[str, Any]], Any] = lambda table: N
             part.update(bytes=path.stat().st_size, checksum=checksum(path.read_bytes()))
     edit(table)
     (folder / "state.json").write_bytes(signed(json.dumps(table).encode()[1:]))
+
+
+def places_in(node: Any) -> list[tuple[Any, Any]]:
+    """Every (container, key) inside nested lists and dictionaries."""
+    keys = node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+    return [place for key in keys for place in [(node, key), *places_in(node[key])]]
+
+
+def require_sentence(error: Exception, where: str, seed: int) -> None:
+    """Fail unless an error says where the fault is, in a sentence that a terminal can show."""
+    message = str(error)
+    assert where in message, f"seed {seed}: the message does not say where: {message}"
+    assert message.isprintable(), f"seed {seed}: a terminal would take it for more than text: {message!r}"
+    assert len(message) < 1500, f"seed {seed}: {message}"

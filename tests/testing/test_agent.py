@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,26 +12,19 @@ import torch
 from numpy.typing import NDArray
 
 from broken import after, broken, name_all
-from cartpole_dqn.contracts.options import Part, option, options_class, part
+from cartpole_dqn.contracts.options import Part, options_class, part
 from cartpole_dqn.contracts.parts import Agent, Context, Obs, Policy, State, Transition
 from cartpole_dqn.contracts.seeding import generator_state, restore_generator
 from cartpole_dqn.testing import check_agent, run_checks
 
 
-@options_class
-class PlainOptions:
-    rate: float = option(default=0.2, gt=0, le=1, effect="share of each error that is mended")
-    epsilon: float = option(default=0.3, ge=0, le=1, effect="chance of a random action")
-
-
 class PlainAgent(Agent):
     """Q-learning in a table of two states, from the last 200 transitions."""
 
-    Options: ClassVar[type] = PlainOptions
-    learn_from = 16
+    learn_from, rate, epsilon = 16, 0.2, 0.3
 
     def __init__(self, options: Any, context: Context) -> None:
-        self.options, self.context = options, context
+        self.context = context
         self.actions = int(context.action_space.n)
         self.table = np.zeros((2, self.actions), np.float32)
         self.memory = np.zeros((200, 6), np.float64)  # state, action, reward, next state, terminated, truncated
@@ -43,7 +36,7 @@ class PlainAgent(Agent):
         chosen = best(self.table[states(obs)], mask)
         allowed = np.ones((len(obs), self.actions), np.bool_) if mask is None else mask
         coins, choices = self.generator.random((2, len(obs)))
-        for env in np.flatnonzero(coins < self.options.epsilon):
+        for env in np.flatnonzero(coins < self.epsilon):
             chosen[env] = np.flatnonzero(allowed[env])[int(choices[env] * allowed[env].sum())]
         return chosen
 
@@ -61,7 +54,7 @@ class PlainAgent(Agent):
             state, action, reward, after, terminated, truncated = self.memory[row]
             goal = reward + self.share(terminated, truncated) * self.table[int(after)].max()
             error = goal - self.table[int(state), self.learned(int(action))]
-            self.table[int(state), self.learned(int(action))] += self.options.rate * error
+            self.table[int(state), self.learned(int(action))] += self.rate * error
             losses.append(float(error) ** 2)
         self.updates += 1
         return {"loss": sum(losses) / 8}
@@ -79,7 +72,7 @@ class PlainAgent(Agent):
         return PlainPolicy(self.table.copy())
 
     def status(self) -> Mapping[str, float | str]:
-        return {"epsilon": self.options.epsilon, "updates": self.updates, "mood": "eager"}
+        return {"epsilon": self.epsilon, "updates": self.updates, "mood": "eager"}
 
     @property
     def nbytes(self) -> int:
@@ -234,16 +227,6 @@ class GeneratorNotSaved(PlainAgent):
 ReplayNotSaved = broken(PlainAgent, replay_state_dict=lambda self: {}, load_replay_state_dict=lambda self, state: None)
 
 
-class CountsWithoutState(PlainAgent):
-    """Learns in every second call, and does not save the count."""
-
-    calls = 0
-
-    def learn(self) -> Mapping[str, float] | None:
-        self.calls += 1
-        return super().learn() if self.calls % 2 else None
-
-
 class NeedsItsReplay(PlainAgent):
     def learn(self) -> Mapping[str, float] | None:
         if self.updates and self.kept < self.learn_from:
@@ -270,8 +253,6 @@ class WithParts(PlainAgent):
 
     @options_class
     class Options:
-        rate: float = option(default=0.2, gt=0, le=1, effect="share of each error that is mended")
-        epsilon: float = option(default=0.3, ge=0, le=1, effect="chance of a random action")
         chance: Part = part("chance", "fair")
 
     def __init__(self, options: Any, context: Context) -> None:
@@ -313,17 +294,9 @@ TABLE = [
     (PolicyLoadsNothing, "check_policy_is_a_copy", "loaded another's state", ""),
     (GeneratorNotSaved, "check_state_round_trip", "continued differently", "check_resuming_without_replay"),
     (ReplayNotSaved, "check_state_round_trip", "continued differently", ""),
-    (CountsWithoutState, "check_state_round_trip", "continued differently", ""),
     (NeedsItsReplay, "check_resuming_without_replay", "the replay is empty", ""),
     (WeightsOfTheReplay, "check_resuming_without_replay", "a resumed agent's policy differs", ""),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A table learns at once, or never."""
-    monkeypatch.setattr("cartpole_dqn.testing.agent.PATIENCE", 200)
-    monkeypatch.setattr("cartpole_dqn.testing.agent.BUDGET", 1000)
 
 
 def test_parts_are_built_by_the_builder_that_is_given() -> None:
@@ -333,10 +306,10 @@ def test_parts_are_built_by_the_builder_that_is_given() -> None:
         built.append((kind, dict(table), context.seeds.path))
         return None
 
-    check_agent(WithParts, build, rate=0.1)
+    check_agent(WithParts, build)
     assert {name for name, *_ in built} == {"chance"}
     assert built[0] == ("chance", {"name": "fair"}, ("conformance", "chance"))
-    results = run_checks("agent", WithParts, {"rate": 0.1}, builder=build)
+    results = run_checks("agent", WithParts, builder=build)
     assert all(result.passed for result in results)
     with pytest.raises(AssertionError, match="cannot build a chance: it has no builder"):
         check_agent(WithParts)

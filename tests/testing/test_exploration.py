@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from broken import after, broken, name_all
-from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.contracts.parts import Context, Exploration, State
-
-
-@options_class
-class PlainOptions:
-    end: float = option(default=0.1, ge=0, le=1, effect="epsilon in the end")
 
 
 class PlainExploration(Exploration):
     """Random with probability epsilon, which goes from 1 to `end` with the number of calls: that is its state."""
 
-    Options: ClassVar[type] = PlainOptions
+    end = 0.1
 
     def __init__(self, options: Any, context: Context) -> None:
-        self.end: float = options.end
         self.calls = 0
 
     def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
@@ -63,7 +56,6 @@ Greedy = broken(PlainExploration, chance=lambda self, step: 0.0)
 # Broken ones: each in one way -----------------------------------------------------------------------------------------
 
 FloatActions = after(PlainExploration, "select", lambda actions: actions.float())
-KeepsTheDimension = after(PlainExploration, "select", lambda actions: actions[:, None])
 CountsFromOne = after(PlainExploration, "select", lambda actions: actions + 1)
 IgnoresTheMask = broken(
     PlainExploration, select=lambda self, *given: PlainExploration.select(self, *given[:3], torch.ones_like(given[3]))
@@ -137,7 +129,6 @@ RIGHT = [PlainExploration, Softmax, Greedy]
 TABLE = [
     # (class, the check that names the fault, words of its message, other checks that fail for the same reason)
     (FloatActions, "check_actions", "torch.float32", "*"),
-    (KeepsTheDimension, "check_actions", "(1, 1)", "*"),
     (CountsFromOne, "check_actions", "among 2 actions gave [2]", "*"),
     (IgnoresTheMask, "check_masks", "the mask forbids", ""),
     (TakesTheWorst, "check_values_are_followed", "were taken", "check_epsilon"),

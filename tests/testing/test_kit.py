@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import itertools
 import random
+import re
 import subprocess
 import sys
 from collections import OrderedDict
@@ -25,7 +25,7 @@ from cartpole_dqn.contracts.options import options_class
 from cartpole_dqn.contracts.parts import Context
 from cartpole_dqn.errors import ConfigError, UserError
 from cartpole_dqn.testing import CheckResult, checks_for, run_checks
-from cartpole_dqn.testing._spaces import IMAGE, SIGNED, UNREADABLE, VECTOR, Stamp, context, random_obs
+from cartpole_dqn.testing._spaces import IMAGE, SIGNED, UNREADABLE, VECTOR, Stamp, context
 from cartpole_dqn.testing._state import difference, global_randomness_untouched, snapshot
 from cartpole_dqn.testing._story import Story
 
@@ -83,16 +83,9 @@ def test_it_refuses_to_run_without_asserts() -> None:
     assert "run them without -O" in ran.stderr
 
 
-def test_it_imports_neither_pytest_nor_higher_floors() -> None:
-    allowed = {"contracts", "errors", "testing", "wrappers"}
+def test_it_imports_no_pytest() -> None:
     for path in FOLDER.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for module in modules:
-                assert module.split(".")[0] not in ("pytest", "_pytest"), path.name
-                if module.startswith("cartpole_dqn"):
-                    assert module.split(".")[1] in allowed, f"{path.name} imports {module}"
+        assert not re.search(r"^\s*(from|import) _?pytest\b", path.read_text(), re.MULTILINE), path.name
 
 
 # What the checks stand on ---------------------------------------------------------------------------------------------
@@ -100,28 +93,18 @@ def test_it_imports_neither_pytest_nor_higher_floors() -> None:
 SPACES = [VECTOR, IMAGE, SIGNED]
 
 
-@given(st.lists(st.integers(0, 900_000), min_size=1, max_size=8), st.sampled_from(SPACES))
-def test_stamped_observations_carry_their_number(carried: list[int], space: spaces.Box) -> None:
-    obs = Stamp(space).put(np.array(carried))
-    assert all(one in space for one in obs)
-    assert Stamp(space).read(obs).tolist() == carried
-
-
 @given(st.integers(0, 900_000), st.sampled_from(SPACES), st.data())
-def test_a_stamp_that_was_touched_is_unreadable(number: int, space: spaces.Box, data: st.DataObject) -> None:
-    obs = Stamp(space).put(np.array([number]))
+def test_a_stamped_observation_is_read_unless_it_was_touched(
+    number: int, space: spaces.Box, data: st.DataObject
+) -> None:
+    stamp = Stamp(space)
+    obs = stamp.put(number)[None]
+    assert obs[0] in space
+    assert stamp.read(obs).tolist() == [number]
     place = data.draw(st.integers(0, obs.size - 1))
     flat = obs.reshape(-1)
     flat[place] = flat[place] + 1 if flat[place] < 200 else flat[place] - 1
-    assert Stamp(space).read(obs).tolist() == [UNREADABLE]
-
-
-def test_random_observations_are_in_their_space() -> None:
-    mixed: spaces.Box = spaces.Box(np.array([-1.0, -np.inf]), np.array([1.0, np.inf]), dtype=np.float64)
-    for space in [*SPACES, mixed]:
-        obs = random_obs(space, 20, np.random.default_rng(0))
-        assert obs.dtype == space.dtype
-        assert all(one in space for one in obs)
+    assert stamp.read(obs).tolist() == [UNREADABLE]
 
 
 @given(st.integers(1, 3), st.integers(1, 6), st.integers(0, 99))
@@ -147,7 +130,7 @@ def test_a_story_hangs_together(lanes: int, n_step: int, seed: int) -> None:
             for s in reversed(steps):
                 total = s.reward + where.gamma * total
             assert outcome.reward == pytest.approx(total)
-            assert outcome.next_number == steps[-1].next_number
+            assert outcome.last is steps[-1]
             assert outcome.discount == (0.0 if steps[-1].terminated else pytest.approx(where.gamma ** len(steps)))
 
 

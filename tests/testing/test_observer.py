@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from broken import broken, name_all
 from cartpole_dqn.contracts.events import (
@@ -19,22 +19,14 @@ from cartpole_dqn.contracts.events import (
     RunFailed,
     RunStarted,
 )
-from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.contracts.parts import State
-
-
-@options_class
-class PlainOptions:
-    every: int = option(default=10, ge=1, effect="steps between lines")
 
 
 class PlainObserver(Observer):
     """Keeps returns, writes a line now and then, counts seconds; a thread of its own runs meanwhile."""
 
-    Options: ClassVar[type] = PlainOptions
-
     def __init__(self, options: Any, context: ObserverContext) -> None:
-        self.options, self.context = options, context
+        self.context = context
         self.returns: list[float] = []
         self.seconds = 0.0
         self.last = context.clock()
@@ -48,7 +40,7 @@ class PlainObserver(Observer):
     def updated(self, event: Progress) -> None:
         now = self.context.clock()
         self.seconds, self.last = self.seconds + now - self.last, now
-        if event.step % self.options.every == 0:
+        if event.step % 10 == 0:
             self.say(f"step {event.step}: loss {event.metrics.get('loss', float('nan')):g}")
 
     def episode_ended(self, event: Episode) -> None:
@@ -127,12 +119,6 @@ class SpoilsMetrics(PlainObserver):
         event.metrics.clear()  # type: ignore[attr-defined]
 
 
-class SpoilsStatus(PlainObserver):
-    def episode_ended(self, event: Episode) -> None:
-        super().episode_ended(event)
-        event.progress.status["seen"] = 1.0  # type: ignore[index]
-
-
 def stopping_after(seconds: float, method: str) -> Any:
     """An observer whose thread ends so long after `method`."""
     return broken(PlainObserver, **{method: lambda self, *event: threading.Timer(seconds, self.over.set).start()})
@@ -168,7 +154,6 @@ TABLE = [
     (NeedsABestModel, "check_short_runs", "no evaluation", "check_state_round_trip"),
     (NeedsEveryEpisode, "check_short_runs", "an episode is missing", ""),
     (SpoilsMetrics, "check_events_are_left_alone", "metrics", ""),
-    (SpoilsStatus, "check_events_are_left_alone", "status", ""),
     (Prints, "check_stdout_is_left_alone", "it printed 'mean 80", ""),
     (RunsOnAfterTheEnd, "check_nothing_runs_on", "after run_ended these threads", ""),
     (RunsOnAfterFailure, "check_nothing_runs_on", "after run_failed these threads", ""),

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from broken import broken, name_all
-from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.contracts.parts import Context, Optimiser, State
-
-
-@options_class
-class PlainOptions:
-    rate: float = option(default=0.05, gt=0, effect="learning rate at the first step")
 
 
 class PlainOptimiser(Optimiser):
     """Gradient descent with momentum; the learning rate falls by 1% a step."""
 
-    Options: ClassVar[type] = PlainOptions
+    rate = 0.05
 
     def __init__(self, options: Any, context: Context) -> None:
-        self.rate: float = options.rate
         self.steps = 0
         self.parameters: list[nn.Parameter] | None = None
         self.momentum: list[Tensor] = []

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from broken import after, broken, name_all
-from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.contracts.parts import Context, State, TargetUpdate
-
-
-@options_class
-class PlainOptions:
-    tau: float = option(default=0.25, gt=0, le=1, effect="share taken over")
-    every: int = option(default=3, ge=1, effect="updates between")
 
 
 class PlainUpdate(TargetUpdate):
     """Takes over a share of the online weights now and then; counts for itself, and so has state."""
 
-    Options: ClassVar[type] = PlainOptions
+    tau, every = 0.25, 3
 
     def __init__(self, options: Any, context: Context) -> None:
-        self.tau, self.every, self.waited = options.tau, options.every, 0
+        self.waited = 0
 
     def after_update(self, online: nn.Module, target: nn.Module, updates: int) -> None:
         self.waited += 1
@@ -75,11 +68,6 @@ def also(action: Callable[[nn.Module, nn.Module], object]) -> Any:
     return broken(PlainUpdate, move=move)
 
 
-def by(share: float) -> Any:
-    """An update that moves the target by another share of the distance."""
-    return broken(PlainUpdate, __init__=lambda self, options, context: vars(self).update(tau=share, every=3, waited=0))
-
-
 def averaged(self: PlainUpdate, online: nn.Module, target: nn.Module) -> None:
     for source, goal in zip(online.buffers(), target.buffers(), strict=True):
         goal.copy_(goal + self.tau * (source - goal))
@@ -97,8 +85,8 @@ def replace_tensors(online: nn.Module, target: nn.Module) -> None:
 
 
 Idle = broken(PlainUpdate, move=lambda self, online, target: None)
-WrongWay = by(-0.25)
-TooSlow = by(1e-5)
+WrongWay = broken(PlainUpdate, tau=-0.25)
+TooSlow = broken(PlainUpdate, tau=1e-5)
 MovesTheOnline = also(lambda online, target: [*map(Tensor.copy_, online.parameters(), target.parameters())])
 FreezesTheOnline = also(lambda online, target: online.requires_grad_(False))
 ForgetsGradients = also(lambda online, target: online.zero_grad())

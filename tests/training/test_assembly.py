@@ -22,7 +22,7 @@ from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.training import assembly
 from cartpole_dqn.training.assembly import assemble
-from cartpole_dqn.training.resolve import presets_of, read_config, resolve_config
+from cartpole_dqn.training.resolve import read_config, resolve_config
 
 HOST = load_plugins(allowed=())
 
@@ -101,6 +101,7 @@ def test_looking_at_the_agent_changes_no_bit_of_the_run(obs: str, shape: tuple[i
         ({"obs": "pixels"}, "pixels"),
         ({"obs": "state"}, "state"),
         ({"obs": "state", "env": {"id": "CartPole-v0"}}, "state"),
+        ({"obs": "state", "env": {"id": "CartPole"}}, "state"),
         ({"obs": "state", "env": {"id": "Acrobot-v1"}}, "acrobot"),
         ({"obs": "state", "env": {"id": "LunarLander-v3"}}, "lunar-lander"),
         ({"obs": "state", "env": {"id": "MountainCar-v0"}}, "any-state"),
@@ -213,23 +214,11 @@ def test_a_wrapper_that_does_not_fit_is_named(sets: list[str], words: str) -> No
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("env", ["FrozenLake-v1", "Taxi-v3", "Blackjack-v1"])
+@pytest.mark.parametrize("env", ["FrozenLake-v1", "Taxi", "Blackjack-v1"])
 def test_discrete_and_tuple_observations_are_flattened(env: str) -> None:
-    import gymnasium
-
-    if env not in gymnasium.registry:
-        env = max(name for name in gymnasium.registry if name.startswith(env.split("-")[0]))
     config = resolve(flags={"obs": "state", "env": {"id": env}, "steps": 80}, sets=["agent.batch_size=8"])
     state = run(changed(config, agent={**config.agent, "learning_starts": 10}))
     assert state["agent"]["updates"] > 0
-
-
-def test_cuda_is_refused_where_there_is_none() -> None:
-    if torch.cuda.is_available():
-        pytest.skip("this machine has one")
-    with pytest.raises(UserError, match="--device cuda"):
-        assembly.choose_device("cuda")
-    assert assembly.choose_device("auto").type == "cpu"
 
 
 # Presets --------------------------------------------------------------------------------------------------------------
@@ -282,15 +271,15 @@ def test_the_state_tutorials_have_the_notebooks_hyperparameters(preset: str, env
 
 
 def test_every_preset_trains() -> None:
-    for preset in presets_of(HOST.registry):
-        config = resolve(preset=preset.name, flags={"steps": 60})
+    for preset in HOST.registry.names("preset"):
+        config = resolve(preset=preset, flags={"steps": 60})
         brought_by = {"ALE/": "ale_py", "LunarLander": "Box2D"}
         if any(part in config.env.id and importlib.util.find_spec(name) is None for part, name in brought_by.items()):
             continue
         agent = {**config.agent, "learning_starts": 0, "batch_size": 16}
         state = run(changed(config, agent=agent, evaluation=changed(config.evaluation, every=0)))
         assert state["step"] == 60
-        assert state["agent"]["updates"] > 5, preset.name
+        assert state["agent"]["updates"] > 5, preset
 
 
 def test_a_transition_of_the_pixel_default_takes_under_10000_bytes() -> None:

@@ -77,11 +77,6 @@ def test_a_resume_with_nothing_to_do_changes_nothing_and_numpy_integers_are_seed
     assert {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file() and p.name != ".lock"} == before
 
 
-def test_an_id_without_a_version_means_the_newest() -> None:
-    config = resolve_config(HOST, flags={"obs": "state", "env": {"id": "CartPole"}})[0]
-    assert (config.env.id, config.preset) == ("CartPole-v1", "state")
-
-
 def test_a_close_that_raises_is_said_once() -> None:
     class Closes(gymnasium.Wrapper[Any, Any, Any, Any]):
         def close(self) -> None:

@@ -14,7 +14,7 @@ import pytest
 from cartpole_dqn.config.layers import parse_set
 from cartpole_dqn.config.schema import complete, to_toml
 from cartpole_dqn.errors import CartpoleDqnError
-from cartpole_dqn.plugin.host import PluginHost, load_plugins
+from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.training.json_schema import config_schema
 from cartpole_dqn.training.resolve import resolve_config
 
@@ -25,13 +25,8 @@ PRESETS = HOST.registry.names("preset")
 
 
 @pytest.fixture(scope="module")
-def host() -> PluginHost:
-    return HOST
-
-
-@pytest.fixture(scope="module")
-def schema(host: PluginHost) -> dict[str, Any]:
-    found = config_schema(host.registry)
+def schema() -> dict[str, Any]:
+    found = config_schema(HOST.registry)
     jsonschema.Draft7Validator.check_schema(found)
     assert json.loads(json.dumps(found)) == found
     return found
@@ -44,9 +39,9 @@ def wrong(schema: dict[str, Any]) -> Callable[[Any], list[str]]:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets_and_what_becomes_of_them(preset: str, host: PluginHost, wrong: Callable[[Any], list[str]]) -> None:
-    assert wrong(tomllib.loads(host.registry.load("preset", preset))) == []
-    config, _ = resolve_config(host, preset=preset)
+def test_presets_and_what_becomes_of_them(preset: str, wrong: Callable[[Any], list[str]]) -> None:
+    assert wrong(tomllib.loads(HOST.registry.load("preset", preset))) == []
+    config, _ = resolve_config(HOST, preset=preset)
     assert wrong(tomllib.loads(to_toml(config))) == []
 
 
@@ -127,14 +122,14 @@ WRONG = [
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_it_refuses_what_a_run_refuses(text: str, host: PluginHost, wrong: Callable[[Any], list[str]]) -> None:
-    config, _ = resolve_config(host, preset="state")
+def test_it_refuses_what_a_run_refuses(text: str, wrong: Callable[[Any], list[str]]) -> None:
+    config, _ = resolve_config(HOST, preset="state")
     table: dict[str, Any] = copy.deepcopy(tomllib.loads(to_toml(config)))
     assert wrong(table) == []
     parse_set(text, table)
     assert wrong(table)
     with pytest.raises(CartpoleDqnError):
-        taken(table, host)
+        taken(table)
 
 
 @pytest.mark.parametrize(
@@ -148,21 +143,19 @@ def test_it_refuses_what_a_run_refuses(text: str, host: PluginHost, wrong: Calla
     ],
     ids=str,
 )
-def test_it_refuses_changes_to_a_list_that_a_run_refuses(
-    table: Any, host: PluginHost, wrong: Callable[[Any], list[str]]
-) -> None:
+def test_it_refuses_changes_to_a_list_that_a_run_refuses(table: Any, wrong: Callable[[Any], list[str]]) -> None:
     assert wrong(table)
     with pytest.raises(CartpoleDqnError):
-        resolve_config(host, preset="pixels", flags=table)
+        resolve_config(HOST, preset="pixels", flags=table)
 
 
-def taken(table: dict[str, Any], host: PluginHost) -> None:
+def taken(table: dict[str, Any]) -> None:
     """Take a configuration as `run` does."""
-    config = complete(table, host.registry.options)
-    resolve_config(host, preset=config.preset, flags={"observation": config.observation})
+    config = complete(table, HOST.registry.options)
+    resolve_config(HOST, preset=config.preset, flags={"observation": config.observation})
 
 
-def test_every_option_of_every_part_is_told(host: PluginHost, schema: dict[str, Any]) -> None:
+def test_every_option_of_every_part_is_told(schema: dict[str, Any]) -> None:
     selecting = schema["definitions"]["target-update"]["allOf"]
     members = {e["if"]["properties"]["name"]["const"]: e["then"] for e in selecting if "properties" in e["if"]}
     assert {"hard", "soft"} <= members.keys()
@@ -170,7 +163,7 @@ def test_every_option_of_every_part_is_told(host: PluginHost, schema: dict[str, 
     assert (tau["type"], tau["default"], tau["maximum"], tau["exclusiveMinimum"]) == ("number", 0.005, 1, 0)
     assert tau["description"].endswith("(typical: 0.005 to 0.02)")
     entry = schema["properties"]["observation"]["items"]
-    assert entry["properties"]["wrapper"]["anyOf"][0]["enum"] == host.registry.names("wrapper")
+    assert entry["properties"]["wrapper"]["anyOf"][0]["enum"] == HOST.registry.names("wrapper")
     assert {"tau", "every"} <= schema["definitions"]["target-update"]["properties"].keys(), "for completion"
 
 

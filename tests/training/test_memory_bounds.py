@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from rich.console import Console
 
-from cartpole_dqn.components.replay.uniform import UniformReplay
+from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions
 from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.options import Part, changed, options_class, part
-from cartpole_dqn.contracts.parts import Agent, Context, Obs, Policy, State, Transition
+from cartpole_dqn.contracts.parts import Context
 from cartpole_dqn.errors import CheckpointError, UserError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs.folder import RunFolder
@@ -26,43 +23,22 @@ MIB = 1 << 20
 
 
 @options_class
-class TwoOptions:
-    near: Part = part("replay", "uniform", capacity=50_000)
+class TwoOptions(DqnOptions):
     far: Part = part("replay", "uniform", capacity=50_000)
 
 
-class Two(Agent):
-    """Keeps its steps twice and learns nothing."""
+class Two(DqnAgent):
+    """Has a second replay, which it does not use."""
 
     Options: ClassVar[type] = TwoOptions
 
     def __init__(self, options: TwoOptions, context: Context) -> None:
-        self.replays: list[UniformReplay] = [
-            context.build("replay", options.near, name="near"),
-            context.build("replay", options.far, name="far"),
-        ]
-
-    def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        return np.zeros(len(obs), np.int64)
-
-    def observe(self, transitions: Sequence[Transition]) -> None:
-        pass
-
-    def learn(self) -> Mapping[str, float] | None:
-        return None
-
-    def policy(self) -> Policy:
-        raise NotImplementedError
+        super().__init__(options, context)
+        self.far = context.build("replay", options.far, name="far")
 
     @property
     def nbytes(self) -> int:
-        return sum(replay.nbytes for replay in self.replays)
-
-    def state_dict(self) -> State:
-        return {}
-
-    def load_state_dict(self, state: State) -> None:
-        pass
+        return super().nbytes + int(self.far.nbytes)
 
 
 @pytest.fixture(scope="module")

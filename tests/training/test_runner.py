@@ -20,20 +20,19 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from cartpole_dqn import builtin_builder
 from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions
+from cartpole_dqn.config.schema import CheckpointConfig, EnvConfig, EvaluationConfig, RunConfig
 from cartpole_dqn.contracts.collector import Collected, CollectorContext
 from cartpole_dqn.contracts.events import Checkpoint, Evaluation, Observer
-from cartpole_dqn.contracts.options import check_options
+from cartpole_dqn.contracts.options import NoOptions, check_options
 from cartpole_dqn.contracts.parts import Context, Policy, State, Transition
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
 from cartpole_dqn.envs import workers
 from cartpole_dqn.envs.guard import EnvTimeoutError, Guard, Resting
-from cartpole_dqn.envs.lanes import Lockstep, LockstepOptions
+from cartpole_dqn.envs.lanes import Lockstep
 from cartpole_dqn.envs.workers import WorkerEnvs
 from cartpole_dqn.errors import RunError, UserError
 from cartpole_dqn.training.evaluator import Evaluator
-from cartpole_dqn.training.runner import Hooks, Runner, Schedule
-from cartpole_dqn.training.selection import Selection
-from cartpole_dqn.training.watchers import ObserverGroup
+from cartpole_dqn.training.runner import Hooks, ObserverGroup, Runner
 
 BUILD = builtin_builder()
 EVENTS = ["run_started", "updated", "episode_ended", "evaluated", "checkpoint_written", "run_ended", "run_failed"]
@@ -101,7 +100,7 @@ def lockstep(envs: Any, seed: int = 0) -> Lockstep:
         clock=Clock(),
         warn=print,
     )
-    return Lockstep(LockstepOptions(), context)
+    return Lockstep(NoOptions(), context)
 
 
 def make_runner(
@@ -112,21 +111,29 @@ def make_runner(
     warnings: list[str] | None = None,
     agent: Any = None,
     collector: Any = None,
-    selection: Selection | None = None,
-    **schedule: Any,
+    solved_at: float | None = None,
+    evaluate_every: int = 0,
+    until_solved: bool = False,
+    save_every_steps: int = 0,
+    save_every_seconds: float = 0.0,
+    **budget: int,
 ) -> Runner:
+    config = RunConfig(
+        env=EnvConfig(num_envs=num_envs),
+        evaluation=EvaluationConfig(every=evaluate_every, until_solved=until_solved),
+        checkpoint=CheckpointConfig(every_steps=save_every_steps, every_seconds=save_every_seconds),
+        **budget,
+    )
     envs = SyncVectorEnv([cartpole] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
     warn = (warnings if warnings is not None else []).append
     return Runner(
+        config,
         agent=agent or make_agent(seed, num_envs),
         collector=collector or lockstep(envs, seed),
-        num_envs=num_envs,
-        schedule=Schedule(**schedule),
         hooks=hooks or Hooks(),
-        selection=selection,
         observers=ObserverGroup([(f"o{i}", o) for i, o in enumerate(observers)], warn),
         clock=Clock(),
-        name="test",
+        solved_at=solved_at,
     )
 
 
@@ -144,10 +151,10 @@ def saving(saved: list[Any], *, whole: bool = False) -> Callable[[State, State],
     return save
 
 
-def counting(evaluated: list[int]) -> Callable[[Policy, int], Evaluation]:
+def counting(evaluated: list[int]) -> Callable[[Policy, Stream, int], Evaluation]:
     """Keeps the step of each evaluation, which is its mean return too."""
 
-    def evaluate(policy: Policy, step: int) -> Evaluation:
+    def evaluate(policy: Policy, stream: Stream, step: int) -> Evaluation:
         evaluated.append(step)
         return Evaluation(step, (float(step),), (1,), "select", 0.0)
 
@@ -160,12 +167,12 @@ def agent_of(cls: type[DqnAgent], num_envs: int = 1) -> Any:
     return agent
 
 
-def scripted(means: Sequence[float]) -> Any:
+def scripted(means: Sequence[float], confirming: Sequence[float] = ()) -> Any:
     """An evaluation that answers these means in turn."""
-    left = list(means)
+    left = {Stream.SELECT: list(means), Stream.CONFIRM: list(confirming)}
 
-    def evaluate(policy: Policy, step: int) -> Evaluation:
-        return Evaluation(step, (left.pop(0),), (1,), "select", 0.0)
+    def evaluate(policy: Policy, stream: Stream, step: int) -> Evaluation:
+        return Evaluation(step, (left[stream].pop(0),), (1,), stream.name.lower(), 0.0)
 
     return evaluate
 
@@ -198,14 +205,11 @@ def test_a_solved_run_stops_once_it_is_confirmed() -> None:
     # 90 at 200 is not confirmed (60); 80 at 300 is lower but confirmed (85), so this model is the one to keep.
     kept: list[int] = []
     hooks = Hooks(
-        evaluate=scripted([50, 90, 80, 99]),
-        confirm=scripted([60, 85]),
+        evaluate=scripted([50, 90, 80, 99], [60, 85]),
         keep_best=lambda policy, evaluation: kept.append(evaluation.step),
     )
     seen = Recorder()
-    selection = Selection(solved_at=80.0, confirmations=None)
-    runner = make_runner(seen, hooks=hooks, selection=selection, evaluate_every=100, steps=900, stop_when_solved=True)
-    ended = runner.run()
+    ended = make_runner(seen, hooks=hooks, solved_at=80.0, evaluate_every=100, steps=900, until_solved=True).run()
     assert (ended.reason, ended.progress.step, ended.solved_step) == ("solved", 300, 300)
     assert kept == [100, 200, 300]
     told = [(e.step, e.mean, e.best) for e in seen.of("evaluated")]
@@ -215,7 +219,7 @@ def test_a_solved_run_stops_once_it_is_confirmed() -> None:
 def test_an_evaluation_that_a_stop_broke_off_is_made_when_the_run_goes_on() -> None:
     saved: list[Any] = []
 
-    def broken_off(policy: Policy, step: int) -> None:
+    def broken_off(policy: Policy, stream: Stream, step: int) -> None:
         first.request_stop("SIGINT")
 
     first = make_runner(hooks=Hooks(evaluate=broken_off, save=saving(saved, whole=True)), steps=200, evaluate_every=100)
@@ -230,7 +234,7 @@ def test_an_evaluation_that_a_stop_broke_off_is_made_when_the_run_goes_on() -> N
 def test_evaluating_and_saving_never_change_the_course() -> None:
     evaluator = Evaluator(make_envs, seed=0, clock=Clock())
     hooks = Hooks(
-        evaluate=lambda policy, step: evaluator.play(policy, episodes=3, stream=Stream.SELECT, series=step),
+        evaluate=lambda policy, stream, step: evaluator.play(policy, episodes=3, stream=stream, series=step),
         save=saving([]),
     )
     plain, busy = make_runner(steps=250), make_runner(hooks=hooks, steps=250, evaluate_every=40, save_every_steps=30)
@@ -422,7 +426,7 @@ def test_weights_that_could_not_be_loaded_again_never_replace_sound_ones(value: 
 
 
 def test_what_fails_in_an_evaluation_is_said_to_be_there() -> None:
-    def evaluate(policy: Policy, step: int) -> Evaluation:
+    def evaluate(policy: Policy, stream: Stream, step: int) -> Evaluation:
         raise OSError("no display")
 
     seen = Recorder()
@@ -448,19 +452,9 @@ class Asleep(gymnasium.Wrapper[Any, Any, Any, Any]):
         return super().step(action)
 
 
-def make_sleepy_runner(
-    mark: Path, *observers: Observer, warnings: list[str], saved: list[int], step_timeout: float = 0
-) -> Runner:
+def make_sleepy_runner(mark: Path, *observers: Observer, step_timeout: float = 0, **given: Any) -> Runner:
     envs = WorkerEnvs([lambda: Guard(Asleep(mark))] * 2, step_timeout=step_timeout)
-    return make_runner(
-        *observers,
-        num_envs=2,
-        collector=lockstep(envs),
-        hooks=Hooks(save=saving(saved)),
-        warnings=warnings,
-        steps=1000,
-        save_every_steps=20,
-    )
+    return make_runner(*observers, num_envs=2, collector=lockstep(envs), steps=1000, save_every_steps=20, **given)
 
 
 def once_asleep(mark: Path, act: Callable[[], None]) -> None:
@@ -476,8 +470,8 @@ def once_asleep(mark: Path, act: Callable[[], None]) -> None:
 
 
 def test_a_hanging_environment_ends_the_run_after_its_time(tmp_path: Path) -> None:
-    seen, warnings, saved = Recorder(), [], []  # type: ignore[var-annotated]
-    runner = make_sleepy_runner(tmp_path / "m", seen, warnings=warnings, saved=saved, step_timeout=2)
+    seen = Recorder()
+    runner = make_sleepy_runner(tmp_path / "m", seen, hooks=Hooks(save=saving([])), step_timeout=2)
     words = (
         r"the run failed at step 58: environment 0 \(episode seed \d+, step \d+\) did not answer within 2 seconds\. "
         r"The last checkpoint is of step 40\."
@@ -485,7 +479,6 @@ def test_a_hanging_environment_ends_the_run_after_its_time(tmp_path: Path) -> No
     with pytest.raises(RunError, match=words):
         runner.run()
     assert [type(e.error) for e in seen.of("run_failed")] == [EnvTimeoutError]
-    assert saved == [20, 40]
     assert multiprocessing.active_children() == []
 
 
@@ -493,8 +486,10 @@ def test_a_stop_request_does_not_wait_for_a_hanging_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(workers, "GRACE", 0.5)
-    seen, warnings, saved = Recorder(), [], []  # type: ignore[var-annotated]
-    runner = make_sleepy_runner(tmp_path / "m", seen, warnings=warnings, saved=saved)
+    seen = Recorder()
+    warnings: list[str] = []
+    saved: list[int] = []
+    runner = make_sleepy_runner(tmp_path / "m", seen, hooks=Hooks(save=saving(saved)), warnings=warnings)
     once_asleep(tmp_path / "m", lambda: runner.request_stop("SIGTERM"))
     ended = runner.run()
     assert (ended.reason, ended.progress.step) == ("SIGTERM", 58)
@@ -508,8 +503,7 @@ def test_a_stop_request_does_not_wait_for_a_hanging_environment(
 
 def test_a_second_ctrl_c_leaves_no_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(workers, "GRACE", 600)
-    warnings, saved = [], []  # type: ignore[var-annotated]
-    runner = make_sleepy_runner(tmp_path / "m", warnings=warnings, saved=saved)
+    runner = make_sleepy_runner(tmp_path / "m")
     before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
     once_asleep(tmp_path / "m", lambda: os.kill(os.getpid(), signal.SIGUSR1))
     try:
@@ -533,8 +527,7 @@ def test_environments_that_do_not_close_do_not_fail_a_finished_run() -> None:
 
 
 def test_a_state_that_does_not_fit_leaves_no_environments_behind(tmp_path: Path) -> None:
-    warnings, saved = [], []  # type: ignore[var-annotated]
-    runner = make_sleepy_runner(tmp_path / "m", warnings=warnings, saved=saved)
+    runner = make_sleepy_runner(tmp_path / "m")
     with pytest.raises(KeyError):
         runner.load_state_dict({"step": 3}, None)
     assert multiprocessing.active_children() == []
@@ -568,6 +561,9 @@ class Bursts(Lockstep):
     count = 0
     broken: Sequence[int] = ()
 
+    def start(self) -> None:
+        super().begin(range(len(self)))
+
     def collect(self, agent: Any) -> Collected:
         self.count += 1
         if self.count % 5 == 0:
@@ -576,10 +572,10 @@ class Bursts(Lockstep):
         for _ in range(7):
             brought.append(super().collect(agent))
             if brought[-1].endings:
-                self.lanes.begin([ending.env for ending in brought[-1].endings])
+                super().begin([ending.env for ending in brought[-1].endings])
         if self.count == 4:
             self.broken = [1]
-            self.lanes.begin([1])
+            super().begin([1])
             return Collected([s for c in brought for s in c.transitions], broken=())
         broken, self.broken = self.broken, ()
         return Collected(
@@ -633,7 +629,7 @@ def test_a_resumed_run_knows_how_many_steps_the_last_collection_brought() -> Non
         hooks = Hooks(evaluate=evaluate)
         return make_runner(num_envs=2, collector=make_bursts(), hooks=hooks, steps=steps, evaluate_every=40)
 
-    first = made(lambda policy, step: first.request_stop("SIGINT"), 140)
+    first = made(lambda policy, stream, step: first.request_stop("SIGINT"), 140)
     assert first.run().progress.step == 42
     state = copy.deepcopy(first.state_dict())
     assert state["collected"] == 14
@@ -642,9 +638,3 @@ def test_a_resumed_run_knows_how_many_steps_the_last_collection_brought() -> Non
     resumed.load_state_dict(state, copy.deepcopy(first._agent.replay_state_dict()))
     resumed.run()
     assert evaluated[0] == 42
-    # As checkpoints were before there were collectors.
-    del state["collected"]
-    older = made(counting(evaluated), 60)
-    older.load_state_dict(state, None)
-    assert older._collected == 2
-    older.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import doctest
 import pickle
 import warnings
@@ -131,23 +130,7 @@ def test_it_can_be_sent_to_another_process(name: str) -> None:
     assert np.array_equal(_some_observations(sent), _some_observations(env))
 
 
-@pytest.mark.parametrize("name", ["the tutorial's", "the one that learns"])
-def test_a_copy_goes_its_own_way(name: str) -> None:
-    env = CHAINS[name]()
-    other = copy.deepcopy(env)
-    first = _some_observations(env)
-    assert np.array_equal(_some_observations(other), first)
-    assert other.unwrapped is not env.unwrapped
-
-
 def test_the_index_runs_and_every_class_has_an_example() -> None:
     assert doctest.testmod(cartpole_dqn.wrappers).attempted >= 3
     for name in cartpole_dqn.wrappers.__all__:
         assert ">>> " in (getattr(cartpole_dqn.wrappers, name).__doc__ or ""), name
-
-
-def test_only_environments_can_be_wrapped() -> None:
-    builders: list[Any] = [RenderObservation, lambda env: Crop(env, rows=[0, 1]), lambda env: Channel(env, 0)]
-    for build in builders:
-        with pytest.raises(TypeError, match=r"gymnasium\.Env"):
-            build("CartPole-v1")

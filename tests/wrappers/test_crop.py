@@ -9,7 +9,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation
 from hypothesis import given
 from hypothesis import strategies as st
@@ -179,41 +178,7 @@ def test_fractions_are_of_the_rows_and_columns_that_are_kept(pictures: Any) -> N
         assert np.array_equal(cut.observation(picture), picture[:, first : first + 3])
 
 
-def test_pads_with_each_channels_own_corner() -> None:
-    space = spaces.Box(np.array([[[0, -255]]], np.int16).repeat(4, 1), 255, (1, 4, 2), np.int16)
-    env: Any = CenteredCrop(_fixed(space), width=8, edges="pad")
-    picture = np.array([[[250, -3], [10, 20], [11, 21], [12, 22]]], np.int16)
-    padded = env.observation(picture)
-    assert padded[0, :, 0].tolist() == [250, 250, 250, 10, 11, 12, 250, 250]
-    assert padded[0, :, 1].tolist() == [-3, -3, -3, 20, 21, 22, -3, -3]
-    assert env.observation_space.low[0, 0].tolist() == [0, -255]
-
-
-def _fixed(space: spaces.Box) -> gymnasium.Env[Any, Any]:
-    env = gymnasium.Env[Any, Any]()
-    env.observation_space = space
-    env.action_space = spaces.Discrete(2)
-    return env
-
-
 # The cart -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("edges", ["clamp", "pad"])
-def test_the_cart_is_in_the_middle(cartpole: gymnasium.Env[Any, Any], edges: str) -> None:
-    env = CenteredCrop(RenderObservation(cartpole, rows=[290, 300]), width=200, locator="cart", edges=edges)
-    base: Any = cartpole.unwrapped
-    env.reset(seed=0)
-    for x in (-2.4, -1.9, -1.0, -0.37, 0.0, 0.81, 1.3, 2.2, 2.4):
-        base.state = np.array([x, 0.0, 0.0, 0.0])
-        observation = env.step(0)[0]
-        columns = np.flatnonzero((observation[5] == 0).all(axis=-1))
-        place = int(base.state[0] / (2 * base.x_threshold) * 600 + 300)
-        shift = 0
-        if edges == "clamp":
-            shift = min(place - 100, 0) + max(place + 100 - 600, 0)
-        assert abs(columns.mean() - (100 + shift)) <= 1 or abs(place - 300) > 270
-        base.steps_beyond_terminated = None
 
 
 def test_the_cart_of_another_size_and_after_resizing() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cartpole_dqn.wrappers import CenteredCrop, FrameDifference, RenderObservation, Resize
+from cartpole_dqn.wrappers import CenteredCrop, RenderObservation, Resize
 
 GREY_LEVELS = 1
 
@@ -60,18 +60,3 @@ def test_get_screen_at_any_place_on_the_track(cut_first: bool) -> None:
         plain.step(1)
         assert observation.shape == (40, 80, 3)
         assert np.abs(observation.astype(int) - get_screen(plain)).max() <= GREY_LEVELS
-
-
-def test_the_difference_of_two_screens() -> None:
-    env = FrameDifference(chain(True))
-    plain = gymnasium.make("CartPole-v1", render_mode="rgb_array")
-    observation, _ = env.reset(seed=2)
-    plain.reset(seed=2)
-    before = get_screen(plain)
-    assert not observation.any()
-    for step in range(10):
-        observation = env.step(step % 2)[0]
-        plain.step(step % 2)
-        now = get_screen(plain)
-        assert np.abs(observation - (now - before)).max() <= 2 * GREY_LEVELS
-        before = now

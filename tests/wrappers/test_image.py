@@ -10,7 +10,6 @@ import pytest
 from gymnasium.wrappers import FrameStackObservation, GrayscaleObservation
 
 from cartpole_dqn.wrappers import Channel, Crop, FrameDifference, Resize
-from cartpole_dqn.wrappers.image import wrappers_of
 
 
 def cropped(env: gymnasium.Env[Any, Any]) -> Crop:
@@ -63,10 +62,3 @@ def test_what_shows_the_present(pictures: Any) -> None:
     grey = GrayscaleObservation(FrameDifference(picture, encoding="uint8"))
     assert cropped(grey).shows_now == (False,)
     assert cropped(GrayscaleObservation(cropped(picture), keep_dim=True)).shows_now == (True,)
-
-
-def test_wrappers_from_the_outside_in(pictures: Any) -> None:
-    inner = cropped(pictures((9, 8, 3)))
-    outer = Channel(inner, 0)
-    assert list(wrappers_of(outer)) == [outer, inner]
-    assert list(wrappers_of(pictures((9, 8, 3)))) == []

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.wrappers import CenteredCrop, Channel, RenderObservation
-from cartpole_dqn.wrappers.locators import FOLLOW, brightest, colour, darkest, find_locator
+from cartpole_dqn.wrappers.locators import FOLLOW, brightest, coloured, darkest, find_locator
 
 
 def run_by_hand(counts: list[int]) -> list[int]:
@@ -69,7 +69,10 @@ def test_blobs(height: int, width: int, seed: int, dtype: Any, follow: str) -> N
     cases: list[tuple[Any, Any]] = [
         (functools.partial(darkest, follow=follow), light < light.min() + edge),
         (functools.partial(brightest, follow=follow), light > light.max() - edge),
-        (colour((20.0, 40.0), 20.0, follow), (abs(picture.astype(float) - [20, 40]) <= 20).all(axis=-1)),
+        (
+            functools.partial(coloured, color=(20.0, 40.0), tolerance=20.0, follow=follow),
+            (abs(picture.astype(float) - [20, 40]) <= 20).all(axis=-1),
+        ),
     ]
     for find, mask in cases:
         found, expected = find(ENV, picture), blob_by_hand(mask, follow)
@@ -77,7 +80,7 @@ def test_blobs(height: int, width: int, seed: int, dtype: Any, follow: str) -> N
         assert found is None or np.allclose(found, expected, rtol=0, atol=1e-6)
     one = picture[..., 0]
     assert darkest(ENV, one, follow) == darkest(ENV, picture[..., :1], follow)
-    assert colour((20.0,), 0.0, follow)(ENV, one) == blob_by_hand(one == 20, follow)
+    assert coloured(ENV, one, (20.0,), 0.0, follow) == blob_by_hand(one == 20, follow)
 
 
 def test_an_agent_in_the_plane_is_found_above_the_ground() -> None:
@@ -104,16 +107,16 @@ def test_the_cart_is_the_darkest_blob_and_the_track_does_not_disturb(cartpole: g
         assert found is not None
         assert abs(found - place) * 600 < 2
     base.state = np.array([1.0, 0.0, 0.0, 0.0])
-    pole: Any = colour((202.0, 152.0, 101.0), 0.0)(cartpole, strip.observation(None))
+    pole: Any = coloured(cartpole, strip.observation(None), (202.0, 152.0, 101.0), 0.0)
     assert pole is not None
     assert abs(pole - (1.0 / 4.8 + 0.5)) * 600 < 2
 
 
 def test_the_range_of_a_color_may_reach_beyond_the_dtype() -> None:
     picture = np.array([[[0], [255], [7]]], np.uint8)
-    assert colour((250.0,), 300.0)(ENV, picture) is None, "all of it"
-    assert colour((250.0,), 20.5)(ENV, picture) == 0.5
-    assert colour((-5.0,), 5.0)(ENV, picture) == pytest.approx(1 / 6)
+    assert coloured(ENV, picture, (250.0,), 300.0) is None, "all of it"
+    assert coloured(ENV, picture, (250.0,), 20.5) == 0.5
+    assert coloured(ENV, picture, (-5.0,), 5.0) == pytest.approx(1 / 6)
 
 
 @pytest.mark.parametrize(

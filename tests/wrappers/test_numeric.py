@@ -119,16 +119,6 @@ def test_dtypes_are_small(space: spaces.Space[Any], dtype: Any, shape: tuple[int
     assert (found.dtype, found.shape) == (dtype, shape)
 
 
-def test_no_part_drowns_beside_another() -> None:
-    space = spaces.Dict(direction=spaces.Discrete(4), image=spaces.Box(0, 255, (2, 2), np.uint8))
-    env = NumericObservation(Shows(space))
-    assert env.observation_space == spaces.Box(0, 1, (8,), np.float32)
-    assert env.observation({"direction": 2, "image": np.array([[255, 51], [0, 0]], np.uint8)}).tolist() == [
-        *(0, 0, 1, 0),
-        *(1, np.float32(0.2), 0, 0),
-    ]
-
-
 def test_what_is_no_number_is_named() -> None:
     inside = spaces.Dict(name=spaces.Text(5), all=spaces.Sequence(spaces.Discrete(3)), riddle=Riddle())
     space = spaces.Tuple((spaces.Discrete(3), inside))

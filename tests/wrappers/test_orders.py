@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 from gymnasium.wrappers import FrameStackObservation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartpole_dqn.wrappers import CenteredCrop, Channel, Crop, FrameDifference, RenderObservation, Resize
+from cartpole_dqn.wrappers import CenteredCrop, Channel, Crop, FrameDifference, Resize
 from cartpole_dqn.wrappers.locators import darkest
 
 Wrap = Callable[[Any], Any]
@@ -178,17 +177,3 @@ def test_any_order(pictures: Any, begin: Any, length: int, data: st.DataObject) 
         assert observation in env.observation_space
         assert observation.dtype == picture.dtype == env.observation_space.dtype
         assert np.array_equal(observation, picture)
-
-
-def test_each_environment_is_wrapped_before_they_become_a_vector() -> None:
-    lanes: Any = gymnasium.make_vec(
-        "CartPole-v1",
-        num_envs=2,
-        vectorization_mode="sync",
-        render_mode="rgb_array",
-        wrappers=[RenderObservation, functools.partial(Resize, height=20)],
-    )
-    assert lanes.reset(seed=0)[0].shape == (2, 20, 30, 3)
-    with pytest.raises((TypeError, AssertionError)):
-        Resize(lanes, height=20)
-    lanes.close()

@@ -32,17 +32,6 @@ def make(env_id: str = "CartPole-v1", **kwargs: Any) -> Env:
     return gymnasium.make(env_id, render_mode="rgb_array", **kwargs)
 
 
-def test_the_frame_after_reset_and_step(cartpole: Env) -> None:
-    env: Any = RenderObservation(cartpole)
-    assert env.observation_space == spaces.Box(0, 255, (400, 600, 3), np.uint8)
-    observation, _ = env.reset(seed=1)
-    assert np.array_equal(observation, cartpole.render())
-    after, reward, terminated, truncated, _ = env.step(1)
-    assert np.array_equal(after, cartpole.render())
-    assert not np.array_equal(after, observation)
-    assert (reward, terminated, truncated) == (1.0, False, False)
-
-
 @given(st.integers(0, 399), st.integers(0, 599), st.floats(-4, 4), st.floats(-2, 2), st.data())
 @settings(max_examples=15)
 def test_rows_and_columns_in_pixels(top: int, left: int, x: float, angle: float, data: st.DataObject) -> None:
@@ -66,34 +55,6 @@ def test_environments_that_draw_in_other_ways(env_id: str, play: Callable[..., l
 
 
 # What is left alone ---------------------------------------------------------------------------------------------------
-
-
-def test_randomness_and_state_of_the_environment_stay() -> None:
-    wrapped, untouched = make(), make()
-    wrapped.reset(seed=5)
-    untouched.reset(seed=5)
-    wrapped.step(1)
-    untouched.step(1)
-    env: Any = RenderObservation(wrapped)
-    for _ in range(3):
-        env.step(0)
-        untouched.step(0)
-        assert np.array_equal(wrapped.unwrapped.state, untouched.unwrapped.state)
-    assert np.array_equal(env.reset()[0], _shown(untouched))
-
-
-def _shown(env: Env) -> Any:
-    env.reset()
-    return env.render()
-
-
-def test_a_new_environment_is_not_reset_and_its_generator_not_made() -> None:
-    env = make()
-    RenderObservation(env)
-    assert env.unwrapped._np_random is None
-    assert env.unwrapped.state is None
-    with pytest.raises(gymnasium.error.ResetNeeded):
-        env.step(0)
 
 
 def test_global_random_state_stays() -> None:

@@ -1,11 +1,10 @@
-"""`Resize` against weights written out by hand and torchvision. `test_get_screen.py` compares it with Pillow."""
+"""`Resize` against torchvision. `test_moments.py` compares it with weighted sums, `test_get_screen.py` with Pillow."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,83 +17,7 @@ from hypothesis import strategies as st
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
-from cartpole_dqn.wrappers import Channel, Crop, FrameDifference, RenderObservation, Resize
-
-DTYPES = [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.float16, np.float32, np.float64]
-
-
-def kernel(interpolation: str, x: float) -> float:
-    """The triangle, or Keys' cubic with a = -1/2."""
-    x = abs(x)
-    if interpolation == "bilinear":
-        return max(0.0, 1.0 - x)
-    if x < 1:
-        return 1.5 * x**3 - 2.5 * x**2 + 1
-    return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
-
-
-def weights(size: int, new: int, interpolation: str) -> Any:
-    """[new, size]: antialiased weights; the kernel is stretched where the picture shrinks."""
-    scale = size / new
-    stretch = max(scale, 1.0)
-    support = (1.0 if interpolation == "bilinear" else 2.0) * stretch
-    table = np.zeros((new, size))
-    for i in range(new):
-        centre = (i + 0.5) * scale
-        for j in range(max(0, int(centre - support + 0.5)), min(size, int(centre + support + 0.5))):
-            table[i, j] = kernel(interpolation, (j + 0.5 - centre) / stretch)
-    return table / table.sum(axis=1, keepdims=True)
-
-
-def resized_by_hand(picture: Any, height: int, width: int, interpolation: str, low: float, high: float) -> list[Any]:
-    """[H, W] -> [height, width] in floats, clamped; integers are rounded at the end.
-
-    Bytes may be computed in bytes throughout, where the processor can: then what comes between the two directions is
-    rounded and clamped too. That is a second answer, in the direction that torch takes first.
-    """
-    rows, columns = weights(picture.shape[0], height, interpolation), weights(picture.shape[1], width, interpolation)
-    exact = np.clip(rows @ picture.astype(np.float64) @ columns.T, low, high)
-    if picture.dtype.kind == "f":
-        return [exact]
-    if height > width == 1:  # computed lying
-        between = np.rint(np.clip(rows @ picture, 0, 255)) @ columns.T
-    else:
-        between = rows @ np.rint(np.clip(picture @ columns.T, 0, 255))
-    return [np.rint(exact), np.rint(np.clip(between, low, high))] if picture.dtype == np.uint8 else [np.rint(exact)]
-
-
-@given(
-    st.sampled_from(["hw", "hw1", "hw2", "hw3", "shw", "shwc"]),
-    st.sampled_from(DTYPES),
-    st.sampled_from(["bilinear", "bicubic"]),
-    st.tuples(st.integers(1, 17), st.integers(1, 17), st.integers(1, 20), st.integers(1, 20)),
-)
-def test_pictures_of_every_shape_and_dtype(
-    pictures: Any, play: Any, kind: str, dtype: Any, interpolation: str, sizes: tuple[int, int, int, int]
-) -> None:
-    height, width, new_height, new_width = sizes
-    if kind == "shw":
-        height, width = height + 6, width + 6
-    shape = {"shw": (3, height, width), "shwc": (2, height, width, 3)}.get(kind, (height, width))
-    shape += (int(kind[2]),) if kind in ("hw1", "hw2", "hw3") else ()
-    inner = pictures(shape, dtype)
-    low, high = float(inner.observation_space.low.min()), float(inner.observation_space.high.max())
-    seen = [picture.copy() for picture in play(inner, 2)]
-    results = play(Resize(pictures(shape, dtype), new_height, new_width, interpolation), 2)
-    for picture, result in zip(seen, results, strict=True):
-        assert result.dtype == dtype
-        assert result.flags.c_contiguous
-        before, after = picture, result
-        if kind not in ("hw", "shw"):  # channels first, so that each plane is a picture
-            before, after = np.moveaxis(picture, -1, 0), np.moveaxis(result, -1, 0)
-        before, after = before.reshape(-1, height, width), after.reshape(-1, new_height, new_width)
-        for one, other in zip(before, after, strict=True):
-            answers = resized_by_hand(one, new_height, new_width, interpolation, low, high)
-            # Bytes are rounded twice, and their weights have but 16 bits.
-            close = 2.0 if dtype is np.uint8 else 1.0
-            if np.dtype(dtype).kind == "f":
-                close = (high - low) * (2e-3 if dtype is np.float16 else 1e-5)
-            assert min(np.abs(other.astype(np.float64) - answer).max() for answer in answers) <= close
+from cartpole_dqn.wrappers import Channel, Crop, RenderObservation, Resize
 
 
 def test_one_size_keeps_the_aspect(pictures: Any) -> None:
@@ -114,14 +37,6 @@ def test_bounds_are_kept_and_overshoot_is_clamped(pictures: Any) -> None:
         assert result.min() == low
         assert result.max() == high
         assert result in env.observation_space
-
-
-def test_bounds_differ_by_channel(pictures: Any, play: Callable[..., list[Any]]) -> None:
-    both = FrameDifference(pictures((13, 9, 1)), keep_current=True)
-    env: Any = Resize(both, height=7)
-    assert env.observation_space.low[0, 0].tolist() == [0, -255]
-    assert env.observation_space.high[0, 0].tolist() == [255, 255]
-    play(env)
 
 
 def test_infinite_bounds(pictures: Any) -> None:

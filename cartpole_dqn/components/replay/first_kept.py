@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from cartpole_dqn.components.replay.ring import TransitionRing
-from cartpole_dqn.components.replay.ring_replay import RingReplay
+from cartpole_dqn.components.replay.ring_replay import RingReplay, ring_arguments
 from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.contracts.parts import Batch, Context, State, Transition
 
@@ -55,13 +55,7 @@ class FirstKeptReplay(RingReplay):
     def __init__(self, options: FirstKeptOptions, context: Context) -> None:
         least = context.num_envs * (context.n_step + 2 * context.frame_stack)
         kept = max(least, round(options.capacity * options.first))
-        arguments: dict[str, Any] = {
-            "observation_space": context.observation_space,
-            "capacity": kept,
-            "num_envs": context.num_envs,
-            "n_step": context.n_step,
-            "frame_stack": context.frame_stack,
-        }
+        arguments = ring_arguments(kept, context)
         name = "replay first-kept"
         # Where a lane's first slots end, the steps whose returns are not complete are stored a second time.
         self._twice = context.num_envs * (context.n_step + context.frame_stack)
@@ -150,14 +144,11 @@ def _joined(one: Batch, other: Batch) -> Batch:
         for field in dataclasses.fields(Batch)
         if field.name != "next_mask"
     }
-    masks = [batch.next_mask for batch in (one, other) if batch.next_mask is not None]
-    if masks:
-        values["next_mask"] = torch.cat(
-            [
-                torch.ones(len(batch), masks[0].shape[1], dtype=torch.bool, device=masks[0].device)
-                if batch.next_mask is None
-                else batch.next_mask
-                for batch in (one, other)
-            ]
-        )
+    given = other.next_mask if one.next_mask is None else one.next_mask
+    if given is not None:
+        masks = [
+            given.new_ones(len(batch), given.shape[1]) if batch.next_mask is None else batch.next_mask
+            for batch in (one, other)
+        ]
+        values["next_mask"] = torch.cat(masks)
     return Batch(**values)

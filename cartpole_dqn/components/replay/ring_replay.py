@@ -1,7 +1,4 @@
-"""The base of replays that store in a `TransitionRing`.
-
-* `RingReplay`: has the ring and its state, and computes importance weights. A subclass only draws.
-"""
+"""`RingReplay`: the base of replays that store in a `TransitionRing`."""
 
 from __future__ import annotations
 
@@ -50,11 +47,10 @@ class RingReplay(ReplayBuffer):
 
     def __init__(self, capacity: int, context: Context, *, name: str, extra_bytes: int = 0) -> None:
         self._name = name
+        arguments = ring_arguments(capacity, context)
         space = context.observation_space
-        shape: dict[str, Any] = {"observation_space": space, "capacity": capacity}
-        shape |= {name: getattr(context, name) for name in ("num_envs", "n_step", "frame_stack")}
         try:
-            needed = extra_bytes + TransitionRing.bytes_needed(**shape)
+            needed = extra_bytes + TransitionRing.bytes_needed(**arguments)
         except ValueError as error:
             raise ConfigError(f"{name}: {error}") from None
         available = available_bytes()
@@ -65,7 +61,7 @@ class RingReplay(ReplayBuffer):
             mend=f"Set its capacity well below {fitting}, or make observations smaller (uint8, fewer pixels).",
             available=available,
         )
-        self.ring = TransitionRing(**shape, gamma=context.gamma, device=context.device)
+        self.ring = TransitionRing(**arguments, gamma=context.gamma, device=context.device)
         self.generator = context.seeds.numpy("sample")
 
     @abc.abstractmethod
@@ -132,3 +128,9 @@ class RingReplay(ReplayBuffer):
         """Restore what `state_dict` returned; raise `ValueError` if it does not fit."""
         self.ring.load_state_dict(state["ring"])
         self.load_small_state_dict(state)
+
+
+def ring_arguments(capacity: int, context: Context) -> dict[str, Any]:
+    """Return what a ring of `capacity` slots takes from the context, without gamma and device."""
+    names = ("observation_space", "num_envs", "n_step", "frame_stack")
+    return {"capacity": capacity, **{name: getattr(context, name) for name in names}}

@@ -6,24 +6,31 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.text import Text
+from rich.segment import Segment
+from rich.style import Style
 
 from cartpole_dqn.text.figures import compact
 
-Points = Sequence[tuple[float, float]]
+Points = tuple[tuple[float, float], ...]
 """(step, value)."""
 
-MARKED = "color(166)"
+Line = list[Segment]
+
+_MARKED = Style(color="color(166)")
 """Evaluations and the threshold: an orange that is readable on light and on dark."""
+_MEAN, _RETURN, _DIM, _NONE = Style(color="green", bold=True), Style(color="cyan"), Style(dim=True), Style()
 # The bit of each dot of a cell, by row (from the top) and column.
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _EMPTY = 0x2800
-_LEGEND = (("◆", MARKED, "evaluation"), ("━", "bold green", "mean of 20"), ("⠄", "cyan", "return"))
+_LEGEND = [
+    [Segment(mark, style), Segment(f" {words}")]
+    for mark, style, words in (("◆", _MARKED, "evaluation"), ("━", _MEAN, "mean of 20"), ("⠄", _RETURN, "return"))
+]
 _TICK_CELLS = 12
 """Least distance of two ticks."""
 
@@ -34,9 +41,9 @@ class Curve:
     Values outside are moved to the nearer end.
 
     >>> curve = Curve(2, 1, x=(0, 1), y=(0, 1))
-    >>> curve.line([(0, 0), (1, 1)])
-    >>> curve.rows()
-    ['⡠⠊']
+    >>> curve.line(((0, 0), (1, 1)))
+    >>> "".join(chr(0x2800 + cell) for cell in curve.cells[0])
+    '⡠⠊'
     """
 
     def __init__(self, width: int, height: int, *, x: tuple[float, float], y: tuple[float, float]) -> None:
@@ -61,10 +68,6 @@ class Curve:
     def cells_of(self, points: Points) -> list[tuple[int, int]]:
         """Return the (row, column) of the cell of each point."""
         return [(self.height - 1 - y // 4, x // 2) for x, y in self._places(points)]
-
-    def rows(self) -> list[str]:
-        """Return the characters of each row, from the top."""
-        return ["".join(chr(_EMPTY + cell) for cell in row) for row in self.cells]
 
     def _dot(self, x: int, y: int) -> None:
         row = self.height * 4 - 1 - y
@@ -101,7 +104,8 @@ class Chart:
         return max(len(compact(value)) for value in self.range) + 1
 
 
-def chart_lines(chart: Chart, columns: int, rows: int, right: int) -> list[Text]:
+@functools.lru_cache(maxsize=1)  # A long curve is drawn again only when it has changed.
+def chart_lines(chart: Chart, columns: int, rows: int, right: int) -> list[Line]:
     """Draw a chart in `rows` lines, with the last one for ticks.
 
     Args:
@@ -118,50 +122,47 @@ def chart_lines(chart: Chart, columns: int, rows: int, right: int) -> list[Text]
     dots, line, level = (Curve(columns, height, x=(0.0, max(1.0, chart.end)), y=(low, high)) for _ in range(3))
     dots.points(returns)
     line.line(means)
-    beside: dict[int, Text] = {}
+    beside: dict[int, Line] = {}
     if chart.threshold is not None:
-        ends = [(0.0, chart.threshold), (chart.end, chart.threshold)]
+        ends = ((0.0, chart.threshold), (chart.end, chart.threshold))
         level.line(ends)
-        beside[level.cells_of(ends)[0][0]] = Text.assemble((f"needs {compact(chart.threshold)}", MARKED))
+        beside[level.cells_of(ends)[0][0]] = [Segment(f"needs {compact(chart.threshold)}", _MARKED)]
     known = bool(returns or marks or chart.threshold is not None)
     free = [row for row in range(height - 1, -1, -1) if known and row not in beside]
-    for row, (mark, style, words) in zip(free, reversed(_LEGEND), strict=False):
-        beside[row] = Text.assemble((mark, style), f" {words}")
+    beside |= dict(zip(free, reversed(_LEGEND), strict=False))
     labels = {0: compact(high), height - 1: compact(low)} if known else {}
     if known and height >= 5:
         middle = (low + high) / 2
-        labels[dots.cells_of([(0.0, middle)])[0][0]] = compact(middle)
+        labels[dots.cells_of(((0.0, middle),))[0][0]] = compact(middle)
     diamonds = set(dots.cells_of(marks))
     gutter = chart.gutter
     lines = []
     for row in range(height):
-        text = Text.assemble((labels.get(row, "").rjust(gutter - 1)[: gutter - 1] + " ", "dim"), no_wrap=True, end="")
         layers = zip(dots.cells[row], line.cells[row], level.cells[row], strict=True)
-        cells = [("◆", MARKED) if (row, i) in diamonds else _cell(*bits) for i, bits in enumerate(layers)]
-        # One span for each run of cells in one style instead of one per cell: drawing takes time from the run.
+        cells = [("◆", _MARKED) if (row, i) in diamonds else _cell(*bits) for i, bits in enumerate(layers)]
+        drawn = [Segment(labels.get(row, "").rjust(gutter - 1)[: gutter - 1] + " ", _DIM)]
         for style, run in itertools.groupby(cells, key=lambda cell: cell[1]):
-            text.append("".join(character for character, _ in run), style=style)
-        said = beside.get(row)
-        if said is not None and said.cell_len + 2 <= right:
-            text.append("  ").append_text(said)
-        lines.append(text)
-    ticks = _ticks(chart.end, columns) if known else ""
-    return [*lines, Text.assemble((" " * gutter + ticks, "dim"), no_wrap=True, end="")]
+            drawn.append(Segment("".join(character for character, _ in run), style))
+        said = beside.get(row, [])
+        if said and Segment.get_line_length(said) + 2 <= right:
+            drawn += [Segment("  "), *said]
+        lines.append(drawn)
+    return [*lines, [Segment(" " * gutter + (_ticks(chart.end, columns) if known else ""), _DIM)]]
 
 
-def legend(width: int) -> Text:
+def legend(width: int) -> Line:
     """Return as much of the legend as fits in one line."""
-    text = Text(no_wrap=True, end="")
-    for mark, style, words in _LEGEND:
-        part = Text.assemble("  " if text else "", (mark, style), f" {words}")
-        if text.cell_len + part.cell_len <= width:
-            text.append_text(part)
-    return text
+    line: Line = []
+    for part in _LEGEND:
+        more = [Segment("  "), *part] if line else part
+        if Segment.get_line_length([*line, *more]) <= width:
+            line += more
+    return line
 
 
-def _cell(dot: int, stroke: int, level: int) -> tuple[str, str]:
+def _cell(dot: int, stroke: int, level: int) -> tuple[str, Style]:
     """Return a cell's character and style: the mean's line over returns over the threshold."""
-    style = "bold green" if stroke else "cyan" if dot else MARKED if level else ""
+    style = _MEAN if stroke else _RETURN if dot else _MARKED if level else _NONE
     return chr(_EMPTY + (stroke or dot or level)) if style else " ", style
 
 
@@ -193,4 +194,4 @@ def _share(value: float, limits: tuple[float, float]) -> float:
 
 
 def _finite(points: Points) -> Points:
-    return [(x, y) for x, y in points if math.isfinite(y)]
+    return tuple((x, y) for x, y in points if math.isfinite(y))

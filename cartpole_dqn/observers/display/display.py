@@ -9,26 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
-from rich.console import Console, ConsoleDimensions, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.console import Console, ConsoleDimensions, ConsoleRenderable, RenderHook
 from rich.control import Control
-from rich.live import Live
-from rich.segment import Segment
+from rich.file_proxy import FileProxy
+from rich.segment import ControlType, Segment, Segments
 
 from cartpole_dqn.contracts import events
 from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.observers.display import panel
-from cartpole_dqn.observers.display.eye import Eye
 from cartpole_dqn.observers.display.tracker import Tracker
+from cartpole_dqn.system import leaving_on_signals
 from cartpole_dqn.text.figures import one_line, size
 
 _SAID_BELOW = 3
 """Lines below the panel for what was printed last."""
+_ERASE = Control((ControlType.ERASE_IN_LINE, 0)).segment
+"""Erases the rest of a line."""
 
 
 @options_class
@@ -88,12 +92,12 @@ class Display(Tracker):
     def evaluating(self, event: events.Evaluating) -> None:
         super().evaluating(event)
         if self._is_due(self.now()):
-            self._say(panel.describe_evaluating(event, self._needed))
+            self._say(panel.describe_evaluating(event, self.run.started.solved_at))
 
     def evaluated(self, event: events.Evaluation) -> None:
         super().evaluated(event)
         if self._plain:
-            self._say(panel.describe_evaluation(event, self._needed))
+            self._say(panel.describe_evaluation(event, self.run.started.solved_at))
 
     def checkpoint_written(self, event: events.Checkpoint) -> None:
         super().checkpoint_written(event)
@@ -125,10 +129,6 @@ class Display(Tracker):
         # In a log long lines stay whole, so that they can be searched.
         self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=not self._wraps)
 
-    @property
-    def _needed(self) -> float | None:
-        return None if self._started is None else self._started.solved_at
-
     def _stop(self, *, show: bool = False) -> None:
         drawing, self._drawing = self._drawing, None
         if drawing is not None:
@@ -146,17 +146,12 @@ def first_screen(console: Console, event: events.RunStarted) -> Iterator[Callabl
         return
     tracker = Tracker(time.perf_counter)
     tracker.run_started(event)
-    drawing: list[Drawing] = [Drawing(tracker, console, DisplayOptions())]
-    drawing[0].start()
-
-    def clear() -> None:
-        if drawing:
-            drawing.pop().stop()
-
+    drawing = Drawing(tracker, console, DisplayOptions())
+    drawing.start()
     try:
-        yield clear
+        yield drawing.stop
     finally:
-        clear()
+        drawing.stop()
 
 
 def is_live(console: Console) -> bool:
@@ -180,6 +175,14 @@ def _is_tty(stream: Any) -> bool:
         return False
 
 
+def _is_in_front(stream: Any) -> bool:
+    """Whether this process may write on its terminal: it is no background job."""
+    try:
+        return os.tcgetpgrp(stream.fileno()) == os.getpgrp()
+    except (AttributeError, OSError, ValueError):  # Not on Windows, and not without a terminal of its own.
+        return True
+
+
 def _opening(event: events.RunStarted) -> str:
     limits = ((event.steps, "steps"), (event.episodes, "episodes"))
     parts = [
@@ -197,69 +200,96 @@ class Drawing(RenderHook):
 
     That screen has no scrollback and is drawn anew as a whole, so nothing old stays on it: neither after the terminal
     was resized, nor what another library wrote there. Text printed on the console meanwhile stands below the panel, and
-    is printed again at the end, when the usual screen is back.
+    is printed again at the end, when the usual screen is back. A suspended run (Ctrl-Z) gives the terminal back, and
+    one in the background leaves it alone.
 
     `error` is the exception that drawing raised, if any; after it nothing is drawn.
     """
 
     def __init__(self, tracker: Tracker, console: Console, options: DisplayOptions) -> None:
-        self._tracker, self._console, self._curve = tracker, console, options.curve
-        self._eye = Eye()
+        self._tracker, self._console, self._options = tracker, console, options
         self._said: list[ConsoleRenderable] = []
         # The handler that a run installs saves and stops. Elsewhere Python's raises KeyboardInterrupt.
         self._stops = str(getattr(signal.getsignal(signal.SIGINT), "__module__", "")).startswith("cartpole_dqn")
         self.error: Exception | None = None
-        self._over = False
-        self._live = Live(
-            get_renderable=lambda: self,
-            console=console,
-            screen=True,
-            refresh_per_second=options.refresh_per_second,
-            # Text printed to a redirected stdout belongs there, not on the terminal.
-            redirect_stdout=_is_tty(sys.stdout),
-        )
+        self._lock = threading.RLock()
+        self._on_screen = False
+        self._over = threading.Event()
+        self._ways_back = contextlib.ExitStack()
 
     def start(self) -> None:
-        # Before the hook of `Live`, so that this one sees what others print.
+        """Draw, and go on drawing until `stop`."""
         self._console.push_render_hook(self)
-        self._live.start(refresh=True)
+        self._ways_back.callback(self._console.pop_render_hook)
+        # Text printed to a redirected stdout belongs there, not on the terminal.
+        if _is_tty(sys.stdout):
+            self._ways_back.enter_context(contextlib.redirect_stdout(FileProxy(self._console, sys.stdout)))
+        self._ways_back.enter_context(contextlib.redirect_stderr(FileProxy(self._console, sys.stderr)))
+        self._ways_back.enter_context(leaving_on_signals(self._leave, self._draw))
+        self._draw()
+        threading.Thread(target=self._keep_drawing, name="display", daemon=True).start()
 
     def stop(self, *, show: bool = False) -> None:
         """Give the terminal back, with what was printed meanwhile; `show` leaves the panel there too."""
-        self._over = True
-        try:
-            self._live.refresh()  # Blank: a terminal that was resized may keep lines of the alternate screen.
-            self._live.stop()
-        finally:
-            self._console.pop_render_hook()
-            self._console.show_cursor(True)
-        for said in self._said:
-            self._console.print(said)
+        self._over.set()
+        self._leave()
+        self._ways_back.close()
+        while self._said:
+            self._console.print(self._said.pop(0))
         if show and self.error is None:
             self._console.print(self._panel())
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # Everything is drawn inside the try: an exception would end the drawing thread silently.
-        lines: list[list[Segment]] = []
-        if self.error is None and not self._over:
-            try:
-                below = self._said[-_SAID_BELOW:]
-                room = options.update(height=max(1, options.size.height - len(below)))
-                room.size = ConsoleDimensions(options.size.width, room.height or 1)
-                lines = console.render_lines(self._panel(), room, pad=False)
-                for said in below:
-                    lines += console.render_lines(said, options.update(height=None), pad=False)[:1]
-            except Exception as error:
-                self.error = error
-        for i, line in enumerate(lines):
-            if i:
-                yield Segment.line()
-            yield from line
-
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        said = [part for part in renderables if not isinstance(part, Control)]
-        self._said.extend(said)
-        return [part for part in renderables if isinstance(part, Control)] or [Control()]
+        """Draw in place of what is printed on the console, which is kept."""
+        with self._lock:
+            self._said += [part for part in renderables if not isinstance(part, Control)]
+            return [Segments(self._screen() if self._on_screen else [])]
+
+    def _keep_drawing(self) -> None:
+        while not self._over.wait(1 / self._options.refresh_per_second):
+            self._draw()
+
+    def _draw(self) -> None:
+        with self._lock:
+            if self._over.is_set() or self.error is not None or not _is_in_front(self._console.file):
+                return
+            if not self._on_screen:
+                self._on_screen = True
+                self._console.set_alt_screen(True)
+                self._console.show_cursor(False)
+            self._console.print(Control(), crop=False)
+
+    def _leave(self) -> None:
+        # A signal may interrupt a print of the main thread, for which the thread that draws then waits.
+        held = self._lock.acquire(timeout=1.0)
+        if self._on_screen:
+            self._on_screen = False
+            # Cleared, since a terminal that was resized may keep lines of the alternate screen.
+            self._console.control(Control.clear(), Control.home())
+            self._console.show_cursor(True)
+            self._console.set_alt_screen(False)
+        if held:
+            self._lock.release()
+
+    def _screen(self) -> list[Segment]:
+        """Return what to write for a whole screen."""
+        try:
+            options = self._console.options
+            width, height = options.size
+            below = self._said[-_SAID_BELOW:]
+            room = options.update(height=max(1, height - len(below)))
+            room.size = ConsoleDimensions(width, room.height or 1)
+            lines = self._panel().lines(self._console, room)
+            # A terminal erases the last character, too, when a line is full.
+            narrow = options.update(width=max(1, width - 1), height=None)
+            lines += [self._console.render_lines(said, narrow, pad=False)[0] for said in below]
+        except Exception as error:  # In the thread it would be lost.
+            self.error = error
+            return []
+        written = [Control.home().segment]
+        for line in [*lines, *([[]] * (height - len(lines)))][:height]:
+            written += [*line, _ERASE, Segment.line()]
+        return written[:-1]  # Without the last end of line, which would scroll.
 
     def _panel(self) -> panel.RunPanel:
-        return panel.RunPanel(self._tracker.snapshot(), curve=self._curve, eye=self._eye, stops=self._stops)
+        return panel.RunPanel(self._tracker.snapshot(), curve=self._options.curve, stops=self._stops)

@@ -1,6 +1,6 @@
 """What an agent sees, drawn in a terminal.
 
-* `Eye`: draws a `Glimpse`: its pictures in half blocks, and a bar for the value of each action.
+* `eye_lines`: a `Glimpse`: its pictures in half blocks, and a bar for the value of each action.
 * `half_blocks`: a picture as lines, two pixels in each cell.
 """
 
@@ -10,11 +10,10 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from rich.cells import cell_len, set_cell_size
+from PIL import Image
+from rich.cells import set_cell_size
 from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
@@ -32,41 +31,10 @@ _SHADES = " .:-=+*#%@"
 """Darker from left to right, for terminals without colours."""
 
 
-class Eye:
-    """Draws glimpses. One that was drawn in this size before is not drawn again."""
-
-    def __init__(self) -> None:
-        self._key: tuple[Any, ...] = ()
-        self._lines: list[Line] = []
-
-    def lines(self, seen: Glimpse, width: int, height: int, *, colour: bool = True) -> list[Line]:
-        """Return at most `height` lines of at most `width` cells, which are 24 or more."""
-        key = (id(seen), seen.step, width, height, colour)
-        if key != self._key:
-            self._key, self._lines = key, _drawn(seen, width, height, colour)[:height]
-        return [list(line) for line in self._lines]
-
-
-def half_blocks(picture: Picture, width: int, rows: int, *, colour: bool = True) -> list[Line]:
-    """Draw a picture [H, W, 3] in at most `rows` lines of `width` cells. Without `colour` characters shade it."""
-    high, wide = picture.shape[:2]
-    zoom = min(width / wide, 2 * rows / high)
-    columns, pixels = max(1, int(wide * zoom)), max(2, 2 * math.ceil(high * zoom / 2))
-    small = _resized(picture, pixels, columns)
-    if not colour:
-        # Red and blue differences have little green: so has black.
-        dark = (255 - small.reshape(-1, 2, columns, 3).mean(axis=1)[..., 1]) * (len(_SHADES) - 1) / 255
-        return [[Segment("".join(_SHADES[round(float(d))] for d in row))] for row in dark]
-    lines = []
-    for upper, lower in zip(small[::2].tolist(), small[1::2].tolist(), strict=True):
-        cells = zip(map(tuple, upper), map(tuple, lower), strict=True)
-        lines.append([Segment("▀" * len(list(run)), _style(*pair)) for pair, run in itertools.groupby(cells)])
-    return lines
-
-
-def _drawn(seen: Glimpse, width: int, height: int, colour: bool) -> list[Line]:
+def eye_lines(seen: Glimpse, width: int, height: int, *, colour: bool = True) -> list[Line]:
+    """Return at most `height` lines of at most `width` cells, which are 24 or more."""
     values = _values(seen, width)
-    lines = [_line(("what the agent sees", _BOLD), (f"  {seen.observed}", _DIM), width=width)]
+    lines = [[Segment("what the agent sees", _BOLD), Segment(f"  {seen.observed}", _DIM)]]
     pictures = [panel for panel in seen.panels if panel.kind != "numbers"][-_MOST_PICTURES:]
     numbers = [panel for panel in seen.panels if panel.kind == "numbers"]
     room = height - len(values) - 2
@@ -75,10 +43,30 @@ def _drawn(seen: Glimpse, width: int, height: int, colour: bool) -> list[Line]:
         room -= len(lines) - 1
     for panel in pictures:
         caption = "what changed: red more, blue less" if panel.kind == "difference" else panel.caption
-        lines += [_line((caption, _DIM), width=width)] * bool(caption)
+        lines += [[Segment(caption, _DIM)]] * bool(caption)
         rows = max(1, room // len(pictures) - bool(caption))
         lines += half_blocks(colours_of(panel, moving=True), width, rows, colour=colour)
-    return [*lines, [], *values]
+    return [Segment.adjust_line_length(line, width, pad=False) for line in [*lines, [], *values][:height]]
+
+
+def half_blocks(picture: Picture, width: int, rows: int, *, colour: bool = True) -> list[Line]:
+    """Draw a picture [H, W, 3] in at most `rows` lines of `width` cells. Without `colour` characters shade it."""
+    high, wide = picture.shape[:2]
+    zoom = min(width / wide, 2 * rows / high)
+    columns, pixels = max(1, int(wide * zoom)), max(2, 2 * math.ceil(high * zoom / 2))
+    # The mean of the pixels in each place, or the nearest one.
+    small = np.asarray(Image.fromarray(picture).resize((columns, pixels), Image.Resampling.BOX))
+    if not colour:
+        # Red and blue differences have little green: so has black.
+        dark = (255 - small.reshape(-1, 2, columns, 3).mean(axis=1)[..., 1]) * (len(_SHADES) - 1) / 255
+        return [[Segment("".join(_SHADES[round(float(d))] for d in row))] for row in dark]
+    # 32 levels are enough to look at, and repeat more often. Each cell's two colours are one whole number, which Python
+    # compares faster than tuples.
+    levels = (small & 0xF8 | small >> 5).astype(np.int64)
+    cells = np.concatenate([levels[::2], levels[1::2]], axis=2) @ (256 ** np.arange(5, -1, -1, dtype=np.int64))
+    return [
+        [Segment("▀" * len(list(run)), _style(cell)) for cell, run in itertools.groupby(row)] for row in cells.tolist()
+    ]
 
 
 def _numbers(panel: Panel, names: Sequence[str], width: int, rows: int) -> list[Line]:
@@ -98,7 +86,7 @@ def _values(seen: Glimpse, width: int) -> list[Line]:
         _bar(name, v, most, width, taken=i == seen.action)
         for i, (name, v) in enumerate(zip(names, values, strict=False))
     ]
-    return [_line(("value of each action", _BOLD), width=width), *bars]
+    return [[Segment("value of each action", _BOLD)], *bars]
 
 
 def _bar(name: str, value: float, most: float, width: int, *, taken: bool) -> Line:
@@ -116,30 +104,11 @@ def _bar(name: str, value: float, most: float, width: int, *, taken: bool) -> Li
     ]
 
 
-def _line(*parts: tuple[str, Style], width: int) -> Line:
-    line, left = [], width
-    for text, style in parts:
-        text = set_cell_size(text, min(left, cell_len(text)))
-        left -= cell_len(text)
-        line.append(Segment(text, style))
-    return line
-
-
 @functools.lru_cache(maxsize=4096)
-def _style(upper: tuple[int, int, int], lower: tuple[int, int, int]) -> Style:
-    return Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower))
+def _style(cell: int) -> Style:
+    return Style.from_color(_colour(cell >> 24), _colour(cell & 0xFFFFFF))
 
 
-def _resized(picture: Picture, rows: int, columns: int) -> NDArray[np.uint8]:
-    """Return the picture in another size: means of the pixels in each place, or the nearest one."""
-    found = picture.astype(np.float64)
-    for axis, count in ((0, rows), (1, columns)):
-        old = found.shape[axis]
-        if count >= old:
-            found = found.take(np.arange(count) * old // count, axis=axis)
-        else:
-            edges = np.arange(count) * old // count
-            sizes = np.diff([*edges, old])
-            shape = [-1 if a == axis else 1 for a in range(3)]
-            found = np.add.reduceat(found, edges, axis=axis) / sizes.reshape(shape)
-    return np.asarray(found.round(), dtype=np.uint8)
+@functools.lru_cache(maxsize=1024)
+def _colour(code: int) -> Color:
+    return Color.from_rgb(*code.to_bytes(3, "big"))

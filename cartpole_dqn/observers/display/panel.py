@@ -11,18 +11,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from rich.box import ROUNDED
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.segment import Segment
+from rich.style import Style
 from rich.text import Text
 
 from cartpole_dqn.contracts.events import Checkpoint, Evaluating, Evaluation, RunEnded
 from cartpole_dqn.observers.display.braille import Chart, chart_lines, legend
-from cartpole_dqn.observers.display.eye import Eye
+from cartpole_dqn.observers.display.eye import Line, eye_lines
 from cartpole_dqn.observers.display.tracker import Snapshot
 from cartpole_dqn.text.figures import NOTHING, compact, count_of, duration, number, one_line, score, size, spread
 
@@ -50,27 +52,28 @@ Figure = tuple[str, str]
 """A label and a value, as texts."""
 
 
+@dataclass(frozen=True)
 class RunPanel:
     """A run as one panel, a little smaller than the console.
 
     It is at most `MOST_COLUMNS` wide, without what the agent sees, which is drawn beside it in consoles of `EYE_FROM`
     columns or more.
-
-    Args:
-        snapshot: of the run.
-        curve: draw the chart of returns if there is room.
-        eye: draws what the agent sees; None for a new one.
-        stops: whether Ctrl-C saves and stops.
     """
 
-    def __init__(self, snapshot: Snapshot, *, curve: bool = True, eye: Eye | None = None, stops: bool = False) -> None:
-        self._snapshot = snapshot
-        self._curve = curve
-        self._eye = eye or Eye()
-        self._stops = stops
+    snapshot: Snapshot
+    curve: bool = True
+    """Draw the chart of returns if there is room."""
+    stops: bool = False
+    """Whether Ctrl-C saves and stops."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        snapshot = self._snapshot
+        for line in self.lines(console, options):
+            yield from line
+            yield Segment.line()
+
+    def lines(self, console: Console, options: ConsoleOptions) -> list[Line]:
+        """Return the panel's lines. They need no more layout: drawing takes time from the run."""
+        snapshot = self.snapshot
         width, height = max(1, options.max_width - 2), max(1, options.size.height - 1)
         beside = 0
         if snapshot.glimpse is not None and options.max_width >= EYE_FROM and height >= 16 and not options.ascii_only:
@@ -79,44 +82,37 @@ class RunPanel:
         framed = width >= 24 and height >= 7
         inner = (width - 4 if framed else width) - beside
         room = height - 2 if framed else height
-        lines = panel_lines(snapshot, inner, room, console, curve=self._curve, ascii_only=options.ascii_only)
+        rows = panel_lines(snapshot, inner, room, console, curve=self.curve, ascii_only=options.ascii_only)
         if not framed:
-            yield Text("\n", no_wrap=True, overflow="crop").join(lines)
-            return
-        rows = console.render_lines(Text("\n", no_wrap=True).join(lines), options.update(width=inner, height=None))
+            return rows
         if beside and snapshot.glimpse is not None:
             most = min(room, max(len(rows), 26))
-            seen = self._eye.lines(snapshot.glimpse, beside - _EYE_GAP, most, colour=not console.no_color)
-            rows += [[Segment(" " * inner)] for _ in range(len(seen) - len(rows))]
-            for row, part in zip(rows, seen, strict=False):
-                row += [Segment(" " * _EYE_GAP), *part]
-        yield Panel(
-            _Rows(rows),
-            # The frame's style overrides the title's, except for its spans.
-            title=Text.assemble((one_line(snapshot.started.name) or "run", "bold not dim")),
-            title_align="left",
-            subtitle=_footer(snapshot, self._stops, width - 6, ", " if options.ascii_only else " · "),
-            subtitle_align="left",
-            border_style="green" if snapshot.solved is not None else "dim",
-            width=width,
-        )
+            seen = eye_lines(snapshot.glimpse, beside - _EYE_GAP, most, colour=not console.no_color)
+            pairs = itertools.zip_longest(rows, seen, fillvalue=())
+            rows = [[*Segment.adjust_line_length([*row], inner + _EYE_GAP), *part] for row, part in pairs]
+        ascii_only, style = options.ascii_only, "green" if snapshot.solved is not None else "dim"
+        box, title = ROUNDED.substitute(options), Text(one_line(snapshot.started.name) or "run", "bold")
+        footer = _footer(snapshot, self.stops, width - 6, ", " if ascii_only else " · ")
+        side = Style.parse(style)
+        left, right = Segment(f"{box.mid_left} ", side), Segment(f" {box.mid_right}", side)
+        edges = [
+            _edge(box.top_left, box.top, box.top_right, _cut(title, width - 6, ascii_only), width, style),
+            _edge(box.bottom_left, box.bottom, box.bottom_right, _cut(footer, width - 6, ascii_only), width, style),
+        ]
+        above, below = ([*edge.render(console)] for edge in edges)
+        return [above, *([left, *Segment.adjust_line_length(row, width - 4), right] for row in rows), below]
 
 
-class _Rows:
-    """Lines that are already rendered."""
-
-    def __init__(self, rows: Sequence[Sequence[Segment]]) -> None:
-        self._rows = rows
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for row in self._rows:
-            yield from row
-            yield Segment.line()
+def _edge(left: str, line: str, right: str, title: Text, width: int, style: str) -> Text:
+    edge = Text.assemble((left + line, style))
+    if title:
+        edge.append(" ").append_text(title).append(" ")
+    return edge.append(line * (width - 1 - edge.cell_len) + right, style)
 
 
 def panel_lines(
     snapshot: Snapshot, width: int, height: int, console: Console, *, curve: bool = True, ascii_only: bool = False
-) -> list[Text]:
+) -> list[Line]:
     """Return at most `height` lines of at most `width` cells.
 
     By priority: progress and time, the evaluation, figures, then the chart if `_CHART_ROWS` fit.
@@ -136,14 +132,16 @@ def panel_lines(
         rows = 0
     figures = _grid(figures_of(snapshot), width, max(least, min(room - rows - _BLANKS, 2 * _FIGURE_ROWS)))
     room -= rows + len(figures)
-    drawn: list[Text] = []
+    drawn: list[Line] = []
     if rows:
         more = min(_MORE_CHART_ROWS, max(0, room - _BLANKS))
-        below = [] if aside >= _ASIDE else [Text.assemble(" " * gutter, legend(width - gutter))]
+        below = [] if aside >= _ASIDE else [[Segment(" " * gutter), *legend(width - gutter)]]
         drawn = [*chart_lines(chart, columns, rows + more - len(below), aside), *below]
         room -= more
-    blocks = [block for block in (head, hero, drawn, figures) if block]
-    return [_cut(line, width, ascii_only) for line in _spaced(blocks, room)][: max(1, height)]
+    above, below, last = (
+        [[*_cut(text, width, ascii_only).render(console)] for text in texts] for texts in (head, hero, figures)
+    )
+    return _spaced([above, below, drawn, last], room)[: max(1, height)]
 
 
 def figures_of(snapshot: Snapshot) -> list[Figure]:
@@ -226,15 +224,14 @@ def verdict(mean: float, episodes: int, needed: float | None, confirming: int) -
 def describe_evaluating(event: Evaluating, needed: float | None = None) -> str:
     """Return the progress of an evaluation: "confirming 34/100, mean 498.2, needs 475"."""
     mean = "" if event.mean is None else f", mean {score(event.mean)}"
-    needs = "" if needed is None else f", needs {number(needed)}"
-    return f"{_doing(event)} {event.done:,}/{event.episodes:,}{mean}{needs}"
+    return f"{_doing(event)} {event.done:,}/{event.episodes:,}{mean}{_needs(needed)}"
 
 
 def describe_evaluation(event: Evaluation, needed: float | None = None) -> str:
     """Return an evaluation or a confirmation in one line."""
     what = "confirmation" if event.stream == "confirm" else "evaluation"
     if needed is not None and event.stream == "confirm":
-        end = ": SOLVED" if event.mean >= needed else f", needs {number(needed)}"
+        end = ": SOLVED" if event.mean >= needed else _needs(needed)
     else:
         end = ", the best so far" if event.best else ""
     return (
@@ -258,8 +255,8 @@ def _chart(snapshot: Snapshot) -> Chart:
     end = max(step, snapshot.started.steps or 0) if whole else step
     steps = trail.steps
     return Chart(
-        list(zip(steps, trail.returns, strict=True)),
-        list(zip(steps, trail.means_20, strict=True)),
+        tuple(zip(steps, trail.returns, strict=True)),
+        tuple(zip(steps, trail.means_20, strict=True)),
         trail.evaluations,
         float(max(1, end)),
         snapshot.started.solved_at,
@@ -268,10 +265,8 @@ def _chart(snapshot: Snapshot) -> Chart:
 
 def _aside(snapshot: Snapshot, width: int) -> int:
     """Return the cells right of bar and chart."""
-    if snapshot.total is None and width < _ASIDE_FROM:
-        return 0
     if width < _ASIDE_FROM:
-        return 6
+        return 0 if snapshot.total is None else 6
     return max(_ASIDE, len(_counts(snapshot, snapshot.total or snapshot.done)) + 8)
 
 
@@ -301,7 +296,7 @@ def _bar(snapshot: Snapshot, width: int, gutter: int, columns: int, console: Con
         bar = _drawn_bar(share, columns, console)
         lines = [Text.assemble(" " * gutter, bar, (words, "bold"))]
         if not wide:
-            parts.insert(0, counts.replace(" / ", "/").partition(" ")[0])
+            parts.insert(0, f"{snapshot.done:,}" if over else f"{snapshot.done:,}/{compact(total)}")
     dot = ", " if console.options.ascii_only else " · "
     while len(parts) > 1 and cell_len(dot.join(parts)) + wide * gutter > width:
         parts.pop()
@@ -320,15 +315,10 @@ def _solved(snapshot: Snapshot, width: int, ascii_only: bool) -> list[Text]:
     """Return the line that says that the run is solved."""
     if snapshot.solved is None:
         return []
-    solved = snapshot.solved
+    solved, over = snapshot.solved, f"over {len(snapshot.solved.returns)}"
     here = spread(solved.mean, solved.std, "+-" if ascii_only else "±")
-    over = f"over {len(solved.returns)} greedy episodes on unseen seeds, at step {solved.step:,}"
-    words = [
-        over,
-        f"over {len(solved.returns)} episodes, at step {solved.step:,}",
-        f"over {len(solved.returns)} ep.",
-        "",
-    ]
+    at = f"at step {solved.step:,}"
+    words = [f"{over} greedy episodes on unseen seeds, {at}", f"{over} episodes, {at}", f"{over} ep.", ""]
     rest = _first_that_fits(words, width - cell_len(here) - 12)
     return [Text.assemble((" SOLVED ", "bold reverse green"), "  ", (here, "bold"), f"  {rest}".rstrip())]
 
@@ -341,40 +331,35 @@ def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: b
     if snapshot.to_confirm is not None and snapshot.to_confirm.mean is not None:
         previous, mean = last, snapshot.to_confirm.mean
         shown = score(mean)
-    lines = []
+    lines, upcoming = [], _next(snapshot)
     if mean is not None:
-        parts = [[("evaluation ", "dim"), (shown, "bold")]]
-        if needed is not None:
-            parts[0].append((f", needs {number(needed)}", ""))
+        parts = [[("evaluation ", "dim"), (shown, "bold"), (_needs(needed), "")]]
         if previous is not None:
             change = mean - previous.mean
             marks = ("up", "down") if ascii_only else ("▲", "▼")
             style = "green" if change > 0 else "red" if change < 0 else ""
             mark = "=" if change == 0 else marks[change < 0]
             parts.append([(f"{mark} {score(abs(change))}", style), (f" since step {previous.step:,}", "")])
-        upcoming = _next(snapshot)
         if upcoming is not None:
             parts.append([("next at ", "dim"), (f"{upcoming:,}", "")])
         lines.append(_joined(parts, width))
-    elif _next(snapshot) is not None:
-        needs = "" if needed is None else f", needs {number(needed)}"
-        lines.append(_joined([[("first evaluation at ", "dim"), (f"{_next(snapshot):,}{needs}", "")]], width))
+    elif upcoming is not None:
+        first = [("first evaluation at ", "dim"), (f"{upcoming:,}", "")]
+        lines.append(_joined([first, [(_needs(needed), "")]], width, gap=""))
     if snapshot.evaluating is not None and snapshot.idle >= _EVALUATING_SECONDS:
         lines.append(_under_way(snapshot.evaluating, needed, width, console))
     elif snapshot.solved is None and best is not None:
-        score_of = [("best ", "dim"), (_of_needed(best.mean, snapshot), "")]
-        doubt = ", not confirmed" if needed is not None and best.mean >= needed and best.stream != "confirm" else ""
-        over = [(f"over {len(best.returns)} episodes at step {best.step:,}{doubt}", "")]
+        doubt = " (not confirmed)" if needed is not None and best.mean >= needed and best.stream != "confirm" else ""
+        score_of = [("best ", "dim"), (f"{_of_needed(best.mean, snapshot)}{doubt}", "")]
+        over = [(f"over {len(best.returns)} episodes at step {best.step:,}", "")]
         lines.append(_joined([score_of, over], width, gap=" "))
     return lines
 
 
 def _under_way(event: Evaluating, needed: float | None, width: int, console: Console) -> Text:
+    doing, counts = f"{_doing(event)} ", f"{event.done:,}/{event.episodes:,}"
     mean = "" if event.mean is None else f", mean {score(event.mean)}"
-    needs = "" if needed is None else f", needs {number(needed)}"
-    counts = f"{event.done:,}/{event.episodes:,}"
-    doing = f"{_doing(event)} "
-    words = _first_that_fits([f"{counts}{mean}{needs}", f"{counts}{mean}", counts], width - len(doing) - 6)
+    words = _first_that_fits([f"{counts}{mean}{_needs(needed)}", f"{counts}{mean}", counts], width - len(doing) - 6)
     columns = min(24, width - len(doing) - cell_len(words) - 2)
     bar = _drawn_bar(event.done / max(1, event.episodes), columns, console) if columns >= 4 else Text("")
     return Text.assemble((doing, "bold"), bar, f"  {words}" if columns >= 4 else words)
@@ -384,7 +369,12 @@ def _doing(event: Evaluating) -> str:
     return "confirming" if event.stream == "confirm" else "evaluating"
 
 
+def _needs(needed: float | None) -> str:
+    return "" if needed is None else f", needs {number(needed)}"
+
+
 def _next(snapshot: Snapshot) -> int | None:
+    """Return the step of the next evaluation."""
     every, step = snapshot.started.evaluate_every, (snapshot.progress or snapshot.started).step
     if not every or snapshot.ended is not None:
         return None
@@ -394,14 +384,13 @@ def _next(snapshot: Snapshot) -> int | None:
 
 
 def _over(evaluation: Evaluation) -> str:
-    return (
-        f"{spread(evaluation.mean, evaluation.std)} over {len(evaluation.returns)} episodes at step {evaluation.step:,}"
-    )
+    reached = spread(evaluation.mean, evaluation.std)
+    return f"{reached} over {len(evaluation.returns)} episodes at step {evaluation.step:,}"
 
 
 def _of_needed(mean: float, snapshot: Snapshot) -> str:
     needed = snapshot.started.solved_at
-    return score(mean) if needed is None else f"{number(mean, 3)} of {number(needed)}"
+    return score(mean) if needed is None or mean >= needed else f"{number(mean, 3)} of {number(needed)}"
 
 
 def _joined(parts: Iterable[Sequence[tuple[str, str]]], width: int, gap: str = "   ") -> Text:
@@ -457,15 +446,15 @@ def _replay(snapshot: Snapshot, status: Mapping[str, Any]) -> list[Figure]:
 
 def _footer(snapshot: Snapshot, stops: bool, width: int, dot: str) -> Text:
     if snapshot.progress is None:
-        return Text.assemble(("starting", "bold not dim"))
+        return Text.assemble(("starting", "bold"))
     if snapshot.ended is None and snapshot.evaluating is None and snapshot.idle >= _IDLE_SECONDS:
         waits = f"saving, or waiting for the environment: {int(snapshot.idle)} s since the last step"
-        return Text.assemble((waits, "bold not dim"))
+        return Text.assemble((waits, "bold"))
     folder = one_line(snapshot.started.folder or "")
     if snapshot.ended is not None or not stops:
         return Text.assemble((folder, "dim"))
     both = f"{folder}{dot}" if folder and cell_len(folder) + len(_STOPS) + 3 <= width else ""
-    return Text.assemble((both, "dim"), (_STOPS, "not dim"))
+    return Text.assemble((both, "dim"), (_STOPS, ""))
 
 
 def _is_over(snapshot: Snapshot) -> bool:
@@ -484,13 +473,11 @@ def _first_that_fits(candidates: Sequence[str], width: int) -> str:
     return next((text for text in candidates if cell_len(text) <= width), candidates[-1])
 
 
-def _spaced(blocks: Sequence[list[Text]], room: int) -> Iterable[Text]:
-    """Yield the blocks with blank lines between them, if all of these fit."""
-    blank = len(blocks) - 1 <= room
-    for i, block in enumerate(blocks):
-        if i and blank:
-            yield Text("")
-        yield from block
+def _spaced(blocks: Iterable[list[Line]], room: int) -> list[Line]:
+    """Return the blocks' lines with blank lines between them, if all of these fit."""
+    filled = [block for block in blocks if block]
+    blank: list[Line] = [[]] * (len(filled) - 1 <= room)
+    return [line for i, block in enumerate(filled) for line in [*blank * (i > 0), *block]]
 
 
 def _cut(line: Text, width: int, ascii_only: bool) -> Text:

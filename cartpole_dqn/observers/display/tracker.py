@@ -51,34 +51,34 @@ class Trail:
     """(step, mean) of the evaluations that choose the best model, at most the last 300."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Snapshot:
     """A run at one moment, for drawing."""
 
     started: events.RunStarted
-    progress: events.Progress | None
+    progress: events.Progress | None = None
     """None before the first step."""
-    elapsed: float
+    elapsed: float = 0.0
     """Seconds by the clock, over all sessions, including evaluation and checkpoints."""
-    remaining: float | None
+    remaining: float | None = None
     """Estimated seconds until the budget is spent; None while unknown."""
-    rate: float | None
+    rate: float | None = None
     """Recent environment steps per second of training."""
-    idle: float
+    idle: float = 0.0
     """Seconds since the last step, evaluation or checkpoint."""
-    returns: Returns
-    trail: Trail
-    evaluating: events.Evaluating | None
+    returns: Returns = Returns()
+    trail: Trail = Trail()
+    evaluating: events.Evaluating | None = None
     """The evaluation in progress, if any."""
-    evaluation: events.Evaluation | None
+    evaluation: events.Evaluation | None = None
     """The last one that chooses the best model."""
-    previous: events.Evaluation | None
+    previous: events.Evaluation | None = None
     """The one before."""
-    best: events.Evaluation | None
+    best: events.Evaluation | None = None
     """Of the best model: its confirmation if it has one, else its evaluation."""
-    solved: events.Evaluation | None
+    solved: events.Evaluation | None = None
     """The highest confirmation that reached the threshold."""
-    checkpoint: events.Checkpoint | None
+    checkpoint: events.Checkpoint | None = None
     glimpse: events.Glimpse | None = None
     to_confirm: events.Evaluating | None = None
     """The finished evaluation of a model that is being confirmed. Its `Evaluation` comes after the confirmation."""
@@ -143,134 +143,113 @@ class Folded:
 class Tracker(events.Observer):
     """Collects the events of a run; `clock` returns monotonic seconds.
 
-    Each attribute that `snapshot` reads is immutable and replaced as a whole, so another thread may read it.
+    `run` is the run so far. Each of its fields is immutable and replaced as a whole, so another thread may call
+    `snapshot`.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.now = clock
-        self._started: events.RunStarted | None = None
-        self._progress: events.Progress | None = None
+        self.run = Snapshot(events.RunStarted("", None, None, None, step=0, episode=0, num_envs=1))
         self._began = self._seen = clock()
         self._ended: float | None = None
         self._earlier = 0.0  # Seconds of earlier sessions.
-        self._first_seconds: float | None = None  # Training seconds when this session began.
         self._next_sample = 0.0
         self._samples: deque[tuple[float, int]] = deque(maxlen=_RATE_SAMPLES)
-        self._rate: float | None = None
         self._recent: deque[tuple[float, int]] = deque(maxlen=100)  # (return, length)
-        self._returns, self._trail = Returns(), Trail()
         self._columns = {name: Folded() for name in ("steps", "returns", "means_20", "means_100", "epsilon")}
-        self._evaluating: events.Evaluating | None = None
-        self._to_confirm: events.Evaluating | None = None
-        self._evaluation: events.Evaluation | None = None
-        self._previous: events.Evaluation | None = None
-        self._best: events.Evaluation | None = None
-        self._solved: events.Evaluation | None = None
-        self._checkpoint: events.Checkpoint | None = None
-        self._glimpse: events.Glimpse | None = None
-        self._run_ended: events.RunEnded | None = None
 
     def run_started(self, event: events.RunStarted) -> None:
-        self._started = event
+        self.run.started = event
         self._began = self._seen = self.now()
 
     def updated(self, event: events.Progress) -> None:
-        self._progress = event
-        self._evaluating = self._to_confirm = None  # An evaluation may have been interrupted.
+        self.run.progress = event
+        self.run.evaluating = self.run.to_confirm = None  # An evaluation may have been interrupted.
         self._seen = now = self.now()
         if now >= self._next_sample:
-            self._sample(now, event)
+            self._next_sample = now + _SAMPLE_SECONDS
+            self._samples.append((event.seconds, event.step))
+            seconds, steps = (last - first for last, first in zip(self._samples[-1], self._samples[0], strict=True))
+            if seconds > 0:
+                self.run.rate = steps / seconds
 
     def glimpsed(self, event: events.Glimpse) -> None:
-        self._glimpse = event
+        self.run.glimpse = event
 
     def episode_ended(self, event: events.Episode) -> None:
-        self._progress = event.progress
+        self.run.progress = event.progress
         self._recent.append((event.episode_return, event.length))
-        best = self._returns.best
-        self._returns = self._figures(event.episode_return if best is None else max(best, event.episode_return))
+        best = self.run.returns.best
+        returns = self._figures(event.episode_return if best is None else max(best, event.episode_return))
         epsilon = event.progress.status.get("epsilon")
         row = {
             "steps": float(event.step),
             "returns": event.episode_return,
-            "means_20": self._returns.mean_20 or 0.0,
-            "means_100": self._returns.mean_100 or 0.0,
+            "means_20": returns.mean_20 or 0.0,
+            "means_100": returns.mean_100 or 0.0,
             "epsilon": float(epsilon) if isinstance(epsilon, int | float) else nan,
         }
         for name, value in row.items():
             self._columns[name].add(value)
-        self._follow(self._trail.evaluations)
+        self.run.returns = returns
+        self._follow(self.run.trail.evaluations)
 
     def evaluating(self, event: events.Evaluating) -> None:
-        before, self._evaluating = self._evaluating, event
+        before, self.run.evaluating = self.run.evaluating, event
         if event.stream != "confirm":
-            self._to_confirm = None
+            self.run.to_confirm = None
         elif before is not None and before.stream != "confirm":
-            self._to_confirm = before
+            self.run.to_confirm = before
 
     def evaluated(self, event: events.Evaluation) -> None:
-        self._evaluating = self._to_confirm = None
+        run = self.run
+        run.evaluating = run.to_confirm = None
         if event.stream == "confirm":
-            self._confirmed(event)
+            needed = run.started.solved_at
+            if needed is not None and event.mean >= needed and (run.solved is None or event.mean > run.solved.mean):
+                run.solved = event
+            if run.best is not None and run.best.step == event.step:
+                run.best = event
         else:
-            self._previous, self._evaluation = self._evaluation, event
+            run.previous, run.evaluation = run.evaluation, event
             if event.best:
-                self._best = event
+                run.best = event
             point = (float(event.step), event.mean)
-            self._trail = replace(self._trail, evaluations=(*self._trail.evaluations[1 - _MOST_EVALUATIONS :], point))
+            run.trail = replace(run.trail, evaluations=(*run.trail.evaluations[1 - _MOST_EVALUATIONS :], point))
         self._seen = self.now()
 
     def checkpoint_written(self, event: events.Checkpoint) -> None:
-        self._checkpoint = event
+        self.run.checkpoint = event
         self._seen = self.now()
 
     def run_ended(self, event: events.RunEnded) -> None:
-        self._progress = event.progress
-        if event.best is not None and (self._best is None or self._best.step != event.best.step):
-            self._best = event.best
-        self._run_ended = event
+        self.run.progress, self.run.ended = event.progress, event
+        if event.best is not None and (self.run.best is None or self.run.best.step != event.best.step):
+            self.run.best = event.best
         self._stop_clock()
 
     def run_failed(self, event: events.RunFailed) -> None:
         self._stop_clock()
 
     def snapshot(self) -> Snapshot:
-        """Return the run's current state. Raises `RuntimeError` before `run_started`."""
-        if self._started is None:
-            raise RuntimeError("Tracker: expected run_started before a snapshot is asked for.")
-        now = self._time()
-        snapshot = Snapshot(
-            started=self._started,
-            progress=self._progress,
-            elapsed=self._earlier + now - self._began,
-            remaining=None,
-            rate=self._rate,
-            idle=max(0.0, now - self._seen),
-            returns=self._returns,
-            trail=self._trail,
-            evaluating=self._evaluating,
-            evaluation=self._evaluation,
-            previous=self._previous,
-            best=self._best,
-            solved=self._solved,
-            checkpoint=self._checkpoint,
-            glimpse=self._glimpse,
-            to_confirm=self._to_confirm,
-            ended=self._run_ended,
-        )
-        return replace(snapshot, remaining=self._remaining(snapshot, now))
+        """Return a copy of the run's current state, with the times."""
+        now = self.now() if self._ended is None else self._ended
+        found = replace(self.run, elapsed=self._earlier + now - self._began, idle=max(0.0, now - self._seen))
+        found.remaining = _remaining(found)
+        return found
 
     def state_dict(self) -> State:
+        run = self.run
         return {
-            "elapsed": self._earlier + self._time() - self._began,
+            "elapsed": self.snapshot().elapsed,
             "recent": [list(pair) for pair in self._recent],
-            "best_return": self._returns.best,
+            "best_return": run.returns.best,
             "columns": {name: column.state_dict() for name, column in self._columns.items()},
-            "evaluations": [list(pair) for pair in self._trail.evaluations],
-            "evaluation": _plain(self._evaluation),
-            "previous": _plain(self._previous),
-            "best": _plain(self._best),
-            "solved": _plain(self._solved),
+            "evaluations": [list(pair) for pair in run.trail.evaluations],
+            "evaluation": _plain(run.evaluation),
+            "previous": _plain(run.previous),
+            "best": _plain(run.best),
+            "solved": _plain(run.solved),
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -279,62 +258,40 @@ class Tracker(events.Observer):
         self._recent.extend((float(value), int(length)) for value, length in state["recent"])
         for name, column in self._columns.items():
             column.load_state_dict(state["columns"][name])
-        self._evaluation, self._best = _evaluation(state["evaluation"]), _evaluation(state["best"])
+        self.run.evaluation, self.run.best = _evaluation(state["evaluation"]), _evaluation(state["best"])
         # Checkpoints of earlier versions lack these two.
-        self._previous, self._solved = _evaluation(state.get("previous")), _evaluation(state.get("solved"))
+        self.run.previous, self.run.solved = _evaluation(state.get("previous")), _evaluation(state.get("solved"))
         self._follow(tuple((float(step), float(mean)) for step, mean in state["evaluations"]))
         if self._recent:
-            self._returns = self._figures(float(state["best_return"]))
-
-    def _confirmed(self, event: events.Evaluation) -> None:
-        needed = None if self._started is None else self._started.solved_at
-        if needed is not None and event.mean >= needed and (self._solved is None or event.mean > self._solved.mean):
-            self._solved = event
-        if self._best is not None and self._best.step == event.step:
-            self._best = event
-
-    def _time(self) -> float:
-        return self.now() if self._ended is None else self._ended
+            self.run.returns = self._figures(float(state["best_return"]))
 
     def _figures(self, best: float) -> Returns:
         returns, lengths = zip(*self._recent, strict=True)
         return Returns(returns[-1], fmean(returns[-20:]), fmean(returns), best, fmean(lengths[-20:]))
 
     def _follow(self, evaluations: tuple[tuple[float, float], ...]) -> None:
-        self._trail = Trail(**{name: c.points() for name, c in self._columns.items()}, evaluations=evaluations)
+        self.run.trail = Trail(**{name: c.points() for name, c in self._columns.items()}, evaluations=evaluations)
 
     def _stop_clock(self) -> None:
-        self._evaluating = None
+        self.run.evaluating = None
         self._ended = self._seen = self.now()
 
-    def _sample(self, now: float, event: events.Progress) -> None:
-        self._next_sample = now + _SAMPLE_SECONDS
-        if self._first_seconds is None:
-            self._first_seconds = event.seconds
-        self._samples.append((event.seconds, event.step))
-        seconds, steps = (last - first for last, first in zip(self._samples[-1], self._samples[0], strict=True))
-        if seconds > 0:
-            self._rate = steps / seconds
 
-    def _remaining(self, snapshot: Snapshot, now: float) -> float | None:
-        progress, total, rate = snapshot.progress, snapshot.total, snapshot.rate
-        if progress is None or total is None or not rate or self._first_seconds is None:
+def _remaining(run: Snapshot) -> float | None:
+    if run.total is None or not run.rate:
+        return None
+    steps: float = max(0, run.total - run.done)
+    if run.counts_episodes:
+        if run.returns.mean_length_20 is None:
             return None
-        left: float = max(0, total - snapshot.done)
-        if snapshot.counts_episodes:
-            if snapshot.returns.mean_length_20 is None:
-                return None
-            left *= snapshot.returns.mean_length_20
-        # Evaluations and checkpoints are expected to take the same share of time as in this session so far.
-        training = progress.seconds - self._first_seconds
-        overhead = max(1.0, (now - self._began) / training) if training > 1.0 else 1.0
-        return left / rate * overhead
+        steps *= run.returns.mean_length_20
+    # Evaluations are expected to take as long as the last one. A confirmation is not expected again.
+    every, last = run.started.evaluate_every, run.evaluation
+    return steps / run.rate + (steps / every * last.seconds if every and last is not None else 0.0)
 
 
 def _plain(evaluation: events.Evaluation | None) -> State | None:
-    if evaluation is None:
-        return None
-    return {**asdict(evaluation), "returns": list(evaluation.returns), "lengths": list(evaluation.lengths)}
+    return None if evaluation is None else asdict(evaluation)
 
 
 def _evaluation(state: dict[str, Any] | None) -> events.Evaluation | None:

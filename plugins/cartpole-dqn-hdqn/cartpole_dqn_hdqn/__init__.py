@@ -13,8 +13,8 @@ What the first two share:
 * `hierarchy`: acting, and the two kinds of transition that come of it; `goal_lanes` keeps each lane's goal.
 * `values`, `level`, `tables`: what is learned.
 
-The environment "DiscreteStochasticDecisionProcess-v0" is in `decision_process`, its picture in `picture`; `command`,
-`study` and `drawing` make the figures. Importing this package imports none of them.
+The environment "DiscreteStochasticDecisionProcess-v0" is in `decision_process`; `command`, `study` and `drawing` make
+the figures. Importing this package imports none of them.
 """
 
 from __future__ import annotations

@@ -13,19 +13,21 @@ from cartpole_dqn import UserError
 
 def hdqn_figures(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where runs and pictures go.")] = Path("hdqn-figures"),
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each preset, from 0.")] = 10,
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Seeds of each preset, from 0.")] = 10,
     episodes: Annotated[
-        int, typer.Option(min=0, help="Episodes of the runs that the picture shows; 0 leaves it out.")
+        int, typer.Option(metavar="N", min=0, help="Episodes of the runs that the picture shows; 0 leaves it out.")
     ] = 12_000,
     report_episodes: Annotated[
-        int, typer.Option(min=0, help="Greedy episodes of each row in the table; 0 leaves it out.")
+        int, typer.Option(metavar="N", min=0, help="Greedy episodes of each row in the table; 0 leaves it out.")
     ] = 5_000,
-    steps: Annotated[int | None, typer.Option(min=1, help="Environment steps in place of the presets' own.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Environment steps in place of the presets' own.")
+    ] = None,
     preset: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Presets; by default all four.")] = None,
 ) -> None:
     """Train h-DQN and the flat agents on the decision process; print what they reach and draw the paper's figure.
 
-    Broken off, it goes on where it was when it is called again.
+    If it was interrupted, the same command continues.
     """
     from cartpole_dqn_hdqn import study
 

@@ -1,60 +1,20 @@
-"""h-DQN: two deep Q-networks, one over the other (Kulkarni et al. 2016).
-
-* `HdqnOptions`: what can be set, and the parts of both levels.
-* `HdqnAgent`: the agent "hdqn".
-"""
+"""`HdqnAgent`: two deep Q-networks, one over the other (Kulkarni et al. 2016)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cartpole_dqn import Context, Part, State, option, options_class, part
+from cartpole_dqn import Context, State
 from cartpole_dqn_hdqn.goals import Mask, Obs
-from cartpole_dqn_hdqn.hierarchy import HierarchicalAgent, HierarchicalPolicy, HierarchyOptions
-from cartpole_dqn_hdqn.level import Level, LevelOptions
+from cartpole_dqn_hdqn.hierarchy import HierarchicalAgent, HierarchicalPolicy
+from cartpole_dqn_hdqn.level import HdqnOptions, Level
 from cartpole_dqn_hdqn.values import JointSpace, NetworkValues
-
-
-@options_class
-class HdqnOptions(HierarchyOptions):
-    """Options of `HdqnAgent`."""
-
-    double: bool = option(
-        default=False, effect="let the online networks choose what the target networks value, on both levels"
-    )
-    controller_batch_size: int = option(
-        default=128, ge=1, effect="steps an update of the controller learns from", typical="32 to 128"
-    )
-    meta_batch_size: int = option(
-        default=128, ge=1, effect="goals an update of the meta-controller learns from", typical="32 to 128"
-    )
-    learning_starts: int = option(
-        default=0,
-        ge=0,
-        effect="transitions a level keeps before its first update, at least a batch",
-        typical="0 to 1000",
-    )
-    train_every: int = option(default=1, ge=1, effect="environment steps between rounds of updates", typical="1 to 8")
-    controller_updates: int = option(default=1, ge=0, effect="the controller's updates in a round", typical="1")
-    meta_updates: int = option(default=1, ge=0, effect="the meta-controller's updates in a round", typical="1")
-    policy: Literal["online", "target"] = option(
-        default="online",
-        effect="whose weights act in evaluation and are kept: a soft target is an average over updates",
-    )
-    controller_network: Part = part("network", "mlp", effect="reads the goal and the observation, values actions")
-    meta_network: Part = part("network", "mlp", effect="reads the observation, values goals")
-    controller_replay: Part = part("replay", "uniform", capacity=100_000)
-    meta_replay: Part = part("replay", "uniform", capacity=100_000)
-    controller_target_update: Part = part("target-update", "soft", tau=0.01)
-    meta_target_update: Part = part("target-update", "soft", tau=0.01)
-    controller_optimiser: Part = part("optimiser", "rmsprop", lr=2.5e-4)
-    meta_optimiser: Part = part("optimiser", "rmsprop", lr=2.5e-4)
 
 
 class HdqnAgent(HierarchicalAgent):
@@ -74,20 +34,14 @@ class HdqnAgent(HierarchicalAgent):
         super().__init__(options, context)
         self._options = options
         self._joint = JointSpace(context.observation_space, self._goals)
-        self._controller = Level(
-            _level_options(options, "controller"),
-            context,
-            seen=self._joint.box,
-            chosen=context.action_space,
-            name="controller",
-        )
+        self._controller = Level("controller", options, context, seen=self._joint.box, chosen=context.action_space)
         self._meta = Level(
-            _level_options(options, "meta"),
+            "meta",
+            options,
             context,
             seen=context.observation_space,
             chosen=spaces.Discrete(len(self._goals)),
             available=self._available,
-            name="meta",
         )
         self._values = NetworkValues(self._meta.network, self._controller.network, self._joint, context.device)
         self._episodes = 0
@@ -95,16 +49,13 @@ class HdqnAgent(HierarchicalAgent):
 
     @property
     def values(self) -> NetworkValues:
-        """See `HierarchicalAgent.values`."""
         return self._values
 
     def goal_values(self, obs: Obs) -> Tensor:
-        """See `HierarchicalAgent.goal_values`."""
         self._meta.resample_noise()
         return self._values.of_goals(obs)
 
     def action_values(self, obs: Obs, goals: NDArray[np.int64]) -> Tensor:
-        """See `HierarchicalAgent.action_values`."""
         self._controller.resample_noise()
         return self._values.of_actions(obs, goals)
 
@@ -113,7 +64,7 @@ class HdqnAgent(HierarchicalAgent):
         ended = 0
         for step in self._heard:
             inner = step.inner
-            obs, next_obs = (self._joint.join_one(seen, step.goal) for seen in (inner.obs, inner.next_obs))
+            obs, next_obs = self._joint.join(np.stack([inner.obs, inner.next_obs]), np.full(2, step.goal))
             self._controller.replay.add(inner._replace(obs=obs, next_obs=next_obs))
             if step.chosen is not None:
                 # Where the environment tells no masks, those of goals can be made from observations again.
@@ -149,13 +100,11 @@ class HdqnAgent(HierarchicalAgent):
         return min(self._controller.require_room(), self._meta.require_room())
 
     def break_lane(self, env: int) -> None:
-        """See `Agent.break_lane`."""
         super().break_lane(env)
         self._controller.replay.break_lane(env)
         self._meta.replay.break_lane(env)
 
     def policy(self) -> HierarchicalPolicy:
-        """See `Agent.policy`."""
         values = self._values
         if self._options.policy == "target":
             values = NetworkValues(self._meta.target, self._controller.target, self._joint, self._context.device)
@@ -176,11 +125,9 @@ class HdqnAgent(HierarchicalAgent):
 
     @property
     def nbytes(self) -> int:
-        """See `Agent.nbytes`."""
         return self._controller.replay.nbytes + self._meta.replay.nbytes
 
     def state_dict(self) -> State:
-        """See `Agent.state_dict`."""
         return {
             **super().state_dict(),
             "controller": self._controller.state_dict(),
@@ -198,19 +145,8 @@ class HdqnAgent(HierarchicalAgent):
         self._steps_waiting = int(state["steps_waiting"])
 
     def replay_state_dict(self) -> State:
-        """See `Agent.replay_state_dict`."""
         return {"controller": self._controller.replay.state_dict(), "meta": self._meta.replay.state_dict()}
 
     def load_replay_state_dict(self, state: State) -> None:
-        """See `Agent.load_replay_state_dict`."""
         self._controller.replay.load_state_dict(state["controller"])
         self._meta.replay.load_state_dict(state["meta"])
-
-
-def _level_options(options: HdqnOptions, name: Literal["controller", "meta"]) -> LevelOptions:
-    """Return the options that bear a level's name."""
-    its = {
-        key: getattr(options, f"{name}_{key}")
-        for key in ("network", "replay", "target_update", "optimiser", "gamma", "batch_size")
-    }
-    return LevelOptions(**its, double=options.double, learning_starts=options.learning_starts)

@@ -1,4 +1,4 @@
-"""`GoalLanes`: the goal that each lane pursues, and what becomes of a lane's steps on either level.
+"""`GoalLanes`: the goal of each lane, and the transitions that both levels learn from.
 
 * `GoalStep`: a step of a lane under a goal.
 """
@@ -27,9 +27,8 @@ class GoalStep(NamedTuple):
     reached: bool
     """Whether it reached the goal: then the critic pays 1 and the controller's task is over, else 0."""
     chosen: Transition | None
-    """Where the goal's time is over with this step, the meta-controller's transition, else None: where the goal was
-    set, the goal in place of an action, the sum of the rewards on the way, where that ended, and the goals that may be
-    set there in place of allowed actions."""
+    """The meta-controller's transition if the goal ended with this step, else None. It leads from where the goal was
+    set to where it ended. Its action is the goal, its reward the sum on the way, its mask the goals that may follow."""
 
     @property
     def inner(self) -> Transition:
@@ -99,7 +98,6 @@ class GoalLanes:
         self.goals[env] = NONE
 
     def state_dict(self) -> State:
-        """See `Agent.state_dict`."""
         return {"goals": self.goals, "starts": self._starts, "sums": list(self._sums)}
 
     def load_state_dict(self, state: State) -> None:

@@ -92,7 +92,6 @@ class StateGoals(Goals):
         self._current = options.current
 
     def reached(self, obs: Obs, actions: NDArray[np.int64], next_obs: Obs) -> Mask:
-        """See `Goals`."""
         return self._here(next_obs)
 
     def available(self, obs: Obs, mask: Mask) -> Mask:
@@ -121,12 +120,10 @@ class ActionGoals(Goals):
         self.names = [f"action {action}" for action in range(int(context.action_space.n))]
 
     def reached(self, obs: Obs, actions: NDArray[np.int64], next_obs: Obs) -> Mask:
-        """See `Goals`."""
         taken: Mask = actions[:, None] == np.arange(len(self))
         return taken
 
     def available(self, obs: Obs, mask: Mask) -> Mask:
-        """See `Goals`."""
         return mask
 
 

@@ -76,10 +76,7 @@ class HierarchyOptions:
 
 
 class HierarchicalAgent(Agent):
-    """Sets goals, pursues them, and hands each step to a subclass, which learns.
-
-    `_heard` holds what came of the steps of the environments until `learn`.
-    """
+    """Sets goals and pursues them. A subclass learns from `_heard`, the steps since the last `learn`."""
 
     needs_lockstep: ClassVar[bool] = True  # a lane's goal is set where it acts, and read where it observes
 
@@ -157,7 +154,6 @@ class HierarchicalAgent(Agent):
         self._lanes.begin(lanes, where, chosen.numpy())
 
     def observe(self, transitions: Sequence[Transition]) -> None:
-        """See `Agent.observe`."""
         steps = self._lanes.observe(transitions)
         self._heard += steps
         for step in steps:
@@ -169,7 +165,6 @@ class HierarchicalAgent(Agent):
         self._lanes.break_lane(env)
 
     def policy(self) -> HierarchicalPolicy:
-        """See `Agent.policy`."""
         return HierarchicalPolicy(self.values.copy(), self._goals, int(self._context.action_space.n))
 
     def status(self) -> Mapping[str, float | str]:
@@ -185,7 +180,6 @@ class HierarchicalAgent(Agent):
         return figures
 
     def state_dict(self) -> State:
-        """See `Agent.state_dict`."""
         return {
             "values": self.values.state_dict(),
             "lanes": self._lanes.state_dict(),
@@ -220,7 +214,7 @@ class HierarchicalAgent(Agent):
 class HierarchicalPolicy(Policy):
     """Takes the best goal, then the best actions for it until it is reached; ties go to the first.
 
-    Whether a goal is reached it sees for itself: from the last observation and action in the lane, and the next one.
+    It finds out itself whether a goal is reached, from a lane's last observation and action and its new observation.
     """
 
     def __init__(self, values: Values, goals: Goals, num_actions: int) -> None:
@@ -232,7 +226,6 @@ class HierarchicalPolicy(Policy):
         self._last_actions: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
     def act(self, obs: Obs, mask: Mask | None = None) -> NDArray[np.int64]:
-        """See `Policy.act`."""
         goals = self.goals_at(obs, mask)
         values = self._values.of_actions(obs, goals).numpy()
         actions: NDArray[np.int64] = (values if mask is None else np.where(mask, values, -np.inf)).argmax(axis=1)
@@ -264,12 +257,10 @@ class HierarchicalPolicy(Policy):
         return values
 
     def reset(self, lanes: NDArray[np.bool_]) -> None:
-        """See `Policy.reset`."""
         if len(lanes) == len(self._under_way):
             self._under_way = np.where(lanes, NONE, self._under_way)
 
     def state_dict(self) -> State:
-        """See `Policy.state_dict`."""
         return self._values.state_dict()
 
     def load_state_dict(self, state: State) -> None:

@@ -1,14 +1,13 @@
 """`Level`: one of the two learners of a deep hierarchy: a network with its target, optimiser and replay.
 
-* `LevelOptions`: the parts and numbers of one.
+* `HdqnOptions`: what can be set of the hierarchy and of both levels.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from gymnasium import spaces
@@ -28,63 +27,92 @@ from cartpole_dqn import (
     frozen_copy,
     generator_state,
     load_weights,
+    option,
+    options_class,
+    part,
     restore_generator,
 )
 from cartpole_dqn_hdqn.goals import Mask, Obs
+from cartpole_dqn_hdqn.hierarchy import HierarchyOptions
 
 
-@dataclass(frozen=True, kw_only=True)
-class LevelOptions:
-    """What a level is made of, taken from the agent's options."""
+@options_class
+class HdqnOptions(HierarchyOptions):
+    """Options of `HdqnAgent`."""
 
-    network: Part
-    replay: Part
-    target_update: Part
-    optimiser: Part
-    gamma: float
-    double: bool
-    batch_size: int
-    learning_starts: int
+    double: bool = option(
+        default=False, effect="let the online networks choose what the target networks value, on both levels"
+    )
+    controller_batch_size: int = option(
+        default=128, ge=1, effect="steps an update of the controller learns from", typical="32 to 128"
+    )
+    meta_batch_size: int = option(
+        default=128, ge=1, effect="goals an update of the meta-controller learns from", typical="32 to 128"
+    )
+    learning_starts: int = option(
+        default=0,
+        ge=0,
+        effect="transitions a level keeps before its first update, at least a batch",
+        typical="0 to 1000",
+    )
+    train_every: int = option(default=1, ge=1, effect="environment steps between rounds of updates", typical="1 to 8")
+    controller_updates: int = option(default=1, ge=0, effect="the controller's updates in a round", typical="1")
+    meta_updates: int = option(default=1, ge=0, effect="the meta-controller's updates in a round", typical="1")
+    policy: Literal["online", "target"] = option(
+        default="online",
+        effect="whose weights act in evaluation and are kept: a soft target is an average over updates",
+    )
+    controller_network: Part = part("network", "mlp", effect="reads the goal and the observation, values actions")
+    meta_network: Part = part("network", "mlp", effect="reads the observation, values goals")
+    controller_replay: Part = part("replay", "uniform", capacity=100_000)
+    meta_replay: Part = part("replay", "uniform", capacity=100_000)
+    controller_target_update: Part = part("target-update", "soft", tau=0.01)
+    meta_target_update: Part = part("target-update", "soft", tau=0.01)
+    controller_optimiser: Part = part("optimiser", "rmsprop", lr=2.5e-4)
+    meta_optimiser: Part = part("optimiser", "rmsprop", lr=2.5e-4)
 
 
 class Level:
     """Learns by one-step lookahead from batches of its replay, as deep Q-learning does (Mnih et al. 2015).
 
     Args:
-        options: its parts and numbers.
+        name: selects its options, names its branches of randomness, and stands in errors.
+        options: its own begin with its name.
         context: the agent's.
         seen: what this level observes.
         chosen: what it chooses from: actions or goals.
         available: next observations [B, ...] -> what may be chosen there, where the replay keeps no masks; None: all.
-        name: "meta" or "controller": names its branches of randomness, and stands in errors.
     """
 
     def __init__(
         self,
-        options: LevelOptions,
+        name: Literal["controller", "meta"],
+        options: HdqnOptions,
         context: Context,
         *,
         seen: spaces.Box,
         chosen: spaces.Discrete,
         available: Callable[[Obs], Mask] | None = None,
-        name: str,
     ) -> None:
         self._name = name
-        self._options = options
+        self._double = options.double
         self._available = available
-        spaces_of_level = {"observation_space": seen, "action_space": chosen}
+        self._batch_size: int = getattr(options, f"{name}_batch_size")
+        gamma: float = getattr(options, f"{name}_gamma")
 
-        def build(kind: str, table: Part, **changes: float) -> Any:
-            return context.build(kind, table, name=f"{name}-{kind}", **spaces_of_level, **changes)
+        def build(kind: str, **changes: float) -> Any:
+            table: Part = getattr(options, f"{name}_{kind.replace('-', '_')}")
+            where: dict[str, Any] = {"observation_space": seen, "action_space": chosen, **changes}
+            return context.build(kind, table, name=f"{name}-{kind}", **where)
 
-        self.network: Network = build("network", options.network).to(context.device)
+        self.network: Network = build("network").to(context.device)
         self.target = frozen_copy(self.network)
-        self.optimiser: Optimiser = build("optimiser", options.optimiser)
+        self.optimiser: Optimiser = build("optimiser")
         self.optimiser.attach(list(self.network.parameters()))
-        self.replay: ReplayBuffer = build("replay", options.replay, gamma=options.gamma, n_step=1)
-        self._target_update: TargetUpdate = build("target-update", options.target_update)
+        self.replay: ReplayBuffer = build("replay", gamma=gamma, n_step=1)
+        self._target_update: TargetUpdate = build("target-update")
         self._noise_generator = context.seeds.torch(f"{name}-noise")
-        self._learn_from = max(options.batch_size, options.learning_starts)
+        self._learn_from = max(self._batch_size, options.learning_starts)
         self.updates = 0
 
     def resample_noise(self) -> None:
@@ -119,7 +147,7 @@ class Level:
         self._target_update.after_episode(self.network, self.target, episodes)
 
     def _update(self) -> tuple[float, float]:
-        batch = self.replay.sample(self._options.batch_size)
+        batch = self.replay.sample(self._batch_size)
         self.resample_noise()
         output = self.network(batch.obs)
         next_output, next_actions = self._look_ahead(batch)
@@ -147,7 +175,7 @@ class Level:
         """
         self.target.resample_noise(self._noise_generator)
         next_output = self.target(batch.next_obs)
-        if self._options.double:
+        if self._double:
             values = self.network.q_values(self.network(batch.next_obs))
         else:
             values = self.target.q_values(next_output)

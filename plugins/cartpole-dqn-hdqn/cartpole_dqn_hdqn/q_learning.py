@@ -1,8 +1,4 @@
-"""One-step Q-learning with one table and no goals: what a hierarchy is compared with.
-
-* `QLearningOptions`: what can be set.
-* `QLearningAgent`: the agent "q-learning"; `TablePolicy` is its greedy actor.
-"""
+"""One-step Q-learning with one table and no goals: what a hierarchy is compared with."""
 
 from __future__ import annotations
 
@@ -55,7 +51,6 @@ class QLearningAgent(Agent):
         self._heard: list[Transition] = []
 
     def act(self, obs: Obs, mask: Mask | None = None) -> NDArray[np.int64]:
-        """See `Agent.act`."""
         values = self._table.rows(obs)
         allowed = torch.ones(values.shape, dtype=torch.bool) if mask is None else torch.from_numpy(mask)
         known = values.masked_fill(~allowed, -math.inf)
@@ -66,7 +61,6 @@ class QLearningAgent(Agent):
         return actions
 
     def observe(self, transitions: Sequence[Transition]) -> None:
-        """See `Agent.observe`."""
         self._heard += transitions
 
     def learn(self) -> Mapping[str, float] | None:
@@ -78,17 +72,14 @@ class QLearningAgent(Agent):
         return {"td_error": sum(errors) / len(errors)}
 
     def policy(self) -> TablePolicy:
-        """See `Agent.policy`."""
         return TablePolicy(self._table.copy())
 
     def status(self) -> Mapping[str, float | str]:
-        """See `Agent.status`."""
         epsilon = self._exploration.epsilon(self._steps)
         figures: dict[str, float | str] = {"observations": len(self._table)}
         return figures if epsilon is None else {**figures, "epsilon": epsilon}
 
     def state_dict(self) -> State:
-        """See `Agent.state_dict`."""
         return {
             "table": self._table.state_dict(),
             "exploration": self._exploration.state_dict(),
@@ -112,18 +103,15 @@ class TablePolicy(Policy):
         self._table = table
 
     def act(self, obs: Obs, mask: Mask | None = None) -> NDArray[np.int64]:
-        """See `Policy.act`."""
         values = self.q_values(obs)
         actions: NDArray[np.int64] = (values if mask is None else np.where(mask, values, -np.inf)).argmax(axis=1)
         return actions
 
     def q_values(self, obs: Obs) -> NDArray[np.float32]:
-        """See `Policy.q_values`."""
         values: NDArray[np.float32] = self._table.rows(obs).numpy()
         return values
 
     def state_dict(self) -> State:
-        """See `Policy.state_dict`."""
         return self._table.state_dict()
 
     def load_state_dict(self, state: State) -> None:

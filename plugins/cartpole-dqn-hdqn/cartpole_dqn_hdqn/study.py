@@ -5,8 +5,8 @@
 * `long_trial`, `Course`: a preset over many episodes with the paper's schedule of exploration: returns and visits.
 * `table_text`: trials as a table.
 
-Every trial is a run folder, and leaves its figures beside it. One that is there already is read; one that was broken
-off is resumed from its last checkpoint.
+Each trial is a run folder with a JSON file of figures beside it. If that file exists it is read instead; an interrupted
+run is resumed from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
 
 from cartpole_dqn import Run, load, train
 
@@ -103,32 +105,30 @@ def long_trial(preset: str, seed: int, out: Path, *, episodes: int) -> Course:
 def table_text(trials: Sequence[Trial]) -> str:
     """Return a line a preset: shares of seeds, returns as mean and lowest, medians of what it took."""
     head = ("preset", "seeds", f"best >= {GOOD}", "best", "lowest", f"last >= {GOOD}", "last", "steps", "to good", "s")
-    rows = [head]
+    table = Table(box=None, pad_edge=False)
+    for name in head:
+        table.add_column(name, justify="left" if name == "preset" else "right")
     for preset in dict.fromkeys(trial.preset for trial in trials):
         its = [trial for trial in trials if trial.preset == preset]
         good = [trial for trial in its if trial.good_step is not None]
         when = f"{statistics.median(t.good_step or 0 for t in good):,.0f}" if good else "-"
         seconds = f"{statistics.median(t.good_seconds or 0.0 for t in good):.1f}" if good else "-"
-        rows.append(
-            (
-                preset,
-                str(len(its)),
-                f"{sum(t.best >= GOOD for t in its)}",
-                f"{statistics.mean(t.best for t in its):.3f}",
-                f"{min(t.best for t in its):.3f}",
-                f"{sum(t.last >= GOOD for t in its)}",
-                f"{statistics.mean(t.last for t in its):.3f}",
-                f"{its[0].steps:,}",
-                when,
-                seconds,
-            )
+        table.add_row(
+            preset,
+            str(len(its)),
+            f"{sum(t.best >= GOOD for t in its)}",
+            f"{statistics.mean(t.best for t in its):.3f}",
+            f"{min(t.best for t in its):.3f}",
+            f"{sum(t.last >= GOOD for t in its)}",
+            f"{statistics.mean(t.last for t in its):.3f}",
+            f"{its[0].steps:,}",
+            when,
+            seconds,
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  ".join(cells))
-    return "\n".join(lines)
+    console = Console(file=io.StringIO(), width=200, color_system=None)
+    with console.capture() as text:
+        console.print(table)
+    return text.get().rstrip("\n")
 
 
 # Runs -----------------------------------------------------------------------------------------------------------------

@@ -115,24 +115,19 @@ class TableValues(Values):
         self.controllers = list(controllers)
 
     def of_goals(self, obs: Obs) -> Tensor:
-        """See `Values`."""
         return self.meta.rows(obs)
 
     def of_actions(self, obs: Obs, goals: NDArray[np.int64]) -> Tensor:
-        """See `Values`."""
         rows = [self.controllers[goal].row(one) for one, goal in zip(obs, goals.tolist(), strict=True)]
         return torch.tensor(rows)
 
     def copy(self) -> TableValues:
-        """See `Values`."""
         return TableValues(self.meta.copy(), [table.copy() for table in self.controllers])
 
     def state_dict(self) -> State:
-        """See `Values`."""
         return {"meta": self.meta.state_dict(), "controllers": [table.state_dict() for table in self.controllers]}
 
     def load_state_dict(self, state: State) -> None:
-        """See `Values`."""
         self.meta.load_state_dict(state["meta"])
         for table, its_state in zip(self.controllers, state["controllers"], strict=True):
             table.load_state_dict(its_state)

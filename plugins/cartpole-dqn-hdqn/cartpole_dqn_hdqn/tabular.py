@@ -1,8 +1,4 @@
-"""h-DQN's two levels with a table each, for environments with few observations.
-
-* `TabularHdqnOptions`: what can be set.
-* `TabularHdqnAgent`: the agent "hdqn-tabular".
-"""
+"""h-DQN's two levels with a table each, for environments with few observations."""
 
 from __future__ import annotations
 
@@ -33,7 +29,6 @@ class TabularHdqnAgent(HierarchicalAgent):
 
     @property
     def values(self) -> TableValues:
-        """See `HierarchicalAgent.values`."""
         return self._values
 
     def learn(self) -> Mapping[str, float] | None:

@@ -1,4 +1,4 @@
-"""What a hierarchy knows, whoever learns it.
+"""The values of goals and actions, learned by networks or by tables.
 
 * `Values`: the interface: how good each goal is, and each action for a goal.
 * `NetworkValues`: two networks.
@@ -73,10 +73,6 @@ class JointSpace:
         """Observations [N, D] and goals [N] -> [N, K + D]."""
         return np.concatenate([self._encodings[goals], obs.astype(np.float32) * self._scale], axis=1)
 
-    def join_one(self, obs: Obs, goal: int) -> NDArray[np.float32]:
-        """An observation [D] and a goal -> [K + D]."""
-        return np.concatenate([self._encodings[goal], obs.astype(np.float32) * self._scale])
-
 
 class NetworkValues(Values):
     """A meta-controller's network, of observations, and a controller's, of observations joined with a goal."""
@@ -88,23 +84,18 @@ class NetworkValues(Values):
         self._device = device
 
     def of_goals(self, obs: Obs) -> Tensor:
-        """See `Values`."""
         return self._ask(self.meta, obs)
 
     def of_actions(self, obs: Obs, goals: NDArray[np.int64]) -> Tensor:
-        """See `Values`."""
         return self._ask(self.controller, self._joint.join(obs, goals))
 
     def copy(self) -> NetworkValues:
-        """See `Values`."""
         return NetworkValues(frozen_copy(self.meta), frozen_copy(self.controller), self._joint, self._device)
 
     def state_dict(self) -> State:
-        """See `Values`."""
         return {"meta": dict(self.meta.state_dict()), "controller": dict(self.controller.state_dict())}
 
     def load_state_dict(self, state: State) -> None:
-        """See `Values`."""
         load_weights(self.meta, state["meta"])
         load_weights(self.controller, state["controller"])
 

@@ -1,9 +1,6 @@
 """`VisitCountsAgent`: any agent, with the number of visits to each state among its figures.
 
-A run's metrics keep an agent's figures at each episode's end: so they tell how often an agent was where, whichever
-agent it is.
-
-* `VisitCountsOptions`: the agent inside.
+A run's metrics record an agent's figures at the end of each episode, so they show how often it visited each state.
 """
 
 from __future__ import annotations
@@ -47,42 +44,33 @@ class VisitCountsAgent(Agent):
         self._visits = [0] * context.observation_space.shape[0]
 
     def act(self, obs: Obs, mask: Mask | None = None) -> NDArray[np.int64]:
-        """See `Agent.act`."""
         return self._inner.act(obs, mask)
 
     def observe(self, transitions: Sequence[Transition]) -> None:
-        """See `Agent.observe`."""
         for step in transitions:
             self._visits[int(step.next_obs.argmax())] += 1
         self._inner.observe(transitions)
 
     def learn(self) -> Mapping[str, float] | None:
-        """See `Agent.learn`."""
         return self._inner.learn()
 
     def steps_before_learning(self) -> int:
-        """See `Agent.steps_before_learning`."""
         return self._inner.steps_before_learning()
 
     def break_lane(self, env: int) -> None:
-        """See `Agent.break_lane`."""
         self._inner.break_lane(env)
 
     def policy(self) -> Policy:
-        """See `Agent.policy`."""
         return self._inner.policy()
 
     def status(self) -> Mapping[str, float | str]:
-        """See `Agent.status`."""
         return {**self._inner.status(), **{f"visits s{i + 1}": count for i, count in enumerate(self._visits)}}
 
     @property
     def nbytes(self) -> int:
-        """See `Agent.nbytes`."""
         return self._inner.nbytes
 
     def state_dict(self) -> State:
-        """See `Agent.state_dict`."""
         return {"visits": list(self._visits), "inner": self._inner.state_dict()}
 
     def load_state_dict(self, state: State) -> None:
@@ -93,9 +81,7 @@ class VisitCountsAgent(Agent):
         self._inner.load_state_dict(state["inner"])
 
     def replay_state_dict(self) -> State:
-        """See `Agent.replay_state_dict`."""
         return self._inner.replay_state_dict()
 
     def load_replay_state_dict(self, state: State) -> None:
-        """See `Agent.load_replay_state_dict`."""
         self._inner.load_replay_state_dict(state)

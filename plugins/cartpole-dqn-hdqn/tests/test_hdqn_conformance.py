@@ -47,31 +47,26 @@ AGENTS: dict[str, tuple[type, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("check", checks_for("agent"), ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", [name for name in AGENTS if name != "visit-counts"])
-def test_agent(check: Callable[..., None], name: str) -> None:
+SOFT = {"name": "soft", "tau": 0.05}
+MORE = {"double": True, "policy": "target", "controller_target_update": SOFT, "meta_target_update": SOFT}
+AGENTS["hdqn-double"] = (HdqnAgent, {**AGENTS["hdqn"][1], **MORE})
+
+
+def checks_of(name: str) -> list[Callable[..., None]]:
+    checks = checks_for("agent")
+    if name == "visit-counts":  # `dqn` itself is tested elsewhere
+        return [check for check in checks if "learn" not in check.__name__]
+    if name == "hdqn-double":
+        harder = ("check_learning_at_ends", "check_state_round_trip", "check_policy_is_a_copy")
+        return [check for check in checks if check.__name__ in harder]
+    return checks
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [(name, check) for name in AGENTS for check in checks_of(name)],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_agent(name: str, check: Callable[..., None]) -> None:
     cls, options = AGENTS[name]
     check(cls, builtin_builder(), **options)
-
-
-@pytest.mark.parametrize(
-    "check",
-    [check for check in checks_for("agent") if "learn" not in check.__name__],  # `dqn` itself is tested elsewhere
-    ids=lambda check: check.__name__,
-)
-def test_an_agent_that_counts_another(check: Callable[..., None]) -> None:
-    cls, options = AGENTS["visit-counts"]
-    check(cls, builtin_builder(), **options)
-
-
-HARDER = ("check_learning_at_ends", "check_state_round_trip", "check_policy_is_a_copy")
-
-
-@pytest.mark.parametrize(
-    "check", [check for check in checks_for("agent") if check.__name__ in HARDER], ids=lambda check: check.__name__
-)
-def test_hdqn_with_double_q_learning_and_averaged_weights(check: Callable[..., None]) -> None:
-    cls, options = AGENTS["hdqn"]
-    soft = {"name": "soft", "tau": 0.05}
-    more = {"double": True, "policy": "target", "controller_target_update": soft, "meta_target_update": soft}
-    check(cls, builtin_builder(), **{**options, **more})

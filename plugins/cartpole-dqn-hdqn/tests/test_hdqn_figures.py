@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -153,9 +152,3 @@ def test_pictures_need_something_to_draw(tmp_path: Path) -> None:
 def test_wrong_input_is_said(wrong: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said):
         hdqn_figures(**{"out": tmp_path, "seeds": 1, "episodes": 0, "report_episodes": 0, **wrong})
-
-
-def test_a_figure_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
-    study._keep(tmp_path / "a.json", {"x": 1})
-    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"x": 1}
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

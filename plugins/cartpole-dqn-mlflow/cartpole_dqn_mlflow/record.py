@@ -28,7 +28,7 @@ class MLflowRecord(RemoteRecord):
     """A run in MLflow.
 
     * Metrics: the points. MLflow keeps equal metrics of one moment once, so what is sent again is not there twice.
-    * Parameters: the configuration. MLflow's do not change: what a resumed run has changed becomes a tag.
+    * Parameters: the configuration. They cannot change in MLflow, so settings that a resumed run changed become tags.
     * Artifacts: `config.toml`, and at the end `curve.png` and, as an option, `record.gif`.
     """
 

@@ -45,13 +45,13 @@ class PrioritizedOptions:
 class PrioritizedReplay(RingReplay):
     """Samples transition i with the probability P(i) = p_i / sum_k p_k, where p = (|delta| + eps)^alpha.
 
-    A new transition has the largest p told so far (1 before any was): it is learned from soon, whatever its error is.
-    One that brings a priority of its own, the |delta| that whoever collected it found, has that (Horgan et al. 2018).
-    A batch of K is drawn one from each K-th part of all priorities laid end to end.
+    A new transition gets the largest p so far (1 at first), so that it is sampled soon. If its collector computed its
+    |delta|, that is used instead (Horgan et al. 2018). A batch of K takes one transition from each of K equal parts of
+    the total priority.
 
-    Weights are those of `RingReplay`: divided by the batch's largest, not the whole buffer's. That one is the weight of
-    the transition of least priority, which may not be drawn for long; dividing by it would shrink every update until
-    then. Beta rises evenly with each batch, from `beta_start` to 1.
+    Weights are divided by the largest of the batch, as in `RingReplay`, and not of the buffer. The latter belongs to
+    the least priority, which may not be drawn for long, and would shrink every update until then. Beta rises evenly
+    with each batch, from `beta_start` to 1.
 
     Raises:
         UserError: the capacity is too small for the lanes and n_step, or takes more memory than is left.
@@ -131,7 +131,6 @@ class PrioritizedReplay(RingReplay):
 
     @property
     def nbytes(self) -> int:
-        """See `ReplayBuffer`."""
         return self.ring.nbytes + self._priorities.nbytes
 
     def small_state_dict(self) -> State:

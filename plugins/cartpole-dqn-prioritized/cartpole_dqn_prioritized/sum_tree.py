@@ -1,6 +1,4 @@
-"""A tree of sums: which of many values lies at a given place, when they are laid end to end.
-
-* `SumTree`: values at numbered leaves; changes and finds a whole batch of them at once, in O(log n) steps.
+"""`SumTree`: values at numbered leaves; changes or finds a batch of them in O(log n) steps.
 
 Every node is the sum of the sixteen below it. A wide tree is a low one, and in NumPy a level costs a few calls however
 many nodes it has: 50,000 leaves are 4 levels, a million are 5.
@@ -20,8 +18,8 @@ FAN_OUT = 16
 class SumTree:
     """Values at the leaves 0 to `size` - 1, all 0 at first, and their sums in float64.
 
-    A sum is always made anew from what is below it, never by adding differences: whatever was changed before, the tree
-    is what a new one with the same values would be, to the last bit.
+    Each sum is computed again from the values below it, never updated by differences. So the tree equals a new one with
+    the same values to the last bit, whatever was changed before.
 
     Args:
         size: the number of leaves, 1 or more.

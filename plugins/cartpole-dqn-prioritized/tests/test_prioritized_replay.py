@@ -98,13 +98,6 @@ def test_beta_rises_with_every_batch_up_to_one() -> None:
     assert betas == [0.5, 0.625, 0.75, 0.875, 1.0, 1.0]
 
 
-def test_uniform_where_alpha_is_nothing() -> None:
-    replay = make(alpha=0.0)
-    fill(replay, 20)
-    tell(replay, {0: 100.0, 1: 0.0})
-    assert replay.sample(64).weights.tolist() == [1.0] * 64
-
-
 # What is remembered ---------------------------------------------------------------------------------------------------
 
 

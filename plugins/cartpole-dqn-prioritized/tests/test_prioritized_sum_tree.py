@@ -46,7 +46,7 @@ def tree_of(values: NDArray[np.float64]) -> SumTree:
     return tree
 
 
-@given(changes(WHOLE), st.lists(st.floats(0, 1.1), min_size=1, max_size=40), st.booleans())
+@given(changes(WHOLE), st.lists(st.floats(-0.1, 1.1), min_size=1, max_size=40), st.booleans())
 def test_it_is_the_slow_list_to_the_last_bit(
     case: tuple[int, list[tuple[list[int], list[float]]]], shares: list[float], eager: bool
 ) -> None:
@@ -86,40 +86,6 @@ def test_any_values_never_drift_and_never_find_nothing(
         slack = 1e-12 * tree.total
         assert (ends[found] >= places - slack).all()
         assert (ends[found] - tree.values[found] <= places + slack).all()
-
-
-def test_a_million_changes_leave_no_error_behind() -> None:
-    generator = np.random.default_rng(0)
-    tree = SumTree(1000)
-    for _ in range(4000):
-        leaves = generator.integers(1000, size=250)
-        tree.set(leaves, generator.random(250) * 10.0 ** generator.integers(-8, 8, 250))
-        _ = tree.total
-    tree.set(np.arange(1000), np.zeros(1000))
-    assert tree.total == 0.0
-    tree.set([3], 0.25)
-    assert tree.total == 0.25
-    assert tree.find(np.array([0.0, 0.1, 0.25])).tolist() == [3, 3, 3]
-
-
-def test_places_beyond_the_ends_count_as_the_ends() -> None:
-    tree = tree_of(np.array([0.0, 1.0, 0.0, 2.0, 0.0]))
-    places = np.array([-1.0, 0.0, 0.999, 1.0, 2.999, 3.0, np.nextafter(3.0, 4.0), 1e9])
-    assert tree.find(places).tolist() == [1, 1, 1, 3, 3, 3, 3, 3]
-
-
-def test_leaves_are_found_as_often_as_they_are_large() -> None:
-    values = np.arange(300, dtype=np.float64) % 7
-    tree = tree_of(values)
-    count = 70_000
-    places = np.random.default_rng(1).random(count) * tree.total
-    seen = np.bincount(tree.find(places), minlength=300)
-    expected = values / values.sum() * count
-    some = values > 0
-    assert (seen[~some] == 0).all()
-    chi_square = float(((seen[some] - expected[some]) ** 2 / expected[some]).sum())
-    # 256 degrees of freedom: above 330 once in a thousand.
-    assert chi_square < 330
 
 
 def test_many_changes_without_a_question_are_not_remembered_for_ever() -> None:

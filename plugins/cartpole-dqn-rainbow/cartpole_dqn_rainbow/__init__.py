@@ -5,7 +5,7 @@
 * `c51`: network "c51", distributions over fixed returns.
 * `quantile`: network "quantile", distributions at fixed probabilities.
 * `exploration`: explorations "greedy" and "boltzmann".
-* `network`, `trunk`, `head`: what the four networks are made of.
+* `network`, `trunk`: what the four networks are made of.
 
 Importing this package imports none of them.
 """

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from cartpole_dqn import Batch, Context, UserError, option, options_class
-from cartpole_dqn_rainbow.network import SIGMA_EFFECT, SIGMA_TYPICAL, RainbowNetwork, of_actions
-from cartpole_dqn_rainbow.trunk import TrunkOptions
+from cartpole_dqn_rainbow.network import RainbowNetwork, StreamOptions, of_actions
 
 
 @options_class
-class C51Options(TrunkOptions):
+class C51Options(StreamOptions):
     """Options of `C51`."""
 
     atoms: int = option(default=51, ge=2, effect="returns that a distribution is over, evenly spaced", typical="51")
@@ -27,9 +26,6 @@ class C51Options(TrunkOptions):
     v_max: float = option(
         default=100.0, effect="the greatest of them; what is worth more counts as it", typical="10, 1 / (1 - gamma)"
     )
-    dueling: bool = option(default=False, effect="two streams: the state's value, and the advantages of actions")
-    noisy: bool = option(default=False, effect="noisy layers in the head; take the exploration greedy")
-    sigma: float = option(default=0.5, ge=0, effect=SIGMA_EFFECT, typical=SIGMA_TYPICAL)
 
 
 class C51(RainbowNetwork):
@@ -45,8 +41,9 @@ class C51(RainbowNetwork):
     def __init__(self, options: C51Options, context: Context) -> None:
         if options.v_min >= options.v_max:
             raise UserError(f"network c51: expected v_min < v_max, got {options.v_min:g} and {options.v_max:g}.")
-        sigma = options.sigma if options.noisy else None
-        super().__init__(options, context, who="c51", outputs=options.atoms, dueling=options.dueling, sigma=sigma)
+        super().__init__(
+            options, context, who="c51", outputs=options.atoms, dueling=options.dueling, noisy=options.noisy
+        )
         support = torch.linspace(options.v_min, options.v_max, options.atoms)
         self.register_buffer("support", support, persistent=False)
 

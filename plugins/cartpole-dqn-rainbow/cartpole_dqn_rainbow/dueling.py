@@ -1,21 +1,16 @@
-"""The value of a state and the advantages of its actions, learned apart.
-
-* `DuelingOptions`, `Dueling`: the network "dueling".
-"""
+"""The value of a state and the advantages of its actions, learned apart."""
 
 from __future__ import annotations
 
 from cartpole_dqn import Context, option, options_class
-from cartpole_dqn_rainbow.network import SIGMA_EFFECT, SIGMA_TYPICAL, RainbowNetwork
-from cartpole_dqn_rainbow.trunk import TrunkOptions
+from cartpole_dqn_rainbow.network import NoiseOptions, RainbowNetwork
 
 
 @options_class
-class DuelingOptions(TrunkOptions):
+class DuelingOptions(NoiseOptions):
     """Options of `Dueling`."""
 
     noisy: bool = option(default=False, effect="noisy layers in both streams")
-    sigma: float = option(default=0.5, ge=0, effect=SIGMA_EFFECT, typical=SIGMA_TYPICAL)
 
 
 class Dueling(RainbowNetwork):
@@ -28,5 +23,4 @@ class Dueling(RainbowNetwork):
     Options = DuelingOptions
 
     def __init__(self, options: DuelingOptions, context: Context) -> None:
-        sigma = options.sigma if options.noisy else None
-        super().__init__(options, context, who="dueling", outputs=None, dueling=True, sigma=sigma)
+        super().__init__(options, context, who="dueling", outputs=None, dueling=True, noisy=options.noisy)

@@ -15,17 +15,10 @@ from torch import Tensor
 from cartpole_dqn import Context, Exploration, option, options_class
 
 
-@options_class
-class GreedyOptions:
-    """`Greedy` has no options."""
-
-
 class Greedy(Exploration):
     """Takes each lane's best action; ties go to the first. For networks whose noise explores."""
 
-    Options = GreedyOptions
-
-    def __init__(self, options: GreedyOptions, context: Context) -> None:
+    def __init__(self, options: object, context: Context) -> None:
         pass
 
     def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
@@ -36,7 +29,7 @@ class Greedy(Exploration):
 
 @options_class
 class BoltzmannOptions:
-    """Options of `Boltzmann`; none is named as an epsilon, whose values would make no sense here."""
+    """Options of `Boltzmann`. An epsilon schedule has other names, so none of its values is kept by mistake."""
 
     temperature: float = option(
         default=1.0,

@@ -1,21 +1,16 @@
-"""Exploration by the network itself: noise on its last weights, as large as learning leaves it.
-
-* `NoisyOptions`, `Noisy`: the network "noisy".
-"""
+"""Exploration by the network itself: noise on its last weights, as large as learning leaves it."""
 
 from __future__ import annotations
 
 from cartpole_dqn import Context, option, options_class
-from cartpole_dqn_rainbow.network import SIGMA_EFFECT, SIGMA_TYPICAL, RainbowNetwork
-from cartpole_dqn_rainbow.trunk import TrunkOptions
+from cartpole_dqn_rainbow.network import NoiseOptions, RainbowNetwork
 
 
 @options_class
-class NoisyOptions(TrunkOptions):
+class NoisyOptions(NoiseOptions):
     """Options of `Noisy`."""
 
     dueling: bool = option(default=False, effect="two streams: the state's value, and the advantages of actions")
-    sigma: float = option(default=0.5, ge=0, effect=SIGMA_EFFECT, typical=SIGMA_TYPICAL)
 
 
 class Noisy(RainbowNetwork):
@@ -28,4 +23,4 @@ class Noisy(RainbowNetwork):
     Options = NoisyOptions
 
     def __init__(self, options: NoisyOptions, context: Context) -> None:
-        super().__init__(options, context, who="noisy", outputs=None, dueling=options.dueling, sigma=options.sigma)
+        super().__init__(options, context, who="noisy", outputs=None, dueling=options.dueling, noisy=True)

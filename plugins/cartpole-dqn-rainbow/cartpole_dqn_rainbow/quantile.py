@@ -11,21 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from cartpole_dqn import Batch, Context, option, options_class
-from cartpole_dqn_rainbow.network import SIGMA_EFFECT, SIGMA_TYPICAL, RainbowNetwork, of_actions
-from cartpole_dqn_rainbow.trunk import TrunkOptions
+from cartpole_dqn_rainbow.network import RainbowNetwork, StreamOptions, of_actions
 
 
 @options_class
-class QuantileOptions(TrunkOptions):
+class QuantileOptions(StreamOptions):
     """Options of `Quantile`."""
 
     quantiles: int = option(default=20, ge=1, effect="returns that stand for a distribution", typical="20 to 200")
     kappa: float = option(
         default=1.0, ge=0, effect="errors up to this count by their square, larger ones by their size", typical="0 or 1"
     )
-    dueling: bool = option(default=False, effect="two streams: the state's value, and the advantages of actions")
-    noisy: bool = option(default=False, effect="noisy layers in the head; take the exploration greedy")
-    sigma: float = option(default=0.5, ge=0, effect=SIGMA_EFFECT, typical=SIGMA_TYPICAL)
 
 
 class Quantile(RainbowNetwork):
@@ -35,9 +31,8 @@ class Quantile(RainbowNetwork):
     levels: Tensor
 
     def __init__(self, options: QuantileOptions, context: Context) -> None:
-        sigma = options.sigma if options.noisy else None
         super().__init__(
-            options, context, who="quantile", outputs=options.quantiles, dueling=options.dueling, sigma=sigma
+            options, context, who="quantile", outputs=options.quantiles, dueling=options.dueling, noisy=options.noisy
         )
         self._kappa = options.kappa
         levels = (torch.arange(options.quantiles) + 0.5) / options.quantiles

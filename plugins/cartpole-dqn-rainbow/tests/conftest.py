@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -34,12 +35,9 @@ def observations() -> Make:
     """`observations(space, count, seed=0)` -> [count, ...]."""
 
     def draw(space: spaces.Box, count: int, seed: int = 0) -> torch.Tensor:
-        random = SeedTree(seed).numpy("observations")
-        shape = (count, *space.shape)
-        if np.issubdtype(space.dtype, np.integer):
-            whole = random.integers(int(space.low.min()), int(space.high.max()), shape, endpoint=True)
-            return torch.from_numpy(whole.astype(space.dtype))
-        return torch.from_numpy(random.standard_normal(shape).astype(space.dtype))
+        drawn = copy.deepcopy(space)
+        drawn.seed(seed)
+        return torch.from_numpy(np.stack([drawn.sample() for _ in range(count)]))
 
     return draw
 

@@ -20,7 +20,7 @@ CONTEXT = Context(
 
 
 def build(cls: Any, **table: Any) -> Any:
-    return cls(cls.Options(**table), CONTEXT)
+    return cls(cls.Options(**table) if hasattr(cls, "Options") else None, CONTEXT)
 
 
 def generator(seed: int = 0) -> torch.Generator:

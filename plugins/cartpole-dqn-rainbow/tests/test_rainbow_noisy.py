@@ -123,17 +123,6 @@ def test_noise_comes_with_the_draw_and_not_in_evaluation(
     torch.testing.assert_close(network(obs), still)
 
 
-@pytest.mark.parametrize(("cls", "table"), NETWORKS)
-def test_only_the_given_generator_is_drawn_from(cls: type, table: dict[str, Any], make: Any, observations: Any) -> None:
-    network: Any = make(cls, STATE, **SMALL, **table)
-    before, source = torch.get_rng_state(), generator(3)
-    start = source.get_state()
-    network.resample_noise(source)
-    network(observations(STATE, 2))
-    assert torch.equal(torch.get_rng_state(), before)
-    assert not torch.equal(source.get_state(), start)
-
-
 def test_a_copy_has_noise_of_its_own(make: Any, observations: Any) -> None:
     network: Any = make(Noisy, STATE, **SMALL)
     obs = observations(STATE, 4)
@@ -158,13 +147,3 @@ def test_the_noise_is_in_the_head_alone(make: Any) -> None:
     assert sorted((part.inputs, part.weight.shape[0]) for part in noisy) == [(9, 10), (9, 10), (10, 1), (10, 2)]
     assert not [module for module in network.trunk.modules() if isinstance(module, NoisyLinear)]
     assert len([module for module in network.trunk.modules() if isinstance(module, torch.nn.Linear)]) == 2
-
-
-def test_gradients_reach_the_means_and_the_noise(make: Any, make_batch: Any) -> None:
-    network: Any = make(Noisy, STATE, **SMALL)
-    batch = make_batch(STATE, 16)
-    network.resample_noise(generator())
-    network.td_loss(network(batch.obs), network(batch.next_obs), batch.actions, batch)[0].mean().backward()
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.any(), name

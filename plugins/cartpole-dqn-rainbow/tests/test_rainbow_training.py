@@ -43,17 +43,6 @@ def test_training(name: str, tmp_path: Path) -> None:
     assert again.evaluate(episodes=2).returns == done.evaluate(episodes=2).returns
 
 
-def test_a_run_with_noise_repeats_itself(tmp_path: Path) -> None:
-    histories = []
-    for i in range(2):
-        run(RUNS["all"], tmp_path / str(i), 600)
-        rows = [line.split(",") for line in (tmp_path / str(i) / "metrics.csv").read_text().splitlines()]
-        kept = [k for k, title in enumerate(rows[0]) if "second" not in title]
-        histories.append([[row[k] for k in kept] for row in rows])
-    assert histories[0] == histories[1]
-    assert len(histories[0]) > 10
-
-
 def test_a_resumed_run_with_noise_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
     through = run(RUNS["noisy"], tmp_path / "through", 800)
     stopped = run(RUNS["noisy"], tmp_path / "stopped", 500).resume(800, plain=True)

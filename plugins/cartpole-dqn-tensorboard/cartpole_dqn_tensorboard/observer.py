@@ -39,8 +39,8 @@ class TensorBoardOptions:
 class TensorBoard(PointObserver):
     """Writes the points of `PointObserver` into event files for TensorBoard.
 
-    A resumed run goes on in the same folder, in a new file, and makes readers forget what was written after the
-    checkpoint: a reader sees each point once, as if the run had never stopped.
+    A resumed run continues in the same folder with a new file. Readers then drop what was written after the checkpoint,
+    so they see each point once, as if the run had never stopped.
 
     Raises:
         UserError: the run has no folder, or `folder` leads out of it; at the start, an older event file is dated in the

@@ -138,14 +138,6 @@ def test_every_evaluation(whole: Points) -> None:
     assert dict(whole["evaluation/std"])[24] == pytest.approx(evaluation(24).std)
 
 
-def test_every_update_where_that_is_wanted(tmp_path: Path) -> None:
-    observer = make(tmp_path, every_updates=1)
-    observer.run_started(started(0))
-    happen(observer, 0, 30)
-    finish(observer, 30)
-    assert [step for step, _ in read(tmp_path / "tensorboard")["learning/loss"]] == list(range(10, 31))
-
-
 def test_an_agents_own_figures_and_odd_values(tmp_path: Path) -> None:
     observer = make(tmp_path, every_updates=5)
     observer.run_started(started(0))

@@ -11,8 +11,7 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from cartpole_dqn import Batch, Context, RingReplay, SeedTree, Transition, UserError, builtin_builder
-from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions
+from cartpole_dqn import Batch, Context, RingReplay, SeedTree, Transition, UserError
 
 CONTEXT = Context(
     observation_space=spaces.Box(-1000, 1000, (1,), np.float32), action_space=spaces.Discrete(2), gamma=0.9
@@ -85,14 +84,3 @@ def test_its_state_goes_on_with_the_same_bits_and_the_small_state_alone_draws_al
     whole.load_state_dict(replay.state_dict())
     small.load_small_state_dict(replay.small_state_dict())
     assert batch(replay) == batch(whole) == batch(small)
-
-
-def test_an_agent_keeps_the_small_state_where_its_replay_is_not_saved() -> None:
-    def agent(seed: int) -> DqnAgent:
-        return DqnAgent(DqnOptions(), dataclasses.replace(CONTEXT, seeds=SeedTree(seed), builder=builtin_builder()))
-
-    old, new = agent(0), agent(1)
-    new.load_state_dict(old.state_dict())
-    for each in (old, new):
-        fill(each._replay, 30)  # type: ignore[arg-type]
-    assert torch.equal(old._replay.sample(8).indices, new._replay.sample(8).indices)

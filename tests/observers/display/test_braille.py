@@ -4,23 +4,27 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.segment import Segment
 
-from cartpole_dqn.observers.display.braille import Chart, Curve, chart_lines
+from cartpole_dqn.observers.display.braille import Chart, Curve, Line, chart_lines
 
 points = st.lists(st.tuples(st.floats(0, 1e6), st.floats(-1e9, 1e9)), min_size=1, max_size=80)
 
 
-def dots_of(rows: list[str]) -> set[tuple[int, int]]:
-    """(x, y) of each dot, y from the bottom, read back from the characters by the braille block's own numbering."""
+def dots_of(curve: Curve) -> set[tuple[int, int]]:
+    """(x, y) of each dot, y from the bottom, by the braille block's own numbering."""
     order = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3)]
-    height = 4 * len(rows)
     return {
-        (2 * column + x, height - 1 - (4 * row + y))
-        for row, text in enumerate(rows)
-        for column, character in enumerate(text)
+        (2 * column + x, 4 * curve.height - 1 - (4 * row + y))
+        for row, cells in enumerate(curve.cells)
+        for column, cell in enumerate(cells)
         for bit, (x, y) in enumerate(order)
-        if (ord(character) - 0x2800) >> bit & 1
+        if cell >> bit & 1
     }
+
+
+def words_of(lines: list[Line]) -> list[str]:
+    return ["".join(segment.text for segment in line) for line in lines]
 
 
 def canvas(drawn: list[tuple[float, float]], width: int, height: int) -> Curve:
@@ -31,23 +35,23 @@ def canvas(drawn: list[tuple[float, float]], width: int, height: int) -> Curve:
 @given(points, st.integers(1, 30), st.integers(1, 8))
 def test_points_lie_where_their_values_say(drawn: list[tuple[float, float]], width: int, height: int) -> None:
     curve = canvas(drawn, width, height)
-    curve.points(drawn)
+    curve.points(tuple(drawn))
     sides = []
     for axis, dots in ((0, 2 * width), (1, 4 * height)):
         low, high = min(p[axis] for p in drawn), max(p[axis] for p in drawn)
         sides.append([round(((p[axis] - low) / (high - low) if high > low else 0.5) * (dots - 1)) for p in drawn])
-    assert dots_of(curve.rows()) == set(zip(*sides, strict=True))
-    assert {(height - 1 - y // 4, x // 2) for x, y in zip(*sides, strict=True)} == set(curve.cells_of(drawn))
+    assert dots_of(curve) == set(zip(*sides, strict=True))
+    assert {(height - 1 - y // 4, x // 2) for x, y in zip(*sides, strict=True)} == set(curve.cells_of(tuple(drawn)))
 
 
 @given(points, st.integers(2, 30), st.integers(1, 8))
 def test_a_line_has_no_gaps_and_meets_its_points(drawn: list[tuple[float, float]], width: int, height: int) -> None:
     drawn = sorted(drawn)
     line, dots = canvas(drawn, width, height), canvas(drawn, width, height)
-    line.line(drawn)
-    dots.points(drawn)
-    found = dots_of(line.rows())
-    assert dots_of(dots.rows()) <= found
+    line.line(tuple(drawn))
+    dots.points(tuple(drawn))
+    found = dots_of(line)
+    assert dots_of(dots) <= found
     if len({x for x, _ in drawn}) > 1:
         assert {x for x, _ in found} == set(range(2 * width))
     for x, y in found:  # each dot touches another one
@@ -60,20 +64,20 @@ values = st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=40)
 
 @given(values, st.integers(0, 60), st.integers(0, 12), st.integers(0, 30), st.booleans())
 def test_a_chart_keeps_to_its_room(numbers: list[float], columns: int, rows: int, right: int, needed: bool) -> None:
-    drawn = [(float(100 * i), v) for i, v in enumerate(numbers)]
+    drawn = tuple((float(100 * i), v) for i, v in enumerate(numbers))
     chart = Chart(drawn, drawn, drawn[::3], float(max(1, 100 * len(numbers))), 475.0 if needed else None)
     lines = chart_lines(chart, columns, rows, right)
     assert len(lines) in (0, rows)
-    assert all(line.cell_len <= chart.gutter + columns + right for line in lines)
+    assert all(Segment.get_line_length(line) <= chart.gutter + columns + right for line in lines)
     if rows >= 3 and columns >= 8:
         assert lines
 
 
 def test_a_chart_says_what_it_shows() -> None:
-    returns = [(float(step), step / 10) for step in range(0, 5001, 100)]
-    chart = Chart(returns, returns, [(2500.0, 60.0), (5000.0, 500.0)], 10_000.0, 475.0)
+    returns = tuple((float(step), step / 10) for step in range(0, 5001, 100))
+    chart = Chart(returns, returns, ((2500.0, 60.0), (5000.0, 500.0)), 10_000.0, 475.0)
     lines = chart_lines(chart, 40, 9, 16)
-    text = [line.plain for line in lines]
+    text = words_of(lines)
     assert text[0].startswith("500 ")
     assert text[0].endswith("  needs 475")
     assert text[-2].startswith("  0 ")
@@ -86,13 +90,12 @@ def test_a_chart_says_what_it_shows() -> None:
     at = text[0].index("◆")
     assert abs(at - text[-1].index("5k")) <= 1
     assert not text[0][at + 1 : 40].replace("⠤", "").strip()
-    styles = {str(span.style) for line in lines for span in line.spans}
+    styles = {str(segment.style) for line in lines for segment in line}
     assert {"bold green", "cyan", "color(166)", "dim"} <= styles
 
 
 def test_values_below_zero_and_none_at_all() -> None:
-    low = Chart([(0.0, -200.0), (9.0, -110.0)], [], [], 10.0)
+    low = Chart(((0.0, -200.0), (9.0, -110.0)), (), (), 10.0)
     assert low.range == (-200.0, -100.0)
-    assert chart_lines(low, 20, 5, 0)[0].plain.startswith("-100 ")
-    nothing = chart_lines(Chart([(0.0, math.nan)], [], [], 1.0), 20, 5, 0)
-    assert not "".join(line.plain for line in nothing).strip()
+    assert words_of(chart_lines(low, 20, 5, 0))[0].startswith("-100 ")
+    assert not "".join(words_of(chart_lines(Chart(((0.0, math.nan),), (), (), 1.0), 20, 5, 0))).strip()

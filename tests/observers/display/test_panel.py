@@ -38,7 +38,7 @@ def test_everything_is_shown_where_there_is_room(snapshot: Make) -> None:
     for words in (
         "dqn on CartPole-v1, pixels",
         "600 / 1,000 steps 60%",
-        "0:30 gone · 0:2",
+        "0:30 gone · 0:1",
         "steps/s",
         "episode",
         "last return",

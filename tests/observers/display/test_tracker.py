@@ -59,14 +59,25 @@ def test_rate_is_of_training_seconds_lately(clock: Any, events: Any) -> None:
     assert tracker.snapshot().rate == pytest.approx(20)
 
 
-def test_remaining_time_counts_evaluation_too(clock: Any, events: Any) -> None:
+def test_remaining_time_counts_evaluations_but_no_confirmation(clock: Any, events: Any) -> None:
     tracker = Tracker(clock)
-    tracker.run_started(events.started(steps=2000))
-    for k in range(101):  # 10 steps a second of training; half of the clock goes to evaluation
+    tracker.run_started(events.started(steps=2000, evaluate_every=100))
+    for k in range(101):  # 10 steps a second of training
+        clock.now += 1.0
         tracker.updated(events.progress(10 * k, seconds=float(k)))
-        clock.now += 2.0
-    remaining = tracker.snapshot().remaining
-    assert remaining == pytest.approx(1000 / 10 * 2, rel=0.05)
+        if k and k % 10 == 0:
+            clock.now += 5.0
+            tracker.evaluated(dataclasses.replace(events.evaluation(10 * k), seconds=5.0))
+    left = pytest.approx(1000 / 10 + 10 * 5)
+    assert tracker.snapshot().remaining == left
+    for done in range(101):
+        clock.now += 5.0
+        tracker.evaluating(Evaluating(1000, "confirm", done, 100, 480.0))
+        assert tracker.snapshot().remaining == left
+    tracker.evaluated(dataclasses.replace(events.evaluation(1000), stream="confirm", seconds=505.0))
+    assert tracker.snapshot().remaining == left
+    tracker.updated(events.progress(1010, seconds=101.0))
+    assert tracker.snapshot().remaining == pytest.approx(990 / 10 + 9.9 * 5)
 
 
 def test_remaining_time_of_a_budget_in_episodes(clock: Any, events: Any) -> None:
@@ -114,8 +125,6 @@ def test_an_evaluation_is_under_way_until_its_end_or_the_next_step(clock: Any, e
 
 def test_idle_grows_without_steps_and_the_clock_stops_at_the_end(clock: Any, events: Any) -> None:
     tracker = Tracker(clock)
-    with pytest.raises(RuntimeError, match="expected run_started"):
-        tracker.snapshot()
     tracker.run_started(events.started())
     tracker.updated(events.progress(1))
     clock.now += 12

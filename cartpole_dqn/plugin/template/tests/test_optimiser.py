@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import torch
-from cartpole_dqn import Context, train
+from cartpole_dqn import Context
 from cartpole_dqn.testing import check_optimiser
 from gymnasium.spaces import Box, Discrete
 from torch import nn
@@ -28,12 +25,3 @@ def test_momentum_goes_on() -> None:
         optimiser.step()
         places.append(weight.item())
     assert places == [1.5, 1.75, 1.875]
-
-
-def test_a_run_trains_with_it(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {
-        "agent": {"learning_starts": 100, "optimiser": {"name": "acme"}},
-        "evaluation": {"every": 0},
-    }
-    run = train(obs="state", steps=200, settings=settings, plain=True, out=tmp_path / "run")
-    assert run.config.agent["optimiser"]["name"] == "acme"

@@ -107,7 +107,10 @@ def place_of(error: BaseException) -> str:
 
 
 _HERE = PurePath(__file__).parent
-_LIBRARIES = {"cartpole_dqn", "torch", "torchvision", "numpy", "gymnasium", "pydantic", "pluggy", "typer", "click"}
+_LIBRARIES = {
+    *("cartpole_dqn", "torch", "torchvision", "numpy", "gymnasium", "pydantic", "pluggy", "typer", "click"),
+    "importlib_metadata",  # where it is installed, it also makes the entry points that the standard library finds
+}
 
 
 def sentence(text: str) -> str:

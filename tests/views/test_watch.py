@@ -122,7 +122,7 @@ def test_the_window_can_be_left_at_any_time(trained: Trained, leave: Any) -> Non
 
 KEYS: dict[str, tuple[dict[float, int], dict[float, str]]] = {
     "space pauses and goes on": (
-        {0.1: pygame.K_SPACE, 5.0: pygame.K_SPACE},
+        {0.11: pygame.K_SPACE, 5.01: pygame.K_SPACE},
         {0.2: "5, 1x, paused", 4.9: "5, 1x, paused", 5.1: "10, 1x"},
     ),
     "n takes one step at a time": (

@@ -198,12 +198,14 @@ def test_the_background_of_other_rows_is_left_out_only_where_nothing_looks_at_it
         env.reset(seed=0)
         draw = drawing_of(cls.render)
         assert draw is not None
+        # The second drawing may reuse the surface of the first: what it leaves out keeps the mark.
+        draw(env, slice(160, 320)).source.set_at((0, 399), (1, 2, 3))
         strip = draw(env, slice(160, 320))
         pixels = read(strip, slice(160, 320), slice(0, 600))
         assert np.array_equal(pixels, env.render()[160:320])
         return tuple(read(strip, slice(0, 1), slice(0, 1)).ravel().tolist())
 
-    assert upper_corner(CartPoleEnv) == (0, 0, 0)
+    assert upper_corner(CartPoleEnv) == (1, 2, 3)
     assert upper_corner(LooksAtItsDrawing) == (255, 255, 255)
 
 

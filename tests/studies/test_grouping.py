@@ -22,9 +22,9 @@ def test_runs_that_differ_only_in_their_seed_are_together(record: Write) -> None
         record("a1", seed=1, sets=["threads=4", "checkpoint.every_steps=7", 'device="cpu"']),
         record("b1", seed=1, sets=["agent.optimiser.lr=0.01", 'env.vector="async"']),
     ]
-    assert shape(records) == {"lr=0.001": ["a0", "a1"], "lr=0.01": ["b0", "b1"]}
+    assert shape(records) == {"lr=0.002": ["a0", "a1"], "lr=0.01": ["b0", "b1"]}
     groups = group_records(records)
-    assert [group.settings for group in groups] == [{"agent.optimiser.lr": 0.001}, {"agent.optimiser.lr": 0.01}]
+    assert [group.settings for group in groups] == [{"agent.optimiser.lr": 0.002}, {"agent.optimiser.lr": 0.01}]
     assert groups[0].envs == ("CartPole-v1",)
     assert (records[0].seed, records[2].seed, records[0].title) == (0, 1, records[2].title.replace("seed 1", "seed 0"))
 
@@ -32,20 +32,20 @@ def test_runs_that_differ_only_in_their_seed_are_together(record: Write) -> None
 def test_labels_say_what_is_needed_to_tell_groups_apart(record: Write) -> None:
     records = [
         record("a"),
-        record("b", sets=["agent.optimiser.lr=0.01", "agent.n_step=5"]),
-        record("c", sets=["agent.target_update.name=hard", "agent.n_step=5"]),
+        record("b", sets=["agent.optimiser.lr=0.01", "agent.n_step=7"]),
+        record("c", sets=["agent.target_update.name=hard", "agent.n_step=7"]),
         record("d", env="Acrobot-v1"),
     ]
     assert list(shape(records[:1])) == ["a"], "a run alone is called by its name"
     twins = [records[0], record("a1", seed=1)]
     assert list(shape(twins)) == ["CartPole-v1, state, preset state"]
-    assert list(shape(records[:2])) == ["n_step=3", "n_step=5"], "one key of two is enough"
+    assert list(shape(records[:2])) == ["n_step=5", "n_step=7"], "one key of two is enough"
     assert list(shape(records[1:3])) == ["target_update=soft", "target_update=hard"], "a part's name comes first"
     assert list(shape([records[0], records[3]])) == ["env=CartPole-v1", "env=Acrobot-v1"]
     assert list(shape(records)) == [
-        "env=CartPole-v1, target_update=soft, n_step=3",
         "env=CartPole-v1, target_update=soft, n_step=5",
-        "env=CartPole-v1, target_update=hard, n_step=5",
+        "env=CartPole-v1, target_update=soft, n_step=7",
+        "env=CartPole-v1, target_update=hard, n_step=7",
         "env=Acrobot-v1, target_update=soft, n_step=3",
     ]
 
@@ -56,7 +56,7 @@ def test_an_ambiguous_end_of_a_key_is_told_with_what_is_before(record: Write) ->
         record("b", sets=["steps=8", "agent.exploration.steps=9"]),
     ]
     assert list(shape(records, "steps", "agent.exploration.steps")) == [
-        "steps=7, exploration.steps=4000",
+        "steps=7, exploration.steps=2000",
         "steps=8, exploration.steps=9",
     ]
 
@@ -67,11 +67,11 @@ def test_groups_by_what_is_asked_for(record: Write) -> None:
         record("b", seed=0, sets=["agent.n_step=1"]),
         record("c", seed=1),
     ]
-    assert shape(records, "lr") == {"lr=0.01": ["a"], "lr=0.001": ["b", "c"]}
+    assert shape(records, "lr") == {"lr=0.01": ["a"], "lr=0.002": ["b", "c"]}
     assert shape(records, "agent.optimiser") == {"optimiser=adam": ["a", "b", "c"]}
     assert shape(records, "optimiser", "lr") == {
         "optimiser=adam, lr=0.01": ["a"],
-        "optimiser=adam, lr=0.001": ["b", "c"],
+        "optimiser=adam, lr=0.002": ["b", "c"],
     }
     assert shape(records, "env") == {"env=CartPole-v1": ["a", "b", "c"]}
     assert shape(records, "seed") == {"seed=0": ["a", "b"], "seed=1": ["c"]}

@@ -134,7 +134,7 @@ def test_layers_win_in_their_order(tmp_path: Path) -> None:
     )
     assert (config.seed, config.steps, config.agent["gamma"], config.agent["batch_size"]) == (4, 70, 0.7, 9)
     assert config.env.id == "CartPole-v0"
-    assert config.agent["n_step"] == 3, "the preset's, which nobody touched"
+    assert config.agent["n_step"] == 5, "the preset's, which nobody touched"
 
 
 def test_a_budget_replaces_the_other_kind() -> None:

@@ -214,7 +214,7 @@ class Halving(DqnAgent):
     """Makes of the weights what it likes."""
 
     def start_from(self, policy: State) -> None:
-        super().start_from({"network": {name: value / 2 for name, value in policy["network"].items()}})
+        super().start_from({**policy, "network": {name: value / 2 for name, value in policy["network"].items()}})
 
 
 class Refusing(DqnAgent):

@@ -134,7 +134,7 @@ def test_the_configuration_can_be_taken_from_the_page(copied: Callable[..., Run]
     assert link["download"] == "config.toml"
     assert b64decode(link["href"].split(",")[1]).decode() == run.folder.config.read_text()
     assert report.differences is not None
-    assert {key: (here, preset) for key, here, preset in report.differences}["evaluation.every"] == (60, 5000)
+    assert {key: (here, preset) for key, here, preset in report.differences}["evaluation.every"] == (60, 1000)
     assert "agent.gamma" not in {key for key, *_ in report.differences}
 
 

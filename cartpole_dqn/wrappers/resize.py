@@ -125,7 +125,10 @@ class Resize(ImageWrapper):
         if not in_bytes:
             x = x.to(torch.float64 if wide else torch.float32)
         rows = self.layout.rows_axis
-        for axis, size in ((rows + 1, self._size[1]), (rows, self._size[0])):
+        axes = [(rows + 1, self._size[1]), (rows, self._size[0])]
+        if self._lies:
+            axes.reverse()
+        for axis, size in axes:
             if x.shape[axis] == size:
                 continue
             pixels, weights, unit = _weights(x.shape[axis], size, self._interpolation, self._antialias, in_bytes)
@@ -138,10 +141,15 @@ class Resize(ImageWrapper):
             x = x.round()
         return x.clamp(*(torch.from_numpy(bound).to(x.dtype) for bound in (self._low, self._high))).to(picture.dtype)
 
+    @property
+    def _lies(self) -> bool:
+        """Whether pictures are transposed first: torch (2.15 at least) computes narrow, high ones wrongly."""
+        height, width = self._size
+        return height > width == 1
+
     def _interpolated(self, picture: Image) -> Image:
         height, width = self._size
-        if height > width == 1:
-            # torch (2.15 at least) computes pictures one pixel wide and several high wrongly, but not transposed ones.
+        if self._lies:
             rows, columns = self.layout.rows_axis, self.layout.rows_axis + 1
             lying = self._by_torch(picture.swapaxes(rows, columns).copy(), [width, height])
             return lying.swapaxes(rows, columns).copy()

@@ -40,16 +40,16 @@ def test_a_table_of_text(call: Callable[..., Any], runs: Path) -> None:
     assert (said.code, said.err) == (0, ""), said.err
     lines = said.out.splitlines()
     assert lines[0] == "Groups"
-    assert lines[2].startswith("lr=0.001     3  484.3 [481.0, 490.0]   481.0  301.0 [300.0, 302.0]   300.0  2 of 3")
+    assert lines[2].startswith("lr=0.002     3  484.3 [481.0, 490.0]   481.0  301.0 [300.0, 302.0]   300.0  2 of 3")
     assert lines[3].startswith("lr=0.01      3     21.0 [20.0, 22.0]    20.0     21.0 [20.0, 22.0]    20.0  0 of 3")
-    assert ["lr=0.001", "lr=0.01", "1.00", "[1.00,", "1.00]"] in [line.split() for line in lines]
+    assert ["lr=0.002", "lr=0.01", "1.00", "[1.00,", "1.00]"] in [line.split() for line in lines]
     assert "in the evaluations made during training" in said.out
     assert "fewer than 5 runs" in said.out
 
 
 def test_forms_and_where_they_go(call: Callable[..., Any], runs: Path) -> None:
     markdown = call("compare", "runs", "--format", "markdown").out
-    assert "| lr=0.001 | 3 | 484.3 [481.0, 490.0] | 481.0 |" in markdown
+    assert "| lr=0.002 | 3 | 484.3 [481.0, 490.0] | 481.0 |" in markdown
     table = json.loads(call("compare", "runs", "--format", "json", "--score", "last").out)
     assert (table["score"], [group["runs"] for group in table["groups"]]) == ("last", [3, 3])
     assert call("compare", "runs", "--out", "x.md").out == "x.md\n"

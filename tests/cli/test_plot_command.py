@@ -45,11 +45,11 @@ def test_both_themes_are_two_pictures(call: Callable[..., Any], runs: Path) -> N
 
 def test_groups_by_default_and_as_asked(call: Callable[..., Any], runs: Path) -> None:
     call("plot", "runs", "--out", "x.svg")
-    assert {"lr=0.001 (2 runs)", "lr=0.01 (1 run)", "dqn on CartPole-v1, state"} <= set(words_in(Path("x.svg")))
+    assert {"lr=0.002 (2 runs)", "lr=0.01 (1 run)", "dqn on CartPole-v1, state"} <= set(words_in(Path("x.svg")))
     call("plot", "b0", "a0", "--out", "x.svg", "--group-by", "run")
     assert {"b0 (1 run)", "a0 (1 run)"} <= set(words_in(Path("x.svg")))
     call("plot", "runs", "--out", "x.svg", "--group-by", "env,obs", "--group-by", "n_step")
-    assert "env=CartPole-v1, obs=state, n_step=3 (3 runs)" in words_in(Path("x.svg"))
+    assert "env=CartPole-v1, obs=state, n_step=5 (3 runs)" in words_in(Path("x.svg"))
 
 
 def test_runs_that_differ_only_in_where_they_end_are_one_group(
@@ -57,7 +57,7 @@ def test_runs_that_differ_only_in_where_they_end_are_one_group(
 ) -> None:
     write_run("runs/c0", seed=9, sets=["steps=777", "evaluation.until_solved=true"], returns=range(10))
     call("plot", "runs", "--out", "x.svg")
-    assert {"lr=0.001 (3 runs)", "lr=0.01 (1 run)"} <= set(words_in(Path("x.svg")))
+    assert {"lr=0.002 (3 runs)", "lr=0.01 (1 run)"} <= set(words_in(Path("x.svg")))
     call("plot", "runs", "--out", "x.svg", "--group-by", "steps")
     assert "steps=777 (1 run)" in words_in(Path("x.svg"))
 

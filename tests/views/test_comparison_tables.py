@@ -31,12 +31,12 @@ def test_tables_say_everything(write_run: WriteRun) -> None:
         "group", "runs", "best [95%]", "lowest", "last [95%]", "lowest", "solved", "steps to solved", "training time",
     )  # fmt: skip
     assert groups.rows == (
-        ("lr=0.001", "2", "480.0 [480.0, 480.0]", "480.0", "500.0 [500.0, 500.0]", "500.0", "2 of 2", "200", "0:02"),
+        ("lr=0.002", "2", "480.0 [480.0, 480.0]", "480.0", "500.0 [500.0, 500.0]", "500.0", "2 of 2", "200", "0:02"),
         ("lr=0.01", "1", "-3 [-]", "-", "-5.25 [-]", "-", "0 of 1", "-", "-"),
     )
     assert improvements.title == "Probability of improvement (best)"
-    assert improvements.rows == (("lr=0.001", "lr=0.01", "-"),), "one run cannot tell"
-    assert runs.rows[0] == ("a0", "lr=0.001", "0", "300", "480.0", "0", "480.0", "500.0", "200", "0:02")
+    assert improvements.rows == (("lr=0.002", "lr=0.01", "-"),), "one run cannot tell"
+    assert runs.rows[0] == ("a0", "lr=0.002", "0", "300", "480.0", "0", "480.0", "500.0", "200", "0:02")
     assert runs.rows[2] == ("b [31m", "lr=0.01", "0", "300", "-3", "0", "-3", "-5.25", "-", "-"), (
         "nothing moves the cursor"
     )
@@ -68,10 +68,10 @@ def test_json_holds_the_whole(write_run: WriteRun) -> None:
     assert table["source"] == "metrics"
     assert [run["name"] for run in table["runs"]] == ["a0", "a1", "b\x1b[31m"]
     assert table["groups"][0]["best"] == {"value": 480.0, "low": 480.0, "high": 480.0}
-    assert table["groups"][0]["settings"] == {"agent.optimiser.lr": 0.001}
+    assert table["groups"][0]["settings"] == {"agent.optimiser.lr": 0.002}
     assert table["groups"][1]["best"] == {"value": -3.0, "low": None, "high": None}
     assert table["improvements"] == [
-        {"group": "lr=0.001", "over": "lr=0.01", "chance": {"value": 1.0, "low": None, "high": None}}
+        {"group": "lr=0.002", "over": "lr=0.01", "chance": {"value": 1.0, "low": None, "high": None}}
     ]
     assert table["confidence"] == 0.95
     assert table["explanations"]

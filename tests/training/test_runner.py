@@ -38,6 +38,13 @@ BUILD = builtin_builder()
 EVENTS = ["run_started", "updated", "episode_ended", "evaluated", "checkpoint_written", "run_ended", "run_failed"]
 
 
+@pytest.fixture
+def started() -> Callable[[], list[Any]]:
+    """Return the processes that this test started and that still run; other tests may have left some."""
+    before = multiprocessing.active_children()
+    return lambda: [child for child in multiprocessing.active_children() if child not in before]
+
+
 class Clock:
     """A second a look."""
 
@@ -469,7 +476,7 @@ def once_asleep(mark: Path, act: Callable[[], None]) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def test_a_hanging_environment_ends_the_run_after_its_time(tmp_path: Path) -> None:
+def test_a_hanging_environment_ends_the_run_after_its_time(tmp_path: Path, started: Callable[[], list[Any]]) -> None:
     seen = Recorder()
     runner = make_sleepy_runner(tmp_path / "m", seen, hooks=Hooks(save=saving([])), step_timeout=2)
     words = (
@@ -479,11 +486,11 @@ def test_a_hanging_environment_ends_the_run_after_its_time(tmp_path: Path) -> No
     with pytest.raises(RunError, match=words):
         runner.run()
     assert [type(e.error) for e in seen.of("run_failed")] == [EnvTimeoutError]
-    assert multiprocessing.active_children() == []
+    assert started() == []
 
 
 def test_a_stop_request_does_not_wait_for_a_hanging_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, started: Callable[[], list[Any]]
 ) -> None:
     monkeypatch.setattr(workers, "GRACE", 0.5)
     seen = Recorder()
@@ -498,10 +505,12 @@ def test_a_stop_request_does_not_wait_for_a_hanging_environment(
         r"environment 0 \(.*\) did not answer within 0\.5 seconds\. The last checkpoint is of step 40\.", *warnings
     )
     assert seen.events[-1] == ("run_ended", ended)
-    assert multiprocessing.active_children() == []
+    assert started() == []
 
 
-def test_a_second_ctrl_c_leaves_no_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_second_ctrl_c_leaves_no_worker(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, started: Callable[[], list[Any]]
+) -> None:
     monkeypatch.setattr(workers, "GRACE", 600)
     runner = make_sleepy_runner(tmp_path / "m")
     before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
@@ -511,7 +520,7 @@ def test_a_second_ctrl_c_leaves_no_worker(monkeypatch: pytest.MonkeyPatch, tmp_p
             runner.run()
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert multiprocessing.active_children() == []
+    assert started() == []
 
 
 def test_environments_that_do_not_close_do_not_fail_a_finished_run() -> None:
@@ -526,11 +535,13 @@ def test_environments_that_do_not_close_do_not_fail_a_finished_run() -> None:
     assert [text.partition(" (")[0] for text in warnings] == ["the environments could not be closed: OSError: busy"]
 
 
-def test_a_state_that_does_not_fit_leaves_no_environments_behind(tmp_path: Path) -> None:
+def test_a_state_that_does_not_fit_leaves_no_environments_behind(
+    tmp_path: Path, started: Callable[[], list[Any]]
+) -> None:
     runner = make_sleepy_runner(tmp_path / "m")
     with pytest.raises(KeyError):
         runner.load_state_dict({"step": 3}, None)
-    assert multiprocessing.active_children() == []
+    assert started() == []
 
 
 def test_a_saved_replay_that_memory_cannot_take_twice_is_refused_with_the_figure(

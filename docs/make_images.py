@@ -161,7 +161,7 @@ def draw_results() -> None:
     peer = table_below(results, "### Beside stable-baselines3")
     for theme in ("light", "dark"):
         chart = ResultsChart("CartPole from its screen", "environment steps", theme, 8_900)
-        chart.points(0, [(row[1][0], row[4][0]) for row in ours], "cartpole-dqn: 10 of 10 seeds", (2_900, 440))
+        chart.points(0, [(row[1][0], row[3][0]) for row in ours], "cartpole-dqn: 10 of 10 seeds", (2_900, 440))
         for first, second in zip(*theirs[1:3], strict=True):
             chart.axes.plot([2_500, 5_000], [first, second], color=chart.look.lines[1])
             chart.points(1, [(2_500, first), (5_000, second)])

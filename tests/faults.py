@@ -65,7 +65,7 @@ FAULTS = {
         "epsilon falls twice as fast", "math.exp(-step / self._decay)", "math.exp(-2 * step / self._decay)"
     ),
     "display": Fault(
-        "steps a second are a tenth too few", "self._rate = steps / seconds", "self._rate = 0.9 * steps / seconds"
+        "steps a second are a tenth too few", "self.run.rate = steps / seconds", "self.run.rate = 0.9 * steps / seconds"
     ),
     "export": Fault(
         "a run's config.toml forgets its seed",

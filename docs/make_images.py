@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.style import Style
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI
 
+from cartpole_dqn.contracts.events import Glimpse
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.observers.display.panel import RunPanel
 from cartpole_dqn.observers.display.tracker import Tracker
@@ -64,6 +66,11 @@ def draw_display() -> None:
 
 class _Looking(Tracker):
     wants_glimpses = True
+
+    def glimpsed(self, event: Glimpse) -> None:
+        """Keep the last glimpse with a clear motion: an episode's first difference is empty."""
+        if np.ptp(event.panels[-1].values) > 60:
+            super().glimpsed(event)
 
 
 def paint(renderable: Any, out: Path, theme: str, *, width: int = 140, height: int = 33, scale: int = 2) -> None:

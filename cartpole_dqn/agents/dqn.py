@@ -36,6 +36,8 @@ from cartpole_dqn.contracts.seeding import generator_state, restore_generator
 from cartpole_dqn.contracts.weights import frozen_copy, load_weights
 from cartpole_dqn.errors import ConfigError, DivergedError, RunError, UserError
 
+_DECAY = 19
+"""The exponent of the average's weights: update k of t counts as (k / t)^19, so about the last twentieth counts."""
 _LOOK_EVERY = 10
 """Updates between two computations of the mean action value, which take a fair part of a small network's update."""
 
@@ -75,9 +77,10 @@ class DqnOptions:
         default="none", effect="how gradients are clipped: each by value, or all together by their norm"
     )
     clip_at: float = option(default=1.0, gt=0, effect="where gradients are clipped", typical="1 to 100")
-    policy: Literal["online", "target"] = option(
+    policy: Literal["online", "target", "average"] = option(
         default="online",
-        effect="whose weights are evaluated and saved: a soft target is an average over updates",
+        effect="whose weights are evaluated and saved: the online network's, the target network's, or an average of "
+        "the online ones over about the last twentieth of all updates",
     )
     mirror: bool = option(
         default=False,
@@ -118,6 +121,8 @@ class DqnAgent(Agent):
         self._online: Network = context.build("network", options.network).to(context.device)
         self._target: Network = frozen_copy(self._online)
         self._parameters = list(self._online.parameters())
+        self._average = frozen_copy(self._online) if options.policy == "average" else None
+        self._averaged = [] if self._average is None else list(self._average.parameters())
         self._optimiser: Optimiser = context.build("optimiser", options.optimiser)
         self._optimiser.attach(self._parameters)
         self._replay: ReplayBuffer = context.build("replay", options.replay, gamma=options.gamma, n_step=options.n_step)
@@ -219,7 +224,14 @@ class DqnAgent(Agent):
         self._updates += 1
         self._replay.update_priorities(batch.indices, td_errors)
         self._target_update.after_update(online, self._target, self._updates)
+        if self._average is not None:
+            self._follow()
         return figures
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Let the average follow the online network: polynomial-decay averaging (Shamir and Zhang 2013, section 4)."""
+        torch._foreach_lerp_(self._averaged, self._parameters, (_DECAY + 1) / (self._updates + _DECAY))
 
     @torch.no_grad()
     def _clip(self) -> None:
@@ -277,6 +289,10 @@ class DqnAgent(Agent):
 
     def policy(self) -> GreedyPolicy:
         source = self._target if self._options.policy == "target" else self._online
+        if self._average is not None:
+            source = self._average
+            for buffer, latest in zip(source.buffers(), self._online.buffers(), strict=True):
+                buffer.copy_(latest)
         return GreedyPolicy(frozen_copy(source), self._device, self._units)
 
     def start_from(self, policy: State) -> None:
@@ -287,8 +303,12 @@ class DqnAgent(Agent):
                 f"those weights give values as {units.base:g} + {units.scale:g} times their output, this run as "
                 f"{self._units.base:g} + {self._units.scale:g} times: set agent.largest_reward and gamma as there."
             )
-        load_weights(self._online, policy["network"])
-        load_weights(self._target, policy["network"])
+        for network in self._networks().values():
+            load_weights(network, policy["network"])
+
+    def _networks(self) -> dict[str, Network]:
+        networks = {"online": self._online, "target": self._target}
+        return networks if self._average is None else {**networks, "average": self._average}
 
     def status(self) -> Mapping[str, float | str]:
         figures: dict[str, float | str] = {
@@ -308,8 +328,7 @@ class DqnAgent(Agent):
 
     def state_dict(self) -> State:
         return {
-            "online": dict(self._online.state_dict()),
-            "target": dict(self._target.state_dict()),
+            **{name: dict(network.state_dict()) for name, network in self._networks().items()},
             "optimiser": self._optimiser.state_dict(),
             "target_update": self._target_update.state_dict(),
             "exploration": self._exploration.state_dict(),
@@ -326,8 +345,8 @@ class DqnAgent(Agent):
 
     def load_state_dict(self, state: State) -> None:
         """See `Agent.load_state_dict`. Raises `ValueError` where weights do not fit."""
-        load_weights(self._online, state["online"])
-        load_weights(self._target, state["target"])
+        for name, network in self._networks().items():
+            load_weights(network, state[name])
         self._optimiser.load_state_dict(state["optimiser"])
         self._target_update.load_state_dict(state["target_update"])
         self._exploration.load_state_dict(state["exploration"])

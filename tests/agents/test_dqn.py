@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 import torch
 from gymnasium import spaces
 from gymnasium.envs.classic_control import CartPoleEnv
+from numpy.typing import NDArray
+from torch import nn
 
 from cartpole_dqn import builtin_builder
 from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions, ValueUnits
@@ -185,6 +188,40 @@ def test_the_policy_has_the_chosen_weights(which: str) -> None:
     assert (agent._online.training, agent._target.training) == (True, False)
     network = agent._online if which == "online" else agent._target
     assert np.array_equal(agent.policy().act(obs), network(torch.from_numpy(obs)).argmax(1).numpy())
+
+
+def test_the_average_is_of_the_last_updates_and_goes_on_after_a_resume() -> None:
+    def weights(network: nn.Module) -> NDArray[np.float64]:
+        return np.concatenate([p.detach().double().ravel().numpy() for p in network.parameters()])
+
+    agent, online = make(policy="average"), []
+    for seed in range(30):
+        if seed == 20:
+            resumed = make(policy="average", seed=1)
+            resumed.load_state_dict(agent.state_dict())
+            resumed.load_replay_state_dict(agent.replay_state_dict())
+            agent = resumed
+        feed(agent, 1 if seed else 8, seed=seed)
+        agent.break_lane(0)
+        online.append(weights(agent._online))
+    assert agent.status()["updates"] == 30
+    # Shamir and Zhang's recursion, spelled out: the weight of update k is proportional to k (k + 1) ... (k + 18).
+    shares = np.array([math.comb(k + 18, 19) for k in range(1, 31)], dtype=np.float64)
+    assert np.allclose(weights(agent.policy()._network), shares / shares.sum() @ np.array(online), atol=1e-6)
+
+
+def test_an_average_has_the_latest_statistics_of_batches() -> None:
+    space = spaces.Box(0, 255, (40, 40, 3), np.uint8)
+    agent = make(space, policy="average", network={"name": "tutorial-conv"})
+    rng = np.random.default_rng(0)
+    for _ in range(9):
+        obs, next_obs = rng.integers(0, 256, (2, *space.shape), np.uint8)
+        agent.observe([Transition(obs, 0, 1.0, next_obs, True, False, 0)])
+        agent.learn()
+    mine, online = agent.policy()._network.state_dict(), agent._online.state_dict()
+    names = [name for name in online if "running" in name]
+    assert names
+    assert all(torch.equal(mine[name], online[name]) for name in names)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run() -> None:

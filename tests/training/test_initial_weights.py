@@ -90,14 +90,13 @@ def test_both_networks_get_the_weights_and_nothing_else_changes(here: Path) -> N
     trained = agent_of(Path("runs/first"))
     fresh = assemble(config, HOST, folder=None, console=Console(quiet=True), clock=lambda: 0.0)
     before = fresh.agent.state_dict()
-    untouched = {key: value for key, value in before.items() if key not in ("online", "target")}
+    untouched = {key: value for key, value in before.items() if key not in ("online", "target", "average")}
     initial.give(fresh.agent)
     after = fresh.agent.state_dict()
-    # This preset's policy is the softly averaged network.
-    assert config.agent["policy"] == "target"
-    assert equal(after["online"], trained["target"])
-    assert equal(after["target"], trained["target"])
-    assert not equal(trained["online"], trained["target"])
+    assert config.agent["policy"] == "average"
+    for network in ("online", "target", "average"):
+        assert equal(after[network], trained["average"])
+    assert not equal(trained["online"], trained["average"])
     assert equal({key: after[key] for key in untouched}, untouched)
     assert (config.init.run, config.init.which, config.init.step) == ("first", "last", 40)
     assert config.init.weights == initial.checksum
@@ -239,7 +238,7 @@ def acme() -> PluginHost:
 def test_an_agent_of_a_plugin_decides_what_it_makes_of_them(here: Path, acme: PluginHost) -> None:
     begin(Path("runs/mine"), host=acme, agent={"name": "halving"})
     begin(Path("runs/next"), host=acme, agent={"name": "halving"}, init="mine", steps=1)
-    before, after = agent_of(Path("runs/mine"))["target"], agent_of(Path("runs/next"))["online"]
+    before, after = agent_of(Path("runs/mine"))["average"], agent_of(Path("runs/next"))["online"]
     assert equal({name: value / 2 for name, value in before.items()}, after)
 
 

@@ -14,6 +14,7 @@ import io
 import json
 import math
 import numbers
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _GAP = 2
 """Cells between two columns."""
+_GLUE = "\ue000"
+"""A space that is no place for a break. Rich breaks at any other."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def print_sections(
         if heading:
             console.print(heading, soft_wrap=not wrap)
         for name, text in rows:
-            lines = list(text.wrap(console, max(10, console.width - column - 4))) if wrap else [text]
+            lines = _wrapped(text, console, max(10, console.width - column - 4)) if wrap else [text]
             if name.cell_len > column or not lines:
                 lines.insert(0, Text())
             for line in lines:
@@ -134,6 +137,16 @@ def print_sections(
                 gap = " " * (column + 2 - name.cell_len) if line else ""
                 console.print(Text.assemble("  ", name, gap, line), soft_wrap=True)
                 name = Text()
+
+
+def _wrapped(text: Text, console: Console, width: int) -> list[Text]:
+    """Return lines of at most `width` cells, broken between words, but not inside short brackets."""
+    text = text.copy()
+    text.plain = re.sub(r"\[.*?\]", lambda m: m[0].replace(" ", _GLUE) if len(m[0]) <= width else m[0], text.plain)
+    lines = list(text.wrap(console, width))
+    for line in lines:
+        line.plain = line.plain.replace(_GLUE, " ")
+    return lines
 
 
 def as_markdown(tables: Sequence[TextTable], said: Sequence[str] = ()) -> str:

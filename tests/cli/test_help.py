@@ -56,6 +56,7 @@ def test_help_fits_and_breaks_no_word(call: Any, monkeypatch: pytest.MonkeyPatch
     said = shown(call, monkeypatch, "run", width=width)
     lines = said.partition("\nExamples\n")[0].splitlines()
     assert max(map(len, lines)) <= width
+    assert "[default: pixels]" in said
     assert any(len(line) > width - 12 for line in lines), "the width is used"
     whole = " ".join(shown(call, monkeypatch, "run", width=400).split())
     assert " ".join(said.split()) == whole

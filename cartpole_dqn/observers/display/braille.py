@@ -128,7 +128,7 @@ def chart_lines(chart: Chart, columns: int, rows: int, right: int) -> list[Line]
         level.line(ends)
         beside[level.cells_of(ends)[0][0]] = [Segment(f"needs {compact(chart.threshold)}", _MARKED)]
     known = bool(returns or marks or chart.threshold is not None)
-    free = [row for row in range(height - 1, -1, -1) if known and row not in beside]
+    free = [row for row in range(height - 1, -1, -1) if row not in beside]
     beside |= dict(zip(free, reversed(_LEGEND), strict=False))
     labels = {0: compact(high), height - 1: compact(low)} if known else {}
     if known and height >= 5:

@@ -282,9 +282,9 @@ def _bar(snapshot: Snapshot, width: int, gutter: int, columns: int, console: Con
     counts = _counts(snapshot, snapshot.done)
     wide = width >= _ASIDE_FROM
     parts = [f"{duration(snapshot.elapsed)} gone"]
-    if snapshot.remaining is not None and snapshot.ended is None:
+    if snapshot.remaining is not None and snapshot.running:
         parts.append(f"{duration(snapshot.remaining)} left")
-    if snapshot.rate is not None and snapshot.ended is None:
+    if snapshot.rate is not None and snapshot.running:
         parts.append(f"{number(snapshot.rate, 3)} steps/s")
     if total is None:
         lines = [Text(counts, style="bold")]
@@ -319,8 +319,8 @@ def _solved(snapshot: Snapshot, width: int, ascii_only: bool) -> list[Text]:
     here = spread(solved.mean, solved.std, "+-" if ascii_only else "±")
     at = f"at step {solved.step:,}"
     words = [f"{over} greedy episodes on unseen seeds, {at}", f"{over} episodes, {at}", f"{over} ep.", ""]
-    rest = _first_that_fits(words, width - cell_len(here) - 12)
-    return [Text.assemble((" SOLVED ", "bold reverse green"), "  ", (here, "bold"), f"  {rest}".rstrip())]
+    rest = _first_that_fits(words, width - cell_len(here) - 10)
+    return [Text.assemble((" SOLVED ", "bold reverse green"), " ", (here, "bold"), f" {rest}".rstrip())]
 
 
 def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: bool) -> list[Text]:
@@ -339,20 +339,21 @@ def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: b
             marks = ("up", "down") if ascii_only else ("▲", "▼")
             style = "green" if change > 0 else "red" if change < 0 else ""
             mark = "=" if change == 0 else marks[change < 0]
-            parts.append([(f"{mark} {score(abs(change))}", style), (f" since step {previous.step:,}", "")])
+            parts.append([(f"   {mark} {score(abs(change))}", style)])
+            parts.append([(f" since step {previous.step:,}", "")])
         if upcoming is not None:
-            parts.append([("next at ", "dim"), (f"{upcoming:,}", "")])
+            parts.append([("   next at ", "dim"), (f"{upcoming:,}", "")])
         lines.append(_joined(parts, width))
     elif upcoming is not None:
         first = [("first evaluation at ", "dim"), (f"{upcoming:,}", "")]
-        lines.append(_joined([first, [(_needs(needed), "")]], width, gap=""))
+        lines.append(_joined([first, [(_needs(needed), "")]], width))
     if snapshot.evaluating is not None and snapshot.idle >= _EVALUATING_SECONDS:
         lines.append(_under_way(snapshot.evaluating, needed, width, console))
     elif snapshot.solved is None and best is not None:
         doubt = " (not confirmed)" if needed is not None and best.mean >= needed and best.stream != "confirm" else ""
         score_of = [("best ", "dim"), (f"{_of_needed(best.mean, snapshot)}{doubt}", "")]
-        over = [(f"over {len(best.returns)} episodes at step {best.step:,}", "")]
-        lines.append(_joined([score_of, over], width, gap=" "))
+        over = [(f" over {len(best.returns)} episodes at step {best.step:,}", "")]
+        lines.append(_joined([score_of, over], width))
     return lines
 
 
@@ -376,7 +377,7 @@ def _needs(needed: float | None) -> str:
 def _next(snapshot: Snapshot) -> int | None:
     """Return the step of the next evaluation."""
     every, step = snapshot.started.evaluate_every, (snapshot.progress or snapshot.started).step
-    if not every or snapshot.ended is not None:
+    if not every or not snapshot.running:
         return None
     upcoming, steps = (step // every + 1) * every, snapshot.started.steps
     upcoming = upcoming if steps is None else min(upcoming, steps)
@@ -393,14 +394,14 @@ def _of_needed(mean: float, snapshot: Snapshot) -> str:
     return score(mean) if needed is None or mean >= needed else f"{number(mean, 3)} of {number(needed)}"
 
 
-def _joined(parts: Iterable[Sequence[tuple[str, str]]], width: int, gap: str = "   ") -> Text:
+def _joined(parts: Iterable[Sequence[tuple[str, str]]], width: int) -> Text:
     """Join as many parts as fit, each with its styles."""
     text = Text()
     for part in parts:
         more = Text.assemble(*part)
-        if text and text.cell_len + len(gap) + more.cell_len > width:
+        if text and text.cell_len + more.cell_len > width:
             break
-        text.append(gap if text else "").append_text(more)
+        text.append_text(more)
     return text
 
 
@@ -445,13 +446,15 @@ def _replay(snapshot: Snapshot, status: Mapping[str, Any]) -> list[Figure]:
 
 
 def _footer(snapshot: Snapshot, stops: bool, width: int, dot: str) -> Text:
-    if snapshot.progress is None:
+    if snapshot.progress is None and snapshot.running:
         return Text.assemble(("starting", "bold"))
-    if snapshot.ended is None and snapshot.evaluating is None and snapshot.idle >= _IDLE_SECONDS:
+    if snapshot.running and snapshot.evaluating is None and snapshot.idle >= _IDLE_SECONDS:
         waits = f"saving, or waiting for the environment: {int(snapshot.idle)} s since the last step"
         return Text.assemble((waits, "bold"))
     folder = one_line(snapshot.started.folder or "")
-    if snapshot.ended is not None or not stops:
+    if snapshot.failed:
+        return Text.assemble(("failed", "bold red"), (f"{dot}{folder}" * bool(folder), "dim"))
+    if not snapshot.running or not stops:
         return Text.assemble((folder, "dim"))
     both = f"{folder}{dot}" if folder and cell_len(folder) + len(_STOPS) + 3 <= width else ""
     return Text.assemble((both, "dim"), (_STOPS, ""))

@@ -83,6 +83,11 @@ class Snapshot:
     to_confirm: events.Evaluating | None = None
     """The finished evaluation of a model that is being confirmed. Its `Evaluation` comes after the confirmation."""
     ended: events.RunEnded | None = None
+    failed: bool = False
+
+    @property
+    def running(self) -> bool:
+        return self.ended is None and not self.failed
 
     @property
     def done(self) -> int:
@@ -229,6 +234,7 @@ class Tracker(events.Observer):
         self._stop_clock()
 
     def run_failed(self, event: events.RunFailed) -> None:
+        self.run.failed = True
         self._stop_clock()
 
     def snapshot(self) -> Snapshot:

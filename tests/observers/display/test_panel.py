@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,7 +94,7 @@ def test_solved_is_said(snapshot: Make, events: Any) -> None:
     ended = events.ended(600, reason="solved", solved_step=500)
     made = snapshot(solved_at=475.0, confirmed=confirmed, ended=ended)
     text = "\n".join(shown(made, 100, 30))
-    assert " SOLVED   499.0 ± 1.0  over 2 greedy episodes on unseen seeds, at step 500" in text
+    assert " SOLVED  499.0 ± 1.0 over 2 greedy episodes on unseen seeds, at step 500" in text
     assert re.search(r"━{40,}  1,000 steps|━{40,}  600 steps", text), "the bar is full"
     assert "Ctrl-C" not in text
     assert summary_lines(made, ended)[0] == "SOLVED: 499.0 ± 1.0 over 2 episodes at step 500"
@@ -104,6 +105,15 @@ def test_solved_is_said(snapshot: Make, events: Any) -> None:
     assert verdict(480.0, 10, 475.0, 100) == "needs 475 over 100 episodes"
     assert verdict(470.0, 100, 475.0, 100) == "needs 475"
     assert verdict(470.0, 100, None, 100) == ""
+
+
+def test_a_failed_run_announces_nothing_more(snapshot: Make) -> None:
+    made = replace(snapshot(solved_at=475.0, evaluate_every=500), failed=True)
+    text = "\n".join(shown(made, 100, 30))
+    assert "failed · runs/x" in text
+    for words in ("left", "steps/s", "next at"):
+        assert words not in text
+        assert words in "\n".join(shown(replace(made, failed=False), 100, 30))
 
 
 def test_without_colours_the_bar_keeps_its_place(snapshot: Make) -> None:

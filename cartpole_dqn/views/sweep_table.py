@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cartpole_dqn.observers.display.display import is_live
+from cartpole_dqn.observers.display.screen import is_live
 from cartpole_dqn.studies.sweep import SweepView, TrialView
 from cartpole_dqn.text.figures import NOTHING, count_of, duration, one_line, score
 

@@ -17,16 +17,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from rich.console import Console, Group
-from rich.live import Live
-from rich.segment import Segment, Segments
+from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.pictures import Panel
 from cartpole_dqn.errors import UserError
-from cartpole_dqn.observers.display.display import is_live
-from cartpole_dqn.observers.display.eye import eye_lines
+from cartpole_dqn.observers.display.eye import Line, eye_lines
+from cartpole_dqn.observers.display.screen import Screen, is_live
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.training.models import Which
@@ -237,34 +235,55 @@ class Window:
 class Terminal:
     """A terminal, drawn on in half blocks; it works over ssh."""
 
-    refresh = 1 / 15
+    refresh = 0.0
 
     def __init__(self, run: str, theme: Theme, side_by_side: bool, console: Console) -> None:
         self._run, self._theme, self._side_by_side, self._console = run, theme, side_by_side, console
-        self._live = Live(console=console, screen=True, auto_refresh=False)
+        self._screen = Screen(console, self._lines, per_second=15)
+        self._shown: tuple[Scene, str] | None = None
 
     def show(self, scene: Scene, speed: str) -> None:
-        """Draw a scene below a line of text."""
-        ending = f", {scene.ending}" if scene.ending else ""
-        standing = f"episode {scene.episode}, step {scene.step}, return {scene.total:g}{ending}"
-        title = Text(f"{self._run}: {standing}, {speed}, Ctrl-C: quit", style="bold", no_wrap=True, overflow="ellipsis")
+        """Show a scene below a line of text, from the next drawing on."""
+        first, self._shown = self._shown is None, (scene, speed)
+        if first:
+            self._screen.start()
+
+    def _lines(self, room: ConsoleOptions) -> list[Line]:
+        assert self._shown is not None
+        scene, speed = self._shown
         beside = self._side_by_side
         panels = [Panel("" if beside else "the environment", picture_of(scene, self._theme), "colour")]
         if beside and scene.panels:
             both = scene.panels[0].kind == "numbers" or scene.attribution is not None
             panels = [*panels, *scene.panels] if both else list(scene.panels)
         seen = replace(scene, panels=panels, q_values=scene.q_values if beside else None)
-        width, height = min(self._console.width - 1, _TERMINAL_COLUMNS), max(1, self._console.height - 2)
-        lines = eye_lines(seen, max(24, width), height, colour=not self._console.no_color)
-        drawn = Segments([part for line in lines for part in (*line, Segment.line())])
-        self._live.start()
-        self._live.update(Group(title, drawn), refresh=True)
+        width, height = min(room.max_width - 1, _TERMINAL_COLUMNS), max(1, room.size.height - 2)
+        title = [*self._title(scene, speed, room.max_width - 1).render(self._console)]
+        return [title, *eye_lines(seen, max(24, width), height, colour=not self._console.no_color)]
+
+    def _title(self, scene: Scene, speed: str, width: int) -> Text:
+        """Return the line above the picture, with as much as fits."""
+        ending, colour = scene.verdict
+        parts = [
+            (f"{self._run}: ", "bold"),
+            (f"episode {scene.episode}, step {scene.step}, return {scene.total:g}", "bold"),
+            (f", {ending}" if ending else "", {"red": "bold red", "green": "bold green"}.get(colour, "bold")),
+            (f", {speed}", ""),
+            (", Ctrl-C: quit", "dim"),
+        ]
+        titles = [Text.assemble(*chosen) for chosen in (parts, parts[1:], parts[1:4], parts[1:3])]
+        title = next((text for text in titles if text.cell_len <= width), titles[-1])
+        title.truncate(width)
+        return title
 
     def pressed(self) -> list[str]:
+        """Return no keys. Raise what drawing raised."""
+        if self._screen.error is not None:
+            raise self._screen.error
         return []
 
     def close(self) -> None:
-        self._live.stop()
+        self._screen.stop()
 
 
 class _Show:

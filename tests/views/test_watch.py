@@ -16,6 +16,7 @@ from cartpole_dqn.api import Run
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.views.scene import Scene
 from cartpole_dqn.views.watch import Pace, Window, require_display, watch_run
+from waiting import until
 
 Trained = Callable[..., Run]
 
@@ -84,14 +85,21 @@ def test_it_plays_in_a_terminal(trained: Trained) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, force_interactive=True, width=90, height=36)
     now = [0.0]
 
+    def drawings() -> int:
+        count: int = console.file.getvalue().count("\x1b[H")  # type: ignore[attr-defined]
+        return count
+
     def wait(seconds: float) -> None:
         now[0] += seconds
+        before = drawings()
+        until(lambda: drawings() > before + 1)  # The first of them may have begun before.
 
-    how: dict[str, Any] = {"console": console, "clock": lambda: now[0], "wait": wait, "max_steps": 20}
+    how: dict[str, Any] = {"console": console, "clock": lambda: now[0], "wait": wait, "max_steps": 5, "speed": 64}
     (value,) = watch_run(run.folder, run.config, run.host, episodes=1, **how)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for words in (
-        ": episode 1, step 0, return 0, 1x",
+        "episode 1, step 0, return 0",
+        ", 64x",
         f"return {value:g}",
         "what the agent sees",
         "value of each action",
@@ -104,7 +112,7 @@ def test_it_plays_in_a_terminal(trained: Trained) -> None:
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    assert watch_run(run.folder, run.config, run.host, **{**how, "wait": interrupted}) == ()
+    assert watch_run(run.folder, run.config, run.host, **{**how, "clock": lambda: 0.0, "wait": interrupted}) == ()
     with pytest.raises(UserError, match="--terminal draws on a terminal"):
         watch_run(run.folder, run.config, run.host, console=Console(file=io.StringIO()))
 

@@ -1,1 +1,3 @@
-"""A run's live display: `display` is the observer, `tracker` holds its data, `panel` and `braille` draw it."""
+"""A run's live display: `display` is the observer, `tracker` holds its data, `panel`, `braille` and `eye` draw it, and
+`screen` puts the drawing on a terminal.
+"""

@@ -42,7 +42,8 @@ def eye_lines(seen: Glimpse, width: int, height: int, *, colour: bool = True) ->
         lines += _numbers(panel, seen.names, width, room // 2 if pictures else room)
         room -= len(lines) - 1
     for panel in pictures:
-        caption = "what changed: red more, blue less" if panel.kind == "difference" else panel.caption
+        changed = "what changed: red more, blue less" if colour else "what changed"
+        caption = changed if panel.kind == "difference" else panel.caption
         lines += [[Segment(caption, _DIM)]] * bool(caption)
         rows = max(1, room // len(pictures) - bool(caption))
         lines += half_blocks(colours_of(panel, moving=True), width, rows, colour=colour)

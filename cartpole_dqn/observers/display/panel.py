@@ -391,7 +391,10 @@ def _over(evaluation: Evaluation) -> str:
 
 def _of_needed(mean: float, snapshot: Snapshot) -> str:
     needed = snapshot.started.solved_at
-    return score(mean) if needed is None or mean >= needed else f"{number(mean, 3)} of {number(needed)}"
+    if needed is None or mean >= needed:
+        return score(mean)
+    # "-113 of -100" would not say that more is needed.
+    return f"{number(mean, 3)} of {number(needed)}" if needed > 0 else f"{score(mean)}{_needs(needed)}"
 
 
 def _joined(parts: Iterable[Sequence[tuple[str, str]]], width: int) -> Text:

@@ -101,6 +101,9 @@ def test_solved_is_said(snapshot: Make, events: Any) -> None:
     assert summary_lines(snapshot(solved_at=475.0), events.ended())[0] == (
         "best 150 of 475: 150.0 ± 50.0 over 2 episodes at step 300"
     )
+    worst = Evaluation(300, (-200.0, -100.0), (1, 1), "select", 3.0, True)
+    negative = summary_lines(replace(snapshot(solved_at=-100.0), best=worst), events.ended())[0]
+    assert negative.startswith("best -150.0, needs -100: -150.0 ± 50.0")
     assert verdict(480.0, 100, 475.0, 100) == "SOLVED"
     assert verdict(480.0, 10, 475.0, 100) == "needs 475 over 100 episodes"
     assert verdict(470.0, 100, 475.0, 100) == "needs 475"

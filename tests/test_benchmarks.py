@@ -20,6 +20,7 @@ SHORT = {
     ),
     "render.py": (["--rounds", "2"], "RenderObservation"),
     "update.py": (["--rounds", "2"], "clip_grad_norm_"),
+    "display.py": (["--repeats", "1", "--steps", "150"], "| 160x45 |"),
     "notebook_loops.py": (["pixels", "--steps", "2"], '{"steps": 2, "seconds": '),
     "floors.py": (["--one", "--only", "ours", "--obs", "state", "--steps", "1000"], '"solved": false, "steps": 1000,'),
 }

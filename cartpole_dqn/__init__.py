@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from cartpole_dqn.errors import DivergedError as DivergedError
     from cartpole_dqn.errors import RunError as RunError
     from cartpole_dqn.errors import UserError as UserError
+    from cartpole_dqn.files import replace_file as replace_file
     from cartpole_dqn.observers.points import Point as Point
     from cartpole_dqn.observers.points import PointObserver as PointObserver
     from cartpole_dqn.observers.remote import RemoteObserver as RemoteObserver
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from cartpole_dqn.plugin.registry import Registry as Registry
     from cartpole_dqn.studies.trial_process import TrialProcess as TrialProcess
     from cartpole_dqn.system import require_memory as require_memory
+    from cartpole_dqn.system import usable_cores as usable_cores
     from cartpole_dqn.training.assembly import builtin_builder as builtin_builder
     from cartpole_dqn.training.assembly import builtin_collection as builtin_collection
     from cartpole_dqn.training.rollout import Rollout as Rollout

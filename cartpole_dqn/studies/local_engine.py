@@ -6,11 +6,9 @@ the sweep. The trials stop when the sweep's process ends for any reason.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from multiprocessing import connection
-from pathlib import Path
 from typing import ClassVar
 
 from cartpole_dqn.contracts.options import option, options_class
@@ -19,8 +17,6 @@ from cartpole_dqn.files import reason
 from cartpole_dqn.studies.trial_process import TrialProcess
 from cartpole_dqn.system import usable_cores
 
-_SAID = 4_000
-"""Bytes at the end of a trial's log that are searched for its error."""
 _LEAVING = 10.0
 """Seconds to wait for a killed process."""
 _SLICE = 0.5
@@ -51,8 +47,6 @@ class LocalEngine(SweepEngine):
         self._slots = context.jobs or usable_cores()
         self._running: dict[str, TrialProcess] = {}
         self._unstarted: list[TrialEnd] = []
-        self._stop_at: float | None = None
-        self._killed: set[str] = set()
 
     @property
     def slots(self) -> int:
@@ -60,7 +54,7 @@ class LocalEngine(SweepEngine):
 
     def start(self, trial: Trial) -> None:
         """Start the trial's process. The first call takes seconds for the fork server's imports."""
-        config, log = self._folder / f"{trial.name}.toml", self._log(trial.name)
+        config, log = self._folder / f"{trial.name}.toml", self._folder / f"{trial.name}.log"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             trial.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -80,20 +74,18 @@ class LocalEngine(SweepEngine):
         until = time.monotonic() + timeout
         while self._running:
             left = 0.0 if found else max(0.0, until - time.monotonic())
-            names = {process.pipe: name for name, process in self._running.items()}
-            ready = connection.wait(list(names), min(left, _SLICE))
-            found += [self._end(name) for pipe, name in names.items() if pipe in ready]
-            self._kill_late()
+            connection.wait([process.pipe for process in self._running.values()], min(left, _SLICE))
+            found += [end for name, process in self._running.items() if (end := process.end(name))]
+            for end in found:
+                self._running.pop(end.name, None)
             if found or left <= _SLICE:
                 break
         return found
 
     def stop(self) -> None:
         """Ask every trial to save and stop."""
-        if self._stop_at is None:
-            self._stop_at = time.monotonic() + self.options.stop_seconds
         for process in self._running.values():
-            process.terminate()
+            process.terminate(self.options.stop_seconds)
 
     def close(self) -> None:
         """Kill the remaining trials."""
@@ -101,24 +93,3 @@ class LocalEngine(SweepEngine):
             process.kill()
             process.wait(_LEAVING)
         self._running.clear()
-
-    def _end(self, name: str) -> TrialEnd:
-        code = self._running.pop(name).wait()
-        assert code is not None
-        if name in self._killed:
-            self._killed.discard(name)
-            late = f"it did not end within {self.options.stop_seconds:g} seconds and was killed"
-            return TrialEnd(name, "interrupted", f"{late}: it will resume from its last checkpoint.")
-        said = b""
-        with contextlib.suppress(OSError):
-            said = self._log(name).read_bytes()[-_SAID:]
-        return TrialEnd.of_process(name, code, said.decode(errors="replace"))
-
-    def _kill_late(self) -> None:
-        if self._stop_at is not None and time.monotonic() > self._stop_at:
-            for name in set(self._running) - self._killed:
-                self._killed.add(name)
-                self._running[name].kill()
-
-    def _log(self, name: str) -> Path:
-        return self._folder / f"{name}.log"

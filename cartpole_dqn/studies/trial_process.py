@@ -12,6 +12,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import contextlib
+import math
 import multiprocessing
 import os
 import runpy
@@ -27,6 +28,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cartpole_dqn.contracts.sweep_engine import TrialEnd
+
 _FORKS = sys.platform == "linux"
 _PRELOAD = "cartpole_dqn.studies.trial_preload"
 _LEAVING = 10.0
@@ -34,6 +37,8 @@ _LEAVING = 10.0
 _DYING = 1.0
 """Seconds to wait for a fork server after it failed."""
 _KILLED = -int(getattr(signal, "SIGKILL", signal.SIGTERM))
+_SAID = 16_384
+"""Bytes at the end of a log that are searched for the error."""
 _UNKNOWN = 255
 """`multiprocessing`'s exit code of a process whose server is gone."""
 
@@ -84,6 +89,9 @@ class TrialProcess:
         # A daemon, so that this process does not wait for it at exit.
         self._process: BaseProcess = context.Process(target=_be, args=(given, its), daemon=True)
         self._code: int | None = None
+        self._log = log
+        self._stop_seconds, self._kill_at = math.inf, math.inf
+        self._late = False
         with its, _without_main():
             self._start()
 
@@ -101,10 +109,27 @@ class TrialProcess:
         """Return the exit code, negative if a signal ended it; None if it still runs after `timeout` seconds."""
         if self._code is None and self.pipe.poll(timeout):
             self._code = self._exit_code()
+        if self._code is None and time.monotonic() > self._kill_at and not self._late:
+            self._late = True
+            self.kill()
         return self._code
 
-    def terminate(self) -> None:
-        """Ask it to save and stop."""
+    def end(self, name: str, timeout: float = 0.0) -> TrialEnd | None:
+        """Return how the trial `name` ended; None if it still runs after `timeout` seconds."""
+        code = self.wait(timeout)
+        if code is None:
+            return None
+        if self._late and code != 0:
+            why = f"it did not end within {self._stop_seconds:g} seconds and was killed"
+            return TrialEnd(name, "interrupted", f"{why}: it will resume from its last checkpoint.")
+        said = b""
+        with contextlib.suppress(OSError):
+            said = self._log.read_bytes()[-_SAID:]
+        return TrialEnd.of_process(name, code, said.decode(errors="replace"))
+
+    def terminate(self, seconds: float = math.inf) -> None:
+        """Ask it to save and stop. `wait` and `end` kill it if they find it running after `seconds`."""
+        self._stop_seconds, self._kill_at = seconds, time.monotonic() + seconds
         if self._code is None:
             with contextlib.suppress(OSError):
                 self.pipe.send("stop")

@@ -5,12 +5,15 @@
 The sweep engine "ray":
 
 * `sweep`: `RaySweep`, the engine, and its options.
-* `nodes`: which nodes there are, which can be used, and why others cannot.
-* `connection`: the connection to a cluster, or a Ray of its own on this machine.
+* `nodes`: the nodes of the cluster, and which of them can be used.
 * `trial`: the task that runs a trial on a node.
-* `home`: the actor that keeps the run folders where the sweep is.
-* `run_files`: a run folder's files as they stood at one moment, and how they are put in place elsewhere.
-* `versions`: what a node must have in common with the machine that the sweep was started on.
+* `home`: the actor that keeps the run folders on the sweep's machine.
+* `run_files`: the files of a run folder on their way between machines.
+
+Both:
+
+* `connection`: the connection to a cluster, or to a Ray that is started on this machine.
+* `versions`: the versions on a machine, and how those of two machines differ.
 
 The collector "ray":
 

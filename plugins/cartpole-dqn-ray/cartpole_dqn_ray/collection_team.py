@@ -81,7 +81,7 @@ class Team:
         self._next = 0
         self._here = versions_here()
         self._said: set[str] = set()
-        self._connection = Connection(address, cpus=math.ceil(cpus * len(lanes)), gpus=False, store=store)
+        self._connection = Connection(address, cpus=math.ceil(cpus * len(lanes)), store=store)
         try:
             self._require_room()
         except BaseException:
@@ -261,13 +261,9 @@ class Team:
         return f" on {node}" if node else ""
 
     def _compare(self, number: int, greeting: Greeting) -> None:
-        """Refuse an actor of another cartpole-dqn or Python, and say once what else differs."""
-        if other := mismatch(greeting.versions, self._here, ("python", "cartpole-dqn", "cartpole-dqn-ray")):
-            name, theirs, ours = other
-            raise RunError(
-                f"actor {number}{self._place(number)} has {name} {theirs}, and the run {ours}: install the same "
-                f"version there."
-            )
+        """Refuse an actor of another cartpole-dqn, and say once what else differs."""
+        if why := mismatch(greeting.versions, self._here):
+            raise RunError(f"actor {number}{self._place(number)} cannot be used: {why}")
         found = differences(greeting.versions, self._here)
         said = f"actors{self._place(number)} have other versions: {found}."
         if found and said not in self._said:

@@ -1,144 +1,132 @@
-"""`Home`: keeps a sweep's run folders for the tasks that run its trials; an actor on the machine of the sweep.
+"""`Home`: an actor on the sweep's machine that keeps the run folders for the tasks that run the trials.
 
-A task begins by asking it where the trial stands, fetches the files of a run that was begun elsewhere, sends new files,
-and asks whether to go on. Ray runs a task again whose node or process is lost. Each time it runs is an attempt with a
-token of its own, and only the last attempt is heard: one that was cut off from the cluster can write nothing any more.
+A task begins by asking where the trial stands and gets the files of a run that was begun before. Then it sends changed
+files and learns whether to stop. If its node or process is lost, Ray runs the task again. Each time is an attempt with
+its own token, and `Home` accepts only the last one: an attempt that was cut off from the cluster can write nothing.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from cartpole_dqn import RunError, Trial
 from cartpole_dqn_ray.nodes import Node
 from cartpole_dqn_ray.run_files import read_run, write_run
 
-Order = Literal["go", "stop", "leave"]
-"""To a running trial: go on; stop cleanly; end at once and send nothing."""
-
 
 class Beginning(NamedTuple):
-    """How a task begins."""
+    """How an attempt begins."""
 
+    stopping: bool
+    """Whether the sweep stops, so that the trial is not run."""
     node: Node | None
-    """What is known of its node; None while nobody asked the node yet."""
-    moves: int
+    """Its node; None until the node was asked for its versions."""
+    moves: int = 0
     """How often the trial was moved before."""
-    order: Order
-    lost: str = ""
-    """Why the attempt before failed; "" for the first."""
-
-
-class News(NamedTuple):
-    """What the engine wants to know."""
-
-    places: dict[str, Node]
-    """The node of each trial that runs."""
-    said: list[str]
-    """Sentences for the user."""
+    files: Mapping[str, Any] = {}
+    """References to the run's files by name, if it was begun before and the node does not see its folder."""
 
 
 @dataclass
 class _Kept:
     """A trial. Its files are touched while `lock` is held."""
 
-    trial: Trial
+    folder: Path
     token: str = ""
     moves: int = -1
     node: Node | None = None
     lost: str = ""
-    """Why the last attempt failed, where it could tell."""
+    """Why the last attempt failed, unless it ended."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def too_often(self) -> str:
+        """Return why the trial is not moved again."""
+        return (
+            f"{self.lost}, and it was moved {self.moves} times before, which is the most that the option max_moves "
+            f"allows. `cartpole-dqn sweep --resume` goes on with it."
+        )
 
 
 class Home:
     """Keeps run folders. Ray calls it from several threads, and repeats a call that may not have arrived.
 
     Args:
-        folder: the engine's own in the sweep's, for files on their way.
+        max_moves: as in the options of the engine.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, max_moves: int) -> None:
+        self._max_moves = max_moves
         self._kept: dict[str, _Kept] = {}
         self._nodes: Mapping[str, Node] = {}
         self._said: list[str] = []
-        self._order: Order = "go"
+        self._stopping = False
 
     # For the engine
 
     def expect(self, trial: Trial) -> None:
         """Expect tasks that run the trial."""
-        self._kept[trial.name] = _Kept(trial)
+        self._kept[trial.name] = _Kept(trial.folder)
 
-    def news(self, nodes: Mapping[str, Node]) -> News:
-        """Take what is known of the nodes, and return what happened since the last call."""
-        self._nodes = nodes
+    def news(self, nodes: Mapping[str, Node], stopping: bool) -> tuple[dict[str, Node], list[str]]:
+        """Take the nodes by id, and whether the sweep stops. Return the trials' nodes, and what to tell the user."""
+        self._nodes, self._stopping = nodes, stopping
         said = [self._said.pop(0) for _ in range(len(self._said))]
-        return News({name: kept.node for name, kept in list(self._kept.items()) if kept.node}, said)
+        return {name: kept.node for name, kept in list(self._kept.items()) if kept.node}, said
 
-    def order(self, order: Order) -> News:
-        """Give an order to all trials, those that begin later too. It stands when the news are told."""
-        self._order = order
-        return self.news(self._nodes)
-
-    def finish(self, name: str) -> tuple[str, int]:
-        """Forget a trial, if it is known; return why its last attempt failed, and how often it was moved."""
+    def finish(self, name: str) -> str:
+        """Forget a trial. Return why it is not moved again; "" if it never began."""
         kept = self._kept.pop(name, None)
-        return (kept.lost, kept.moves) if kept is not None else ("", 0)
+        return kept.too_often() if kept is not None and kept.lost else ""
 
-    # For the tasks
+    # For the tasks. Each raises `RunError` for a trial that has ended or an attempt that is not the last.
 
     def begin(self, name: str, token: str, node_id: str) -> Beginning:
-        """Begin the attempt `token` on a node; every earlier one is heard no more."""
-        node, kept = self._nodes.get(node_id), self._kept.get(name)
-        if node is None or node.refused or kept is None:
-            return Beginning(node, 0, self._order if kept is not None else "leave")
+        """Begin the attempt `token` on a node. Earlier attempts are not accepted any more.
+
+        Raises:
+            RunError: the trial was moved too often. Ray does not count attempts that it ended for lack of memory.
+        """
+        import ray
+
+        kept, node = self._trial(name), self._nodes.get(node_id)
+        if node is None or node.refused or self._stopping:
+            return Beginning(self._stopping, node)
         with kept.lock:
-            lost = kept.lost
-            if kept.token != token and self._order == "go":
+            if kept.token != token:
+                if kept.moves == self._max_moves:
+                    raise RunError(kept.too_often())
                 kept.token, kept.moves = token, kept.moves + 1
                 if kept.moves:
                     self._said.append(f"{name}: {kept.lost}; it goes on from its last checkpoint.")
                 kept.node, kept.lost = node, f"its worker on {node.name} is gone"
-            return Beginning(node, kept.moves, self._order, lost)
+            files = {} if node.direct else read_run(kept.folder, {}, ray.put)[0]
+            return Beginning(False, node, kept.moves, files)
 
-    def ask(self, name: str, token: str) -> Order:
-        """Return what the attempt is to do."""
-        kept = self._kept.get(name)
-        return self._order if kept is not None and kept.token == token else "leave"
+    def take(self, name: str, token: str, files: Mapping[str, Any], lost: str = "") -> bool:
+        """Return whether the attempt is to stop.
 
-    def lose(self, name: str, token: str, why: str) -> None:
-        """Note why an attempt fails that is to be made again."""
-        with self._heard(name, token) as kept:
-            kept.node, kept.lost = None, why
-
-    def give(self, name: str, token: str) -> dict[str, Any]:
-        """Return references to the files that there are of the run, by name; none where it was not begun."""
+        Args:
+            name: of the trial.
+            token: of the attempt.
+            files: references to changed files, see `read_run`.
+            lost: why the attempt ends and another one is wanted.
+        """
         import ray
 
-        with self._heard(name, token) as kept:
-            folder = kept.trial.folder
-            return read_run(folder, put=ray.put) if (folder / "config.toml").is_file() else {}
+        kept = self._trial(name)
+        with kept.lock:
+            if kept.token != token:
+                raise RunError(f"{name} goes on elsewhere.")
+            write_run(kept.folder, files, ray.get)
+            if lost:
+                kept.node, kept.lost = None, lost
+            return self._stopping
 
-    def take(self, name: str, token: str, files: Mapping[str, Any]) -> None:
-        """Put files in place, given references to them by name; see `write_run`."""
-        import ray
-
-        with self._heard(name, token) as kept:
-            write_run(kept.trial.folder, self._folder / "incoming" / name, files, get=ray.get)
-
-    @contextlib.contextmanager
-    def _heard(self, name: str, token: str) -> Iterator[_Kept]:
-        kept = self._kept.get(name)
-        if kept is not None:
-            with kept.lock:
-                if kept.token == token:
-                    yield kept
-                    return
-        raise RunError(f"{name} goes on elsewhere.")
+    def _trial(self, name: str) -> _Kept:
+        if name not in self._kept:
+            raise RunError(f"{name} has ended.")
+        return self._kept[name]

@@ -316,7 +316,7 @@ def test_an_actor_of_another_version_is_refused_with_what_to_do(cluster: Any, mo
     collector.start()
     try:
         with pytest.raises(
-            RunError, match=r"actor 0 on .* has cartpole-dqn \d+\.\d+\.\d+, and the run 9\.9\.9: install"
+            RunError, match=r"actor 0 on .* cannot be used: it has cartpole-dqn \d+\.\d+\.\d+, and .* 9\.9\.9\. Install"
         ):
             collector.collect(agent)
     finally:

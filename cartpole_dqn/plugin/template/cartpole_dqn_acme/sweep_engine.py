@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from cartpole_dqn import (
     SweepEngine,
@@ -38,27 +37,23 @@ class OneByOne(SweepEngine):
         place.mkdir(exist_ok=True)
         config = place / f"{trial.name}.toml"
         config.write_text(trial.config)
-        self._running[trial.name] = TrialProcess(trial.arguments(config), log=self._log(trial.name))
+        self._running[trial.name] = TrialProcess(trial.arguments(config), log=config.with_suffix(".log"))
 
     def wait(self, timeout: float) -> list[TrialEnd]:
         until = time.monotonic() + timeout
         while True:
-            codes = {name: process.poll() for name, process in self._running.items()}
-            ended = {name: code for name, code in codes.items() if code is not None}
-            for name in ended:
-                del self._running[name]
-            if ended or not codes or time.monotonic() > until:
-                return [TrialEnd.of_process(name, code, self._log(name).read_text()) for name, code in ended.items()]
+            ends = [end for name, process in self._running.items() if (end := process.end(name))]
+            for end in ends:
+                del self._running[end.name]
+            if ends or not self._running or time.monotonic() > until:
+                return ends
             time.sleep(0.05)
 
     def stop(self) -> None:
         for process in self._running.values():
-            process.terminate()
+            process.terminate(60)
 
     def close(self) -> None:
         for process in self._running.values():
             process.kill()
             process.wait()
-
-    def _log(self, name: str) -> Path:
-        return self.context.folder / "one-by-one" / f"{name}.log"

@@ -39,10 +39,10 @@ def main() -> None:
 
 def _run() -> int:
     """Run the command line, and return its exit code."""
-    from cartpole_dqn.cli.app import app
-    from cartpole_dqn.cli.messages import print_error
-
     try:
+        from cartpole_dqn.cli.app import app  # in here, since it takes long enough to be interrupted
+        from cartpole_dqn.cli.messages import print_error
+
         app(prog_name="cartpole-dqn")
     except CartpoleDqnError as error:
         print_error(error)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shlex
 import signal
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from cartpole_dqn.config.schema import RunConfig
     from cartpole_dqn.contracts.events import RunEnded
     from cartpole_dqn.runs.folder import RunFolder
+
+_LONG = 3.0
+"""Seconds of stopping after which a second Ctrl-C is offered."""
 
 RUN_EXAMPLES = (
     "cartpole-dqn run --obs pixels\n"
@@ -182,31 +188,58 @@ def _execute(session: Session, folder: RunFolder, config: RunConfig, **how: Any)
     from cartpole_dqn.training.session import execute
     from cartpole_dqn.views.curves import draw_run
 
+    hint = f"resume with: cartpole-dqn resume {shlex.quote(str(folder.path))}"
+    handle = functools.partial(_stopping_on_signals, session.say)
     try:
-        return execute(
-            folder, config, session.host, console=session.err, handle=stopping_on_signals, draw=draw_run, **how
-        )
+        return execute(folder, config, session.host, console=session.err, handle=handle, draw=draw_run, **how)
+    except KeyboardInterrupt:
+        if folder.config.exists():
+            session.say(f"stopped at once (Ctrl-C), without a last checkpoint\n{hint}")
+        raise
     except RunError as error:
         if not folder.config.exists():
             raise
-        path = shlex.quote(str(folder.path))
-        hint = f"resume with: cartpole-dqn resume {path}"
         if is_diverged(error):
             again = f"cartpole-dqn run --config {shlex.quote(str(folder.config))} --set KEY=VALUE"
             hint = f"resuming it would come to the same. Start again with other settings: {again}"
         raise RunError(f"{error}\n{hint}") from error.__cause__
 
 
+@contextlib.contextmanager
+def _stopping_on_signals(say: Callable[[str], None], ask: Callable[[str], None]) -> Iterator[None]:
+    """As `stopping_on_signals`. If stopping takes long, say that a second Ctrl-C ends it."""
+    asked, over = threading.Event(), threading.Event()
+
+    def note(name: str) -> None:
+        ask(name)
+        asked.set()  # A handler must not print, nor start a thread.
+
+    def remind() -> None:
+        asked.wait()
+        if not over.wait(_LONG):
+            say("stopping after this step or evaluation; Ctrl-C again stops at once, without a last checkpoint")
+
+    threading.Thread(target=remind, name="reminder", daemon=True).start()
+    with stopping_on_signals(note):
+        try:
+            yield
+        finally:
+            over.set()
+            asked.set()
+
+
 def _say_next(session: Session, folder: RunFolder, ended: RunEnded | None) -> None:
     """Print the next two commands, then the folder, and exit if a signal stopped the run."""
     from cartpole_dqn.runs.catalogue import LATEST, ROOT, runs_in
+    from cartpole_dqn.runs.checkpoint import has_state
 
     newest = runs_in(ROOT)
     run = LATEST if newest and newest[0] == folder.path else shlex.quote(str(folder.path))
     interrupted = ended is not None and ended.reason.startswith("SIG")
     if interrupted:
         session.say(f"resume with: cartpole-dqn resume {run}")
-    session.say(f"see it play: cartpole-dqn record {run}")
+    if has_state(folder.best) or has_state(folder.checkpoint):
+        session.say(f"see it play: cartpole-dqn record {run}")
     if not interrupted:
         session.say(f"all of it:   cartpole-dqn report {run}")
     print(folder.path)

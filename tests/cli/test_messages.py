@@ -1,9 +1,13 @@
-"""How errors look, and how wide a console is."""
+"""How errors and interrupts look, and how wide a console is."""
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import pytest
 
+from cartpole_dqn.cli import _run
 from cartpole_dqn.cli.messages import error_text, make_console
 
 
@@ -34,6 +38,20 @@ def test_the_bad_value_is_marked(message: str, bad: str) -> None:
 def test_what_was_meant_is_marked_as_good_and_an_apostrophe_is_nothing() -> None:
     assert marked("no 'a'. Did you mean 'b'?")["'b'"] == "bold green"
     assert marked("the run's folder is not the sweep's.") == {"error": "bold red"}
+
+
+def test_an_interrupt_while_the_commands_are_imported_shows_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, *more: Any) -> None:
+            if name == "cartpole_dqn.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "cartpole_dqn.cli.app", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert _run() == 130
+    assert capsys.readouterr().err == ""
 
 
 def test_a_width_that_is_given_is_taken_on_a_dumb_terminal_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,10 @@ import typer
 import forked
 from cartpole_dqn.api import load, train
 from cartpole_dqn.cli.app import app
+from cartpole_dqn.cli.session import Session
+from cartpole_dqn.cli.train import _say_next
 from cartpole_dqn.config.schema import parse_toml
+from cartpole_dqn.contracts.events import Progress, RunEnded
 from cartpole_dqn.runs.folder import RunFolder, RunStatus, run_state
 from cartpole_dqn.runs.saved import InitialWeights
 from waiting import until
@@ -205,6 +208,15 @@ def test_listings_and_version(call: Invoke) -> None:
     full = parse_toml(call("presets", "show", "tutorial-state-v0", "--full").out, "")
     assert (full["env"]["id"], full["steps"], full["agent"]["clip_at"]) == ("CartPole-v0", 100_000, 100.0)
     assert {p["name"] for p in json.loads(call("presets", "list", "--json").out)} >= {"pixels", "state"}
+
+
+def test_a_run_without_a_model_is_not_offered_to_watch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = RunEnded("SIGINT", Progress(3, 0, 0.0, {}, {}), None, 0.0, 0.0)
+    with pytest.raises(typer.Exit):
+        _say_next(Session(), RunFolder(tmp_path), ended)
+    said = capsys.readouterr().err
+    assert "resume with" in said
+    assert "see it play" not in said
 
 
 # Processes of their own -----------------------------------------------------------------------------------------------

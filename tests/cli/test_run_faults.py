@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -209,11 +208,13 @@ def test_a_second_ctrl_c_ends_a_run_that_hangs_at_once(start: Callable[..., Any]
     until((tmp_path / "hangs").exists)
     workers = forked.workers_of(run.pid)
     run.send("SIGINT", to_group=True)
-    time.sleep(0.5)
+    until(lambda: "Ctrl-C again stops at once" in run.err.read_text())
     run.send("SIGINT", to_group=True)
     assert run.wait(60) == 130
-    assert "did not answer" not in run.err.read_text(), "it waited for its grace"
-    assert "Traceback" not in run.err.read_text()
+    said = run.err.read_text()
+    assert "did not answer" not in said, "it waited for its grace"
+    assert "Traceback" not in said
+    assert said.endswith("stopped at once (Ctrl-C), without a last checkpoint\nresume with: cartpole-dqn resume r\n")
     until(lambda: not any(map(forked.is_alive, workers)), 10)
 
 

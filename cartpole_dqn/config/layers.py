@@ -11,11 +11,11 @@ from __future__ import annotations
 import copy
 import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cartpole_dqn.config.schema import PARTS, OptionsOf, Table, part_name
+from cartpole_dqn.config.toml import load_toml, require_bounded
 from cartpole_dqn.contracts.options import describe_options, takes
 from cartpole_dqn.errors import ConfigError, did_you_mean
 
@@ -116,7 +116,7 @@ def parse_set(text: str, table: Table) -> None:
     string.
 
     Raises:
-        ConfigError: there is no `=`, or no such entry in a list.
+        ConfigError: there is no `=`, no such entry in a list, or the key has too many steps.
     """
     key, separator, value = text.partition("=")
     if not separator or not key.strip():
@@ -124,6 +124,10 @@ def parse_set(text: str, table: Table) -> None:
     nested = _parse_value(value)
     for step in reversed(key.split(".")):
         nested = {step.strip(): nested}
+    try:
+        require_bounded(nested)
+    except ValueError as error:
+        raise ConfigError(f"--set {text[:60]}...: {error}.") from None
     table.update(merge_tables(table, nested))
 
 
@@ -193,7 +197,7 @@ def _labels(key: str, entries: Sequence[Any]) -> list[str]:
 def _label(given: Any, labels: Sequence[str]) -> str:
     """Return the label of an entry that may be given by its position."""
     text = str(given)
-    return labels[int(text)] if text not in labels and text.isdigit() and int(text) < len(labels) else text
+    return text if text in labels else {str(i): label for i, label in enumerate(labels)}.get(text, text)
 
 
 def _plain(value: Any) -> Any:
@@ -207,6 +211,6 @@ def _shown(value: Any) -> str:
 
 def _parse_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+        return load_toml(f"value = {text}")["value"]
+    except ValueError:
         return text.strip()

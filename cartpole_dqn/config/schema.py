@@ -11,13 +11,13 @@ This module does not use the registry. Pass a function that finds the options of
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
 
+from cartpole_dqn.config.toml import load_toml
 from cartpole_dqn.contracts.options import (
     Part,
     changed,
@@ -253,8 +253,8 @@ def read_text(path: Path) -> str:
 def parse_toml(text: str, source: str) -> Table:
     """Parse TOML. Raises `ConfigError`, which names `source`, if it is invalid."""
     try:
-        return tomllib.loads(text.removeprefix("\ufeff"))  # Some editors begin a file with a byte order mark.
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        return load_toml(text)
+    except ValueError as error:
         raise ConfigError(f"{source} is not valid TOML: {error}.") from None
 
 

@@ -10,12 +10,12 @@ because shell completion waits for this module.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from cartpole_dqn.config.toml import load_toml
 from cartpole_dqn.errors import RunFolderError, did_you_mean
 from cartpole_dqn.files import open_regular, reason
 from cartpole_dqn.runs.folder import RunFolder, StateName, is_run, run_state, started_at
@@ -198,14 +198,14 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         with open_regular(path) as file:
             data = file.read(_LARGEST_CONFIG)
-        return tomllib.loads(data.decode().removeprefix("\ufeff"))
+        return load_toml(data.decode())
     except FileNotFoundError:
         raise RunFolderError(f"{folder} holds no config.toml.") from None
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {reason(error)}.") from error
     except UnicodeDecodeError:
         raise RunFolderError(f"{path} is not UTF-8 text.") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except ValueError as error:
         raise RunFolderError(f"{path} is not valid TOML: {error}.") from None
 
 

@@ -11,8 +11,10 @@ An incomplete last line (a crash, or a write under way) is skipped. So are damag
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +22,16 @@ from typing import Any
 
 from cartpole_dqn.errors import RunFolderError
 from cartpole_dqn.files import open_regular, reason
+from cartpole_dqn.system import available_bytes
+from cartpole_dqn.text import figures
 
 Event = Mapping[str, Any]
 
 _DAMAGE = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
 """What a damaged line raises."""
 _SHOWN = 3
+_LARGE = 64 << 20
+"""Bytes from which it takes less time to ask for the memory that is left than to read them."""
 _EPISODE = b'"event":"episode"'
 
 
@@ -57,12 +63,9 @@ def read_events(folder: Path) -> tuple[list[Event], str | None]:
         RunFolderError: the file is missing, or every line is damaged.
     """
     path = _file(folder)
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        raise RunFolderError(f"{path} is missing: the run writes no metrics, or has not begun.") from None
-    except OSError as error:
-        raise RunFolderError(f"{path} cannot be read: {reason(error)}.") from error
+    text = _read(path)
+    if text is None:
+        raise RunFolderError(f"{path} is missing: the run writes no metrics, or has not begun.")
     sound, problem = _sound_lines(path, text)
     return [event for _, event in sound], problem
 
@@ -74,14 +77,9 @@ def read_figures(folder: Path) -> RunFigures:
         RunFolderError: the file cannot be read, or every line is damaged.
     """
     path = _file(folder)
-    try:
-        with open_regular(path) as file:
-            # Not memory-mapped: a resuming run truncates the file, and access to a missing page ends the process.
-            text = file.readall()
-    except FileNotFoundError:
+    text = _read(path)
+    if text is None:
         return RunFigures()
-    except OSError as error:
-        raise RunFolderError(f"{path} cannot be read: {reason(error)}.") from error
     with contextlib.suppress(*_DAMAGE):
         # Every line begins and ends as an event does: torn ones are found without parsing.
         if text.count(b'}\n{"event":"') >= text.count(b"\n") - 1:
@@ -132,6 +130,21 @@ def _file(folder: Path) -> Path:
     return folder / "metrics.jsonl"
 
 
+def _read(path: Path) -> bytes | None:
+    """Return the file's content; None if it is missing. Raises `RunFolderError`."""
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _LARGE and size > available_bytes():
+                raise OSError(errno.EFBIG, f"it has {figures.size(size)}, more than the memory that is left")
+            # Not memory-mapped: a resuming run truncates the file, and access to a missing page ends the process.
+            return file.readall()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {reason(error)}.") from error
+
+
 def _sound_lines(path: Path, text: bytes) -> tuple[list[tuple[bytes, Event]], str | None]:
     """Return the lines that can be read with their events, and a sentence if others cannot."""
     sound, damaged = [], []
@@ -153,25 +166,25 @@ def _sound_lines(path: Path, text: bytes) -> tuple[list[tuple[bytes, Event]], st
 
 def _figures(lines: Sequence[bytes]) -> dict[str, Any]:
     """Find the few lines that matter. Parsing every line takes a hundred times as long."""
-    figures: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     if lines:
-        figures["step"] = int(_event(lines[-1]).get("step") or 0)
+        found["step"] = int(_event(lines[-1]).get("step") or 0)
     if episode := _find(reversed(lines), _EPISODE):
-        figures["episode"] = int(episode.get("episode", 0))
+        found["episode"] = int(episode.get("episode", 0))
     if evaluation := _find(reversed(lines), b'"stream":"select"'):
-        figures["last"] = _mean(evaluation)
+        found["last"] = _mean(evaluation)
     if best := _find(reversed(lines), b'"best":true}'):
-        figures["best"], figures["best_step"] = _mean(best), int(best["step"])
+        found["best"], found["best_step"] = _mean(best), int(best["step"])
     for place, line in enumerate(lines):
         if not (confirmation := _marked(line, b'"stream":"confirm"')):
             continue
-        if int(confirmation["step"]) == figures.get("best_step"):
-            figures["best"] = _mean(confirmation)
-        if confirmation.get("best") and "solved_step" not in figures:
-            figures["solved_step"] = step = int(confirmation["step"])
+        if int(confirmation["step"]) == found.get("best_step"):
+            found["best"] = _mean(confirmation)
+        if confirmation.get("best") and "solved_step" not in found:
+            found["solved_step"] = step = int(confirmation["step"])
             seconds = training_seconds(step, *_known_around(lines, place))
-            figures["solved_seconds"] = seconds if math.isfinite(seconds) else None
-    return figures
+            found["solved_seconds"] = seconds if math.isfinite(seconds) else None
+    return found
 
 
 def _known_around(lines: Sequence[bytes], place: int) -> list[tuple[float, float]]:

@@ -264,10 +264,22 @@ def test_set_changes_tables_lists_and_strings() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["seed", "=3", "observation.9.x=1", "observation.nothing.x=1"])
+@pytest.mark.parametrize(
+    "text",
+    ["seed", "=3", "observation.9.x=1", "observation.nothing.x=1", "observation.².x=1", f"{'a.' * 2000}b=1"],
+)
 def test_bad_sets_get_a_sentence(text: str) -> None:
     with pytest.raises(ConfigError, match=r"--set|observation\.\w+: there is no such entry"):
         parse_set(text, {"observation": [{"wrapper": "render"}], "seed": 3})
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "0x" + "f" * 5000, "[" * 60 + "]" * 60])
+def test_values_that_python_cannot_print_or_copy_are_refused(number: str) -> None:
+    with pytest.raises(ConfigError, match=r"f\.toml is not valid TOML: "):
+        parse_toml(f"seed = {number}", "f.toml")
+    table: dict[str, Any] = {}
+    parse_set(f"seed={number}", table)
+    assert table == {"seed": number}, "as a string, which no option of numbers takes"
 
 
 @given(st.text(max_size=60))

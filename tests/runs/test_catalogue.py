@@ -279,7 +279,7 @@ def test_runs_are_listed_newest_first_and_broken_ones_last(write_run: WriteRun, 
 
 @pytest.mark.parametrize(
     ("config", "words"),
-    [(text, "is not valid TOML") for text in (b"x = [", b"[" * 3000)]
+    [(text, "is not valid TOML") for text in (b"x = [", b"[" * 3000, b"seed = " + b"1" * 5000)]
     + [(text, "is not the configuration of a run: it has no env.id") for text in (b"seed = 3", b"env = 3")]
     + [(b"[env]\nid = 5", "it has no env.id"), (b"\xff", "is not UTF-8 text")],
 )
@@ -323,8 +323,22 @@ def test_without_metrics_there_is_no_problem(write_run: WriteRun) -> None:
     (folder / "metrics.jsonl").unlink()
     assert summarise_run(folder).problem is None
     assert summarise_run(folder).step == 300, "as its status says"
-    (folder / "metrics.jsonl").symlink_to(folder / "config.toml")
-    assert "it is a symbolic link" in str(summarise_run(folder).problem)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need a privilege elsewhere")
+def test_metrics_that_are_no_file_or_too_large_are_not_read(write_run: WriteRun) -> None:
+    folder = write_run("r")
+    path = folder / "metrics.jsonl"
+    for make, words in (
+        (lambda: path.symlink_to(folder / "config.toml"), "it is a symbolic link"),
+        (lambda: os.mkfifo(path), "it is not a regular file"),
+        (lambda: (path.touch(), os.truncate(path, 1 << 40)), "more than the memory that is left"),
+    ):
+        path.unlink()
+        make()
+        assert words in str(summarise_run(folder).problem)
+        with pytest.raises(RunFolderError, match=words):
+            read_metrics(folder)
 
 
 def test_values_of_the_wrong_kind_are_not_known(tmp_path: Path) -> None:

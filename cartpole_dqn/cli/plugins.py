@@ -213,7 +213,7 @@ def find_component(host: PluginHost, name: str) -> Component | PluginRecord:
 
     Raises:
         UnknownComponentError: nothing has this name.
-        UserError: several components have it.
+        UserError: several components have it, and no plugin.
     """
     kind, slash, rest = name.partition("/")
     if slash:
@@ -221,14 +221,14 @@ def find_component(host: PluginHost, name: str) -> Component | PluginRecord:
     if ":" in name:
         raise UserError(f"'{name}': of which kind is it? Expected KIND/{name}, such as network/{name}.")
     found = [component for component in host.registry.components() if component.name == name]
-    if len(found) > 1:
-        candidates = ", ".join(f"{component.kind}/{name}" for component in found)
-        raise UserError(f"'{name}' names several components: say which of {candidates}.")
-    if found:
+    if len(found) == 1:
         return found[0]
     for record in host.plugins:
         if name in (record.name, record.distribution):
             return record
+    if found:
+        candidates = ", ".join(f"{component.kind}/{name}" for component in found)
+        raise UserError(f"'{name}' names several components: say which of {candidates}.")
     names = [c.name for c in host.registry.components()] + [r.name for r in host.plugins]
     failed = f" These plugins failed: {'; '.join(host.registry.unavailable)}" if host.failures() else ""
     raise UnknownComponentError(f"no component or plugin is named '{name}'.{did_you_mean(name, names)}{failed}")

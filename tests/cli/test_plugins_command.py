@@ -181,6 +181,14 @@ def test_show_a_preset_or_a_plugin(invoke: Invoke) -> None:
         assert "acme_broken.py" in result.stderr, "its traceback"
 
 
+def test_show_a_plugin_named_as_its_components(invoke: Invoke, install: Callable[..., None]) -> None:
+    twin = ACME.replace('"acme"', '"twin"').replace('"bare"', '"twin"')
+    install("twin", {"twin": "twin"}, twin=twin, acme_parts=ACME_PARTS)
+    shown = invoke("show", "twin", allowed=("twin",)).stdout
+    assert "  network/twin: declares no options\n" in shown
+    assert "  target-update/twin: keeps " in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [

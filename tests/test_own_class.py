@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -106,6 +106,11 @@ class Broken(Network):
         return self.layers(obs)  # type: ignore[no-any-return]
 
 
+class Leaving(Tiny):
+    def __init__(self, options: TinyOptions, context: Any) -> None:
+        sys.exit(3)
+
+
 class Half(EpsilonGreedy):
     def __init__(self, options: Any, context: Any) -> None: ...
 
@@ -164,6 +169,17 @@ def test_classes_functions_and_instances_train_and_are_recorded() -> None:
     assert "done, 120 steps" in repr(run)
 
 
+def test_an_observer_needs_no_constructor() -> None:
+    class Notes(Observer):
+        ends: ClassVar[list[int]] = []
+
+        def episode_ended(self, event: Episode) -> None:
+            self.ends.append(event.step)
+
+    run = short(observers=[Notes])
+    assert Notes.ends == [row["step"] for row in run.metrics()]
+
+
 def test_a_run_of_a_local_class_asks_for_it_and_takes_it() -> None:
     class Local(Tiny): ...
 
@@ -212,6 +228,7 @@ def test_a_local_wrapper_and_environment_reach_worker_processes(vector: str) -> 
     [
         ({"network": nn.Linear(2, 2)}, "network: expected a name, 'module:Class' or a class, got Linear"),
         ({"network": nn.Linear}, "network 'torch.nn.modules.linear:Linear' of torch could not be built"),
+        ({"network": Leaving}, "Leaving' of test_own_class.py could not be built: it called sys.exit(3)."),
         ({"network": Half}, "is a Half: expected a subclass of cartpole_dqn.Network"),
         ({"network": (Tiny, {"hiden": 3})}, "unknown option agent.network.hiden. Did you mean 'hidden'"),
         ({"network": (Tiny, 3)}, "expected a pair of a class and a dictionary of options"),

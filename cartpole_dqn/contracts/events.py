@@ -171,6 +171,9 @@ class Observer:
     needs_folder: ClassVar[bool] = False
     """True to leave the observer out of runs that have no folder."""
 
+    def __init__(self, options: Any = None, context: ObserverContext | None = None) -> None:
+        """Override this to use the options and the context."""
+
     @property
     def wants_glimpses(self) -> bool:
         """Whether to call `glimpsed`. Read about twice a second."""

@@ -246,7 +246,7 @@ def _built(host: PluginHost, kind: str, part: Part, context: Any) -> Any:
         made = cls(part.options, context)
     except CartpoleDqnError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(
             f"{kind} '{component.name}' of {component.owner} could not be built: {said_by(error)}"
         ) from error

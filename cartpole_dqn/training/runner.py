@@ -30,7 +30,7 @@ from cartpole_dqn.contracts.parts import Agent, Policy, State, Transition
 from cartpole_dqn.contracts.seeding import Stream
 from cartpole_dqn.envs.guard import EnvTimeoutError
 from cartpole_dqn.errors import DivergedError, RunError, said_by
-from cartpole_dqn.runs.state_tree import bytes_of, find_not_finite
+from cartpole_dqn.runs.state_tree import bytes_of, find_not_finite, pack
 from cartpole_dqn.system import require_memory
 from cartpole_dqn.training.selection import Selection
 
@@ -409,7 +409,7 @@ class ObserverGroup:
         self,
         observers: Sequence[tuple[str, Observer]],
         warn: Callable[[str], None],
-        keep: Callable[[Exception], None] = lambda error: None,
+        keep: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
         self._observers = list(observers)
         self.warn = warn
@@ -422,12 +422,20 @@ class ObserverGroup:
     @property
     def want_glimpses(self) -> bool:
         """Whether any observer wants to be told what the agent sees."""
-        return any(observer.wants_glimpses for _, observer in self._observers)
+        wants: list[bool] = []
+        self._each("failed in wants_glimpses", lambda name, observer: wants.append(observer.wants_glimpses))
+        return any(wants)
 
     def state_dict(self) -> State:
         """Return the states of the observers by name."""
         states: State = {}
-        self._each("failed in state_dict", lambda name, observer: states.update({name: observer.state_dict()}))
+
+        def add(name: str, observer: Observer) -> None:
+            state = observer.state_dict()
+            pack(state)  # What cannot be saved would end the run at its checkpoint.
+            states[name] = state
+
+        self._each("failed in state_dict", add)
         return states
 
     def load_state_dict(self, state: State) -> None:
@@ -443,7 +451,7 @@ class ObserverGroup:
         for name, observer in list(self._observers):
             try:
                 call(name, observer)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._observers.remove((name, observer))
                 self._keep(error)
                 self.warn(f"observer {name} {failure} and is switched off: {said_by(error)}")

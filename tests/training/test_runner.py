@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -364,6 +365,34 @@ def test_an_observer_that_raises_is_named_and_switched_off() -> None:
         f"observer o0 failed in updated and is switched off: ZeroDivisionError: of all things {place}", said
     )
     assert Broken.calls == 1
+    assert len(seen.of("updated")) == 50
+
+
+def test_an_observer_can_end_the_run_neither_by_its_wishes_nor_by_its_state() -> None:
+    class Curious(Observer):
+        @property
+        def wants_glimpses(self) -> bool:
+            raise ZeroDivisionError
+
+    class Leaving(Observer):
+        def updated(self, event: Any) -> None:
+            sys.exit(3)
+
+    class Unsaveable(Observer):
+        def state_dict(self) -> State:
+            return {"file": object()}
+
+    warnings: list[str] = []
+    saved: list[tuple[State, State]] = []
+    hooks = Hooks(save=saving(saved, whole=True), glimpse=lambda *seen: None)
+    seen = Recorder()
+    runner = make_runner(Curious(), Leaving(), Unsaveable(), seen, steps=50, hooks=hooks, warnings=warnings)
+    assert runner.run().reason == "done"
+    assert [text.partition(" and is switched off")[0] for text in warnings] == [
+        "observer o1 failed in updated", "observer o0 failed in wants_glimpses", "observer o2 failed in state_dict"
+    ]  # fmt: skip
+    assert "'file'" in warnings[2]
+    assert saved[-1][0]["observers"].keys() == {"o3"}
     assert len(seen.of("updated")) == 50
 
 

@@ -83,7 +83,7 @@ def said_by(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r})."
     try:
-        text = " ".join(str(error).split())
+        text = " ".join(str(error).partition("\nException raised from ")[0].split())  # torch's C++ frames follow
     except Exception:
         text = "(an exception that cannot be printed)"
     if isinstance(error, CartpoleDqnError):

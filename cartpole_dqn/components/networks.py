@@ -266,7 +266,7 @@ def _size_after(space: spaces.Box, kernels: Sequence[int], strides: Sequence[int
     for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
         least = (least - 1) * stride + kernel
     if min(size) < least:
-        mend = "Make observations larger, or choose another network."
+        mend = "Make observations larger with the wrapper resize, or choose other kernels, or another network."
         if len(space.shape) == 3 and min(space.shape[1:]) >= least:
             mend = f"If they are a stack of grey images and not [H, W, C], say so: {_reshaped([*space.shape, 1])}"
         raise UserError(

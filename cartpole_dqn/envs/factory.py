@@ -17,6 +17,7 @@ import inspect
 import math
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -437,7 +438,10 @@ def _registered(env_id: str) -> str:
     if near:
         return f" Did you mean '{newest[near[0]]}'?"
     if ":" in env_id:
-        return f" The module {env_id.partition(':')[0]} was imported and does not register it."
+        module = env_id.rpartition(":")[0]
+        defined = vars(sys.modules[module]).items()
+        made = [key for key, value in defined if isinstance(value, type) and _makes_envs(value)]
+        return f" The module {module} was imported and does not register it.{did_you_mean(name, made)}"
     return f" If a package registers it, name the package too: --env PACKAGE:{env_id}"
 
 

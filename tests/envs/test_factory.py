@@ -181,6 +181,14 @@ def test_an_unknown_id_says_what_may_help(env_id: str, words: str) -> None:
     assert not any(odd in text for odd in ("?.", "..", "? Did"))
 
 
+def test_a_typo_in_a_class_of_ones_own_gets_a_suggestion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_games.py").write_text("import gymnasium\n\n\nclass Catch20(gymnasium.Env):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for env_id in ("own_games:Catch", "own_games:catch20"):
+        with pytest.raises(UnsuitableEnvError, match=r"does not register it\. Did you mean 'Catch20'"):
+            find_spec(env_id)
+
+
 def test_the_spec_of_an_id(own_envs: None) -> None:
     assert find_spec("own_envs:Cameras-v0").id == "Cameras-v0"
     with pytest.raises(UnsuitableEnvError, match="Foo"):

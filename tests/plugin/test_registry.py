@@ -138,6 +138,7 @@ class UnprintableError(Exception):
     [
         (ValueError("two\n  lines"), "ValueError: two lines"),
         (ValueError(), "ValueError"),
+        (RuntimeError("too large\nException raised from f at x.cpp:1\nframe #0: f"), "RuntimeError: too large"),
         (SystemExit(3), "it called sys.exit(3)."),
         (UserError("a sentence."), "a sentence."),
         (UnprintableError(), "UnprintableError: (an exception that cannot be printed)"),

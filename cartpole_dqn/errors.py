@@ -18,6 +18,9 @@ from pathlib import PurePath
 
 from cartpole_dqn.text.figures import printable
 
+_LONGEST = 1000
+"""Most characters that are repeated of another library's message."""
+
 
 class CartpoleDqnError(Exception):
     """An error with a message for the user: what was expected, what came, what to do."""
@@ -88,6 +91,7 @@ def said_by(error: BaseException) -> str:
         text = "(an exception that cannot be printed)"
     if isinstance(error, CartpoleDqnError):
         return text
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     place = place_of(error)
     return (f"{type(error).__name__}: {text}" if text else type(error).__name__) + (f" ({place})" if place else "")
 

@@ -227,7 +227,7 @@ def test_a_local_wrapper_and_environment_reach_worker_processes(vector: str) -> 
     ("given", "said"),
     [
         ({"network": nn.Linear(2, 2)}, "network: expected a name, 'module:Class' or a class, got Linear"),
-        ({"network": nn.Linear}, "network 'torch.nn.modules.linear:Linear' of torch could not be built"),
+        ({"network": nn.Linear}, "of torch is a Linear: expected a subclass of cartpole_dqn.Network"),
         ({"network": Leaving}, "Leaving' of test_own_class.py could not be built: it called sys.exit(3)."),
         ({"network": Half}, "is a Half: expected a subclass of cartpole_dqn.Network"),
         ({"network": (Tiny, {"hiden": 3})}, "unknown option agent.network.hiden. Did you mean 'hidden'"),

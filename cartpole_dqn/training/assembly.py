@@ -44,7 +44,7 @@ from cartpole_dqn.envs.statistics import Statistics
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, said_by
 from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
-from cartpole_dqn.plugin.registry import Registry
+from cartpole_dqn.plugin.registry import Component, Registry
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.saved import keep_progress, write_best, write_checkpoint
 from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memory
@@ -242,6 +242,8 @@ def _built(host: PluginHost, kind: str, part: Part, context: Any) -> Any:
     cls = component.load()
     if kind == "observer":
         cls = as_observer_class(cls)
+    if isinstance(cls, type):
+        _require_base(kind, component, cls)
     try:
         made = cls(part.options, context)
     except CartpoleDqnError:
@@ -250,12 +252,16 @@ def _built(host: PluginHost, kind: str, part: Part, context: Any) -> Any:
         raise UserError(
             f"{kind} '{component.name}' of {component.owner} could not be built: {said_by(error)}"
         ) from error
-    if not isinstance(made, _BASES[kind]):
+    _require_base(kind, component, type(made))
+    return made
+
+
+def _require_base(kind: str, component: Component, cls: type) -> None:
+    if not issubclass(cls, _BASES[kind]):
         raise UserError(
-            f"{kind} '{component.name}' of {component.owner} is a {type(made).__name__}: expected a subclass of "
+            f"{kind} '{component.name}' of {component.owner} is a {cls.__name__}: expected a subclass of "
             f"cartpole_dqn.{_BASES[kind].__name__}."
         )
-    return made
 
 
 _BASES: dict[str, type] = {

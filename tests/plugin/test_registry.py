@@ -139,6 +139,7 @@ class UnprintableError(Exception):
         (ValueError("two\n  lines"), "ValueError: two lines"),
         (ValueError(), "ValueError"),
         (RuntimeError("too large\nException raised from f at x.cpp:1\nframe #0: f"), "RuntimeError: too large"),
+        (ValueError("x" * 5000), f"ValueError: {'x' * 1000}..."),
         (SystemExit(3), "it called sys.exit(3)."),
         (UserError("a sentence."), "a sentence."),
         (UnprintableError(), "UnprintableError: (an exception that cannot be printed)"),

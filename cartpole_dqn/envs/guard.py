@@ -29,6 +29,8 @@ StepResult = tuple[Obs, float, bool, bool, dict[str, Any]]
 
 _NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 _FLAGS = (bool, np.bool_, int, np.integer)
+_WRAPPED = (("gymnasium", "utils"), ("gymnasium", "wrappers"))
+"""The folders of the wrappers that `gymnasium.make` adds."""
 _SAID: set[str] = set()
 """Warnings of this process. Python's own filter forgets them."""
 EARNED = "reward_below_wrappers"
@@ -192,8 +194,13 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         return EnvError(self._lane, f"gave {what.rstrip('.')}.")
 
     def _raised(self, error: BaseException) -> EnvError:
+        what = f"raised {describe(error)}"
+        frames = traceback.extract_tb(error.__traceback__)
+        # `gymnasium.make` adds wrappers, which see a wrong answer before the guard does.
+        if frames and PurePath(frames[-1].filename).parent.parts[-2:] in _WRAPPED:
+            what += ". To see where it departs from Gymnasium's API: gymnasium.utils.env_checker.check_env(env)"
         # The traceback names the plugin or package that raised.
-        return EnvError(self._lane, f"raised {describe(error)}").with_traceback(error.__traceback__)
+        return EnvError(self._lane, what).with_traceback(error.__traceback__)
 
 
 class Resting(gymnasium.Wrapper[Any, Any, Any, Any]):

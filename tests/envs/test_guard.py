@@ -187,6 +187,17 @@ def test_an_environment_rests_from_a_reset_without_a_seed() -> None:
     assert env.step(0)[2] is True
 
 
+@pytest.mark.filterwarnings("ignore:.*old step API")
+@pytest.mark.parametrize("answer", [(*SOUND[:3], {}), (*SOUND[:4], None)])
+def test_what_the_wrappers_of_gymnasium_refuse_is_named_for_the_user(answer: Any) -> None:
+    gymnasium.register("tests/Old-v0", lambda: Scripted(answer))
+    guard = Guard(gymnasium.make("tests/Old-v0"))
+    guard.reset()
+    with pytest.raises(EnvError, match=r"gymnasium\.utils\.env_checker\.check_env"):
+        guard.step(0)
+    del gymnasium.registry["tests/Old-v0"]
+
+
 def test_whoever_owns_the_code_that_raised_can_be_found() -> None:
     with pytest.raises(EnvError) as caught:
         Guard(Scripted(KeyError("x")), 0).step(0)

@@ -233,6 +233,8 @@ def test_a_local_wrapper_and_environment_reach_worker_processes(vector: str) -> 
         ({"network": (Tiny, {"hiden": 3})}, "unknown option agent.network.hiden. Did you mean 'hidden'"),
         ({"network": (Tiny, 3)}, "expected a pair of a class and a dictionary of options"),
         ({"observers": [3]}, "observer: expected a name, 'module:Class' or a class, a function or an instance, got 3"),
+        ({"observers": print}, "observers: expected a list, got <built-in function print>"),
+        ({"wrappers": "render"}, "wrappers: expected a list, got 'render'"),
         ({"env": 3}, "env: expected an id, a function or class"),
         ({"episodes": 3}, "steps and episodes: give one of them"),
         ({"replay": "os:system"}, "os belongs to Python's own library"),

@@ -78,8 +78,8 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
     Observations must be arrays of the shape and dtype of `env.observation_space` (a `Box`) without NaN or infinity.
     Rewards must be finite numbers, and flags booleans. An exception in the environment becomes an `EnvError` too.
 
-    Actions count from 0, whatever `Discrete.start` is. `info["action_mask"]` is bool [A], and all True if the
-    environment allows no action. It is absent if the environment gives none.
+    Actions count from 0, whatever `Discrete.start` is, and others are refused. `info["action_mask"]` is bool [A], and
+    all True if the environment allows no action. It is absent if the environment gives none.
 
     Above a `Tally`, `info[EARNED]` is what the environment gave in this step if wrappers changed it.
 
@@ -126,6 +126,8 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self._checked(obs), self._checked_info(info)
 
     def step(self, action: Any) -> StepResult:
+        if not 0 <= action < self._num_actions:
+            raise EnvError(self._lane, f"was given the action {_short(action)}, expected 0 to {self._num_actions - 1}.")
         tally = self._tally
         if tally is not None:
             tally.earned = 0.0

@@ -187,6 +187,12 @@ def test_an_environment_rests_from_a_reset_without_a_seed() -> None:
     assert env.step(0)[2] is True
 
 
+@pytest.mark.parametrize("action", [-1, 2, NAN])
+def test_an_action_that_there_is_not_is_refused(action: Any) -> None:
+    with pytest.raises(EnvError, match=r"environment 0 was given the action .*, expected 0 to 1\."):
+        Guard(Scripted()).step(action)
+
+
 @pytest.mark.filterwarnings("ignore:.*old step API")
 @pytest.mark.parametrize("answer", [(*SOUND[:3], {}), (*SOUND[:4], None)])
 def test_what_the_wrappers_of_gymnasium_refuse_is_named_for_the_user(answer: Any) -> None:

@@ -35,6 +35,7 @@ from cartpole_dqn.contracts.parts import Obs, Policy
 from cartpole_dqn.contracts.seeding import torch_put_back
 from cartpole_dqn.envs.factory import EnvFactory, use_env
 from cartpole_dqn.errors import Notice, UserError
+from cartpole_dqn.files import reason
 from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs.catalogue import find_run, run_title, summarise_run
@@ -329,7 +330,11 @@ class Run:
         how: dict[str, Any] = {"theme": theme, "x": x, "threshold": solved_at(self.config)}
         history = read_metrics(self.path)
         _warn(history.problem)
-        draw_curves(history, target, title=run_title(to_table(self.config)), **how)
+        try:
+            draw_curves(history, target, title=run_title(to_table(self.config)), **how)
+        except (OSError, ValueError) as error:
+            why = reason(error) if isinstance(error, OSError) else error
+            raise UserError(f"{target} cannot be written: {why}.") from error
         return target
 
     def record(

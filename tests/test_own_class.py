@@ -180,6 +180,18 @@ def test_an_observer_needs_no_constructor() -> None:
     assert Notes.ends == [row["step"] for row in run.metrics()]
 
 
+def test_bad_arguments_of_a_run_are_sentences(folder: Path) -> None:
+    run = short()
+    for ask, words in (
+        (lambda: run.evaluate(episodes=0), "episodes: expected 1 or more, got 0"),
+        (lambda: run.evaluate(which="lsat"), "which: expected 'best' or 'last', got 'lsat'"),  # type: ignore[arg-type]
+        (lambda: run.plot("curve.xyz"), r"curve\.xyz cannot be written: Format 'xyz' is not supported"),
+        (lambda: run.plot("nowhere/curve.png"), "curve.png cannot be written: No such file"),
+    ):
+        with pytest.raises(UserError, match=words):
+            ask()
+
+
 def test_a_run_of_a_local_class_asks_for_it_and_takes_it() -> None:
     class Local(Tiny): ...
 

@@ -16,14 +16,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
 from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.contracts.parts import Agent, State
-from cartpole_dqn.errors import CheckpointError, RunFolderError
+from cartpole_dqn.errors import CheckpointError, RunFolderError, UserError
 from cartpole_dqn.runs.checkpoint import has_state, read_state, taking_over, write_state
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.state_tree import bytes_of, pack
@@ -118,7 +118,9 @@ def read_progress(folder: RunFolder, config: RunConfig) -> list[Model]:
 
 
 def choose_model(folder: RunFolder, wanted: Which) -> Which:
-    """Return the model to use if `wanted` is wanted: "last" if no best model was kept."""
+    """Return the model to use if `wanted` is wanted: "last" if no best model was kept. Raises `UserError`."""
+    if wanted not in get_args(Which):
+        raise UserError(f"which: expected 'best' or 'last', got {wanted!r}.")
     return "best" if wanted == "best" and has_state(folder.best) else "last"
 
 

@@ -14,7 +14,7 @@ from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.contracts.parts import Policy
 from cartpole_dqn.contracts.seeding import Stream
 from cartpole_dqn.envs.factory import EnvFactory
-from cartpole_dqn.errors import Notice
+from cartpole_dqn.errors import Notice, UserError
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.checkpoint import taking_over
 from cartpole_dqn.runs.folder import RunFolder
@@ -70,7 +70,13 @@ def evaluate_run(
     which: Which = "best",
     told: Callable[[Evaluating], None] = lambda event: None,
 ) -> Evaluation:
-    """Play greedy episodes with a saved model on the report seeds of `seed`. `told` is called after each episode."""
+    """Play greedy episodes with a saved model on the report seeds of `seed`. `told` is called after each episode.
+
+    Raises:
+        UserError: `episodes` is no count, or there is no such model.
+    """
+    if not isinstance(episodes, int) or episodes < 1:
+        raise UserError(f"episodes: expected 1 or more, got {episodes!r}.")
     config = _on_this_machine(config)
     policy, factory, step = load_policy(folder, config, host, which)
     helpers = make_helpers(config, host, factory, lambda: policy)

@@ -3,9 +3,8 @@
 * `train`: configures a run and trains. `load`: opens a run folder.
 * `Run`: evaluates the model, acts with it, draws curves, records, reports, shares and resumes.
 
-Afterwards torch has as many threads as before.
-
-In a notebook the display is below the cell, and interrupting the kernel stops the run cleanly.
+In a notebook the display is below the cell, and interrupting the kernel stops the run cleanly. After each call torch
+has as many threads as before.
 """
 
 from __future__ import annotations
@@ -94,9 +93,9 @@ def train(
     wrappers: Sequence[Part] | Mapping[Any, Mapping[str, Any]] | None = None,
     observers: Sequence[Part] = (),
 ) -> Run:
-    """Train and return the finished run.
+    """Train an agent, and return the finished run.
 
-    A part is a name, "module:Class" or the class itself, or a pair of one of these and a dictionary of its options:
+    Select a part by its name, by "module:Class", or by the class itself. To set its options, give a pair:
     `network=(Net, {"hidden": 64})`.
 
     Args:
@@ -112,23 +111,23 @@ def train(
         device: "auto", "cpu" or "cuda".
         threads: torch's threads during the run. Afterwards torch has as many as before.
         num_envs: environments side by side.
-        vector: "sync", or "async" for a process each.
-        step_timeout: seconds that a step may take with `vector="async"`; 0 for no limit.
-        save_replay: save the replay in checkpoints.
-        until_solved: stop when solved.
-        init_from: a run to start from its best weights.
-        init_last: start from its last weights instead.
+        vector: "sync", or "async" to run each environment in its own process.
+        step_timeout: with `vector="async"`, the seconds that a step may take; 0 for no limit.
+        save_replay: whether to save the replay in checkpoints.
+        until_solved: whether to stop when the run is solved.
+        init_from: another run, whose best weights this one starts with.
+        init_last: start with the last weights of that run instead.
         plain: print lines instead of a live display.
-        agent: acts and learns, with parts of its own:
-        replay: a part of the agent.
-        network: a part of the agent.
-        target_update: a part of the agent.
-        exploration: a part of the agent.
-        optimiser: a part of the agent.
-        collector: steps the environments.
-        wrappers: all observation wrappers in order, instead of the preset's; or a dictionary of changes to single
-            wrappers: `{"resize": {"height": 60}, "stack": {"drop": True}, Dark: {"after": "resize"}}`.
-        observers: observers to add. They may also be instances, or functions that take one event (callbacks).
+        agent: the part that acts and learns.
+        replay: the agent's replay buffer.
+        network: the agent's network.
+        target_update: the agent's target update.
+        exploration: the agent's exploration.
+        optimiser: the agent's optimiser.
+        collector: the part that steps the environments.
+        wrappers: a list of all observation wrappers, in place of the preset's; or a dictionary of changes to the
+            preset's: `{"resize": {"height": 60}, "stack": {"drop": True}, Dark: {"after": "resize"}}`.
+        observers: observers to add: names, classes, instances, or functions that take one event (callbacks).
 
     Raises:
         UserError: a setting is invalid.
@@ -170,26 +169,26 @@ def load(
     wrappers: Sequence[Any] = (),
     observers: Sequence[Any] = (),
 ) -> Run:
-    """Open a run.
+    """Open a saved run or a shared agent.
 
-    Give what was defined in a notebook or in a file that is not here, as `train` took it. Options stay the run's own.
+    Usually the path is enough. If the run used a class from a notebook, or from a file that is not in the current
+    folder, pass that class again, as you passed it to `train`. Options are always those of the run.
 
     Args:
-        path: its folder, the start of its name under `runs/`, or "latest"; or the zip of a shared agent.
-        env: makes the environment.
-        agent: the class of this part, or another name for it.
-        replay: likewise.
-        network: likewise.
-        target_update: likewise.
-        exploration: likewise.
-        optimiser: likewise.
-        collector: likewise.
-        wrappers: classes that the run's wrappers name. Others are not added.
-        observers: likewise.
+        path: the run's folder, the start of its name under `runs/`, "latest", or the zip of a shared agent.
+        env: the function or class that makes the environment.
+        agent: the agent's class, or the name that it has now.
+        replay: the class or name of the replay buffer.
+        network: the class or name of the network.
+        target_update: the class or name of the target update.
+        exploration: the class or name of the exploration.
+        optimiser: the class or name of the optimiser.
+        collector: the class or name of the collector.
+        wrappers: classes of the run's own wrappers. This adds no wrapper.
+        observers: classes of the run's own observers. This adds no observer.
 
     Raises:
-        UserError: there is no such run, it needs something that is missing, or a shared agent is not
-            safe to open.
+        UserError: there is no such run, it needs something that is missing, or a shared agent is not safe to open.
     """
     given = dict(locals())
     host = load_plugins()
@@ -207,7 +206,7 @@ def load(
 
 @dataclass(repr=False)
 class Run:
-    """A saved run."""
+    """A saved run, from `train` or `load`: evaluate, watch, record, share or resume it."""
 
     folder: RunFolder
     config: RunConfig
@@ -227,19 +226,23 @@ class Run:
     def evaluate(
         self, episodes: int = 100, *, seed: int = 0, which: Which = "best", device: str | None = None
     ) -> Evaluation:
-        """Play greedy episodes on held-out report seeds, with the best model or the last.
+        """Play greedy episodes on held-out seeds, and return the result.
 
-        `device` is "auto", "cpu" or "cuda"; None for the run's own.
+        Args:
+            episodes: how many.
+            seed: another number gives other episodes, also on held-out seeds.
+            which: "best" or "last": the model to use.
+            device: "auto", "cpu" or "cuda"; None for the run's own.
         """
         config = on_device(self.config, device)
         with torch_put_back():
             return evaluate_run(self.folder, config, self.host, episodes=episodes, seed=seed, which=which)
 
     def make_env(self, *, training: bool = False) -> gymnasium.Env[Any, Any]:
-        """Return the run's environment with its own wrappers, whose observations `act` takes.
+        """Return a new environment with the run's wrappers. Give its observations to `act`.
 
         Args:
-            training: with the time limit and the wrappers of training instead of those of evaluation.
+            training: use the time limit and the wrappers of training, not those of evaluation.
         """
         self.host.register_environments()
         env = EnvFactory(self.config, self.host.registry).make(evaluating=not training)
@@ -262,20 +265,20 @@ class Run:
             mask: [A], True for allowed actions, as in `info["action_mask"]`; None if all are allowed.
 
         Raises:
-            UserError: the observation has another shape than the run's.
+            UserError: the observation has the wrong shape.
         """
         allowed = None if mask is None else np.asarray(mask, dtype=np.bool_)[None]
         with torch_put_back(self.config.threads):
             return int(self.policy.act(self._batch(obs), allowed)[0]) + self._spaces[1]
 
     def q_values(self, obs: Obs) -> NDArray[np.float32] | None:
-        """Return the best model's action values [A] of one observation; None if the agent has none. Raises as `act`."""
+        """Return the best model's action values [A] of one observation, as for `act`; None if the agent has none."""
         with torch_put_back(self.config.threads):
             values = self.policy.q_values(self._batch(obs))
         return None if values is None else values[0]
 
     def begin_episode(self) -> None:
-        """Call this before the first `act` of an episode if the policy has state within episodes, as h-DQN has."""
+        """Call this before an episode's first `act` if the policy remembers earlier steps, as that of h-DQN does."""
         self.policy.reset(np.ones(1, dtype=np.bool_))
 
     @functools.cached_property
@@ -302,16 +305,16 @@ class Run:
     def metrics(self, event: str = "episode", *, arrays: Literal[True]) -> dict[str, NDArray[Any]]: ...
 
     def metrics(self, event: str = "episode", *, arrays: bool = False) -> Any:
-        """Return what the observer `metrics` wrote, as rows or as arrays. `pandas.DataFrame` takes both.
+        """Return the run's metrics as rows or as arrays. `pandas.DataFrame` takes both.
 
-        Figures of parts are columns of their own: "metrics.loss", "status.epsilon".
+        They come from `metrics.jsonl`. Figures of parts have names such as "metrics.loss" and "status.epsilon".
 
         Args:
             event: "episode", "evaluation", or another event in `metrics.jsonl`.
             arrays: return a dictionary of arrays instead of a list of dictionaries. Missing numbers are NaN.
 
         Raises:
-            UserError: the run wrote no metrics, or every line is damaged. Some damaged lines are a warning.
+            UserError: the run wrote no metrics, or every line is damaged. If only some are, there is a warning.
         """
         events, problem = read_events(self.path)
         _warn(problem)
@@ -355,13 +358,13 @@ class Run:
         Args:
             out: a file ending in .gif or .mp4; by default `record.gif` in the run's folder.
             episodes: how many.
-            seed: selects the held-out report seeds, as in `evaluate`.
-            which: the best model or the last; the last if there is no best one.
+            seed: another number gives other episodes, as in `evaluate`.
+            which: "best" or "last": the model to use; the last if there is no best one.
             side_by_side: show the agent's observations beside the environment's picture.
             fps: steps per second; by default real time, at most 50 in a GIF.
             max_steps: a limit for each episode; None for the environment's own.
             theme: "light" or "dark".
-            attribution: show where the value of each chosen action comes from.
+            attribution: mark the pixels or numbers that the value of each chosen action depends on most.
         """
         with torch_put_back():
             return record_run(
@@ -389,12 +392,12 @@ class Run:
         speed: float = 1.0,
         max_steps: int | None = None,
     ) -> tuple[float, ...]:
-        """Play greedy episodes in a window, until it is closed, and return their returns.
+        """Play greedy episodes in a window, and return the return of each.
 
         Args:
             episodes: how many; None plays until the window is closed.
-            seed: selects the held-out report seeds, as in `evaluate`.
-            which: the best model or the last.
+            seed: another number gives other episodes, as in `evaluate`.
+            which: "best" or "last": the model to use.
             side_by_side: show the agent's observations beside the environment's picture.
             speed: 1 is real time.
             max_steps: a limit for each episode; None for the environment's own.
@@ -419,9 +422,9 @@ class Run:
 
         Args:
             out: a file ending in .html; by default `report.html` in the run's folder.
-            episodes: greedy episodes to play on held-out report seeds, 0 for none.
-            seed: selects the report seeds.
-            which: the best model or the last; the last if there is no best one.
+            episodes: greedy episodes to play on held-out seeds, 0 for none.
+            seed: another number gives other episodes, as in `evaluate`.
+            which: "best" or "last": the model to use; the last if there is no best one.
             animation: include an animation of the model.
         """
         target = ShownFile(self.folder.product("report.html") if out is None else out)
@@ -435,8 +438,8 @@ class Run:
 
         Args:
             out: the folder, new or empty.
-            episodes: greedy episodes to play on held-out report seeds, for the score.
-            seed: selects the report seeds.
+            episodes: greedy episodes to play on held-out seeds, for the score.
+            seed: another number gives other episodes, as in `evaluate`.
             recorded_steps: steps of the recording, 0 for none.
         """
         options: dict[str, Any] = {"episodes": episodes, "seed": seed, "recorded_steps": recorded_steps}
@@ -451,14 +454,14 @@ class Run:
         seed: int = 0,
         which: Which = "best",
     ) -> Exported:
-        """Export the model with its observation wrappers as one file, after checking that it acts as the agent does.
+        """Export the model and its observation wrappers as one file, and check that it acts as the agent does.
 
         Args:
             out: the file; by default `policy.onnx` or `policy.pt2` in the run's folder.
             form: "onnx" (with the extra `export`), or "torch" for a `torch.export` program.
             episodes: greedy episodes to compare.
-            seed: selects the held-out report seeds, as in `evaluate`.
-            which: the best model or the last; the last if there is no best one.
+            seed: another number gives other episodes, as in `evaluate`.
+            which: "best" or "last": the model to use; the last if there is no best one.
         """
         target = None if out is None else Path(out)
         how: dict[str, Any] = {"form": form, "episodes": episodes, "seed": seed, "which": which}
@@ -469,7 +472,13 @@ class Run:
         return summary_html(summarise_run(self.path), run_title(to_table(self.config)))
 
     def resume(self, steps: int | None = None, *, device: str | None = None, plain: bool = False) -> Run:
-        """Resume from the last checkpoint. `steps` is a new total, `device` a new device."""
+        """Continue training from the last checkpoint, and return the run.
+
+        Args:
+            steps: the new total of environment steps; None keeps the run's budget.
+            device: "auto", "cpu" or "cuda"; None for the run's own.
+            plain: print lines instead of a live display.
+        """
         config = on_device(extended(self.config, steps), device)
         say_notes(_console(), self.host, [])
         _execute(self.folder, config, self.host, plain=plain, resuming=True)

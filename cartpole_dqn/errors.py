@@ -23,7 +23,7 @@ _LONGEST = 1000
 
 
 class CartpoleDqnError(Exception):
-    """An error with a message for the user: what was expected, what came, what to do."""
+    """The base class of errors whose message is for the user: what was expected, what came instead, and what to do."""
 
     exit_code = 1
 
@@ -33,7 +33,7 @@ class CartpoleDqnError(Exception):
 
 
 class UserError(CartpoleDqnError):
-    """The input is invalid. Nothing was started."""
+    """Invalid input, such as a setting, a name or a file. Raised before anything starts."""
 
     exit_code = 2
 
@@ -59,15 +59,18 @@ class CheckpointError(UserError):
 
 
 class RunError(CartpoleDqnError):
-    """A run or a check failed."""
+    """Training, or other work that had started, failed."""
 
 
 class DivergedError(RunError):
-    """Learning came to numbers that are not finite. A run that goes on from its checkpoint comes to the same."""
+    """Training diverged: a loss, a weight or a value became infinite or NaN.
+
+    Resuming leads to the same error. Start a new run with other settings, such as a smaller learning rate.
+    """
 
 
 class Notice(UserWarning):
-    """A warning for the user from where there is no console. The command line prints it without its place."""
+    """A warning for the user, from code that has no console. The command line prints it without file and line."""
 
 
 def is_diverged(error: BaseException | None) -> bool:
@@ -80,7 +83,7 @@ def is_diverged(error: BaseException | None) -> bool:
 def said_by(error: BaseException) -> str:
     """Return an exception as one line.
 
-    A `CartpoleDqnError` is its message. Others have their type before it, and the file and line behind it if a plugin
+    This is the message of a `CartpoleDqnError`. Other exceptions also get their type, and the file and line if a plugin
     or the user's own code raised them.
     """
     if isinstance(error, SystemExit):

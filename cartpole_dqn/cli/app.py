@@ -107,9 +107,11 @@ def root(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_say_version, is_eager=True)
     ] = False,
     plugin: Annotated[
-        list[str] | None, typer.Option("-p", metavar="no:NAME", help="Block the plugin NAME. May be repeated.")
+        list[str] | None, typer.Option("-p", metavar="no:NAME", help="Do not load the plugin NAME. May be repeated.")
     ] = None,
-    strict_plugins: Annotated[bool, typer.Option("--strict-plugins", help="Fail if any plugin is broken.")] = False,
+    strict_plugins: Annotated[
+        bool, typer.Option("--strict-plugins", help="Stop with an error if a plugin is broken.")
+    ] = False,
     traceback: Annotated[bool, typer.Option("--traceback", help="Print the whole traceback of an error.")] = False,
 ) -> None:
     """Store the global options for the commands."""

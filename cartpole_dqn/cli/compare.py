@@ -42,7 +42,9 @@ def compare(
     seed: options.Seed = 0,
     score: Annotated[
         Literal["best", "last"],
-        options.choice(("best", "last"), help="Compare the best or the last models in the probability of improvement."),
+        options.choice(
+            ("best", "last"), help="Compute the probability of improvement from the best or the last models."
+        ),
     ] = "best",
     format_: Annotated[
         str | None,
@@ -82,7 +84,7 @@ def compare(
 
 
 def _play(session: Session, records: Sequence[Record], episodes: int, seed: int) -> dict[Path, Scores]:
-    """Play the models of every run on report seeds. A run without models has no scores."""
+    """Play the models of every run on held-out seeds. A run without models has no scores."""
     from cartpole_dqn.runs.checkpoint import has_state
     from cartpole_dqn.runs.folder import RunFolder
     from cartpole_dqn.studies.comparison import Played, Scores

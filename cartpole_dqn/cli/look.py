@@ -43,8 +43,8 @@ def evaluate(
 ) -> None:
     """Evaluate a run's best model.
 
-    It plays greedily on report seeds, which training never uses. For a shared agent, the command says whether the
-    claimed score holds. If it does not, the exit code is 1.
+    It plays without random actions, on held-out seeds that training never uses. For a shared agent, it also checks the
+    claimed score; if that does not hold, the exit code is 1.
     """
     from cartpole_dqn.contracts.options import to_table
     from cartpole_dqn.observers.display.panel import verdict
@@ -80,7 +80,8 @@ def evaluate(
         print(json.dumps(figures))
         raise typer.Exit(held is False)
     session.out.print(
-        f"{which} model, trained for {evaluation.step:,} steps: {episodes} greedy episodes with report seed {seed}",
+        f"{which} model, trained for {evaluation.step:,} steps: {episodes} greedy episodes on held-out seeds "
+        f"(--seed {seed})",
         highlight=False,
     )
     said = (f"{name} {number(figures[name])}" for name in ("mean", "std", "min", "max"))
@@ -154,15 +155,15 @@ def report(
         typer.Option(metavar="FILE", help="Output file, .html.", show_default="report.html in the run's folder"),
     ] = None,
     episodes: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Play N greedy episodes on report seeds, as `evaluate` does.")
+        int, typer.Option(metavar="N", min=0, help="Play N greedy episodes on held-out seeds, as `evaluate` does.")
     ] = 100,
     seed: options.Seed = 0,
     last: options.Last = False,
     animation: Annotated[bool, typer.Option(help="Include an animation of the model at play.")] = True,
 ) -> None:
-    """Write a run's report as one self-contained HTML page.
+    """Write a run's report: one HTML page that needs no other file.
 
-    The page lists what is missing from the run and what cannot be played here.
+    It has curves, evaluations, an animation, what the agent sees, and the settings. It says what is missing.
     """
     from cartpole_dqn.runs.catalogue import find_run
 

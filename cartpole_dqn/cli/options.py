@@ -105,7 +105,7 @@ Wrapper = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME[@PLACE]",
-        help="Insert or move a wrapper: to the end, @after:OTHER or @before:OTHER. May be repeated.",
+        help="Add a wrapper at the end, or @after:OTHER or @before:OTHER, or move it there. May be repeated.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -118,7 +118,9 @@ Set = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
-Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Which report seeds to use.")]
+Seed = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Which held-out seeds to play: another N gives other episodes.")
+]
 Device = Annotated[
     str | None,
     typer.Option(metavar="auto|cpu|cuda", help="Device of the networks.", show_default="the run's own"),
@@ -128,7 +130,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Plain = Annotated[
     bool, typer.Option("--plain", help="Print lines instead of the live display.", rich_help_panel=DISPLAY)
 ]
-Theme = Annotated[Literal["light", "dark"], choice(("light", "dark"), help="Colours of the page.")]
+Theme = Annotated[Literal["light", "dark"], choice(("light", "dark"), help="Light or dark colours.")]
 GroupBy = Annotated[
     list[str] | None,
     typer.Option(

@@ -36,14 +36,14 @@ MaxStepsOption = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="Truncate episodes after N steps.",
+        help="Stop each episode after N steps.",
         show_default="the environment's limit; for `record`, 1,000 if it has none",
     ),
 ]
 AttributionOption = Annotated[
     bool,
     typer.Option(
-        "--attribution", help="Show where the value of the chosen action comes from. For image observations only."
+        "--attribution", help="Colour what raises and lowers the value of the chosen action. For pictures only."
     ),
 ]
 

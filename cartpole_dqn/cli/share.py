@@ -27,13 +27,13 @@ def share(
         ),
     ],
     episodes: Annotated[
-        int, typer.Option(metavar="N", min=10, help="Play N greedy episodes on report seeds for the score.")
+        int, typer.Option(metavar="N", min=10, help="Play N greedy episodes on held-out seeds for the score.")
     ] = 100,
     seed: options.Seed = 0,
     last: options.Last = False,
     record_steps: Annotated[int, typer.Option(metavar="N", min=0, help="Record N steps. 0 makes no recording.")] = 250,
 ) -> None:
-    """Make a folder and a zip of a run's best model for others.
+    """Make a folder and a zip of a run's best model, to give to others.
 
     They contain weights, configuration, score, model card and recording, and are safe to open.
     """

@@ -64,14 +64,14 @@ def run(
             autocompletion=options.complete,
         ),
     ] = None,
-    init_last: Annotated[bool, _what("--init-last", help="Start from the last weights of that run instead.")] = False,
+    init_last: Annotated[
+        bool, _what("--init-last", help="Start from the last weights of that run, not its best.")
+    ] = False,
     steps: Annotated[int | None, _budget(help="Train for N environment steps.", show_default="the preset's")] = None,
     episodes: Annotated[int | None, _budget(help="Train for N episodes instead.")] = None,
     until_solved: Annotated[
         bool | None,
-        _how_long(
-            "--until-solved", help="Stop when the run is solved: a selected model is confirmed over 100 episodes."
-        ),
+        _how_long("--until-solved", help="Stop when the run is solved: when 100 more episodes confirm a good model."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -93,7 +93,7 @@ def run(
         str | None,
         _where(
             metavar="sync|async",
-            help="Step them in this process, or each in a process of its own.",
+            help="Step all of them in this process, or each in its own process.",
             show_default="sync",
         ),
     ] = None,
@@ -112,16 +112,16 @@ def run(
     plain: options.Plain = False,
     agent: Annotated[str | None, _part(help="The learning algorithm.")] = None,
     replay: Annotated[str | None, _part(help="The replay buffer.")] = None,
-    network: Annotated[str | None, _part(help="The network of action values.")] = None,
+    network: Annotated[str | None, _part(help="The network that computes action values.")] = None,
     target_update: Annotated[str | None, _part(help="How the target network follows the online network.")] = None,
     exploration: Annotated[str | None, _part(help="How the agent explores.")] = None,
     optimiser: Annotated[str | None, _part(help="The optimiser.")] = None,
-    collector: Annotated[str | None, _part(help="How the environments are stepped.")] = None,
+    collector: Annotated[str | None, _part(help="How to step the environments.")] = None,
     observer: Annotated[list[str] | None, _part(help="An observer to add. May be repeated.")] = None,
 ) -> None:
-    """Train an agent, show its progress and write a run folder.
+    """Train an agent, show its progress, and save the run in a folder.
 
-    A part is a name in `cartpole-dqn plugins list --all`, or a class of yours as MODULE:CLASS.
+    A PART is a name from `cartpole-dqn plugins list --all`, or your own class as MODULE:CLASS.
     """
     if steps is not None and episodes is not None:
         raise UserError("--steps and --episodes: give one of them.")
@@ -201,7 +201,7 @@ def _execute(session: Session, folder: RunFolder, config: RunConfig, **how: Any)
             raise
         if is_diverged(error):
             again = f"cartpole-dqn run --config {shlex.quote(str(folder.config))} --set KEY=VALUE"
-            hint = f"resuming it would come to the same. Start again with other settings: {again}"
+            hint = f"resuming it would fail in the same way. Start again with other settings: {again}"
         raise RunError(f"{error}\n{hint}") from error.__cause__
 
 
@@ -241,7 +241,7 @@ def _say_next(session: Session, folder: RunFolder, ended: RunEnded | None) -> No
     if has_state(folder.best) or has_state(folder.checkpoint):
         session.say(f"see it play: cartpole-dqn record {run}")
     if not interrupted:
-        session.say(f"all of it:   cartpole-dqn report {run}")
+        session.say(f"its report:  cartpole-dqn report {run}")
     print(folder.path)
     if ended is not None and interrupted:
         raise typer.Exit(128 + signal.Signals[ended.reason].value)

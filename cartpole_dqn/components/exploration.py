@@ -20,11 +20,11 @@ from cartpole_dqn.contracts.parts import Context, Exploration, State
 
 
 class EpsilonGreedy(Exploration):
-    """In each lane independently: a random allowed action with probability `epsilon(step)`, otherwise the best one.
+    """Takes a random allowed action with probability `epsilon(step)`, otherwise the best one. Lanes are independent.
 
-    A subclass defines `epsilon`. `select` draws two numbers per lane in every call, used or not: the stream of random
-    numbers depends only on the number of calls. It calls `q` only if some lane is greedy. It raises `ValueError` if the
-    mask of a lane that explores allows no action.
+    A subclass defines `epsilon`. `select` always draws two random numbers per lane, so that later numbers depend only
+    on the number of calls. It calls `q` only if some lane is greedy. It raises `ValueError` if a lane explores and its
+    mask allows no action.
     """
 
     @abc.abstractmethod

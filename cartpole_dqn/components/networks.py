@@ -208,7 +208,7 @@ class Mlp(Network):
 def channels_first(images: Tensor) -> Tensor:
     """Return images as convolutions read them: [B, H, W], [B, H, W, C] or [B, S, H, W, C] -> [B, channels, H, W].
 
-    Of stacked frames S and C together are the channels. A view where there is one.
+    A stack has S times C channels. The result is a view if possible.
     """
     if images.dim() == 3:
         return images[:, None]
@@ -221,11 +221,11 @@ def image_size(space: spaces.Box, who: str) -> tuple[int, int, int]:
     """Return (channels, H, W) of the images in `space`, as `channels_first` makes them.
 
     Args:
-        space: one lane's observations, [H, W], [H, W, C] or [S, H, W, C].
+        space: the observations of one lane, [H, W], [H, W, C] or [S, H, W, C].
         who: the network's name, for the message.
 
     Raises:
-        UserError: observations are no images.
+        UserError: the observations are not images.
     """
     match space.shape:
         case height, width:

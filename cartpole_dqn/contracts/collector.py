@@ -23,37 +23,40 @@ _TERMINATED, _TRUNCATED = 1, 2
 
 @dataclass(frozen=True)
 class Ending:
-    """An episode that ended in lane `env`."""
+    """An episode that ended."""
 
     env: int
+    """The lane."""
     seed: int
-    """Of the environment's reset."""
+    """The seed that the environment was reset with."""
     episode_return: float
-    """The sum of the rewards that the environment gave, whatever wrappers made of them."""
+    """The sum of the environment's own rewards, before wrappers changed them."""
     length: int
+    """Environment steps of the episode."""
     terminated: bool
+    """False if the episode was only truncated."""
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What one call of `Collector.collect` returns. Empty if the run is about to end."""
+    """What `Collector.collect` returns. It may be empty, for example after `Collector.hurry`."""
 
     transitions: Sequence[Transition] = ()
     """In order within each lane; lanes may come in any order."""
     endings: Sequence[Ending] = ()
     """The episodes that ended with one of these transitions, in order within each lane."""
     broken: Sequence[int] = ()
-    """Lanes whose episode broke off. The run calls `Agent.break_lane` for them before `Agent.observe`."""
+    """Lanes that lost the rest of their episode. The run calls `Agent.break_lane` for them before `Agent.observe`."""
     figures: Mapping[str, float | str] = field(default_factory=dict)
     """Figures for displays and logs. They override figures of the same name in `Agent.status`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CollectorContext:
-    """What a collector needs to know to be built."""
+    """The second argument of a collector's constructor, `Class(options, context)`."""
 
     config: str
-    """The run's complete configuration as TOML, the first argument of `Rollout` in any process."""
+    """The run's complete configuration as TOML. Give it to each `Rollout`, in this process or in others."""
     num_envs: int
     """N. The collector steps all of them."""
     make_env: Callable[[], gymnasium.Env[Any, Any]]
@@ -72,8 +75,8 @@ class CollectorContext:
 class Collector(abc.ABC):
     """Steps the lanes of a run and returns their transitions.
 
-    The run calls `start`, or `load_state_dict` if it resumes; then `collect`, and `begin` when episodes have ended;
-    and always `close` in the end.
+    The run calls `start`, or `load_state_dict` if it resumes. Then it calls `collect` again and again, and `begin` for
+    lanes whose episode has ended. At the end it calls `close`, also after an error.
     """
 
     Options: ClassVar[type]
@@ -87,12 +90,12 @@ class Collector(abc.ABC):
     @property
     @abc.abstractmethod
     def observation_space(self) -> spaces.Space[Any]:
-        """Of one lane."""
+        """The observations of one lane."""
 
     @property
     @abc.abstractmethod
     def action_space(self) -> spaces.Space[Any]:
-        """Of one lane."""
+        """The actions of one lane."""
 
     @abc.abstractmethod
     def start(self) -> None:
@@ -110,7 +113,7 @@ class Collector(abc.ABC):
         """
 
     def begin(self, envs: Sequence[int]) -> None:
-        """Called when the observers have received the episodes that ended in `envs`. Start new ones if you have not."""
+        """Start new episodes in lanes `envs`, if you have not yet. Called when the run has processed the old ones."""
 
     @abc.abstractmethod
     def state_dict(self) -> State:
@@ -125,21 +128,21 @@ class Collector(abc.ABC):
         """
 
     def hurry(self) -> None:
-        """Ask the collector to stop soon: limit the time of a `collect` under way. Safe in a signal handler."""
+        """Called in a signal handler when the run is to stop: make a running `collect` return soon."""
 
     @abc.abstractmethod
     def close(self, *, at_once: bool = False) -> None:
-        """Close all environments and processes, without waiting if `at_once`. May be called twice."""
+        """Close all environments and processes; if `at_once`, without waiting. May be called twice."""
 
 
 @dataclass(frozen=True)
 class Fragment:
-    """T consecutive steps of one lane, possibly of several episodes. Made by `pack`."""
+    """T consecutive steps of one lane as arrays, to send between processes. `pack` makes it."""
 
     lane: int
     obs: NDArray[Any]
-    """[K, ...]: every observation once: the first of each episode, then one for each step. Of stacks of S frames every
-    frame is stored once: S at the start of each episode, then one for each step."""
+    """[K, ...]: each observation once. For each episode these are its first observation and one for each step. If
+    observations are stacks of S frames, each frame once: S for an episode's first observation and one for each step."""
     actions: NDArray[Any]
     """[T], in the smallest unsigned integer type that fits."""
     rewards: NDArray[np.float64]
@@ -159,9 +162,9 @@ class Fragment:
     def pack(
         cls, lane: int, steps: Sequence[Transition], endings: Sequence[Ending] = (), frame_stack: int = 1
     ) -> Fragment:
-        """Make a fragment of one or more `steps`. Either all of them have a priority, or none.
+        """Make a fragment of one or more `steps`, which may belong to several episodes.
 
-        If some have a mask, the others get one that allows every action.
+        Either all steps have a priority, or none. If some have a mask, the others get one that allows every action.
         """
         pieces: list[Obs] = []
         fresh = True
@@ -194,7 +197,7 @@ class Fragment:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its arrays."""
+        """Bytes of the arrays."""
         arrays = (self.obs, self.actions, self.rewards, self.flags, self.priorities, self.masks)
         return sum(array.nbytes for array in arrays if array is not None)
 

@@ -22,12 +22,15 @@ class RunStarted:
     name: str
     """Agent and environment: "dqn on CartPole-v1, pixels"."""
     folder: str | None
+    """The run's folder; None if the run saves nothing."""
     steps: int | None
     """The budget in environment steps, if there is one."""
     episodes: int | None
     """The budget in episodes, if there is one."""
     step: int
+    """Environment steps before this session; 0 for a new run."""
     episode: int
+    """Episodes that ended before this session."""
     num_envs: int
     replay_bytes: int = 0
     """Bytes that the replay takes when it is full."""
@@ -46,7 +49,7 @@ class Progress:
     episode: int
     """Episodes ended so far."""
     seconds: float
-    """Training time so far, earlier sessions included, evaluations and checkpoints excluded."""
+    """Training time so far, with earlier sessions, without evaluations and checkpoints."""
     metrics: Mapping[str, float]
     """The latest metrics from `Agent.learn`; empty before the first update."""
     status: Mapping[str, float | str]
@@ -55,7 +58,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Glimpse:
-    """What the agent saw at one step of the first lane, and what it thought of its actions."""
+    """One step of the first lane: the observation, the value of each action, and the action taken."""
 
     step: int
     """Environment steps so far, over all lanes."""
@@ -64,11 +67,11 @@ class Glimpse:
     observed: str = ""
     """Shape and dtype of the observation."""
     names: Sequence[str] = ()
-    """[n] of the observed numbers; empty where unknown."""
+    """The names of the observed numbers [n]; empty if unknown."""
     actions: Sequence[str] = ()
-    """[A] names."""
+    """The names of the actions [A]."""
     q_values: NDArray[np.float32] | None = None
-    """[A] values by the agent's policy; None if it has none."""
+    """The policy's values of the actions [A]; None if it has none."""
     action: int | None = None
     """The action that was taken."""
 
@@ -82,23 +85,26 @@ class Episode:
     step: int
     """Environment steps so far, over all lanes."""
     env: int
+    """The lane."""
     seed: int
-    """Of the environment's reset."""
+    """The seed that the environment was reset with."""
     episode_return: float
-    """The undiscounted sum of the rewards that the environment gave, whatever wrappers made of them."""
+    """The undiscounted sum of the environment's own rewards, before wrappers changed them."""
     length: int
+    """Environment steps of the episode."""
     terminated: bool
+    """False if the episode was only truncated."""
     progress: Progress
 
 
 @dataclass(frozen=True)
 class Evaluating:
-    """An evaluation is under way."""
+    """An evaluation is running."""
 
     step: int
     """Environment steps of training so far."""
     stream: str
-    """The kind of held-out seeds: "select", "confirm" or "report"."""
+    """What the held-out seeds are for: "select" the best model, "confirm" that it solves, or "report" its score."""
     done: int
     """Episodes finished so far."""
     episodes: int
@@ -109,16 +115,19 @@ class Evaluating:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Greedy episodes on held-out seeds were played."""
+    """The result of an evaluation: greedy episodes on held-out seeds."""
 
     step: int
+    """Environment steps that the model was trained for."""
     returns: tuple[float, ...]
+    """The return of each episode."""
     lengths: tuple[int, ...]
+    """The environment steps of each episode."""
     stream: str
-    """The kind of held-out seeds: "select", "confirm" or "report"."""
+    """As in `Evaluating`."""
     seconds: float
     best: bool = False
-    """True if this model is the best so far. It was saved."""
+    """True if this model is the best so far and was saved."""
 
     @property
     def mean(self) -> float:
@@ -176,17 +185,17 @@ class Observer:
 
     @property
     def wants_glimpses(self) -> bool:
-        """Whether to call `glimpsed`. Read about twice a second."""
+        """Whether the observer wants `glimpsed` calls now. The run reads this about twice a second."""
         return False
 
     def run_started(self, event: RunStarted) -> None:
         """Called when the run starts or resumes."""
 
     def updated(self, event: Progress) -> None:
-        """Called after every step of the environments and the updates that were due: be quick."""
+        """Called after every step of the environments and the updates that followed it. Keep it fast."""
 
     def glimpsed(self, event: Glimpse) -> None:
-        """Called about twice a second while `wants_glimpses`."""
+        """Called about twice a second while `wants_glimpses` is True."""
 
     def episode_ended(self, event: Episode) -> None:
         """Called when an episode ends in any lane."""
@@ -216,7 +225,7 @@ class Observer:
 
 @dataclass(frozen=True, kw_only=True)
 class ObserverContext:
-    """What an observer needs to know to be built."""
+    """The second argument of an observer's constructor, `Class(options, context)`."""
 
     folder: str | None
     """The run's folder; None if the run saves nothing."""

@@ -38,8 +38,9 @@ T = TypeVar("T")
 class Part(dict[str, Any]):
     """A table that selects a component: its `name` and its options, as in TOML.
 
-    In a complete configuration `options` is the checked instance that the component's constructor takes; elsewhere it
-    is None. Do not modify a checked table. Make a copy, `{**part, "capacity": 5}`: it is checked when it is built.
+    Once a configuration is complete, `options` is the checked object that the component's constructor takes; before
+    that it is None. So do not modify a complete table. Make a copy, `{**part, "capacity": 5}`, which is checked when
+    the part is built.
     """
 
     options: Any = None
@@ -145,7 +146,7 @@ def describe_options(cls: type) -> list[OptionInfo]:
 
 
 def check_options(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
-    """Return `table` as an instance of `cls`.
+    """Check a table of options, and return it as an instance of `cls`.
 
     Args:
         cls: a class decorated with `options_class`.

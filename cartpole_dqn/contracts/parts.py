@@ -37,19 +37,22 @@ State = dict[str, Any]
 
 
 class Transition(NamedTuple):
-    """One step of one lane. The episode ends if `terminated` or `truncated`; a truncated step still bootstraps."""
+    """One step of one lane: an observation, the action taken there, and what followed."""
 
     obs: Obs
     action: int
     reward: float
     next_obs: Obs
     terminated: bool
+    """True if the task ended, for example because the pole fell. The target is then the reward alone."""
     truncated: bool
+    """True if the episode was cut off, for example by a time limit. The target keeps the value of `next_obs`."""
     env: int = 0
+    """The lane."""
     next_mask: NDArray[np.bool_] | None = None
-    """[A], True where an action is allowed at `next_obs`; None if the environment gives no masks."""
+    """[A]: True for the actions that are allowed at `next_obs`; None if the environment has no action masks."""
     priority: float | None = None
-    """The absolute TD error computed by a remote actor (Horgan et al. 2018); None if there is none."""
+    """The absolute TD error, if the actor in another process computed it (Horgan et al. 2018); otherwise None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,9 @@ class Batch:
     discounts: Tensor
     """[B] float32: gamma^n, or 0 if the episode terminated."""
     weights: Tensor
-    """[B] float32: the weight of each loss; 1 for uniform sampling."""
+    """[B] float32: the factor of each transition's loss; 1 for uniform sampling."""
     indices: Tensor
-    """[B] int64: identifies the transitions in `ReplayBuffer.update_priorities`."""
+    """[B] int64: the transitions' indices, for `ReplayBuffer.update_priorities`."""
     next_mask: Tensor | None = None
     """[B, A] bool: the actions allowed at `next_obs`; None if the replay stores no masks."""
 
@@ -89,23 +92,28 @@ class Build(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a part needs to know to be built."""
+    """The second argument of every part's constructor, `Class(options, context)`: spaces, device and randomness."""
 
     observation_space: spaces.Box
-    """Of one lane."""
+    """The observations of one lane."""
     action_space: spaces.Discrete
+    """The actions of one lane, 0 to A - 1."""
     num_envs: int = 1
+    """N, the number of lanes."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Where the part computes."""
     seeds: SeedTree = field(default_factory=lambda: SeedTree(0))
-    """The part's own source of randomness. Take named generators from it and use no other."""
+    """The part's only source of randomness: `seeds.numpy("draw")` or `seeds.torch("noise")` makes a generator."""
     gamma: float = 1.0
-    """Discount per step, for replays with n-step returns. The agent sets it when it builds its replay."""
+    """Discount per step, for a replay. The agent sets this field and the next when it builds its replay."""
     n_step: int = 1
+    """Steps summed into a return, for a replay."""
     frame_stack: int = 1
-    """S if observations are stacks of S frames along the first axis, one new frame a step; otherwise 1."""
+    """S if an observation is a stack of S frames along the first axis, and each step adds one frame; otherwise 1."""
     builder: Build | None = None
+    """What `build` calls; None if this context cannot build parts."""
     make_env: Callable[[], gymnasium.Env[Any, Any]] | None = None
-    """Makes one lane's environment, for parts that must look at it. Close it. None if nothing is to be trained."""
+    """Makes an environment, for parts that must look at one: close it afterwards. None if no training follows."""
 
     def build(self, kind: str, table: Mapping[str, Any], *, name: str = "", **changes: Any) -> Any:
         """Build a part with this context.
@@ -113,7 +121,7 @@ class Context:
         Args:
             kind: "replay", "network", "target-update", "exploration", "optimiser".
             table: the part's "name" and its options.
-            name: names the part's randomness; `kind` by default. Two parts of one kind need two names.
+            name: the name of the part's randomness, `kind` by default. Give two parts of one kind two names.
             **changes: fields of `Context` that differ for this part. A new `observation_space` resets `frame_stack`
                 to 1 unless you pass that too.
         """
@@ -142,17 +150,23 @@ class ReplayBuffer(abc.ABC):
         """Return a batch of `batch_size` transitions. Raises `ValueError` if the replay is empty."""
 
     def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
-        """Called after each update with the batch's `indices` [B] and `td_errors` [B]. Skip overwritten ones."""
+        """Called after each update with the batch's `indices` [B] and `td_errors` [B].
+
+        Some of these transitions may have been overwritten since they were sampled: skip those.
+        """
 
     def break_lane(self, env: int) -> None:
-        """Called when a lane's episode breaks off. The next transition of that lane begins a new episode."""
+        """Called when the rest of a lane's episode is lost. The lane's next transition begins a new episode."""
 
     @abc.abstractmethod
     def __len__(self) -> int:
-        """Return how many transitions `sample` chooses from."""
+        """Return the number of transitions that `sample` chooses from."""
 
     def has_enough(self, count: int) -> bool:
-        """Return whether it holds `count` transitions, or as many as it ever will. Agents ask before they learn."""
+        """Return whether there are enough transitions for a first update. Agents call this before they learn.
+
+        Override it if a full replay may have fewer than `count` transitions to sample: return True when it is full.
+        """
         return len(self) >= count
 
     @property
@@ -186,8 +200,8 @@ class ReplayBuffer(abc.ABC):
 class Network(nn.Module, abc.ABC):
     """Maps observations to action values.
 
-    Define `forward`. Its output may be more than action values, such as a distribution over returns: then override
-    `q_values` and `td_loss` too. Integer observations arrive unscaled: call `self.scale(obs)`.
+    Define `forward`. Integer observations arrive unscaled, so call `self.scale(obs)` there. If the output is not action
+    values but, for example, a distribution over returns, override `q_values` and `td_loss` too.
     """
 
     Options: ClassVar[type]
@@ -206,10 +220,10 @@ class Network(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, obs: Tensor) -> Tensor:
-        """Observations [B, ...] (images [B, H, W, C]) -> output [B, A, ...] float32."""
+        """Return the output [B, A, ...] float32 for observations [B, ...]. Images are [B, H, W, C]."""
 
     def q_values(self, output: Tensor) -> Tensor:
-        """Output [B, A, ...] -> action values [B, A]."""
+        """Return the action values [B, A] of an output [B, A, ...]."""
         return output
 
     def td_loss(self, output: Tensor, next_output: Tensor, next_actions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -220,11 +234,11 @@ class Network(nn.Module, abc.ABC):
         Args:
             output: [B, A, ...], the online network at `batch.obs`, with gradients.
             next_output: [B, A, ...], the target network at `batch.next_obs`, without gradients.
-            next_actions: [B] int64, the agent's a'.
+            next_actions: [B] int64, the action a' that the agent chose for each next observation.
             batch: the actions, rewards and discounts.
 
         Returns:
-            The loss [B] with gradients, and the TD errors [B] without.
+            The losses [B], with gradients; and the TD errors delta [B], without gradients.
         """
         chosen = self.q_values(output).gather(1, batch.actions.unsqueeze(1)).squeeze(1)
         next_values = self.q_values(next_output).gather(1, next_actions.unsqueeze(1)).squeeze(1)
@@ -239,7 +253,8 @@ class Network(nn.Module, abc.ABC):
 class TargetUpdate(abc.ABC):
     """Updates the target network from the online network.
 
-    Copy `nn.Module` buffers (BatchNorm's running statistics) whenever weights move; never average them.
+    Whenever you change the target's weights, copy the online network's buffers (BatchNorm's running statistics). Do
+    not average buffers.
     """
 
     Options: ClassVar[type]
@@ -248,7 +263,7 @@ class TargetUpdate(abc.ABC):
         """Called after each gradient step; `updates` counts from 1."""
 
     def after_episode(self, online: nn.Module, target: nn.Module, episodes: int) -> None:
-        """Called when an episode has ended and its last update is done; `episodes` counts from 1, over all lanes."""
+        """Called after the last update of each episode; `episodes` counts from 1, over all lanes."""
 
     def state_dict(self) -> State:
         return {}
@@ -274,7 +289,7 @@ class Exploration(abc.ABC):
         """
 
     def epsilon(self, step: int) -> float | None:
-        """Return the probability of a random action at `step`, for displays; None if it has none."""
+        """Return the probability of a random action at `step`, for displays; None if there is none."""
         return None
 
     def state_dict(self) -> State:
@@ -313,24 +328,25 @@ class Optimiser(abc.ABC):
 
 
 class Policy(abc.ABC):
-    """Acts greedily with its own copy of the weights and its own episode state. Using it never affects training.
+    """Acts without exploration, with its own copy of the agent's weights. Using it never affects training.
 
-    Several processes may share an evaluation, each with a policy that loaded the same `state_dict`. So actions should
-    depend on that, and on the observations since `reset`, alone.
+    Several processes may share an evaluation, each with a policy that loaded the same `state_dict`. So an action must
+    depend only on this state and on the observations since `reset`.
     """
 
     @abc.abstractmethod
     def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """Observations [N, ...] and allowed actions [N, A] -> actions [N]."""
+        """Return an action [N] for each observation [N, ...]. `mask` [N, A] is True for allowed actions."""
 
     def q_values(self, obs: Obs) -> NDArray[np.float32] | None:
-        """Observations [N, ...] -> action values [N, A]; None if the policy has none."""
+        """Return the action values [N, A] of observations [N, ...]; None if the policy has none."""
         return None
 
     def module(self) -> nn.Module | None:
-        """Return a module of observations [N, ...] -> float32 [N, A], for `cartpole-dqn export`; None if there is none.
+        """Return a module for `cartpole-dqn export`, or None if the policy cannot be exported.
 
-        The policy acts by the highest of these values alone. The module is on the CPU and in evaluation mode.
+        It maps observations [N, ...] to values [N, A] float32, and the policy takes the allowed action with the highest
+        value. It is on the CPU and in evaluation mode.
         """
         return None
 
@@ -349,18 +365,18 @@ class Agent(abc.ABC):
 
     Options: ClassVar[type]
     needs_lockstep: ClassVar[bool] = False
-    """True if the agent must choose every action itself: see `Collector.lockstep`."""
+    """True if every action must come from `act`. The run then needs a collector with `lockstep = True`."""
 
     @abc.abstractmethod
     def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """Observations [N, ...] and allowed actions [N, A] -> actions [N], with exploration."""
+        """Return an action [N] for each observation [N, ...], with exploration. `mask`: as in `Policy.act`."""
 
     @abc.abstractmethod
     def observe(self, transitions: Sequence[Transition]) -> None:
-        """Take new transitions, in order within each lane.
+        """Called with new transitions. Those of one lane are in order.
 
-        A lockstep collector passes the one step of every lane that followed `act`. Other collectors pass any number of
-        steps from any lanes, whose actions a copy of the policy chose.
+        With a lockstep collector there is one transition of each lane, and its action came from the last `act`. With
+        other collectors there may be any number from each lane, and copies of the policy chose the actions.
         """
 
     @abc.abstractmethod
@@ -368,15 +384,15 @@ class Agent(abc.ABC):
         """Do the updates that are due. Return metrics such as `loss` and `q_mean`, or None if no update was due."""
 
     def steps_before_learning(self) -> int:
-        """Return how many environment steps a new run takes, at least, before the first update. 0 if unknown.
+        """Return the minimum number of environment steps before the first update of a new run; 0 if unknown.
 
         Raises:
-            UserError: its options do not fit together, and there would never be an update.
+            UserError: with these options there would never be an update.
         """
         return 0
 
     def break_lane(self, env: int) -> None:
-        """Called when a lane's episode breaks off, on a resume or after a lost worker. A new episode begins."""
+        """Called when the rest of a lane's episode is lost, on a resume or with a worker. A new episode begins."""
 
     @abc.abstractmethod
     def policy(self) -> Policy:
@@ -395,23 +411,23 @@ class Agent(abc.ABC):
         )
 
     def status(self) -> Mapping[str, float | str]:
-        """Return figures for displays: `epsilon`, `lr`, `replay_size`, `replay_capacity`, `updates`, and others."""
+        """Return figures for displays, such as `epsilon`, `lr`, `replay_size`, `replay_capacity` and `updates`."""
         return {}
 
     @property
     def nbytes(self) -> int:
-        """Bytes of storage of all replays."""
+        """Bytes that the agent's replays take."""
         return 0
 
     @abc.abstractmethod
     def state_dict(self) -> State:
-        """Return the state without stored transitions, with the `small_state_dict` of each replay."""
+        """Return the state, with the `small_state_dict` of each replay in place of its transitions."""
 
     @abc.abstractmethod
     def load_state_dict(self, state: State) -> None: ...
 
     def replay_state_dict(self) -> State:
-        """Return the stored transitions: large, and saved separately."""
+        """Return the stored transitions. They are saved separately, since they are large."""
         return {}
 
     def load_replay_state_dict(self, state: State) -> None:

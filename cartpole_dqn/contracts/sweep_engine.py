@@ -48,10 +48,10 @@ class TrialEnd:
 
     @classmethod
     def of_process(cls, name: str, returncode: int, said: str = "") -> TrialEnd:
-        """Interpret how a `cartpole-dqn run` or `cartpole-dqn resume` process ended.
+        """Return the `TrialEnd` for a process of `cartpole-dqn run` or `cartpole-dqn resume` that has ended.
 
         Args:
-            name: of the trial.
+            name: the trial's name.
             returncode: as in `subprocess`: negative if a signal ended the process.
             said: the process's stderr, or the end of it.
         """
@@ -71,12 +71,12 @@ class TrialEnd:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepEngineContext:
-    """What a sweep engine needs to know to be built."""
+    """The second argument of a sweep engine's constructor, `Class(options, context)`."""
 
     folder: Path
     """The sweep's folder. An engine keeps its own files in a subfolder with its name."""
     jobs: int | None
-    """How many trials the user wants at once; None lets the engine choose."""
+    """How many trials to run at once, if the user said so; otherwise None, and the engine chooses."""
     say: Callable[[str], None]
     """Prints a line for the user. Thread-safe."""
 
@@ -89,7 +89,7 @@ class SweepEngine(abc.ABC):
 
     Args:
         options: an instance of `Options`.
-        context: the folder, the number of trials at once, where to print.
+        context: the sweep's folder, the number of trials at once, and where to print.
     """
 
     Options: ClassVar[type]
@@ -123,7 +123,7 @@ class SweepEngine(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """End whatever is still running, at once. Called once, in the end, even after an exception."""
+        """Kill all trials that still run. Called once, at the end, even after an exception."""
 
     def place(self, name: str) -> str:
         """Return where a trial runs, as a short text for the table; "" for nothing."""

@@ -13,7 +13,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def frozen_copy(network: Module) -> Module:
-    """Return a copy in evaluation mode without gradients, for a target network or a policy."""
+    """Return a copy of `network` in evaluation mode and without gradients, for a target network or a policy."""
     return copy.deepcopy(network).eval().requires_grad_(False)
 
 

@@ -16,7 +16,7 @@ Point = tuple[str, float]
 
 
 class PointObserver(Observer, abc.ABC):
-    """Calls `log` with the points of a run; their step is that of the run, over all lanes.
+    """Turns the events of a run into points, and calls `log` with them. A subclass defines `log`.
 
     * `episode/return`, `episode/length`: of every episode.
     * `agent/...`: every number of `Agent.status` (`epsilon`, `lr`, `replay_size`, ...), at an episode's end.
@@ -35,7 +35,10 @@ class PointObserver(Observer, abc.ABC):
 
     @abc.abstractmethod
     def log(self, step: int, points: Sequence[Point]) -> None:
-        """Write the points of one event. Steps never go back within a session; several events may have one step."""
+        """Write the points of one event.
+
+        `step` counts environment steps over all lanes. It never falls within a session, and may be the same twice.
+        """
 
     def updated(self, event: Progress) -> None:
         """Log the figures of learning when they are due."""
@@ -65,11 +68,11 @@ class PointObserver(Observer, abc.ABC):
         self.log(event.step, [("evaluation/mean", event.mean), ("evaluation/std", event.std)])
 
     def state_dict(self) -> State:
-        """Return when the next points are due. Extend it by what the observer's own record needs."""
+        """Return when the next points are due. Add what your own record needs."""
         return {"updates": self._updates, "measured": list(self._measured)}
 
     def load_state_dict(self, state: State) -> None:
-        """Restore what `state_dict` returned; before `run_started`."""
+        """Restore what `state_dict` returned. Called before `run_started`."""
         self._updates = int(state["updates"])
         step, seconds = state["measured"]
         self._measured = (int(step), float(seconds))

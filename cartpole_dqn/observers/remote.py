@@ -25,18 +25,18 @@ from cartpole_dqn.observers.points import Point, PointObserver
 
 
 class RemoteObserver(PointObserver):
-    """Base class of observers of a tracking service. A subclass names itself and its `RemoteRecord`.
+    """Sends the points of a run to a tracking service, from a separate process. A subclass names its `RemoteRecord`.
 
-    A run that is resumed, or started again without a checkpoint, continues its record: rows that an earlier session
-    wrote at the same steps are not sent again.
+    A resumed run continues its record, also if it was killed before its first checkpoint. Rows that an earlier session
+    sent are not sent again.
 
     Args:
-        name: of the observer, and of its folder in the run's.
-        record: the `RemoteRecord`, as "module:Class". It is imported in the process alone.
-        context: of the observer.
+        name: the observer's name, and that of its folder in the run's folder.
+        record: the `RemoteRecord`, as "module:Class". Only the separate process imports it.
+        context: the observer's context.
         every_updates: see `PointObserver`.
-        wait: seconds that the end of a run waits until everything is sent.
-        options: handed to the record; nothing but texts, numbers and booleans.
+        wait: how many seconds to wait at the end of a run until everything is sent.
+        options: passed to the record; only texts, numbers and booleans.
 
     Raises:
         UserError: the run has no folder.
@@ -86,7 +86,7 @@ class RemoteObserver(PointObserver):
         _tell(self._process, self._start)
 
     def log(self, step: int, points: Sequence[Point]) -> None:
-        """Append a row."""
+        """Append a row to the file that the process sends."""
         last, count = self._row
         self._row = (step, count + 1 if step == last else 1)
         if self._file is not None:
@@ -94,7 +94,7 @@ class RemoteObserver(PointObserver):
             write_all(self._file, json.dumps(row, separators=(",", ":")).encode() + b"\n")
 
     def episode_ended(self, event: Episode) -> None:
-        """Append the episode's row, and report the first problem of the process."""
+        """Append the episode's row, and show the first problem that the process reported."""
         super().episode_ended(event)
         self._say_problem()
 
@@ -103,7 +103,7 @@ class RemoteObserver(PointObserver):
         self._close(event.reason, self._wait)
 
     def run_failed(self, event: RunFailed) -> None:
-        """Wait likewise, unless the run was interrupted: then the process goes on alone."""
+        """Wait as in `run_ended`. After an interrupt do not wait: the process finishes by itself."""
         if isinstance(event.error, Exception):
             self._close("failed", self._wait)
         elif self._process is not None and self._process.stdin is not None:
@@ -116,7 +116,7 @@ class RemoteObserver(PointObserver):
         return {**super().state_dict(), "row": list(self._row)}
 
     def load_state_dict(self, state: State) -> None:
-        """Restore what `state_dict` returned; before `run_started`."""
+        """Restore what `state_dict` returned. Called before `run_started`."""
         super().load_state_dict(state)
         step, count = state["row"]
         self._row = (int(step), int(count))

@@ -37,24 +37,25 @@ LONGEST_PAUSE = 30.0
 
 
 class PointRow(NamedTuple):
-    """Points that were made at one moment."""
+    """The points of one event."""
 
     number: int
     """Counts the record's rows from 0, over all sessions."""
     step: int
+    """Environment steps, over all lanes."""
     time: float
     """Seconds since 1970."""
     points: Sequence[tuple[str, float]]
 
 
 class RemoteRecord(abc.ABC):
-    """The record of a run at a tracking service. It lives in a process of its own.
+    """Writes the record of a run at a tracking service. It lives in a separate process.
 
-    Where a method raises, the run goes on, and the method is called again later. Set time limits for requests.
+    If a method raises, the run continues, and the method is called again later. Set time limits for requests.
 
     Args:
-        options: as the observer gave them to `RemoteObserver`.
-        folder: the run's.
+        options: those that the `RemoteObserver` got.
+        folder: the run's folder.
     """
 
     def __init__(self, options: Mapping[str, Any], folder: Path) -> None:
@@ -63,10 +64,12 @@ class RemoteRecord(abc.ABC):
 
     @abc.abstractmethod
     def open(self, key: str | None, config: Mapping[str, Any]) -> str:
-        """Open the record and return its key at the service, which later sessions are given. None means a new record.
+        """Open the record, and return its key at the service.
 
-        `config` has the run's settings by dotted keys, such as `agent.replay.capacity` and `observation.0.wrapper`. A
-        resumed run may have other settings.
+        Args:
+            key: what `open` returned in an earlier session; None for a new record.
+            config: the run's settings by dotted keys, such as `agent.replay.capacity` and `observation.0.wrapper`. A
+                resumed run may have other settings than before.
         """
 
     @abc.abstractmethod
@@ -75,7 +78,7 @@ class RemoteRecord(abc.ABC):
 
     @abc.abstractmethod
     def close(self, reason: str) -> None:
-        """Close the record, with files such as the curve.
+        """Close the record. Send the files that belong to it, such as the curve, before.
 
         Args:
             reason: "done", "solved", "failed", "killed", or the name of a signal.

@@ -105,7 +105,7 @@ class Component:
 
 
 class Registry:
-    """Components by kind and name.
+    """Holds components by kind and name. A plugin adds its own with `add`.
 
     Args:
         distribution: the distribution whose components are registered.
@@ -159,7 +159,7 @@ class Registry:
         self._components.update(other._components)
 
     def component(self, kind: str, name: str) -> Component:
-        """Return a component, registered or given by reference. A registered one is not loaded.
+        """Return a component by its name, or by a reference ("module:Class"). Only a reference is imported.
 
         Raises:
             UnknownComponentError: there is none. The message suggests a name and lists plugins that failed to load.
@@ -192,14 +192,14 @@ class Registry:
         return found
 
     def use(self, kind: str, target: Any) -> str:
-        """Make a class available by its reference, and return that. A string is returned unchanged.
+        """Add a class without a name, and return the reference that selects it. A string is returned unchanged.
 
         Args:
             kind: one of `KINDS`.
             target: a class. A wrapper may also be a function; an observer a function or an instance.
 
         Raises:
-            UserError: it is something else.
+            UserError: the target is none of these.
         """
         if isinstance(target, str):
             return target
@@ -213,7 +213,7 @@ class Registry:
         return name
 
     def remember(self, kind: str, name: str, origin: str) -> None:
-        """Note the distribution or file that a component came from. If it is missing, the error says it."""
+        """Remember the distribution or file that a component comes from, for the error message if it is missing."""
         self._remembered[kind, name] = origin
 
     def names(self, kind: str) -> list[str]:

@@ -50,14 +50,14 @@ _SMALL = 1 << 20
 
 @options_class
 class Score:
-    """A mean return over greedy episodes on report seeds."""
+    """A mean return over greedy episodes on held-out seeds."""
 
     mean: float = option(effect="mean return")
     std: float = option(ge=0, effect="standard deviation of the returns")
     low: float = option(effect="lower end of the mean's 95 % interval")
     high: float = option(effect="upper end of the mean's 95 % interval")
     episodes: int = option(ge=1, effect="number of episodes")
-    seed: int = option(ge=0, effect="selects the report seeds, as evaluate --seed")
+    seed: int = option(ge=0, effect="selects the held-out seeds, as evaluate --seed")
 
 
 def write_claim(folder: RunFolder, score: Score) -> None:

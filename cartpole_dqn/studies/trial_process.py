@@ -44,7 +44,7 @@ _UNKNOWN = 255
 
 
 class TrialProcess:
-    """A running `cartpole-dqn` in its own session, which the terminal's Ctrl-C does not reach. Use it from one thread.
+    """A `cartpole-dqn` command in another process. The terminal's Ctrl-C does not reach it. Use it from one thread.
 
     Args:
         arguments: arguments of `cartpole-dqn`.
@@ -52,7 +52,7 @@ class TrialProcess:
         folder: its current folder. Default: this process's.
         environment: its environment variables. Default: this process's.
         path: its `sys.path`. Default: this process's.
-        stop_seconds: time to stop cleanly after this process has ended; 0 kills it at once.
+        stop_seconds: if this process ends first, the seconds that the command has to stop cleanly; 0 kills it at once.
 
     Raises:
         OSError: the log cannot be written, or the process cannot be started.

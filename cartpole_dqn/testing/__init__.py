@@ -74,7 +74,7 @@ _CONTRACTS = {contract.kind: contract for contract in _ALL}
 
 
 def checks_for(kind: str) -> list[Check]:
-    """Return the checks of a kind; each takes the arguments of the kind's `check_` function.
+    """Return the checks of a kind. Each takes the same arguments as the kind's `check_` function.
 
     Raises:
         UserError: the kit has no checks for that kind.
@@ -90,7 +90,7 @@ def run_checks(
     builder: Build | None = None,
     surroundings: Surroundings | None = None,
 ) -> list[CheckResult]:
-    """Run every check of a kind, also after one failed.
+    """Run every check of a kind, even if some fail, and return the results.
 
     Args:
         kind: "replay", "network", ...

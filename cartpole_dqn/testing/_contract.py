@@ -26,7 +26,7 @@ Check = Callable[..., None]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of one check; `message` says what is broken, and is empty if the check passed."""
+    """The result of one check. `message` says what is wrong; it is empty if the check passed."""
 
     name: str
     passed: bool

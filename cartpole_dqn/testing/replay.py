@@ -47,8 +47,8 @@ REPLAY = Contract("replay", Living, OPTIONS)
 def check_replay(cls: Callable[..., ReplayBuffer], /, **options: object) -> None:
     """Run every check of a replay buffer.
 
-    The kit makes up episodes in one to three lanes, in which no two observations are equal, and compares batches with a
-    slow walk along what was added. If there is an option `capacity`, it is 60 unless given.
+    The kit adds made-up episodes in one to three lanes. No two observations are equal, so it can find each sampled
+    transition among those that it added. If there is an option `capacity`, it is 60 unless you give it.
     """
     REPLAY.hold(cls, **options)
 

@@ -85,8 +85,8 @@ TARGET_UPDATE = Contract("target-update", Pair, OPTIONS)
 def check_target_update(cls: Callable[..., TargetUpdate], /, **options: object) -> None:
     """Run every check of a target update.
 
-    The kit makes up to 20,000 updates and ends up to 200 episodes while the online network does not change. In that
-    time the target must cover half the distance to it: give options with which it does.
+    The kit makes at most 20,000 updates and 200 episodes, and the online network does not change. Give options with
+    which the target covers at least half the distance to it in that time.
     """
     TARGET_UPDATE.hold(cls, **options)
 

@@ -71,7 +71,7 @@ def make_builder(host: PluginHost) -> Build:
 
 
 def builtin_builder() -> Build:
-    """Return a `Context.builder` with the built-in components alone, for tests of agents."""
+    """Return a `Context.builder` that builds only built-in parts, for tests of agents."""
     return make_builder(load_plugins(allowed=()))
 
 
@@ -178,7 +178,7 @@ def builtin_collection(
 ) -> tuple[CollectorContext, Agent]:
     """Return a context and an agent for tests of collectors.
 
-    They are for CartPole from state with episodes of at most 40 steps, and a small network with small batches.
+    The environment is CartPole from state, with at most 40 steps an episode. The agent has a small network.
     """
     host = load_plugins(allowed=())
     flags: Table = {

@@ -70,7 +70,7 @@ def evaluate_run(
     which: Which = "best",
     told: Callable[[Evaluating], None] = lambda event: None,
 ) -> Evaluation:
-    """Play greedy episodes with a saved model on the report seeds of `seed`. `told` is called after each episode.
+    """Play greedy episodes with a saved model on held-out seeds that `seed` selects. Each episode calls `told`.
 
     Raises:
         UserError: `episodes` is no count, or there is no such model.

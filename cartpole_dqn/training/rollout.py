@@ -30,16 +30,16 @@ class Rollout:
     """Plays some lanes of a run with epsilon-greedy actions, and computes an initial priority for each step.
 
     The priority is the absolute n-step TD error by the policy's own values (Horgan et al. 2018, section 3):
-    abs(r_1 + gamma r_2 + ... + gamma^n max_a Q(s_n, a) - Q(s_0, a_0)), with the weights of the time of each action.
-    gamma and n are the agent's options, or 1. A step is returned when n more steps are made or its episode has ended.
-    A policy without action values gives no priorities.
+    abs(r_1 + gamma r_2 + ... + gamma^n max_a Q(s_n, a) - Q(s_0, a_0)). Each value comes from the weights that chose the
+    action. gamma and n are the agent's options `gamma` and `n_step`, or 1. A step is returned n steps later, or when
+    its episode has ended. If the policy has no action values, there are no priorities.
 
     Random choices depend on the run's seed, the lane and `incarnation`, but not on the other lanes.
 
     Args:
         config: the run's complete configuration as TOML. `device` and `env.vector` are ignored.
         lanes: consecutive lane numbers, one or more.
-        incarnation: how many lost workers played these lanes before. No episode is played twice.
+        incarnation: how often these lanes were started before, so that no episode is played twice.
 
     Raises:
         UserError: the configuration is invalid or needs something that is not installed.
@@ -68,20 +68,20 @@ class Rollout:
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
-        """Of one lane."""
+        """The observations of one lane."""
         return self._envs.single_observation_space
 
     @property
     def action_space(self) -> spaces.Space[Any]:
-        """Of one lane."""
+        """The actions of one lane."""
         return self._envs.single_action_space
 
     def load(self, policy: State) -> None:
-        """Load the weights `policy().state_dict()` of the run's agent, on the CPU."""
+        """Load the weights to act with: the `policy().state_dict()` of the run's agent, on the CPU."""
         self._policy.load_state_dict(policy)
 
     def collect(self, steps: int, epsilons: Sequence[float]) -> list[Fragment]:
-        """Make steps in every lane, and return a fragment for each lane that has complete steps.
+        """Take steps in every lane, and return a fragment for each lane that has complete steps.
 
         Args:
             steps: for each lane, at least 1.

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MARKDOWN, JSON = "results.md", "results.json"
 
 _SOURCES = {
-    "played": "on report seeds, played just now",
+    "played": "on held-out seeds, played just now",
     "metrics": "in the evaluations made during training",
 }
 _DROPPABLE = ("training time", "sd", "lowest", "seed")
@@ -78,8 +78,8 @@ def explanations(comparison: Comparison) -> list[str]:
     ]
     if comparison.source == "metrics":
         said.append(
-            "best/ was chosen by such evaluations, so its figure flatters where no confirmation followed: "
-            "--episodes 100 plays both models on report seeds."
+            "best is too high for a run whose model was not confirmed, since these evaluations selected the model. "
+            "--episodes 100 plays both models on held-out seeds."
         )
     return [*said, *comparison.notes]
 

@@ -1,6 +1,6 @@
 """`Playback`: greedy episodes of a run's policy, as scenes to draw.
 
-Episode k of seed s starts as in `evaluate`: from the k-th report seed of s, a held-out seed.
+Episode k of `--seed s` starts as in `evaluate`: from the k-th of the held-out seeds that s selects.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         config: of the run.
         host: the loaded plugins.
         which: the best model, the last, or one that was loaded.
-        seed: of the report seeds.
+        seed: selects the held-out seeds, as in `evaluate`.
         max_steps: limit of each episode; None for the environment's own limit, as in evaluation.
         attribution: find out where the value of each chosen action comes from. That computes some hundred values.
 

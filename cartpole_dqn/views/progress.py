@@ -51,9 +51,9 @@ def record_progress(
 ) -> Recording:
     """Play one episode before training, with models kept on the way and with the best one, side by side.
 
-    All start alike, from the first report seed. An episode that ends in a fall fades, and the others play on. Up to 25
-    pictures a second are made. There are `across` models in a row. `told` is called with the step. The other arguments
-    are those of `record_run`.
+    All start alike, from the first held-out seed. An episode that ends in a fall fades; the others play on. At most
+    25 pictures a second are made. There are `across` models in a row. `told` is called with the step. The other
+    arguments are those of `record_run`.
 
     Returns:
         The recording, with a return and a length for each model.

@@ -67,7 +67,7 @@ def record_run(
         host: the loaded plugins.
         out: ends in .gif, or in .mp4 with the extra `video`; an existing file is replaced.
         episodes: number of episodes.
-        seed: of the report seeds, as for `evaluate`.
+        seed: selects the held-out seeds, as in `evaluate`.
         which: the best model, or the last.
         side_by_side: show the agent's observation, values and action beside the environment.
         fps: steps per second; by default real time, at most 50 in a GIF.

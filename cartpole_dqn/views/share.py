@@ -47,8 +47,8 @@ class Shared:
 def score_text(score: Score) -> str:
     """Return a score as text, with its interval and its number of episodes."""
     return (
-        f"mean {score.mean:,.1f}, 95 % interval {score.low:,.1f} to {score.high:,.1f}, {score.episodes} episodes with "
-        f"report seed {score.seed}"
+        f"mean {score.mean:,.1f}, 95 % interval {score.low:,.1f} to {score.high:,.1f}, {score.episodes} episodes on "
+        f"held-out seeds (--seed {score.seed})"
     )
 
 
@@ -73,8 +73,8 @@ def share_run(
         config: of the run.
         host: the loaded plugins.
         out: new or empty; the zip has its name and `.zip`.
-        episodes: greedy episodes on report seeds, for the score.
-        seed: of the report seeds.
+        episodes: greedy episodes on held-out seeds, for the score.
+        seed: selects the held-out seeds, as in `evaluate`.
         which: the best model, or the last.
         recorded_steps: steps of the recording, 0 for none.
         told: called with what is being done, at every episode and picture.

@@ -14,9 +14,9 @@ from cartpole_dqn.wrappers.moments import Moments
 
 
 class FrameDifference(ImageWrapper):
-    """The picture minus the one `gap` steps before it, so that one observation shows motion.
+    """Observes the picture minus the one `gap` steps before it, so that one observation shows motion.
 
-    In the first steps of an episode, the earlier picture is the episode's first: the first difference is zero.
+    In the first `gap` steps of an episode, the earlier picture is the episode's first, so the first difference is zero.
 
     ==========  ==========  =================================================================
     pictures    encoding    output
@@ -33,7 +33,7 @@ class FrameDifference(ImageWrapper):
     Args:
         env: its observations are pictures.
         gap: steps between the two pictures, 1 or more. Pixels are coarse, so a larger gap shows more motion.
-        keep_current: whether to keep the picture, before the difference.
+        keep_current: whether the observation also has the picture itself.
         encoding: "int16" or "uint8".
 
     Raises:

@@ -14,7 +14,8 @@ LIFE_LOST = "life_lost"
 class LifeLost(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Sets `info["life_lost"]` to True at a step that loses one of several lives (Mnih et al. 2015).
 
-    The episode continues, but learning treats the step as terminated: no value follows it. Mark it `training_only`.
+    The episode continues, but the agent learns from the step as if it had terminated. In a configuration, set
+    `training_only = true` for this wrapper: evaluations do not need it.
 
     Args:
         env: counts lives in `info["lives"]`, as Atari games do. Games without lives have 0 there.

@@ -32,9 +32,9 @@ Read = Callable[[], Any]
 
 
 class Moments:
-    """What a wrapper's `as_torch` computes from: the past of an episode, seen from one step of it.
+    """What a wrapper's `as_torch` computes from: the present and earlier observations of an episode.
 
-    Before an episode's first step there is only its first moment: `ago` steps ago then means the first.
+    At the start of an episode, "`ago` steps earlier" may be before its first observation, and then means the first.
 
     >>> class Negative(gymnasium.ObservationWrapper):
     ...     def observation(self, observation):
@@ -50,16 +50,16 @@ class Moments:
         self._ago = ago
 
     def observation(self, ago: int = 0) -> Tensor:
-        """Return the observation inside the wrapper, `ago` steps ago; 0 is now."""
+        """Return what the wrapped environment observes now, or observed `ago` steps earlier."""
         return self._pass.inside(self._wrapper, self._ago + ago)
 
     def given(self, name: str, read: Read, ago: int = 0) -> Tensor:
-        """Return what the wrapper reads besides observations, `ago` steps ago.
+        """Return another value that the wrapper reads from the environment: now, or `ago` steps earlier.
 
         Args:
-            name: of the input, such as "place".
-            read: returns its present value, a number or an array of constant shape and dtype. Called while playing.
-            ago: steps.
+            name: a name for the value, such as "place".
+            read: returns the present value: a number, or an array of constant shape and dtype. Called while playing.
+            ago: steps before now.
         """
         return self._pass.given(self._wrapper, name, read, self._ago + ago)
 

@@ -29,7 +29,7 @@ def test_it_writes_into_the_runs_folder_unless_told_otherwise(call: Call, runs: 
     assert (said.code, said.out) == (0, "x.html\n")
     page = " ".join(Path("x.html").read_text().split())
     assert "The last model, trained for 60 steps, played 3 episodes" in page
-    assert "reset with the report seeds of 5" in page
+    assert "3 episodes on held-out seeds (--seed 5), without random actions" in page
     assert "image/gif" not in page
 
 

@@ -114,8 +114,8 @@ def test_a_run_that_fails_says_why_and_where_it_is(call: Invoke, tmp_path: Path)
     assert "the run failed at step" in said.err
     assert "the loss became" in said.err
     assert said.err.endswith(
-        "The run's folder: r\nresuming it would come to the same. Start again with other settings: cartpole-dqn run "
-        "--config r/config.toml --set KEY=VALUE\n"
+        "The run's folder: r\nresuming it would fail in the same way. Start again with other settings: cartpole-dqn "
+        "run --config r/config.toml --set KEY=VALUE\n"
     )
     assert "Traceback" not in said.err
     assert json.loads((tmp_path / "r" / "status.json").read_text())["state"] == "failed"

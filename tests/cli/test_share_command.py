@@ -18,7 +18,7 @@ def shared(call: Call, runs: Path, tmp_path: Path) -> Path:
     said = call("share", "latest", "--out", "given", "--episodes", 20, "--record-steps", 0)
     assert (said.code, said.out) == (0, "given\n"), said.err
     assert "left out: the curve: " in said.err
-    assert "episodes with report seed 0; " in said.err
+    assert "episodes on held-out seeds (--seed 0); " in said.err
     return tmp_path / "given"
 
 
@@ -33,7 +33,7 @@ def test_commands_take_it_as_a_run(call: Call, shared: Path) -> None:
         said = call("evaluate", given, "--episodes", 20)
         assert said.code == 0, said.err
         assert any(line.startswith("The claimed score (mean ") for line in said.out.splitlines())
-        assert said.out.endswith("20 episodes with report seed 0) holds.\n")
+        assert said.out.endswith("20 episodes on held-out seeds (--seed 0)) holds.\n")
         said = call("record", given, "--max-steps", 3, "--no-side-by-side")
         assert said.code == 0, said.err
         assert Path(said.out.strip()) == Path("given/record.gif" if given == "given" else "given-record.gif")

@@ -52,8 +52,8 @@ def test_what_a_score_is_is_said(write_run: WriteRun, tmp_path: Path) -> None:
 
 def test_played_scores_do_not_flatter(write_run: WriteRun) -> None:
     said = explanations(made(write_run, played=True))
-    assert "(30 episodes) and of the last model (30), on report seeds, played just now" in said[0]
-    assert not any("flatters" in text for text in said)
+    assert "(30 episodes) and of the last model (30), on held-out seeds, played just now" in said[0]
+    assert not any("too high" in text for text in said)
 
 
 def test_one_group_has_no_improvement(write_run: WriteRun) -> None:

@@ -35,7 +35,7 @@ Indices = NDArray[np.int64] | Tensor
 
 
 class Changes(NamedTuple):
-    """How a call changed the set of valid transitions. No slot is in both lists."""
+    """How a call changed which transitions are valid. No slot is in both lists."""
 
     added: list[int]
     """Slots that hold a newly valid transition, possibly in place of an older valid one."""
@@ -46,17 +46,22 @@ class Changes(NamedTuple):
 class TransitionRing:
     """Stores the transitions of `num_envs` lanes, each observation once, and gathers n-step batches of them.
 
-    There are three ways to identify a transition: its *rank* among the valid ones (0 to `len(ring)` - 1, which changes
-    with every append), its *slot* (0 to `capacity` - 1, which is reused) and its *index* (int64, unique for ever).
+    A transition is *valid* when its n steps are complete, until it is overwritten. Three numbers identify it:
 
-    A replay with priorities keeps one weight per slot. It sets the weights of `Changes.added` and clears those of
-    `Changes.removed`. To sample, it chooses slots and passes `indices_in(slots)` to `gather`. To update, it keeps the
-    indices that are still `valid` and finds their slots with `slots_of`.
+    * its *index*, which never changes and is never used again. `Batch.indices` has indices, and `gather` takes them.
+    * its *slot*, the place where it is stored: 0 to `capacity` - 1. Later transitions use the slot again.
+    * its *rank* among the valid transitions: 0 to `len(ring)` - 1. It changes with every `append`.
 
-    The ring stores action masks from the first transition that has one. That takes A more bytes per slot.
+    To sample uniformly, draw ranks and call `gather(index_at(ranks))`.
+
+    To sample by priority, keep one weight per slot. Set it for `Changes.added`, and clear it for `Changes.removed`.
+    Draw slots and call `gather(indices_in(slots))`. To update the weights of a batch, keep the indices that are still
+    `valid` and find their slots with `slots_of`.
+
+    The ring stores action masks from the first transition that has one. They take A bytes per slot.
 
     Args:
-        observation_space: of one lane; the ring stores its dtype.
+        observation_space: the observations of one lane; they are stored in their own dtype.
         capacity: slots in total, shared evenly by the lanes. Each lane needs at least `n_step` + 2 * `frame_stack`.
         gamma: discount per step, in [0, 1].
         num_envs: lanes, 1 or more.
@@ -123,7 +128,7 @@ class TransitionRing:
         n_step: int = 1,
         frame_stack: int = 1,
     ) -> int:
-        """Return the bytes that a ring with these arguments takes, without masks. Allocates nothing."""
+        """Return the bytes that a ring with these arguments would take, without masks."""
         forms = layout(observation_space, capacity, num_envs, n_step, frame_stack)
         return sum(math.prod(shape) * dtype.itemsize for shape, dtype in forms.values())
 
@@ -143,7 +148,7 @@ class TransitionRing:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of storage, with masks."""
+        """Bytes of storage, masks included."""
         return sum(array.nbytes for array in self._arrays.values())
 
     # Writing ----------------------------------------------------------------------------------------------------------
@@ -153,7 +158,8 @@ class TransitionRing:
 
         Raises:
             ValueError: a shape, dtype or lane does not fit; the reward is not finite; `obs` is not the lane's last
-                `next_obs` although its episode continues; or frames do not advance by one. Nothing is stored then.
+                `next_obs` although its episode continues; or the frames of `next_obs` do not follow those of `obs`.
+                Nothing is stored then.
         """
         obs, action, reward, next_obs, terminated, truncated, env, next_mask, _ = transition
         self._check_lane(env)
@@ -336,7 +342,7 @@ class TransitionRing:
         """Restore what `state_dict` returned.
 
         Raises:
-            ValueError: the state is of a different ring, or is damaged. The ring is unchanged then.
+            ValueError: the state is damaged, or comes from a ring with other arguments. The ring does not change then.
         """
         arrays = check_state(state, self._settings(), self._arrays)
         most = max(state["numbers"])

@@ -20,8 +20,8 @@ from cartpole_dqn.system import available_bytes, require_memory
 class RingReplay(ReplayBuffer):
     """Stores transitions in a ring. A subclass defines `draw`, which chooses transitions to learn from.
 
-    Weights correct for non-uniform sampling (Schaul et al. 2016): (N P(i))^-beta, divided by the largest in the batch.
-    N and the sum of all probabilities cancel, which leaves (P(i) / min P)^-beta.
+    A batch's weights correct for non-uniform sampling (Schaul et al. 2016): (N P(i))^-beta, divided by the largest
+    weight of the batch. N cancels, which leaves (P(i) / min P)^-beta.
 
     A subclass that keeps a value per transition updates it in `changed`. A subclass with more state than the generator
     extends `small_state_dict`, or `state_dict` if the state belongs to the stored transitions.
@@ -42,8 +42,8 @@ class RingReplay(ReplayBuffer):
     """
 
     beta: float = 1.0
-    """How far weights correct for non-uniform sampling: 0 is not at all, 1 fully. Read before each `draw`, so it may
-    be a property with a schedule."""
+    """How much the weights correct for non-uniform sampling, from 0 (not at all) to 1 (fully). It is read before each
+    `draw`, so it may be a property with a schedule."""
 
     def __init__(self, capacity: int, context: Context, *, name: str, extra_bytes: int = 0) -> None:
         self._name = name
@@ -70,15 +70,15 @@ class RingReplay(ReplayBuffer):
 
         Returns:
             Their indices [B], from `ring.index_at(ranks)` or `ring.indices_in(slots)`; and their probabilities [B],
-            above 0 and up to a common factor, or None if all transitions are equally likely.
+            which are above 0 and need not sum to 1, or None if all transitions are equally likely.
         """
 
     def gather(self, indices: NDArray[np.int64]) -> Batch:
-        """Return the transitions that `draw` chose, with weights of 1."""
+        """Return the transitions that `draw` chose as a batch, with weights of 1."""
         return self.ring.gather(indices)
 
     def changed(self, env: int, added: list[int], removed: list[int]) -> None:
-        """Called after each `add` and `break_lane` with the lane's newly valid slots and its lost ones."""
+        """Called after each `add` and `break_lane`, with the lane's slots that became valid or stopped being so."""
 
     def add(self, transition: Transition) -> None:
         self.changed(transition.env, *self.ring.append(transition))

@@ -63,7 +63,7 @@ class Report:
     now: float
     """The time of the report, in seconds since the epoch."""
     seed: int
-    """Of the report seeds."""
+    """Selects the held-out seeds, as in `evaluate`."""
     missing: list[str] = field(default_factory=list)
     history: RunHistory | None = None
     curves: Shown | None = None

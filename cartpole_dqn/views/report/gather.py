@@ -79,8 +79,8 @@ def write_report(
         host: the loaded plugins.
         out: ends in .html.
         now: seconds since the epoch.
-        episodes: greedy episodes on report seeds, as in `evaluate`; 0 for none.
-        seed: of the report seeds, also for the animation.
+        episodes: greedy episodes on held-out seeds, as in `evaluate`; 0 for none.
+        seed: selects the held-out seeds, also for the animation.
         last: play the last model rather than the best.
         animation: show the model at play.
         problem: the reason why there is no configuration.
@@ -171,9 +171,9 @@ def _look(report: Report, config: RunConfig, host: PluginHost) -> None:
 
 
 def _evaluate(report: Report, config: RunConfig, host: PluginHost, episodes: int, told: Callable[[str], None]) -> None:
-    """Add the evaluation on report seeds."""
+    """Add the evaluation on held-out seeds."""
     how: dict[str, Any] = {"episodes": episodes, "seed": report.seed, "which": report.which}
-    with report.or_say("Its evaluation on report seeds"):
+    with report.or_say("Its evaluation on held-out seeds"):
         report.evaluation = evaluate_run(
             report.folder, config, host, **how, told=lambda event: told(describe_evaluating(event))
         )

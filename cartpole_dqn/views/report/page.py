@@ -100,7 +100,7 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
     tiles = []
     if found is not None:
         mean, std = alike((found.mean, found.std))
-        said = f"± {std} over {count_of(len(found.returns), 'greedy episode')} on report seeds"
+        said = f"± {std} over {count_of(len(found.returns), 'greedy episode')} on held-out seeds"
         tiles.append(("Mean return", mean, f"{said}, {report.which} model of step {found.step:,}"))
     if run.solved_step is not None:
         tiles.append(("Solved", f"step {run.solved_step:,}", "the first model that was confirmed"))

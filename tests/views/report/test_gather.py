@@ -199,7 +199,7 @@ def test_what_a_run_lacks_is_said_and_the_rest_is_there(write_run: WriteRun, tmp
 DAMAGED = {
     "metrics.jsonl": ("x\n", "The curves, evaluations and episodes: mine/metrics.jsonl is not what"),
     "environment.json": ("[1]", "What it was made with: environment.json is missing or damaged."),
-    "best/state.json": ("{", "Its evaluation on report seeds: "),
+    "best/state.json": ("{", "Its evaluation on held-out seeds: "),
 }
 
 

@@ -75,9 +75,7 @@ class EvaluationConfig:
     solved_at: float | None = option(
         default=None, effect="the mean return that counts as solved; by default the environment's own threshold"
     )
-    confirmations: int = option(
-        default=3, ge=0, effect="how many models that reach solved_at a run confirms before it is content"
-    )
+    confirmations: int = option(default=3, ge=0, effect="how many models that reach solved_at a run confirms at most")
     confirm_episodes: int = option(default=100, ge=1, effect="episodes that confirm a solution")
 
 
@@ -121,7 +119,7 @@ class RunConfig:
     steps: int | None = option(default=None, gt=0, effect="environment steps of the whole run, over all environments")
     episodes: int | None = option(default=None, gt=0, effect="episodes of the whole run")
     device: Literal["auto", "cpu", "cuda"] = option(default="auto", effect="where networks run")
-    threads: int = option(default=1, ge=1, le=256, effect="torch's threads; part of what makes a run repeatable")
+    threads: int = option(default=1, ge=1, le=256, effect="torch's threads; results depend on this number")
     env: EnvConfig = option(default_factory=EnvConfig, effect="the environment")
     observation: list[dict[str, Any]] = option(default_factory=list, effect="wrappers, in order")
     agent: Part = option(default_factory=lambda: Part(name=PARTS["agent"]), effect="the agent and its parts")
@@ -266,8 +264,8 @@ def to_toml(config: RunConfig) -> str:
 def _check_step_timeout(env: EnvConfig) -> None:
     if env.step_timeout and env.vector != "async":
         raise ConfigError(
-            f'env.step_timeout: expected env.vector = "async" (run --vector async) beside a bound of '
-            f"{env.step_timeout:g} seconds, got '{env.vector}': a step in the run's own process cannot be stopped."
+            f'env.step_timeout: a limit of {env.step_timeout:g} seconds needs env.vector = "async" (--vector async), '
+            f"got '{env.vector}': a step in the run's own process cannot be stopped."
         )
 
 

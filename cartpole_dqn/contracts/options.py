@@ -265,7 +265,8 @@ def _sentence(place: str, cls: type, errors: Sequence[Any]) -> str:
         texts = (str(e["msg"]).removeprefix("Value error, ").removeprefix("Input should be ") for e in errors)
         message, came = " or ".join(dict.fromkeys(texts)), f"{value!r} ({type(value).__name__})"
     top = fields_of(cls).get(str(first["loc"][0])) if first["loc"] else None
-    hint = f" {top.description[0].upper()}{top.description[1:]}." if top is not None and top.description else ""
+    said = top.description if top is not None and _section(top) is None else ""
+    hint = f" {said[0].upper()}{said[1:]}." if said else ""
     return f"{place}: expected {message}, got {came}.{hint}"
 
 

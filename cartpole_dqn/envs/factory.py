@@ -496,8 +496,8 @@ def _extra(name: str) -> str:
 def _cannot_be_seen(env_id: str, modes: Sequence[Any]) -> UnsuitableEnvError:
     offered = ", ".join(map(str, modes)) or "none"
     return UnsuitableEnvError(
-        f"{env_id} cannot be seen: it has no render mode rgb_array (its modes: {offered}). Use --obs state for its own "
-        f"observations, and `cartpole-dqn evaluate` to play a run without pictures."
+        f"{env_id} cannot be drawn: it has no render mode rgb_array (its modes: {offered}). Use --obs state for its "
+        f"own observations, and `cartpole-dqn evaluate` to play a run without pictures."
     )
 
 

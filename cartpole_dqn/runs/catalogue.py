@@ -82,7 +82,7 @@ def _find_folder(text: str | Path, root: Path) -> RunFolder:
     if given == LATEST:
         if runs:
             return RunFolder(runs[0])
-        raise RunFolderError(f"there is no run in {root}/, so none is the latest. `cartpole-dqn run` makes one.")
+        raise RunFolderError(f"there is no run in {root}/ yet. `cartpole-dqn run` makes one.")
     meant = [run for run in runs if run.name.startswith(given)]
     if len(meant) == 1:
         return RunFolder(meant[0])

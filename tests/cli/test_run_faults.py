@@ -129,7 +129,7 @@ def test_a_fault_stops_the_run_and_mended_it_goes_on(fault: str, more: list[str]
 def test_a_time_limit_needs_worker_processes_and_resume_can_change_it(
     call: Invoke, refused: Callable[..., None], tmp_path: Path
 ) -> None:
-    words = 'env.step_timeout: expected env.vector = "async" (run --vector async)'
+    words = 'needs env.vector = "async" (--vector async)'
     refused(words, *arguments("none", "--step-timeout", "5"))
     assert call(*arguments("none", *APART, "--step-timeout", "30", steps=60)).code == 0
     assert "step_timeout = 30.0" in (tmp_path / "r" / "config.toml").read_text()

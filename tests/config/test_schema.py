@@ -210,7 +210,7 @@ def test_completing_fills_every_default_of_every_part() -> None:
         ({"steps": 5, "sedd": 1}, "unknown option sedd. Did you mean 'seed'?"),
         ({"steps": 5, "env": {"idd": "x"}}, "unknown option env.idd. Did you mean 'id'?"),
         ({"steps": 5, "env": {"time_limit": 0}}, "env.time_limit"),
-        ({"steps": 5, "env": {"step_timeout": 5}}, 'env.step_timeout: expected env.vector = "async"'),
+        ({"steps": 5, "env": {"step_timeout": 5}}, 'env.step_timeout: a limit of 5 seconds needs env.vector = "async"'),
         ({"steps": 5, "env": {"step_timeout": -1, "vector": "async"}}, "env.step_timeout: expected"),
         ({"steps": 5, "agent": {"gama": 0.5}}, "unknown option agent.gama. Did you mean 'gamma'?"),
         ({"steps": 5, "agent": {"capacity": 5}}, "Did you mean 'agent.replay.capacity'?"),

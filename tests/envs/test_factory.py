@@ -155,7 +155,7 @@ def test_what_cannot_be_drawn_gets_a_sentence(accepts: bool) -> None:
 
     gymnasium.register("tests/Blind-v0", Blind if accepts else Odd)
     text = refusal("tests/Blind-v0", "pixels")
-    assert "tests/Blind-v0 cannot be seen: it has no render mode rgb_array" in text
+    assert "tests/Blind-v0 cannot be drawn: it has no render mode rgb_array" in text
     assert f"its modes: {'ansi' if accepts else 'none'}" in text
     assert "--obs state" in text
 

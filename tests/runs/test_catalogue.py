@@ -126,7 +126,7 @@ def test_many_candidates_are_cut(here: Path) -> None:
 
 def test_without_any_run_it_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for typed, words in {"latest": "no run in runs/, so none is the latest", "x": "runs/ holds no run"}.items():
+    for typed, words in {"latest": "there is no run in runs/ yet", "x": "runs/ holds no run"}.items():
         with pytest.raises(RunFolderError, match=words) as caught:
             find_run(typed)
         assert "cartpole-dqn run" in str(caught.value)

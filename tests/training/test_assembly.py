@@ -177,7 +177,7 @@ def test_renaming_a_part_is_told() -> None:
     [
         ({"preset": "pixles"}, "Did you mean 'pixels'?"),
         ({"preset": "pixels", "flags": {"obs": "native"}}, "preset 'pixels' observes pixels, not state"),
-        ({"flags": {"obs": "pixel"}}, "Known observations: pixels, state"),
+        ({"flags": {"obs": "pixel"}}, "--obs pixel: expected pixels or state"),
         ({"sets": ["agent.lr=1"]}, "Did you mean 'agent.optimiser.lr'?"),
         ({"sets": ["lr=1"]}, "unknown option lr. Did you mean 'agent.optimiser.lr'?"),
         ({"sets": ["capacity=1"]}, "unknown option capacity. Did you mean 'agent.replay.capacity'?"),

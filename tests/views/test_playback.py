@@ -173,7 +173,7 @@ def test_repeated_actions_take_their_time(trained: Trained) -> None:
 
 
 def test_an_environment_that_draws_nothing_is_refused_in_words(trained: Trained) -> None:
-    with pytest.raises(UnsuitableEnvError, match=r"BlindPlayback-v0 cannot be seen: .*its modes: ansi\)"):
+    with pytest.raises(UnsuitableEnvError, match=r"BlindPlayback-v0 cannot be drawn: .*its modes: ansi\)"):
         playback(trained("BlindPlayback-v0", steps=12))
     with (
         playback(trained("OddPlayback-v0", steps=12)) as shown,

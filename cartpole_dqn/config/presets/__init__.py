@@ -82,10 +82,7 @@ def choose_preset(presets: Iterable[Preset], env_id: str, obs: str) -> Preset:
     ]
     if not fitting:
         kinds = sorted({its_obs for preset in known for _, its_obs in preset.applies})
-        raise ConfigError(
-            f"no preset is the default for {env_id} with --obs {obs}. Known observations: {', '.join(kinds)}; "
-            f"or name one with --preset."
-        )
+        raise ConfigError(f"--obs {obs}: expected {' or '.join(kinds)}, or name a preset with --preset.")
     return min(fitting, key=lambda entry: entry[:2])[2]
 
 

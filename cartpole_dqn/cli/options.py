@@ -118,9 +118,7 @@ Set = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
-Seed = Annotated[
-    int, typer.Option(metavar="N", min=0, help="Which held-out seeds to play: another N gives other episodes.")
-]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Which held-out seeds to use.")]
 Device = Annotated[
     str | None,
     typer.Option(metavar="auto|cpu|cuda", help="Device of the networks.", show_default="the run's own"),

@@ -46,7 +46,8 @@ class Changes(NamedTuple):
 class TransitionRing:
     """Stores the transitions of `num_envs` lanes, each observation once, and gathers n-step batches of them.
 
-    A transition is *valid* when its n steps are complete, until it is overwritten. Three numbers identify it:
+    A transition is *valid* from the moment when its n steps are complete, or its episode has ended, until it is
+    overwritten. Three numbers identify it:
 
     * its *index*, which never changes and is never used again. `Batch.indices` has indices, and `gather` takes them.
     * its *slot*, the place where it is stored: 0 to `capacity` - 1. Later transitions use the slot again.
@@ -66,7 +67,7 @@ class TransitionRing:
         gamma: discount per step, in [0, 1].
         num_envs: lanes, 1 or more.
         n_step: steps summed into a return, 1 or more.
-        device: of the batches. Storage stays in main memory.
+        device: where the batches go. Storage stays in main memory.
         frame_stack: S, if observations are S frames along their first axis and each step drops the first frame and
             appends a new one (`gymnasium.wrappers.FrameStackObservation`). The ring then stores each frame once. An
             episode's first observation takes S slots.

@@ -65,7 +65,7 @@ def interval(values: Floats, confidence: float) -> tuple[float, float]:
 
 
 def score_of(evaluation: Evaluation, seed: int) -> Score:
-    """Return the score of an evaluation on the report seeds of `seed`, with an interval from 10,000 resamples."""
+    """Return the score of an evaluation on held-out seeds, with an interval from 10,000 resamples."""
     returns, generator = np.asarray(evaluation.returns, dtype=np.float64), SeedTree(seed).numpy("score")
     means = np.concatenate([returns[_draw(generator, 1_000, len(returns))].mean(axis=1) for _ in range(10)])
     low, high = interval(means, 0.95)

@@ -52,7 +52,7 @@ Play = Callable[[Given], tuple[NDArray[np.float32], int]]
 
 @dataclass(frozen=True)
 class Parity:
-    """Greedy episodes of the agent and of the exported file, on the same report seeds.
+    """Greedy episodes of the agent and of the exported file, on the same held-out seeds.
 
     The file is asked at each step of the agent's episodes. If one of its actions differs, it plays that episode too.
     """

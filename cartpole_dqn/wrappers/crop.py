@@ -65,7 +65,7 @@ class CenteredCrop(ImageWrapper):
     visible. The dtype stays.
 
     The locator returns a fraction f of the picture's width. The window's columns start at int(f W) - width // 2, and
-    its rows likewise if they follow. Along an axis that does not follow, the window is in the middle.
+    its rows in the same way if they follow. Along an axis that does not follow, the window is in the middle.
 
     Args:
         env: its observations are pictures.

@@ -53,7 +53,7 @@ class Trial:
     preset: str
     seed: int
     best: float
-    """Mean greedy return of the best model, on report seeds."""
+    """Mean greedy return of the best model, on held-out seeds."""
     last: float
     """The same of the last model."""
     steps: int

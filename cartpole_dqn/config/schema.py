@@ -227,10 +227,10 @@ def check_part(kind: str, table: Mapping[str, Any], options_of: OptionsOf, *, wh
 def part_name(table: Any, kind: str, where: str) -> str:
     """Return the name in the table of a part. Raises `ConfigError` if it has none."""
     if not isinstance(table, Mapping):
-        raise ConfigError(f"{where}: expected a table with the name of a {kind}, got {table!r}.")
+        raise ConfigError(f"{where}: expected a table with the {kind}'s name, got {table!r}.")
     name = table.get("name")
     if not isinstance(name, str):
-        raise ConfigError(f"{where}.name: expected the name of a {kind}, got {name!r}.")
+        raise ConfigError(f"{where}.name: expected the {kind}'s name, got {name!r}.")
     return name
 
 

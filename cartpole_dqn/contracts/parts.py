@@ -126,7 +126,7 @@ class Context:
                 to 1 unless you pass that too.
         """
         if self.builder is None:
-            raise TypeError(f"this context cannot build a {kind}: it has no builder.")
+            raise TypeError(f"this context cannot build the {kind}: it has no builder.")
         if "observation_space" in changes:
             changes.setdefault("frame_stack", 1)
         context = dataclasses.replace(self, seeds=self.seeds.child(name or kind), **changes)

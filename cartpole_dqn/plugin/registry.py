@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from cartpole_dqn.errors import UnknownComponentError, UserError, did_you_mean, said_by
+from cartpole_dqn.text.figures import one_line
 
 KINDS = (
     "wrapper",
@@ -147,7 +148,7 @@ class Registry:
         is_class = isinstance(target, type) and kind != "preset"
         if not is_class and not (isinstance(target, str) and reference.fullmatch(target)):
             raise PluginError(f"{kind} '{name}': expected {wanted} as its target, got {target!r}.")
-        summary = " ".join(str(summary).split())
+        summary = " ".join(one_line(str(summary)).split())
         component = Component(kind, name, target, summary, self.distribution, self.version)
         self._check_free(component)
         self._components[kind, name] = component

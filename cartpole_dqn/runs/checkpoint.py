@@ -75,9 +75,9 @@ def write_state(folder: Path, parts: Mapping[str, State], *, meta: Mapping[str, 
     try:
         return _write(folder, packed, packed_meta)
     except OSError as error:
-        kept = "The one before it is kept." if has_state(folder) else "None was written before."
+        kept = "The one before it is kept. " if has_state(folder) else ""
         raise RunError(
-            f"The checkpoint could not be written to {folder}: {reason(error)}. {kept} "
+            f"The checkpoint could not be written to {folder}: {reason(error)}. {kept}"
             f"Make room on the disk, or make the folder writable, and resume."
         ) from error
 

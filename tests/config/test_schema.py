@@ -217,7 +217,7 @@ def test_completing_fills_every_default_of_every_part() -> None:
         ({"steps": 5, "agent": {"replay": {"capacity": 0}}}, "agent.replay.capacity: expected"),
         ({"steps": 5, "agent": {"replay": {"name": "rign"}}}, "unknown replay 'rign'"),
         ({"steps": 5, "agent": {"replay": "ring"}}, "agent.replay: expected a table with a name"),
-        ({"steps": 5, "agent": {"replay": {"name": 3}}}, "agent.replay.name: expected the name of a replay"),
+        ({"steps": 5, "agent": {"replay": {"name": 3}}}, "agent.replay.name: expected the replay's name"),
         ({"steps": 5, "agent": "dqn"}, "agent: expected a table"),
         ({"steps": 5, "observer": [{"nam": "display"}]}, "observer[0].name"),
         ({"steps": 5, "agent": {"gamma": date(2024, 1, 1)}}, "agent.gamma: 2024-01-01 is of the type date"),

@@ -74,7 +74,7 @@ def test_a_collector_that_cannot_be_built_is_blamed(host: PluginHost) -> None:
     ("collector", "words"),
     [
         ({"name": "lockstep", "lanes": 3}, r"unknown option collector\.lanes"),
-        ({"name": 3}, "collector.name: expected the name of a collector"),
+        ({"name": 3}, "collector.name: expected the collector's name"),
         ("lockstep", "collector: expected a table"),
     ],
 )

@@ -293,7 +293,7 @@ def test_a_disk_that_fills_at_any_page_keeps_a_whole_state(tmp_path: Path) -> No
             refused.write_text(str(error))
             return
         folder = disk / "checkpoint"
-        with pytest.raises(RunError, match=r"No space left on device\. None was written before"):
+        with pytest.raises(RunError, match=r"No space left on device\. Make room"):
             write_state(folder, {"run": {"x": np.ones(200_000)}}, meta={})
         assert not folder.exists()
         outcomes = set()

@@ -311,5 +311,5 @@ def test_parts_are_built_by_the_builder_that_is_given() -> None:
     assert built[0] == ("chance", {"name": "fair"}, ("conformance", "chance"))
     results = run_checks("agent", WithParts, builder=build)
     assert all(result.passed for result in results)
-    with pytest.raises(AssertionError, match="cannot build a chance: it has no builder"):
+    with pytest.raises(AssertionError, match="cannot build the chance: it has no builder"):
         check_agent(WithParts)

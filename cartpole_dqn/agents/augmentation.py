@@ -1,8 +1,8 @@
-"""Augmentation of image batches.
+"""Augmentation of batches.
 
 * `half_mirrored`: mirrors every second transition, for environments that are symmetric left and right.
-* `randomly_shifted`: moves every image by a few pixels.
-* `columns_of`: the axis of the images' columns. `require_mirror`: refuses environments that are not symmetric.
+* `mirror_of`: how observations look in a mirror. Refuses environments that are not symmetric.
+* `randomly_shifted`: moves every image by a few pixels. `columns_of`: the axis of the images' columns.
 
 The functions take and return a `Batch`. Call them between `ReplayBuffer.sample` and the network.
 """
@@ -10,48 +10,73 @@ The functions take and return a `Batch`. Call them between `ReplayBuffer.sample`
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
 import torch
 from gymnasium import spaces
+from gymnasium.wrappers import FrameStackObservation
 from torch import Tensor
 
 from cartpole_dqn.contracts.parts import Batch
-from cartpole_dqn.errors import ConfigError, UnsuitableEnvError, UserError
+from cartpole_dqn.errors import ConfigError, RunError, UnsuitableEnvError, UserError
 from cartpole_dqn.wrappers.image import wrappers_of
 
+Mirror = Callable[[Tensor], Tensor]
+"""Observations [B, ...] -> the same in a mirror."""
+
 _MIRROR = "mirror"
-"""Environments that look and move the same in a mirror, with their actions in reverse, have True in `metadata`."""
-_SYMMETRIC = (
-    "gymnasium.envs.classic_control.cartpole:CartPoleEnv",
-    "gymnasium.envs.classic_control.acrobot:AcrobotEnv",
-)
-"""Those of Gymnasium, which declare nothing."""
+_SYMMETRIC = {
+    "gymnasium.envs.classic_control.cartpole:CartPoleEnv": (-1, -1, -1, -1),
+    "gymnasium.envs.classic_control.acrobot:AcrobotEnv": (1, -1, 1, -1, -1, -1),
+}
+"""Gymnasium's symmetric environments, which declare nothing, with the signs of their numbers in a mirror."""
 
 
-def columns_of(space: spaces.Box, option: str = "agent.mirror") -> int:
+def columns_of(space: spaces.Box) -> int:
     """Return the axis of the columns in a batch [B, ...] of the space's images, counted from the end.
 
-    Raises `UserError` if observations are not images. `option` names the option that needs them.
+    Raises `UserError` if observations are not images.
     """
     if len(space.shape) not in (2, 3, 4):
         raise UserError(
-            f"{option}: expected images ([H, W], [H, W, C] or [S, H, W, C]), but observations are "
-            f"{list(space.shape)}. Observe pixels, or leave {option.rpartition('.')[2]} out."
+            f"agent.random_shift: expected images ([H, W], [H, W, C] or [S, H, W, C]), but observations are "
+            f"{list(space.shape)}. Observe pixels, or leave random_shift out."
         )
     return -1 if len(space.shape) == 2 else -2
 
 
-def require_mirror(env: gymnasium.Env[Any, Any]) -> None:
-    """Raise a `UserError` if `env` is not known to look and move the same in a mirror, with its actions in reverse.
+def mirror_of(space: spaces.Box, env: gymnasium.Env[Any, Any] | None = None) -> Mirror:
+    """Return how a batch of observations from `space` looks in a mirror.
 
-    An environment declares it as `metadata["mirror"] = True`; for CartPole and Acrobot it is known. A wrapper that
-    cuts more from one side than from the other says so in its attribute `lopsided`.
+    Images ([H, W], [H, W, C] or [S, H, W, C]) run from right to left. Numbers [n] change their signs.
+
+    An environment that moves the same in a mirror, with its actions in reverse, says so in its metadata: "mirror": True
+    for images, or the signs of its n numbers in a mirror, such as [-1, 1], for both. For CartPole and Acrobot these are
+    known. A wrapper that cuts more from one side of a picture than from the other says so in its attribute `lopsided`.
+
+    Args:
+        space: of observations.
+        env: the environment with its wrappers. Without it nothing is checked, and only images can be mirrored.
+
+    Raises:
+        UserError: the environment does not say that it is symmetric, or a wrapper breaks the symmetry.
     """
+    declared = None if env is None else _declared(env)
+    if len(space.shape) > 1:
+        columns = columns_of(space)
+        return lambda obs: obs.flip(columns)
+    if env is None:
+        return _unknown
+    signs = _signs(env, declared, space.shape[0])
+    return lambda obs: obs * obs.new_tensor(signs)
+
+
+def _declared(env: gymnasium.Env[Any, Any]) -> Any:
     kind = type(env.unwrapped)
-    name = f"{kind.__module__}:{kind.__qualname__}"
-    if not env.metadata.get(_MIRROR, name in _SYMMETRIC):
+    declared = env.metadata.get(_MIRROR, _SYMMETRIC.get(f"{kind.__module__}:{kind.__qualname__}"))
+    if not declared:
         raise UnsuitableEnvError(
             f"agent.mirror learns as if {kind.__name__} looked and moved the same in a mirror, with its "
             f"{env.action_space} actions in reverse, which it does not declare. If it is so, give the environment's "
@@ -60,26 +85,47 @@ def require_mirror(env: gymnasium.Env[Any, Any]) -> None:
     for wrapper in wrappers_of(env):
         if reason := getattr(wrapper, "lopsided", ""):
             raise ConfigError(f"agent.mirror: {reason}, so what is observed in a mirror is no mirror image.")
+    return declared
 
 
-def half_mirrored(batch: Batch, num_actions: int, columns: int) -> Batch:
+def _signs(env: gymnasium.Env[Any, Any], declared: Any, size: int) -> Sequence[int]:
+    """Return the signs of an environment's numbers in a mirror."""
+    kind = type(env.unwrapped).__name__
+    for wrapper in wrappers_of(env):
+        if isinstance(wrapper, gymnasium.ObservationWrapper | FrameStackObservation):
+            raise ConfigError(
+                f"agent.mirror: {type(wrapper).__name__} changes the numbers of {kind}, whose own numbers have known "
+                f"signs in a mirror. Leave the wrapper or mirror out."
+            )
+    if not isinstance(declared, list | tuple) or len(declared) != size or not set(declared) <= {-1, 1}:
+        raise UnsuitableEnvError(
+            f"agent.mirror: expected in the metadata of {kind} the signs of its {size} numbers in a mirror, as in "
+            f'"{_MIRROR}": [-1, 1, ...], got {declared!r}. Give them, or leave mirror out.'
+        )
+    return declared
+
+
+def _unknown(obs: Tensor) -> Tensor:
+    raise RunError("agent.mirror: the signs of numbers in a mirror need the environment, see Context.make_env.")
+
+
+def half_mirrored(batch: Batch, num_actions: int, mirror: Mirror) -> Batch:
     """Return `batch` with every second transition mirrored.
 
-    CartPole is symmetric: mirrored images with reversed actions are a valid transition (van der Pol et al. 2020, MDP
-    Homomorphic Networks). Learning from both sides needs half the experience, and the policy prefers neither side.
+    CartPole is symmetric: mirrored observations with reversed actions are a valid transition (van der Pol et al. 2020,
+    MDP Homomorphic Networks). Learning from both sides needs half the experience, and the policy prefers neither side.
 
-    In mirrored transitions, columns run from right to left and action `a` becomes `num_actions - 1 - a`. Rewards and
-    discounts stay.
+    In mirrored transitions, action `a` becomes `num_actions - 1 - a`. Rewards and discounts stay.
 
     Args:
         batch: stays unchanged.
         num_actions: A.
-        columns: the axis of `obs` to reverse, from `columns_of`.
+        mirror: from `mirror_of`.
     """
     actions = batch.actions.clone()
     actions[1::2] = num_actions - 1 - batch.actions[1::2]
-    mask = None if batch.next_mask is None else _every_second_flipped(batch.next_mask, 1)
-    obs, next_obs = (_every_second_flipped(images, columns) for images in (batch.obs, batch.next_obs))
+    mask = None if batch.next_mask is None else _every_second(batch.next_mask, lambda allowed: allowed.flip(1))
+    obs, next_obs = (_every_second(seen, mirror) for seen in (batch.obs, batch.next_obs))
     return dataclasses.replace(batch, obs=obs, next_obs=next_obs, actions=actions, next_mask=mask)
 
 
@@ -99,10 +145,10 @@ def randomly_shifted(batch: Batch, pixels: int, columns: int, generator: torch.G
     return dataclasses.replace(batch, obs=obs, next_obs=next_obs)
 
 
-def _every_second_flipped(rows: Tensor, axis: int) -> Tensor:
-    flipped = torch.empty_like(rows)
-    flipped[::2], flipped[1::2] = rows[::2], rows[1::2].flip(axis)
-    return flipped
+def _every_second(rows: Tensor, mirror: Mirror) -> Tensor:
+    mirrored = torch.empty_like(rows)
+    mirrored[::2], mirrored[1::2] = rows[::2], mirror(rows[1::2])
+    return mirrored
 
 
 def _shifted(images: Tensor, pixels: int, columns: int, generator: torch.Generator) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cartpole_dqn.agents.augmentation import columns_of, half_mirrored, randomly_shifted, require_mirror
+from cartpole_dqn.agents.augmentation import columns_of, half_mirrored, mirror_of, randomly_shifted
 from cartpole_dqn.contracts.options import Part, option, options_class, part
 from cartpole_dqn.contracts.parts import (
     Agent,
@@ -84,8 +84,8 @@ class DqnOptions:
     )
     mirror: bool = option(
         default=False,
-        effect="learn every second transition mirrored, with images from right to left and actions in reverse: for "
-        'symmetric environments, which are CartPole, Acrobot, and those with "mirror": True in metadata',
+        effect="learn every second transition as seen in a mirror, with actions in reverse: for symmetric "
+        'environments, which are CartPole, Acrobot, and those with "mirror" in metadata',
     )
     random_shift: int = option(
         default=0,
@@ -113,10 +113,10 @@ class DqnAgent(Agent):
         self._options = options
         self._device = context.device
         self._num_actions = int(context.action_space.n)
-        needs_images = [name for name in ("mirror", "random_shift") if getattr(options, name)]
         self._units = ValueUnits.of(options.largest_reward, options.gamma)
-        self._columns = columns_of(context.observation_space, f"agent.{needs_images[0]}") if needs_images else 0
-        self._require_suitable_env(context)
+        self._columns = columns_of(context.observation_space) if options.random_shift else 0
+        self._mirror = mirror_of(context.observation_space) if options.mirror else None
+        self._look_at_env(context)
         self._all_allowed = torch.ones(context.num_envs, self._num_actions, dtype=torch.bool)
         self._online: Network = context.build("network", options.network).to(context.device)
         self._target: Network = frozen_copy(self._online)
@@ -139,14 +139,14 @@ class DqnAgent(Agent):
         self._steps_waiting = 0  # environment steps since the last round of updates
         self._q_mean = 0.0  # of the last batch for which it was computed
 
-    def _require_suitable_env(self, context: Context) -> None:
-        """Raise a `UserError` if the options do not suit the environment."""
+    def _look_at_env(self, context: Context) -> None:
+        """Learn how the environment looks in a mirror. Raises `UserError` if the options do not suit it."""
         if context.make_env is None or not (self._options.mirror or self._options.advantage_learning):
             return
         env = context.make_env()
         try:
             if self._options.mirror:
-                require_mirror(env)
+                self._mirror = mirror_of(context.observation_space, env)
             if self._options.advantage_learning and "action_mask" in env.reset(seed=0)[1]:
                 raise ConfigError(self._unmasked())
         finally:
@@ -197,8 +197,8 @@ class DqnAgent(Agent):
     def _update(self) -> dict[str, float]:
         online = self._online
         batch = self._replay.sample(self._options.batch_size)
-        if self._options.mirror:
-            batch = half_mirrored(batch, self._num_actions, self._columns)
+        if self._mirror is not None:
+            batch = half_mirrored(batch, self._num_actions, self._mirror)
         if self._options.random_shift:
             batch = randomly_shifted(batch, self._options.random_shift, self._columns, self._shift_generator)
         batch = self._units.of_batch(batch)

@@ -198,7 +198,7 @@ def builtin_collection(
     env = factory.make()
     env.close()
     context = _collector_context(config, factory, time.monotonic, warn)
-    return context, make_agent(config, host, env.observation_space, env.action_space)
+    return context, make_agent(config, host, env.observation_space, env.action_space, factory.make)
 
 
 def choose_device(name: str) -> torch.device:

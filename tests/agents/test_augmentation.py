@@ -9,11 +9,12 @@ import pytest
 import torch
 from gymnasium import spaces
 from gymnasium.envs.classic_control import MountainCarEnv
+from gymnasium.wrappers import NormalizeObservation
 
-from cartpole_dqn.agents.augmentation import columns_of, half_mirrored, randomly_shifted, require_mirror
+from cartpole_dqn.agents.augmentation import columns_of, half_mirrored, mirror_of, randomly_shifted
 from cartpole_dqn.contracts.parts import Batch
 from cartpole_dqn.envs.factory import EnvFactory
-from cartpole_dqn.errors import UserError
+from cartpole_dqn.errors import RunError, UserError
 from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.training.assembly import check_agent
 from cartpole_dqn.training.resolve import resolve_config
@@ -39,7 +40,7 @@ def batch(shape: tuple[int, ...], size: int = 5, actions: int = 3, masked: bool 
 def test_every_second_transition_is_seen_in_a_mirror(shape: tuple[int, ...], masked: bool) -> None:
     given = batch(shape, masked=masked)
     before = {k: None if v is None else v.clone() for k, v in ((k, getattr(given, k)) for k in given.__slots__)}
-    got = half_mirrored(given, 3, columns_of(spaces.Box(0, 255, shape, np.uint8)))
+    got = half_mirrored(given, 3, mirror_of(spaces.Box(0, 255, shape, np.uint8)))
     for i in range(len(given)):
         for name in ("obs", "next_obs"):
             wanted = getattr(given, name)[i].numpy()
@@ -95,9 +96,47 @@ def test_a_shift_repeats_with_its_generator() -> None:
     assert not torch.equal(first.obs, other.obs)
 
 
-def test_numbers_have_no_mirror() -> None:
-    with pytest.raises(UserError, match=r"agent.mirror: expected images .* but observations are \[4\]"):
+def test_numbers_cannot_be_shifted() -> None:
+    with pytest.raises(UserError, match=r"agent.random_shift: expected images .* but observations are \[4\]"):
         columns_of(spaces.Box(-1, 1, (4,), np.float32))
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1"])
+def test_mirrored_numbers_are_a_transition_of_the_environment(env_id: str) -> None:
+    """From the mirrored state, with mirrored actions, the numbers are those that the mirror gives."""
+    envs = [gymnasium.make(env_id) for _ in range(2)]
+    mirror = mirror_of(envs[0].observation_space, envs[0])  # type: ignore[arg-type]
+    rng = np.random.default_rng(0)
+    for episode in range(3):
+        for env in envs:
+            env.reset(seed=episode)
+        state = np.asarray(envs[0].unwrapped.state, dtype=np.float64)  # type: ignore[attr-defined]
+        envs[0].unwrapped.state, envs[1].unwrapped.state = state.copy(), -state  # type: ignore[attr-defined]
+        for _ in range(8):
+            action = int(rng.integers(last_action(envs[0]) + 1))
+            (seen, *rest), (other, *rest_of_other) = (
+                env.step(a) for env, a in zip(envs, (action, last_action(envs[0]) - action), strict=True)
+            )
+            assert np.allclose(mirror(torch.from_numpy(seen[None]))[0].numpy(), other, atol=1e-5)
+            assert rest[:3] == rest_of_other[:3]
+
+
+def test_numbers_need_their_signs_and_stay_as_they_are() -> None:
+    env = gymnasium.make("CartPole-v1")
+    space = env.observation_space
+    assert isinstance(space, spaces.Box)
+    with pytest.raises(UserError, match="NormalizeObservation changes the numbers of CartPoleEnv"):
+        mirror_of(space, NormalizeObservation(env))
+    for given in (True, [-1, 1], [1, 2]):
+        bad = SymmetricCar()
+        bad.metadata = {**bad.metadata, "mirror": given}
+        outcome: Any = contextlib.nullcontext()
+        if given != [-1, 1]:
+            outcome = pytest.raises(UserError, match=r"the signs of its 2 numbers in a mirror, as in \"mirror\": \[-1")
+        with outcome:
+            mirror_of(spaces.Box(-1, 1, (2,), np.float32), bad)
+    with pytest.raises(RunError, match="need the environment"):
+        mirror_of(space)(torch.zeros(1, 4))
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1"])
@@ -142,15 +181,18 @@ def last_action(env: gymnasium.Env[Any, Any]) -> int:
 # Which environments are symmetric -------------------------------------------------------------------------------------
 
 
+IMAGES = spaces.Box(0, 255, (4, 4, 3), np.uint8)
+
+
 class SymmetricCar(MountainCarEnv):
     metadata: ClassVar[Any] = {**MountainCarEnv.metadata, "mirror": True}
 
 
 def test_a_mirror_is_for_environments_that_are_symmetric() -> None:
     for env in (gymnasium.make("CartPole-v1"), gymnasium.make("Acrobot-v1"), SymmetricCar()):
-        require_mirror(env)
+        mirror_of(IMAGES, env)
     with pytest.raises(UserError, match=r'MountainCarEnv looked and moved the same .* metadata "mirror": True'):
-        require_mirror(gymnasium.make("MountainCar-v0"))
+        mirror_of(IMAGES, gymnasium.make("MountainCar-v0"))
 
 
 @pytest.mark.parametrize(
@@ -174,5 +216,5 @@ def test_what_cuts_more_from_one_side_has_no_mirror(sets: list[str], words: str)
 def test_a_crop_of_one_side_has_no_mirror() -> None:
     env: Any = gymnasium.make("CartPole-v1", render_mode="rgb_array")
     with pytest.raises(UserError, match="Crop keeps the columns 0 to 300 of 600"):
-        require_mirror(Crop(RenderObservation(env), columns=[0, 300]))
-    require_mirror(Crop(RenderObservation(env), columns=[100, 500]))
+        mirror_of(IMAGES, Crop(RenderObservation(env), columns=[0, 300]))
+    mirror_of(IMAGES, Crop(RenderObservation(env), columns=[100, 500]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,9 +88,10 @@ def test_what_a_sweep_prints_and_keeps(swept: tuple[Path, subprocess.CompletedPr
 
 @pytest.mark.process
 def test_the_same_again_trains_nothing_and_says_the_same(
-    swept: tuple[Path, subprocess.CompletedProcess[str]],
+    swept: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    folder, said = swept
+    made, said = swept
+    folder = Path(shutil.copytree(made, tmp_path / "swept"))  # `sweep.toml` is written again, with --jobs 1
     before = {path: path.stat().st_mtime_ns for path in (folder / "s" / "trials").rglob("*")}
     again = typed(folder, "--resume", "s", "--jobs", "1")
     assert (again.returncode, again.stdout) == (1, said.stdout)

@@ -98,7 +98,7 @@ def test_the_card_is_one_of_the_hub(shared: Shared) -> None:
         "Seed of the run | 3",
         "cartpole-dqn run --config config.toml",
         "cartpole-dqn 0.",
-        "episodes with",
+        f"{score.episodes} episodes on held-out seeds",
     ):
         assert text in card.text
 

@@ -4,13 +4,14 @@
 * `write_run`: writes them into another folder.
 
 `checkpoint/`, `best/` and `init/` hold a state each: files that are never changed, and a `state.json` that names them.
-Files that are read together belong to one `state.json`, which is written after them. So a complete state is in both
-folders at any time.
+Files that are read together belong to one `state.json`: if it was replaced while they were looked for, all are looked
+for again. It is written after them. So a complete state is in both folders at any time.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,16 @@ def read_run(folder: Path, known: Stamps, put: Callable[[bytes], Any]) -> tuple[
     Raises:
         OSError: a file cannot be read.
     """
+    last = [folder / name for name in _LAST]
     while True:
         with contextlib.ExitStack() as opened, contextlib.suppress(FileNotFoundError):
+            # As long as these are open, no other file gets their inodes.
+            held = {path: opened.enter_context(path.open("rb")) for path in last if path.is_file()}
             found = stamps(folder)
             changed = [name for name, stamp in found.items() if known.get(name) != stamp]
             files = {name: opened.enter_context((folder / name).open("rb")) for name in changed}
-            after = stamps(folder)
-            if all(found.get(name) == after.get(name) for name in _LAST):
+            before = {path: os.fstat(file.fileno()).st_ino for path, file in held.items()}
+            if before == {path: path.stat().st_ino for path in last if path.is_file()}:
                 gone = dict.fromkeys(known.keys() - found.keys())
                 return {name: put(file.read()) for name, file in files.items()} | gone, found
 

@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from cartpole_dqn_ray.run_files import Stamps, read_run, stamps, write_run
@@ -106,6 +108,35 @@ def test_a_checkpoint_is_never_torn_by_its_writer(tmp_path: Path) -> None:
         done.set()
         writer.join()
     assert len(seen) > 3
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_checkpoint_that_is_written_at_any_call_is_not_torn(tmp_path: Path, times: int) -> None:
+    source = a_run(tmp_path / "a")
+    number, calls = 1, 0
+
+    def write_at(frame: FrameType, event: str, called: object) -> None:
+        nonlocal number, calls
+        if event == "c_call" and getattr(called, "__module__", "") in {"posix", "nt", "_io"}:
+            calls += 1
+            if calls == due:
+                for _ in range(times):  # the second may get the inode and the time of the first one's predecessor
+                    number += 1
+                    write_state(source / "checkpoint", number, b"%d" % number * 400)
+
+    for due in range(1, 1000):
+        calls = 0
+        sys.setprofile(write_at)
+        try:
+            files, _ = read_run(source, {}, bytes)
+        finally:
+            sys.setprofile(None)
+        if calls < due:
+            break
+        said = json.loads(files["checkpoint/state.json"])
+        assert files[f"checkpoint/run-{said['number']}.safetensors"] == bytes.fromhex(said["content"])
+        assert files[f"checkpoint/replay-{said['number']}.safetensors"] == bytes.fromhex(said["content"]) * 3
+    assert 20 < due < 999
 
 
 def test_a_receiver_that_dies_at_any_call_shows_a_whole_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,12 +16,13 @@ from typing import Any
 import gymnasium
 import torch
 from gymnasium import spaces
-from gymnasium.wrappers import FrameStackObservation
+from gymnasium.wrappers import DtypeObservation, FlattenObservation, FrameStackObservation
 from torch import Tensor
 
 from cartpole_dqn.contracts.parts import Batch
 from cartpole_dqn.errors import ConfigError, RunError, UnsuitableEnvError, UserError
 from cartpole_dqn.wrappers.image import wrappers_of
+from cartpole_dqn.wrappers.numeric import NumericObservation
 
 Mirror = Callable[[Tensor], Tensor]
 """Observations [B, ...] -> the same in a mirror."""
@@ -32,6 +33,9 @@ _SYMMETRIC = {
     "gymnasium.envs.classic_control.acrobot:AcrobotEnv": (1, -1, 1, -1, -1, -1),
 }
 """Gymnasium's symmetric environments, which declare nothing, with the signs of their numbers in a mirror."""
+
+
+_KEEP_NUMBERS = (FlattenObservation, DtypeObservation, NumericObservation)
 
 
 def columns_of(space: spaces.Box) -> int:
@@ -64,7 +68,7 @@ def mirror_of(space: spaces.Box, env: gymnasium.Env[Any, Any] | None = None) -> 
         UserError: the environment does not say that it is symmetric, or a wrapper breaks the symmetry.
     """
     declared = None if env is None else _declared(env)
-    if len(space.shape) > 1:
+    if len(space.shape) > 1 and not (env and _stacks_numbers(env)):
         columns = columns_of(space)
         return lambda obs: obs.flip(columns)
     if env is None:
@@ -88,14 +92,21 @@ def _declared(env: gymnasium.Env[Any, Any]) -> Any:
     return declared
 
 
+def _stacks_numbers(env: gymnasium.Env[Any, Any]) -> bool:
+    """Return whether observations [S, n] are stacked numbers, no image."""
+    stacks = (wrapper for wrapper in wrappers_of(env) if isinstance(wrapper, FrameStackObservation))
+    return any(len(wrapper.env.observation_space.shape or ()) == 1 for wrapper in stacks)
+
+
 def _signs(env: gymnasium.Env[Any, Any], declared: Any, size: int) -> Sequence[int]:
     """Return the signs of an environment's numbers in a mirror."""
     kind = type(env.unwrapped).__name__
     for wrapper in wrappers_of(env):
-        if isinstance(wrapper, gymnasium.ObservationWrapper | FrameStackObservation):
+        changes = isinstance(wrapper, gymnasium.ObservationWrapper | FrameStackObservation)
+        if changes and not isinstance(wrapper, _KEEP_NUMBERS):
             raise ConfigError(
-                f"agent.mirror: {type(wrapper).__name__} changes the numbers of {kind}, whose own numbers have known "
-                f"signs in a mirror. Leave the wrapper or mirror out."
+                f"agent.mirror: {type(wrapper).__name__} changes the numbers of {kind}, and only its own have known "
+                f"signs in a mirror. Set agent.mirror=false, or leave the wrapper out."
             )
     if not isinstance(declared, list | tuple) or len(declared) != size or not set(declared) <= {-1, 1}:
         raise UnsuitableEnvError(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from gymnasium.envs.classic_control import MountainCarEnv
-from gymnasium.wrappers import NormalizeObservation
+from gymnasium.wrappers import FlattenObservation, FrameStackObservation, NormalizeObservation
 
 from cartpole_dqn.agents.augmentation import columns_of, half_mirrored, mirror_of, randomly_shifted
 from cartpole_dqn.contracts.parts import Batch
@@ -127,6 +127,9 @@ def test_numbers_need_their_signs_and_stay_as_they_are() -> None:
     assert isinstance(space, spaces.Box)
     with pytest.raises(UserError, match="NormalizeObservation changes the numbers of CartPoleEnv"):
         mirror_of(space, NormalizeObservation(env))
+    with pytest.raises(UserError, match="FrameStackObservation changes the numbers of CartPoleEnv"):
+        mirror_of(spaces.Box(-1, 1, (2, 4), np.float32), FrameStackObservation(env, 2))
+    assert mirror_of(space, FlattenObservation(env))(torch.ones(1, 4)).tolist() == [[-1] * 4]
     for given in (True, [-1, 1], [1, 2]):
         bad = SymmetricCar()
         bad.metadata = {**bad.metadata, "mirror": given}

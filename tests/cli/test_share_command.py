@@ -98,7 +98,7 @@ def test_export_writes_the_file_and_says_how_it_compares(call: Call, trained: Pa
 
 def test_what_is_left_out_is_said(call: Call, trained_once: Callable[..., Path]) -> None:
     chain = [{"wrapper": "stack", "stack_size": 2, "padding_type": "zero"}, {"wrapper": "flatten"}]
-    settings = {"evaluation": {"every": 0}, "observer": [], "observation": chain}
+    settings = {"evaluation": {"every": 0}, "observer": [], "observation": chain, "agent": {"mirror": False}}
     run = trained_once(obs="state", steps=40, settings=settings)
     said = call("export", run, "--format", "torch", "--out", "x", "--episodes", "1")
     assert said.code == 0, said.err

@@ -19,7 +19,7 @@ NORMALISED = {"wrapper": "gymnasium.wrappers:NormalizeObservation"}
 def made(out: Path, *observation: dict[str, Any], **settings: Any) -> Run:
     table = {
         "observation": list(observation),
-        "agent": {"learning_starts": 50, "batch_size": 16},
+        "agent": {"learning_starts": 50, "batch_size": 16, "mirror": False},
         "evaluation": {"every": 100, "episodes": 3},
         **settings,
     }

@@ -14,15 +14,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
+import numpy as np
 import torch
 from gymnasium import spaces
-from gymnasium.wrappers import DtypeObservation, FlattenObservation, FrameStackObservation
+from gymnasium.wrappers import FrameStackObservation
 from torch import Tensor
 
 from cartpole_dqn.contracts.parts import Batch
 from cartpole_dqn.errors import ConfigError, RunError, UnsuitableEnvError, UserError
 from cartpole_dqn.wrappers.image import wrappers_of
-from cartpole_dqn.wrappers.numeric import NumericObservation
 
 Mirror = Callable[[Tensor], Tensor]
 """Observations [B, ...] -> the same in a mirror."""
@@ -33,9 +33,6 @@ _SYMMETRIC = {
     "gymnasium.envs.classic_control.acrobot:AcrobotEnv": (1, -1, 1, -1, -1, -1),
 }
 """Gymnasium's symmetric environments, which declare nothing, with the signs of their numbers in a mirror."""
-
-
-_KEEP_NUMBERS = (FlattenObservation, DtypeObservation, NumericObservation)
 
 
 def columns_of(space: spaces.Box) -> int:
@@ -62,7 +59,8 @@ def mirror_of(space: spaces.Box, env: gymnasium.Env[Any, Any] | None = None) -> 
 
     Args:
         space: of observations.
-        env: the environment with its wrappers. Without it nothing is checked, and only images can be mirrored.
+        env: the environment with its wrappers. It may be reset. Without it nothing is checked, and only images can be
+            mirrored.
 
     Raises:
         UserError: the environment does not say that it is symmetric, or a wrapper breaks the symmetry.
@@ -99,16 +97,17 @@ def _stacks_numbers(env: gymnasium.Env[Any, Any]) -> bool:
 
 
 def _signs(env: gymnasium.Env[Any, Any], declared: Any, size: int) -> Sequence[int]:
-    """Return the signs of an environment's numbers in a mirror."""
+    """Return the signs of an environment's numbers in a mirror. Resets the environment."""
     kind = type(env.unwrapped).__name__
-    for wrapper in wrappers_of(env):
-        changes = isinstance(wrapper, gymnasium.ObservationWrapper | FrameStackObservation)
-        if changes and not isinstance(wrapper, _KEEP_NUMBERS):
-            raise ConfigError(
-                f"agent.mirror: {type(wrapper).__name__} changes the numbers of {kind}, and only its own have known "
-                f"signs in a mirror. Set agent.mirror=false, or leave the wrapper out."
-            )
-    if not isinstance(declared, list | tuple) or len(declared) != size or not set(declared) <= {-1, 1}:
+    # Whatever wrappers are there: do the numbers that come out at the top differ from the environment's own?
+    seen, own = (np.asarray(one.reset(seed=0)[0]) for one in (env, env.unwrapped))
+    if seen.shape != own.shape or not np.allclose(seen, own):
+        names = ", ".join(type(wrapper).__name__ for wrapper in wrappers_of(env))
+        raise ConfigError(
+            f"agent.mirror: a wrapper changes the numbers of {kind} ({names}), and only its own have known signs in a "
+            f"mirror. Set agent.mirror=false, or leave the wrapper out."
+        )
+    if not isinstance(declared, list | tuple) or len(declared) != size or any(sign not in (-1, 1) for sign in declared):
         raise UnsuitableEnvError(
             f"agent.mirror: expected in the metadata of {kind} the signs of its {size} numbers in a mirror, as in "
             f'"{_MIRROR}": [-1, 1, ...], got {declared!r}. Give them, or leave mirror out.'

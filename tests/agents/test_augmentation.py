@@ -121,14 +121,24 @@ def test_mirrored_numbers_are_a_transition_of_the_environment(env_id: str) -> No
             assert rest[:3] == rest_of_other[:3]
 
 
+class Higher(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Changes observations without saying so: it is no `ObservationWrapper`."""
+
+    def reset(self, **kwargs: Any) -> Any:
+        obs, info = self.env.reset(**kwargs)
+        return obs + 1, info
+
+
 def test_numbers_need_their_signs_and_stay_as_they_are() -> None:
     env = gymnasium.make("CartPole-v1")
     space = env.observation_space
     assert isinstance(space, spaces.Box)
-    with pytest.raises(UserError, match="NormalizeObservation changes the numbers of CartPoleEnv"):
+    with pytest.raises(UserError, match=r"changes the numbers of CartPoleEnv \(NormalizeObservation"):
         mirror_of(space, NormalizeObservation(env))
-    with pytest.raises(UserError, match="FrameStackObservation changes the numbers of CartPoleEnv"):
+    with pytest.raises(UserError, match=r"changes the numbers of CartPoleEnv \(FrameStackObservation"):
         mirror_of(spaces.Box(-1, 1, (2, 4), np.float32), FrameStackObservation(env, 2))
+    with pytest.raises(UserError, match=r"changes the numbers of CartPoleEnv \(Higher"):
+        mirror_of(space, Higher(env))
     assert mirror_of(space, FlattenObservation(env))(torch.ones(1, 4)).tolist() == [[-1] * 4]
     for given in (True, [-1, 1], [1, 2]):
         bad = SymmetricCar()

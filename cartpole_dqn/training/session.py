@@ -87,7 +87,7 @@ def execute(
         )
     with folder.lock(), contextlib.ExitStack() as stack:
         saved = read_checkpoint(folder, config) if resuming and has_state(folder.checkpoint) else None
-        if saved is not None and _is_over(saved[0], config):
+        if saved is not None and _is_over(folder, saved[0], config):
             told(f"nothing is left to do: the run has reached step {saved[0]['step']:,}. To go on, give more --steps.")
             return None
         if saved is not None and _stopped_as_solved(folder, saved[0], config):
@@ -142,13 +142,14 @@ def execute(
         return ended
 
 
-def _is_over(run: State, config: RunConfig) -> bool:
-    """Return whether a saved run has reached its budget, and not even the last evaluation is left."""
+def _is_over(folder: RunFolder, run: State, config: RunConfig) -> bool:
+    """Return whether a saved run has reached its budget, and nothing is left: no evaluation, not even its ending."""
     step, steps = run["step"], config.steps
     if step < steps if steps is not None else run["episode"] < (config.episodes or 0):
         return False
     evaluated = not config.evaluation.every or run["evaluated_at"] == step
-    return evaluated or (steps is not None and step - run["collected"] >= steps)
+    ended = run_state(folder.path).state == "done"  # else it was killed between its last checkpoint and its end
+    return (evaluated and ended) or (steps is not None and step - run["collected"] >= steps)
 
 
 def _give(initial: InitialWeights, made: assembly.Assembly) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 import time
 import warnings
@@ -75,6 +76,23 @@ def test_a_resume_with_nothing_to_do_changes_nothing_and_numpy_integers_are_seed
     before = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file() and p.name != ".lock"}
     assert load(run.path).resume(40, plain=True).config.steps == 60
     assert {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file() and p.name != ".lock"} == before
+
+
+def test_a_run_killed_between_its_last_checkpoint_and_its_end_is_ended_by_resume(tmp_path: Path) -> None:
+    settings = {"agent": {"learning_starts": 20, "batch_size": 8}, "evaluation": {"every": 20, "episodes": 1}}
+    run = train(obs="state", steps=40, seed=1, settings=settings, out=tmp_path / "r", plain=True)
+    metrics = run.path / "metrics.jsonl"
+    whole = metrics.read_text().splitlines(keepends=True)
+    assert json.loads(whole[-1])["event"] == "run_ended"
+    metrics.write_text("".join(whole[:-1]))
+    (run.path / "status.json").write_text(json.dumps({"state": "running", "step": 0}))
+    assert run_state(run.path).state == "killed"
+
+    load(run.path).resume(plain=True)
+    assert run_state(run.path).state == "done"
+    ended = metrics.read_text().splitlines(keepends=True)
+    assert ended[:-1] == [line for line in whole[:-1] if json.loads(line)["event"] != "checkpoint"]
+    assert {**json.loads(ended[-1]), "checkpoint_seconds": 0} == {**json.loads(whole[-1]), "checkpoint_seconds": 0}
 
 
 def test_a_close_that_raises_is_said_once() -> None:

@@ -112,7 +112,7 @@ class Level:
         self.replay: ReplayBuffer = build("replay", gamma=gamma, n_step=1)
         self._target_update: TargetUpdate = build("target-update")
         self._noise_generator = context.seeds.torch(f"{name}-noise")
-        self._learn_from = max(self._batch_size, options.learning_starts)
+        self._learn_from: int = max(self._batch_size, options.learning_starts)
         self.updates = 0
 
     def resample_noise(self) -> None:

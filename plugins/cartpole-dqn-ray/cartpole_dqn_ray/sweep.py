@@ -147,21 +147,23 @@ class RaySweep(SweepEngine):
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        remote: Any = ray.remote(num_cpus=0, max_concurrency=_THREADS, max_task_retries=-1, scheduling_strategy=here)
-        return remote(Home).remote(self.options.max_moves)
+        remote: Any = ray.remote  # Its types leave some of its options out.
+        made = remote(num_cpus=0, max_concurrency=_THREADS, max_task_retries=-1, scheduling_strategy=here)
+        return made(Home).remote(self.options.max_moves)
 
     def _submit(self, trial: Trial) -> None:
         """Have Ray run a trial, and run it again if its node, worker or process is lost."""
         import ray
 
-        remote: Any = ray.remote(
+        remote: Any = ray.remote  # Its types leave some of its options out.
+        made = remote(
             num_cpus=self.options.cpus,
             num_gpus=self.options.gpus,
             max_retries=self.options.max_moves,
             retry_exceptions=[MovedError],
             label_selector=self._nodes.selector,
         )
-        self._tasks[remote(run_trial).remote(trial, self.options, Path.cwd(), self._home)] = trial
+        self._tasks[made(run_trial).remote(trial, self.options, Path.cwd(), self._home)] = trial
 
     def _listen(self) -> None:
         self._nodes.refresh()

@@ -59,13 +59,12 @@ class DqnOptions:
         "(Bellemare et al. 2016): wider gaps withstand more noise; not with action masks",
         typical="0 or 0.9",
     )
-    largest_reward: float = option(
+    step_reward: float = option(
         default=0.0,
-        ge=0,
-        effect="the largest reward of a step, if it is known: the network then learns how far values are below the "
+        effect="the reward of an ordinary step, if it is known: the network then learns how far values are from the "
         "return of that reward at every step, in tenths of that return, which keeps rare failures in the quadratic "
         "part of the Huber loss; 0 learns values as they are",
-        typical="0, or 1 where each step is worth 1; with gamma below 1",
+        typical="0, or 1 where each step is worth 1, or -1 where each costs 1; with gamma below 1",
     )
     batch_size: int = option(default=128, ge=1, effect="transitions an update learns from", typical="32 to 256")
     learning_starts: int = option(
@@ -113,7 +112,7 @@ class DqnAgent(Agent):
         self._options = options
         self._device = context.device
         self._num_actions = int(context.action_space.n)
-        self._units = ValueUnits.of(options.largest_reward, options.gamma)
+        self._units = ValueUnits.of(options.step_reward, options.gamma)
         self._columns = columns_of(context.observation_space) if options.random_shift else 0
         self._mirror = mirror_of(context.observation_space) if options.mirror else None
         self._look_at_env(context)
@@ -301,7 +300,7 @@ class DqnAgent(Agent):
         if units != self._units:
             raise UserError(
                 f"those weights give values as {units.base:g} + {units.scale:g} times their output, this run as "
-                f"{self._units.base:g} + {self._units.scale:g} times: set agent.largest_reward and gamma as there."
+                f"{self._units.base:g} + {self._units.scale:g} times: set agent.step_reward and gamma as there."
             )
         for network in self._networks().values():
             load_weights(network, policy["network"])
@@ -380,20 +379,20 @@ class ValueUnits:
     scale: float = 1.0
 
     @classmethod
-    def of(cls, largest_reward: float, gamma: float) -> ValueUnits:
-        """Return units with the highest possible value, r / (1 - gamma), at 0, and a tenth of it as 1.
+    def of(cls, step_reward: float, gamma: float) -> ValueUnits:
+        """Return units with the value of going on forever, r / (1 - gamma), at 0, and a tenth of its size as 1.
 
         Raises:
-            ConfigError: gamma is 1, for which there is no highest value.
+            ConfigError: gamma is 1, for which there is no such value.
         """
-        if not largest_reward:
+        if not step_reward:
             return cls()
         if gamma >= 1:
             raise ConfigError(
-                f"agent.largest_reward is {largest_reward:g}, which needs agent.gamma below 1, and that is {gamma:g}."
+                f"agent.step_reward is {step_reward:g}, which needs agent.gamma below 1, and that is {gamma:g}."
             )
-        highest = largest_reward / (1 - gamma)
-        return cls(highest, highest / 10)
+        forever = step_reward / (1 - gamma)
+        return cls(forever, abs(forever) / 10)
 
     def of_batch(self, batch: Batch) -> Batch:
         """Return `batch` with rewards for which the Bellman equation holds between outputs instead of values.

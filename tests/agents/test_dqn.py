@@ -262,9 +262,10 @@ def test_advantage_learning_widens_the_gap_and_keeps_the_best_value() -> None:
 # Units of values ------------------------------------------------------------------------------------------------------
 
 
-def test_units_leave_the_bellman_equation_as_it_is() -> None:
-    units = ValueUnits.of(1.0, 0.995)
-    assert (units.base, units.scale) == (pytest.approx(200), pytest.approx(20))
+@pytest.mark.parametrize("reward", [1.0, -1.0])
+def test_units_leave_the_bellman_equation_as_it_is(reward: float) -> None:
+    units = ValueUnits.of(reward, 0.995)
+    assert (units.base, units.scale) == (pytest.approx(200 * reward), pytest.approx(20))
     generator = torch.Generator().manual_seed(0)
     output, next_output = (torch.randn(5, generator=generator) for _ in range(2))
     rewards, discounts = torch.rand(5, generator=generator), torch.tensor([0.9, 0.995, 0.0, 0.5, 0.0])
@@ -276,11 +277,11 @@ def test_units_leave_the_bellman_equation_as_it_is() -> None:
 
 
 def test_values_are_shown_as_returns_and_weights_of_other_units_are_refused() -> None:
-    made = make(largest_reward=1.0, gamma=0.9)
+    made = make(step_reward=1.0, gamma=0.9)
     values = made.policy().q_values(np.zeros((1, 3), np.float32))
     assert values is not None
     assert np.abs(values - 10).max() < 5, "near 10, the return of a reward of 1 at each step"
     with pytest.raises(UserError, match=r"values as 10 \+ 1 times their output, this run as 0 \+ 1 times"):
         make(gamma=0.9).start_from(made.policy().state_dict())
-    with pytest.raises(ConfigError, match=r"largest_reward is 1, which needs agent.gamma below 1"):
-        make(largest_reward=1.0, gamma=1.0)
+    with pytest.raises(ConfigError, match=r"step_reward is 1, which needs agent.gamma below 1"):
+        make(step_reward=1.0, gamma=1.0)

@@ -108,8 +108,8 @@ def test_a_locator_that_looks_is_named_and_left_out(trained: Callable[..., Any],
 
 
 def test_values_are_the_agents_own(trained: Callable[..., Any], tmp_path: Path) -> None:
-    """Not the network's output, which `largest_reward` shifts and scales."""
-    run = trained("state", agent={**QUICK["agent"], "largest_reward": 1.0})
+    """Not the network's output, which `step_reward` shifts and scales."""
+    run = trained("state", agent={**QUICK["agent"], "step_reward": 1.0})
     played(run, run.export(tmp_path / "x.pt2", form="torch", episodes=1))
 
 

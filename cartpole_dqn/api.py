@@ -16,7 +16,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO, cast, overload
 
@@ -47,7 +47,7 @@ from cartpole_dqn.system import Steady, stopping_on_signals
 from cartpole_dqn.text.figures import score
 from cartpole_dqn.training.assembly import solved_at
 from cartpole_dqn.training.initial_weights import find_initial_weights, initial_settings
-from cartpole_dqn.training.models import evaluate_run, load_policy
+from cartpole_dqn.training.models import SavedRun, evaluate_run, load_policy
 from cartpole_dqn.training.resolve import named_settings, read_config, resolve_config
 from cartpole_dqn.training.session import execute, extended, on_device, say_notes
 from cartpole_dqn.views.chart import Theme, XAxis
@@ -204,13 +204,9 @@ def load(
     return Run(folder, config, host)
 
 
-@dataclass(repr=False)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(SavedRun):
     """A saved run, from `train` or `load`: evaluate, watch, record, share or resume it."""
-
-    folder: RunFolder
-    config: RunConfig
-    host: PluginHost
 
     def __repr__(self) -> str:
         """Return its folder, what it is, and how far it came."""
@@ -234,9 +230,9 @@ class Run:
             which: "best" or "last": the model to use.
             device: "auto", "cpu" or "cuda"; None for the run's own.
         """
-        config = on_device(self.config, device)
+        run = replace(self, config=on_device(self.config, device))
         with torch_put_back():
-            return evaluate_run(self.folder, config, self.host, episodes=episodes, seed=seed, which=which)
+            return evaluate_run(run, episodes=episodes, seed=seed, which=which)
 
     def make_env(self, *, training: bool = False) -> gymnasium.Env[Any, Any]:
         """Return a new environment with the run's wrappers. Give its observations to `act`.
@@ -247,7 +243,7 @@ class Run:
         self.host.register_environments()
         env = EnvFactory(self.config, self.host.registry).make(evaluating=not training)
         if env.running:
-            _, factory, _ = load_policy(self.folder, self.config, self.host, "best")
+            _, factory, _ = load_policy(self, "best")
             env.running.load_state_dict(factory.statistics.state_dict())
         return env.env
 
@@ -255,7 +251,7 @@ class Run:
     def policy(self) -> Policy:
         """The best model's policy, which acts on batches of observations. Its actions count from 0."""
         with torch_put_back():
-            return load_policy(self.folder, self.config, self.host, "best")[0]
+            return load_policy(self, "best")[0]
 
     def act(self, obs: Obs, mask: Sequence[bool] | None = None) -> int:
         """Return the best model's action.
@@ -368,9 +364,7 @@ class Run:
         """
         with torch_put_back():
             return record_run(
-                self.folder,
-                self.config,
-                self.host,
+                self,
                 self.folder.product("record.gif") if out is None else Path(out),
                 episodes=episodes,
                 seed=seed,
@@ -407,7 +401,7 @@ class Run:
         """
         how: dict[str, Any] = {"episodes": episodes, "seed": seed, "which": which, "side_by_side": side_by_side}
         with torch_put_back():
-            return watch_run(self.folder, self.config, self.host, **how, speed=speed, max_steps=max_steps)
+            return watch_run(self, **how, speed=speed, max_steps=max_steps)
 
     def report(
         self,
@@ -428,9 +422,9 @@ class Run:
             animation: include an animation of the model.
         """
         target = ShownFile(self.folder.product("report.html") if out is None else out)
-        options: dict[str, Any] = {"episodes": episodes, "seed": seed, "last": which == "last", "animation": animation}
+        options: dict[str, Any] = {"episodes": episodes, "seed": seed, "which": which, "animation": animation}
         with torch_put_back():
-            write_report(self.folder, self.config, self.host, target, now=time.time(), **options)
+            write_report(self.folder, self, target, now=time.time(), **options)
         return target
 
     def share(self, out: str | Path, *, episodes: int = 100, seed: int = 0, recorded_steps: int = 250) -> Path:
@@ -443,7 +437,7 @@ class Run:
             recorded_steps: steps of the recording, 0 for none.
         """
         options: dict[str, Any] = {"episodes": episodes, "seed": seed, "recorded_steps": recorded_steps}
-        return share_run(self.folder, self.config, self.host, Path(out), **options).folder.path
+        return share_run(self, Path(out), **options).folder.path
 
     def export(
         self,
@@ -465,7 +459,7 @@ class Run:
         """
         target = None if out is None else Path(out)
         how: dict[str, Any] = {"form": form, "episodes": episodes, "seed": seed, "which": which}
-        return export_run(self.folder, self.config, self.host, target, **how)
+        return export_run(self, target, **how)
 
     def _repr_html_(self) -> str:
         """Return a summary for notebooks: title, progress and best score."""

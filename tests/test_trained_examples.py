@@ -36,5 +36,5 @@ def test_they_can_be_watched(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     run = load(shutil.copytree(TRAINED / name, tmp_path / name))
     before = sorted(path.name for path in run.path.rglob("*"))
-    assert watch_run(run.folder, run.config, run.host, episodes=1, speed=64, max_steps=5) == (5.0,)
+    assert watch_run(run, episodes=1, speed=64, max_steps=5) == (5.0,)
     assert sorted(path.name for path in run.path.rglob("*")) == before

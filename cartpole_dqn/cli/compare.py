@@ -88,10 +88,9 @@ def _play(session: Session, records: Sequence[Record], episodes: int, seed: int)
     from cartpole_dqn.runs.checkpoint import has_state
     from cartpole_dqn.runs.folder import RunFolder
     from cartpole_dqn.studies.comparison import Played, Scores
-    from cartpole_dqn.training.models import evaluate_run
+    from cartpole_dqn.training.models import SavedRun, evaluate_run
     from cartpole_dqn.training.resolve import read_config
 
-    host = session.host
     scores = {}
     for i, record in enumerate(records, start=1):
         folder = RunFolder(record.path)
@@ -100,9 +99,9 @@ def _play(session: Session, records: Sequence[Record], episodes: int, seed: int)
         for which, place in places.items():
             if has_state(place):
                 session.say(f"{record.name}, {which} model ({i} of {len(records)})")
-                config = read_config(folder, host)
+                run = SavedRun(folder, read_config(folder, session.host), session.host)
                 with session.showing_evaluation() as told:
-                    found = evaluate_run(folder, config, host, episodes=episodes, seed=seed, which=which, told=told)
+                    found = evaluate_run(run, episodes=episodes, seed=seed, which=which, told=told)
                 played[which] = Played.of(found.returns)
         scores[record.path] = Scores(played.get("best", played.get("last")), played.get("last"))
     return scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -48,6 +49,7 @@ def evaluate(
     """
     from cartpole_dqn.contracts.options import to_table
     from cartpole_dqn.observers.display.panel import verdict
+    from cartpole_dqn.runs.saved import choose_model
     from cartpole_dqn.runs.shared import read_claim
     from cartpole_dqn.studies.estimates import holds, score_of
     from cartpole_dqn.text.figures import number
@@ -57,11 +59,12 @@ def evaluate(
     from cartpole_dqn.views.share import score_text
 
     session: Session = ctx.obj
-    folder, config = session.open_run(run)
-    config = on_device(config, device)
-    which = options.best_or_last(folder, last)
+    opened = session.open_run(run)
+    config = on_device(opened.config, device)
+    which = choose_model(opened.folder, "last" if last else "best")
     with session.showing_evaluation() as told:
-        evaluation = evaluate_run(folder, config, session.host, episodes=episodes, seed=seed, which=which, told=told)
+        opened = dataclasses.replace(opened, config=config)
+        evaluation = evaluate_run(opened, episodes=episodes, seed=seed, which=which, told=told)
     figures: dict[str, Any] = {
         "mean": evaluation.mean,
         "std": evaluation.std,
@@ -71,7 +74,7 @@ def evaluate(
         "seed": seed,
         "model": which,
     }
-    claimed = read_claim(folder)
+    claimed = read_claim(opened.folder)
     here = score_of(evaluation, seed)
     held = None if claimed is None else holds(claimed, here)
     if claimed is not None:
@@ -169,27 +172,24 @@ def report(
 
     folder = find_run(run)
     target = out or folder.product("report.html")
-    from cartpole_dqn.training.resolve import read_config
     from cartpole_dqn.views.report.gather import check_report, write_report
 
     check_report(target)
     session: Session = ctx.obj
-    host = session.host
-    config, problem = None, ""
+    opened, problem = None, ""
     try:
-        config = read_config(folder, host)
+        opened = session.open_run(run)
     except UserError as error:
         problem = str(error)  # For example a missing plugin. The rest of the page does not need it.
     with unwinding_on_signals(), session.err.status("reading") as status:
         made = write_report(
             folder,
-            config,
-            host,
+            opened,
             target,
             now=time.time(),
             episodes=episodes,
             seed=seed,
-            last=last,
+            which="last" if last else "best",
             animation=animation,
             problem=problem,
             told=lambda doing: status.update(doing),

@@ -7,7 +7,6 @@
 * `whole_number`, `count`: options such as `--steps 1e4`.
 * `choice`: options that take one of a few words. `group_keys`: the keys in `--group-by`.
 * `new_folder`, `cannot_write`: parses the folder of `--out`; the error for an output file.
-* `best_or_last`: which model to use.
 """
 
 from __future__ import annotations
@@ -25,9 +24,7 @@ from cartpole_dqn.errors import RunFolderError, UserError, did_you_mean
 from cartpole_dqn.files import reason
 
 if TYPE_CHECKING:
-    from cartpole_dqn.runs.folder import RunFolder
     from cartpole_dqn.studies.grouping import Record
-    from cartpole_dqn.training.models import Which
 
 _RUN = "its folder, the beginning of its name under runs/, latest, or a shared zip"
 WHAT, HOW_LONG, WHERE, DISPLAY = "What", "How long", "Where", "Display"
@@ -184,13 +181,6 @@ def read_records(session: Session, runs: Sequence[str]) -> list[Record]:
 def group_keys(given: Sequence[str] | None) -> list[str]:
     """Return the keys in `--group-by a,b --group-by c`."""
     return [key for text in given or [] for key in text.split(",") if key.strip()]
-
-
-def best_or_last(folder: RunFolder, last: bool) -> Which:
-    """Return which model to use: the best one if the run has kept it, unless `last` asks for the other."""
-    from cartpole_dqn.runs.checkpoint import has_state
-
-    return "last" if last or not has_state(folder.best) else "best"
 
 
 def new_folder(text: str) -> Path:

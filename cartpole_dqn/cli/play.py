@@ -77,14 +77,14 @@ def watch(
     if not terminal:
         require_display(run)
     session: Session = ctx.obj
-    folder, config = session.open_run(run)
-    how: dict[str, Any] = {"episodes": episodes, "seed": seed, "which": options.best_or_last(folder, last)}
+    opened = session.open_run(run)
+    how: dict[str, Any] = {"episodes": episodes, "seed": seed, "which": "last" if last else "best"}
     how |= {"side_by_side": side_by_side, "speed": speed, "max_steps": max_steps}
     how |= {"theme": theme, "attribution": attribution}
     with unwinding_on_signals():
         if not terminal:
             session.say(KEYS)
-        returns = watch_run(folder, config, session.host, console=session.err if terminal else None, **how)
+        returns = watch_run(opened, console=session.err if terminal else None, **how)
     for number, value in enumerate(returns, start=1):
         session.out.print(f"episode {number}: return {value:.6g}", markup=False, highlight=False)
 
@@ -132,21 +132,17 @@ def record(
     from cartpole_dqn.views.record import record_run
 
     session: Session = ctx.obj
-    folder, config = session.open_run(run)
+    opened = session.open_run(run)
     how: dict[str, Any] = {"seed": seed, "fps": fps, "max_steps": max_steps, "theme": theme}
     with unwinding_on_signals(), session.err.status("recording") as status:
         if progress:
-            made = record_progress(
-                folder, config, session.host, target, told=lambda at: status.update(f"recording step {at}"), **how
-            )
+            made = record_progress(opened, target, told=lambda at: status.update(f"recording step {at}"), **how)
         else:
             made = record_run(
-                folder,
-                config,
-                session.host,
+                opened,
                 target,
                 episodes=episodes,
-                which=options.best_or_last(folder, last),
+                which="last" if last else "best",
                 side_by_side=side_by_side,
                 attribution=attribution,
                 told=lambda episode, at: status.update(f"recording episode {episode}, step {at}"),

@@ -14,10 +14,9 @@ from cartpole_dqn.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cartpole_dqn.config.schema import RunConfig
     from cartpole_dqn.contracts.events import Evaluating
     from cartpole_dqn.plugin.host import PluginHost
-    from cartpole_dqn.runs.folder import RunFolder
+    from cartpole_dqn.training.models import SavedRun
 
 
 @dataclass
@@ -34,13 +33,14 @@ class Session:
 
         return load_plugins(blocked=self.blocked, strict=self.strict)
 
-    def open_run(self, run: str) -> tuple[RunFolder, RunConfig]:
-        """Return a run's folder and configuration. Raises `UserError` if either cannot be found or read."""
+    def open_run(self, name: str) -> SavedRun:
+        """Return a run. Raises `UserError` if its folder or its configuration cannot be found or read."""
         from cartpole_dqn.runs.catalogue import find_run
+        from cartpole_dqn.training.models import SavedRun
         from cartpole_dqn.training.resolve import read_config
 
-        folder = find_run(run)
-        return folder, read_config(folder, self.host)
+        folder = find_run(name)
+        return SavedRun(folder, read_config(folder, self.host), self.host)
 
     @cached_property
     def out(self) -> Console:

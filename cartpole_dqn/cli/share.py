@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cartpole_dqn.cli import options
 from cartpole_dqn.cli.session import Session
 from cartpole_dqn.system import unwinding_on_signals
+
+if TYPE_CHECKING:
+    from cartpole_dqn.training.models import Which
 
 SHARE_EXAMPLES = (
     "cartpole-dqn share latest --out my-agent\ncartpole-dqn share runs/NAME --out my-agent --record-steps 0"
@@ -41,18 +44,16 @@ def share(
     from cartpole_dqn.views.share import score_text, share_run
 
     session: Session = ctx.obj
-    folder, config = session.open_run(run)
+    opened = session.open_run(run)
     if not session.err.is_terminal:
         session.say(f"playing {episodes} episodes{f' and recording {record_steps} steps' if record_steps else ''}")
     with unwinding_on_signals(), session.err.status("loading") as status:
         made = share_run(
-            folder,
-            config,
-            session.host,
+            opened,
             out,
             episodes=episodes,
             seed=seed,
-            which=options.best_or_last(folder, last),
+            which="last" if last else "best",
             recorded_steps=record_steps,
             told=status.update,
         )
@@ -94,12 +95,10 @@ def export(
 
     session: Session = ctx.obj
     form = format_ or ("torch" if out is not None and out.suffix.lower() == ".pt2" else "onnx")
-    folder, config = session.open_run(run)
-    which = options.best_or_last(folder, last)
+    opened = session.open_run(run)
+    which: Which = "last" if last else "best"
     with session.showing_evaluation() as told:
-        made = export_run(
-            folder, config, session.host, out, form=form, episodes=episodes, seed=seed, which=which, told=told
-        )
+        made = export_run(opened, out, form=form, episodes=episodes, seed=seed, which=which, told=told)
     for wrapper, reason in made.stops.items():
         session.say(f"{wrapper} is not in the file, which begins with its observations: {reason}.", "yellow")
     for name, ago in made.inputs.items():

@@ -175,8 +175,8 @@ def resume(
         from cartpole_dqn.config.schema import with_step_timeout
         from cartpole_dqn.training.session import extended, on_device, say_notes
 
-        folder, config = session.open_run(run)
-        config = on_device(extended(config, steps), device)
+        opened = session.open_run(run)
+        folder, config = opened.folder, on_device(extended(opened.config, steps), device)
         if step_timeout is not None:
             config = with_step_timeout(config, step_timeout)
         say_notes(session.err, session.host, [])

@@ -26,17 +26,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.events import Evaluating
 from cartpole_dqn.contracts.parts import Policy
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
 from cartpole_dqn.errors import RunError, UserError, said_by
 from cartpole_dqn.files import reason, replace_file
-from cartpole_dqn.plugin.host import PluginHost
-from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.saved import choose_model
 from cartpole_dqn.system import __version__
-from cartpole_dqn.training.models import Which, load_policy
+from cartpole_dqn.training.models import SavedRun, Which, load_policy
 from cartpole_dqn.wrappers.moments import TorchForm
 
 FORMATS = {"onnx": ".onnx", "torch": ".pt2"}
@@ -91,9 +88,7 @@ class Exported:
 
 
 def export_run(
-    folder: RunFolder,
-    config: RunConfig,
-    host: PluginHost,
+    run: SavedRun,
     out: Path | None = None,
     *,
     form: str = "onnx",
@@ -114,15 +109,15 @@ def export_run(
         raise UserError(f"expected the format {' or '.join(FORMATS)}, got {form!r}.")
     if form == "onnx":
         _require_onnx()
-    out = out or folder.path / f"policy{FORMATS[form]}"
+    out = out or run.folder.path / f"policy{FORMATS[form]}"
     if not out.parent.is_dir():  # Said before minutes of playing.
         raise UserError(f"{out} cannot be written: there is no folder {out.parent}.")
-    policy, factory, step = load_policy(folder, config, host, which)
+    policy, factory, step = load_policy(run, which)
     values = policy.module()
     if values is None:
         raise UserError(
-            f"agent {config.agent['name']} cannot be exported: its policy does not act by the values of one network "
-            f"alone, or does not define Policy.module()."
+            f"agent {run.config.agent['name']} cannot be exported: its policy does not act by the values of one "
+            f"network alone, or does not define Policy.module()."
         )
     env = factory.make(evaluating=True)
     try:
@@ -142,13 +137,13 @@ def export_run(
     inputs = {given.name: given.ago for given in chain.inputs}
     metadata = {
         "cartpole_dqn": __version__,
-        "env": config.env.id,
+        "env": run.config.env.id,
         "inputs": inputs,
         "read_by": {given.name: given.source for given in chain.inputs},
-        "observation": config.observation,
+        "observation": run.config.observation,
         "not_expressed": chain.stops,
-        "run": folder.path.name,
-        "model": choose_model(folder, which),
+        "run": run.folder.path.name,
+        "model": choose_model(run.folder, which),
         "trained_steps": step,
         "parity": dataclasses.asdict(parity),
     }

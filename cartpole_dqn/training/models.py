@@ -1,10 +1,15 @@
-"""The saved models of a run: `load_policy`, `evaluate_run`, and `models_of_progress` for those on the way."""
+"""The saved models of a run.
+
+* `SavedRun`: a run with everything that using its models needs.
+* `load_policy`, `evaluate_run`: a model and its score. `models_of_progress`: the models on the way to the best one.
+"""
 
 from __future__ import annotations
 
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -22,12 +27,20 @@ from cartpole_dqn.runs.saved import InitialWeights, Model, Which, read_model, re
 from cartpole_dqn.training.assembly import make_helpers, make_policy
 from cartpole_dqn.training.evaluator import Evaluator
 
-__all__ = ["Model", "Which", "evaluate_run", "load_policy", "models_of_progress"]
+__all__ = ["Model", "SavedRun", "Which", "evaluate_run", "load_policy", "models_of_progress"]
 
 
-def load_policy(
-    folder: RunFolder, config: RunConfig, host: PluginHost, which: Which | Model
-) -> tuple[Policy, EnvFactory, int]:
+@dataclass(frozen=True)
+class SavedRun:
+    """A run that was trained here or elsewhere, opened to use its models."""
+
+    folder: RunFolder
+    config: RunConfig
+    host: PluginHost
+    """The loaded plugins."""
+
+
+def load_policy(run: SavedRun, which: Which | Model) -> tuple[Policy, EnvFactory, int]:
     """Return a run's greedy policy, its environment factory, and the number of steps it was trained for.
 
     The model of a run made with CUDA acts on the CPU, with a warning, if torch finds no CUDA device here.
@@ -36,34 +49,31 @@ def load_policy(
         RunFolderError: the run has no saved model.
         CheckpointError: the file is damaged or does not fit the configuration.
     """
-    model = which if isinstance(which, Model) else read_model(folder, config, which)
-    policy, factory = make_policy(_on_this_machine(config), host)
+    model = which if isinstance(which, Model) else read_model(run.folder, run.config, which)
+    policy, factory = make_policy(_on_this_machine(run.config), run.host)
     with taking_over(model.folder):
         policy.load_state_dict(model.policy)
     return policy, factory, model.step
 
 
-def models_of_progress(folder: RunFolder, config: RunConfig, host: PluginHost) -> list[Model]:
+def models_of_progress(run: SavedRun) -> list[Model]:
     """Return the model before training, which the seed repeats; the kept ones; and the best model, or the last.
 
     Raises:
         RunFolderError: the run has no saved model.
         CheckpointError: a file is damaged.
     """
-    final = read_model(folder, config, "best")
-    untrained = (
-        InitialWeights.kept(folder).policy
-        if config.init.run
-        else make_policy(_on_this_machine(config), host)[0].state_dict()
-    )
-    kept = [model for model in read_progress(folder, config) if model.step < final.step]
-    return [Model(folder.path, 0, untrained), *kept, final]
+    final = read_model(run.folder, run.config, "best")
+    if run.config.init.run:
+        untrained = InitialWeights.kept(run.folder).policy
+    else:
+        untrained = make_policy(_on_this_machine(run.config), run.host)[0].state_dict()
+    kept = [model for model in read_progress(run.folder, run.config) if model.step < final.step]
+    return [Model(run.folder.path, 0, untrained), *kept, final]
 
 
 def evaluate_run(
-    folder: RunFolder,
-    config: RunConfig,
-    host: PluginHost,
+    run: SavedRun,
     *,
     episodes: int = 100,
     seed: int = 0,
@@ -77,9 +87,9 @@ def evaluate_run(
     """
     if not isinstance(episodes, int) or episodes < 1:
         raise UserError(f"episodes: expected 1 or more, got {episodes!r}.")
-    config = _on_this_machine(config)
-    policy, factory, step = load_policy(folder, config, host, which)
-    helpers = make_helpers(config, host, factory, lambda: policy)
+    run = replace(run, config=_on_this_machine(run.config))
+    policy, factory, step = load_policy(run, which)
+    helpers = make_helpers(run.config, run.host, factory, lambda: policy)
     make_envs = factory.make_evaluation_vector
     evaluator = Evaluator(make_envs, seed=seed, clock=time.perf_counter, told=told, helpers=helpers)
     try:

@@ -16,16 +16,13 @@ from gymnasium.error import DependencyNotInstalled
 from gymnasium.wrappers import MaxAndSkipObservation
 from numpy.typing import NDArray
 
-from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
 from cartpole_dqn.envs.factory import NO_LIMIT_IN_EVALUATION, EnvFactory
 from cartpole_dqn.envs.lanes import Lanes
 from cartpole_dqn.envs.names import action_names, failure_name, number_names, rows_worth_showing
 from cartpole_dqn.envs.stages import Stage, stage_of
 from cartpole_dqn.errors import CartpoleDqnError, RunError, UnsuitableEnvError, UserError, said_by
-from cartpole_dqn.plugin.host import PluginHost
-from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.training.models import Model, Which, load_policy
+from cartpole_dqn.training.models import Model, SavedRun, Which, load_policy
 from cartpole_dqn.views.attribution import Attribution, background_of, occlusion, place_in_frame
 from cartpole_dqn.views.scene import Scene
 from cartpole_dqn.wrappers.frames import as_colours, kind_of, mend, remedy
@@ -42,9 +39,7 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
     """A run's policy in an environment of its own, rendered at each step. As a context manager it closes at the end.
 
     Args:
-        folder: of the run.
-        config: of the run.
-        host: the loaded plugins.
+        run: whose model plays.
         which: the best model, the last, or one that was loaded.
         seed: selects the held-out seeds, as in `evaluate`.
         max_steps: limit of each episode; None for the environment's own limit, as in evaluation.
@@ -58,9 +53,7 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
 
     def __init__(
         self,
-        folder: RunFolder,
-        config: RunConfig,
-        host: PluginHost,
+        run: SavedRun,
         *,
         which: Which | Model = "best",
         seed: int = 0,
@@ -68,13 +61,13 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         attribution: bool = False,
     ) -> None:
         prepare_display()
-        self.name = folder.path.name
-        self._policy, loaded, _ = load_policy(folder, config, host, which)
+        self.name = run.folder.path.name
+        self._policy, loaded, _ = load_policy(run, which)
         self._seed = seed
         self.max_steps = max_steps
         self._attribution = attribution
-        host.register_environments()
-        factory = EnvFactory(config, host.registry, shown=True)
+        run.host.register_environments()
+        factory = EnvFactory(run.config, run.host.registry, shown=True)
         factory.statistics = loaded.statistics
         envs = factory.make_evaluation_vector(1)
         resting: Any = envs.envs[0]

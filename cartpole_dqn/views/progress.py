@@ -10,13 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.pictures import Picture
 from cartpole_dqn.errors import RunFolderError
-from cartpole_dqn.plugin.host import PluginHost
-from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.history import RunHistory, read_metrics
-from cartpole_dqn.training.models import Model, models_of_progress
+from cartpole_dqn.training.models import Model, SavedRun, models_of_progress
 from cartpole_dqn.views import panels as paint
 from cartpole_dqn.views.animation import check_animation, open_animation
 from cartpole_dqn.views.chart import Theme
@@ -37,9 +34,7 @@ _FADED = 0.55
 
 
 def record_progress(
-    folder: RunFolder,
-    config: RunConfig,
-    host: PluginHost,
+    run: SavedRun,
     out: Path,
     *,
     seed: int = 0,
@@ -63,15 +58,14 @@ def record_progress(
         RunError: the environment failed; `out` is unchanged.
     """
     check_animation(out)
-    models = _some(models_of_progress(folder, config, host))
-    history = RunHistory(folder.path.name)
+    models = _some(models_of_progress(run))
+    history = RunHistory(run.folder.path.name)
     with contextlib.suppress(RunFolderError):  # Without metrics the times are missing.
-        history = read_metrics(folder.path)
+        history = read_metrics(run.folder.path)
     titles = [_title(model, history) for model in models]
     with contextlib.ExitStack() as stack:
         playbacks = [
-            stack.enter_context(Playback(folder, config, host, which=model, seed=seed, max_steps=max_steps))
-            for model in models
+            stack.enter_context(Playback(run, which=model, seed=seed, max_steps=max_steps)) for model in models
         ]
         steps_per_second = fps or playbacks[0].fps
         skip = max(1, round(steps_per_second / _SMOOTH))

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cartpole_dqn.config.schema import RunConfig
-from cartpole_dqn.plugin.host import PluginHost
-from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.training.models import Which
+from cartpole_dqn.training.models import SavedRun, Which
 from cartpole_dqn.views.animation import FASTEST_GIF, check_animation, open_animation
 from cartpole_dqn.views.chart import Theme
 from cartpole_dqn.views.in_notebook import shown_as
@@ -44,9 +41,7 @@ class Recording:
 
 
 def record_run(
-    folder: RunFolder,
-    config: RunConfig,
-    host: PluginHost,
+    run: SavedRun,
     out: Path,
     *,
     episodes: int = 1,
@@ -62,9 +57,7 @@ def record_run(
     """Play greedy episodes with a run's model and write them to `out`, picture by picture.
 
     Args:
-        folder: of the run.
-        config: of the run.
-        host: the loaded plugins.
+        run: whose model plays.
         out: ends in .gif, or in .mp4 with the extra `video`; an existing file is replaced.
         episodes: number of episodes.
         seed: selects the held-out seeds, as in `evaluate`.
@@ -83,7 +76,7 @@ def record_run(
     check_animation(out)
     returns, lengths = [], []
     how: dict[str, Any] = {"which": which, "seed": seed, "max_steps": max_steps, "attribution": attribution}
-    with Playback(folder, config, host, **how) as playback:
+    with Playback(run, **how) as playback:
         bound = None if max_steps is not None or playback.has_limit else LONGEST
         playback.max_steps = max_steps if bound is None else bound
         if fps is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -17,7 +17,6 @@ from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.contracts.options import changed, to_table
 from cartpole_dqn.errors import CartpoleDqnError, RunFolderError, UserError, said_by
 from cartpole_dqn.files import reason, replace_file
-from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.catalogue import run_title
 from cartpole_dqn.runs.checkpoint import has_state
 from cartpole_dqn.runs.folder import RunFolder, describe_environment
@@ -27,7 +26,7 @@ from cartpole_dqn.runs.shared import Score, pack_folder, require_no_code, write_
 from cartpole_dqn.studies.estimates import score_of
 from cartpole_dqn.text.figures import one_line, spread
 from cartpole_dqn.training.assembly import used_components
-from cartpole_dqn.training.models import Which, evaluate_run
+from cartpole_dqn.training.models import SavedRun, Which, evaluate_run
 from cartpole_dqn.views.curves import draw_curves
 from cartpole_dqn.views.record import record_run
 
@@ -53,9 +52,7 @@ def score_text(score: Score) -> str:
 
 
 def share_run(
-    folder: RunFolder,
-    config: RunConfig,
-    host: PluginHost,
+    run: SavedRun,
     out: Path,
     *,
     episodes: int = 100,
@@ -69,9 +66,7 @@ def share_run(
     The observers of the run are left out: nobody needs them, and their options may be private.
 
     Args:
-        folder: of the run.
-        config: of the run.
-        host: the loaded plugins.
+        run: whose model to share.
         out: new or empty; the zip has its name and `.zip`.
         episodes: greedy episodes on held-out seeds, for the score.
         seed: selects the held-out seeds, as in `evaluate`.
@@ -83,37 +78,33 @@ def share_run(
         UserError: the run names code to import, has no model, or `out` is taken.
         RunError: the environment failed, or the disk is full. `out` is then as it was.
     """
-    config = changed(config, observer=RunConfig().observer)
-    require_no_code(to_table(config), str(folder.config))
+    run = replace(run, config=changed(run.config, observer=RunConfig().observer))
+    require_no_code(to_table(run.config), str(run.folder.config))
     archive = out.with_name(f"{out.name}.zip")
     if not out.name or archive.exists():
         raise RunFolderError(f"{archive} exists, or has no name. Choose another --out.")
-    target = RunFolder.create(out, env_id=config.env.id, obs=config.obs)
+    target = RunFolder.create(out, env_id=run.config.env.id, obs=run.config.obs)
     how: dict[str, Any] = {"seed": seed, "which": which}
     try:
         evaluation = evaluate_run(
-            folder,
-            config,
-            host,
+            run,
             episodes=episodes,
             told=lambda event: told(f"evaluating: {event.done} of {episodes} episodes"),
             **how,
         )
-        components = _write_model(folder, config, host, target, which, evaluation)
+        components = _write_model(run, target, which, evaluation)
         if recorded_steps:
             record_run(
-                folder,
-                config,
-                host,
+                run,
                 target.path / "record.gif",
                 max_steps=recorded_steps,
                 told=lambda _, step: told(f"recording: {step} of {recorded_steps} steps"),
                 **how,
             )
-        missing = _write_curve(folder, config, target)
+        missing = _write_curve(run, target)
         score = score_of(evaluation, seed)
         needed = sorted(set(components.values()))
-        replace_file(target.path / "README.md", model_card(target, config, score, evaluation.step, needed).encode())
+        replace_file(target.path / "README.md", model_card(target, run.config, score, evaluation.step, needed).encode())
         write_claim(target, score)
         pack_folder(target.path, archive)
     except BaseException as error:
@@ -124,24 +115,22 @@ def share_run(
     return Shared(target, archive, score, missing)
 
 
-def _write_model(
-    folder: RunFolder, config: RunConfig, host: PluginHost, target: RunFolder, which: Which, evaluation: Evaluation
-) -> Mapping[str, str]:
+def _write_model(run: SavedRun, target: RunFolder, which: Which, evaluation: Evaluation) -> Mapping[str, str]:
     """Write the model and what it needs. Return its components, each with its distribution."""
-    components = used_components(config, host.registry)
-    model = read_model(folder, config, which)
-    write_best(target, config, model.policy, evaluation)
-    if has_state(folder.initial):
-        InitialWeights.kept(folder).keep(target)
-    target.write_config(to_toml(config))
-    target.write_environment(_environment(host, components, config.threads))
+    components = used_components(run.config, run.host.registry)
+    model = read_model(run.folder, run.config, which)
+    write_best(target, run.config, model.policy, evaluation)
+    if has_state(run.folder.initial):
+        InitialWeights.kept(run.folder).keep(target)
+    target.write_config(to_toml(run.config))
+    target.write_environment(_environment(run, components))
     return components
 
 
-def _write_curve(folder: RunFolder, config: RunConfig, target: RunFolder) -> tuple[str, ...]:
+def _write_curve(run: SavedRun, target: RunFolder) -> tuple[str, ...]:
     """Draw the learning curve. Return a sentence if there is none."""
     try:
-        draw_curves(read_metrics(folder.path), target.curve, title=run_title(to_table(config)))
+        draw_curves(read_metrics(run.folder.path), target.curve, title=run_title(to_table(run.config)))
     except CartpoleDqnError as error:
         return (f"the curve: {said_by(error)}",)
     # With 64 colours it looks the same and has a third of the bytes.
@@ -149,14 +138,14 @@ def _write_curve(folder: RunFolder, config: RunConfig, target: RunFolder) -> tup
     return ()
 
 
-def _environment(host: PluginHost, components: Mapping[str, str], threads: int) -> dict[str, Any]:
+def _environment(run: SavedRun, components: Mapping[str, str]) -> dict[str, Any]:
     """Return versions and the plugins that the agent needs, without the machine."""
     needed = [
         {**plugin, "components": used}
-        for plugin in host.describe()
+        for plugin in run.host.describe()
         if (used := [name for name in plugin["components"] if name in components])
     ]
-    described = describe_environment(plugins=needed, threads=threads, device="cpu")
+    described = describe_environment(plugins=needed, threads=run.config.threads, device="cpu")
     return {key: described[key] for key in ("python", "versions", "plugins")}
 
 

@@ -20,14 +20,11 @@ import numpy as np
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.pictures import Panel
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.observers.display.eye import Line, eye_lines
 from cartpole_dqn.observers.display.screen import Screen, is_live
-from cartpole_dqn.plugin.host import PluginHost
-from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.training.models import Which
+from cartpole_dqn.training.models import SavedRun, Which
 from cartpole_dqn.views.chart import Theme
 from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.scene import HOLD, Scene, draw_scene, picture_of
@@ -43,9 +40,7 @@ _SLOWEST, _FASTEST = 1 / 16, 64.0
 
 
 def watch_run(
-    folder: RunFolder,
-    config: RunConfig,
-    host: PluginHost,
+    run: SavedRun,
     *,
     console: Console | None = None,
     episodes: int | None = None,
@@ -72,7 +67,7 @@ def watch_run(
             pictures.
         RunError: the environment failed.
     """
-    name = folder.path.name
+    name = run.folder.path.name
     if console is None:
         require_display(name)
     elif not is_live(console):
@@ -80,7 +75,7 @@ def watch_run(
     returns: list[float] = []
     how: dict[str, Any] = {"which": which, "seed": seed, "max_steps": max_steps, "attribution": attribution}
     screen = Window(name, theme, side_by_side) if console is None else Terminal(name, theme, side_by_side, console)
-    with contextlib.closing(screen), Playback(folder, config, host, **how) as playback:
+    with contextlib.closing(screen), Playback(run, **how) as playback:
         show = _Show(screen, Pace(playback.fps, speed, clock), wait)
         try:
             for number in itertools.count(1) if episodes is None else range(1, episodes + 1):

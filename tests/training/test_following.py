@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def made(out: Path, *observation: dict[str, Any], **settings: Any) -> Run:
 
 def counted(run: Run, which: Any) -> float:
     """The number of observations that a saved model's statistics are of."""
-    _, factory, _ = load_policy(run.folder, run.config, run.host, which)
+    _, factory, _ = load_policy(run, which)
     count: float = factory.statistics.state_dict()["NormalizeObservation-0"]["obs_rms"]["count"]
     return count
 
@@ -52,7 +53,7 @@ def test_models_are_saved_with_their_statistics(tmp_path: Path, monkeypatch: pyt
 def test_a_model_without_the_statistics_it_needs_is_refused(tmp_path: Path) -> None:
     run = made(tmp_path / "r")
     with pytest.raises(CheckpointError, match="was saved without the running statistics of the wrappers"):
-        load_policy(run.folder, changed(run.config, observation=[NORMALISED]), run.host, "best")
+        load_policy(replace(run, config=changed(run.config, observation=[NORMALISED])), "best")
 
 
 def test_returns_are_those_of_the_environment(tmp_path: Path) -> None:

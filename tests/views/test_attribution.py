@@ -116,7 +116,7 @@ def test_it_is_drawn_where_it_lies_and_cut_at_the_edge() -> None:
 
 def test_a_playback_tells_where_values_come_from(trained: Trained) -> None:
     run = trained(obs="pixels", steps=130, agent={"learning_starts": 30})
-    with Playback(run.folder, run.config, run.host, which="last", max_steps=2, attribution=True) as playback:
+    with Playback(run, which="last", max_steps=2, attribution=True) as playback:
         scenes = list(playback.episode(1))
     assert [scene.attribution is None for scene in scenes] == [False, False, True]
     assert scenes[0].attribution is not None

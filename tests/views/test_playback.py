@@ -23,7 +23,7 @@ Trained = Callable[..., Run]
 
 
 def playback(run: Run, **options: Any) -> Playback:
-    return Playback(run.folder, run.config, run.host, which="last", **options)
+    return Playback(run, which="last", **options)
 
 
 class Blind(gymnasium.Env[Any, Any]):
@@ -97,7 +97,7 @@ def test_it_plays_the_episodes_that_evaluate_plays(trained: Trained) -> None:
 
 def test_a_scene_has_what_was_there_and_what_was_made_of_it(trained: Trained) -> None:
     run = trained()
-    policy, _, _ = load_policy(run.folder, run.config, run.host, "last")
+    policy, _, _ = load_policy(run, "last")
     with playback(run) as shown:
         assert (shown.env_id, shown.fps) == ("CartPole-v1", 50.0)
         for scene in itertools.islice(shown.episode(1), 5):

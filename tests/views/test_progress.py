@@ -29,11 +29,11 @@ LEARNING = {
 def test_every_model_plays_the_same_episode(trained: Trained, tmp_path: Path) -> None:
     run = trained(steps=600, **LEARNING)
     heard: list[int] = []
-    made = record_progress(run.folder, run.config, run.host, tmp_path / "x.gif", max_steps=60, told=heard.append)
-    models = _some(models_of_progress(run.folder, run.config, run.host))
+    made = record_progress(run, tmp_path / "x.gif", max_steps=60, told=heard.append)
+    models = _some(models_of_progress(run))
     played = []
     for model in models:
-        with Playback(run.folder, run.config, run.host, which=model, max_steps=60) as playback:
+        with Playback(run, which=model, max_steps=60) as playback:
             played.append(list(playback.episode(1))[-1])
     assert made.returns == tuple(scene.total for scene in played)
     assert made.lengths == tuple(scene.step for scene in played)
@@ -53,12 +53,12 @@ def test_every_model_plays_the_same_episode(trained: Trained, tmp_path: Path) ->
 
 def test_the_model_before_training_is_the_one_that_the_seed_makes(trained: Trained) -> None:
     run = trained(steps=600, **LEARNING)
-    models = models_of_progress(run.folder, run.config, run.host)
+    models = models_of_progress(run)
     assert [model.step for model in models] == sorted({model.step for model in models})
     assert models[0].step == 0
-    assert models[-1].step == load_policy(run.folder, run.config, run.host, "best")[2]
+    assert models[-1].step == load_policy(run, "best")[2]
     fresh = trained(steps=601, **{**LEARNING, "agent": {"learning_starts": 10_000}})
-    policy, _, _ = load_policy(fresh.folder, fresh.config, fresh.host, "last")
+    policy, _, _ = load_policy(fresh, "last")
     untrained = policy.state_dict()["network"]
     assert all((untrained[name] == weights).all() for name, weights in models[0].policy["network"].items())
 
@@ -67,7 +67,7 @@ def test_a_damaged_model_is_refused(trained: Trained, tmp_path: Path) -> None:
     run = trained(steps=602, **LEARNING)
     (run.folder.progress / "state.json").write_text("{")
     with pytest.raises(CheckpointError, match="progress"):
-        record_progress(run.folder, run.config, run.host, tmp_path / "x.gif", max_steps=5)
+        record_progress(run, tmp_path / "x.gif", max_steps=5)
     assert not (tmp_path / "x.gif").exists()
 
 

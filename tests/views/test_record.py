@@ -20,7 +20,7 @@ Trained = Callable[..., Run]
 
 
 def record(run: Run, out: Path, **options: Any) -> Recording:
-    return record_run(run.folder, run.config, run.host, out, **options)
+    return record_run(run, out, **options)
 
 
 def test_a_recording_is_the_episodes_picture_by_picture(trained: Trained, tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_recording_is_the_episodes_picture_by_picture(trained: Trained, tmp_pa
     assert made.frames == sum(made.lengths) + 2 * 35
     assert heard == [(k, step) for k in (1, 2) for step in range(made.lengths[k - 1] + 1)]
     assert made.nbytes == (tmp_path / "x.gif").stat().st_size
-    with Playback(run.folder, run.config, run.host, seed=3) as playback:
+    with Playback(run, seed=3) as playback:
         shown = [draw_scene(scene) for number in (1, 2) for scene in playback.episode(number)]
     with Image.open(made.path) as image:
         frames = list(np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def run(trained_once: Callable[..., Path]) -> Run:
 @pytest.fixture(scope="module")
 def shared(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Shared:
     out = tmp_path_factory.mktemp("shared") / "mine"
-    return share_run(run.folder, run.config, run.host, out, episodes=20, recorded_steps=5)
+    return share_run(run, out, episodes=20, recorded_steps=5)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -68,7 +69,7 @@ def test_it_is_opened_as_a_run_is(run: Run, shared: Shared) -> None:
 
 def test_nothing_of_the_machine_or_the_person_is_in_it(run: Run, tmp_path: Path) -> None:
     watched = changed(run.config, observer=[{"name": "private", "folder": "/home/me/secrets"}])
-    made = share_run(run.folder, watched, run.host, tmp_path / "x", episodes=10, recorded_steps=0)
+    made = share_run(replace(run, config=watched), tmp_path / "x", episodes=10, recorded_steps=0)
     text = "".join(p.read_text() for p in made.folder.path.iterdir() if p.suffix in (".toml", ".json", ".md"))
     for private in ("secrets", str(run.path), str(tmp_path), "cpu_count", "memory_bytes", "platform"):
         assert private not in text
@@ -116,7 +117,7 @@ def test_weights_that_a_run_started_from_go_with_it(run: Run, shared: Shared, tm
         obs="state", steps=20, out=tmp_path / "next", plain=True, settings={"init": {"run": str(shared.archive)}}
     )
     assert started.config.init.run == "mine"
-    made = share_run(started.folder, started.config, started.host, tmp_path / "x", episodes=10, recorded_steps=0)
+    made = share_run(started, tmp_path / "x", episodes=10, recorded_steps=0)
     assert InitialWeights.kept(made.folder).checksum == started.config.init.weights
     assert load(made.archive).folder.initial.is_dir()
     again = train(config=made.folder.config, out=tmp_path / "again", plain=True)
@@ -126,7 +127,7 @@ def test_weights_that_a_run_started_from_go_with_it(run: Run, shared: Shared, tm
 def test_a_run_without_metrics_is_shared_without_a_curve(run: Run, tmp_path: Path) -> None:
     folder = RunFolder(Path(shutil.copytree(run.path, tmp_path / "run")))
     folder.metrics_jsonl.unlink()
-    made = share_run(folder, run.config, run.host, tmp_path / "x", episodes=10, recorded_steps=0)
+    made = share_run(replace(run, folder=folder), tmp_path / "x", episodes=10, recorded_steps=0)
     assert not made.folder.curve.exists()
     assert made.missing[0].startswith("the curve: ")
 
@@ -134,14 +135,14 @@ def test_a_run_without_metrics_is_shared_without_a_curve(run: Run, tmp_path: Pat
 def test_what_cannot_be_shared_leaves_nothing(run: Run, tmp_path: Path) -> None:
     code = changed(run.config, env=changed(run.config.env, id="my_envs:Mine-v0"))
     with pytest.raises(UserError, match=r"names code to import, env\.id = 'my_envs:Mine-v0'"):
-        share_run(run.folder, code, run.host, tmp_path / "x")
+        share_run(replace(run, config=code), tmp_path / "x")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
     with pytest.raises(RunFolderError, match="is not empty"):
-        share_run(run.folder, run.config, run.host, tmp_path / "taken")
+        share_run(run, tmp_path / "taken")
     with pytest.raises(RunFolderError, match="holds no model yet"):
-        share_run(RunFolder(tmp_path / "taken"), run.config, run.host, tmp_path / "y")
+        share_run(replace(run, folder=RunFolder(tmp_path / "taken")), tmp_path / "y")
     (tmp_path / "z.zip").touch()
     with pytest.raises(RunFolderError, match=r"z\.zip exists"):
-        share_run(run.folder, run.config, run.host, tmp_path / "z")
+        share_run(run, tmp_path / "z")
     assert names_in(tmp_path) == ["taken", "z.zip"]

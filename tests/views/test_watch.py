@@ -64,7 +64,7 @@ def _dummy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def watch(run: Run, time: Time, **options: Any) -> tuple[float, ...]:
-    return watch_run(run.folder, run.config, run.host, clock=time.clock, wait=time.wait, **options)
+    return watch_run(run, clock=time.clock, wait=time.wait, **options)
 
 
 def test_it_plays_in_real_time_and_ends_with_its_episodes(trained: Trained) -> None:
@@ -95,7 +95,7 @@ def test_it_plays_in_a_terminal(trained: Trained) -> None:
         until(lambda: drawings() > before + 1)  # The first of them may have begun before.
 
     how: dict[str, Any] = {"console": console, "clock": lambda: now[0], "wait": wait, "max_steps": 5, "speed": 64}
-    (value,) = watch_run(run.folder, run.config, run.host, episodes=1, **how)
+    (value,) = watch_run(run, episodes=1, **how)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for words in (
         "episode 1, step 0, return 0",
@@ -112,9 +112,9 @@ def test_it_plays_in_a_terminal(trained: Trained) -> None:
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    assert watch_run(run.folder, run.config, run.host, **{**how, "clock": lambda: 0.0, "wait": interrupted}) == ()
+    assert watch_run(run, **{**how, "clock": lambda: 0.0, "wait": interrupted}) == ()
     with pytest.raises(UserError, match="--terminal draws on a terminal"):
-        watch_run(run.folder, run.config, run.host, console=Console(file=io.StringIO()))
+        watch_run(run, console=Console(file=io.StringIO()))
 
 
 @pytest.mark.parametrize(

@@ -14,21 +14,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.options import to_table
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.names import number_names
 from cartpole_dqn.errors import RunFolderError, UserError
 from cartpole_dqn.files import reason, replace_file
 from cartpole_dqn.observers.display.panel import describe_evaluating
-from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.catalogue import read_settings, run_title, summarise_run
 from cartpole_dqn.runs.checkpoint import has_state
 from cartpole_dqn.runs.folder import RunFolder, describe_environment
 from cartpole_dqn.runs.history import RunHistory, read_metrics
+from cartpole_dqn.runs.saved import choose_model
 from cartpole_dqn.text.tables import flat
 from cartpole_dqn.training import assembly
-from cartpole_dqn.training.models import evaluate_run
+from cartpole_dqn.training.models import SavedRun, Which, evaluate_run
 from cartpole_dqn.training.resolve import resolve_config
 from cartpole_dqn.views.chart import WIDTH, Theme, threshold_of
 from cartpole_dqn.views.curves import draw_curves
@@ -59,14 +58,13 @@ _THEMES: tuple[Theme, ...] = ("light", "dark")
 
 def write_report(
     folder: RunFolder,
-    config: RunConfig | None,
-    host: PluginHost,
+    run: SavedRun | None,
     out: Path,
     *,
     now: float,
     episodes: int = 100,
     seed: int = 0,
-    last: bool = False,
+    which: Which = "best",
     animation: bool = True,
     problem: str = "",
     told: Callable[[str], None] = lambda doing: None,
@@ -75,13 +73,12 @@ def write_report(
 
     Args:
         folder: of the run.
-        config: of the run; None if it cannot be used here, for the reason `problem`. Then nothing is played.
-        host: the loaded plugins.
+        run: the run; None if its configuration cannot be used here, for the reason `problem`. Then nothing is played.
         out: ends in .html.
         now: seconds since the epoch.
         episodes: greedy episodes on held-out seeds, as in `evaluate`; 0 for none.
         seed: selects the held-out seeds, also for the animation.
-        last: play the last model rather than the best.
+        which: the best model, or the last.
         animation: show the model at play.
         problem: the reason why there is no configuration.
         told: called with the current activity.
@@ -114,16 +111,16 @@ def write_report(
         report.curves = _curves(report.history, threshold_of(flat(settings)))
     if not report.environment:
         report.say("What it was made with: environment.json is missing or damaged.")
-    if config is not None:
-        _set_up(report, config, host)
+    if run is not None:
+        _set_up(report, run)
         told("looking at what the agent sees")
-        _look(report, config, host)
+        _look(report, run)
         if has_state(folder.best) or has_state(folder.checkpoint):
-            report.which = "best" if has_state(folder.best) and not last else "last"
+            report.which = choose_model(folder, which)
             if episodes:
-                _evaluate(report, config, host, episodes, told)
+                _evaluate(report, run, episodes, told)
             if animation:
-                _play(report, config, host, told)
+                _play(report, run, told)
         elif episodes or animation:
             report.say("Its evaluation and animation: it holds no model yet, neither best/ nor checkpoint/.")
     try:
@@ -139,8 +136,9 @@ def check_report(out: Path) -> None:
         raise UserError(f"{out}: expected a page's name, ending in .html.")
 
 
-def _set_up(report: Report, config: RunConfig, host: PluginHost) -> None:
+def _set_up(report: Report, run: SavedRun) -> None:
     """Add differences from the preset, components and the threshold."""
+    config, host = run.config, run.host
     with report.or_say("What differs from the preset"):
         preset, _ = resolve_config(
             host,
@@ -159,29 +157,26 @@ def _set_up(report: Report, config: RunConfig, host: PluginHost) -> None:
         report.solved_at = assembly.solved_at(config)
 
 
-def _look(report: Report, config: RunConfig, host: PluginHost) -> None:
+def _look(report: Report, run: SavedRun) -> None:
     """Add what the agent sees."""
     with report.or_say("What the agent sees"):
-        host.register_environments()
-        factory = EnvFactory(config, host.registry)
+        run.host.register_environments()
+        factory = EnvFactory(run.config, run.host.registry)
         report.stages = preview_stages(factory.base, factory.chain(), seed=0)
         env = factory.make()
         report.names = number_names(env)
         env.close()
 
 
-def _evaluate(report: Report, config: RunConfig, host: PluginHost, episodes: int, told: Callable[[str], None]) -> None:
+def _evaluate(report: Report, run: SavedRun, episodes: int, told: Callable[[str], None]) -> None:
     """Add the evaluation on held-out seeds."""
     how: dict[str, Any] = {"episodes": episodes, "seed": report.seed, "which": report.which}
     with report.or_say("Its evaluation on held-out seeds"):
-        report.evaluation = evaluate_run(
-            report.folder, config, host, **how, told=lambda event: told(describe_evaluating(event))
-        )
+        report.evaluation = evaluate_run(run, **how, told=lambda event: told(describe_evaluating(event)))
 
 
-def _play(report: Report, config: RunConfig, host: PluginHost, told: Callable[[str], None]) -> None:
+def _play(report: Report, run: SavedRun, told: Callable[[str], None]) -> None:
     """Add the animations, and where the value of an action comes from."""
-    run: tuple[Any, ...] = (report.folder, config, host)
     how: dict[str, Any] = {"seed": report.seed, "which": report.which}
     with report.or_say("The animation"):
         told("recording")
@@ -194,16 +189,16 @@ def _play(report: Report, config: RunConfig, host: PluginHost, told: Callable[[s
             return  # It sees numbers, or what it sees is missing already.
         with report.or_say("What it looks at"):
             told("finding out what it looks at")
-            report.look = _look_at(Playback(*run, max_steps=_SEEN, attribution=True, **how))
+            report.look = _look_at(Playback(run, max_steps=_SEEN, attribution=True, **how))
 
 
-def _recorded(record: Callable[..., Recording], run: tuple[Any, ...], **how: Any) -> tuple[Shown, Recording, int]:
+def _recorded(record: Callable[..., Recording], run: SavedRun, **how: Any) -> tuple[Shown, Recording, int]:
     """Record an episode, cut to fit `MOST_ANIMATION_BYTES`. Return the GIF, the recording and the limit of steps."""
     steps = _LONGEST_PLAY
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / "play.gif"
         while True:
-            made = record(*run, out, max_steps=steps, **how)
+            made = record(run, out, max_steps=steps, **how)
             if made.nbytes <= MOST_ANIMATION_BYTES or steps <= _SHORTEST_PLAY:
                 break
             played = min(steps, max(made.lengths))

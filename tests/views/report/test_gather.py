@@ -58,7 +58,7 @@ class Page(HTMLParser):
 
 def written(run: Run, out: Path, **options: Any) -> tuple[Report, Page]:
     options = {"episodes": 0, "animation": False, **options}
-    report = write_report(run.folder, run.config, run.host, out, now=1e9, **options)
+    report = write_report(run.folder, run, out, now=1e9, **options)
     return report, Page(out)
 
 

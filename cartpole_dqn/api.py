@@ -45,7 +45,6 @@ from cartpole_dqn.runs.saved import Which
 from cartpole_dqn.studies.export import Exported, export_run
 from cartpole_dqn.system import Steady, stopping_on_signals
 from cartpole_dqn.text.figures import score
-from cartpole_dqn.training.assembly import solved_at
 from cartpole_dqn.training.initial_weights import find_initial_weights, initial_settings
 from cartpole_dqn.training.models import SavedRun, evaluate_run, load_policy
 from cartpole_dqn.training.resolve import named_settings, read_config, resolve_config
@@ -326,11 +325,10 @@ class Run(SavedRun):
             x: the x axis: environment steps, episodes, or training time.
         """
         target = ShownFile(self.folder.product("curve.png") if out is None else out)
-        how: dict[str, Any] = {"theme": theme, "x": x, "threshold": solved_at(self.config)}
         history = read_metrics(self.path)
         _warn(history.problem)
         try:
-            draw_curves(history, target, title=run_title(to_table(self.config)), **how)
+            draw_curves(history, target, title=run_title(to_table(self.config)), theme=theme, x=x)
         except (OSError, ValueError) as error:
             why = reason(error) if isinstance(error, OSError) else error
             raise UserError(f"{target} cannot be written: {why}.") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -72,17 +72,14 @@ def plot(
 def _draw(
     groups: Sequence[Group], records: Sequence[Record], out: Path, theme: Theme, axis: XAxis, title: str | None
 ) -> None:
-    from cartpole_dqn.views.chart import threshold_of
     from cartpole_dqn.views.curves import draw_curves
     from cartpole_dqn.views.overlay import draw_groups
 
-    thresholds = {threshold_of(record.settings) for record in records}
-    how: dict[str, Any] = {"theme": theme, "x": axis, "threshold": thresholds.pop() if len(thresholds) == 1 else None}
     if len(records) == 1:
-        draw_curves(records[0].history, out, title=title or records[0].title, **how)
+        draw_curves(records[0].history, out, title=title or records[0].title, theme=theme, x=axis)
         return
     histories = {group.label: [record.history for record in group.records] for group in groups}
-    draw_groups(histories, out, title=title or _common_title(records), **how)
+    draw_groups(histories, out, title=title or _common_title(records), theme=theme, x=axis)
 
 
 def _common_title(records: Sequence[Record]) -> str:

@@ -49,6 +49,8 @@ class RunHistory:
     """[C] environment steps of confirmations: more episodes for models that reached the threshold."""
     confirmation_returns: ReturnsByEvaluation = ()
     """C confirmations, with the returns of their episodes."""
+    solved_at: float | None = None
+    """The mean return that counts as solved, if one is known."""
     best_step: int | None = None
     """The step of the model in `best/`."""
     solved_step: int | None = None
@@ -146,6 +148,7 @@ def _history(name: str, events: Sequence[Event], problem: str | None) -> RunHist
     confirmations = [event for event in played if event.get("stream") == "confirm"]
     best = [int(event["step"]) for event in played if event.get("best")]
     solved = [int(event["step"]) for event in confirmations if event.get("best")]
+    threshold = started[-1].get("solved_at") if started else None
     return RunHistory(
         name=name,
         title=str(started[-1].get("name") or "") if started else "",
@@ -160,6 +163,7 @@ def _history(name: str, events: Sequence[Event], problem: str | None) -> RunHist
         evaluation_returns=_returns(evaluations),
         confirmation_step=_column(confirmations, "step"),
         confirmation_returns=_returns(confirmations),
+        solved_at=float(threshold) if isinstance(threshold, int | float) else None,
         best_step=best[-1] if best else None,
         # The first confirmed model is always kept, so it is marked as best.
         solved_step=solved[0] if solved else None,

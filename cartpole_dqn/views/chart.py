@@ -3,7 +3,7 @@
 * `Colours`, `COLOURS`: of a light and a dark page.
 * `Axis`: steps, episodes or training time, and the positions of a history on it.
 * `Chart`: a figure of stacked panels.
-* `threshold_of`: the mean return that counts as solved. `outcome_of`: what came of runs, as a sentence.
+* `outcome_of`: what came of runs, as a sentence.
 * `check_picture`: checks the ending of a picture's name.
 
 Charts use no global state of matplotlib, which is imported when the first chart is made.
@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import gymnasium
 import numpy as np
 
 from cartpole_dqn.errors import UserError
@@ -192,8 +191,9 @@ class Chart:
             text.set_color(self.colours.ink)
             text.set_parse_math(False)
 
-    def mark_threshold(self, panel: Any, threshold: float | None) -> None:
-        """Draw the mean return that counts as solved as a labelled line."""
+    def mark_threshold(self, panel: Any, runs: Sequence[RunHistory]) -> None:
+        """Draw the mean return that counts as solved as a labelled line, if it is the same for all runs."""
+        threshold = _threshold_of(runs)
         if threshold is None:
             return
         colour = self.colours.green
@@ -259,23 +259,9 @@ def check_picture(path: Path) -> None:
         raise UserError(f"{path}: expected a picture's name, ending in {', '.join(SUFFIXES)}.")
 
 
-def threshold_of(settings: Mapping[str, Any]) -> float | None:
-    """Return the mean return that counts as solved; None if neither the run nor its environment has one.
-
-    `settings` are by dotted key, as in `cartpole_dqn.studies.grouping.Record`.
-    """
-    given = settings.get("evaluation.solved_at")
-    if isinstance(given, int | float):
-        return float(given)
-    try:
-        threshold = gymnasium.spec(str(settings.get("env.id")).split(":")[-1]).reward_threshold
-    except Exception:  # The environment's plugin may be missing here.
-        return None
-    return None if threshold is None else float(threshold)
-
-
-def outcome_of(runs: Sequence[RunHistory], threshold: float | None) -> str:
+def outcome_of(runs: Sequence[RunHistory]) -> str:
     """Return what came of the runs: "Solved at 5,000 steps", "Best evaluation 320.4 of 475", "3 of 5 runs solved"."""
+    threshold = _threshold_of(runs)
     solved = [run.solved_step for run in runs if run.solved_step is not None]
     if len(runs) > 1:
         return f"{len(solved)} of {len(runs)} runs solved" if solved or threshold is not None else ""
@@ -286,6 +272,11 @@ def outcome_of(runs: Sequence[RunHistory], threshold: float | None) -> str:
         return ""
     what = "confirmation" if runs[0].best_has_confirmation else "evaluation"
     return f"Not solved: best {what} {score(float(np.mean(best)))} of {threshold:g}"
+
+
+def _threshold_of(runs: Sequence[RunHistory]) -> float | None:
+    found = {run.solved_at for run in runs}
+    return found.pop() if len(found) == 1 else None
 
 
 def scale_loss(panel: Any, losses: Floats) -> None:

@@ -17,7 +17,6 @@ from cartpole_dqn.runs.catalogue import read_settings, run_title
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.history import MEAN_OVER, Floats, RunHistory, read_metrics, trailing_mean
 from cartpole_dqn.text.figures import score
-from cartpole_dqn.text.tables import flat
 from cartpole_dqn.views.chart import (
     WIDTH,
     Axis,
@@ -28,7 +27,6 @@ from cartpole_dqn.views.chart import (
     same_as_duration,
     scale_loss,
     start_at_zero,
-    threshold_of,
 )
 
 _FEW_EPISODES = 60
@@ -42,14 +40,13 @@ def draw_curves(
     title: str = "",
     theme: Theme = "light",
     x: XAxis = "steps",
-    threshold: float | None = None,
     width: float = WIDTH,
 ) -> None:
     """Draw a history into the picture `out`, complete or not at all.
 
     The outcome stands above the title. There are each episode's return and the mean of the last 100, evaluations with
-    their standard deviation, confirmations, and the model kept as best. Below are durations (if these are not the
-    returns), loss and epsilon, if known.
+    their standard deviation, confirmations, the model kept as best, and the mean return that counts as solved. Below
+    are durations (if these are not the returns), loss and epsilon, if known.
 
     Args:
         run: the history.
@@ -57,7 +54,6 @@ def draw_curves(
         title: by default the run's own.
         theme: for a light or a dark page.
         x: environment steps, episodes, or training time.
-        threshold: the mean return that counts as solved, drawn as a line.
         width: of the picture, in inches.
 
     Raises:
@@ -72,9 +68,10 @@ def draw_curves(
         (np.isfinite(run.epsilon).any(), 1.0, _draw_epsilon),
     ]
     parts = [(height, draw) for known, height, draw in panels if known]
-    outcome = outcome_of([run], threshold)
-    chart = Chart([height for height, _ in parts], theme=theme, title=title or run.title, outcome=outcome, width=width)
-    chart.mark_threshold(chart.panels[0], threshold)
+    chart = Chart(
+        [height for height, _ in parts], theme=theme, title=title or run.title, outcome=outcome_of([run]), width=width
+    )
+    chart.mark_threshold(chart.panels[0], [run])
     for panel, (_, draw) in zip(chart.panels, parts, strict=True):
         draw(chart, panel, run, axis)
     chart.run_along(axis, axis.end(run))
@@ -86,9 +83,8 @@ def draw_run(folder: RunFolder, console: Console) -> None:
     if not folder.metrics_jsonl.exists():
         return
     try:
-        settings = read_settings(folder.path)
-        history, title = read_metrics(folder.path), run_title(settings)
-        draw_curves(history, folder.curve, title=title, threshold=threshold_of(flat(settings)))
+        title = run_title(read_settings(folder.path))
+        draw_curves(read_metrics(folder.path), folder.curve, title=title)
     except (OSError, ValueError, UserError) as error:
         console.print(f"curve.png could not be drawn: {error}", style="yellow", markup=False)
 

@@ -50,7 +50,6 @@ def draw_groups(
     title: str = "",
     theme: Theme = "light",
     x: XAxis = "steps",
-    threshold: float | None = None,
 ) -> None:
     """Draw groups of runs into the picture `out`, complete or not at all.
 
@@ -70,10 +69,10 @@ def draw_groups(
     panels = _panels(runs, axis)
     heights = [panel.height for panel in panels]
     above = 0.06 * max(0, len(groups) - _MOST_LABELS)
-    chart = Chart(heights, theme=theme, title=title, outcome=charts.outcome_of(runs, threshold), above=above)
+    chart = Chart(heights, theme=theme, title=title, outcome=charts.outcome_of(runs), above=above)
     for axes, panel in zip(chart.panels, panels, strict=True):
         if panel.scores:
-            chart.mark_threshold(axes, threshold)
+            chart.mark_threshold(axes, runs)
     drawn = [_fill(chart, axes, panel, groups) for axes, panel in zip(chart.panels, panels, strict=True)]
     if 1 < len(groups) <= _MOST_LABELS:
         ends = [(line.get_ydata(), label, line.get_color()) for line, label in drawn[0][0]]

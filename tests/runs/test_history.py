@@ -25,7 +25,7 @@ def test_history_is_what_was_recorded(write_run: WriteRun) -> None:
         best=(1000, 2000),
     )
     history = read_metrics(folder)
-    assert (history.name, history.title) == ("run-1", "dqn on CartPole-v1")
+    assert (history.name, history.title, history.solved_at) == ("run-1", "dqn on CartPole-v1", 475.0)
     assert history.returns.tolist() == list(range(1, 31))
     assert history.lengths.tolist() == [100] * 30
     assert history.step.tolist() == (history.episode * 100).tolist() == (history.seconds * 100).tolist()

@@ -15,7 +15,7 @@ from PIL import Image
 from cartpole_dqn.contracts.events import Episode, Evaluation, ObserverContext, Progress, RunStarted
 from cartpole_dqn.observers.metrics import Metrics, MetricsOptions
 from cartpole_dqn.runs.history import RunHistory, read_metrics
-from cartpole_dqn.views.chart import Chart, Theme, outcome_of, threshold_of
+from cartpole_dqn.views.chart import Chart, Theme, outcome_of
 from cartpole_dqn.views.curves import draw_curves
 from cartpole_dqn.views.overlay import draw_groups
 
@@ -195,29 +195,17 @@ def test_drawing_uses_no_state_of_matplotlib(tmp_path: Path) -> None:
 
 
 def test_the_outcome_and_the_threshold_are_said(history: RunHistory, tmp_path: Path) -> None:
-    draw_curves(history, tmp_path / "x.svg", title="Mine", threshold=475.0)
+    needed = dataclasses.replace(history, solved_at=475.0)
+    draw_curves(needed, tmp_path / "x.svg", title="Mine")
     assert {"Not solved: best evaluation 80.0 of 475", "Mine", "solved: 475"} <= set(words_in(tmp_path / "x.svg"))
-    solved = dataclasses.replace(history, solved_step=3240)
-    draw_curves(solved, tmp_path / "x.svg", title="Mine", threshold=60.0)
+    solved = dataclasses.replace(history, solved_at=60.0, solved_step=3240)
+    draw_curves(solved, tmp_path / "x.svg", title="Mine")
     assert {"Solved at 3,240 steps", "solved: 60"} <= set(words_in(tmp_path / "x.svg"))
     draw_curves(history, tmp_path / "x.svg", title="Mine")
     assert not [word for word in words_in(tmp_path / "x.svg") if "olved" in word]
-    assert outcome_of([history, solved], None) == "1 of 2 runs solved"
-    assert outcome_of([history, history], None) == ""
-
-
-@pytest.mark.parametrize(
-    ("settings", "threshold"),
-    [
-        ({"env.id": "CartPole-v1"}, 475.0),
-        ({"env.id": "CartPole-v1", "evaluation.solved_at": 99}, 99.0),
-        ({"env.id": "Nothing-v7"}, None),
-        ({"env.id": "Pendulum-v1"}, None),
-        ({}, None),
-    ],
-)
-def test_the_threshold_is_the_runs_or_the_environments(settings: dict[str, object], threshold: float | None) -> None:
-    assert threshold_of(settings) == threshold
+    assert outcome_of([history, solved]) == "1 of 2 runs solved"
+    assert outcome_of([needed, needed]) == "0 of 2 runs solved"
+    assert outcome_of([history, history]) == ""
 
 
 def test_a_narrow_picture_has_its_text_in_full_size(history: RunHistory, tmp_path: Path) -> None:

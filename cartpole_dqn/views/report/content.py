@@ -72,7 +72,6 @@ class Report:
     components: Mapping[str, str] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
     """Differences between the run's machine and this one: "torch 2.14.0 is now 2.15.0"."""
-    solved_at: float | None = None
     stages: list[Stage] = field(default_factory=list)
     names: tuple[str, ...] = ()
     """Names of the observed numbers, if they have any."""

@@ -29,7 +29,7 @@ from cartpole_dqn.text.tables import flat
 from cartpole_dqn.training import assembly
 from cartpole_dqn.training.models import SavedRun, Which, evaluate_run
 from cartpole_dqn.training.resolve import resolve_config
-from cartpole_dqn.views.chart import WIDTH, Theme, threshold_of
+from cartpole_dqn.views.chart import WIDTH, Theme
 from cartpole_dqn.views.curves import draw_curves
 from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.preview import preview_stages
@@ -108,7 +108,7 @@ def write_report(
         if report.history.problem:
             report.say(report.history.problem)
         told("drawing the curves")
-        report.curves = _curves(report.history, threshold_of(flat(settings)))
+        report.curves = _curves(report.history)
     if not report.environment:
         report.say("What it was made with: environment.json is missing or damaged.")
     if run is not None:
@@ -137,7 +137,7 @@ def check_report(out: Path) -> None:
 
 
 def _set_up(report: Report, run: SavedRun) -> None:
-    """Add differences from the preset, components and the threshold."""
+    """Add differences from the preset, and components."""
     config, host = run.config, run.host
     with report.or_say("What differs from the preset"):
         preset, _ = resolve_config(
@@ -153,8 +153,6 @@ def _set_up(report: Report, run: SavedRun) -> None:
         device = str(assembly.choose_device("auto" if config.device == "cuda" else config.device))
         described = describe_environment(plugins=host.describe(), threads=config.threads, device=device)
         report.changed = report.folder.differences(described)
-    with report.or_say("What counts as solved"):
-        report.solved_at = assembly.solved_at(config)
 
 
 def _look(report: Report, run: SavedRun) -> None:
@@ -218,19 +216,18 @@ def _look_at(playback: Playback) -> Look:
     return Look(shown, scene.step, scene.actions[scene.action or 0])
 
 
-def _curves(history: RunHistory, threshold: float | None) -> Shown:
+def _curves(history: RunHistory) -> Shown:
     """Draw the curves for light and dark pages, wide and narrow, as SVG unless that is too large.
 
     On paper they are wide and light.
     """
-    how: dict[str, Any] = {"title": " ", "threshold": threshold}
     with tempfile.TemporaryDirectory() as place:
         for suffix in (".svg", ".png"):
             drawn = []
             for width in (WIDTH, _NARROW_INCHES):
                 for theme in _THEMES:
                     path = Path(place) / f"{theme}{suffix}"
-                    draw_curves(history, path, theme=theme, width=width, **how)
+                    draw_curves(history, path, title=" ", theme=theme, width=width)
                     drawn.append(path.read_bytes())
             if max(map(len, drawn)) <= _LARGEST_SVG:
                 break

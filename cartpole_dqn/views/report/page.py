@@ -10,6 +10,7 @@ import statistics
 from datetime import UTC, datetime
 
 from cartpole_dqn.contracts.events import Evaluation
+from cartpole_dqn.runs.history import RunHistory
 from cartpole_dqn.system import __version__
 from cartpole_dqn.text.figures import alike, count_of, duration, number, score
 from cartpole_dqn.text.pages import render
@@ -75,20 +76,18 @@ def _about(report: Report) -> list[str]:
 
 def _outcome(report: Report) -> str:
     """Return a sentence on whether the run was solved."""
-    solved = report.summary.solved_step
-    threshold = "" if report.solved_at is None else f" a mean of {score(report.solved_at)}"
-    if solved is not None:
-        played = _confirmation(report, solved)
-        return f"Solved at step {solved:,}: a model reached{threshold or ' the threshold'} and was confirmed{played}."
-    if report.solved_at is not None and report.history is not None:
-        return f"Not solved: no model was confirmed to reach{threshold}."
-    return ""
-
-
-def _confirmation(report: Report, step: int) -> str:
-    if report.history is None:
+    history = report.history
+    if history is None:
         return ""
-    for at, returns in zip(report.history.confirmation_step, report.history.confirmation_returns, strict=True):
+    threshold = "" if history.solved_at is None else f" a mean of {score(history.solved_at)}"
+    if history.solved_step is not None:
+        solved = f"Solved at step {history.solved_step:,}: a model reached{threshold or ' the threshold'}"
+        return f"{solved} and was confirmed{_confirmation(history, history.solved_step)}."
+    return f"Not solved: no model was confirmed to reach{threshold}." if threshold else ""
+
+
+def _confirmation(history: RunHistory, step: int) -> str:
+    for at, returns in zip(history.confirmation_step, history.confirmation_returns, strict=True):
         if at == step and returns:
             return f" on {len(returns)} further episodes with a mean of {score(sum(returns) / len(returns))}"
     return ""

@@ -40,6 +40,7 @@ Score = Literal["best", "last"]
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 
+_SEEDS = SeedTree(0).child("compare")
 _FEW = 5
 """Intervals from fewer runs are too narrow."""
 
@@ -142,13 +143,7 @@ class Comparison:
 
 
 def compare(
-    groups: Sequence[Group],
-    scores: Mapping[Path, Scores],
-    source: Source,
-    *,
-    score: Score = "best",
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    groups: Sequence[Group], scores: Mapping[Path, Scores], source: Source, *, score: Score = "best"
 ) -> Comparison:
     """Compare groups of runs.
 
@@ -157,16 +152,13 @@ def compare(
         scores: by `Record.path`.
         source: where the scores come from.
         score: the one that the probabilities of improvement compare.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
     """
     runs = {group.label: [_run_score(r, group.label, scores[r.path]) for r in group.records] for group in groups}
-    seeds = SeedTree(seed).child("compare")
-    group_scores = tuple(_group_score(group, runs[group.label], seeds, resamples) for group in groups)
+    group_scores = tuple(_group_score(group, runs[group.label]) for group in groups)
     improvements = [
         Improvement(label, other, chance)
         for label, other in itertools.combinations(runs, 2)
-        if (chance := _improvement(runs[label], runs[other], score, seeds, resamples)) is not None
+        if (chance := _improvement(runs[label], runs[other], score)) is not None
     ]
     notes = [note for group in groups for note in _group_notes(group)]
     every = [run for members in runs.values() for run in members]
@@ -177,8 +169,6 @@ def compare(
         groups=group_scores,
         improvements=tuple(improvements),
         notes=(*_run_notes(every), *notes, *_interval_notes(group_scores)),
-        resamples=resamples,
-        seed=seed,
     )
 
 
@@ -208,18 +198,18 @@ def _run_score(record: Record, label: str, scores: Scores) -> RunScore:
     )
 
 
-def _group_score(group: Group, runs: Sequence[RunScore], seeds: SeedTree, resamples: int) -> GroupScore:
+def _group_score(group: Group, runs: Sequence[RunScore]) -> GroupScore:
     # Returns of different environments have no common scale, so they have no mean.
     strata = (_strata(runs, "best"), _strata(runs, "last"))
     best, last = (next(iter(scores.values())) if len(scores) == 1 else None for scores in strata)
-    generators = seeds.child(group.label)
+    generators = _SEEDS.child(group.label)
     return GroupScore(
         label=group.label,
         settings=group.settings,
         runs=len(runs),
-        best=_estimate(best, generators.numpy("best"), resamples),
+        best=_estimate(best, generators.numpy("best")),
         best_lowest=None if best is None else float(best.min()),
-        last=_estimate(last, generators.numpy("last"), resamples),
+        last=_estimate(last, generators.numpy("last")),
         last_lowest=None if last is None else float(last.min()),
         solved=sum(run.solved_step is not None for run in runs),
         solved_step=median_of_reached([run.solved_step for run in runs]),
@@ -237,17 +227,15 @@ def _strata(runs: Sequence[RunScore], score: Score) -> dict[str, Floats]:
     return {env: np.array(values) for env, values in found.items()}
 
 
-def _estimate(scores: Floats | None, generator: np.random.Generator, resamples: int) -> Estimate | None:
+def _estimate(scores: Floats | None, generator: np.random.Generator) -> Estimate | None:
     if scores is None:
         return None
     if len(scores) < 2:
         return Estimate(interquartile_mean(scores))
-    return Estimate(interquartile_mean(scores), *interval(bootstrap_means(scores, generator, resamples), CONFIDENCE))
+    return Estimate(interquartile_mean(scores), *interval(bootstrap_means(scores, generator, RESAMPLES), CONFIDENCE))
 
 
-def _improvement(
-    xs: Sequence[RunScore], ys: Sequence[RunScore], score: Score, seeds: SeedTree, resamples: int
-) -> Estimate | None:
+def _improvement(xs: Sequence[RunScore], ys: Sequence[RunScore], score: Score) -> Estimate | None:
     """Return the probability of improvement on the environments that both have, or None without any."""
     x, y = _strata(xs, score), _strata(ys, score)
     shared = sorted(x.keys() & y.keys())
@@ -257,8 +245,8 @@ def _improvement(
     chance = probability_of_improvement(x_scores, y_scores)
     if min(map(len, [*x_scores, *y_scores])) < 2:
         return Estimate(chance)
-    generator = seeds.child(xs[0].group).child(ys[0].group).numpy("improvement")
-    draws = bootstrap_improvements(x_scores, y_scores, generator, resamples)
+    generator = _SEEDS.child(xs[0].group).child(ys[0].group).numpy("improvement")
+    draws = bootstrap_improvements(x_scores, y_scores, generator, RESAMPLES)
     return Estimate(chance, *interval(draws, CONFIDENCE))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,8 @@ Write = Callable[..., Record]
 LR = "agent.optimiser.lr=0.01"
 
 
-def compared(records: Sequence[Record], *keys: str, **options: object) -> Comparison:
-    scores = kept_scores(records)
-    return compare(group_records(records, keys), scores, "metrics", **{"resamples": 400, **options})  # type: ignore[arg-type]
+def compared(records: Sequence[Record], *keys: str, **options: Any) -> Comparison:
+    return compare(group_records(records, keys), kept_scores(records), "metrics", **options)
 
 
 @pytest.fixture
@@ -68,7 +68,6 @@ def test_improvement_between_groups(two_groups: list[Record]) -> None:
 def test_equal_seeds_give_equal_intervals_whatever_else_is_compared(two_groups: list[Record]) -> None:
     first, again = compared(two_groups), compared(two_groups)
     assert first == again
-    assert compared(two_groups, seed=1).groups[0].best != first.groups[0].best
     alone = compared(two_groups[:5], "lr").groups[0]
     assert (alone.best, alone.last) == (first.groups[0].best, first.groups[0].last)
 

@@ -21,8 +21,8 @@ def made(write_run: WriteRun, *, played: bool = False) -> Comparison:
     records.append(read_record(write_run("b\x1b[31m", sets=sets, evaluations={100: [-3], 300: [-5.25]}, best=[100])))
     if played:
         scores = {record.path: Scores(Played(30, 1.0, 0.5, 0.0), Played(30, 2.0, 0.5, 1.0)) for record in records}
-        return compare(group_records(records), scores, "played", resamples=300)
-    return compare(group_records(records), kept_scores(records), "metrics", resamples=300)
+        return compare(group_records(records), scores, "played")
+    return compare(group_records(records), kept_scores(records), "metrics")
 
 
 def test_tables_say_everything(write_run: WriteRun) -> None:

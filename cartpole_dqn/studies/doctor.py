@@ -26,6 +26,7 @@ from cartpole_dqn.errors import said_by
 from cartpole_dqn.files import reason
 from cartpole_dqn.studies import doctor_checks as checks
 from cartpole_dqn.studies.doctor_checks import Finding
+from cartpole_dqn.studies.doctor_probe import STAGES
 from cartpole_dqn.system import __version__
 
 VARIABLES = (
@@ -64,7 +65,7 @@ def examine(runs: Path, *, blocked: Sequence[str] = (), stream: Any = None) -> l
     if stream is not None:
         looks["terminal"] = functools.partial(checks.check_terminal, stream)
     answers = probe(blocked)
-    for name in checks.STAGES:
+    for name in STAGES:
         if name in answers:
             looks[name] = functools.partial(checks.judge, name, answers[name])
         else:

@@ -1,7 +1,7 @@
-"""The checks of `doctor`. Each returns a `Finding`.
+"""The checks of `doctor` that cannot crash. Each returns a `Finding`.
 
 * `check_python`, `check_packages`, `check_processors`, `check_memory`, `check_disk`, `check_terminal`: run here.
-* `judge`: judges an answer of `doctor_probe`.
+* `judge`: the finding in an answer of `doctor_probe`, which has the other checks.
 
 This module does not import torch.
 """
@@ -14,7 +14,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +33,28 @@ BESIDE = ("pygame-ce", "pygame", "av", "box2d", "ale-py")
 _MEMORY, _DISK = (1 << 29, 3 << 29), (100 << 20, 2 << 30)
 """Bytes below which it is a problem, and a warning."""
 _NARROW = 80
+_NO_PYGAME = "Runs from pixels need pygame: pip install --force-reinstall pygame-ce."
+_ADVICE = (
+    ("torch", "No module named 'torch'", "pip install torch."),
+    ("torch", "SIGILL", "This build of torch needs instructions that the processor lacks: install another version."),
+    ("torch", "SIGKILL", "The system killed it, probably because memory is short: close other programs."),
+    ("torch", "", "Reinstall it: pip install --force-reinstall torch."),
+    (
+        "torchvision",
+        "",
+        "torch and torchvision must match. Install both in one command: pip install --force-reinstall torch "
+        "torchvision.",
+    ),
+    ("display", "ImportError", _NO_PYGAME),
+    ("display", "ModuleNotFound", _NO_PYGAME),
+    ("display", "NotInstalled", _NO_PYGAME),
+    # Uninstalling `pygame` leaves a broken package that can still be imported.
+    ("display", "module 'pygame' has no attribute", _NO_PYGAME),
+    ("display", "", "Unset SDL_VIDEODRIVER and DISPLAY to render without a display."),
+    ("plugins", "", "`cartpole-dqn plugins list` says more."),
+    ("", "", "Fix the problems above, or report a bug."),
+)
+"""A stage of `doctor_probe`, words of its error, and what to do. The first that fits counts; "" fits all."""
 
 
 @dataclass(frozen=True)
@@ -141,65 +163,15 @@ def check_terminal(stream: Any) -> Finding:
 
 
 def judge(name: str, answer: Mapping[str, Any]) -> Finding:
-    """Judge the answer of a stage of `doctor_probe`."""
+    """Return what a stage of `doctor_probe` found, or what its error means."""
     if "found" in answer:
-        return STAGES[name](name, answer["found"])
+        return Finding(**answer["found"])
     error, version = str(answer["error"]), _version(name)
     said = f"{version}: {error}" if version else error
     if name == "torchvision":
         said += f" (torch is {_version('torch')})"
-    return Finding(name, "problem", said, _advice(name, error))
-
-
-def _judge_torch(name: str, found: Mapping[str, Any]) -> Finding:
-    devices = ", ".join(found["devices"]) or "CPU alone"
-    said = f"{found['version']}, {devices}, threads: {found['threads']} (runs use 1 by default)"
-    if found["warnings"]:
-        return Finding(name, "warning", f"{said}; it warns: {found['warnings'][0]}", "Runs use the CPU.", found)
-    return Finding(name, "ok", said, data=found)
-
-
-def _judge_torchvision(name: str, found: Mapping[str, Any]) -> Finding:
-    return Finding(name, "ok", found["version"], data=found)
-
-
-def _judge_display(name: str, found: Mapping[str, Any]) -> Finding:
-    if found["colours"] < 2:
-        return Finding(name, "problem", "rendered pictures are empty", "Unset SDL_VIDEODRIVER, or report a bug.", found)
-    if found["window"]:
-        advice = "Use `record` to make a file, or ssh -X or -Y for a display."
-        return Finding(name, "warning", f"no window can be opened for `watch`: {found['window']}", advice, found)
-    said = f"SDL's driver {found['driver']}"
-    if found["driver"] in ("dummy", "offscreen"):
-        said += ": enough for runs and `record`, but `watch` has no window"
-    return Finding(name, "ok", said, data=found)
-
-
-def _judge_plugins(name: str, found: Mapping[str, Any]) -> Finding:
-    others = [plugin for plugin in found["plugins"] if plugin["distribution"] != "cartpole-dqn"]
-    said = ", ".join(f"{p['distribution']} {p['version']} {p['state']}" for p in others) or "only the built-in ones"
-    data = {"plugins": others, "warnings": found["warnings"]}
-    if found["warnings"]:
-        advice = "Update or uninstall it, or leave it out with -p no:NAME."
-        return Finding(name, "warning", f"{said}; {' '.join(found['warnings'])}", advice, data)
-    return Finding(name, "ok", said, data=data)
-
-
-def _judge_run(name: str, found: Mapping[str, Any]) -> Finding:
-    rate = found["steps"] / found["seconds"]
-    said = f"{found['steps']} steps and {found['updates']} updates in {found['seconds']:.1f} s, {rate:,.0f} steps/s"
-    return Finding(name, "ok", said, data=found)
-
-
-STAGES: Mapping[str, Callable[[str, Mapping[str, Any]], Finding]] = {
-    "torch": _judge_torch,
-    "torchvision": _judge_torchvision,
-    "display": _judge_display,
-    "plugins": _judge_plugins,
-    "run from state": _judge_run,
-    "run from pixels": _judge_run,
-}
-"""The stages of `doctor_probe`, and what judges what each found."""
+    advice = next(text for stage, sign, text in _ADVICE if stage in ("", name) and sign in error)
+    return Finding(name, "problem", said, advice)
 
 
 # Helpers -------------------------------------------------------------------------------------------------------------
@@ -211,34 +183,6 @@ def _judged_by(
     if left >= limits[1]:
         return Finding(name, "ok", said, data=data)
     return Finding(name, "problem" if left < limits[0] else "warning", said, advice, data)
-
-
-def _advice(name: str, error: str) -> str:
-    """Return what to do about a stage's error."""
-    if name == "torch":
-        return _torch_advice(error)
-    if name == "torchvision":
-        install = "pip install --force-reinstall torch torchvision"
-        return f"torch and torchvision must match. Install both in one command: {install}."
-    if name == "display":
-        # Uninstalling `pygame` leaves a broken package that can still be imported.
-        signs = ("ImportError", "ModuleNotFound", "NotInstalled", "module 'pygame' has no attribute")
-        if any(sign in error for sign in signs):
-            return "Runs from pixels need pygame: pip install --force-reinstall pygame-ce."
-        return "Unset SDL_VIDEODRIVER and DISPLAY to render without a display."
-    if name == "plugins":
-        return "`cartpole-dqn plugins list` says more."
-    return "Fix the problems above, or report a bug."
-
-
-def _torch_advice(error: str) -> str:
-    if "No module named 'torch'" in error:
-        return "pip install torch."
-    if "SIGILL" in error:
-        return "This build of torch needs instructions that the processor lacks: install another version."
-    if "SIGKILL" in error:
-        return "The system killed it, probably because memory is short: close other programs."
-    return "Reinstall it: pip install --force-reinstall torch."
 
 
 def _version(distribution: str) -> str | None:

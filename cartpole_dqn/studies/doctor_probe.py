@@ -1,26 +1,26 @@
 """The checks of `doctor` that may crash: `python -m cartpole_dqn.studies.doctor_probe [BLOCKED_PLUGIN ...]`.
 
 Each stage writes a JSON line to stdout when it begins, `{"stage": NAME}`, and another when it ends:
-`{"stage": NAME, "found": {...}}` or `{"stage": NAME, "error": TEXT}`. After a crash, the second line is missing.
+`{"stage": NAME, "found": {...}}` with a `Finding`, or `{"stage": NAME, "error": TEXT}`. After a crash, the second line
+is missing.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import math
 import os
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cartpole_dqn.errors import said_by
-
-Found = dict[str, Any]
+from cartpole_dqn.studies.doctor_checks import Finding
 
 STATE_STEPS, PIXEL_STEPS = 400, 60
 """Environment steps of the short runs: at most a second on an idle machine."""
@@ -33,15 +33,15 @@ def main() -> None:
     os.dup2(2, 1)
     for name, stage in STAGES.items():
         print(json.dumps({"stage": name}), file=answers, flush=True)
-        answer: Found = {"stage": name}
+        answer: dict[str, Any] = {"stage": name}
         try:
-            answer["found"] = stage()
+            answer["found"] = dataclasses.asdict(stage())
         except (Exception, SystemExit) as error:
             answer["error"] = said_by(error)
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def look_at_torch() -> Found:
+def check_torch() -> Finding:
     """Import torch and multiply matrices. Report its devices and threads."""
     import torch
 
@@ -52,23 +52,25 @@ def look_at_torch() -> Found:
     value = float((torch.ones(8, 8) @ torch.ones(8, 8)).sum())
     if value != 512.0:
         raise RuntimeError(f"a product of matrices of ones has the sum {value}, expected 512")
-    return {
-        "version": torch.__version__,
-        "built for CUDA": torch.version.cuda,
-        "devices": devices,
-        "threads": torch.get_num_threads(),
-        "warnings": [" ".join(str(warning.message).split()) for warning in said],
-    }
+    warned = [" ".join(str(warning.message).split()) for warning in said]
+    version, threads = torch.__version__, torch.get_num_threads()
+    text = f"{version}, {', '.join(devices) or 'CPU alone'}, threads: {threads} (runs use 1 by default)"
+    data = {"version": version, "built for CUDA": torch.version.cuda, "devices": devices, "threads": threads}
+    data["warnings"] = warned
+    if warned:
+        return Finding("torch", "warning", f"{text}; it warns: {warned[0]}", "Runs use the CPU.", data)
+    return Finding("torch", "ok", text, data=data)
 
 
-def look_at_torchvision() -> Found:
+def check_torchvision() -> Finding:
     """Import torchvision, which fails if it does not match torch."""
     import torchvision
 
-    return {"version": torchvision.__version__}
+    version = torchvision.__version__
+    return Finding("torchvision", "ok", version, data={"version": version})
 
 
-def look_at_display() -> Found:
+def check_display() -> Finding:
     """Render a frame, and report the SDL driver for windows."""
     from cartpole_dqn.wrappers.render import prepare_display
 
@@ -87,27 +89,52 @@ def look_at_display() -> Found:
     except pygame.error as failure:
         error = str(failure)
     env.close()
-    return {"colours": colours, "driver": driver, "window": error}
+    return judge_display(colours, driver, error)
 
 
-def look_at_plugins() -> Found:
+def judge_display(colours: int, driver: str, window: str) -> Finding:
+    """Judge the colours of a rendered frame, SDL's driver, and the error of opening a window, "" for none."""
+    data = {"colours": colours, "driver": driver, "window": window}
+    if colours < 2:
+        advice = "Unset SDL_VIDEODRIVER, or report a bug."
+        return Finding("display", "problem", "rendered pictures are empty", advice, data)
+    if window:
+        advice = "Use `record` to make a file, or ssh -X or -Y for a display."
+        return Finding("display", "warning", f"no window can be opened for `watch`: {window}", advice, data)
+    blind = driver in ("dummy", "offscreen")
+    aside = ": enough for runs and `record`, but `watch` has no window" if blind else ""
+    return Finding("display", "ok", f"SDL's driver {driver}{aside}", data=data)
+
+
+def check_plugins() -> Finding:
     """Load the plugins and register their environments."""
     from cartpole_dqn.plugin.host import load_plugins
 
     host = load_plugins(blocked=sys.argv[1:])
     host.register_environments()
-    return {"plugins": host.describe(), "warnings": host.warnings()}
+    return judge_plugins(host.describe(), host.warnings())
 
 
-def run(obs: str, steps: int, learning_starts: int) -> Found:
+def judge_plugins(described: Sequence[Mapping[str, Any]], warned: Sequence[str]) -> Finding:
+    """Judge the plugins, without the built-in ones, and what the host warns of."""
+    others = [plugin for plugin in described if plugin["distribution"] != "cartpole-dqn"]
+    said = ", ".join(f"{p['distribution']} {p['version']} {p['state']}" for p in others) or "only the built-in ones"
+    data = {"plugins": others, "warnings": warned}
+    if warned:
+        advice = "Update or uninstall it, or leave it out with -p no:NAME."
+        return Finding("plugins", "warning", f"{said}; {' '.join(warned)}", advice, data)
+    return Finding("plugins", "ok", said, data=data)
+
+
+def check_run(obs: str, steps: int, learning_starts: int) -> Finding:
     """Train in a temporary folder with the built-in parts, and read the checkpoint."""
     from rich.console import Console
 
     from cartpole_dqn.plugin.host import load_plugins
     from cartpole_dqn.runs.checkpoint import read_state
     from cartpole_dqn.runs.folder import RunFolder
-    from cartpole_dqn.training.assembly import assemble
     from cartpole_dqn.training.resolve import resolve_config
+    from cartpole_dqn.training.session import execute
 
     host = load_plugins(allowed=())
     flags = {"obs": obs, "steps": steps, "evaluation": {"every": 0}, "observer": [{"name": "metrics"}]}
@@ -116,28 +143,25 @@ def run(obs: str, steps: int, learning_starts: int) -> Found:
     config, _ = resolve_config(host, flags=flags, sets=sets)
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder.create(Path(place) / "run", env_id=config.env.id, obs=obs)
-        with folder.lock():
-            made = assemble(config, host, folder=folder, console=Console(stderr=True), clock=time.perf_counter)
-            try:
-                ended = made.runner.run()
-            finally:
-                made.close()
+        ended = execute(folder, config, host, console=Console(stderr=True))
+        assert ended is not None  # only a resumed run may have nothing to do
         _, parts = read_state(folder.checkpoint, parts=["run"])
     updates = int(parts["run"]["agent"]["updates"])
     loss = float(ended.progress.metrics.get("loss", math.nan))
     if updates == 0 or not math.isfinite(loss):
         raise RuntimeError(f"{steps} steps gave {updates} updates and a loss of {loss}")
-    seconds = max(ended.progress.seconds, 1e-9)
-    return {"steps": ended.progress.step, "updates": updates, "seconds": seconds}
+    done, seconds = ended.progress.step, max(ended.progress.seconds, 1e-9)
+    said = f"{done} steps and {updates} updates in {seconds:.1f} s, {done / seconds:,.0f} steps/s"
+    return Finding(f"run from {obs}", "ok", said, data={"steps": done, "updates": updates, "seconds": seconds})
 
 
-STAGES: Mapping[str, Callable[[], Found]] = {
-    "torch": look_at_torch,
-    "torchvision": look_at_torchvision,
-    "display": look_at_display,
-    "plugins": look_at_plugins,
-    "run from state": functools.partial(run, "state", STATE_STEPS, 64),
-    "run from pixels": functools.partial(run, "pixels", PIXEL_STEPS, 32),
+STAGES: Mapping[str, Callable[[], Finding]] = {
+    "torch": check_torch,
+    "torchvision": check_torchvision,
+    "display": check_display,
+    "plugins": check_plugins,
+    "run from state": functools.partial(check_run, "state", STATE_STEPS, 64),
+    "run from pixels": functools.partial(check_run, "pixels", PIXEL_STEPS, 32),
 }
 
 if __name__ == "__main__":

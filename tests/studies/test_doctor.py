@@ -18,6 +18,7 @@ from rich.console import Console
 from cartpole_dqn.studies import doctor_checks as checks
 from cartpole_dqn.studies.doctor import as_json, examine, probe
 from cartpole_dqn.studies.doctor_checks import Finding
+from cartpole_dqn.studies.doctor_probe import judge_display, judge_plugins
 
 
 def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, **modules: str) -> None:
@@ -160,18 +161,17 @@ def test_terminals_are_judged_by_what_they_can_show() -> None:
     ],
 )
 def test_displays_are_judged_by_what_comes_out(found: dict[str, Any], verdict: str, words: str) -> None:
-    finding = checks.judge("display", {"found": found})
+    finding = judge_display(**found)
     assert (finding.verdict, words in finding.said) == (verdict, True)
 
 
 def test_broken_plugins_are_warned_of() -> None:
     mine = {"name": "acme", "distribution": "acme", "version": "1", "state": "failed", "error": "no", "components": []}
     own = {**mine, "distribution": "cartpole-dqn", "state": "loaded"}
-    answer = {"found": {"plugins": [own, mine], "warnings": ["plugin 'acme' of acme 1 failed: no"]}}
-    finding = checks.judge("plugins", answer)
+    finding = judge_plugins([own, mine], ["plugin 'acme' of acme 1 failed: no"])
     assert finding.verdict == "warning"
     assert finding.said == "acme 1 failed; plugin 'acme' of acme 1 failed: no"
-    assert checks.judge("plugins", {"found": {"plugins": [own], "warnings": []}}).verdict == "ok"
+    assert judge_plugins([own], []).verdict == "ok"
 
 
 def test_a_report_names_no_user_host_or_home() -> None:

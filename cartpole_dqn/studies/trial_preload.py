@@ -20,7 +20,6 @@ _MODULES = (
     "cartpole_dqn.components.optimisers",
     "cartpole_dqn.components.replay.uniform",
     "cartpole_dqn.components.target_updates",
-    "cartpole_dqn.envs.lockstep",
     "cartpole_dqn.observers.display.display",
     "cartpole_dqn.observers.metrics",
     "gymnasium.envs.classic_control",

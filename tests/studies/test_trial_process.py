@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -109,6 +111,13 @@ def test_equal_runs_give_equal_numbers(start: Start, tmp_path: Path) -> None:
     subprocess.run(by_hand, check=True, capture_output=True)
     weights = [(tmp_path / name / "checkpoint" / "run-1.safetensors").read_bytes() for name in "abc"]
     assert weights[0] == weights[1] == weights[2]
+
+
+def test_what_is_imported_beforehand_can_be_imported() -> None:
+    source = Path(trial_process.__file__).with_name("trial_preload.py").read_text()
+    modules = re.findall(r'^    "([\w.]+)",$', source, re.MULTILINE)
+    assert [name for name in modules if importlib.util.find_spec(name) is None] == []
+    assert len(modules) > 10
 
 
 def test_it_is_asked_to_end_and_it_is_killed(start: Start, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 * `create_file`, `write_all`, `sync_folder`: its steps.
 * `open_regular`: opens a regular file for reading, but no link, pipe or device.
 * `reason`: the text of an `OSError`. Every function raises `OSError`.
+* `writing`: a block that writes a file which the user named, with a sentence for the error.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ import io
 import os
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+from cartpole_dqn.errors import UserError
 
 # Windows has neither flag; there, links need a privilege that an ordinary program lacks.
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -99,6 +103,15 @@ def open_regular(path: Path) -> io.FileIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise a `UserError` that `path` cannot be written if the block raises an `OSError`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {reason(error)}.") from None
 
 
 def reason(error: OSError) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from cartpole_dqn.cli import options
 from cartpole_dqn.cli.session import Session
-from cartpole_dqn.files import replace_file
+from cartpole_dqn.files import replace_file, writing
 
 if TYPE_CHECKING:
     from cartpole_dqn.studies.comparison import Played, Scores, Source
@@ -76,10 +76,8 @@ def compare(
     if out is None:
         print_comparison(session.out, comparison, form)
         return
-    try:
+    with writing(out):
         replace_file(out, comparison_text(comparison, form).encode())
-    except OSError as error:
-        raise options.cannot_write(out, error) from None
     print(out)
 
 

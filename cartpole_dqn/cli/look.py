@@ -13,6 +13,7 @@ import typer
 from cartpole_dqn.cli import options
 from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError, said_by
+from cartpole_dqn.files import writing
 from cartpole_dqn.system import unwinding_on_signals
 
 if TYPE_CHECKING:
@@ -142,10 +143,8 @@ def preview(
         for column in columns:
             session.say(f"{column.title}: {column.finding}" if column.finding else column.title)
     stages = columns[-1].stages
-    try:
+    with writing(out):
         draw_previews(columns, out, theme=theme)
-    except OSError as error:
-        raise options.cannot_write(out, error) from None
     session.say(f"{len(stages)} stage{'s' * (len(stages) > 1)} of {resolved.env.id}, {resolved.obs}")
     print(out)
 

@@ -6,7 +6,7 @@
 * `read_records`: RUN arguments -> settings and metrics.
 * `whole_number`, `count`: options such as `--steps 1e4`.
 * `choice`: options that take one of a few words. `group_keys`: the keys in `--group-by`.
-* `new_folder`, `cannot_write`: parses the folder of `--out`; the error for an output file.
+* `new_folder`: parses the folder of `--out`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import typer
 
 from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import RunFolderError, UserError, did_you_mean
-from cartpole_dqn.files import reason
 
 if TYPE_CHECKING:
     from cartpole_dqn.studies.grouping import Record
@@ -188,8 +187,3 @@ def new_folder(text: str) -> Path:
     if not text:
         raise UserError("--out: expected a folder's name, got an empty one. The working directory is `.`.")
     return Path(text)
-
-
-def cannot_write(out: Path, error: OSError) -> UserError:
-    """Return the error for an `--out` that cannot be written."""
-    return UserError(f"--out {out}: cannot be written: {reason(error)}.")

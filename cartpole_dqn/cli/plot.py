@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cartpole_dqn.cli import options
-from cartpole_dqn.errors import UserError
-from cartpole_dqn.files import reason
+from cartpole_dqn.files import writing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,10 +61,8 @@ def plot(
     target = out or (records[0].path / "curve.png" if len(records) == 1 else Path("curves.png"))
     for shown in themes:
         picture = target.with_name(f"{target.stem}-dark{target.suffix}") if shown != themes[0] else target
-        try:
+        with writing(picture):
             _draw(groups, records, picture, shown, x, title)
-        except OSError as error:
-            raise UserError(f"{picture} cannot be written: {reason(error)}.") from None
         print(picture)
 
 

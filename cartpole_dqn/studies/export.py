@@ -30,7 +30,7 @@ from cartpole_dqn.contracts.events import Evaluating
 from cartpole_dqn.contracts.parts import Policy
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
 from cartpole_dqn.errors import RunError, UserError, said_by
-from cartpole_dqn.files import reason, replace_file
+from cartpole_dqn.files import replace_file, writing
 from cartpole_dqn.runs.saved import choose_model
 from cartpole_dqn.system import __version__
 from cartpole_dqn.training.models import SavedRun, Which, load_policy
@@ -147,10 +147,8 @@ def export_run(
         "trained_steps": step,
         "parity": dataclasses.asdict(parity),
     }
-    try:
+    with writing(out):
         replace_file(out, model.to_bytes(metadata))
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {reason(error)}.") from None
     return Exported(out, inputs, chain.stops, parity)
 
 

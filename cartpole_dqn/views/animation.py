@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import GifImagePlugin, Image
 
 from cartpole_dqn.errors import UserError
-from cartpole_dqn.files import reason
+from cartpole_dqn.files import writing
 
 Picture = NDArray[np.uint8]
 
@@ -65,14 +65,13 @@ def open_animation(path: Path, *, fps: float) -> Iterator[GifFile | Mp4File]:
         raise UserError(f"{fps:g} pictures a second: expected a number from {SLOWEST}, up to {most}.")
     new = path.with_name(f".{path.stem}.new{path.suffix}")
     try:
-        with contextlib.closing(GifFile(new, fps) if gif else Mp4File(new, fps)) as animation:
-            yield animation
-            if not animation.frames:
-                raise ValueError("an animation needs one picture or more, and none was added.")
-            animation.finish()
-        new.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {reason(error)}.") from None
+        with writing(path):
+            with contextlib.closing(GifFile(new, fps) if gif else Mp4File(new, fps)) as animation:
+                yield animation
+                if not animation.frames:
+                    raise ValueError("an animation needs one picture or more, and none was added.")
+                animation.finish()
+            new.replace(path)
     finally:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)

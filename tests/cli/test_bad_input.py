@@ -97,7 +97,7 @@ BAD = {
     "compare zz": "'zz' is no run",
     "compare a0 a1 --format html": "--format html: expected table, markdown or json.",
     "compare a0 a1 --score bset": "--score bset: expected best or last. Did you mean 'best'?",
-    "compare a0 a1 --out no/such.md": "--out no/such.md: cannot be written: No such file",
+    "compare a0 a1 --out no/such.md": "no/such.md cannot be written: No such file",
     "compare a0 a1 --episodes 0": "--episodes",
     # Sweeps
     "sweep --obs state --grid agent.lr=1,2": "setting lr=1: unknown option agent.lr. Did you mean",

@@ -18,7 +18,7 @@ from cartpole_dqn.contracts.options import to_table
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.names import number_names
 from cartpole_dqn.errors import RunFolderError, UserError
-from cartpole_dqn.files import reason, replace_file
+from cartpole_dqn.files import replace_file, writing
 from cartpole_dqn.observers.display.panel import describe_evaluating
 from cartpole_dqn.runs.catalogue import read_settings, run_title, summarise_run
 from cartpole_dqn.runs.checkpoint import has_state
@@ -123,10 +123,8 @@ def write_report(
                 _play(report, run, told)
         elif episodes or animation:
             report.say("Its evaluation and animation: it holds no model yet, neither best/ nor checkpoint/.")
-    try:
+    with writing(out):
         replace_file(out, report_page(report).encode())
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {reason(error)}.") from None
     return report
 
 

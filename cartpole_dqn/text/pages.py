@@ -1,4 +1,4 @@
-"""HTML from templates. Every value is escaped, as it may come from an untrusted file.
+"""HTML and other pages from templates. In HTML every value is escaped, as it may come from an untrusted file.
 
 * `render`: fills a template of this package. `filled`: fills a line of HTML.
 * `data_uri`: a file's bytes as a URI, to embed in a page.
@@ -24,7 +24,7 @@ def render(template: str, **values: Any) -> str:
 
     Args:
         template: a Jinja template's path in the package, such as "views/report/report.html.jinja".
-        values: of its names. Strings are escaped, and invisible characters replaced.
+        values: of its names. Strings are escaped unless the template says otherwise; invisible characters are replaced.
 
     Raises:
         jinja2.UndefinedError: the template uses a name that was not given.

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from PIL import Image
@@ -25,6 +24,7 @@ from cartpole_dqn.runs.saved import InitialWeights, read_model, write_best
 from cartpole_dqn.runs.shared import Score, pack_folder, require_no_code, write_claim
 from cartpole_dqn.studies.estimates import score_of
 from cartpole_dqn.text.figures import one_line, spread
+from cartpole_dqn.text.pages import render
 from cartpole_dqn.training.assembly import used_components
 from cartpole_dqn.training.models import SavedRun, Which, evaluate_run
 from cartpole_dqn.views.curves import draw_curves
@@ -151,40 +151,6 @@ def _environment(run: SavedRun, components: Mapping[str, str]) -> dict[str, Any]
 
 # The model card -------------------------------------------------------------------------------------------------------
 
-_CARD = Template("""\
----
-$metadata
----
-
-# $title
-
-A $agent agent that plays `$env` from $obs, trained for $steps environment steps with [cartpole-dqn](https://github.com/cartpole-dqn/cartpole-dqn).
-$recording
-| | |
-|---|---|
-| Score | $score |
-| Environment | `$env` |
-| Seed of the run | $seed |
-| Command that repeats the run | `cartpole-dqn run --config config.toml` |
-| Needs | $plugins |
-
-## Use it
-
-    pip install $install
-    cartpole-dqn evaluate $name
-    cartpole-dqn watch $name
-
-`$name` is this folder, or the zip of it. `evaluate` plays the episodes of the score again and says whether it holds;
-with `--seed 1` it plays others.
-
-Nothing here is unpickled or run when the folder is opened: weights are safetensors, the rest is TOML and JSON.
-$curve
-## Configuration
-
-```toml
-$config```
-""")
-
 
 def model_card(folder: RunFolder, config: RunConfig, score: Score, steps: int, needed: Sequence[str]) -> str:
     """Return the text of a model card in the format of the Hugging Face Hub.
@@ -205,19 +171,19 @@ def model_card(folder: RunFolder, config: RunConfig, score: Score, steps: int, n
         "tags": ["reinforcement-learning", "deep-reinforcement-learning", "cartpole-dqn", agent, env, config.obs],
         "model-index": [{"name": name, "results": [result]}],
     }
-    return _CARD.substitute(
+    return render(
+        "views/model_card.md.jinja",
         metadata="\n".join(f"{key}: {json.dumps(value)}" for key, value in metadata.items()),  # JSON is YAML
-        title=f"{agent} on {env}",
         agent=agent,
         env=env,
         obs=one_line(config.obs),
         steps=f"{steps:,}",
-        recording="\n![What the agent does and sees](record.gif)\n" if (folder.path / "record.gif").exists() else "",
+        recorded=(folder.path / "record.gif").exists(),
         score=score_text(score),
         seed=config.seed,
         plugins=", ".join(map(one_line, needed)),
         install=" ".join(one_line(plugin).replace(" ", "==") for plugin in needed),
         name=name,
-        curve="\n![Learning curve](curve.png)\n" if folder.curve.exists() else "",
+        drawn=folder.curve.exists(),
         config=to_toml(config),
     )

@@ -2,7 +2,7 @@
 
 * `Run`, `Runs`: one run or several, with shell completion that imports no torch.
 * `Env`, `Obs`, `Preset`, `Config`, `Wrapper`, `Set`: a configuration. `wrapper_changes`: what `--wrapper` says.
-* `Seed`, `Device`, `Last`, `Json`, `Plain`, `Theme`, `GroupBy`: the same in every command.
+* `Seed`, `Device`, `NewDevice`, `Last`, `Json`, `Plain`, `Theme`, `GroupBy`: the same in every command.
 * `read_records`: RUN arguments -> settings and metrics.
 * `whole_number`, `count`: options such as `--steps 1e4`.
 * `choice`: options that take one of a few words. `group_keys`: the keys in `--group-by`.
@@ -115,10 +115,10 @@ Set = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Which held-out seeds to use.")]
-Device = Annotated[
-    str | None,
-    typer.Option(metavar="auto|cpu|cuda", help="Device of the networks.", show_default="the run's own"),
-]
+_device = functools.partial(typer.Option, metavar="auto|cpu|cuda", help="Device of the networks.")
+Device = Annotated[str | None, _device(show_default="the run's own")]
+NewDevice = Annotated[str | None, _device(show_default="auto", rich_help_panel=WHERE)]
+"""Of a run that starts."""
 Last = Annotated[bool, typer.Option("--last", help="Use the last model instead of the best.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Plain = Annotated[

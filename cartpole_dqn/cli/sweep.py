@@ -92,9 +92,7 @@ def sweep(
     ] = None,
     resume: Annotated[Path | None, _where(metavar="DIR", help="Resume the sweep in this folder.")] = None,
     retry_failed: Annotated[bool, _where("--retry-failed", help="Run failed trials again.")] = False,
-    device: Annotated[
-        str | None, _where(metavar="auto|cpu|cuda", help="Device of the networks.", show_default="auto")
-    ] = None,
+    device: options.NewDevice = None,
     jobs: Annotated[
         int | None, _where(metavar="N", min=1, help="Trials to run at once.", show_default="one per core")
     ] = None,

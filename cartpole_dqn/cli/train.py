@@ -82,9 +82,7 @@ def run(
             show_default="a new folder in runs/",
         ),
     ] = None,
-    device: Annotated[
-        str | None, _where(metavar="auto|cpu|cuda", help="Device of the networks.", show_default="auto")
-    ] = None,
+    device: options.NewDevice = None,
     threads: Annotated[int | None, _where(metavar="N", help="Number of torch threads.", show_default="1")] = None,
     num_envs: Annotated[
         int | None, _where(metavar="N", help="Number of environments to step together.", show_default="1")

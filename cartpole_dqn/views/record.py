@@ -56,18 +56,8 @@ def record_run(
 ) -> Recording:
     """Play greedy episodes with a run's model and write them to `out`, picture by picture.
 
-    Args:
-        run: whose model plays.
-        out: ends in .gif, or in .mp4 with the extra `video`; an existing file is replaced.
-        episodes: number of episodes.
-        seed: selects the held-out seeds, as in `evaluate`.
-        which: the best model, or the last.
-        side_by_side: show the agent's observation, values and action beside the environment.
-        fps: steps per second; by default real time, at most 50 in a GIF.
-        max_steps: limit of each episode; None for the environment's own limit, or 1,000 if it has none.
-        theme: for a light or a dark page.
-        attribution: show where the value of each chosen action comes from; see `cartpole_dqn.views.attribution`.
-        told: called with (episode, step) for each picture.
+    The arguments are those of `Run.record`. An existing file is replaced. An episode of an environment without a limit
+    has 1,000 steps at most. `told` is called with (episode, step) for each picture.
 
     Raises:
         UserError: the name, the rate, the model or the environment is unsuitable, or `out` cannot be written.

@@ -63,16 +63,9 @@ def share_run(
 ) -> Shared:
     """Write a model as a shared agent to the folder `out` and to a zip beside it.
 
-    The observers of the run are left out: nobody needs them, and their options may be private.
-
-    Args:
-        run: whose model to share.
-        out: new or empty; the zip has its name and `.zip`.
-        episodes: greedy episodes on held-out seeds, for the score.
-        seed: selects the held-out seeds, as in `evaluate`.
-        which: the best model, or the last.
-        recorded_steps: steps of the recording, 0 for none.
-        told: called with what is being done, at every episode and picture.
+    The observers of the run are left out: nobody needs them, and their options may be private. The arguments are those
+    of `Run.share`. The zip has the folder's name and `.zip`. `told` is called with what is being done, at every episode
+    and picture.
 
     Raises:
         UserError: the run names code to import, has no model, or `out` is taken.

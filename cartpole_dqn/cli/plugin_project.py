@@ -4,7 +4,8 @@
 * `ProjectNames`, `names_for`: the names of the project's distribution, module and components.
 * `write_project`: copies the template with these names and the chosen kinds. `usage`: commands that use them.
 
-The template itself is a working plugin with one part of each kind.
+The template has a part of each kind, in a file of its own with a test. `parts.toml` lists them. What lists the chosen
+ones, such as the README, is a Jinja template.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import keyword
 import re
+import tomllib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -24,6 +26,7 @@ from packaging.utils import canonicalize_name
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.files import reason
 from cartpole_dqn.plugin.registry import KINDS
+from cartpole_dqn.text.pages import render
 
 TEMPLATE_KINDS = (*KINDS, "environment", "command")
 LONGEST = 50
@@ -51,7 +54,9 @@ class ProjectNames:
         return self.distribution.removeprefix("cartpole-dqn-")
 
 
-_TEMPLATE = ProjectNames("cartpole-dqn-acme")
+_ACME = ProjectNames("cartpole-dqn-acme")
+"""The names in the template."""
+_TEMPLATE = resources.files("cartpole_dqn") / "plugin" / "template"
 
 
 def names_for(distribution: str) -> ProjectNames:
@@ -87,9 +92,9 @@ def write_project(folder: Path, names: ProjectNames, kinds: Collection[str]) -> 
         raise UserError(f"cannot write {folder}: {reason(error)}.") from None
 
 
-def usage(folder: Path) -> list[str]:
-    """Return the commands that a project's README shows for its parts."""
-    return re.findall(r"^    (cartpole-dqn .*)  # [\w-]+$", (folder / "README.md").read_text("utf-8"), re.MULTILINE)
+def usage(names: ProjectNames, kinds: Collection[str]) -> list[str]:
+    """Return the commands that use a project's parts."""
+    return [_renamed(f"cartpole-dqn {part['command']}", names) for part in _parts(kinds)]
 
 
 def _taken(names: ProjectNames) -> str:
@@ -113,16 +118,32 @@ def _taken(names: ProjectNames) -> str:
 
 def _project(names: ProjectNames, kinds: Collection[str]) -> Iterator[tuple[Path, str]]:
     """Yield the path and text of each file."""
-    others = [kind for kind in TEMPLATE_KINDS if kind not in kinds]
-    skipped = {f"{prefix}{kind.replace('-', '_')}" for kind in others for prefix in ("", "test_")}
-    if not set(kinds) & set(KINDS):
-        skipped.add("test_plugin")
-    for path, file in _files(resources.files("cartpole_dqn") / "plugin" / "template", Path()):
-        if path.stem not in skipped:
-            text = file.read_text(encoding="utf-8")
-            for kind in others:
-                text = _without(kind, text)
-            yield Path(_renamed(str(path), names)), _renamed(_without_hooks(text, kinds), names)
+    parts = _parts(kinds)
+    components = [part for part in parts if part["kind"] in KINDS]
+    environment = next((part for part in parts if part["kind"] == "environment"), None)
+    others = [kind.replace("-", "_") for kind in TEMPLATE_KINDS if kind not in kinds]
+    skipped = {"parts", *others, *(f"test_{kind}" for kind in others), *["test_plugin"] * (not components)}
+    for path, file in _files(_TEMPLATE, Path()):
+        if path.stem in skipped:
+            continue
+        text = file.read_text(encoding="utf-8")
+        if path.suffix == ".jinja":
+            source = f"plugin/template/{path.as_posix()}"
+            text = render(source, parts=parts, components=components, environment=environment)
+            path = path.with_suffix("")
+        elif path.name == "pyproject.toml":
+            text = _without_entry_points(text, plugin=bool(components or environment), command="command" in kinds)
+        yield Path(_renamed(str(path), names)), _renamed(text, names)
+
+
+def _parts(kinds: Collection[str]) -> list[dict[str, str]]:
+    """Return the template's parts of these kinds: what `parts.toml` says, with `kind`, `name` and `path`."""
+    parts = []
+    for kind, part in tomllib.loads((_TEMPLATE / "parts.toml").read_text(encoding="utf-8")).items():
+        if kind in kinds:
+            path = part["target"].removeprefix(_ACME.module)[1:].replace(":", ".")
+            parts.append({"kind": kind, "name": _ACME.component, "path": path, **part})
+    return parts
 
 
 def _files(folder: Traversable, place: Path) -> Iterator[tuple[Path, Traversable]]:
@@ -135,37 +156,17 @@ def _files(folder: Traversable, place: Path) -> Iterator[tuple[Path, Traversable
 
 def _renamed(text: str, names: ProjectNames) -> str:
     new = {
-        _TEMPLATE.distribution: names.distribution,
-        _TEMPLATE.module: names.module,
-        _TEMPLATE.component: names.component,
+        _ACME.distribution: names.distribution,
+        _ACME.module: names.module,
+        _ACME.component: names.component,
     }
     # In one pass, because a new name may contain an old one.
     return re.sub("|".join(new), lambda match: new[match[0]], text)
 
 
-def _without(kind: str, text: str) -> str:
-    """Remove a kind from a file: its registration, its rows in lists and its command."""
-    text = re.sub(rf'^    registry\.add\(\n        "{kind}",\n(        .*\n)+    \)\n', "", text, flags=re.MULTILINE)
-    line = rf"\| {kind} \| .*|    cartpole-dqn .*  # {kind}|\* `{kind.replace('-', '_')}\.\w+`: .*"
-    return re.sub(rf"^({line})\n", "", text, flags=re.MULTILINE)
-
-
-def _without_hooks(text: str, kinds: Collection[str]) -> str:
-    """Remove the hooks and entry points that none of `kinds` needs, with their imports."""
-    components = bool(set(kinds) & set(KINDS))
-    for hook, needed in (("components", components), ("environments", "environment" in kinds)):
+def _without_entry_points(text: str, *, plugin: bool, command: bool) -> str:
+    """Remove the tables of entry points that a project does not need."""
+    for group, needed in (("cartpole_dqn", plugin), ('"cartpole_dqn.commands"', command)):
         if not needed:
-            text = re.sub(rf"\n\n@hookimpl\ndef register_{hook}\(.*\n(    .*\n)+", "", text)
-    if "environment" not in kinds:
-        text = text.replace(
-            "import gymnasium\nfrom cartpole_dqn import hookimpl\n", "from cartpole_dqn import hookimpl\n"
-        )
-    if not components:
-        typing = "from typing import TYPE_CHECKING\n\n", "\nif TYPE_CHECKING:\n    from cartpole_dqn import Registry\n"
-        text = text.replace(typing[0], "").replace(typing[1], "")
-    if "command" not in kinds:
-        text = re.sub(r'\[project\.entry-points\."cartpole_dqn\.commands"\]\n.*\n\n', "", text)
-    if set(kinds) == {"command"}:
-        text = re.sub(r"\[project\.entry-points\.cartpole_dqn\]\n.*\n\n", "", text)
-        text = text.replace("\nfrom __future__ import annotations\n\nfrom cartpole_dqn import hookimpl\n", "")
+            text = re.sub(rf"\[project\.entry-points\.{re.escape(group)}\]\n.*\n\n", "", text)
     return text

@@ -196,7 +196,7 @@ def new(
     session.say(f"\n{names.distribution} has {', '.join(f'{kind} {names.component}' for kind in kinds)}. Go on with:\n")
     if folder.resolve() != Path.cwd():
         session.say(f"    cd {shlex.quote(str(folder))}")
-    for line in ('pip install -e ".[test]"', "pytest", "cartpole-dqn plugins list", *usage(folder)):
+    for line in ('pip install -e ".[test]"', "pytest", "cartpole-dqn plugins list", *usage(names, kinds)):
         session.say(f"    {line}")
 
 

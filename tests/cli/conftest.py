@@ -1,4 +1,4 @@
-"""`invoke`: `cartpole-dqn plugins ...` with chosen plugins. `refused`: a command that is wrong and changes nothing.
+"""`plugins`: `cartpole-dqn plugins ...` with chosen plugins. `refused`: a command that is wrong and changes nothing.
 
 `trained`: a run of 40 steps without metrics. `runs`: a folder with a copy of it, `mine`.
 """
@@ -11,13 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
-
-from cartpole_dqn.cli import plugins
-from cartpole_dqn.cli.session import Session
-from cartpole_dqn.errors import CartpoleDqnError
-from cartpole_dqn.plugin.host import load_plugins
 
 
 @pytest.fixture(scope="session")
@@ -49,23 +42,11 @@ def refused(call: Callable[..., Any], tmp_path: Path) -> Callable[..., None]:
 
 
 @pytest.fixture
-def invoke() -> Callable[..., Any]:
-    """Run `plugins ...`. Raise its `CartpoleDqnError`, with the output as `result`."""
+def plugins(call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Type `plugins ...`, with these plugins `allowed`."""
 
-    def run(*arguments: str, **load: Any) -> Any:
-        root = typer.Typer()
-        root.add_typer(plugins.app, name="plugins")
+    def typed(*arguments: str, allowed: str = "acme,acme-broken") -> Any:
+        monkeypatch.setenv("CARTPOLE_DQN_PLUGINS", allowed)
+        return call("plugins", *arguments)
 
-        @root.callback()
-        def main(ctx: typer.Context) -> None:
-            ctx.obj = Session()
-            ctx.obj.host = load_plugins(**{"allowed": ["acme", "acme-broken"], **load})
-
-        result = CliRunner(env={"COLUMNS": "400"}).invoke(root, ["plugins", *arguments])
-        if isinstance(result.exception, CartpoleDqnError):
-            result.exception.result = result  # type: ignore[attr-defined]
-            raise result.exception
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    return run
+    return typed

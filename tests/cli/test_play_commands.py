@@ -37,16 +37,6 @@ def test_record_writes_into_the_runs_folder_unless_told_otherwise(call: Call, ru
         assert image.size[1] < 250, "the empty sky is cut off"
 
 
-def test_watch_without_a_display_offers_record(
-    refused: Callable[..., None], runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "platform", "linux")
-    refused("no window can be opened here: neither DISPLAY nor WAYLAND_DISPLAY is set", "watch", "mine")
-    refused("`cartpole-dqn record mine` makes a GIF", "watch", "mine")
-
-
 def test_watch_plays_and_says_what_came_of_it(call: Call, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     said = call("watch", "mine", "--episodes", 2, "--max-steps", 4, "--speed", 8)

@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.cli.plugin_project import LONGEST, TEMPLATE_KINDS, ProjectNames, names_for, usage, write_project
-from cartpole_dqn.errors import UserError
 from cartpole_dqn.plugin.registry import KINDS
 
 New = Callable[..., Any]
@@ -25,10 +24,9 @@ LONG = "cartpole-dqn-" + "x" * (LONGEST - 13)
 
 
 @pytest.fixture
-def new(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, invoke: Callable[..., Any]) -> New:
-    """Run `plugins new` in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return functools.partial(invoke, "new", allowed=())
+def new(plugins: Callable[..., Any]) -> New:
+    """Type `plugins new` in an empty folder."""
+    return functools.partial(plugins, "new", allowed="")
 
 
 def texts(folder: Path) -> dict[str, str]:
@@ -48,7 +46,7 @@ def registrations(init: str) -> list[list[str]]:
 def test_a_replay_by_default_named_after_the_folder(new: New, tmp_path: Path) -> None:
     result = new("projects/My_Replays")
     made = texts(tmp_path / "projects" / "My_Replays")
-    assert result.stdout.split() == [f"projects/My_Replays/{path}" for path in sorted(made, key=Path)]
+    assert result.out.split() == [f"projects/My_Replays/{path}" for path in sorted(made, key=Path)]
     assert set(made) == {
         ".github/workflows/tests.yml", ".gitignore", "README.md", "pyproject.toml", "my_replays/__init__.py",
         "my_replays/py.typed", "my_replays/replay.py", "tests/test_plugin.py", "tests/test_replay.py",
@@ -62,7 +60,7 @@ def test_a_replay_by_default_named_after_the_folder(new: New, tmp_path: Path) ->
 
 
 def test_the_next_commands_are_said(new: New) -> None:
-    said = new("a plugin", "--name", "cartpole-dqn-newest", "--kind", "network", "--kind", "target-update").stderr
+    said = new("a plugin", "--name", "cartpole-dqn-newest", "--kind", "network", "--kind", "target-update").err
     assert "cartpole-dqn-newest has network newest, target-update newest." in said
     assert re.findall(r"^    (.+)$", said, re.MULTILINE) == [
         "cd 'a plugin'",
@@ -84,7 +82,7 @@ def test_an_empty_folder_will_do(new: New, tmp_path: Path, monkeypatch: pytest.M
         (folder / ".git").mkdir()
     result = new("." if there else "newest")
     assert (folder / "newest" / "__init__.py").is_file()
-    assert ("cd newest" in result.stderr) == (not there)
+    assert ("cd newest" in result.err) == (not there)
 
 
 @given(
@@ -147,8 +145,9 @@ def test_ruff_finds_nothing(tmp_path: Path, name: str) -> None:
 
 
 def test_a_name_that_another_component_has(new: New, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"the replay 'uniform' is cartpole-dqn \S+'s already"):
-        new("cartpole-dqn-uniform")
+    said = new("cartpole-dqn-uniform")
+    assert said.code == 2
+    assert re.search(r"the replay 'uniform' is cartpole-dqn \S+'s already", said.err)
     assert not (tmp_path / "cartpole-dqn-uniform").exists()
     new("cartpole-dqn-uniform", "--kind", "network")
     assert names_for(LONG).component == LONG.removeprefix("cartpole-dqn-"), "the longest name is no other's"
@@ -158,9 +157,12 @@ def test_a_folder_that_is_not_empty(new: New, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "mine.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
-    for taken in ("there", "file"):
-        with pytest.raises(UserError, match=f"{taken} is there already"):
-            new(taken)
-    with pytest.raises(UserError, match="cannot write file/inside"):
-        new("file/inside")
+    for folder, words in {
+        "there": "there is there already",
+        "file": "file is there already",
+        "file/inside": "cannot write file/inside",
+    }.items():
+        said = new(folder)
+        assert said.code == 2
+        assert words in said.err
     assert texts(tmp_path) == {"there/mine.txt": "mine", "file": "mine"}

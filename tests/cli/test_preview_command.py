@@ -125,14 +125,6 @@ def test_a_preset_beside_it(preview: Callable[..., Any], tmp_path: Path) -> None
     assert lines[:2] == ["tutorial-pixels: cart's motion: gone", "pixels: cart's motion: kept"]
     with Image.open(tmp_path / "preview.png") as picture:
         assert picture.convert("RGB").getpixel((0, 0)) == (21, 25, 30)
-    for arguments, words in {
-        ("--compare", "tutorial"): "tutorial",
-        ("--theme", "grey"): "--theme grey: expected light or dark.",
-    }.items():
-        said = preview("--obs", "pixels", *arguments)
-        assert said.code == 2
-        assert words in said.err
-        assert "Traceback" not in said.err
 
 
 def test_single_wrappers_are_put_into_the_chain(preview: Callable[..., Any]) -> None:

@@ -38,11 +38,6 @@ def test_nothing_is_played_where_nothing_is_asked_for(call: Call, runs: Path) ->
     shutil.rmtree(runs / "mine" / "checkpoint")
     said = call("report", "mine", "--episodes", 0, "--no-animation")
     assert (said.code, said.err) == (0, "")
-    said = call("report", "mine")
-    assert said.code == 0
-    assert said.err == (
-        "missing: Its evaluation and animation: it holds no model yet, neither best/ nor checkpoint/.\n"
-    )
 
 
 def test_a_run_of_a_plugin_that_is_not_here_has_a_page(call: Call, runs: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,10 +105,3 @@ def test_what_is_left_out_is_said(call: Call, trained_once: Callable[..., Path])
         "FrameStackObservation is not in the file, which begins with its observations: padding_type 'zero' fills in "
         "what was never observed."
     )
-
-
-def test_a_missing_package_gets_a_sentence(
-    refused: Callable[..., None], trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    refused("pip install 'cartpole-dqn[export]'", "export", trained)

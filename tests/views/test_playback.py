@@ -22,10 +22,6 @@ from cartpole_dqn.views.scene import draw_scene
 Trained = Callable[..., Run]
 
 
-def playback(run: Run, **options: Any) -> Playback:
-    return Playback(run, which="last", **options)
-
-
 class Blind(gymnasium.Env[Any, Any]):
     """Draws nothing."""
 
@@ -83,7 +79,7 @@ def _registered() -> None:
 def test_it_plays_the_episodes_that_evaluate_plays(trained: Trained) -> None:
     run = trained()
     evaluated = run.evaluate(episodes=3, seed=5, which="last")
-    with playback(run, seed=5) as shown:
+    with Playback(run, seed=5) as shown:
         for number in (1, 2, 3):
             scenes = list(shown.episode(number))
             assert scenes[-1].total == evaluated.returns[number - 1]
@@ -98,7 +94,7 @@ def test_it_plays_the_episodes_that_evaluate_plays(trained: Trained) -> None:
 def test_a_scene_has_what_was_there_and_what_was_made_of_it(trained: Trained) -> None:
     run = trained()
     policy, _, _ = load_policy(run, "last")
-    with playback(run) as shown:
+    with Playback(run) as shown:
         assert (shown.env_id, shown.fps) == ("CartPole-v1", 50.0)
         for scene in itertools.islice(shown.episode(1), 5):
             values = policy.q_values(scene.panels[0].values[None])
@@ -122,7 +118,7 @@ def test_looking_changes_nothing_of_what_an_agent_sees_in_pixels(trained: Traine
     run = trained(env, "pixels", steps=4, observation=small, agent={"network": {"name": "mlp"}})
     unseen = EnvFactory(run.config, run.host.registry).make(evaluating=True)
     told, _ = unseen.reset(seed=episode_seed(Stream.REPORT, 0, 0, 0))
-    with playback(run) as shown:
+    with Playback(run) as shown:
         for scene in itertools.islice(shown.episode(1), 40):
             assert (scene.panels[0].values == np.asarray(told)[..., 0]).all()
             if env == "CartPole-v1":  # LunarLander's sparks age by being drawn
@@ -136,7 +132,7 @@ def test_looking_changes_nothing_of_what_an_agent_sees_in_pixels(trained: Traine
 def test_each_moment_is_drawn_once(trained: Trained) -> None:
     run = trained("CountingPlayback-v0", steps=12)
     Counting.drawn = 0
-    with playback(run) as shown:
+    with Playback(run) as shown:
         scenes = list(shown.episode(1))
     assert Counting.drawn == len(scenes) == 11
     assert [int(scene.frame[0, 0, 0]) for scene in scenes] == list(range(1, 12))
@@ -144,17 +140,17 @@ def test_each_moment_is_drawn_once(trained: Trained) -> None:
 
 
 def test_an_episode_is_cut_off_where_it_is_asked_for(trained: Trained) -> None:
-    with playback(trained(), max_steps=3) as shown:
+    with Playback(trained(), max_steps=3) as shown:
         scenes = list(shown.episode(1))
     assert [scene.ending for scene in scenes] == ["", "", "", "cut off"]
     assert scenes[-1].total == 3
-    with playback(trained("CountingPlayback-v0", steps=12)) as shown:
+    with Playback(trained("CountingPlayback-v0", steps=12)) as shown:
         assert list(shown.episode(1))[-1].ending == "truncated"
 
 
 def test_masks_are_kept_and_told(trained: Trained) -> None:
     run = trained(max(name for name in gymnasium.registry if name.startswith("Taxi-")), steps=40)
-    with playback(run, max_steps=30) as shown:
+    with Playback(run, max_steps=30) as shown:
         scenes = list(shown.episode(1))
         assert shown.fps == 4
     assert scenes[0].actions == ("south", "north", "east", "west", "pick up", "drop off")
@@ -168,15 +164,15 @@ def test_masks_are_kept_and_told(trained: Trained) -> None:
 def test_repeated_actions_take_their_time(trained: Trained) -> None:
     skipping = [{"wrapper": "render"}, {"wrapper": "max-and-skip", "skip": 5}, {"wrapper": "resize", "height": 8}]
     run = trained("CartPole-v1", "pixels", steps=4, observation=skipping, agent={"network": {"name": "mlp"}})
-    with playback(run) as shown:
+    with Playback(run) as shown:
         assert shown.fps == 10
 
 
 def test_an_environment_that_draws_nothing_is_refused_in_words(trained: Trained) -> None:
     with pytest.raises(UnsuitableEnvError, match=r"BlindPlayback-v0 cannot be drawn: .*its modes: ansi\)"):
-        playback(trained("BlindPlayback-v0", steps=12))
+        Playback(trained("BlindPlayback-v0", steps=12))
     with (
-        playback(trained("OddPlayback-v0", steps=12)) as shown,
+        Playback(trained("OddPlayback-v0", steps=12)) as shown,
         pytest.raises(UnsuitableEnvError, match=r"expected frames uint8 \[H, W, 3\].*got float32 \[4, 4, 3\]"),
     ):
         next(shown.episode(1))
@@ -187,7 +183,7 @@ def test_an_environment_that_fails_is_named_with_the_step(trained: Trained, monk
     run = trained("CountingPlayback-v0", steps=12)
     monkeypatch.setattr(Counting, "fails_at", 4)
     with (
-        playback(run) as shown,
+        Playback(run) as shown,
         pytest.raises(RunError, match=r"environment 0 \(episode seed \d+, step 5\) raised ValueError: the motor broke"),
     ):
         list(shown.episode(1))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import gymnasium
 import numpy as np
@@ -13,20 +12,16 @@ from PIL import Image, ImageSequence
 from cartpole_dqn.api import Run
 from cartpole_dqn.errors import RunError
 from cartpole_dqn.views.playback import Playback
-from cartpole_dqn.views.record import Recording, record_run
+from cartpole_dqn.views.record import record_run
 from cartpole_dqn.views.scene import draw_scene
 
 Trained = Callable[..., Run]
 
 
-def record(run: Run, out: Path, **options: Any) -> Recording:
-    return record_run(run, out, **options)
-
-
 def test_a_recording_is_the_episodes_picture_by_picture(trained: Trained, tmp_path: Path) -> None:
     run = trained()
     heard: list[tuple[int, int]] = []
-    made = record(run, tmp_path / "x.gif", episodes=2, seed=3, told=lambda *at: heard.append(at))
+    made = record_run(run, tmp_path / "x.gif", episodes=2, seed=3, told=lambda *at: heard.append(at))
     assert made.returns == tuple(run.evaluate(episodes=2, seed=3).returns)
     assert made.lengths == tuple(int(value) for value in made.returns)
     assert made.fps == 50
@@ -46,9 +41,9 @@ def test_what_is_faster_than_a_gif_can_be_is_slowed_down_to_it(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Playback, "fps", 60.0)
-    assert record(trained(), tmp_path / "x.gif", max_steps=2).fps == 50
+    assert record_run(trained(), tmp_path / "x.gif", max_steps=2).fps == 50
     pytest.importorskip("av")
-    assert record(trained(), tmp_path / "x.mp4", max_steps=2).fps == 60
+    assert record_run(trained(), tmp_path / "x.mp4", max_steps=2).fps == 60
 
 
 def test_an_environment_without_a_limit_is_cut_after_a_bound(
@@ -56,9 +51,9 @@ def test_an_environment_without_a_limit_is_cut_after_a_bound(
 ) -> None:
     monkeypatch.setattr("cartpole_dqn.views.record.LONGEST", 4)
     gymnasium.register("tests/Endless-v0", MountainCarEnv)
-    endless = record(trained("tests/Endless-v0"), tmp_path / "x.gif")
+    endless = record_run(trained("tests/Endless-v0"), tmp_path / "x.gif")
     assert (endless.lengths, endless.bound) == ((4,), 4)
-    assert record(trained(), tmp_path / "x.gif").bound is None
+    assert record_run(trained(), tmp_path / "x.gif").bound is None
 
 
 def test_what_fails_leaves_nothing(trained: Trained, tmp_path: Path) -> None:
@@ -66,5 +61,5 @@ def test_what_fails_leaves_nothing(trained: Trained, tmp_path: Path) -> None:
         raise RunError("enough")
 
     with pytest.raises(RunError, match="enough"):
-        record(trained(), tmp_path / "x.gif", max_steps=2, told=fail)
+        record_run(trained(), tmp_path / "x.gif", max_steps=2, told=fail)
     assert not list(tmp_path.iterdir())

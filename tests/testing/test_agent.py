@@ -205,20 +205,6 @@ class PolicyDrawsFromTheAgent(PlainAgent):
         return super().policy()
 
 
-class PolicyMovesTheTable(PlainAgent):
-    """Acting greedily decays the agent's own values a little."""
-
-    def policy(self) -> Policy:
-        own = self.table
-
-        class Decaying(PlainPolicy):
-            def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-                own[...] *= 0.999
-                return super().act(obs, mask)
-
-        return Decaying(self.table.copy())
-
-
 class GeneratorNotSaved(PlainAgent):
     def load_state_dict(self, state: State) -> None:
         super().load_state_dict({**state, "generator": generator_state(self.generator)})
@@ -286,7 +272,6 @@ TABLE = [
     (RandomPolicy, "check_policy", "a policy is greedy", ""),
     (WideValues, "check_policy", "expected float32 [1, 3], got float64 [1, 3]", ""),
     (PolicyDrawsFromTheAgent, "check_policy_disturbs_nothing", "whose policy acted", ""),
-    (PolicyMovesTheTable, "check_policy_disturbs_nothing", "whose policy acted", ""),
     (PolicySharesTheTable, "check_policy_is_a_copy", "Give it copies", ""),
     (PolicyOfTheStart, "check_policy_is_a_copy", "equals one made before", "check_learning check_learning_at_ends"),
     (ModuleOfTheStart, "check_policy_module", "but the highest values of its module are those of", ""),

@@ -63,21 +63,6 @@ class LosesSteps(Mended):
         return dataclasses.replace(collected, transitions=collected.transitions[: 1 if self.count == 30 else None])
 
 
-class SwapsSteps(Mended):
-    """Returns two steps of each lane in the wrong order."""
-
-    held: Any = None
-
-    def spoil(self, collected: Collected) -> Collected:
-        if self.held is None and not collected.endings:
-            self.held = collected
-            return Collected()
-        if self.held is not None and self.held is not ...:
-            old, self.held = self.held, ...
-            return dataclasses.replace(collected, transitions=[*collected.transitions, *old.transitions])
-        return collected
-
-
 class DoublePrecision(Mended):
     @property
     def observation_space(self) -> Any:
@@ -149,7 +134,6 @@ RIGHT = [Lockstep, Bursts]
 TABLE = [
     # (class, the check that names the fault, words of its message, other checks that fail: not tried)
     (LosesSteps, "check_steps_in_order", "does not begin where step", "*"),
-    (SwapsSteps, "check_steps_in_order", "does not begin where step", "*"),
     (OneLaneShort, "check_steps_in_order", "the lanes made", "*"),
     (DoublePrecision, "check_steps_fit", "observes float32: expected float64", "*"),
     (NegativePriority, "check_steps_fit", "has the priority -1", "*"),

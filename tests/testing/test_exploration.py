@@ -60,9 +60,6 @@ CountsFromOne = after(PlainExploration, "select", lambda actions: actions + 1)
 IgnoresTheMask = broken(
     PlainExploration, select=lambda self, *given: PlainExploration.select(self, *given[:3], torch.ones_like(given[3]))
 )
-TakesTheWorst = broken(
-    PlainExploration, best=lambda self, values: torch.where(values.isinf(), math.inf, values).argmin(1)
-)
 EpsilonInPercent = after(PlainExploration, "epsilon", lambda epsilon: 100 * epsilon)
 EpsilonOfTheStart = broken(PlainExploration, epsilon=lambda self, step: 1.0)
 
@@ -131,7 +128,6 @@ TABLE = [
     (FloatActions, "check_actions", "torch.float32", "*"),
     (CountsFromOne, "check_actions", "among 2 actions gave [2]", "*"),
     (IgnoresTheMask, "check_masks", "the mask forbids", ""),
-    (TakesTheWorst, "check_values_are_followed", "were taken", "check_epsilon"),
     (FollowsOneLane, "check_values_are_followed", "were taken", "check_epsilon check_lanes_explore_apart"),
     (AsksTwice, "check_values_are_asked_once", "called 2 times", ""),
     (SpoilsTheValues, "check_values_are_asked_once", "changed the values", ""),

@@ -91,7 +91,6 @@ MovesTheOnline = also(lambda online, target: [*map(Tensor.copy_, online.paramete
 FreezesTheOnline = also(lambda online, target: online.requires_grad_(False))
 ForgetsGradients = also(lambda online, target: online.zero_grad())
 EvaluatesTheOnline = also(lambda online, target: online.eval())
-ForgetsBuffers = broken(PlainUpdate, copy_buffers=lambda self, online, target: None)
 AveragesBuffers = broken(PlainUpdate, copy_buffers=averaged)
 SharesMemory = also(share_memory)
 NewTensors = also(replace_tensors)
@@ -109,7 +108,6 @@ TABLE = [
     (FreezesTheOnline, "check_online_stays", "no gradients any more", ""),
     (ForgetsGradients, "check_online_stays", "the online network changed", ""),
     (EvaluatesTheOnline, "check_online_stays", "no longer in training mode", ""),
-    (ForgetsBuffers, "check_buffers_are_copied", "running_mean", ""),
     (AveragesBuffers, "check_buffers_are_copied", "running_mean", ""),
     (SharesMemory, "check_target_is_its_own", "shares its memory", "check_buffers_are_copied"),
     (NewTensors, "check_target_is_its_own", "copy into those", ""),

@@ -177,7 +177,7 @@ def report(
     session: Session = ctx.obj
     opened, problem = None, ""
     try:
-        opened = session.open_run(run)
+        opened = session.open_run(folder)
     except UserError as error:
         problem = str(error)  # For example a missing plugin. The rest of the page does not need it.
     with unwinding_on_signals(), session.err.status("reading") as status:

@@ -71,13 +71,13 @@ def watch(
     """
     from cartpole_dqn.runs.catalogue import find_run
 
-    find_run(run)  # An unknown run is reported first, also without a display.
+    folder = find_run(run)  # An unknown run is reported first, also without a display.
     from cartpole_dqn.views.watch import KEYS, require_display, watch_run
 
     if not terminal:
         require_display(run)
     session: Session = ctx.obj
-    opened = session.open_run(run)
+    opened = session.open_run(folder)
     how: dict[str, Any] = {"episodes": episodes, "seed": seed, "which": "last" if last else "best"}
     how |= {"side_by_side": side_by_side, "speed": speed, "max_steps": max_steps}
     how |= {"theme": theme, "attribution": attribution}
@@ -132,7 +132,7 @@ def record(
     from cartpole_dqn.views.record import record_run
 
     session: Session = ctx.obj
-    opened = session.open_run(run)
+    opened = session.open_run(folder)
     how: dict[str, Any] = {"seed": seed, "fps": fps, "max_steps": max_steps, "theme": theme}
     with unwinding_on_signals(), session.err.status("recording") as status:
         if progress:

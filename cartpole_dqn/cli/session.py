@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from cartpole_dqn.contracts.events import Evaluating
     from cartpole_dqn.plugin.host import PluginHost
+    from cartpole_dqn.runs.folder import RunFolder
     from cartpole_dqn.training.models import SavedRun
 
 
@@ -33,13 +34,13 @@ class Session:
 
         return load_plugins(blocked=self.blocked, strict=self.strict)
 
-    def open_run(self, name: str) -> SavedRun:
-        """Return a run. Raises `UserError` if its folder or its configuration cannot be found or read."""
+    def open_run(self, run: str | RunFolder) -> SavedRun:
+        """Return the run in a folder, or of a name. Raises `UserError` if it or its configuration cannot be read."""
         from cartpole_dqn.runs.catalogue import find_run
         from cartpole_dqn.training.models import SavedRun
         from cartpole_dqn.training.resolve import read_config
 
-        folder = find_run(name)
+        folder = find_run(run) if isinstance(run, str) else run
         return SavedRun(folder, read_config(folder, self.host), self.host)
 
     @cached_property

@@ -169,12 +169,12 @@ def resume(
     from cartpole_dqn.runs.catalogue import find_run
 
     session: Session = ctx.obj
-    with session.first_screen(find_run(run).path.name, steps=steps, plain=plain) as begin:
+    folder = find_run(run)
+    with session.first_screen(folder.path.name, steps=steps, plain=plain) as begin:
         from cartpole_dqn.config.schema import with_step_timeout
         from cartpole_dqn.training.session import extended, on_device, say_notes
 
-        opened = session.open_run(run)
-        folder, config = opened.folder, on_device(extended(opened.config, steps), device)
+        config = on_device(extended(session.open_run(folder).config, steps), device)
         if step_timeout is not None:
             config = with_step_timeout(config, step_timeout)
         say_notes(session.err, session.host, [])

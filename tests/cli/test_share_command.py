@@ -40,8 +40,9 @@ def test_commands_take_it_as_a_run(call: Call, shared: Path) -> None:
         start = ("--init-from", given, "--set", "evaluation.every=0", "--set", "observer=[]")
         said = call("run", "--config", "given/config.toml", *start, "--steps", 5, "--out", f"from-{given}", "--plain")
         assert said.err.startswith("starting from the weights of given (best, trained for 40 steps).\n")
-        said = call("report", given, "--episodes", 0, "--no-animation", "--out", "x.html")
+        said = call("report", given, "--episodes", 1, "--last", "--no-animation", "--out", "x.html")
         assert said.code == 0, said.err
+        assert ": given holds only its best model" in said.err, "without the place where a zip is unpacked"
 
 
 def test_evaluate_says_that_a_claim_does_not_hold(call: Call, shared: Path) -> None:

@@ -66,6 +66,7 @@ python_maximum_signature_line_length = 100
 python_use_unqualified_type_names = True
 
 html_theme = "furo"
+pygments_dark_style = "a11y-dark"  # furo's own underlines the names of classes and modules, as if they were links
 html_title = f"{project} {release}"
 html_logo = html_favicon = "_static/logo.svg"
 html_math_renderer = "mathml"
@@ -133,7 +134,10 @@ class RepositoryLinks(SphinxTransform):
 
 
 class PictureVariants(SphinxTransform):
-    """Shows `NAME-dark.png` on dark pages in place of `NAME.png`, and `NAME-narrow.png` on phones, if it exists."""
+    """Shows `NAME-dark.png` on dark pages in place of `NAME.png`, and `NAME-narrow.png` on phones, if it exists.
+
+    Dark pages invert the lightness of a picture that has no dark variant.
+    """
 
     default_priority = 400
 
@@ -159,6 +163,8 @@ class PictureVariants(SphinxTransform):
                 node.parent.insert(node.parent.index(node), shown)
             if len(there) > 1:
                 node.parent.remove(node)
+            else:
+                node["classes"].append("light-alone")
 
 
 class ShellBlocks(SphinxTransform):

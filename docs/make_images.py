@@ -3,7 +3,7 @@
 The display is drawn from a real run, trained here for some thousand steps; the previews by the command of that name,
 those of `wrap-your-env.md` by that page's own files and commands (which need the extras box2d and atari); the charts of
 results from that page's own tables. `--previews` leaves the run out; `--results` draws only the charts and the card.
-Dark pages show `NAME-dark` in place of `NAME`.
+Dark pages show `NAME-dark` in place of `NAME`, and phones `NAME-narrow`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFont
 from rich.console import Console
 from rich.style import Style
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI
@@ -137,6 +137,21 @@ def draw_previews() -> None:
         with tempfile.TemporaryDirectory() as folder:
             preview(f"{name}.png", [*arguments, "--out", "preview.png"], Path(folder))
             preview(f"{name}-dark.png", [*arguments, "--theme", "dark", "--out", "preview.png"], Path(folder))
+    stack_for_phones("preview-compared")
+
+
+def stack_for_phones(name: str) -> None:
+    """Put the two columns of a comparison below each other: side by side, a phone shows them too small."""
+    for theme in ("", "-dark"):
+        with Image.open(IMAGES / f"{name}{theme}.png") as wide:
+            picture = wide.convert("RGB")
+        paper, half = picture.getpixel((0, 0)), picture.width // 2
+        columns = [picture.crop((left, 0, left + half, picture.height)) for left in (0, half)]
+        ends = [ImageChops.difference(c, Image.new("RGB", c.size, paper)).getbbox()[3] + 24 for c in columns]
+        narrow = Image.new("RGB", (half, sum(ends)), paper)
+        for column, top in zip(columns, (0, ends[0]), strict=True):
+            narrow.paste(column, (0, top))
+        narrow.quantize(256, dither=Image.Dither.NONE).save(IMAGES / f"{name}-narrow{theme}.png", optimize=True)
 
 
 def draw_previews_of(page: Path) -> None:

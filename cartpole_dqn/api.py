@@ -28,6 +28,7 @@ from rich.console import Console
 
 from cartpole_dqn.config.layers import merge_tables
 from cartpole_dqn.config.schema import RunConfig
+from cartpole_dqn.contracts.calls import typed
 from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.contracts.options import to_table
 from cartpole_dqn.contracts.parts import Obs, Policy
@@ -61,6 +62,7 @@ Part = Any
 """A name, "module:Class", a class, or a pair of one of these and a dictionary of options."""
 
 
+@typed
 def train(
     *,
     env: Any = None,
@@ -154,6 +156,7 @@ _NOT_SETTINGS = ("preset", "config", "settings", "out", "init_from", "init_last"
 """The arguments of `train` that are no settings by themselves."""
 
 
+@typed
 def load(
     path: str | Path,
     *,
@@ -218,6 +221,7 @@ class Run(SavedRun):
         """The run's folder."""
         return self.folder.path
 
+    @typed
     def evaluate(
         self, episodes: int = 100, *, seed: int = 0, which: Which = "best", device: str | None = None
     ) -> Evaluation:
@@ -233,6 +237,7 @@ class Run(SavedRun):
         with torch_put_back():
             return evaluate_run(run, episodes=episodes, seed=seed, which=which)
 
+    @typed
     def make_env(self, *, training: bool = False) -> gymnasium.Env[Any, Any]:
         """Return a new environment with the run's wrappers. Give its observations to `act`.
 
@@ -316,6 +321,7 @@ class Run(SavedRun):
         rows = [flat_row(row) for row in events if row.get("event") == event]
         return columns(rows) if arrays else rows
 
+    @typed
     def plot(self, out: str | Path | None = None, *, theme: Theme = "light", x: XAxis = "steps") -> ShownFile:
         """Draw the learning curves and return the path of the picture. A notebook shows it as a picture.
 
@@ -334,6 +340,7 @@ class Run(SavedRun):
             raise UserError(f"{target} cannot be written: {why}.") from error
         return target
 
+    @typed
     def record(
         self,
         out: str | Path | None = None,
@@ -374,6 +381,7 @@ class Run(SavedRun):
                 attribution=attribution,
             )
 
+    @typed
     def watch(
         self,
         *,
@@ -401,6 +409,7 @@ class Run(SavedRun):
         with torch_put_back():
             return watch_run(self, **how, speed=speed, max_steps=max_steps)
 
+    @typed
     def report(
         self,
         out: str | Path | None = None,
@@ -425,6 +434,7 @@ class Run(SavedRun):
             write_report(self.folder, self, target, now=time.time(), **options)
         return target
 
+    @typed
     def share(self, out: str | Path, *, episodes: int = 100, seed: int = 0, recorded_steps: int = 250) -> Path:
         """Write the best model as a shared agent, a folder and a zip beside it, and return the folder.
 
@@ -437,6 +447,7 @@ class Run(SavedRun):
         options: dict[str, Any] = {"episodes": episodes, "seed": seed, "recorded_steps": recorded_steps}
         return share_run(self, Path(out), **options).folder.path
 
+    @typed
     def export(
         self,
         out: str | Path | None = None,
@@ -463,6 +474,7 @@ class Run(SavedRun):
         """Return a summary for notebooks: title, progress and best score."""
         return summary_html(summarise_run(self.path), run_title(to_table(self.config)))
 
+    @typed
     def resume(self, steps: int | None = None, *, device: str | None = None, plain: bool = False) -> Run:
         """Continue training from the last checkpoint, and return the run.
 

@@ -291,7 +291,7 @@ def table_of_names(page: str) -> str:
         r"^\.\. auto(?:class|function|exception):: ([\w.]+)\.(\w+)$", read(page), re.MULTILINE
     ):
         value = getattr(importlib.import_module(module), name)
-        source = os.path.relpath(Path(str(inspect.getsourcefile(value))).resolve(), PAGES[page].parent)
+        source = os.path.relpath(Path(str(inspect.getsourcefile(inspect.unwrap(value)))).resolve(), PAGES[page].parent)
         rows.append(f"| [`{name}`]({Path(source).as_posix()}) | {str(inspect.getdoc(value)).splitlines()[0]} |")
     return "\n".join(["| name | what it is |", "|---|---|", *rows])
 

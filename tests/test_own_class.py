@@ -185,6 +185,9 @@ def test_bad_arguments_of_a_run_are_sentences(folder: Path) -> None:
     for ask, words in (
         (lambda: run.evaluate(episodes=0), "episodes: expected 1 or more, got 0"),
         (lambda: run.evaluate(which="lsat"), "which: expected 'best' or 'last', got 'lsat'"),  # type: ignore[arg-type]
+        (lambda: run.record(episodes=0), "episodes: expected 1 or more, got 0"),
+        (lambda: run.record(7), r"out: expected a string or a Path, got 7 \(int\)"),  # type: ignore[arg-type]
+        (lambda: load(3), r"path: expected a string or a Path, got 3 \(int\)"),  # type: ignore[arg-type]
         (lambda: run.plot("curve.xyz"), r"curve\.xyz cannot be written: Format 'xyz' is not supported"),
         (lambda: run.plot("nowhere/curve.png"), "curve.png cannot be written: No such file"),
     ):
@@ -246,7 +249,11 @@ def test_a_local_wrapper_and_environment_reach_worker_processes(vector: str) -> 
         ({"network": (Tiny, 3)}, "expected a pair of a class and a dictionary of options"),
         ({"observers": [3]}, "observer: expected a name, 'module:Class' or a class, a function or an instance, got 3"),
         ({"observers": print}, "observers: expected a list, got <built-in function print>"),
-        ({"wrappers": "render"}, "wrappers: expected a list, got 'render'"),
+        ({"wrappers": "render"}, "wrappers: expected a list or a dictionary of dictionaries, got 'render'"),
+        ({"out": 3}, "out: expected a string or a Path, got 3 (int)"),
+        ({"seed": "3"}, "seed: expected a whole number, got '3' (str)"),
+        ({"steps": True}, "steps: expected a whole number, got True (bool)"),
+        ({"settings": ["agent.gamma=0.9"]}, "settings: expected a dictionary, got ['agent.gamma=0.9'] (list)"),
         ({"env": 3}, "env: expected an id, a function or class"),
         ({"episodes": 3}, "steps and episodes: give one of them"),
         ({"replay": "os:system"}, "os belongs to Python's own library"),

@@ -113,9 +113,7 @@ def named_settings(registry: Registry, given: Mapping[str, Any]) -> Table:
         elif key == "wrappers" and isinstance(value, Mapping):
             table["observation"] = named_parts(registry, "wrapper", value.items())
         elif key == "wrappers":
-            table["observation"] = [
-                part_table(registry, "wrapper", entry, key="wrapper") for entry in _listed("wrapper", value)
-            ]
+            table["observation"] = [part_table(registry, "wrapper", entry, key="wrapper") for entry in value]
         else:
             table[key] = value
     return table
@@ -131,14 +129,8 @@ def part_table(registry: Registry, kind: str, given: Any, *, key: str = "name") 
 
 def named_parts(registry: Registry, kind: str, given: Iterable[Any]) -> Table:
     """Return the options of parts by their names, as changes to a list. Raises as `part_table`."""
-    tables = [part_table(registry, kind, part, key="") for part in _listed(kind, given)]
+    tables = [part_table(registry, kind, part, key="") for part in given]
     return {table.pop(""): table for table in tables}
-
-
-def _listed(kind: str, given: Any) -> Iterable[Any]:
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise UserError(f"{kind}s: expected a list, got {given!r}.")
-    return given
 
 
 def read_config(folder: RunFolder, host: PluginHost, given: Table | None = None) -> RunConfig:

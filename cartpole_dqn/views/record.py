@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cartpole_dqn.errors import UserError
 from cartpole_dqn.training.models import SavedRun, Which
 from cartpole_dqn.views.animation import FASTEST_GIF, check_animation, open_animation
 from cartpole_dqn.views.chart import Theme
@@ -64,6 +65,8 @@ def record_run(
         RunError: the environment failed; `out` is unchanged.
     """
     check_animation(out)
+    if episodes < 1:
+        raise UserError(f"episodes: expected 1 or more, got {episodes}.")
     returns, lengths = [], []
     how: dict[str, Any] = {"which": which, "seed": seed, "max_steps": max_steps, "attribution": attribution}
     with Playback(run, **how) as playback:

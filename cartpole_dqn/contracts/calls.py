@@ -1,0 +1,85 @@
+"""`typed`: checks the arguments of a public function against its annotations."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from cartpole_dqn.errors import UserError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_ACCEPTED: dict[Any, Any] = {int: numbers.Integral, float: numbers.Real, bool: (bool, np.bool_)}
+"""What is taken for a type besides its own instances: NumPy's numbers, and whole ones for a float."""
+_NAMES: dict[Any, str] = {
+    **{int: "a whole number", float: "a number", bool: "True or False", str: "a string", NoneType: "None"},
+    **{Mapping: "a dictionary", Sequence: "a list"},
+}
+
+_INNER: dict[Any, str] = {
+    **{Mapping: " of dictionaries", Sequence: " of lists", int: " of whole numbers", str: " of strings"},
+}
+
+
+def typed(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function raise a `UserError` for an argument that does not fit its annotation. Nothing is converted.
+
+    >>> @typed
+    ... def draw(color: str, sizes: Sequence[int] = ()) -> None: ...
+    >>> draw("red", sizes=3)
+    Traceback (most recent call last):
+        ...
+    cartpole_dqn.errors.UserError: sizes: expected a list of whole numbers, got 3 (int).
+    """
+    signature = inspect.signature(function)
+
+    @functools.cache
+    def hints() -> dict[str, Any]:
+        return get_type_hints(function)  # late: they may name classes that come after the function
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        for name, given in signature.bind(*args, **kwargs).arguments.items():
+            variadic = signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
+            hint = hints().get(name, Any)
+            for value in given if variadic else [given]:
+                if not _fits(value, hint):
+                    said = f"expected {_described(hint)}, got {value!r} ({type(value).__name__})"
+                    raise UserError(f"{name}: {said}.")
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    kind = get_origin(hint) or hint
+    if kind in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if kind is Literal:
+        return isinstance(value, str) and value in get_args(hint)
+    if hint is Any or not isinstance(kind, type):  # Any is a class
+        return True
+    if (isinstance(value, bool) and kind in (int, float)) or (isinstance(value, str) and kind is Sequence):
+        return False
+    if not isinstance(value, _ACCEPTED.get(kind, kind)):
+        return False
+    inner = get_args(hint)[-1:] if kind in (Mapping, Sequence) else ()
+    return all(_fits(one, inner[0]) for one in (value.values() if kind is Mapping else value)) if inner else True
+
+
+def _described(hint: Any) -> str:
+    kind = get_origin(hint) or hint
+    if kind in (Union, UnionType):
+        return " or ".join(_described(one) for one in get_args(hint) if one is not NoneType)
+    if kind is Literal:
+        return " or ".join(map(repr, get_args(hint)))
+    inner = get_args(hint)[-1] if kind in (Mapping, Sequence) else None
+    of = _INNER.get(get_origin(inner) or inner, "")
+    return f"{_NAMES.get(kind) or f'a {kind.__name__}'}{of}"

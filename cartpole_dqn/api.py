@@ -452,7 +452,7 @@ class Run(SavedRun):
         self,
         out: str | Path | None = None,
         *,
-        form: str = "onnx",
+        form: Literal["onnx", "torch"] | None = None,
         episodes: int = 100,
         seed: int = 0,
         which: Which = "best",
@@ -460,8 +460,9 @@ class Run(SavedRun):
         """Export the model and its observation wrappers as one file, and check that it acts as the agent does.
 
         Args:
-            out: the file; by default `policy.onnx` or `policy.pt2` in the run's folder.
-            form: "onnx" (with the extra `export`), or "torch" for a `torch.export` program.
+            out: a file ending in .onnx or .pt2; by default `policy.onnx` or `policy.pt2` in the run's folder.
+            form: "onnx" (with the extra `export`), or "torch" for a `torch.export` program; by default that of the
+                file's ending, or "onnx".
             episodes: greedy episodes to compare.
             seed: another number gives other episodes, as in `evaluate`.
             which: "best" or "last": the model to use; the last if there is no best one.

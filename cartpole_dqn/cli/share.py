@@ -94,11 +94,10 @@ def export(
     from cartpole_dqn.text.figures import number
 
     session: Session = ctx.obj
-    form = format_ or ("torch" if out is not None and out.suffix.lower() == ".pt2" else "onnx")
     opened = session.open_run(run)
     which: Which = "last" if last else "best"
     with session.showing_evaluation() as told:
-        made = export_run(opened, out, form=form, episodes=episodes, seed=seed, which=which, told=told)
+        made = export_run(opened, out, form=format_, episodes=episodes, seed=seed, which=which, told=told)
     for wrapper, reason in made.stops.items():
         session.say(f"{wrapper} is not in the file, which begins with its observations: {reason}.", "yellow")
     for name, ago in made.inputs.items():

@@ -91,7 +91,7 @@ def export_run(
     run: SavedRun,
     out: Path | None = None,
     *,
-    form: str = "onnx",
+    form: str | None = None,
     episodes: int = 100,
     seed: int = 0,
     which: Which = "best",
@@ -105,8 +105,9 @@ def export_run(
         UserError: the model or the policy is unsuitable, a package is missing, or `out` cannot be written.
         RunError: torch cannot trace the network, or the file acts otherwise in more than 0.1 % of the steps.
     """
-    if form not in FORMATS:
-        raise UserError(f"expected the format {' or '.join(FORMATS)}, got {form!r}.")
+    if episodes < 1:
+        raise UserError(f"episodes: expected 1 or more, got {episodes}.")
+    form = _format_of(out, form)
     if form == "onnx":
         _require_onnx()
     out = out or run.folder.path / f"policy{FORMATS[form]}"
@@ -150,6 +151,17 @@ def export_run(
     with writing(out):
         replace_file(out, model.to_bytes(metadata))
     return Exported(out, inputs, chain.stops, parity)
+
+
+def _format_of(out: Path | None, form: str | None) -> str:
+    """Return the format, by default that of the file's suffix. Raises `UserError` if they do not fit together."""
+    suffix = None if out is None else out.suffix.lower()
+    if form is None:
+        form = next((name for name, its in FORMATS.items() if suffix in (None, its)), "")
+    if suffix not in (None, FORMATS.get(form)):
+        known = " or ".join(f"{its} (format {name})" for name, its in FORMATS.items() if form in ("", name))
+        raise UserError(f"{out}: expected a file name that ends in {known}.")
+    return form
 
 
 class _Program(nn.Module):

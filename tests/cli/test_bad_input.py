@@ -88,6 +88,7 @@ BAD = {
     "share nobody --out x": "'nobody' is no run",
     "export nobody": "'nobody' is no run",
     "export mine --format onx": "--format onx: expected onnx or torch. Did you mean 'onnx'?",
+    "export mine --out net.txt": "net.txt: expected a file name that ends in .onnx (format onnx) or .pt2",
     "export mine --out no/x.pt2": "no/x.pt2 cannot be written: there is no folder no.",
     "plot zz --out x.png": "'zz' is no run",
     "plot a0 --out x.txt": "x.txt: expected a picture's name, ending in .png, .svg",

@@ -100,7 +100,7 @@ def test_what_is_left_out_is_said(call: Call, trained_once: Callable[..., Path])
     chain = [{"wrapper": "stack", "stack_size": 2, "padding_type": "zero"}, {"wrapper": "flatten"}]
     settings = {"evaluation": {"every": 0}, "observer": [], "observation": chain, "agent": {"mirror": False}}
     run = trained_once(obs="state", steps=40, settings=settings)
-    said = call("export", run, "--format", "torch", "--out", "x", "--episodes", "1")
+    said = call("export", run, "--format", "torch", "--out", "x.pt2", "--episodes", "1")
     assert said.code == 0, said.err
     assert said.err.splitlines()[0] == (
         "FrameStackObservation is not in the file, which begins with its observations: padding_type 'zero' fills in "

@@ -135,7 +135,7 @@ def test_what_cannot_be_exported_is_said(
     trained: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = trained()
-    with pytest.raises(UserError, match="expected the format onnx or torch, got 'tflite'"):
+    with pytest.raises(UserError, match="form: expected 'onnx' or 'torch', got 'tflite'"):
         run.export(form="tflite")
     with pytest.raises(UserError, match="cannot be written: "):
         run.export(tmp_path / "no" / "x.pt2", form="torch")

@@ -57,7 +57,6 @@ class Net(Network):
         return self.layers(obs)
 
 class Half(EpsilonGreedy):
-    def __init__(self, options, context): ...
     def epsilon(self, step):
         return 0.5
 
@@ -112,10 +111,12 @@ class Leaving(Tiny):
 
 
 class Half(EpsilonGreedy):
-    def __init__(self, options: Any, context: Any) -> None: ...
-
     def epsilon(self, step: int) -> float:
         return 0.5
+
+
+class Fixed(Half):
+    def __init__(self, rate: float = 0.5) -> None: ...
 
 
 class Count(Observer):
@@ -247,6 +248,7 @@ def test_a_local_wrapper_and_environment_reach_worker_processes(vector: str) -> 
         ({"network": nn.Linear(2, 2)}, "network: expected a name, 'module:Class' or a class, got Linear"),
         ({"network": nn.Linear}, "of torch is a Linear: expected a subclass of cartpole_dqn.Network"),
         ({"network": Leaving}, "Leaving' of test_own_class.py could not be built: it called sys.exit(3)."),
+        ({"exploration": Fixed}, "its constructor must take (options, context), and takes (rate: 'float' = 0.5)"),
         ({"network": Half}, "is a Half: expected a subclass of cartpole_dqn.Network"),
         ({"network": (Tiny, {"hiden": 3})}, "unknown option agent.network.hiden. Did you mean 'hidden'"),
         ({"network": (Tiny, 3)}, "expected a pair of a class and a dictionary of options"),

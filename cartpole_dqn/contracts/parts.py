@@ -223,7 +223,10 @@ class Network(nn.Module, abc.ABC):
         """Return the output [B, A, ...] float32 for observations [B, ...]. Images are [B, H, W, C]."""
 
     def q_values(self, output: Tensor) -> Tensor:
-        """Return the action values [B, A] of an output [B, A, ...]."""
+        """Return the action values [B, A] of an output [B, A, ...] of `forward`.
+
+        It takes no observations: those of a network are `network.q_values(network(obs))`. `Policy.q_values` takes them.
+        """
         return output
 
     def td_loss(self, output: Tensor, next_output: Tensor, next_actions: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -259,6 +262,9 @@ class TargetUpdate(abc.ABC):
 
     Options: ClassVar[type]
 
+    def __init__(self, options: Any = None, context: Context | None = None) -> None:
+        """Override this to use the options and the context."""
+
     def after_update(self, online: nn.Module, target: nn.Module, updates: int) -> None:
         """Called after each gradient step; `updates` counts from 1."""
 
@@ -275,6 +281,9 @@ class Exploration(abc.ABC):
     """Chooses actions during training."""
 
     Options: ClassVar[type]
+
+    def __init__(self, options: Any = None, context: Context | None = None) -> None:
+        """Override this to use the options and the context."""
 
     @abc.abstractmethod
     def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
@@ -302,6 +311,9 @@ class Optimiser(abc.ABC):
     """Updates parameters from gradients. `attach` is called once, before any other method."""
 
     Options: ClassVar[type]
+
+    def __init__(self, options: Any = None, context: Context | None = None) -> None:
+        """Override this to use the options and the context."""
 
     @abc.abstractmethod
     def attach(self, parameters: Sequence[nn.Parameter]) -> None:
@@ -339,7 +351,10 @@ class Policy(abc.ABC):
         """Return an action [N] for each observation [N, ...]. `mask` [N, A] is True for allowed actions."""
 
     def q_values(self, obs: Obs) -> NDArray[np.float32] | None:
-        """Return the action values [N, A] of observations [N, ...]; None if the policy has none."""
+        """Return the action values [N, A] of observations [N, ...]; None if the policy has none.
+
+        Unlike `Network.q_values`, which takes a network's output, it takes observations.
+        """
         return None
 
     def module(self) -> nn.Module | None:

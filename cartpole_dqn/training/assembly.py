@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -249,11 +250,23 @@ def _built(host: PluginHost, kind: str, part: Part, context: Any) -> Any:
     except CartpoleDqnError:
         raise
     except (Exception, SystemExit) as error:
-        raise UserError(
-            f"{kind} '{component.name}' of {component.owner} could not be built: {said_by(error)}"
-        ) from error
+        why = _unlike_the_contract(cls, part.options, context) or said_by(error)
+        raise UserError(f"{kind} '{component.name}' of {component.owner} could not be built: {why}") from error
     _require_base(kind, component, type(made))
     return made
+
+
+def _unlike_the_contract(cls: Callable[..., Any], *given: Any) -> str:
+    """Return a sentence if a constructor does not take the options and the context, else ""."""
+    try:
+        found = inspect.signature(cls)
+    except ValueError:
+        return ""
+    try:
+        found.bind(*given)
+    except TypeError:
+        return f"its constructor must take (options, context), and takes {found}."
+    return ""
 
 
 def _require_base(kind: str, component: Component, cls: type) -> None:

@@ -12,6 +12,9 @@ import pkgutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cartpole_dqn.agents.dqn import DqnAgent as DqnAgent
+    from cartpole_dqn.agents.dqn import DqnOptions as DqnOptions
+    from cartpole_dqn.agents.greedy import GreedyPolicy as GreedyPolicy
     from cartpole_dqn.api import Run as Run
     from cartpole_dqn.api import load as load
     from cartpole_dqn.api import train as train

@@ -41,7 +41,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "own-class.md").read_text(encoding=
 FILE = '''
 import gymnasium
 from torch import nn
-from cartpole_dqn import EpsilonGreedy, Network, option, options_class
+from cartpole_dqn import DqnAgent, DqnOptions, EpsilonGreedy, Network, TargetUpdate, option, options_class
 
 @options_class
 class NetOptions:
@@ -59,6 +59,21 @@ class Net(Network):
 class Half(EpsilonGreedy):
     def epsilon(self, step):
         return 0.5
+
+class Every(TargetUpdate):
+    def after_update(self, online, target, updates):
+        target.load_state_dict(online.state_dict())
+
+@options_class
+class CappedOptions(DqnOptions):
+    most: float = option(default=0.5, gt=0, effect="the largest loss of a transition")
+
+class Capped(DqnAgent):
+    """DQN whose losses have a limit."""
+    Options = CappedOptions
+    def losses(self, output, batch):
+        losses, td_errors = super().losses(output, batch)
+        return losses.clamp(max=self.options.most), td_errors
 
 class Double(gymnasium.RewardWrapper):
     def reward(self, reward):
@@ -185,13 +200,13 @@ def test_bad_arguments_of_a_run_are_sentences(folder: Path) -> None:
     run = short()
     for ask, words in (
         (lambda: run.evaluate(episodes=0), "episodes: expected 1 or more, got 0"),
-        (lambda: run.evaluate(which="lsat"), "which: expected 'best' or 'last', got 'lsat'"),  # type: ignore[arg-type]
         (lambda: run.record(episodes=0), "episodes: expected 1 or more, got 0"),
-        (lambda: run.record(7), r"out: expected a string or a Path, got 7 \(int\)"),  # type: ignore[arg-type]
-        (lambda: load(3), r"path: expected a string or a Path, got 3 \(int\)"),  # type: ignore[arg-type]
         (lambda: run.export(episodes=0), "episodes: expected 1 or more, got 0"),
+        (lambda: run.evaluate(which="lsat"), "which: expected 'best' or 'last', got 'lsat'"),  # type: ignore[arg-type]
+        (lambda: run.record(7), r"out: expected a string or a Path, got 7 \(int\)"),  # type: ignore[arg-type]
         (lambda: run.export("net.txt"), r"net\.txt: expected a file name that ends in \.onnx \(format onnx\) or \.pt2"),
         (lambda: run.export("net.onnx", form="torch"), r"net\.onnx: expected a file name that ends in \.pt2 \(format"),
+        (lambda: load(3), r"path: expected a string or a Path, got 3 \(int\)"),  # type: ignore[arg-type]
         (lambda: run.plot("curve.xyz"), r"curve\.xyz cannot be written: Format 'xyz' is not supported"),
         (lambda: run.plot("nowhere/curve.png"), "curve.png cannot be written: No such file"),
     ):
@@ -349,11 +364,14 @@ def test_references_stand_wherever_a_name_does(folder: Path, call: Callable[...,
     small = [f"--set=agent.{key}" for key in ("learning_starts=50", "batch_size=8", "network.hidden=6")]
     said = call("run", "--obs", "state", "--env", "parts:make", "--network", "parts:Net",
                 "--observer", "parts:remember",
+                "--agent", "parts:Capped", "--set", "agent.most=0.3", "--target-update", "parts:Every",
                 "--set", "agent.exploration.name=parts:Half", "--set", 'observation=[{wrapper = "parts:Double"}]',
                 *small, "--steps", "120", "--plain", "--out", "run")  # fmt: skip
     assert said.code == 0, said.err
     assert "Episode" in (folder / "seen.txt").read_text()
     run = load("run")
+    assert (run.config.agent["name"], run.config.agent["most"]) == ("parts:Capped", 0.3)
+    assert max(row["metrics.loss"] for row in run.metrics() if "metrics.loss" in row) <= 0.31
     assert run.config.agent["exploration"]["name"] == "parts:Half"
     assert all(row["return"] == row["length"] <= 30 for row in run.metrics())
     assert call("evaluate", "run", "--episodes", "2").code == 0

@@ -1,4 +1,4 @@
 """Built-in agents.
 
-* `dqn`: deep Q-learning. `augmentation`: batches of images, mirrored and shifted.
+* `dqn`: deep Q-learning. `greedy`: its policy. `augmentation`: batches of images, mirrored and shifted.
 """

@@ -1,4 +1,4 @@
-"""Deep Q-learning: `DqnAgent`, its options and its policy.
+"""Deep Q-learning: `DqnAgent` and its options.
 
 Mnih et al. 2015. Double Q-learning (van Hasselt et al. 2016), n-step returns and advantage learning (Bellemare et al.
 2016) are options.
@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from cartpole_dqn.agents.augmentation import columns_of, half_mirrored, mirror_of, randomly_shifted
+from cartpole_dqn.agents.greedy import GreedyPolicy, ValueUnits
 from cartpole_dqn.contracts.options import Part, option, options_class, part
 from cartpole_dqn.contracts.parts import (
     Agent,
@@ -26,7 +27,6 @@ from cartpole_dqn.contracts.parts import (
     Network,
     Obs,
     Optimiser,
-    Policy,
     ReplayBuffer,
     State,
     TargetUpdate,
@@ -102,14 +102,22 @@ class DqnOptions:
 class DqnAgent(Agent):
     """The agent `dqn`.
 
+    A subclass may change a step of the update: `prepare` makes the batch to learn from, `look_ahead` the values of the
+    next observations, and `losses` the losses. It declares new options in a subclass of `DqnOptions`.
+
     The online network stays in training mode, also when it acts, as in the PyTorch tutorial: where it has BatchNorm,
     a single observation is normalised by its own statistics. The target network and policies are in evaluation mode.
     """
 
     Options: ClassVar[type] = DqnOptions
+    Policy: ClassVar[type[GreedyPolicy]] = GreedyPolicy
+    """The class of the policies that `policy` returns."""
+    options: DqnOptions
+    online: Network
+    target: Network
 
     def __init__(self, options: DqnOptions, context: Context) -> None:
-        self._options = options
+        self.options = options
         self._device = context.device
         self._num_actions = int(context.action_space.n)
         self._units = ValueUnits.of(options.step_reward, options.gamma)
@@ -117,11 +125,11 @@ class DqnAgent(Agent):
         self._mirror = mirror_of(context.observation_space) if options.mirror else None
         self._look_at_env(context)
         self._all_allowed = torch.ones(context.num_envs, self._num_actions, dtype=torch.bool)
-        self._online: Network = context.build("network", options.network).to(context.device)
-        self._target: Network = frozen_copy(self._online)
-        self._parameters = list(self._online.parameters())
-        self._average = frozen_copy(self._online) if options.policy == "average" else None
-        self._averaged = [] if self._average is None else list(self._average.parameters())
+        self.online = context.build("network", options.network).to(context.device)
+        self.target = frozen_copy(self.online)
+        self._parameters: list[Tensor] = list(self.online.parameters())
+        self._average = frozen_copy(self.online) if options.policy == "average" else None
+        self._averaged: list[Tensor] = [] if self._average is None else list(self._average.parameters())
         self._optimiser: Optimiser = context.build("optimiser", options.optimiser)
         self._optimiser.attach(self._parameters)
         self._replay: ReplayBuffer = context.build("replay", options.replay, gamma=options.gamma, n_step=options.n_step)
@@ -140,20 +148,20 @@ class DqnAgent(Agent):
 
     def _look_at_env(self, context: Context) -> None:
         """Learn how the environment looks in a mirror. Raises `UserError` if the options do not suit it."""
-        if context.make_env is None or not (self._options.mirror or self._options.advantage_learning):
+        if context.make_env is None or not (self.options.mirror or self.options.advantage_learning):
             return
         env = context.make_env()
         try:
-            if self._options.mirror:
+            if self.options.mirror:
                 self._mirror = mirror_of(context.observation_space, env)
-            if self._options.advantage_learning and "action_mask" in env.reset(seed=0)[1]:
+            if self.options.advantage_learning and "action_mask" in env.reset(seed=0)[1]:
                 raise ConfigError(self._unmasked())
         finally:
             env.close()
 
     def _unmasked(self) -> str:
         return (
-            f"agent.advantage_learning is {self._options.advantage_learning:g}, which compares an action with the best "
+            f"agent.advantage_learning is {self.options.advantage_learning:g}, which compares an action with the best "
             f"one that was allowed, and replays do not keep which were. Leave it at 0 where the environment gives "
             f"action masks."
         )
@@ -162,9 +170,9 @@ class DqnAgent(Agent):
         allowed = self._all_allowed if mask is None else torch.from_numpy(mask)
 
         def q() -> Tensor:
-            self._online.resample_noise(self._noise_generator)
+            self.online.resample_noise(self._noise_generator)
             with torch.no_grad():
-                values = self._online.q_values(self._online(torch.from_numpy(obs).to(self._device))).cpu()
+                values = self.online.q_values(self.online(torch.from_numpy(obs).to(self._device))).cpu()
             return values if mask is None else values.masked_fill(~allowed, -math.inf)
 
         actions = self._exploration.select(q, self._steps, self._explore_generator, allowed)
@@ -183,30 +191,22 @@ class DqnAgent(Agent):
         figures = None
         if not self._replay.has_enough(self._learn_from):
             self._steps_waiting = 0
-        while self._steps_waiting >= self._options.train_every:
-            self._steps_waiting -= self._options.train_every
-            for _ in range(self._options.updates):
+        while self._steps_waiting >= self.options.train_every:
+            self._steps_waiting -= self.options.train_every
+            for _ in range(self.options.updates):
                 figures = self._update()
         for _ in range(self._episodes_ended):
             self._episodes += 1
-            self._target_update.after_episode(self._online, self._target, self._episodes)
+            self._target_update.after_episode(self.online, self.target, self._episodes)
         self._episodes_ended = 0
         return figures
 
     def _update(self) -> dict[str, float]:
-        online = self._online
-        batch = self._replay.sample(self._options.batch_size)
-        if self._mirror is not None:
-            batch = half_mirrored(batch, self._num_actions, self._mirror)
-        if self._options.random_shift:
-            batch = randomly_shifted(batch, self._options.random_shift, self._columns, self._shift_generator)
-        batch = self._units.of_batch(batch)
+        online = self.online
+        batch = self.prepare(self._replay.sample(self.options.batch_size))
         online.resample_noise(self._noise_generator)
         output = online(batch.obs)
-        next_output, next_actions = self._look_ahead(batch)
-        if self._options.advantage_learning:
-            batch = dataclasses.replace(batch, rewards=batch.rewards - self._shortfall(batch))
-        losses, td_errors = online.td_loss(output, next_output, next_actions, batch)
+        losses, td_errors = self.losses(output, batch)
         loss = torch.dot(losses, batch.weights) / len(batch)
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -222,10 +222,60 @@ class DqnAgent(Agent):
         self._optimiser.step()
         self._updates += 1
         self._replay.update_priorities(batch.indices, td_errors)
-        self._target_update.after_update(online, self._target, self._updates)
+        self._target_update.after_update(online, self.target, self._updates)
         if self._average is not None:
             self._follow()
         return figures
+
+    # The steps of an update ------------------------------------------------------------------------------------------
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Return the batch to learn from: that of the replay, augmented, with the rewards of the target.
+
+        Rewards are in the network's units, which are those of the environment unless `step_reward` is set.
+        """
+        if self._mirror is not None:
+            batch = half_mirrored(batch, self._num_actions, self._mirror)
+        if self.options.random_shift:
+            batch = randomly_shifted(batch, self.options.random_shift, self._columns, self._shift_generator)
+        batch = self._units.of_batch(batch)
+        if self.options.advantage_learning:
+            batch = dataclasses.replace(batch, rewards=batch.rewards - self._shortfall(batch))
+        return batch
+
+    @torch.no_grad()
+    def look_ahead(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the target network's output [B, A, ...] at the next observations and the actions [B] to read there.
+
+        Forbidden actions are not chosen.
+        """
+        self.target.resample_noise(self._noise_generator)
+        next_output = self.target(batch.next_obs)
+        chooser = self.online.q_values(self.online(batch.next_obs)) if self.options.double else None
+        values = self.target.q_values(next_output) if chooser is None else chooser
+        if batch.next_mask is not None:
+            values = values.masked_fill(~batch.next_mask, -math.inf)
+        return next_output, values.argmax(1)
+
+    def losses(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the losses [B], with gradients, and the TD errors [B], without, for the replay's priorities.
+
+        `output` [B, A, ...] is that of the online network at `batch.obs`. The update takes the mean of the losses times
+        `batch.weights`.
+        """
+        return self.online.td_loss(output, *self.look_ahead(batch), batch)
+
+    @torch.no_grad()
+    def _shortfall(self, batch: Batch) -> Tensor:
+        """Return alpha (max_b Q(s, b) - Q(s, a)) [B] by the target network, the second term of Bellemare et al. 2016.
+
+        It is subtracted from the rewards, and so from the target of every kind of network.
+        """
+        if batch.next_mask is not None:
+            raise RunError(self._unmasked())
+        values = self.target.q_values(self.target(batch.obs))
+        taken = values.gather(1, batch.actions[:, None]).squeeze(1)
+        return self.options.advantage_learning * (values.amax(1) - taken)
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -239,40 +289,14 @@ class DqnAgent(Agent):
         For the network of the preset `state`, by norm in 10 us instead of 42, and by value in 10 instead of 14
         (`tests/benchmarks/update.py`).
         """
-        at = self._options.clip_at
+        at = self.options.clip_at
         gradients = [p.grad for p in self._parameters if p.grad is not None]
-        if self._options.clip == "value":
+        if self.options.clip == "value":
             torch._foreach_clamp_min_(gradients, -at)
             torch._foreach_clamp_max_(gradients, at)
-        elif self._options.clip == "norm":
+        elif self.options.clip == "norm":
             norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
             torch._foreach_mul_(gradients, (at / (norm + 1e-6)).clamp_(max=1.0))
-
-    @torch.no_grad()
-    def _look_ahead(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the target network's output [B, A, ...] at the next observations and the actions [B] to read there.
-
-        Forbidden actions are not chosen.
-        """
-        self._target.resample_noise(self._noise_generator)
-        next_output = self._target(batch.next_obs)
-        chooser = self._online.q_values(self._online(batch.next_obs)) if self._options.double else None
-        values = self._target.q_values(next_output) if chooser is None else chooser
-        if batch.next_mask is not None:
-            values = values.masked_fill(~batch.next_mask, -math.inf)
-        return next_output, values.argmax(1)
-
-    @torch.no_grad()
-    def _shortfall(self, batch: Batch) -> Tensor:
-        """Return alpha (max_b Q(s, b) - Q(s, a)) [B] by the target network, the second term of Bellemare et al. 2016.
-
-        It is subtracted from the rewards, and so from the target of every kind of network.
-        """
-        if batch.next_mask is not None:
-            raise RunError(self._unmasked())
-        values = self._target.q_values(self._target(batch.obs))
-        taken = values.gather(1, batch.actions[:, None]).squeeze(1)
-        return self._options.advantage_learning * (values.amax(1) - taken)
 
     def steps_before_learning(self) -> int:
         if self._learn_from > self._replay.capacity:
@@ -287,12 +311,12 @@ class DqnAgent(Agent):
         self._replay.break_lane(env)
 
     def policy(self) -> GreedyPolicy:
-        source = self._target if self._options.policy == "target" else self._online
+        source = self.target if self.options.policy == "target" else self.online
         if self._average is not None:
             source = self._average
-            for buffer, latest in zip(source.buffers(), self._online.buffers(), strict=True):
+            for buffer, latest in zip(source.buffers(), self.online.buffers(), strict=True):
                 buffer.copy_(latest)
-        return GreedyPolicy(frozen_copy(source), self._device, self._units)
+        return self.Policy(frozen_copy(source), self._device, self._units)
 
     def start_from(self, policy: State) -> None:
         """See `Agent.start_from`: the online and the target network get its weights."""
@@ -306,7 +330,7 @@ class DqnAgent(Agent):
             load_weights(network, policy["network"])
 
     def _networks(self) -> dict[str, Network]:
-        networks = {"online": self._online, "target": self._target}
+        networks = {"online": self.online, "target": self.target}
         return networks if self._average is None else {**networks, "average": self._average}
 
     def status(self) -> Mapping[str, float | str]:
@@ -364,97 +388,3 @@ class DqnAgent(Agent):
 
     def load_replay_state_dict(self, state: State) -> None:
         self._replay.load_state_dict(state)
-
-
-@dataclasses.dataclass(frozen=True)
-class ValueUnits:
-    """What a network's output stands for: an action value is `base + scale * output`.
-
-    The Huber loss turns from square to straight at an error of 1. In its straight part it estimates the median return,
-    for which rare failures do not count. Where values lie near 200, that part begins too early: with base 200 and scale
-    20 it begins at an error of 20.
-    """
-
-    base: float = 0.0
-    scale: float = 1.0
-
-    @classmethod
-    def of(cls, step_reward: float, gamma: float) -> ValueUnits:
-        """Return units with the value of going on forever, r / (1 - gamma), at 0, and a tenth of its size as 1.
-
-        Raises:
-            ConfigError: gamma is 1, for which there is no such value.
-        """
-        if not step_reward:
-            return cls()
-        if gamma >= 1:
-            raise ConfigError(
-                f"agent.step_reward is {step_reward:g}, which needs agent.gamma below 1, and that is {gamma:g}."
-            )
-        forever = step_reward / (1 - gamma)
-        return cls(forever, abs(forever) / 10)
-
-    def of_batch(self, batch: Batch) -> Batch:
-        """Return `batch` with rewards for which the Bellman equation holds between outputs instead of values.
-
-        From base + scale y = r + discount (base + scale y') follows
-        y = (r + (discount - 1) base) / scale + discount y'.
-        """
-        if self == ValueUnits():
-            return batch
-        rewards = (batch.rewards + (batch.discounts - 1) * self.base) / self.scale
-        return dataclasses.replace(batch, rewards=rewards)
-
-    def values(self, output: Any) -> Any:
-        """Return the action values of a network's output, number or array."""
-        return output if self == ValueUnits() else self.base + self.scale * output
-
-
-class GreedyPolicy(Policy):
-    """Takes the action of the highest value; ties go to the first."""
-
-    def __init__(self, network: Network, device: torch.device, units: ValueUnits) -> None:
-        self._network = network
-        self._device = device
-        self._units = units
-
-    def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        values = self._outputs(obs)
-        if mask is not None:
-            values = np.where(mask, values, -np.inf)
-        actions: NDArray[np.int64] = values.argmax(1)
-        return actions
-
-    def q_values(self, obs: Obs) -> NDArray[np.float32]:
-        values: NDArray[np.float32] = self._units.values(self._outputs(obs))
-        return values
-
-    def module(self) -> nn.Module:
-        return _Values(frozen_copy(self._network).cpu(), self._units)
-
-    def _outputs(self, obs: Obs) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            output = self._network(torch.from_numpy(np.ascontiguousarray(obs)).to(self._device))
-            found: NDArray[np.float32] = self._network.q_values(output).cpu().numpy()
-        return found
-
-    def state_dict(self) -> State:
-        return {"network": dict(self._network.state_dict()), "units": dataclasses.asdict(self._units)}
-
-    def load_state_dict(self, state: State) -> None:
-        """See `Policy.load_state_dict`. Raises `ValueError` where weights do not fit."""
-        load_weights(self._network, state["network"])
-        self._units = ValueUnits(**state.get("units", {}))
-
-
-class _Values(nn.Module):
-    """Observations [N, ...] -> action values [N, A]."""
-
-    def __init__(self, network: Network, units: ValueUnits) -> None:
-        super().__init__()
-        self.network = network
-        self._units = units
-
-    def forward(self, obs: Tensor) -> Tensor:
-        values: Tensor = self._units.values(self.network.q_values(self.network(obs)))
-        return values

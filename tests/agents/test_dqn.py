@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cartpole_dqn import builtin_builder
-from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions, ValueUnits
+from cartpole_dqn.agents.dqn import DqnAgent, DqnOptions
+from cartpole_dqn.agents.greedy import GreedyPolicy, ValueUnits
 from cartpole_dqn.contracts.options import check_options
 from cartpole_dqn.contracts.parts import Batch, Context, Transition
 from cartpole_dqn.contracts.seeding import SeedTree, seeded_torch
@@ -105,11 +106,11 @@ def test_an_update_is_the_papers(double: bool, table: dict[str, Any], allowed: f
     table |= {"target_update": {"name": "hard", "every": 1000}, "double": double, "gamma": 0.9, "learning_starts": 30}
     agent = make(**table)
     feed(agent, 29, allowed=allowed)
-    online, target = copy.deepcopy(agent._online), copy.deepcopy(agent._target)
+    online, target = copy.deepcopy(agent.online), copy.deepcopy(agent.target)
     for parameter in target.parameters():  # a target that differs, so that it matters which network is asked
         parameter.data.mul_(1.5)
         parameter.data.add_(0.05)
-    agent._target.load_state_dict(target.state_dict())
+    agent.target.load_state_dict(target.state_dict())
     drawn: list[Batch] = []
     sample = agent._replay.sample
     agent._replay.sample = lambda n: drawn.append(sample(n)) or drawn[-1]  # type: ignore[method-assign,func-returns-value]
@@ -141,7 +142,7 @@ def test_an_update_is_the_papers(double: bool, table: dict[str, Any], allowed: f
         torch.nn.utils.clip_grad_norm_(online.parameters(), table["clip_at"])
     torch.optim.RMSprop(online.parameters(), lr=0.01, eps=1e-3).step()
     assert told["loss"] == pytest.approx(loss.item(), rel=1e-5)
-    for mine, reference in zip(agent._online.parameters(), online.parameters(), strict=True):
+    for mine, reference in zip(agent.online.parameters(), online.parameters(), strict=True):
         torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-6)
 
 
@@ -185,8 +186,8 @@ def test_the_policy_has_the_chosen_weights(which: str) -> None:
     obs = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
     agent = make(policy=which, target_update={"name": "hard", "every": 1000})
     feed(agent, 30)
-    assert (agent._online.training, agent._target.training) == (True, False)
-    network = agent._online if which == "online" else agent._target
+    assert (agent.online.training, agent.target.training) == (True, False)
+    network = agent.online if which == "online" else agent.target
     assert np.array_equal(agent.policy().act(obs), network(torch.from_numpy(obs)).argmax(1).numpy())
 
 
@@ -203,7 +204,7 @@ def test_the_average_is_of_the_last_updates_and_goes_on_after_a_resume() -> None
             agent = resumed
         feed(agent, 1 if seed else 8, seed=seed)
         agent.break_lane(0)
-        online.append(weights(agent._online))
+        online.append(weights(agent.online))
     assert agent.status()["updates"] == 30
     # Shamir and Zhang's recursion, spelled out: the weight of update k is proportional to k (k + 1) ... (k + 18).
     shares = np.array([math.comb(k + 18, 19) for k in range(1, 31)], dtype=np.float64)
@@ -218,7 +219,7 @@ def test_an_average_has_the_latest_statistics_of_batches() -> None:
         obs, next_obs = rng.integers(0, 256, (2, *space.shape), np.uint8)
         agent.observe([Transition(obs, 0, 1.0, next_obs, True, False, 0)])
         agent.learn()
-    mine, online = agent.policy()._network.state_dict(), agent._online.state_dict()
+    mine, online = agent.policy()._network.state_dict(), agent.online.state_dict()
     names = [name for name in online if "running" in name]
     assert names
     assert all(torch.equal(mine[name], online[name]) for name in names)
@@ -285,3 +286,52 @@ def test_values_are_shown_as_returns_and_weights_of_other_units_are_refused() ->
         make(gamma=0.9).start_from(made.policy().state_dict())
     with pytest.raises(ConfigError, match=r"step_reward is 1, which needs agent.gamma below 1"):
         make(step_reward=1.0, gamma=1.0)
+
+
+class Recorded(DqnAgent):
+    """Notes what the steps of an update return, and adds 1 to each reward."""
+
+    def prepare(self, batch: Batch) -> Batch:
+        batch = super().prepare(batch)
+        return dataclasses.replace(batch, rewards=batch.rewards + 1)
+
+    def look_ahead(self, batch: Batch) -> Any:
+        self.ahead = super().look_ahead(batch)
+        return self.ahead
+
+    def losses(self, output: torch.Tensor, batch: Batch) -> Any:
+        self.output, self.batch, self.found = output, batch, super().losses(output, batch)
+        return self.found
+
+
+@pytest.mark.parametrize("table", [{}, {"step_reward": 1.0}, {"advantage_learning": 0.5, "double": True}])
+def test_a_subclass_changes_a_step_of_an_update(table: dict[str, Any]) -> None:
+    options = check_options(DqnOptions, {"batch_size": 8, "gamma": 0.9, **table}, where="agent")
+    with seeded_torch(0):
+        agent = Recorded(options, context_of())
+    plain = make(gamma=0.9, **table)
+    for one in (agent, plain):
+        feed(one, 8)
+    output, (next_output, next_actions), batch = agent.output, agent.ahead, agent.batch
+    assert (output.shape, next_output.shape, next_actions.shape) == ((8, ACTIONS), (8, ACTIONS), (8,))
+    taken = output.gather(1, batch.actions[:, None])[:, 0]
+    ahead = next_output.gather(1, next_actions[:, None])[:, 0]
+    losses, td_errors = agent.found
+    np.testing.assert_allclose(td_errors, (batch.rewards + batch.discounts * ahead - taken).detach(), rtol=1e-5)
+    assert losses.requires_grad
+    assert not td_errors.requires_grad
+    assert any(not torch.equal(a, b) for a, b in zip(agent.online.parameters(), plain.online.parameters(), strict=True))
+
+
+def test_a_subclass_has_a_policy_of_its_own() -> None:
+    class Worst(GreedyPolicy):
+        def act(self, obs: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+            return self.q_values(obs).argmin(1)
+
+    class Contrary(DqnAgent):
+        Policy = Worst
+
+    agent = Contrary(DqnOptions(), context_of())
+    obs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    policy = agent.policy()
+    assert policy.act(obs).tolist() == policy.q_values(obs).argmin(1).tolist()

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from cartpole_dqn import Policy, RunError, UserError, load
-from cartpole_dqn.agents.dqn import GreedyPolicy
+from cartpole_dqn.agents.greedy import GreedyPolicy
 from cartpole_dqn.studies import export as exporting
 from cartpole_dqn.studies.export import METADATA_FILE, Exported
 

@@ -445,7 +445,7 @@ def test_weights_that_could_not_be_loaded_again_never_replace_sound_ones(value: 
         def learn(self) -> Any:
             figures = super().learn()
             if self._steps == 40:
-                next(self._online.parameters()).data[0] = value
+                next(self.online.parameters()).data[0] = value
             return figures
 
     saved: list[int] = []

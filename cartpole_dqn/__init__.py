@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from cartpole_dqn.agents.dqn import DqnOptions as DqnOptions
     from cartpole_dqn.agents.greedy import GreedyPolicy as GreedyPolicy
     from cartpole_dqn.api import Run as Run
+    from cartpole_dqn.api import Study as Study
+    from cartpole_dqn.api import compare as compare
     from cartpole_dqn.api import load as load
+    from cartpole_dqn.api import sweep as sweep
     from cartpole_dqn.api import train as train
     from cartpole_dqn.components.exploration import EpsilonGreedy as EpsilonGreedy
     from cartpole_dqn.components.networks import channels_first as channels_first

@@ -123,7 +123,7 @@ def test_toml_parses(page: str) -> None:
 
 
 WITH_PYTHON = [p for p in PAGES if any(b.language == "python" for b in blocks(read(p)))]
-STARTS = {"docs/plugins/sweep-engine.md"}
+STARTS = {"docs/sweeps.md", "docs/plugins/sweep-engine.md"}
 
 
 @pytest.mark.parametrize("page", [pytest.param(p, marks=[pytest.mark.process] * (p in STARTS)) for p in WITH_PYTHON])

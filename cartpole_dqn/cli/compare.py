@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from cartpole_dqn.cli import options
 from cartpole_dqn.cli.session import Session
 from cartpole_dqn.files import replace_file, writing
-
-if TYPE_CHECKING:
-    from cartpole_dqn.studies.comparison import Played, Scores, Source
-    from cartpole_dqn.studies.grouping import Record
-    from cartpole_dqn.training.models import Which
 
 COMPARE_EXAMPLES = (
     "cartpole-dqn compare runs/\n"
@@ -70,36 +64,17 @@ def compare(
     session: Session = ctx.obj
     records = options.read_records(session, runs)
     groups = group_records(records, options.group_keys(group_by))
-    scores = kept_scores(records) if episodes is None else _play(session, records, episodes, seed)
-    source: Source = "metrics" if episodes is None else "played"
-    comparison = compare_groups(groups, scores, source, score=score)
+    if episodes is None:
+        comparison = compare_groups(groups, kept_scores(records), "metrics", score=score)
+    else:
+        from cartpole_dqn.studies.playing import play_models
+
+        how: dict[str, Any] = {"say": session.say, "showing": session.showing_evaluation}
+        scores = play_models(records, session.host, episodes=episodes, seed=seed, **how)
+        comparison = compare_groups(groups, scores, "played", score=score)
     if out is None:
         print_comparison(session.out, comparison, form)
         return
     with writing(out):
         replace_file(out, comparison_text(comparison, form).encode())
     print(out)
-
-
-def _play(session: Session, records: Sequence[Record], episodes: int, seed: int) -> dict[Path, Scores]:
-    """Play the models of every run on held-out seeds. A run without models has no scores."""
-    from cartpole_dqn.runs.checkpoint import has_state
-    from cartpole_dqn.runs.folder import RunFolder
-    from cartpole_dqn.studies.comparison import Played, Scores
-    from cartpole_dqn.training.models import SavedRun, evaluate_run
-    from cartpole_dqn.training.resolve import read_config
-
-    scores = {}
-    for i, record in enumerate(records, start=1):
-        folder = RunFolder(record.path)
-        played: dict[Which, Played | None] = {}
-        places: dict[Which, Path] = {"last": folder.checkpoint, "best": folder.best}
-        for which, place in places.items():
-            if has_state(place):
-                session.say(f"{record.name}, {which} model ({i} of {len(records)})")
-                run = SavedRun(folder, read_config(folder, session.host), session.host)
-                with session.showing_evaluation() as told:
-                    found = evaluate_run(run, episodes=episodes, seed=seed, which=which, told=told)
-                played[which] = Played.of(found.returns)
-        scores[record.path] = Scores(played.get("best", played.get("last")), played.get("last"))
-    return scores

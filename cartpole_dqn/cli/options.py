@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cartpole_dqn.cli.session import Session
-from cartpole_dqn.errors import RunFolderError, UserError, did_you_mean
+from cartpole_dqn.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from cartpole_dqn.studies.grouping import Record
@@ -149,32 +149,10 @@ def wrapper_changes(given: Sequence[str] | None) -> dict[str, dict[str, str]] | 
 
 
 def read_records(session: Session, runs: Sequence[str]) -> list[Record]:
-    """Read the settings and metrics of runs.
+    """Read the settings and metrics of runs, with warnings on stderr. Raises as `grouping.read_records`."""
+    from cartpole_dqn.studies import grouping
 
-    Unreadable runs in a folder of runs are skipped with a warning on stderr.
-
-    Raises:
-        UserError: there is no such run, or a run that was named itself cannot be read.
-    """
-    from cartpole_dqn.runs.catalogue import TRIALS, find_runs
-    from cartpole_dqn.studies.grouping import read_record
-
-    places = {place.resolve() for run in runs for place in (Path(run), Path(run, TRIALS))}
-    records = []
-    failures = 0
-    for folder in find_runs(runs):
-        try:
-            records.append(record := read_record(folder.path))
-            if record.history.problem:
-                session.say(record.history.problem, "yellow")
-        except RunFolderError as error:
-            if folder.path.resolve().parent not in places:
-                raise
-            failures += 1
-            session.say(f"left out: {error}", "yellow")
-    if not records:
-        raise UserError(f"none of the {failures} runs there can be read.")
-    return records
+    return grouping.read_records(runs, lambda text: session.say(text, "yellow"))
 
 
 def group_keys(given: Sequence[str] | None) -> list[str]:

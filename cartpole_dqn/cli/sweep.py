@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import shlex
 import signal
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,15 +13,11 @@ import typer
 
 from cartpole_dqn.cli import options
 from cartpole_dqn.cli.session import Session
-from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError, said_by
-from cartpole_dqn.system import stopping_on_signals
+from cartpole_dqn.errors import RunError, UserError
 
 if TYPE_CHECKING:
-    from cartpole_dqn.config.schema import RunConfig
-    from cartpole_dqn.contracts.sweep_engine import SweepEngine
-    from cartpole_dqn.plugin.host import PluginHost
-    from cartpole_dqn.studies.sweep import Sweep, SweepView
     from cartpole_dqn.studies.sweep_plan import SweepPlan
+    from cartpole_dqn.views.sweep import Swept
 
 SWEEP_EXAMPLES = (
     "cartpole-dqn sweep --obs state --seeds 10\n"
@@ -115,27 +108,20 @@ def sweep(
         raise UserError(f"--resume {resume} resumes a sweep unchanged: leave out {', '.join(asked)}.")
     _require_sense(asked)
 
-    from cartpole_dqn.runs import lock as folder_lock
     from cartpole_dqn.runs.folder import RunFolder
-    from cartpole_dqn.studies.sweep_plan import BASE, FILE, SweepPlan
+    from cartpole_dqn.studies.sweep_plan import SweepPlan
+    from cartpole_dqn.views.sweep import run_sweep, sweep_folder
 
     session: Session = ctx.obj
     plan = SweepPlan.read(resume) if resume is not None else _plan(asked)
     plan = _with_engine(plan, engine, engine_set or [], jobs)
-    begun = resume if resume is not None else out if out is not None and (out / FILE).is_file() else None
-    if begun is not None:
-        folder = RunFolder(begun)
+    if resume is not None:
+        folder = RunFolder(resume)
     else:
         name = env or preset or (config.stem if config is not None else "CartPole-v1")
-        folder = RunFolder.create(out, env_id=name, obs=obs or "sweep", root=Path("sweeps"))
-    base = None if plan.config is None else config or folder.path / BASE
-    stop: list[str] = []
-    try:
-        with folder_lock.hold(folder.path), stopping_on_signals(stop.append):
-            _run(session, folder.path, plan, base=base, retry_failed=retry_failed, plain=plain, stop=stop)
-    except CartpoleDqnError:
-        folder.discard_if_empty()
-        raise
+        folder = sweep_folder(out, env_id=name, obs=obs)
+    how: dict[str, Any] = {"config": config, "retry_failed": retry_failed, "plain": plain}
+    _finish(session, run_sweep(folder, plan, session.host, console=session.err, **how))
 
 
 def _require_sense(asked: dict[str, Any]) -> None:
@@ -194,92 +180,17 @@ def _with_engine(plan: SweepPlan, name: str | None, settings: Sequence[str], job
     )
 
 
-def _run(
-    session: Session,
-    folder: Path,
-    plan: SweepPlan,
-    *,
-    base: Path | None,
-    retry_failed: bool,
-    plain: bool,
-    stop: list[str],
-) -> None:
-    from cartpole_dqn.contracts.options import check_options
-    from cartpole_dqn.contracts.sweep_engine import SweepEngineContext
-    from cartpole_dqn.studies.sweep import Sweep
-    from cartpole_dqn.training.session import say_notes
-    from cartpole_dqn.views.sweep_table import watching
+def _finish(session: Session, swept: Swept) -> None:
+    """Print the comparison, and exit with the right code."""
+    from cartpole_dqn.views.comparison_tables import MARKDOWN, print_comparison
 
-    host = session.host
-    say_notes(session.err, host, [])
-    made = Sweep(
-        folder.resolve(),
-        plan,
-        host,
-        base=base,
-        retry_failed=retry_failed,
-        prepare=lambda config: _with_initial_weights(config, host),
-        warn=lambda text: session.say(text, "yellow"),
-    )
-    cls = host.registry.load("sweep-engine", plan.engine)
-    declared = host.registry.options("sweep-engine", plan.engine)
-    given: Any = check_options(declared, plan.engine_options, where=f"sweep-engine '{plan.engine}'")
-    with _engine_errors(host, plan.engine):
-        engine: SweepEngine = cls(given, SweepEngineContext(folder=folder.resolve(), jobs=plan.jobs, say=session.say))
-    hint = f"resume with: cartpole-dqn sweep --resume {shlex.quote(str(folder))}"
-    try:
-        with _engine_errors(host, plan.engine), watching(session.err, time.monotonic, plain=plain) as watch:
-            view = made.run(engine, watch=watch, should_stop=lambda: bool(stop))
-    except KeyboardInterrupt:
-        session.say(hint)
-        raise
-    except RunError as error:
-        raise RunError(f"{error}\n{hint}") from error.__cause__
-    _finish(session, folder, made, view, stop, hint)
-
-
-def _with_initial_weights(config: RunConfig, host: PluginHost) -> RunConfig:
-    """Return the configuration with an absolute path and a checksum for its initial weights, if it has any."""
-    from cartpole_dqn.contracts.options import changed
-    from cartpole_dqn.runs.catalogue import find_run
-    from cartpole_dqn.training.initial_weights import find_initial_weights
-
-    if not config.init.run:
-        return config
-    found = find_run(config.init.run).path.resolve()
-    named, _ = find_initial_weights(config, host)
-    return changed(named, init=changed(named.init, run=str(found)))
-
-
-def _finish(session: Session, folder: Path, made: Sweep, view: SweepView, stop: list[str], hint: str) -> None:
-    """Report failed and unfinished trials, print the comparison, and exit with the right code."""
-    from cartpole_dqn.views.comparison_tables import MARKDOWN, print_comparison, sweep_comparison, write_results
-
-    failed = [f"{trial.name}: {trial.error}" for trial in view.trials if trial.state == "failed"]
-    for text in failed:
-        session.say(f"failed: {text}", "red")
-    if left := view.total - view.count("done") - len(failed):
-        session.say(f"{left} of {view.total} trials are left; {hint}")
-        if stop:
-            raise typer.Exit(128 + signal.Signals[stop[0]].value)
-        raise RunError(f"{left} trials did not finish.")
-    comparison = sweep_comparison(made.done_folders(), failed)
-    if comparison is not None:
-        write_results(folder, comparison)
-        print_comparison(session.out, comparison)
-        session.say(f"written to {folder / MARKDOWN}")
-    if failed:
-        again = f"cartpole-dqn sweep --resume {shlex.quote(str(folder))} --retry-failed"
-        raise RunError(f"{len(failed)} of {view.total} trials failed. Try them again with: {again}")
-
-
-@contextlib.contextmanager
-def _engine_errors(host: PluginHost, name: str) -> Iterator[None]:
-    """Turn unexpected exceptions into a `RunError` that names the engine and its distribution."""
-    try:
-        yield
-    except CartpoleDqnError:
-        raise
-    except Exception as error:
-        owner = host.registry.component("sweep-engine", name).owner
-        raise RunError(f"the sweep engine '{name}' of {owner} failed: {said_by(error)}") from error
+    if swept.left and swept.stopped:
+        raise typer.Exit(128 + signal.Signals[swept.stopped].value)
+    if swept.left:
+        raise RunError(f"{swept.left} trials did not finish.")
+    if swept.comparison is not None:
+        print_comparison(session.out, swept.comparison)
+        session.say(f"written to {swept.folder / MARKDOWN}")
+    if swept.failed:
+        again = f"{swept.resume} --retry-failed"
+        raise RunError(f"{len(swept.failed)} of {swept.total} trials failed. Try them again with: {again}")

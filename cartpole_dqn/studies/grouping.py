@@ -1,6 +1,6 @@
 """Groups runs that differ only in their seed, or that share chosen settings.
 
-* `Record`, `read_record`: a run's folder, settings and history.
+* `Record`, `read_record`, `read_records`: a run's folder, settings and history.
 * `group_records`: records -> `Group`s, each with a distinctive label.
 * `has_effect`: whether a setting can change results.
 * `short_key`: the shortest unambiguous end of a dotted key.
@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cartpole_dqn.errors import UserError, did_you_mean
-from cartpole_dqn.runs.catalogue import read_settings, run_title
+from cartpole_dqn.errors import RunFolderError, UserError, did_you_mean
+from cartpole_dqn.runs.catalogue import TRIALS, find_runs, read_settings, run_title
 from cartpole_dqn.runs.history import RunHistory, read_metrics
 from cartpole_dqn.text.tables import flat
 
@@ -83,6 +83,32 @@ def read_record(folder: Path) -> Record:
     trial = _TRIAL.fullmatch(history.name)
     named = {VARIANT: trial[1]} if trial else {}
     return Record(folder, {**named, **flat(settings)}, history, run_title(settings))
+
+
+def read_records(runs: Sequence[str | Path], warn: Callable[[str], None]) -> list[Record]:
+    """Read the settings and metrics of runs. A folder of runs, or of a sweep, stands for all of them.
+
+    Unreadable runs in a folder of runs are skipped with a warning.
+
+    Raises:
+        UserError: there is no such run, or a run that was named itself cannot be read.
+    """
+    places = {place.resolve() for run in runs for place in (Path(run), Path(run, TRIALS))}
+    records = []
+    failures = 0
+    for folder in find_runs(runs):
+        try:
+            records.append(record := read_record(folder.path))
+            if record.history.problem:
+                warn(record.history.problem)
+        except RunFolderError as error:
+            if folder.path.resolve().parent not in places:
+                raise
+            failures += 1
+            warn(f"left out: {error}")
+    if not records:
+        raise UserError(f"none of the {failures} runs there can be read.")
+    return records
 
 
 def group_records(records: Sequence[Record], keys: Sequence[str] = (), *, ignoring: Sequence[str] = ()) -> list[Group]:

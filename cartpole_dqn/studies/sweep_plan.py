@@ -35,7 +35,7 @@ from cartpole_dqn.studies.sweep_space import (
 )
 from cartpole_dqn.system import __version__
 from cartpole_dqn.training import assembly
-from cartpole_dqn.training.resolve import resolve_config
+from cartpole_dqn.training.resolve import components_of, resolve_config
 
 FILE = "sweep.toml"
 BASE = "base.toml"
@@ -204,6 +204,7 @@ def plan_trials(
             sets=[*plan.sets, *setting.sets],
             observers=["metrics"],
         )
+        _require_in_files(config, host)
         config = prepare(config)
     except CartpoleDqnError as error:
         raise type(error)(f"{_where(label)}{error}") from None
@@ -238,6 +239,17 @@ def labels_of(plan: SweepPlan, settings: list[Setting], *, first: int = 0) -> li
         return setting_labels(settings)
     width = len(str(max(plan.draws, plan.searches) - 1))
     return [f"{i:0{width}},{setting_labels([setting])[0]}" for i, setting in enumerate(settings, first)]
+
+
+def _require_in_files(config: RunConfig, host: PluginHost) -> None:
+    """Raise a `UserError` for a class of the program or the notebook that asks for the sweep."""
+    named = [("env", config.env.id), *((part.kind, part.name) for part in components_of(config, host.registry))]
+    for kind, name in named:
+        if name.startswith("__main__:"):
+            raise UserError(
+                f"{kind} '{name}': the runs of a sweep train in other processes, which import classes from files. Move "
+                f"it into a file such as parts.py, and write parts:{name.partition(':')[2]}."
+            )
 
 
 def _ends(entry: Any) -> list[str]:

@@ -1,0 +1,166 @@
+"""A sweep from its plan to its results: `run_sweep` in a `sweep_folder` gives a `Swept`."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from cartpole_dqn.config.schema import RunConfig
+from cartpole_dqn.contracts.options import changed, check_options
+from cartpole_dqn.contracts.sweep_engine import SweepEngine, SweepEngineContext
+from cartpole_dqn.errors import CartpoleDqnError, RunError, said_by
+from cartpole_dqn.plugin.host import PluginHost
+from cartpole_dqn.runs import lock as folder_lock
+from cartpole_dqn.runs.catalogue import find_run
+from cartpole_dqn.runs.folder import RunFolder
+from cartpole_dqn.studies.comparison import Comparison
+from cartpole_dqn.studies.sweep import Sweep
+from cartpole_dqn.studies.sweep_plan import BASE, FILE, SweepPlan
+from cartpole_dqn.system import stopping_on_signals
+from cartpole_dqn.training.initial_weights import find_initial_weights
+from cartpole_dqn.training.session import say_notes
+from cartpole_dqn.views.comparison_tables import sweep_comparison, write_results
+from cartpole_dqn.views.sweep_table import watching
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A sweep that has ended, or was stopped."""
+
+    folder: Path
+    total: int
+    """Number of trials."""
+    failed: dict[str, str]
+    """The error of each failed trial, by its name."""
+    left: int
+    """Number of trials that have not ended."""
+    stopped: str
+    """The signal that stopped the sweep, or ""."""
+    comparison: Comparison | None
+    """None if trials are left, or all have failed."""
+
+    @property
+    def resume(self) -> str:
+        """The command that runs the trials that are left."""
+        return f"cartpole-dqn sweep --resume {shlex.quote(str(self.folder))}"
+
+
+def sweep_folder(out: Path | None, *, env_id: str, obs: str | None) -> RunFolder:
+    """Return the folder for a sweep: `out`, which may hold a sweep already, or a new one in `sweeps/`."""
+    if out is not None and (out / FILE).is_file():
+        return RunFolder(out)
+    return RunFolder.create(out, env_id=env_id, obs=obs or "sweep", root=Path("sweeps"))
+
+
+def run_sweep(
+    folder: RunFolder,
+    plan: SweepPlan,
+    host: PluginHost,
+    *,
+    console: Console,
+    config: Path | None = None,
+    retry_failed: bool = False,
+    plain: bool = False,
+) -> Swept:
+    """Run the trials that are left, then write and return their comparison. A signal stops it cleanly.
+
+    Args:
+        folder: from `sweep_folder`, or that of a sweep to resume.
+        plan: the trials.
+        host: the loaded plugins.
+        console: for the table and warnings.
+        config: the file with `plan.config`; by default the copy in the folder.
+        retry_failed: run failed trials again.
+        plain: print lines instead of a live table.
+
+    Raises:
+        UserError: the plan is invalid, or the folder holds something else. Nothing has started.
+        RunError: the engine failed.
+    """
+    stop: list[str] = []
+    base = None if plan.config is None else config or folder.path / BASE
+    try:
+        with folder_lock.hold(folder.path), stopping_on_signals(stop.append):
+            return _run(folder.path, plan, host, console, base, retry_failed, plain, stop)
+    except CartpoleDqnError:
+        folder.discard_if_empty()
+        raise
+
+
+def _run(
+    folder: Path,
+    plan: SweepPlan,
+    host: PluginHost,
+    console: Console,
+    base: Path | None,
+    retry_failed: bool,
+    plain: bool,
+    stop: list[str],
+) -> Swept:
+    def say(text: str, style: str = "") -> None:
+        console.print(Text(text, style))
+
+    say_notes(console, host, [])
+    sweep = Sweep(
+        folder.resolve(),
+        plan,
+        host,
+        base=base,
+        retry_failed=retry_failed,
+        prepare=lambda config: _with_initial_weights(config, host),
+        warn=lambda text: say(text, "yellow"),
+    )
+    cls = host.registry.load("sweep-engine", plan.engine)
+    declared = host.registry.options("sweep-engine", plan.engine)
+    options: Any = check_options(declared, plan.engine_options, where=f"sweep-engine '{plan.engine}'")
+    with _engine_errors(host, plan.engine):
+        engine: SweepEngine = cls(options, SweepEngineContext(folder=folder.resolve(), jobs=plan.jobs, say=say))
+    swept = Swept(folder, 0, {}, 0, "", None)
+    try:
+        with _engine_errors(host, plan.engine), watching(console, time.monotonic, plain=plain) as watch:
+            view = sweep.run(engine, watch=watch, should_stop=lambda: bool(stop))
+    except KeyboardInterrupt:
+        say(f"resume with: {swept.resume}")
+        raise
+    except RunError as error:
+        raise RunError(f"{error}\nresume with: {swept.resume}") from error.__cause__
+    failed = {trial.name: trial.error for trial in view.trials if trial.state == "failed"}
+    said = [f"{name}: {error}" for name, error in failed.items()]
+    for text in said:
+        say(f"failed: {text}", "red")
+    left = view.total - view.count("done") - len(failed)
+    if left:
+        say(f"{left} of {view.total} trials are left; resume with: {swept.resume}")
+    comparison = None if left else sweep_comparison(sweep.done_folders(), said)
+    if comparison is not None:
+        write_results(folder, comparison)
+    return Swept(folder, view.total, failed, left, stop[0] if stop else "", comparison)
+
+
+def _with_initial_weights(config: RunConfig, host: PluginHost) -> RunConfig:
+    """Return the configuration with an absolute path and a checksum for its initial weights, if it has any."""
+    if not config.init.run:
+        return config
+    found = find_run(config.init.run).path.resolve()
+    named, _ = find_initial_weights(config, host)
+    return changed(named, init=changed(named.init, run=str(found)))
+
+
+@contextlib.contextmanager
+def _engine_errors(host: PluginHost, name: str) -> Iterator[None]:
+    """Turn unexpected exceptions into a `RunError` that names the engine and its distribution."""
+    try:
+        yield
+    except CartpoleDqnError:
+        raise
+    except Exception as error:
+        owner = host.registry.component("sweep-engine", name).owner
+        raise RunError(f"the sweep engine '{name}' of {owner} failed: {said_by(error)}") from error

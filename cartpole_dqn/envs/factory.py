@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import difflib
 import functools
@@ -431,6 +432,10 @@ def _explained(env_id: str) -> Iterator[None]:
 def _registered(env_id: str) -> str:
     """Return a hint at a registered id with nearly this name, or at packages that register their own."""
     name = env_id.rpartition(":")[2]
+    stem = env_id.partition(".")[0]
+    if ":" not in env_id and (classes := _classes_in(Path(f"{stem}.py"))):
+        known = " or ".join(f"--env {stem}:{cls}" for cls in classes)
+        return f" For a class in {stem}.py, which is in the current folder, write {known}"
     newest = {}
     for spec in sorted(gymnasium.registry.values(), key=lambda spec: spec.version or 0):
         newest[spec.id.rpartition("-v")[0] or spec.id] = spec.id
@@ -443,6 +448,16 @@ def _registered(env_id: str) -> str:
         made = [key for key, value in defined if isinstance(value, type) and _makes_envs(value)]
         return f" The module {module} was imported and does not register it.{did_you_mean(name, made)}"
     return f" If a package registers it, name the package too: --env PACKAGE:{env_id}"
+
+
+def _classes_in(file: Path) -> list[str]:
+    """Return the classes in a file that define `step`, or else all of them, without importing it."""
+    try:
+        classes = [node for node in ast.parse(file.read_bytes()).body if isinstance(node, ast.ClassDef)]
+    except (OSError, SyntaxError, ValueError):
+        return []
+    stepping = [cls for cls in classes if any(getattr(node, "name", "") == "step" for node in cls.body)]
+    return [cls.name for cls in stepping or classes]
 
 
 def _imported(env_id: str) -> str | EnvSpec:

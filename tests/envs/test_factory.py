@@ -189,6 +189,18 @@ def test_a_typo_in_a_class_of_ones_own_gets_a_suggestion(tmp_path: Path, monkeyp
             find_spec(env_id)
 
 
+def test_a_file_in_place_of_its_class_gets_a_suggestion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    games = "raise SystemExit\nclass Help: ...\nclass Catch(Env):\n    def step(self, action): ...\n"
+    (tmp_path / "cartpole.py").write_text(games)  # which is not imported
+    (tmp_path / "bare.py").write_text("class Catch(Base): ...\nclass Dodge(Base): ...\n")
+    (tmp_path / "broken.py").write_text("class\n")
+    for env_id in ("cartpole", "cartpole.py", "cartpole.Catch"):
+        assert refusal(env_id).endswith(" cartpole.py, which is in the current folder, write --env cartpole:Catch")
+    assert refusal("bare").endswith("write --env bare:Catch or --env bare:Dodge")
+    assert refusal("broken").endswith("--env PACKAGE:broken")
+
+
 def test_the_spec_of_an_id(own_envs: None) -> None:
     assert find_spec("own_envs:Cameras-v0").id == "Cameras-v0"
     with pytest.raises(UnsuitableEnvError, match="Foo"):

@@ -55,6 +55,7 @@ from cartpole_dqn.plugin.registry import (
     search_here,
     source_of,
 )
+from cartpole_dqn.system import require_memory
 from cartpole_dqn.wrappers.checks import plain
 from cartpole_dqn.wrappers.numeric import NumericObservation, is_numeric, unreadable_parts
 from cartpole_dqn.wrappers.probe import close_quietly
@@ -80,6 +81,8 @@ class Entry(NamedTuple):
 
 TRAINING_ONLY = "training_only"
 """The key that marks an entry of `[[observation]]` which evaluation skips."""
+_LARGE = 10_000_000
+"""Bytes of an observation whose environments take seconds to make."""
 NO_LIMIT_IN_EVALUATION = 10_000
 """Maximum steps of an evaluation episode if the environment has no limit of its own."""
 
@@ -92,16 +95,17 @@ class EnvFactory:
         registry: where wrappers are looked up.
         shown: whether people will look at what the environments draw: `render()` then returns pictures, whatever the
             agent observes, and draws each moment once.
+        slots: how many observations will be stored, to refuse at once those that do not fit into memory.
 
     Raises:
         ConfigError: an entry names no wrapper, or an option that the wrapper does not have.
     """
 
-    def __init__(self, config: RunConfig, registry: Registry, *, shown: bool = False) -> None:
+    def __init__(self, config: RunConfig, registry: Registry, *, shown: bool = False, slots: int = 0) -> None:
         # Otherwise a pygame display takes over the process's signals.
         os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
         self._config = config.env
-        self._shown = shown
+        self._shown, self._slots = shown, slots
         self._entries = [_resolve(i, entry, registry) for i, entry in enumerate(config.observation)]
         self._renders = shown or any(entry.makes(RenderObservation) for entry in self._entries)
         self.skips = any(entry.training_only for entry in self._entries)
@@ -170,8 +174,11 @@ class EnvFactory:
         """
         env: Env = Tally(self.base(evaluating=evaluating))
         try:
-            for _, wrap in self.chain(evaluating=evaluating):
+            *wrappers, (_, as_numbers) = self.chain(evaluating=evaluating)
+            for _, wrap in wrappers:
                 env = wrap(env)
+            self._require_room(env.observation_space)
+            env = as_numbers(env)
             _require_discrete(env, self._config.id)
             guard = Guard(env, lane)
             if guard.running and self._config.vector == "async" and not evaluating:
@@ -183,6 +190,20 @@ class EnvFactory:
         except BaseException:
             close_env(env)
             raise
+
+    def _require_room(self, space: Any) -> None:
+        """Raise a `UserError` if large observations do not fit into memory as often as they will be stored.
+
+        The replay checks this too, but later, and until then each environment holds several arrays of this size.
+        """
+        nbytes = math.prod(space.shape) * space.dtype.itemsize if isinstance(space, spaces.Box) else 0
+        if self._slots and nbytes > _LARGE:
+            stack = _stack_size(self._entries[-1], space) if self._entries else 1  # each frame is stored once
+            require_memory(
+                self._slots * nbytes // stack,
+                who=f"a replay with {self._slots} slots of {space.dtype} {list(space.shape)}",
+                mend="Make observations smaller (uint8, fewer pixels), or set a smaller capacity.",
+            )
 
     def require_no_statistics(self, collector: str) -> None:
         """Raise a `ConfigError` if wrappers have running statistics, which processes of a collector cannot share."""
@@ -329,18 +350,19 @@ def complete_observation(observation: list[Table], registry: Registry) -> list[T
 
 def frame_stack(observation: list[Table], registry: Registry, space: spaces.Box) -> int:
     """Return the number S of frames in an observation of `space` if it is a rolling stack [S, ...]; otherwise 1."""
-    if not observation:
-        return 1
-    last = _resolve(len(observation) - 1, observation[-1], registry)
-    size = last.kwargs.get("stack_size")
-    stacks = last.makes(FrameStackObservation) and isinstance(size, int)
-    return size if stacks and len(space.shape) > 1 and space.shape[0] == size else 1
+    return _stack_size(_resolve(len(observation) - 1, observation[-1], registry), space) if observation else 1
 
 
 def parameters_of(cls: Callable[..., Env]) -> dict[str, inspect.Parameter]:
     """Return the constructor's parameters after the environment."""
     named = list(inspect.signature(cls).parameters.values())[1:]
     return {p.name: p for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+
+
+def _stack_size(last: Entry, space: spaces.Box) -> int:
+    size = last.kwargs.get("stack_size")
+    stacks = last.makes(FrameStackObservation) and isinstance(size, int)
+    return size if stacks and len(space.shape) > 1 and space.shape[0] == size else 1
 
 
 def _resolve(i: int, entry: Any, registry: Registry) -> Entry:

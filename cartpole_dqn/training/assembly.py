@@ -114,7 +114,7 @@ def make_agent(
 def check_agent(config: RunConfig, host: PluginHost) -> str:
     """Build a run's environment and agent, and return a warning as `check_learning` does. Raises `UserError`."""
     host.register_environments()
-    factory = EnvFactory(config, host.registry)
+    factory = make_factory(config, host)
     env = factory.make()
     env.close()
     agent = make_agent(config, host, env.observation_space, env.action_space, factory.make)
@@ -219,14 +219,25 @@ def make_policy(config: RunConfig, host: PluginHost, factory: EnvFactory | None 
     env.close()
     # A policy needs one lane, and no replay: make them small.
     agent = dict(config.agent)
-    for info in describe_options(host.registry.options("agent", agent["name"])):
-        if info.part == "replay" and "capacity" in agent.get(info.name, {}):
-            agent[info.name] = {**agent[info.name], "capacity": 1_000}
+    for name in _replays(config, host):
+        agent[name] = {**agent[name], "capacity": 1_000}
     small = changed(config, agent=agent, env=changed(config.env, num_envs=1))
     policy = make_agent(small, host, env.observation_space, env.action_space).policy()
     if env.running or factory.skips:
         policy = Following(policy, factory.statistics, needed=bool(env.running))
     return policy, factory
+
+
+def make_factory(config: RunConfig, host: PluginHost) -> EnvFactory:
+    """Return the environment factory of a run, which refuses observations that do not fit into its replays."""
+    slots = sum(config.agent[name]["capacity"] for name in _replays(config, host))
+    return EnvFactory(config, host.registry, slots=slots)
+
+
+def _replays(config: RunConfig, host: PluginHost) -> list[str]:
+    """Return the agent's options that are replays with a capacity."""
+    declared = describe_options(host.registry.options("agent", config.agent["name"]))
+    return [one.name for one in declared if one.part == "replay" and "capacity" in config.agent.get(one.name, {})]
 
 
 def make_helpers(config: RunConfig, host: PluginHost, factory: EnvFactory, make: Callable[[], Policy]) -> list[Helper]:
@@ -333,7 +344,7 @@ def assemble(
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     host.register_environments()
-    factory = EnvFactory(config, host.registry)
+    factory = make_factory(config, host)
     warn = functools.partial(console.print, style="yellow", markup=False)
     with contextlib.ExitStack() as undo:
         # First, before there are threads, windows or connections that a fork should not share.

@@ -132,6 +132,16 @@ def test_what_cannot_be_learned_gets_a_sentence(arguments: dict[str, Any], words
         assert word in text
 
 
+def test_observations_that_a_replay_cannot_hold_are_refused_at_once() -> None:
+    gymnasium.register("tests/Odd-v0", Odd, kwargs={"observations": spaces.Box(0, 255, (4000, 3000), np.uint8)})
+    config = resolve("tests/Odd-v0", obs="state")
+    words = r"a replay with 90000000 slots of uint8 \[4000, 3000\] would take 1,080 TB of memory, but "
+    with pytest.raises(UserError, match=words):
+        EnvFactory(config, HOST.registry, slots=90_000_000).make()
+    for slots in (0, 1):
+        EnvFactory(config, HOST.registry, slots=slots).make().close()
+
+
 def test_what_the_sentences_advise_works() -> None:
     gymnasium.register("tests/Odd-v0", Odd, kwargs={"observations": spaces.Dict(camera=CAMERA, mission=spaces.Text(9))})
     advice = refusal("tests/Odd-v0").split("--set '")[1].split("'")[0]

@@ -79,6 +79,11 @@ class ConvOptions:
     strides: list[PositiveInt] = option(
         default_factory=lambda: [4, 2], effect="stride of each convolution", typical="[4, 2], [4, 2, 1]"
     )
+    pad: bool = option(
+        default=False,
+        effect="repeat the pixels at the edges of images so that the convolutions read every pixel; without it, they "
+        "leave out rows at the bottom and columns at the right of images whose size does not fit",
+    )
     hidden: int = option(default=128, ge=1, effect="units of the hidden layer", typical="128 to 512")
     zero: list[float] = option(
         default_factory=list,
@@ -124,8 +129,13 @@ class Conv(Network):
                 f"network conv: channels {options.channels}, kernels {options.kernels} and strides {options.strides} "
                 f"must have one number for each convolution, and at least one."
             )
-        channels, _, _ = image_size(context.observation_space, "conv")
-        size = _size_after(context.observation_space, options.kernels, options.strides, "conv")
+        channels, *size = image_size(context.observation_space, "conv")
+        outputs = _size_after(context.observation_space, options.kernels, options.strides, "conv")
+        self.padding: list[int] = []
+        if options.pad and any(missing := [_missing(side, options.kernels, options.strides) for side in size]):
+            self.padding = [half for total in reversed(missing) for half in (total // 2, total - total // 2)]
+            padded = [side + more for side, more in zip(size, missing, strict=True)]
+            outputs = _outputs(padded, options.kernels, options.strides)
         self.channels_last = options.channels_last
         self.shifts = bool(options.zero or options.spread)
         if self.shifts:
@@ -146,12 +156,14 @@ class Conv(Network):
         if self.channels_last:
             self.convolutions.to(memory_format=torch.channels_last)
         dense_norm = "none" if options.norm == "none" else "layer"
-        dense = _dense([before * math.prod(size), options.hidden], dense_norm, nn.ReLU)
+        dense = _dense([before * math.prod(outputs), options.hidden], dense_norm, nn.ReLU)
         self.head = nn.Sequential(*dense, nn.Linear(options.hidden, self.num_actions))
 
     def forward(self, obs: Tensor) -> Tensor:
         """[B, H, W, C] (or the other forms of images) -> [B, A]."""
         x = channels_first(obs.float() if self.shifts else self.scale(obs))
+        if self.padding:
+            x = nn.functional.pad(x, self.padding, mode="replicate")
         x = x.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
         if self.shifts:
             x = self._shifted_convolution(x)
@@ -259,7 +271,7 @@ def _reshaped(shape: Sequence[int]) -> str:
     return f"end [[observation]] with an entry of {entry}."
 
 
-def _size_after(space: spaces.Box, kernels: Sequence[int], strides: Sequence[int], who: str) -> tuple[int, int]:
+def _size_after(space: spaces.Box, kernels: Sequence[int], strides: Sequence[int], who: str) -> tuple[int, ...]:
     """Return (H, W) after the convolutions, or raise a `UserError` if the images are too small."""
     size = image_size(space, who)[1:]
     least = 1
@@ -273,9 +285,25 @@ def _size_after(space: spaces.Box, kernels: Sequence[int], strides: Sequence[int
             f"network {who}: images of {size[0]} x {size[1]} are too small: with kernels {list(kernels)} and strides "
             f"{list(strides)} it needs {least} x {least} or more. {mend}"
         )
+    return _outputs(size, kernels, strides)
+
+
+def _outputs(size: Sequence[int], kernels: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:
+    """Return each side of an image after the convolutions."""
     for kernel, stride in zip(kernels, strides, strict=True):
-        size = ((size[0] - kernel) // stride + 1, (size[1] - kernel) // stride + 1)
-    return size
+        size = [(side - kernel) // stride + 1 for side in size]
+    return tuple(size)
+
+
+def _missing(side: int, kernels: Sequence[int], strides: Sequence[int]) -> int:
+    """Return how many pixels a side of an image lacks until the convolutions read all of it."""
+    layers = list(zip(kernels, strides, strict=True))
+    count = side
+    for kernel, stride in layers:
+        count = math.ceil((count - kernel) / stride) + 1
+    for kernel, stride in reversed(layers):
+        count = (count - 1) * stride + kernel
+    return count - side
 
 
 def _per_channel(values: Sequence[float], default: float, channels: int, name: str) -> Tensor:

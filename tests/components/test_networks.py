@@ -48,6 +48,7 @@ CASES = [
     (Conv, box((20, 20, 1)), {}),
     (Conv, box((40, 80, 2)), {"norm": "layer", "channels_last": False}),
     (Conv, box((40, 80), np.float32), {"channels": [4], "kernels": [5], "strides": [3], "hidden": 7}),
+    (Conv, box((42, 40, 1)), {"pad": True, "channels": [4, 4]}),
     (Conv, box((4, 40, 80, 3)), {"zero": [128.0], "spread": [127.0]}),
     (Mlp, box((4,), np.float32), {}),
     (Mlp, box((4,), np.float64), {"hidden": [5], "activation": "tanh", "norm": "layer"}),
@@ -89,6 +90,20 @@ def test_conv_against_its_formula() -> None:
     x = F.relu(F.linear(x.reshape(4, -1), weights["head.0.weight"], weights["head.0.bias"]))
     x = F.linear(x, weights["head.2.weight"], weights["head.2.bias"])
     torch.testing.assert_close(network(obs), x, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "read"), [((40, 42), (36, 36)), ((44, 37), (44, 36))])
+def test_padding_lets_the_convolutions_read_every_pixel(size: tuple[int, int], read: tuple[int, int]) -> None:
+    table = {"channels": [4, 4, 4], "kernels": [8, 4, 3], "strides": [4, 2, 1]}
+    for pad, seen in ((False, read), (True, size)):
+        obs = torch.rand(1, *size, 2, requires_grad=True)
+        build(Conv, box((*size, 2), np.float32), pad=pad, **table)(obs).sum().backward()
+        assert obs.grad is not None
+        counts = obs.grad.abs().sum((0, 3)) > 0
+        assert (int(counts.any(1).nonzero().max()) + 1, int(counts.any(0).nonzero().max()) + 1) == seen
+    same = [build(Conv, box((84, 84, 1)), pad=pad, **table) for pad in (False, True)]
+    obs = observations(box((84, 84, 1)), 2)
+    assert torch.equal(same[0](obs), same[1](obs))
 
 
 @pytest.mark.parametrize("norm", ["none", "layer"])

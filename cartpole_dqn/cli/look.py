@@ -194,7 +194,7 @@ def report(
             told=lambda doing: status.update(doing),
         )
     for sentence in made.missing:
-        session.say(f"missing: {sentence}", "yellow")
+        session.warn(f"missing: {sentence}")
     print(target)
 
 

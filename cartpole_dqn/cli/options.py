@@ -166,12 +166,12 @@ def read_records(session: Session, runs: Sequence[str]) -> list[Record]:
         try:
             records.append(record := read_record(folder.path))
             if record.history.problem:
-                session.say(record.history.problem, "yellow")
+                session.warn(record.history.problem)
         except RunFolderError as error:
             if folder.path.resolve().parent not in places:
                 raise
             failures += 1
-            session.say(f"left out: {error}", "yellow")
+            session.warn(f"left out: {error}")
     if not records:
         raise UserError(f"none of the {failures} runs there can be read.")
     return records

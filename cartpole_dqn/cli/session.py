@@ -61,6 +61,12 @@ class Session:
         self.err.print(Text(text, style or ""))
 
     @contextlib.contextmanager
+    def warn(self, text: str) -> None:
+        """Print a warning on stderr."""
+        from cartpole_dqn.text.tables import print_warning
+
+        print_warning(self.err, text)
+
     def first_screen(self, title: str, *, steps: int | None, plain: bool) -> Iterator[Callable[[], None]]:
         """Show the panel of a run that is being prepared. Yield a function that removes it."""
         if plain:

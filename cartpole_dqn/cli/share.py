@@ -58,7 +58,7 @@ def share(
             told=status.update,
         )
     for sentence in made.missing:
-        session.say(f"left out: {sentence}", "yellow")
+        session.warn(f"left out: {sentence}")
     session.say(f"{score_text(made.score)}; {size(made.archive.stat().st_size)} as {made.archive}")
     session.say(f"others open it with: cartpole-dqn evaluate {made.archive.name}")
     print(made.folder.path)
@@ -100,7 +100,7 @@ def export(
     with session.showing_evaluation() as told:
         made = export_run(opened, out, form=form, episodes=episodes, seed=seed, which=which, told=told)
     for wrapper, reason in made.stops.items():
-        session.say(f"{wrapper} is not in the file, which begins with its observations: {reason}.", "yellow")
+        session.warn(f"{wrapper} is not in the file, which begins with its observations: {reason}.")
     for name, ago in made.inputs.items():
         earlier = [f"{steps} step{'s' * (steps > 1)} ago" for steps in ago if steps]
         session.say(f"input {name}: {', '.join(['now'] * (0 in ago) + earlier)}")

@@ -219,7 +219,7 @@ def _run(
         base=base,
         retry_failed=retry_failed,
         prepare=lambda config: _with_initial_weights(config, host),
-        warn=lambda text: session.say(text, "yellow"),
+        warn=session.warn,
     )
     cls = host.registry.load("sweep-engine", plan.engine)
     declared = host.registry.options("sweep-engine", plan.engine)

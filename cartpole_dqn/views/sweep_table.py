@@ -19,10 +19,11 @@ from rich.text import Text
 from cartpole_dqn.observers.display.screen import is_live
 from cartpole_dqn.studies.sweep import SweepView, TrialView
 from cartpole_dqn.text.figures import NOTHING, count_of, duration, one_line, score
+from cartpole_dqn.text.tables import WARNING
 
 _STATES = ("running", "failed", "interrupted", "done", "waiting")
 """The order of priority if there is no room for all trials."""
-_STYLES = {"running": "bold", "failed": "red", "interrupted": "yellow", "done": "green", "waiting": "dim"}
+_STYLES = {"running": "bold", "failed": "red", "interrupted": WARNING, "done": "green", "waiting": "dim"}
 _BAR, _GAP, _NARROWEST = 10, 2, 20
 _PLAIN_EVERY = 30.0
 """Seconds between two lines of progress."""

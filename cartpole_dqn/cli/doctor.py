@@ -37,7 +37,7 @@ def doctor(
     from cartpole_dqn.studies.doctor import examine
 
     session: Session = ctx.obj
-    with session.err.status("looking"):
+    with session.spinner("looking"):
         findings = examine(ROOT, blocked=session.blocked, stream=session.err)
     if as_json:
         print(written(findings), end="")

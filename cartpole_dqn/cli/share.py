@@ -47,7 +47,7 @@ def share(
     opened = session.open_run(run)
     if not session.err.is_terminal:
         session.say(f"playing {episodes} episodes{f' and recording {record_steps} steps' if record_steps else ''}")
-    with unwinding_on_signals(), session.err.status("loading") as status:
+    with unwinding_on_signals(), session.spinner("loading") as told:
         made = share_run(
             opened,
             out,
@@ -55,7 +55,7 @@ def share(
             seed=seed,
             which="last" if last else "best",
             recorded_steps=record_steps,
-            told=status.update,
+            told=told,
         )
     for sentence in made.missing:
         session.warn(f"left out: {sentence}")

@@ -281,7 +281,8 @@ def _bar(snapshot: Snapshot, width: int, gutter: int, columns: int, console: Con
     total, over = snapshot.total, _is_over(snapshot)
     counts = _counts(snapshot, snapshot.done)
     wide = width >= _ASIDE_FROM
-    parts = [f"{duration(snapshot.elapsed)} gone"]
+    elapsed = duration(snapshot.elapsed)
+    parts = [f"{elapsed} gone" if snapshot.running else f"took {elapsed}"]
     if snapshot.remaining is not None and snapshot.running:
         parts.append(f"{duration(snapshot.remaining)} left")
     if snapshot.rate is not None and snapshot.running:
@@ -318,7 +319,7 @@ def _solved(snapshot: Snapshot, width: int, ascii_only: bool) -> list[Text]:
     solved, over = snapshot.solved, f"over {len(snapshot.solved.returns)}"
     here = spread(solved.mean, solved.std, "+-" if ascii_only else "±")
     at = f"at step {solved.step:,}"
-    words = [f"{over} greedy episodes on unseen seeds, {at}", f"{over} episodes, {at}", f"{over} ep.", ""]
+    words = [f"{over} greedy episodes on held-out seeds, {at}", f"{over} episodes, {at}", f"{over} ep.", ""]
     rest = _first_that_fits(words, width - cell_len(here) - 10)
     return [Text.assemble((" SOLVED ", "bold reverse green"), " ", (here, "bold"), f" {rest}".rstrip())]
 

@@ -94,7 +94,8 @@ def test_solved_is_said(snapshot: Make, events: Any) -> None:
     ended = events.ended(600, reason="solved", solved_step=500)
     made = snapshot(solved_at=475.0, confirmed=confirmed, ended=ended)
     text = "\n".join(shown(made, 100, 30))
-    assert " SOLVED  499.0 ± 1.0 over 2 greedy episodes on unseen seeds, at step 500" in text
+    assert " SOLVED  499.0 ± 1.0 over 2 greedy episodes on held-out seeds, at step 500" in text
+    assert "took 0:30" in text
     assert re.search(r"━{40,}  1,000 steps|━{40,}  600 steps", text), "the bar is full"
     assert "Ctrl-C" not in text
     assert summary_lines(made, ended)[0] == "SOLVED: 499.0 ± 1.0 over 2 episodes at step 500"

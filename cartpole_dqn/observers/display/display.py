@@ -147,11 +147,14 @@ def first_screen(console: Console, event: events.RunStarted) -> Iterator[Callabl
 
 def _screen(tracker: Tracker, console: Console, options: DisplayOptions) -> Screen:
     """Return a screen that shows a run's panel."""
-    # The handler that a run installs saves and stops. Elsewhere Python's raises KeyboardInterrupt.
-    stops = str(getattr(signal.getsignal(signal.SIGINT), "__module__", "")).startswith("cartpole_dqn")
+    # The handler that a run installs saves and stops, and then gives way to Python's, which raises KeyboardInterrupt.
+    handler = signal.getsignal(signal.SIGINT)
+    ours = str(getattr(handler, "__module__", "")).startswith("cartpole_dqn")
 
     def lines(room: ConsoleOptions) -> list[list[Segment]]:
-        return panel.RunPanel(tracker.snapshot(), options.curve, stops).lines(console, room)
+        stopping = signal.getsignal(signal.SIGINT) is not handler
+        ctrl_c = "stopping and saving, Ctrl-C again: stops at once" if stopping else "Ctrl-C: saves and stops"
+        return panel.RunPanel(tracker.snapshot(), options.curve, ctrl_c * ours).lines(console, room)
 
     return Screen(console, lines, per_second=options.refresh_per_second)
 

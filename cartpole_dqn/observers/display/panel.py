@@ -46,7 +46,6 @@ _KNOWN_STATUS = ("epsilon", "lr", "replay_size", "replay_capacity", "updates")
 _SHORT = {"learning rate": "lr", "mean of 20": "mean 20", "mean of 100": "mean 100", "last return": "last"}
 """Labels for narrow terminals."""
 _BOLD = ("mean of", "mean 20", "mean 100")
-_STOPS = "Ctrl-C: saves and stops"
 
 Figure = tuple[str, str]
 """A label and a value, as texts."""
@@ -63,8 +62,8 @@ class RunPanel:
     snapshot: Snapshot
     curve: bool = True
     """Draw the chart of returns if there is room."""
-    stops: bool = False
-    """Whether Ctrl-C saves and stops."""
+    ctrl_c: str = ""
+    """What Ctrl-C does."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for line in self.lines(console, options):
@@ -92,7 +91,7 @@ class RunPanel:
             rows = [[*Segment.adjust_line_length([*row], inner + _EYE_GAP), *part] for row, part in pairs]
         ascii_only, style = options.ascii_only, "green" if snapshot.solved is not None else "dim"
         box, title = ROUNDED.substitute(options), Text(one_line(snapshot.started.name) or "run", "bold")
-        footer = _footer(snapshot, self.stops, width - 6, ", " if ascii_only else " · ")
+        footer = _footer(snapshot, self.ctrl_c, width - 6, ", " if ascii_only else " · ")
         side = Style.parse(style)
         left, right = Segment(f"{box.mid_left} ", side), Segment(f" {box.mid_right}", side)
         edges = [
@@ -195,9 +194,7 @@ def summary_lines(snapshot: Snapshot, ended: RunEnded) -> list[str]:
     elif snapshot.best is not None:
         lines.append(f"best {_of_needed(snapshot.best.mean, snapshot)}: {_over(snapshot.best)}")
     if ended.reason not in ("done", "solved"):
-        why = "Ctrl-C" if ended.reason == "SIGINT" else one_line(ended.reason)
-        saved = "" if snapshot.checkpoint is None else f", saved at step {snapshot.checkpoint.step:,}"
-        lines.append(f"stopped ({why}){saved}")
+        lines.append(_stopped(snapshot, ended))
     rate = f" at {number(progress.step / progress.seconds, 3)} steps/s" if progress.seconds > 0 else ""
     return [
         *lines,
@@ -449,19 +446,27 @@ def _replay(snapshot: Snapshot, status: Mapping[str, Any]) -> list[Figure]:
     return figures + [("memory", size(used))] * bool(snapshot.started.replay_bytes)
 
 
-def _footer(snapshot: Snapshot, stops: bool, width: int, dot: str) -> Text:
+def _stopped(snapshot: Snapshot, ended: RunEnded) -> str:
+    why = "Ctrl-C" if ended.reason == "SIGINT" else one_line(ended.reason)
+    return f"stopped ({why})" + (f", saved at step {snapshot.checkpoint.step:,}" if snapshot.checkpoint else "")
+
+
+def _footer(snapshot: Snapshot, ctrl_c: str, width: int, dot: str) -> Text:
     if snapshot.progress is None and snapshot.running:
         return Text.assemble(("starting", "bold"))
     if snapshot.running and snapshot.evaluating is None and snapshot.idle >= _IDLE_SECONDS:
         waits = f"saving, or waiting for the environment: {int(snapshot.idle)} s since the last step"
         return Text.assemble((waits, "bold"))
-    folder = one_line(snapshot.started.folder or "")
     if snapshot.failed:
-        return Text.assemble(("failed", "bold red"), (f"{dot}{folder}" * bool(folder), "dim"))
-    if not snapshot.running or not stops:
-        return Text.assemble((folder, "dim"))
-    both = f"{folder}{dot}" if folder and cell_len(folder) + len(_STOPS) + 3 <= width else ""
-    return Text.assemble((both, "dim"), (_STOPS, ""))
+        said, style = snapshot.failed, "bold red"
+    elif snapshot.ended is not None and not _is_over(snapshot):
+        said, style = _stopped(snapshot, snapshot.ended), "bold"
+    else:
+        said, style = ctrl_c * snapshot.running, ""
+    first, comma, rest = said.partition(", ")
+    folder = one_line(snapshot.started.folder or "")
+    then = f"{dot * bool(said)}{folder}" if folder else ""
+    return _joined([[(first, style)], [(f"{comma}{rest}", style)], [(then, "dim")]], width)
 
 
 def _is_over(snapshot: Snapshot) -> bool:

@@ -112,12 +112,12 @@ def test_solved_is_said(snapshot: Make, events: Any) -> None:
 
 
 def test_a_failed_run_announces_nothing_more(snapshot: Make) -> None:
-    made = replace(snapshot(solved_at=475.0, evaluate_every=500), failed=True)
+    made = replace(snapshot(solved_at=475.0, evaluate_every=500), failed="failed")
     text = "\n".join(shown(made, 100, 30))
     assert "failed · runs/x" in text
     for words in ("left", "steps/s", "next at"):
         assert words not in text
-        assert words in "\n".join(shown(replace(made, failed=False), 100, 30))
+        assert words in "\n".join(shown(replace(made, failed=""), 100, 30))
 
 
 def test_without_colours_the_bar_keeps_its_place(snapshot: Make) -> None:
@@ -126,11 +126,20 @@ def test_without_colours_the_bar_keeps_its_place(snapshot: Make) -> None:
     assert "─" in bars[1]
 
 
-@pytest.mark.parametrize("stops", [True, False])
-def test_what_ctrl_c_does_is_said_where_it_is_true(snapshot: Make, stops: bool) -> None:
-    out = Console(file=io.StringIO(), width=80, height=24, force_terminal=True, color_system=None)
-    out.print(RunPanel(snapshot(), stops=stops))
-    assert ("runs/x · Ctrl-C: saves and stops" in out.file.getvalue()) == stops  # type: ignore[attr-defined]
+def test_the_last_line_says_what_ctrl_c_does_and_what_it_did(snapshot: Make, events: Any) -> None:
+    def last(made: Any, width: int = 80, ctrl_c: str = "") -> str:
+        out = Console(file=io.StringIO(), width=width, height=24, force_terminal=True, color_system=None)
+        out.print(RunPanel(made, ctrl_c=ctrl_c))
+        return out.file.getvalue().splitlines()[-1].strip("╰╯─ ")  # type: ignore[attr-defined, no-any-return]
+
+    assert last(snapshot()) == "runs/x"
+    assert last(snapshot(), ctrl_c="Ctrl-C: saves and stops") == "Ctrl-C: saves and stops · runs/x"
+    stopped = snapshot(ended=events.ended(600, reason="SIGINT"))
+    assert last(stopped, ctrl_c="Ctrl-C: saves and stops") == "stopped (Ctrl-C), saved at step 500 · runs/x"
+    assert last(stopped, 50) == "stopped (Ctrl-C), saved at step 500"
+    assert last(stopped, 40) == "stopped (Ctrl-C)", "half a number is none"
+    assert last(snapshot(ended=events.ended(600))) == "runs/x"
+    assert last(replace(snapshot(), failed="stopped at once (Ctrl-C)")) == "stopped at once (Ctrl-C) · runs/x"
 
 
 @given(st.integers(1, 180), st.integers(1, 50), st.integers(0, 40), st.booleans(), st.booleans())

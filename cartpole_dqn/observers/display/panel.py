@@ -64,6 +64,8 @@ class RunPanel:
     """Draw the chart of returns if there is room."""
     ctrl_c: str = ""
     """What Ctrl-C does."""
+    below: int = 1
+    """Lines of the console to leave free."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for line in self.lines(console, options):
@@ -73,7 +75,7 @@ class RunPanel:
     def lines(self, console: Console, options: ConsoleOptions) -> list[Line]:
         """Return the panel's lines. They need no more layout: drawing takes time from the run."""
         snapshot = self.snapshot
-        width, height = max(1, options.max_width - 2), max(1, options.size.height - 1)
+        width, height = max(1, options.max_width - 2), max(1, options.size.height - self.below)
         beside = 0
         if snapshot.glimpse is not None and options.max_width >= EYE_FROM and height >= 16 and not options.ascii_only:
             beside = min(_EYE_MOST, int(width * _EYE_SHARE)) + _EYE_GAP
@@ -185,13 +187,16 @@ def plain_line(snapshot: Snapshot) -> str:
     return f"{duration(snapshot.elapsed)}  {', '.join(parts)}"
 
 
-def summary_lines(snapshot: Snapshot, ended: RunEnded) -> list[str]:
-    """Return the summary of a run: whether it is solved, or how good it became, then counts and times."""
+def summary_lines(snapshot: Snapshot, ended: RunEnded, *, scored: bool = False) -> list[str]:
+    """Return the summary of a run: whether it is solved, or how good it became, then counts and times.
+
+    The score is left out if a panel above has it (`scored`).
+    """
     progress = ended.progress
     lines = []
-    if snapshot.solved is not None:
+    if snapshot.solved is not None and not scored:
         lines.append(f"SOLVED: {says_solved(snapshot)}")
-    elif snapshot.best is not None:
+    elif snapshot.best is not None and not scored:
         lines.append(f"best {_of_needed(snapshot.best.mean, snapshot)}: {_over(snapshot.best)}")
     if ended.reason not in ("done", "solved"):
         lines.append(_stopped(snapshot, ended))

@@ -92,7 +92,8 @@ class RunPanel:
             pairs = itertools.zip_longest(rows, seen, fillvalue=())
             rows = [[*Segment.adjust_line_length([*row], inner + _EYE_GAP), *part] for row, part in pairs]
         ascii_only, style = options.ascii_only, "green" if snapshot.solved is not None else "dim"
-        box, title = ROUNDED.substitute(options), Text(one_line(snapshot.started.name) or "run", "bold")
+        box, words = ROUNDED.substitute(options), (one_line(snapshot.started.name) or "run").split(", ")
+        title = Text(_joined([[(", " * (i > 0) + word, "")] for i, word in enumerate(words)], width - 6).plain, "bold")
         footer = _footer(snapshot, self.ctrl_c, width - 6, ", " if ascii_only else " · ")
         side = Style.parse(style)
         left, right = Segment(f"{box.mid_left} ", side), Segment(f" {box.mid_right}", side)
@@ -336,7 +337,7 @@ def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: b
         shown = score(mean)
     lines, upcoming = [], _next(snapshot)
     if mean is not None:
-        parts = [[("evaluation ", "dim"), (shown, "bold"), (_needs(needed), "")]]
+        parts = [[("evaluation ", "dim"), (shown, "bold")], [(_needs(needed), "")]]
         if previous is not None:
             change = mean - previous.mean
             marks = ("up", "down") if ascii_only else ("▲", "▼")
@@ -435,7 +436,9 @@ def _cell(figure: Figure, width: int) -> Text:
     label, value = figure
     if cell_len(label) + 1 + cell_len(value) > width:
         # Shorten the label first: a number with missing digits would be wrong.
-        label = set_cell_size(label, max(3, width - 1 - cell_len(value))).rstrip()
+        room = max(3, width - 1 - cell_len(value))
+        whole = [" ".join(words[:n]) for words in [label.split()] for n in range(len(words) - 1, 0, -1)]
+        label = _first_that_fits([*whole, set_cell_size(label, room).rstrip()], room)
         value = set_cell_size(value, max(1, min(cell_len(value), width - 1 - cell_len(label))))
     gap = " " * max(1, width - cell_len(label) - cell_len(value))
     return Text.assemble((label, "dim"), gap, (value, "bold" if figure[0].startswith(_BOLD) else ""))

@@ -15,6 +15,7 @@ from rich.console import Console
 from cartpole_dqn.contracts.events import Evaluating, Evaluation
 from cartpole_dqn.observers.display.panel import (
     RunPanel,
+    _cell,
     describe_checkpoint,
     describe_evaluation,
     figures_of,
@@ -78,6 +79,12 @@ def test_no_width_cuts_digits(snapshot: Make, events: Any, width: int) -> None:
     for words in ("60%", "60.0 ± 10.0", "0:30 gone", "mean of 100" if width >= 50 else "mean"):
         assert words in text, words
     assert "…" not in text
+    assert lines[0].startswith("╭─ dqn on CartPole-v1, pixels ─")
+
+
+def test_a_label_gives_way_to_its_number_by_whole_words() -> None:
+    assert _cell(("meta replay size", "1,062"), 20).plain == "meta replay    1,062"
+    assert _cell(("unbreakable_label", "1,062"), 20).plain == "unbreakable_la 1,062"
 
 
 def test_a_confirmation_has_a_bar_of_its_own(snapshot: Make, events: Any) -> None:

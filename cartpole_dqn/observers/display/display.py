@@ -160,9 +160,8 @@ def _screen(tracker: Tracker, console: Console, options: DisplayOptions) -> Scre
     ours = str(getattr(handler, "__module__", "")).startswith("cartpole_dqn")
 
     def lines(room: ConsoleOptions) -> list[list[Segment]]:
-        stopping = signal.getsignal(signal.SIGINT) is not handler
-        ctrl_c = "stopping and saving, Ctrl-C again: stops at once" if stopping else "Ctrl-C: saves and stops"
-        return panel.RunPanel(tracker.snapshot(), options.curve, ctrl_c * ours).lines(console, room)
+        now: panel.CtrlC = "saves" if signal.getsignal(signal.SIGINT) is handler else "interrupts"
+        return panel.RunPanel(tracker.snapshot(), options.curve, now if ours else "").lines(console, room)
 
     return Screen(console, lines, per_second=options.refresh_per_second)
 

@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rich.box import ROUNDED
 from rich.cells import cell_len, set_cell_size
@@ -46,7 +46,13 @@ _KNOWN_STATUS = ("epsilon", "lr", "replay_size", "replay_capacity", "updates")
 _SHORT = {"learning rate": "lr", "mean of 20": "mean 20", "mean of 100": "mean 100", "last return": "last"}
 """Labels for narrow terminals."""
 _BOLD = ("mean of", "mean 20", "mean 100")
+_CTRL_C = {
+    "": "",
+    "saves": "Ctrl-C: saves and stops",
+    "interrupts": "stopping and saving, Ctrl-C again: stops at once",
+}
 
+CtrlC = Literal["", "saves", "interrupts"]
 Figure = tuple[str, str]
 """A label and a value, as texts."""
 
@@ -62,8 +68,8 @@ class RunPanel:
     snapshot: Snapshot
     curve: bool = True
     """Draw the chart of returns if there is room."""
-    ctrl_c: str = ""
-    """What Ctrl-C does."""
+    ctrl_c: CtrlC = ""
+    """What Ctrl-C does: it saves and stops the run, or interrupts one that is stopping. "" if it is not to be said."""
     below: int = 1
     """Lines of the console to leave free."""
 
@@ -460,9 +466,10 @@ def _stopped(snapshot: Snapshot, ended: RunEnded) -> str:
 
 
 def _footer(snapshot: Snapshot, ctrl_c: str, width: int, dot: str) -> Text:
+    stopping = ctrl_c == "interrupts"
     if snapshot.progress is None and snapshot.running:
         return Text.assemble(("starting", "bold"))
-    if snapshot.running and snapshot.evaluating is None and snapshot.idle >= _IDLE_SECONDS:
+    if snapshot.running and snapshot.evaluating is None and snapshot.idle >= _IDLE_SECONDS and not stopping:
         waits = f"saving, or waiting for the environment: {int(snapshot.idle)} s since the last step"
         return Text.assemble((waits, "bold"))
     if snapshot.failed:
@@ -470,7 +477,7 @@ def _footer(snapshot: Snapshot, ctrl_c: str, width: int, dot: str) -> Text:
     elif snapshot.ended is not None and not _is_over(snapshot):
         said, style = _stopped(snapshot, snapshot.ended), "bold"
     else:
-        said, style = ctrl_c * snapshot.running, ""
+        said, style = _CTRL_C[ctrl_c] * snapshot.running, "bold" * stopping
     first, comma, rest = said.partition(", ")
     folder = one_line(snapshot.started.folder or "")
     then = f"{dot * bool(said)}{folder}" if folder else ""

@@ -122,13 +122,10 @@ def stopping_on_signals(
     ask: Callable[[str], None], numbers: Sequence[signal.Signals] = tuple(STOP_SIGNALS)
 ) -> Iterator[None]:
     """Inside the block, a signal calls `ask` with its name; `ask` must return at once. A second Ctrl-C interrupts."""
-    asked = False
 
     def handle(number: int, _: object) -> None:
-        nonlocal asked
-        if number == signal.SIGINT and asked:
-            raise KeyboardInterrupt
-        asked = True
+        if signal.getsignal(signal.SIGINT) is handle:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         ask(signal.Signals(number).name)
 
     with _handling(numbers, handle):

@@ -8,6 +8,7 @@ import typer
 
 from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import RunError
+from cartpole_dqn.text.tables import WARNING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 DOCTOR_EXAMPLES = "cartpole-dqn doctor\ncartpole-dqn doctor --json > report.json"
 
-_STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
+_STYLES = {"ok": "green", "warning": WARNING, "problem": "bold red"}
 
 
 def doctor(
@@ -36,7 +37,7 @@ def doctor(
     from cartpole_dqn.studies.doctor import examine
 
     session: Session = ctx.obj
-    with session.err.status("looking"):
+    with session.spinner("looking"):
         findings = examine(ROOT, blocked=session.blocked, stream=session.err)
     if as_json:
         print(written(findings), end="")

@@ -180,7 +180,7 @@ def report(
         opened = session.open_run(folder)
     except UserError as error:
         problem = str(error)  # For example a missing plugin. The rest of the page does not need it.
-    with unwinding_on_signals(), session.err.status("reading") as status:
+    with unwinding_on_signals(), session.spinner("reading") as told:
         made = write_report(
             folder,
             opened,
@@ -191,10 +191,10 @@ def report(
             which="last" if last else "best",
             animation=animation,
             problem=problem,
-            told=lambda doing: status.update(doing),
+            told=told,
         )
     for sentence in made.missing:
-        session.say(f"missing: {sentence}", "yellow")
+        session.warn(f"missing: {sentence}")
     print(target)
 
 

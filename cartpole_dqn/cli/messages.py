@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cartpole_dqn.errors import CartpoleDqnError, UserError, sentence
+from cartpole_dqn.text.tables import WARNING
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,14 +24,15 @@ if TYPE_CHECKING:
 
 _UsageError: Any = typer.BadParameter.__base__
 
+_BAD = f"bold {WARNING}"
 _MARKS = (
     (r"(?<!\w)--[a-z][\w-]*", "cyan"),
     # The bad value: quoted, after its option, after "got", or after what it should have named.
-    (r"(?<!\w)'[^'\n]+'(?!\w)", "bold yellow"),
-    (r"^error: --?[\w-]+ (?P<value>\S.*?)(?=: )", "bold yellow"),
-    (r"\bgot (?P<value>[^\s,;]+?)(?=[.,;]?(\s|$))", "bold yellow"),
-    (r"no such option: (?P<value>\S+)", "bold yellow"),
-    (r"\bunknown (option|key|setting) (?P<value>[^\s']+?)(?=[.,;:]?(\s|$))", "bold yellow"),
+    (r"(?<!\w)'[^'\n]+'(?!\w)", _BAD),
+    (r"^error: --?[\w-]+ (?P<value>\S.*?)(?=: )", _BAD),
+    (r"\bgot (?P<value>[^\s,;]+?)(?=[.,;]?(\s|$))", _BAD),
+    (r"no such option: (?P<value>\S+)", _BAD),
+    (r"\bunknown (option|key|setting) (?P<value>[^\s']+?)(?=[.,;:]?(\s|$))", _BAD),
     (r"Did you mean (?P<value>'[^'\n]+')", "bold green"),
 )
 """Patterns and their styles. A later one wins. A pattern with a group `value` marks that group only."""

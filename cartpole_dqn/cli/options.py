@@ -152,7 +152,7 @@ def read_records(session: Session, runs: Sequence[str]) -> list[Record]:
     """Read the settings and metrics of runs, with warnings on stderr. Raises as `grouping.read_records`."""
     from cartpole_dqn.studies import grouping
 
-    return grouping.read_records(runs, lambda text: session.say(text, "yellow"))
+    return grouping.read_records(runs, session.warn)
 
 
 def group_keys(given: Sequence[str] | None) -> list[str]:

@@ -134,9 +134,9 @@ def record(
     session: Session = ctx.obj
     opened = session.open_run(folder)
     how: dict[str, Any] = {"seed": seed, "fps": fps, "max_steps": max_steps, "theme": theme}
-    with unwinding_on_signals(), session.err.status("recording") as status:
+    with unwinding_on_signals(), session.spinner("recording") as told:
         if progress:
-            made = record_progress(opened, target, told=lambda at: status.update(f"recording step {at}"), **how)
+            made = record_progress(opened, target, told=lambda at: told(f"recording step {at}"), **how)
         else:
             made = record_run(
                 opened,
@@ -145,7 +145,7 @@ def record(
                 which="last" if last else "best",
                 side_by_side=side_by_side,
                 attribution=attribution,
-                told=lambda episode, at: status.update(f"recording episode {episode}, step {at}"),
+                told=lambda episode, at: told(f"recording episode {episode}, step {at}"),
                 **how,
             )
     what = "model" if progress else "episode"

@@ -14,6 +14,7 @@ from cartpole_dqn.cli import options
 from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.files import reason
+from cartpole_dqn.text.tables import WARNING
 
 if TYPE_CHECKING:
     from cartpole_dqn.runs.catalogue import RunSummary
@@ -30,7 +31,7 @@ _STYLES = {
     "failed": "red",
     "killed": "red",
     "broken": "red",
-    "interrupted": "yellow",
+    "interrupted": WARNING,
 }
 _AGES = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
@@ -62,7 +63,7 @@ def runs(
     print_table(table, session.out, [_STYLES.get(_state(run), "") for run in found])
     for run in found:
         if run.problem:
-            session.say(run.problem, "yellow")
+            session.warn(run.problem)
 
 
 def _row(run: RunSummary, now: float) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -60,6 +61,12 @@ class Session:
         # Not `print(style=)`: the live display prints this later, and would not know the style.
         self.err.print(Text(text, style or ""))
 
+    def warn(self, text: str) -> None:
+        """Print a warning on stderr."""
+        from cartpole_dqn.text.tables import print_warning
+
+        print_warning(self.err, text)
+
     @contextlib.contextmanager
     def first_screen(self, title: str, *, steps: int | None, plain: bool) -> Iterator[Callable[[], None]]:
         """Show the panel of a run that is being prepared. Yield a function that removes it."""
@@ -73,13 +80,19 @@ class Session:
         with first_screen(self.err, event) as clear:
             yield clear
 
+    def spinner(self, doing: str) -> AbstractContextManager[Callable[[str], None]]:
+        """Show what a command is doing, on a terminal. The context manager returns a function that changes the text."""
+        from cartpole_dqn.observers.display.screen import spinner
+
+        return spinner(self.err, doing)
+
     @contextlib.contextmanager
     def showing_evaluation(self) -> Iterator[Callable[[Evaluating], None]]:
         """Yield a callback that shows an evaluation's progress on a terminal."""
         from cartpole_dqn.observers.display.panel import describe_evaluating
 
-        with self.err.status("loading") as status:
-            yield lambda event: status.update(describe_evaluating(event))
+        with self.spinner("loading") as told:
+            yield lambda event: told(describe_evaluating(event))
 
 
 def parse_plugin_switches(switches: Sequence[str]) -> list[str]:

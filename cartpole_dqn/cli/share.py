@@ -47,7 +47,7 @@ def share(
     opened = session.open_run(run)
     if not session.err.is_terminal:
         session.say(f"playing {episodes} episodes{f' and recording {record_steps} steps' if record_steps else ''}")
-    with unwinding_on_signals(), session.err.status("loading") as status:
+    with unwinding_on_signals(), session.spinner("loading") as told:
         made = share_run(
             opened,
             out,
@@ -55,10 +55,10 @@ def share(
             seed=seed,
             which="last" if last else "best",
             recorded_steps=record_steps,
-            told=status.update,
+            told=told,
         )
     for sentence in made.missing:
-        session.say(f"left out: {sentence}", "yellow")
+        session.warn(f"left out: {sentence}")
     session.say(f"{score_text(made.score)}; {size(made.archive.stat().st_size)} as {made.archive}")
     session.say(f"others open it with: cartpole-dqn evaluate {made.archive.name}")
     print(made.folder.path)
@@ -99,7 +99,7 @@ def export(
     with session.showing_evaluation() as told:
         made = export_run(opened, out, form=format_, episodes=episodes, seed=seed, which=which, told=told)
     for wrapper, reason in made.stops.items():
-        session.say(f"{wrapper} is not in the file, which begins with its observations: {reason}.", "yellow")
+        session.warn(f"{wrapper} is not in the file, which begins with its observations: {reason}.")
     for name, ago in made.inputs.items():
         earlier = [f"{steps} step{'s' * (steps > 1)} ago" for steps in ago if steps]
         session.say(f"input {name}: {', '.join(['now'] * (0 in ago) + earlier)}")

@@ -22,6 +22,7 @@ from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.files import write_all
 from cartpole_dqn.observers.points import Point, PointObserver
+from cartpole_dqn.text.tables import print_warning
 
 
 class RemoteObserver(PointObserver):
@@ -152,7 +153,7 @@ class RemoteObserver(PointObserver):
         if not self._said:
             self._said = True
             text = f"observer {self._name}: {problem}. {what} in {self._name}/ in the run's folder; resume sends them."
-            self._console.print(text, style="yellow", markup=False, highlight=False)
+            print_warning(self._console, text)
 
 
 def _tell(process: subprocess.Popen[bytes], message: object) -> None:

@@ -70,8 +70,14 @@ def score(value: float | None) -> str:
 
 
 def spread(mean: float, std: float, sign: str = "±") -> str:
-    """Return a mean with its standard deviation: "150.0 ± 50.0"."""
-    return f" {sign} ".join(alike([mean, std]))
+    """Return a mean with its standard deviation, neither with more decimals than help.
+
+    >>> spread(150, 50), spread(9.4, 0.4899)
+    ('150.0 ± 50.0', '9.4 ± 0.49')
+    """
+    most = max(abs(mean), abs(std))
+    places = 2 - math.floor(math.log10(most)) if most > 0 and math.isfinite(most) else 0
+    return f" {sign} ".join(alike([round(mean, max(places, 1)), round(std, max(places, 1))]))
 
 
 def duration(seconds: float | None) -> str:

@@ -2,7 +2,7 @@
 
 * `TextTable`: a title, columns, rows of text. `fitted`: drops columns of a table that is too wide.
 * `as_rich`: for a terminal. `as_text`: for a pipe or a file. `as_markdown`: for a page. `print_table`: for stdout.
-* `print_sections`: lists of names and what they mean, under headings.
+* `print_sections`: lists of names and what they mean, under headings. `print_warning`: a warning in its colour.
 * `flat`: a table of settings -> its values by dotted keys.
 * `to_json`, `json_value`: any value as JSON.
 """
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+WARNING = "color(166)"
+"""An orange. It is readable on light and on dark terminals, which yellow is not."""
 _GAP = 2
 """Cells between two columns."""
 _GLUE = "\ue000"
@@ -193,6 +195,14 @@ def _width(table: TextTable, *, narrowest: bool = False) -> int:
 
 def _escaped(cell: str) -> str:
     return cell.replace("\\", "\\\\").replace("|", "\\|")
+
+
+def print_warning(console: Console, text: str) -> None:
+    """Print a warning. Brackets in it are not markup."""
+    from rich.text import Text
+
+    # Not `print(style=)`: a live display prints this later, and would not know the style.
+    console.print(Text(text, WARNING))
 
 
 def flat(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:

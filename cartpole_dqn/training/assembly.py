@@ -49,6 +49,7 @@ from cartpole_dqn.plugin.registry import Component, Registry
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.saved import keep_progress, write_best, write_checkpoint
 from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memory
+from cartpole_dqn.text.tables import print_warning
 from cartpole_dqn.training.evaluator import Evaluator
 from cartpole_dqn.training.following import Following
 from cartpole_dqn.training.resolve import components_of, resolve_config
@@ -345,7 +346,7 @@ def assemble(
     keep_freed_memory()
     host.register_environments()
     factory = make_factory(config, host)
-    warn = functools.partial(console.print, style="yellow", markup=False)
+    warn = functools.partial(print_warning, console)
     with contextlib.ExitStack() as undo:
         # First, before there are threads, windows or connections that a fork should not share.
         helpers: list[Helper] = []

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
-from rich.text import Text
 
 from cartpole_dqn.config.schema import RunConfig, to_toml
 from cartpole_dqn.contracts.events import RunEnded
@@ -20,6 +19,7 @@ from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.checkpoint import has_state, taking_over
 from cartpole_dqn.runs.folder import RunFolder, describe_environment, run_state
 from cartpole_dqn.runs.saved import InitialWeights, read_checkpoint
+from cartpole_dqn.text.tables import print_warning
 from cartpole_dqn.training import assembly
 from cartpole_dqn.training.following import STATISTICS, without_statistics
 
@@ -44,8 +44,7 @@ def on_device(config: RunConfig, device: str | None) -> RunConfig:
 def say_notes(console: Console, host: PluginHost, notes: Sequence[str]) -> None:
     """Print warnings before a run: broken plugins and dropped options."""
     for text in [*host.warnings(), *notes]:
-        # Not `print(style=)`: the live display prints this later, and would not know the style.
-        console.print(Text(text, "yellow"))
+        print_warning(console, text)
 
 
 def execute(
@@ -79,7 +78,7 @@ def execute(
         UserError: the configuration does not fit the environment or the checkpoint.
         RunError: the run failed. The message names its folder.
     """
-    told = functools.partial(console.print, style="yellow", markup=False, highlight=False)
+    told = functools.partial(print_warning, console)
     if resuming and folder.shared.exists():
         raise UserError(
             f"{folder.path.name} is a shared agent, which has no checkpoint to resume from. Start a run with "

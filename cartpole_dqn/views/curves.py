@@ -17,6 +17,7 @@ from cartpole_dqn.runs.catalogue import read_settings, run_title
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.history import MEAN_OVER, Floats, RunHistory, read_metrics, trailing_mean
 from cartpole_dqn.text.figures import score
+from cartpole_dqn.text.tables import print_warning
 from cartpole_dqn.views.chart import (
     WIDTH,
     Axis,
@@ -86,7 +87,7 @@ def draw_run(folder: RunFolder, console: Console) -> None:
         title = run_title(read_settings(folder.path))
         draw_curves(read_metrics(folder.path), folder.curve, title=title)
     except (OSError, ValueError, UserError) as error:
-        console.print(f"curve.png could not be drawn: {error}", style="yellow", markup=False)
+        print_warning(console, f"curve.png could not be drawn: {error}")
 
 
 def _draw_returns(chart: Chart, panel: Any, run: RunHistory, axis: Axis) -> None:

@@ -24,7 +24,7 @@ from cartpole_dqn.envs.stages import Stage, stage_of
 from cartpole_dqn.errors import CartpoleDqnError, RunError, UnsuitableEnvError, UserError, said_by
 from cartpole_dqn.training.models import Model, SavedRun, Which, load_policy
 from cartpole_dqn.views.attribution import Attribution, background_of, occlusion, place_in_frame
-from cartpole_dqn.views.scene import Scene
+from cartpole_dqn.views.scene import CUT_OFF, Scene
 from cartpole_dqn.wrappers.frames import as_colours, kind_of, mend, remedy
 from cartpole_dqn.wrappers.image import wrappers_of
 from cartpole_dqn.wrappers.render import prepare_display
@@ -116,7 +116,7 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
                 # Values first: acting changes the state of a recurrent policy.
                 values = self._policy.q_values(obs)
                 if not ending and step == self.max_steps:
-                    ending = "cut off"
+                    ending = CUT_OFF
                 action = None if ending else int(self._policy.act(obs, mask)[0])
                 stage = stage_of(self._env, obs[0])
                 frame = self._drawn()

@@ -1,6 +1,6 @@
 """What agents see as one picture.
 
-* `draw_previews`: the stages of a preview below each other, or two previews and more side by side.
+* `draw_previews`: the stages of a preview, or two previews and more side by side.
 
 Pixels are enlarged without smoothing, differences are drawn around the page's colour, edges number rows and columns, a
 broken line encloses what the next stage keeps, and a bar shows what colours mean.
@@ -25,8 +25,8 @@ from cartpole_dqn.views.chart import Theme
 from cartpole_dqn.views.panels import Canvas
 
 _MARGIN, _GAP, _LABEL, _PICTURES, _RULER = 24, 34, 180, 920, 30  # pixels
-_SHARED = 430
-"""Width of the pictures where two previews stand side by side."""
+_SHARED, _LEAST = 430, 240
+"""Width of the pictures where two previews stand side by side, and the least one."""
 _TALLEST, _SPACE, _TITLE, _FACT, _BAR, _HEADING, _MOST_SCALES = 300, 12, 26, 19, 30, 62, 3
 _NUMBERED = 64
 """Least distance of a ruler's numbers in pixels across; half of it down."""
@@ -47,6 +47,8 @@ class Preview:
 def draw_previews(previews: Sequence[Preview], out: Path | str, *, theme: Theme = "light") -> None:
     """Draw previews side by side into the picture `out`, complete or not at all, in the format of its ending.
 
+    The stages of two previews or more stand below each other. Those of a single one share lines where they fit.
+
     Raises:
         ValueError: there is no preview or one without a stage, or Pillow cannot write this format.
         OSError: the picture cannot be written.
@@ -59,27 +61,52 @@ def draw_previews(previews: Sequence[Preview], out: Path | str, *, theme: Theme 
         raise ValueError(f"{path}: expected a picture's name, such as one ending in .png.")
     several = len(previews) > 1
     wide = _SHARED if several else _PICTURES
-    columns = [[_Row(preview.stages, i, wide) for i in range(len(preview.stages))] for preview in previews]
+    columns = [
+        _lines([_Row(preview.stages, i, wide) for i in range(len(preview.stages))], _LABEL + wide + _RULER)
+        for preview in previews
+    ]
     above = _MARGIN + (_HEADING if several else 0)
-    height = above + max(sum(row.height + _GAP for row in rows) for rows in columns)
-    column = _LABEL + wide + _RULER
+    height = above + max(sum(_height(line) + _GAP for line in lines) for lines in columns)
+    column = max(_width(line) for lines in columns for line in lines)
     canvas = Canvas(_MARGIN + (column + _MARGIN) * len(columns), height, theme)
     for i, preview in enumerate(previews if several else ()):
         place = _MARGIN + i * (column + _MARGIN), _MARGIN
         paint.write(canvas, place, paint.shortened(preview.title, column, 20), size=20, bold=True)
         colour = "green" if preview.good else "red"
         paint.write(canvas, (place[0], place[1] + 28), preview.finding, size=16, colour=colour, bold=True)
-    for i, rows in enumerate(columns):
-        top, left = above, _MARGIN + i * (column + _MARGIN)
-        for row in rows:
-            row.draw(canvas, left, top, left + column)
-            top += row.height + _GAP
+    for i, lines in enumerate(columns):
+        top = above
+        for line in lines:
+            left = _MARGIN + i * (column + _MARGIN)
+            for row in line:
+                row.draw(canvas, left, top)
+                left += row.width + _MARGIN
+            top += _height(line) + _GAP
     canvas.image.save(picture, format=Image.registered_extensions()[suffix])
     replace_file(path, picture.getvalue())
 
 
+def _lines(rows: Sequence[_Row], room: int) -> list[list[_Row]]:
+    """Return the rows in lines of at most `room` pixels."""
+    lines: list[list[_Row]] = []
+    for row in rows:
+        if lines and _width([*lines[-1], row]) <= room:
+            lines[-1].append(row)
+        else:
+            lines.append([row])
+    return lines
+
+
+def _width(line: Sequence[_Row]) -> int:
+    return sum(row.width + _MARGIN for row in line) - _MARGIN
+
+
+def _height(line: Sequence[_Row]) -> int:
+    return max(row.height for row in line)
+
+
 class _Row:
-    """A stage's label and its pictures, with its height known before drawing.
+    """A stage's label and its pictures, with width and height known before drawing.
 
     Its pictures stand side by side; those of the last stage in a comparison stand below each other, to be large.
     """
@@ -92,7 +119,7 @@ class _Row:
         self._across = 1 if last and wide == _SHARED else max(1, len(self._panels))
         share = (wide - _SPACE * (self._across - 1)) // self._across
         self._sizes = [
-            (share, paint.numbers_height(len(panel.values)))
+            (min(share, _SHARED), paint.numbers_height(len(panel.values)))
             if panel.kind == "numbers"
             else paint.size_within(panel.values.shape, share, _TALLEST)
             for panel in self._panels
@@ -109,10 +136,16 @@ class _Row:
         tall = [max(size[1] for size in self._sizes[i : i + self._across]) for i in self._lines_of_panels]
         self._tops = [sum(tall[:i]) + i * (self._drop + _RULER) for i in range(len(tall))]
         pictures = self._tops[-1] + tall[-1] + self._drop if tall else 0
+        taken = [
+            sum(max(size[0], 90) + _SPACE for size in self._sizes[i : i + self._across]) for i in self._lines_of_panels
+        ]
+        drawn = max(_LEAST, *taken) - _SPACE if taken else _PICTURES
+        self.width = _LABEL + (_SHARED if wide == _SHARED else drawn) + _RULER
         self.height = max(pictures, _TITLE + _FACT * len(self._lines) + _BAR * len(self._scales))
 
-    def draw(self, canvas: Canvas, start: int, top: int, end: int) -> None:
-        """Draw the label at `start`, the pictures beside it up to `end`."""
+    def draw(self, canvas: Canvas, start: int, top: int) -> None:
+        """Draw the label at `start`, and the pictures beside it."""
+        end = start + self.width
         paint.write(canvas, (start, top), paint.shortened(self._title, _LABEL - _SPACE, 16), size=16)
         for i, (line, colour) in enumerate(self._lines):
             paint.write(canvas, (start, top + _TITLE + _FACT * i), line, colour=colour)

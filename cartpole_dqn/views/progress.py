@@ -25,8 +25,6 @@ from cartpole_dqn.views.scene import Scene, picture_of
 _MOST = 4
 """Models side by side."""
 _WIDEST, _GAP, _HEAD, _FOOT = 300, 10, 36, 32  # pixels
-_SMOOTH = 25.0
-"""Pictures per second that are enough; at more steps per second, some are skipped."""
 _LAST = 1.5
 """Seconds to show the last picture."""
 _FADED = 0.55
@@ -40,15 +38,15 @@ def record_progress(
     seed: int = 0,
     fps: float | None = None,
     max_steps: int | None = None,
+    most: float = 25.0,
     theme: Theme = "light",
     across: int = 4,
     told: Callable[[int], None] = lambda step: None,
 ) -> Recording:
     """Play one episode before training, with models kept on the way and with the best one, side by side.
 
-    All start alike, from the first held-out seed. An episode that ends in a fall fades; the others play on. At most
-    25 pictures a second are made. There are `across` models in a row. `told` is called with the step. The other
-    arguments are those of `record_run`.
+    All start alike, from the first held-out seed. An episode that ends in a fall fades; the others play on. There are
+    `across` models in a row. `told` is called with the step. The other arguments are those of `record_run`.
 
     Returns:
         The recording, with a return and a length for each model.
@@ -68,7 +66,7 @@ def record_progress(
             stack.enter_context(Playback(run, which=model, seed=seed, max_steps=max_steps)) for model in models
         ]
         steps_per_second = fps or playbacks[0].fps
-        skip = max(1, round(steps_per_second / _SMOOTH))
+        skip = max(1, round(steps_per_second / most))
         rate = steps_per_second / skip
         episodes = [playback.episode(1) for playback in playbacks]
         animation = stack.enter_context(open_animation(out, fps=rate))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from cartpole_dqn.views.animation import FASTEST_GIF, check_animation, open_anim
 from cartpole_dqn.views.chart import Theme
 from cartpole_dqn.views.in_notebook import shown_as
 from cartpole_dqn.views.playback import Playback
-from cartpole_dqn.views.scene import HOLD, draw_scene, picture_of
+from cartpole_dqn.views.scene import CUT_OFF, HOLD, draw_scene, picture_of
 
 LONGEST = 1_000
 """Steps of a recorded episode of an environment without a time limit."""
@@ -33,6 +34,8 @@ class Recording:
     nbytes: int
     bound: int | None = None
     """The limit of each episode, if the environment has none and none was given."""
+    cut: bool = False
+    """Whether `max_steps` or `bound` cut the last episode off."""
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -50,6 +53,7 @@ def record_run(
     which: Which = "best",
     side_by_side: bool = True,
     fps: float | None = None,
+    most: float = math.inf,
     max_steps: int | None = None,
     theme: Theme = "light",
     attribution: bool = False,
@@ -58,7 +62,8 @@ def record_run(
     """Play greedy episodes with a run's model and write them to `out`, picture by picture.
 
     The arguments are those of `Run.record`. An existing file is replaced. An episode of an environment without a limit
-    has 1,000 steps at most. `told` is called with (episode, step) for each picture.
+    has 1,000 steps at most. At more steps per second than `most`, some have no picture. `told` is called with (episode,
+    step) for each picture.
 
     Raises:
         UserError: the name, the rate, the model or the environment is unsuitable, or `out` cannot be written.
@@ -74,13 +79,19 @@ def record_run(
         playback.max_steps = max_steps if bound is None else bound
         if fps is None:
             fps = min(playback.fps, FASTEST_GIF) if out.suffix.lower() == ".gif" else playback.fps
-        with open_animation(out, fps=fps) as animation:
+        skip = max(1, round(fps / most))
+        rate = fps / skip
+        with open_animation(out, fps=rate) as animation:
             for number in range(1, episodes + 1):
                 for scene in playback.episode(number):
+                    if scene.step % skip and not scene.ending:
+                        continue
                     picture = draw_scene(scene, theme) if side_by_side else picture_of(scene, theme)
-                    for _ in range(max(1, round(fps * HOLD)) if scene.ending else 1):
+                    for _ in range(max(1, round(rate * HOLD)) if scene.ending else 1):
                         animation.add(picture)
                     told(number, scene.step)
                 returns.append(scene.total)
                 lengths.append(scene.step)
-    return Recording(out, tuple(returns), tuple(lengths), animation.frames, fps, out.stat().st_size, bound)
+    return Recording(
+        out, tuple(returns), tuple(lengths), animation.frames, rate, out.stat().st_size, bound, scene.ending == CUT_OFF
+    )

@@ -22,6 +22,8 @@ from cartpole_dqn.views.attribution import Attribution, laid_over
 from cartpole_dqn.views.chart import COLOURS, Theme
 from cartpole_dqn.views.panels import Box, Canvas, rgb
 
+CUT_OFF = "cut off"
+"""How an episode ended that was not played to its end."""
 HOLD = 0.7
 """Seconds to show an episode's last picture."""
 
@@ -43,7 +45,7 @@ class Scene(Glimpse):
     total: float = 0.0
     """The undiscounted rewards so far."""
     ending: str = ""
-    """Why the episode ends here: "terminated", "truncated" or "cut off"; "" before its end."""
+    """Why the episode ends here: "terminated", "truncated" or `CUT_OFF`; "" before its end."""
     shown: slice = field(default_factory=lambda: slice(None))
     """The rows of the frame that are worth showing."""
     limit: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shlex
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from cartpole_dqn.studies.comparison import Comparison
 from cartpole_dqn.studies.sweep import Sweep
 from cartpole_dqn.studies.sweep_plan import BASE, FILE, SweepPlan
 from cartpole_dqn.system import stopping_on_signals
+from cartpole_dqn.text.tables import print_warning
 from cartpole_dqn.training.initial_weights import find_initial_weights
 from cartpole_dqn.training.session import say_notes
 from cartpole_dqn.views.comparison_tables import sweep_comparison, write_results
@@ -116,7 +118,7 @@ def _run(
         base=base,
         retry_failed=retry_failed,
         prepare=lambda config: _with_initial_weights(config, host),
-        warn=lambda text: say(text, "yellow"),
+        warn=functools.partial(print_warning, console),
     )
     cls = host.registry.load("sweep-engine", plan.engine)
     declared = host.registry.options("sweep-engine", plan.engine)

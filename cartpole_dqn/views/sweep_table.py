@@ -1,7 +1,7 @@
 """The display of a running sweep.
 
 * `watching`: shows a sweep on a console, as a table redrawn in place or as lines (`PlainSweep`).
-* `sweep_table`: the table of a `SweepView`, never higher than the terminal.
+* `sweep_table`: the table of a `SweepView`, never higher than its room.
 """
 
 from __future__ import annotations
@@ -10,35 +10,38 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
 from rich.cells import cell_len
-from rich.console import Console, Group, JustifyMethod, OverflowMethod, RenderableType
-from rich.live import Live
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, OverflowMethod, RenderableType
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from cartpole_dqn.observers.display.screen import is_live
+from cartpole_dqn.observers.display.screen import Screen, is_live
 from cartpole_dqn.studies.sweep import SweepView, TrialView
 from cartpole_dqn.text.figures import NOTHING, count_of, duration, one_line, score
+from cartpole_dqn.text.tables import WARNING
 
 _STATES = ("running", "failed", "interrupted", "done", "waiting")
 """The order of priority if there is no room for all trials."""
-_STYLES = {"running": "bold", "failed": "red", "interrupted": "yellow", "done": "green", "waiting": "dim"}
+_STYLES = {"running": "bold", "failed": "red", "interrupted": WARNING, "done": "green", "waiting": "dim"}
 _BAR, _GAP, _NARROWEST = 10, 2, 20
 _PLAIN_EVERY = 30.0
 """Seconds between two lines of progress."""
+_PER_SECOND = 2.0
 
 
-def sweep_table(view: SweepView, seconds: float, console: Console) -> Group:
-    """Return a table of trials for a terminal, with a line below it that counts them.
+def sweep_table(view: SweepView, seconds: float, options: ConsoleOptions) -> Group:
+    """Return a table of trials for the size in `options`, with a line below it that counts them.
 
     `seconds` are those since this session began. A narrow terminal has fewer columns. The last line stays empty.
     """
-    room = max(1, console.height - 3)  # the headings, the line below, and an empty one for the cursor
+    width, height = options.size
+    room = max(1, height - 3)  # the headings, the line below, and an empty one for the cursor
     trials = _chosen(view.trials, room)
     if len(trials) < view.total and len(trials) == room:
         trials = _chosen(view.trials, max(1, room - 1))
-    overflow: OverflowMethod = "crop" if console.options.ascii_only else "ellipsis"
-    columns, room = _columns(trials, console.width)
+    overflow: OverflowMethod = "crop" if options.ascii_only else "ellipsis"
+    columns, room = _columns(trials, width)
     table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
     for name in ("trial", "state", *columns):
         justify: JustifyMethod = "right" if name in ("last", "best", "time") else "left"
@@ -87,9 +90,24 @@ def watching(
     if plain or not is_live(console):
         yield PlainSweep(console, clock)
         return
-    with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
-        began = clock()
-        yield lambda view: live.update(sweep_table(view, clock() - began, console), refresh=True)
+    began, views = clock(), list[SweepView]()
+
+    def lines(room: ConsoleOptions) -> list[list[Segment]]:
+        return console.render_lines(sweep_table(views[-1], clock() - began, room), room.update(height=None), pad=False)
+
+    def show(view: SweepView) -> None:
+        first = not views
+        views[:] = [view]
+        if first:
+            screen.start()
+
+    screen = Screen(console, lines, per_second=_PER_SECOND)
+    try:
+        yield show
+    finally:
+        screen.stop()
+        if views:
+            console.print(sweep_table(views[-1], clock() - began, console.options))
 
 
 def _chosen(trials: Sequence[TrialView], room: int) -> list[TrialView]:

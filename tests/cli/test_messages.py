@@ -9,6 +9,7 @@ import pytest
 
 from cartpole_dqn.cli import _run
 from cartpole_dqn.cli.messages import error_text, make_console
+from cartpole_dqn.text.tables import WARNING
 
 
 def marked(message: str) -> dict[str, str]:
@@ -32,7 +33,7 @@ def marked(message: str) -> dict[str, str]:
 def test_the_bad_value_is_marked(message: str, bad: str) -> None:
     found = marked(message)
     assert found["error"] == "bold red"
-    assert [part for part, style in found.items() if style == "bold yellow"] == [bad]
+    assert [part for part, style in found.items() if style == f"bold {WARNING}"] == [bad]
 
 
 def test_what_was_meant_is_marked_as_good_and_an_apostrophe_is_nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -277,7 +278,9 @@ def test_a_live_display_ends_with_ctrl_c_and_gives_the_cursor_back(tmp_path: Pat
 TRAINED = Path(__file__).parents[2] / "examples" / "trained" / "state"
 ON_A_TERMINAL = {
     "run": (["run", "--obs", "state", "--steps", "200000", "--out", "r"], "steps/s"),
+    "sweep": (["sweep", "--obs", "state", "--steps", "200000", "--seeds", "1", "--out", "s"], "1 running"),
     "watch": (["watch", str(TRAINED), "--terminal"], "Ctrl-C: quit"),
+    "evaluate": (["evaluate", str(TRAINED), "--episodes", "100000"], "evaluating"),
 }
 
 
@@ -300,17 +303,19 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(tmp_path: Path, co
     shell = pexpect.spawn(bash, ["--norc", "-i"], dimensions=(30, 100), env=env, cwd=tmp_path, timeout=60)
     shell.sendline(shlex.join([sys.executable, "-m", "cartpole_dqn", *arguments]))
     shell.expect(words)
+    # What is printed on the alternate screen is gone after it. A spinner hides the cursor only.
+    leave, enter = ("\x1b[?25h", "\x1b[?25l") if command == "evaluate" else ("\x1b[?1049l", "\x1b[?1049h")
     for again in ("bg; fg", "fg"):
         shell.sendcontrol("z")
-        shell.expect(r"\x1b\[\?1049l.*Stopped")  # What is printed on the alternate screen is gone after it.
+        shell.expect(rf"{re.escape(leave)}.*Stopped")
         shown = shell.before + shell.after
         assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l"), "the cursor"
         shell.expect_exact("$ ")
         shell.sendline(again)
-        shell.expect_exact("\x1b[?1049h")
+        shell.expect_exact(enter)
         shell.expect(words)
     shell.sendintr()
-    shell.expect_exact("\x1b[?1049l")
+    shell.expect_exact(leave)
     shell.expect_exact("$ ")
     shell.close()
 

@@ -117,6 +117,18 @@ def test_a_stream_without_a_reader_is_dropped() -> None:
     assert isinstance(stream.error, BrokenPipeError)
 
 
+def test_a_first_signal_asks_and_ctrl_c_after_it_interrupts() -> None:
+    asked: list[str] = []
+    before = signal.getsignal(signal.SIGINT)
+    with stopping_on_signals(asked.append):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert asked == ["SIGINT", "SIGTERM"]
+    assert signal.getsignal(signal.SIGINT) == before
+
+
 def test_a_signal_that_is_ignored_stays_so() -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:

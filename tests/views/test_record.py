@@ -46,6 +46,12 @@ def test_what_is_faster_than_a_gif_can_be_is_slowed_down_to_it(
     assert record_run(trained(), tmp_path / "x.mp4", max_steps=2).fps == 60
 
 
+def test_pictures_that_are_more_than_enough_are_skipped_but_for_the_last(trained: Trained, tmp_path: Path) -> None:
+    made = record_run(trained(), tmp_path / "x.gif", max_steps=5, most=25.0)
+    assert (made.fps, made.frames, made.lengths, made.cut) == (25, 3 + 18, (5,), True)
+    assert not record_run(trained(), tmp_path / "x.gif", most=25.0).cut
+
+
 def test_an_environment_without_a_limit_is_cut_after_a_bound(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,7 +33,7 @@ def drawn(view: SweepView, width: int, height: int, encoding: str = "utf-8") -> 
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     console = Console(file=file, width=width, height=height, force_terminal=True, color_system=None)
     with console.capture() as captured:
-        console.print(sweep_table(view, 75.0, console))
+        console.print(sweep_table(view, 75.0, console.options))
     return captured.get().splitlines()
 
 
@@ -119,6 +119,17 @@ def test_lines_where_there_is_no_terminal_or_they_are_asked_for() -> None:
     ):
         with watching(console, lambda: 0.0, plain=plain) as watch:
             assert isinstance(watch, PlainSweep)
-    with watching(Console(file=io.StringIO(), force_terminal=True, width=80, height=9), lambda: 0.0) as watch:
+
+
+def test_the_table_is_drawn_on_a_screen_of_its_own_and_its_last_state_stays() -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=80, height=9)
+    with watching(console, lambda: 0.0) as watch:
         watch(SweepView((trial("a", "running", 5),), 1))
-        assert not isinstance(watch, PlainSweep)
+        console.print("a warning")
+        watch(SweepView((trial("a", "done", 3000),), 1))
+    drawn, _, after = file.getvalue().rpartition("\x1b[?1049l")
+    assert "1 running" in drawn
+    assert re.fullmatch(
+        r"a warning\ntrial.*\na +done .*\n1 trial: 1 done   0:00\n", re.sub(r"\x1b\[[\d;]*m", "", after)
+    )

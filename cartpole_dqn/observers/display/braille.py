@@ -101,7 +101,8 @@ class Chart:
     @property
     def gutter(self) -> int:
         """The cells that the labels at the left take."""
-        return max(len(compact(value)) for value in self.range) + 1
+        low, high = self.range
+        return max(len(compact(value)) for value in (low, (low + high) / 2, high)) + 1
 
 
 @functools.lru_cache(maxsize=1)  # A long curve is drawn again only when it has changed.
@@ -140,7 +141,7 @@ def chart_lines(chart: Chart, columns: int, rows: int, right: int) -> list[Line]
     for row in range(height):
         layers = zip(dots.cells[row], line.cells[row], level.cells[row], strict=True)
         cells = [("◆", _MARKED) if (row, i) in diamonds else _cell(*bits) for i, bits in enumerate(layers)]
-        drawn = [Segment(labels.get(row, "").rjust(gutter - 1)[: gutter - 1] + " ", _DIM)]
+        drawn = [Segment(labels.get(row, "").rjust(gutter - 1) + " ", _DIM)]
         for style, run in itertools.groupby(cells, key=lambda cell: cell[1]):
             drawn.append(Segment("".join(character for character, _ in run), style))
         said = beside.get(row, [])
@@ -172,10 +173,11 @@ def _ticks(end: float, columns: int) -> str:
     power = 10.0 ** math.floor(math.log10(max(end, 1.0) / most))
     apart = max(1.0, next(f * power for f in (1, 2, 2.5, 5, 10, 20) if max(end, 1.0) / (f * power) <= most))
     row = [" "] * columns
-    for k in range(int(end / apart + 1e-9) + 1):
-        label = compact(k * apart)
-        at = round(k * apart / max(end, 1.0) * (columns - 1))
-        start = min(max(0, at - (len(label) // 2 if k else 0)), columns - len(label))
+    # Where no round number fits but 0, the end is one.
+    for step in (k * apart for k in range(int(end / apart + 1e-9) + 1)) if apart <= end else (0.0, end):
+        label = compact(step)
+        at = round(step / max(end, 1.0) * (columns - 1))
+        start = min(max(0, at - (len(label) // 2 if step else 0)), columns - len(label))
         row[start : start + len(label)] = label
     return "".join(row).rstrip()
 

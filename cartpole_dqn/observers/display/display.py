@@ -22,6 +22,9 @@ from cartpole_dqn.observers.display.screen import Screen, is_live
 from cartpole_dqn.observers.display.tracker import Tracker
 from cartpole_dqn.text.figures import one_line, size
 
+_SAID_AFTER = 6
+"""Lines that a run prints below its last panel, with the shell's prompt."""
+
 
 @options_class
 class DisplayOptions:
@@ -94,8 +97,8 @@ class Display(Tracker):
 
     def run_ended(self, event: events.RunEnded) -> None:
         super().run_ended(event)
-        self._stop(leave=True)
-        for line in panel.summary_lines(self.snapshot(), event):
+        left = self._stop(leave=True)
+        for line in panel.summary_lines(self.snapshot(), event, scored=left):
             self._say(line)
 
     def run_failed(self, event: events.RunFailed) -> None:
@@ -117,13 +120,18 @@ class Display(Tracker):
         # In a log long lines stay whole, so that they can be searched.
         self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=not self._wraps)
 
-    def _stop(self, *, leave: bool = False) -> None:
-        """Stop drawing. If `leave`, the panel stays on the terminal."""
+    def _stop(self, *, leave: bool = False) -> bool:
+        """Stop drawing. If `leave`, the panel stays on the terminal. Return whether it does."""
         screen, self._screen = self._screen, None
-        if screen is not None:
-            screen.stop()
-            if leave and screen.error is None:
-                self._console.print(panel.RunPanel(self.snapshot(), self._options.curve))
+        if screen is None:
+            return False
+        screen.stop()
+        if not leave or screen.error is not None:
+            return False
+        # What is printed below it should not push its top off the terminal.
+        below = min(_SAID_AFTER, self._console.height // 4)
+        self._console.print(panel.RunPanel(self.snapshot(), self._options.curve, below=below))
+        return True
 
 
 @contextlib.contextmanager
@@ -147,11 +155,13 @@ def first_screen(console: Console, event: events.RunStarted) -> Iterator[Callabl
 
 def _screen(tracker: Tracker, console: Console, options: DisplayOptions) -> Screen:
     """Return a screen that shows a run's panel."""
-    # The handler that a run installs saves and stops. Elsewhere Python's raises KeyboardInterrupt.
-    stops = str(getattr(signal.getsignal(signal.SIGINT), "__module__", "")).startswith("cartpole_dqn")
+    # The handler that a run installs saves and stops, and then gives way to Python's, which raises KeyboardInterrupt.
+    handler = signal.getsignal(signal.SIGINT)
+    ours = str(getattr(handler, "__module__", "")).startswith("cartpole_dqn")
 
     def lines(room: ConsoleOptions) -> list[list[Segment]]:
-        return panel.RunPanel(tracker.snapshot(), options.curve, stops).lines(console, room)
+        now: panel.CtrlC = "saves" if signal.getsignal(signal.SIGINT) is handler else "interrupts"
+        return panel.RunPanel(tracker.snapshot(), options.curve, now if ours else "").lines(console, room)
 
     return Screen(console, lines, per_second=options.refresh_per_second)
 

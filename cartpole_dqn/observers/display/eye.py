@@ -41,9 +41,10 @@ def eye_lines(seen: Glimpse, width: int, height: int, *, colour: bool = True) ->
     for panel in numbers:
         lines += _numbers(panel, seen.names, width, room // 2 if pictures else room)
         room -= len(lines) - 1
+    changed = "what changed: red more, blue less" if colour else "what changed"
+    pair = [panel.kind for panel in pictures] == ["grey", "difference"]
     for panel in pictures:
-        changed = "what changed: red more, blue less" if colour else "what changed"
-        caption = changed if panel.kind == "difference" else panel.caption
+        caption = changed if panel.kind == "difference" else "now" if pair else panel.caption
         lines += [[Segment(caption, _DIM)]] * bool(caption)
         rows = max(1, room // len(pictures) - bool(caption))
         lines += half_blocks(colours_of(panel, moving=True), width, rows, colour=colour)

@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rich.box import ROUNDED
 from rich.cells import cell_len, set_cell_size
@@ -46,8 +46,13 @@ _KNOWN_STATUS = ("epsilon", "lr", "replay_size", "replay_capacity", "updates")
 _SHORT = {"learning rate": "lr", "mean of 20": "mean 20", "mean of 100": "mean 100", "last return": "last"}
 """Labels for narrow terminals."""
 _BOLD = ("mean of", "mean 20", "mean 100")
-_STOPS = "Ctrl-C: saves and stops"
+_CTRL_C = {
+    "": "",
+    "saves": "Ctrl-C: saves and stops",
+    "interrupts": "stopping and saving, Ctrl-C again: stops at once",
+}
 
+CtrlC = Literal["", "saves", "interrupts"]
 Figure = tuple[str, str]
 """A label and a value, as texts."""
 
@@ -63,8 +68,10 @@ class RunPanel:
     snapshot: Snapshot
     curve: bool = True
     """Draw the chart of returns if there is room."""
-    stops: bool = False
-    """Whether Ctrl-C saves and stops."""
+    ctrl_c: CtrlC = ""
+    """What Ctrl-C does: it saves and stops the run, or interrupts one that is stopping. "" if it is not to be said."""
+    below: int = 1
+    """Lines of the console to leave free."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for line in self.lines(console, options):
@@ -74,7 +81,7 @@ class RunPanel:
     def lines(self, console: Console, options: ConsoleOptions) -> list[Line]:
         """Return the panel's lines. They need no more layout: drawing takes time from the run."""
         snapshot = self.snapshot
-        width, height = max(1, options.max_width - 2), max(1, options.size.height - 1)
+        width, height = max(1, options.max_width - 2), max(1, options.size.height - self.below)
         beside = 0
         if snapshot.glimpse is not None and options.max_width >= EYE_FROM and height >= 16 and not options.ascii_only:
             beside = min(_EYE_MOST, int(width * _EYE_SHARE)) + _EYE_GAP
@@ -91,8 +98,9 @@ class RunPanel:
             pairs = itertools.zip_longest(rows, seen, fillvalue=())
             rows = [[*Segment.adjust_line_length([*row], inner + _EYE_GAP), *part] for row, part in pairs]
         ascii_only, style = options.ascii_only, "green" if snapshot.solved is not None else "dim"
-        box, title = ROUNDED.substitute(options), Text(one_line(snapshot.started.name) or "run", "bold")
-        footer = _footer(snapshot, self.stops, width - 6, ", " if ascii_only else " · ")
+        box, words = ROUNDED.substitute(options), (one_line(snapshot.started.name) or "run").split(", ")
+        title = Text(_joined([[(", " * (i > 0) + word, "")] for i, word in enumerate(words)], width - 6).plain, "bold")
+        footer = _footer(snapshot, self.ctrl_c, width - 6, ", " if ascii_only else " · ")
         side = Style.parse(style)
         left, right = Segment(f"{box.mid_left} ", side), Segment(f" {box.mid_right}", side)
         edges = [
@@ -186,18 +194,19 @@ def plain_line(snapshot: Snapshot) -> str:
     return f"{duration(snapshot.elapsed)}  {', '.join(parts)}"
 
 
-def summary_lines(snapshot: Snapshot, ended: RunEnded) -> list[str]:
-    """Return the summary of a run: whether it is solved, or how good it became, then counts and times."""
+def summary_lines(snapshot: Snapshot, ended: RunEnded, *, scored: bool = False) -> list[str]:
+    """Return the summary of a run: whether it is solved, or how good it became, then counts and times.
+
+    The score is left out if a panel above has it (`scored`).
+    """
     progress = ended.progress
     lines = []
-    if snapshot.solved is not None:
+    if snapshot.solved is not None and not scored:
         lines.append(f"SOLVED: {says_solved(snapshot)}")
-    elif snapshot.best is not None:
+    elif snapshot.best is not None and not scored:
         lines.append(f"best {_of_needed(snapshot.best.mean, snapshot)}: {_over(snapshot.best)}")
     if ended.reason not in ("done", "solved"):
-        why = "Ctrl-C" if ended.reason == "SIGINT" else one_line(ended.reason)
-        saved = "" if snapshot.checkpoint is None else f", saved at step {snapshot.checkpoint.step:,}"
-        lines.append(f"stopped ({why}){saved}")
+        lines.append(_stopped(snapshot, ended))
     rate = f" at {number(progress.step / progress.seconds, 3)} steps/s" if progress.seconds > 0 else ""
     return [
         *lines,
@@ -281,7 +290,8 @@ def _bar(snapshot: Snapshot, width: int, gutter: int, columns: int, console: Con
     total, over = snapshot.total, _is_over(snapshot)
     counts = _counts(snapshot, snapshot.done)
     wide = width >= _ASIDE_FROM
-    parts = [f"{duration(snapshot.elapsed)} gone"]
+    elapsed = duration(snapshot.elapsed)
+    parts = [f"{elapsed} gone" if snapshot.running else f"took {elapsed}"]
     if snapshot.remaining is not None and snapshot.running:
         parts.append(f"{duration(snapshot.remaining)} left")
     if snapshot.rate is not None and snapshot.running:
@@ -318,7 +328,7 @@ def _solved(snapshot: Snapshot, width: int, ascii_only: bool) -> list[Text]:
     solved, over = snapshot.solved, f"over {len(snapshot.solved.returns)}"
     here = spread(solved.mean, solved.std, "+-" if ascii_only else "±")
     at = f"at step {solved.step:,}"
-    words = [f"{over} greedy episodes on unseen seeds, {at}", f"{over} episodes, {at}", f"{over} ep.", ""]
+    words = [f"{over} greedy episodes on held-out seeds, {at}", f"{over} episodes, {at}", f"{over} ep.", ""]
     rest = _first_that_fits(words, width - cell_len(here) - 10)
     return [Text.assemble((" SOLVED ", "bold reverse green"), " ", (here, "bold"), f" {rest}".rstrip())]
 
@@ -333,7 +343,7 @@ def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: b
         shown = score(mean)
     lines, upcoming = [], _next(snapshot)
     if mean is not None:
-        parts = [[("evaluation ", "dim"), (shown, "bold"), (_needs(needed), "")]]
+        parts = [[("evaluation ", "dim"), (shown, "bold")], [(_needs(needed), "")]]
         if previous is not None:
             change = mean - previous.mean
             marks = ("up", "down") if ascii_only else ("▲", "▼")
@@ -432,7 +442,9 @@ def _cell(figure: Figure, width: int) -> Text:
     label, value = figure
     if cell_len(label) + 1 + cell_len(value) > width:
         # Shorten the label first: a number with missing digits would be wrong.
-        label = set_cell_size(label, max(3, width - 1 - cell_len(value))).rstrip()
+        room = max(3, width - 1 - cell_len(value))
+        whole = [" ".join(words[:n]) for words in [label.split()] for n in range(len(words) - 1, 0, -1)]
+        label = _first_that_fits([*whole, set_cell_size(label, room).rstrip()], room)
         value = set_cell_size(value, max(1, min(cell_len(value), width - 1 - cell_len(label))))
     gap = " " * max(1, width - cell_len(label) - cell_len(value))
     return Text.assemble((label, "dim"), gap, (value, "bold" if figure[0].startswith(_BOLD) else ""))
@@ -448,19 +460,28 @@ def _replay(snapshot: Snapshot, status: Mapping[str, Any]) -> list[Figure]:
     return figures + [("memory", size(used))] * bool(snapshot.started.replay_bytes)
 
 
-def _footer(snapshot: Snapshot, stops: bool, width: int, dot: str) -> Text:
+def _stopped(snapshot: Snapshot, ended: RunEnded) -> str:
+    why = "Ctrl-C" if ended.reason == "SIGINT" else one_line(ended.reason)
+    return f"stopped ({why})" + (f", saved at step {snapshot.checkpoint.step:,}" if snapshot.checkpoint else "")
+
+
+def _footer(snapshot: Snapshot, ctrl_c: str, width: int, dot: str) -> Text:
+    stopping = ctrl_c == "interrupts"
     if snapshot.progress is None and snapshot.running:
         return Text.assemble(("starting", "bold"))
-    if snapshot.running and snapshot.evaluating is None and snapshot.idle >= _IDLE_SECONDS:
+    if snapshot.running and snapshot.evaluating is None and snapshot.idle >= _IDLE_SECONDS and not stopping:
         waits = f"saving, or waiting for the environment: {int(snapshot.idle)} s since the last step"
         return Text.assemble((waits, "bold"))
-    folder = one_line(snapshot.started.folder or "")
     if snapshot.failed:
-        return Text.assemble(("failed", "bold red"), (f"{dot}{folder}" * bool(folder), "dim"))
-    if not snapshot.running or not stops:
-        return Text.assemble((folder, "dim"))
-    both = f"{folder}{dot}" if folder and cell_len(folder) + len(_STOPS) + 3 <= width else ""
-    return Text.assemble((both, "dim"), (_STOPS, ""))
+        said, style = snapshot.failed, "bold red"
+    elif snapshot.ended is not None and not _is_over(snapshot):
+        said, style = _stopped(snapshot, snapshot.ended), "bold"
+    else:
+        said, style = _CTRL_C[ctrl_c] * snapshot.running, "bold" * stopping
+    first, comma, rest = said.partition(", ")
+    folder = one_line(snapshot.started.folder or "")
+    then = f"{dot * bool(said)}{folder}" if folder else ""
+    return _joined([[(first, style)], [(f"{comma}{rest}", style)], [(then, "dim")]], width)
 
 
 def _is_over(snapshot: Snapshot) -> bool:

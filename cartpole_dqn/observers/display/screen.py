@@ -2,6 +2,7 @@
 
 * `Screen`: draws in a thread of its own.
 * `is_live`: whether a console can be drawn on in place.
+* `spinner`: shows what a command is doing, in one line.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console, ConsoleDimensions, ConsoleOptions, ConsoleRenderable, RenderHook
@@ -54,6 +55,30 @@ def _is_in_front(stream: Any) -> bool:
         return os.tcgetpgrp(stream.fileno()) == os.getpgrp()
     except (AttributeError, OSError, ValueError):  # Not on Windows, and not without a terminal of its own.
         return True
+
+
+@contextlib.contextmanager
+def spinner(console: Console, doing: str) -> Iterator[Callable[[str], None]]:
+    """Show one line below what is printed. Yield a function that changes its text.
+
+    A suspended process (Ctrl-Z) gives the terminal back, and one in the background leaves it alone.
+    """
+    status = console.status(doing)
+
+    def show() -> None:
+        if _is_in_front(console.file):
+            status.start()
+
+    def tell(doing: str) -> None:
+        status.update(doing)
+        show()
+
+    with leaving_on_signals(status.stop, show):
+        try:
+            show()
+            yield tell
+        finally:
+            status.stop()
 
 
 class Screen(RenderHook):

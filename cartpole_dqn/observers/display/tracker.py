@@ -83,7 +83,8 @@ class Snapshot:
     to_confirm: events.Evaluating | None = None
     """The finished evaluation of a model that is being confirmed. Its `Evaluation` comes after the confirmation."""
     ended: events.RunEnded | None = None
-    failed: bool = False
+    failed: str = ""
+    """How an exception ended the run, if one did."""
 
     @property
     def running(self) -> bool:
@@ -234,7 +235,7 @@ class Tracker(events.Observer):
         self._stop_clock()
 
     def run_failed(self, event: events.RunFailed) -> None:
-        self.run.failed = True
+        self.run.failed = "stopped at once (Ctrl-C)" if isinstance(event.error, KeyboardInterrupt) else "failed"
         self._stop_clock()
 
     def snapshot(self) -> Snapshot:

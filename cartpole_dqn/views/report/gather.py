@@ -40,7 +40,9 @@ from cartpole_dqn.views.report.page import report_page
 from cartpole_dqn.views.report.pictures import png_of
 from cartpole_dqn.views.scene import draw_scene
 
-MOST_ANIMATION_BYTES = 3_000_000
+MOST_ANIMATION_BYTES = 1_500_000
+_SMOOTH = 25.0
+"""Pictures per second."""
 _LONGEST_PLAY = 500
 """Most steps of the animation; fewer if it would be too large."""
 _SHORTEST_PLAY = 20
@@ -176,8 +178,8 @@ def _play(report: Report, run: SavedRun, told: Callable[[str], None]) -> None:
     how: dict[str, Any] = {"seed": report.seed, "which": report.which}
     with report.or_say("The animation"):
         told("recording")
-        film, made, steps = _recorded(record_run, run, **how)
-        report.play = Play(film, made.lengths[0], made.returns[0], cut=made.lengths[0] == steps)
+        film, made = _recorded(record_run, run, **how)
+        report.play = Play(film, made.lengths[0], made.returns[0], made.cut)
         with report.or_say("How it learned"):
             told("recording how it learned")
             report.progress = _recorded(record_progress, run, seed=report.seed, across=2)[0]
@@ -188,20 +190,31 @@ def _play(report: Report, run: SavedRun, told: Callable[[str], None]) -> None:
             report.look = _look_at(Playback(run, max_steps=_SEEN, attribution=True, **how))
 
 
-def _recorded(record: Callable[..., Recording], run: SavedRun, **how: Any) -> tuple[Shown, Recording, int]:
-    """Record an episode, cut to fit `MOST_ANIMATION_BYTES`. Return the GIF, the recording and the limit of steps."""
+def _recorded(record: Callable[..., Recording], run: SavedRun, **how: Any) -> tuple[Shown, Recording]:
+    """Record an episode, cut to fit `MOST_ANIMATION_BYTES`, for light and dark pages."""
     steps = _LONGEST_PLAY
+    how["most"] = _SMOOTH
     with tempfile.TemporaryDirectory() as place:
-        out = Path(place) / "play.gif"
+        out, dark = Path(place) / "light.gif", Path(place) / "dark.gif"
         while True:
             made = record(run, out, max_steps=steps, **how)
             if made.nbytes <= MOST_ANIMATION_BYTES or steps <= _SHORTEST_PLAY:
                 break
             played = min(steps, max(made.lengths))
             steps = max(_SHORTEST_PLAY, int(0.9 * played * MOST_ANIMATION_BYTES / made.nbytes))
-        with Image.open(out) as first:
-            still = png_of(np.asarray(first.convert("RGB")))
-        return Shown("image/gif", out.read_bytes(), (("image/png", still, _STILL),)), made, steps
+        record(run, dark, max_steps=steps, theme="dark", **how)
+        others = (
+            ("image/png", _last_picture(dark), f"{_DARK} and (prefers-reduced-motion)"),
+            ("image/png", _last_picture(out), _STILL),
+            ("image/gif", dark.read_bytes(), _DARK),
+        )
+        return Shown("image/gif", out.read_bytes(), others), made
+
+
+def _last_picture(animation: Path) -> bytes:
+    with Image.open(animation) as frames:
+        frames.seek(getattr(frames, "n_frames", 1) - 1)
+        return png_of(np.asarray(frames.convert("RGB")))
 
 
 def _look_at(playback: Playback) -> Look:

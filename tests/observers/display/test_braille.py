@@ -99,3 +99,10 @@ def test_values_below_zero_and_none_at_all() -> None:
     assert low.range == (-200.0, -100.0)
     assert words_of(chart_lines(low, 20, 5, 0))[0].startswith("-100 ")
     assert not "".join(words_of(chart_lines(Chart(((0.0, math.nan),), (), (), 1.0), 20, 5, 0))).strip()
+
+
+def test_no_label_is_cut_and_the_axis_has_an_end() -> None:
+    chart = Chart(((0.0, 0.0), (9.0, 0.341)), (), (), 40_000.0)
+    text = words_of(chart_lines(chart, 18, 9, 0))
+    assert [line.split()[0] for line in (text[0], text[3], text[7])] == ["0.35", "0.175", "0"]
+    assert text[-1].split() == ["0", "40k"]

@@ -91,6 +91,9 @@ def test_one_panel_then_the_summary(clock: Any, events: Any, width: int, height:
         lines = terminal.lines()
         assert sum("dqn on CartPole-v1" in line for line in lines) <= 1
         assert sum(line.startswith("╰") for line in lines) == 1
+        assert lines[0].startswith("╭"), "its top is not pushed off the terminal"
+        assert sum("best 150" in line for line in lines) == 1
+        assert len(lines) <= height - 4, "two commands, the folder and the prompt"
 
 
 def test_it_is_drawn_again_in_its_place_and_says_why_no_step_is_made(clock: Any, events: Any) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from cartpole_dqn.contracts.events import Evaluating, Evaluation
 from cartpole_dqn.observers.display.panel import (
     RunPanel,
+    _cell,
     describe_checkpoint,
     describe_evaluation,
     figures_of,
@@ -78,6 +79,12 @@ def test_no_width_cuts_digits(snapshot: Make, events: Any, width: int) -> None:
     for words in ("60%", "60.0 ± 10.0", "0:30 gone", "mean of 100" if width >= 50 else "mean"):
         assert words in text, words
     assert "…" not in text
+    assert lines[0].startswith("╭─ dqn on CartPole-v1, pixels ─")
+
+
+def test_a_label_gives_way_to_its_number_by_whole_words() -> None:
+    assert _cell(("meta replay size", "1,062"), 20).plain == "meta replay    1,062"
+    assert _cell(("unbreakable_label", "1,062"), 20).plain == "unbreakable_la 1,062"
 
 
 def test_a_confirmation_has_a_bar_of_its_own(snapshot: Make, events: Any) -> None:
@@ -94,7 +101,8 @@ def test_solved_is_said(snapshot: Make, events: Any) -> None:
     ended = events.ended(600, reason="solved", solved_step=500)
     made = snapshot(solved_at=475.0, confirmed=confirmed, ended=ended)
     text = "\n".join(shown(made, 100, 30))
-    assert " SOLVED  499.0 ± 1.0 over 2 greedy episodes on unseen seeds, at step 500" in text
+    assert " SOLVED  499.0 ± 1.0 over 2 greedy episodes on held-out seeds, at step 500" in text
+    assert "took 0:30" in text
     assert re.search(r"━{40,}  1,000 steps|━{40,}  600 steps", text), "the bar is full"
     assert "Ctrl-C" not in text
     assert summary_lines(made, ended)[0] == "SOLVED: 499.0 ± 1.0 over 2 episodes at step 500"
@@ -111,12 +119,12 @@ def test_solved_is_said(snapshot: Make, events: Any) -> None:
 
 
 def test_a_failed_run_announces_nothing_more(snapshot: Make) -> None:
-    made = replace(snapshot(solved_at=475.0, evaluate_every=500), failed=True)
+    made = replace(snapshot(solved_at=475.0, evaluate_every=500), failed="failed")
     text = "\n".join(shown(made, 100, 30))
     assert "failed · runs/x" in text
     for words in ("left", "steps/s", "next at"):
         assert words not in text
-        assert words in "\n".join(shown(replace(made, failed=False), 100, 30))
+        assert words in "\n".join(shown(replace(made, failed=""), 100, 30))
 
 
 def test_without_colours_the_bar_keeps_its_place(snapshot: Make) -> None:
@@ -125,11 +133,23 @@ def test_without_colours_the_bar_keeps_its_place(snapshot: Make) -> None:
     assert "─" in bars[1]
 
 
-@pytest.mark.parametrize("stops", [True, False])
-def test_what_ctrl_c_does_is_said_where_it_is_true(snapshot: Make, stops: bool) -> None:
-    out = Console(file=io.StringIO(), width=80, height=24, force_terminal=True, color_system=None)
-    out.print(RunPanel(snapshot(), stops=stops))
-    assert ("runs/x · Ctrl-C: saves and stops" in out.file.getvalue()) == stops  # type: ignore[attr-defined]
+def test_the_last_line_says_what_ctrl_c_does_and_what_it_did(snapshot: Make, events: Any) -> None:
+    def last(made: Any, width: int = 80, ctrl_c: Any = "") -> str:
+        out = Console(file=io.StringIO(), width=width, height=24, force_terminal=True, color_system=None)
+        out.print(RunPanel(made, ctrl_c=ctrl_c))
+        return out.file.getvalue().splitlines()[-1].strip("╰╯─ ")  # type: ignore[attr-defined, no-any-return]
+
+    assert last(snapshot()) == "runs/x"
+    assert last(snapshot(), ctrl_c="saves") == "Ctrl-C: saves and stops · runs/x"
+    waiting = replace(snapshot(), idle=9.0)
+    assert last(waiting, ctrl_c="saves") == "saving, or waiting for the environment: 9 s since the last step"
+    assert last(waiting, ctrl_c="interrupts") == "stopping and saving, Ctrl-C again: stops at once · runs/x"
+    stopped = snapshot(ended=events.ended(600, reason="SIGINT"))
+    assert last(stopped, ctrl_c="interrupts") == "stopped (Ctrl-C), saved at step 500 · runs/x"
+    assert last(stopped, 50) == "stopped (Ctrl-C), saved at step 500"
+    assert last(stopped, 40) == "stopped (Ctrl-C)", "half a number is none"
+    assert last(snapshot(ended=events.ended(600))) == "runs/x"
+    assert last(replace(snapshot(), failed="stopped at once (Ctrl-C)")) == "stopped at once (Ctrl-C) · runs/x"
 
 
 @given(st.integers(1, 180), st.integers(1, 50), st.integers(0, 40), st.booleans(), st.booleans())

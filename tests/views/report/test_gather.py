@@ -98,11 +98,11 @@ def test_everything_there_is_stands_on_the_page(trained: Trained, tmp_path: Path
     for words in ("dqn on CartPole-v1", "Not solved: no model was confirmed to reach a mean of 475", "130 steps"):
         assert words in page.words
     assert "2001-09-09 01:46 UTC" in page.words
-    # Kinds: the animation and its still, the curves twice, the six stages with eight pictures.
+    # Kinds: two animations and their stills, the six stages with eight pictures, and what it looks at.
     kinds = [kind for kind, _ in page.pictures()]
-    assert kinds.count("image/gif") == 2
+    assert kinds.count("image/gif") == 4, "light and dark"
     assert kinds.count("image/svg+xml") == 4, "light and dark, wide and narrow"
-    assert kinds.count("image/png") == 2 + 8 + 2
+    assert kinds.count("image/png") == 4 + 8 + 2
     least, most = min(found.returns), max(found.returns)
     places = {min(24, int(25 * (value - least) / (most - least))) for value in found.returns}
     bars = [attributes for name, attributes in page.elements if name == "rect" and attributes["height"] != "0"]
@@ -249,6 +249,11 @@ def test_an_animation_is_cut_where_it_would_be_large(
     whole, _ = written(run, tmp_path / "x.html", animation=True)
     assert whole.play is not None
     assert (whole.play.steps, whole.play.cut) == (int(whole.play.total), False)
+    films = [whole.play.film.data, whole.play.film.others[-1][1]]
+    frames = [Image.open(io.BytesIO(film)) for film in films]
+    corners = [frame.convert("RGB").getpixel((0, 0)) for frame in frames]
+    assert corners == [(255, 255, 255), (21, 25, 30)]
+    assert frames[0].n_frames == frames[1].n_frames <= (whole.play.steps + 1) // 2 + 2, "25 pictures a second"
     monkeypatch.setattr(module, "_SHORTEST_PLAY", 3)
     monkeypatch.setattr(module, "MOST_ANIMATION_BYTES", len(whole.play.film.data) * 2 // 3)
     cut, page = written(run, tmp_path / "x.html", animation=True)

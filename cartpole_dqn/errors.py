@@ -4,7 +4,7 @@
 * `UserError` (exit code 2): invalid input. Subclasses: `ConfigError`, `UnknownComponentError`, `UnsuitableEnvError`,
   `RunFolderError`, `CheckpointError`.
 * `RunError` (exit code 1): a run or a check failed. `DivergedError`: learning did; `is_diverged` looks for it.
-* `Notice`: a warning. `did_you_mean`: suggests a name for a typo. `said_by`: formats any exception as one line.
+* `Notice`: a warning. `did_you_mean`: suggests a name for a typo. `error_line`: formats any exception as one line.
 * `place_of`: the file and line that raised an exception. `sentence`: ends a text.
 """
 
@@ -80,7 +80,7 @@ def is_diverged(error: BaseException | None) -> bool:
     return error is not None
 
 
-def said_by(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """Return an exception as one line.
 
     This is the message of a `CartpoleDqnError`. Other exceptions also get their type, and the file and line if a plugin

@@ -12,7 +12,7 @@ import typer
 
 from cartpole_dqn.cli import options
 from cartpole_dqn.cli.session import Session
-from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError, said_by
+from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError, error_line
 from cartpole_dqn.files import writing
 from cartpole_dqn.system import unwinding_on_signals
 
@@ -213,7 +213,7 @@ def _seen(config: RunConfig, host: PluginHost, title: str, seed: int, steps: int
     except CartpoleDqnError:
         raise
     except Exception as error:
-        what = said_by(error)
+        what = error_line(error)
         raise RunError(f"{config.env.id} failed within {steps} random steps of seed {seed}: {what}") from error
     finding = "" if moves is None else f"cart's motion: {'kept' if moves else 'gone'}"
     return Preview(stages, title, finding, good=bool(moves))

@@ -26,7 +26,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cartpole_dqn.cli.help import App
-from cartpole_dqn.errors import said_by
+from cartpole_dqn.errors import error_line
 from cartpole_dqn.plugin.discovery import (
     COMMAND_GROUP,
     GROUP,
@@ -113,7 +113,9 @@ def load_plugin_command(entry_point: EntryPoint) -> TyperCommand | TyperGroup:
             raise PluginError(unmet)
         return _as_command(import_entry_point(entry_point), entry_point.name)
     except (Exception, SystemExit) as error:
-        raise PluginError(f"the command '{entry_point.name}' of {owner} cannot be loaded: {said_by(error)}") from error
+        raise PluginError(
+            f"the command '{entry_point.name}' of {owner} cannot be loaded: {error_line(error)}"
+        ) from error
 
 
 def _as_command(found: Any, name: str) -> TyperCommand | TyperGroup:

@@ -43,7 +43,7 @@ from cartpole_dqn.errors import (
     UnsuitableEnvError,
     UserError,
     did_you_mean,
-    said_by,
+    error_line,
     sentence,
 )
 from cartpole_dqn.plugin.registry import (
@@ -395,14 +395,14 @@ def _wrapped(env: Env, entry: Entry, env_id: str) -> Env:
         try:
             env.reset(seed=0)  # It is ours, and then it can show its first frame.
         except Exception as error:
-            raise UnsuitableEnvError(f"{env_id} cannot be reset: {sentence(said_by(error))}") from error
+            raise UnsuitableEnvError(f"{env_id} cannot be reset: {sentence(error_line(error))}") from error
     try:
         wrapped: Any = entry.cls(env, **entry.kwargs)
     except CartpoleDqnError:
         raise
     except Exception as error:
         known = (ValueError, TypeError, AssertionError, AttributeError, ImportError, GymnasiumError)
-        raise ConfigError(f"{place}: {(isinstance(error, known) and str(error)) or said_by(error)}") from error
+        raise ConfigError(f"{place}: {(isinstance(error, known) and str(error)) or error_line(error)}") from error
     if not isinstance(wrapped, gymnasium.Env):
         raise ConfigError(f"{place}: expected it to return a gymnasium.Env, got a {type(wrapped).__name__}.")
     if entry.training_only and wrapped.observation_space != env.observation_space:
@@ -448,7 +448,7 @@ def _explained(env_id: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, TypeError) and "unexpected keyword argument 'render_mode'" in str(error):
             raise _cannot_be_seen(env_id, []) from None
-        raise UnsuitableEnvError(f"cannot make the environment {env_id}: {said_by(error)}") from error
+        raise UnsuitableEnvError(f"cannot make the environment {env_id}: {error_line(error)}") from error
 
 
 def _registered(env_id: str) -> str:
@@ -506,7 +506,7 @@ def _imported(env_id: str) -> str | EnvSpec:
             raise UnsuitableEnvError(f"{env_id} cannot be found: {error.args[0]}{bring}") from None
         return given or env_id
     except (Exception, SystemExit) as error:
-        raise UnsuitableEnvError(f"cannot import what registers {env_id}: {said_by(error)}") from error
+        raise UnsuitableEnvError(f"cannot import what registers {env_id}: {error_line(error)}") from error
     known = env_id.partition(":")[2] in gymnasium.registry
     return env_id if known or not _makes_envs(made) else EnvSpec(env_id, entry_point=made)
 

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 from cartpole_dqn.contracts import events
 from cartpole_dqn.contracts.options import options_class
 from cartpole_dqn.contracts.parts import State
-from cartpole_dqn.errors import CheckpointError, RunFolderError, said_by
+from cartpole_dqn.errors import CheckpointError, RunFolderError, error_line
 from cartpole_dqn.files import write_all
 from cartpole_dqn.text.tables import json_value
 
@@ -117,7 +117,7 @@ class Metrics(events.Observer):
         self._close()
 
     def run_failed(self, event: events.RunFailed) -> None:
-        self._log("run_failed", step=event.step, error=said_by(event.error))
+        self._log("run_failed", step=event.step, error=error_line(event.error))
         self._close()
 
     def state_dict(self) -> State:

@@ -21,7 +21,7 @@ import pluggy
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from cartpole_dqn.errors import UserError, did_you_mean, said_by
+from cartpole_dqn.errors import UserError, did_you_mean, error_line
 from cartpole_dqn.plugin import hookspecs
 from cartpole_dqn.plugin.discovery import (
     COMMAND_GROUP,
@@ -160,7 +160,7 @@ class PluginHost:
             try:
                 _guard_environments(functools.partial(self._call, "register_environments", plugin))
             except (Exception, SystemExit) as error:
-                text = f"register_environments: {said_by(error)}"
+                text = f"register_environments: {error_line(error)}"
                 self._record(dataclasses.replace(self.plugins[index], state="failed", error=text, cause=error), index)
         if len(self.failures()) > before:
             self._refuse_if_strict()
@@ -200,7 +200,7 @@ class PluginHost:
             if entry is _BUILTINS:
                 raise
             state: PluginState = "incompatible" if isinstance(error, _IncompatibleError) else "failed"
-            self._record(dataclasses.replace(record, state=state, error=said_by(error), cause=error))
+            self._record(dataclasses.replace(record, state=state, error=error_line(error), cause=error))
             return
         module = entry.value.partition(":")[0].strip()
         for package in {module, module.partition(".")[0]}:

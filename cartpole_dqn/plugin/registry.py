@@ -30,7 +30,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from cartpole_dqn.errors import UnknownComponentError, UserError, did_you_mean, said_by
+from cartpole_dqn.errors import UnknownComponentError, UserError, did_you_mean, error_line
 from cartpole_dqn.text.figures import one_line
 
 KINDS = (
@@ -99,7 +99,7 @@ class Component:
                 return resources.files(module).joinpath(path).read_text(encoding="utf-8")
             found = pkgutil.resolve_name(self.target)
         except (Exception, SystemExit) as error:
-            raise PluginError(f"{who} cannot be loaded: {said_by(error)}") from error
+            raise PluginError(f"{who} cannot be loaded: {error_line(error)}") from error
         if not callable(found):
             raise PluginError(f"{who} cannot be loaded: expected a class, got a {type(found).__name__}.")
         return found
@@ -236,7 +236,7 @@ class Registry:
             bring = how_to_bring(kind, name, self._remembered.get((kind, name), ""))
             raise UnknownComponentError(f"{kind} '{name}' cannot be found: {error.args[0]}{bring}") from None
         except (Exception, SystemExit) as error:
-            raise PluginError(f"{kind} '{name}' cannot be loaded: {said_by(error)}") from error
+            raise PluginError(f"{kind} '{name}' cannot be loaded: {error_line(error)}") from error
         if not callable(found) and kind != "observer":
             raise PluginError(f"{kind} '{name}' cannot be loaded: expected a class, got a {type(found).__name__}.")
         return Component(kind, name, found, _summary(found), source_of(found))

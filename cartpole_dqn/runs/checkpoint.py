@@ -25,7 +25,7 @@ from typing import Any
 from torch import Tensor
 
 from cartpole_dqn.contracts.parts import State
-from cartpole_dqn.errors import CartpoleDqnError, CheckpointError, RunError, said_by
+from cartpole_dqn.errors import CartpoleDqnError, CheckpointError, RunError, error_line
 from cartpole_dqn.files import open_regular, reason, replace_file, sync_folder
 from cartpole_dqn.runs.state_tree import pack, unpack
 from cartpole_dqn.runs.tensors import new_checksum, read_tensors, write_tensors
@@ -117,7 +117,7 @@ def taking_over(what: object) -> Iterator[None]:
     except CartpoleDqnError:
         raise
     except Exception as error:
-        text = said_by(error)[:500]
+        text = error_line(error)[:500]
         raise CheckpointError(f"{what} does not fit the run's configuration: {text}") from error
 
 

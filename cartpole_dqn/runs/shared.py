@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from cartpole_dqn.contracts.options import check_options, option, options_class, to_table
-from cartpole_dqn.errors import CheckpointError, UserError, said_by
+from cartpole_dqn.errors import CheckpointError, UserError, error_line
 from cartpole_dqn.files import beside, create_file, open_regular, reason, replace_file
 from cartpole_dqn.runs.folder import RunFolder, write_text_atomic
 from cartpole_dqn.text import figures
@@ -84,7 +84,7 @@ def read_claim(folder: RunFolder) -> Score | None:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {reason(error)}.") from None
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not what `cartpole-dqn share` writes: {said_by(error)[:200]}.") from None
+        raise CheckpointError(f"{path} is not what `cartpole-dqn share` writes: {error_line(error)[:200]}.") from None
     if table.get("layout") != LAYOUT:
         raise CheckpointError(
             f"{path} has layout {table.get('layout')!r:.20}, but this version of cartpole-dqn reads layout {LAYOUT}. "
@@ -174,7 +174,7 @@ def unpack_folder(archive: Path) -> UnpackedRun:
     except OSError as error:
         raise CheckpointError(f"{archive} cannot be unpacked: {reason(error)}.") from None
     except Exception as error:  # zipfile raises many kinds for malformed ones
-        raise CheckpointError(f"{archive} is not a sound zip: {said_by(error)[:200]}.") from None
+        raise CheckpointError(f"{archive} is not a sound zip: {error_line(error)[:200]}.") from None
     return folder
 
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cartpole_dqn.errors import said_by
+from cartpole_dqn.errors import error_line
 from cartpole_dqn.files import reason
 from cartpole_dqn.studies import doctor_checks as checks
 from cartpole_dqn.studies.doctor_checks import Finding
@@ -76,7 +76,7 @@ def examine(runs: Path, *, blocked: Sequence[str] = (), stream: Any = None) -> l
             findings.append(look())
         except Exception as error:
             advice = "Report a bug with this line."
-            findings.append(Finding(name, "problem", f"this check failed: {said_by(error)}", advice))
+            findings.append(Finding(name, "problem", f"this check failed: {error_line(error)}", advice))
     return findings
 
 

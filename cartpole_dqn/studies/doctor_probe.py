@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cartpole_dqn.errors import said_by
+from cartpole_dqn.errors import error_line
 from cartpole_dqn.studies.doctor_checks import Finding
 
 STATE_STEPS, PIXEL_STEPS = 400, 60
@@ -37,7 +37,7 @@ def main() -> None:
         try:
             answer["found"] = dataclasses.asdict(stage())
         except (Exception, SystemExit) as error:
-            answer["error"] = said_by(error)
+            answer["error"] = error_line(error)
         print(json.dumps(answer), file=answers, flush=True)
 
 

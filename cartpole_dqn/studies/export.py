@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from cartpole_dqn.contracts.events import Evaluating
 from cartpole_dqn.contracts.parts import Policy
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
-from cartpole_dqn.errors import RunError, UserError, said_by
+from cartpole_dqn.errors import RunError, UserError, error_line
 from cartpole_dqn.files import replace_file, writing
 from cartpole_dqn.runs.saved import choose_model
 from cartpole_dqn.system import __version__
@@ -186,7 +186,7 @@ def _traced(program: _Program, chain: TorchForm) -> torch.export.ExportedProgram
         with torch.no_grad(), _quiet():
             return torch.export.export(program.eval(), examples, strict=False)
     except Exception as error:  # Networks may be anybody's.
-        raise RunError(f"torch.export cannot trace this model: {said_by(error)[:500]}") from error
+        raise RunError(f"torch.export cannot trace this model: {error_line(error)[:500]}") from error
 
 
 @contextlib.contextmanager

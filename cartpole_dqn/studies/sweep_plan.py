@@ -18,7 +18,7 @@ from cartpole_dqn.config.schema import RunConfig, Table, parse_toml, read_text, 
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.contracts.sweep_engine import Trial
-from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunFolderError, UserError, said_by
+from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunFolderError, UserError, error_line
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.catalogue import TRIALS
 from cartpole_dqn.runs.folder import write_text_atomic
@@ -124,7 +124,7 @@ class SweepPlan:
         try:
             return cls._of_table(folder, table)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ConfigError(f"{path} is not what a sweep writes: {said_by(error)}.") from None
+            raise ConfigError(f"{path} is not what a sweep writes: {error_line(error)}.") from None
 
     @classmethod
     def _of_table(cls, folder: Path, table: Table) -> SweepPlan:

@@ -42,7 +42,7 @@ from cartpole_dqn.envs.factory import EnvFactory, find_spec, frame_stack
 from cartpole_dqn.envs.names import action_names, number_names
 from cartpole_dqn.envs.stages import stage_of
 from cartpole_dqn.envs.statistics import Statistics
-from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, said_by
+from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, error_line
 from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.plugin.registry import Component, Registry
@@ -262,7 +262,7 @@ def _built(host: PluginHost, kind: str, part: Part, context: Any) -> Any:
     except CartpoleDqnError:
         raise
     except (Exception, SystemExit) as error:
-        why = _unlike_the_contract(cls, part.options, context) or said_by(error)
+        why = _unlike_the_contract(cls, part.options, context) or error_line(error)
         raise UserError(f"{kind} '{component.name}' of {component.owner} could not be built: {why}") from error
     _require_base(kind, component, type(made))
     return made

@@ -25,7 +25,7 @@ from cartpole_dqn.config.schema import (
 )
 from cartpole_dqn.contracts.options import changed, describe_options
 from cartpole_dqn.envs.factory import complete_observation, env_source, use_env
-from cartpole_dqn.errors import ConfigError, UserError, said_by
+from cartpole_dqn.errors import ConfigError, UserError, error_line
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.plugin.registry import INSTANCE, Component, Registry
 from cartpole_dqn.runs.catalogue import read_settings
@@ -218,6 +218,6 @@ def _is_lost(entry: Any, sources: Mapping[str, Any], host: PluginHost) -> bool:
         if isinstance(found.target, type) and str(sources.get(f"observer/{name}")).endswith(INSTANCE):
             raise UserError(f"observer '{name}' was an instance: give it again with load(RUN, observers=[...]).")
     except UserError as error:
-        host.notes.append(f"left out: {said_by(error)}")
+        host.notes.append(f"left out: {error_line(error)}")
         return True
     return False

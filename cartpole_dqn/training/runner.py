@@ -29,7 +29,7 @@ from cartpole_dqn.contracts.events import (
 from cartpole_dqn.contracts.parts import Agent, Policy, State, Transition
 from cartpole_dqn.contracts.seeding import Stream
 from cartpole_dqn.envs.guard import EnvTimeoutError
-from cartpole_dqn.errors import DivergedError, RunError, said_by
+from cartpole_dqn.errors import DivergedError, RunError, error_line
 from cartpole_dqn.runs.state_tree import bytes_of, find_not_finite, pack
 from cartpole_dqn.system import require_memory
 from cartpole_dqn.training.selection import Selection
@@ -144,7 +144,7 @@ class Runner:
             self.close(at_once=not isinstance(error, Exception))
             if not isinstance(error, Exception):
                 raise
-            text = f"the run failed at step {self._step}: {said_by(error).rstrip('.')}. {self._last_checkpoint()}"
+            text = f"the run failed at step {self._step}: {error_line(error).rstrip('.')}. {self._last_checkpoint()}"
             raise RunError(text.rstrip()) from error
         self.close()
         self._observers.tell("run_ended", ended)
@@ -160,7 +160,7 @@ class Runner:
         try:
             self._collector.close(at_once=at_once)
         except Exception as error:
-            self._observers.warn(f"the environments could not be closed: {said_by(error)}")
+            self._observers.warn(f"the environments could not be closed: {error_line(error)}")
 
     def state_dict(self) -> State:
         """Return the state of the run without stored transitions. Calling it has no effect on the run."""
@@ -328,7 +328,7 @@ class Runner:
         try:
             evaluation = self._hooks.evaluate(policy, stream, self._step)
         except Exception as error:
-            raise RunError(f"in an evaluation: {said_by(error)}").with_traceback(error.__traceback__) from error
+            raise RunError(f"in an evaluation: {error_line(error)}").with_traceback(error.__traceback__) from error
         self._seconds["evaluation"] += self._clock() - began
         return evaluation
 
@@ -454,7 +454,7 @@ class ObserverGroup:
             except (Exception, SystemExit) as error:
                 self._observers.remove((name, observer))
                 self._keep(error)
-                self.warn(f"observer {name} {failure} and is switched off: {said_by(error)}")
+                self.warn(f"observer {name} {failure} and is switched off: {error_line(error)}")
 
 
 def _require_finite(what: str, state: State) -> None:

@@ -21,7 +21,7 @@ from cartpole_dqn.envs.factory import NO_LIMIT_IN_EVALUATION, EnvFactory
 from cartpole_dqn.envs.lanes import Lanes
 from cartpole_dqn.envs.names import action_names, failure_name, number_names, rows_worth_showing
 from cartpole_dqn.envs.stages import Stage, stage_of
-from cartpole_dqn.errors import CartpoleDqnError, RunError, UnsuitableEnvError, UserError, said_by
+from cartpole_dqn.errors import CartpoleDqnError, RunError, UnsuitableEnvError, UserError, error_line
 from cartpole_dqn.training.models import Model, SavedRun, Which, load_policy
 from cartpole_dqn.views.attribution import Attribution, background_of, occlusion, place_in_frame
 from cartpole_dqn.views.scene import CUT_OFF, Scene
@@ -149,7 +149,7 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         except CartpoleDqnError:
             raise
         except Exception as error:
-            what = said_by(error)
+            what = error_line(error)
             seed = self._episode_seed
             raise RunError(f"{self.env_id} failed after {step} steps of the episode of seed {seed}: {what}") from error
 

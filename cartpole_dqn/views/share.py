@@ -14,7 +14,7 @@ from PIL import Image
 from cartpole_dqn.config.schema import RunConfig, to_toml
 from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.contracts.options import changed, to_table
-from cartpole_dqn.errors import CartpoleDqnError, RunFolderError, UserError, said_by
+from cartpole_dqn.errors import CartpoleDqnError, RunFolderError, UserError, error_line
 from cartpole_dqn.files import reason, replace_file
 from cartpole_dqn.runs.catalogue import run_title
 from cartpole_dqn.runs.checkpoint import has_state
@@ -125,7 +125,7 @@ def _write_curve(run: SavedRun, target: RunFolder) -> tuple[str, ...]:
     try:
         draw_curves(read_metrics(run.folder.path), target.curve, title=run_title(to_table(run.config)))
     except CartpoleDqnError as error:
-        return (f"the curve: {said_by(error)}",)
+        return (f"the curve: {error_line(error)}",)
     # With 64 colours it looks the same and has a third of the bytes.
     Image.open(target.curve).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(target.curve, optimize=True)
     return ()

@@ -17,7 +17,7 @@ from rich.text import Text
 from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.options import changed, check_options
 from cartpole_dqn.contracts.sweep_engine import SweepEngine, SweepEngineContext
-from cartpole_dqn.errors import CartpoleDqnError, RunError, said_by
+from cartpole_dqn.errors import CartpoleDqnError, RunError, error_line
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs import lock as folder_lock
 from cartpole_dqn.runs.catalogue import find_run
@@ -165,4 +165,4 @@ def _engine_errors(host: PluginHost, name: str) -> Iterator[None]:
         raise
     except Exception as error:
         owner = host.registry.component("sweep-engine", name).owner
-        raise RunError(f"the sweep engine '{name}' of {owner} failed: {said_by(error)}") from error
+        raise RunError(f"the sweep engine '{name}' of {owner} failed: {error_line(error)}") from error

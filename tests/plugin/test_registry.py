@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartpole_dqn.errors import UnknownComponentError, UserError, said_by
+from cartpole_dqn.errors import UnknownComponentError, UserError, error_line
 from cartpole_dqn.plugin.registry import KINDS, Component, PluginError, Registry
 
 
@@ -146,7 +146,7 @@ class UnprintableError(Exception):
     ],
 )
 def test_any_error_is_said_in_one_line(error: BaseException, text: str) -> None:
-    assert said_by(error) == text
+    assert error_line(error) == text
 
 
 def test_an_interrupt_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

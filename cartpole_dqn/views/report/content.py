@@ -10,7 +10,7 @@ from typing import Any
 
 from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.envs.stages import Stage
-from cartpole_dqn.errors import said_by
+from cartpole_dqn.errors import error_line
 from cartpole_dqn.runs.catalogue import RunSummary
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.history import RunHistory
@@ -99,7 +99,7 @@ class Report:
         try:
             yield
         except Exception as error:
-            self.say(f"{what}: {said_by(error)}")
+            self.say(f"{what}: {error_line(error)}")
 
     def say(self, text: str) -> None:
         """List a sentence under `missing`, without this machine's paths: pages are passed on."""

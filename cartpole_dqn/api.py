@@ -151,10 +151,10 @@ def train(
         UserError: a setting is invalid.
         RunError: the run failed.
     """
-    given = dict(locals())
+    arguments = dict(locals())
     host = load_plugins()
     _one_of(steps=steps, episodes=episodes)
-    named = {key: value for key, value in given.items() if key not in _NOT_SETTINGS}
+    named = {key: value for key, value in arguments.items() if key not in _NOT_SETTINGS}
     flags = merge_tables(dict(settings or {}), named_settings(host.registry, named))
     source = init_from.path if isinstance(init_from, Run) else init_from
     flags |= initial_settings(None if source is None else str(source), last=init_last)
@@ -208,13 +208,13 @@ def load(
     Raises:
         UserError: there is no such run, it needs something that is missing, or a shared agent is not safe to open.
     """
-    given = dict(locals())
+    arguments = dict(locals())
     host = load_plugins()
     folder = find_run(path)
     for kind, targets in (("wrapper", wrappers), ("observer", observers)):
         for target in targets:
             host.registry.use(kind, target)
-    parts = {key: value for key, value in given.items() if key not in ("path", "env", "wrappers", "observers")}
+    parts = {key: value for key, value in arguments.items() if key not in ("path", "env", "wrappers", "observers")}
     flags = named_settings(host.registry, parts)
     config = read_config(folder, host, flags)
     if env is not None:
@@ -306,13 +306,13 @@ class Run(SavedRun):
 
     def _batch(self, obs: Obs) -> Obs:
         """Return one observation as a batch, in the dtype of its space."""
-        space, given = self._spaces[0], np.asarray(obs)
-        if given.shape != space.shape:
+        space, array = self._spaces[0], np.asarray(obs)
+        if array.shape != space.shape:
             raise UserError(
-                f"expected one observation {space.dtype} {list(space.shape)}, got {given.dtype} {list(given.shape)}: "
+                f"expected one observation {space.dtype} {list(space.shape)}, got {array.dtype} {list(array.shape)}: "
                 f"`make_env()` gives the environment with this run's wrappers."
             )
-        return given[None]
+        return array[None]
 
     @overload
     def metrics(self, event: str = "episode", *, arrays: Literal[False] = False) -> list[dict[str, Any]]: ...
@@ -352,8 +352,8 @@ class Run(SavedRun):
         try:
             draw_curves(history, target, title=run_title(to_table(self.config)), theme=theme, x=x)
         except (OSError, ValueError) as error:
-            why = reason(error) if isinstance(error, OSError) else error
-            raise UserError(f"{target} cannot be written: {why}.") from error
+            problem = reason(error) if isinstance(error, OSError) else error
+            raise UserError(f"{target} cannot be written: {problem}.") from error
         return target
 
     @typed
@@ -421,9 +421,9 @@ class Run(SavedRun):
         Raises:
             UserError: no window can be opened, or the environment renders no pictures.
         """
-        how: dict[str, Any] = {"episodes": episodes, "seed": seed, "which": which, "side_by_side": side_by_side}
+        options: dict[str, Any] = {"episodes": episodes, "seed": seed, "which": which, "side_by_side": side_by_side}
         with torch_put_back():
-            return watch_run(self, **how, speed=speed, max_steps=max_steps)
+            return watch_run(self, **options, speed=speed, max_steps=max_steps)
 
     @typed
     def report(
@@ -484,8 +484,7 @@ class Run(SavedRun):
             which: "best" or "last": the model to use; the last if there is no best one.
         """
         target = None if out is None else Path(out)
-        how: dict[str, Any] = {"form": form, "episodes": episodes, "seed": seed, "which": which}
-        return export_run(self, target, **how)
+        return export_run(self, target, form=form, episodes=episodes, seed=seed, which=which)
 
     def _repr_html_(self) -> str:
         """Return a summary for notebooks: title, progress and best score."""
@@ -677,7 +676,7 @@ class Study:
                 `group` scores higher than one of `over` ("chance.value", ...). What is unknown is None.
         """
         unknown = dict.fromkeys(field.name for field in dataclasses.fields(Played if of == "runs" else Estimate))
-        tables = [dataclasses.asdict(one) for one in getattr(self._comparison, of)]
+        tables = [dataclasses.asdict(entry) for entry in getattr(self._comparison, of)]
         for table in tables:
             table |= {key: unknown for key in ("best", "last") if table.get(key, "") is None}
         return [flat_row(table) for table in tables]
@@ -687,8 +686,8 @@ class Study:
         return comparison_text(self._comparison)
 
 
-def _one_of(**given: Any) -> None:
-    names = [name for name, value in given.items() if value is not None]
+def _one_of(**arguments: Any) -> None:
+    names = [name for name, value in arguments.items() if value is not None]
     if len(names) > 1:
         raise UserError(f"{' and '.join(names)}: give one of them.")
 
@@ -705,9 +704,9 @@ def _console() -> Console:
     return Console(file=cast(TextIO, Steady(sys.stderr)))
 
 
-def _execute(folder: RunFolder, config: RunConfig, host: PluginHost, **how: Any) -> None:
+def _execute(folder: RunFolder, config: RunConfig, host: PluginHost, **options: Any) -> None:
     with torch_put_back():
-        execute(folder, config, host, console=_console(), handle=_ending_on_interrupt, draw=draw_run, **how)
+        execute(folder, config, host, console=_console(), handle=_ending_on_interrupt, draw=draw_run, **options)
 
 
 def _ending_on_interrupt(ask: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:

@@ -128,8 +128,8 @@ def sentence(text: str) -> str:
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" with the most similar of `names`, or a list of all if none is similar."""
-    known = sorted(set(names))
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if near:
-        return f" Did you mean '{near[0]}'?"
-    return f" Known: {', '.join(known)}." if known else ""
+    choices = sorted(set(names))
+    matches = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
+    if matches:
+        return f" Did you mean '{matches[0]}'?"
+    return f" Known: {', '.join(choices)}." if choices else ""

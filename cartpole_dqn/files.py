@@ -30,29 +30,29 @@ _PATIENCE = 2.0 if os.name == "nt" else 0.0
 
 def replace_file(path: Path, data: bytes) -> None:
     """Replace the content of `path` atomically. A link at `path` is replaced, not followed. One writer at a time."""
-    new = beside(path)
+    temporary = beside(path)
     with contextlib.suppress(FileNotFoundError):
-        new.unlink()
+        temporary.unlink()
     try:
-        descriptor = create_file(new)
+        descriptor = create_file(temporary)
         try:
             write_all(descriptor, data)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        _rename(new, path)
+        _rename(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            new.unlink()
+            temporary.unlink()
         raise
     sync_folder(path.parent)
 
 
-def _rename(new: Path, path: Path) -> None:
+def _rename(temporary: Path, path: Path) -> None:
     end = time.monotonic() + _PATIENCE
     while True:
         try:
-            return os.replace(new, path)  # noqa: PTH105 (tests stop the process at every call to `os`)
+            return os.replace(temporary, path)  # noqa: PTH105 (tests stop the process at every call to `os`)
         except PermissionError:
             if time.monotonic() >= end:
                 raise

@@ -52,8 +52,8 @@ def available_bytes(root: Path = Path("/")) -> int:
     """
     import psutil
 
-    found = [_left_in_group(folder) for folder in _groups(root)]
-    return min([int(psutil.virtual_memory().available), *(left for left in found if left is not None)])
+    group_limits = [_left_in_group(folder) for folder in _groups(root)]
+    return min([int(psutil.virtual_memory().available), *(limit for limit in group_limits if limit is not None)])
 
 
 def require_memory(needed: int, *, who: str, mend: str, available: int | None = None) -> None:
@@ -138,21 +138,21 @@ def unwinding_on_signals() -> Iterator[None]:
 
     Python drops an exception in a finaliser or a library's callback, so it is raised again until the block is left.
     """
-    asked = 0
+    first_signal = 0
 
     def leave(number: int, _: object) -> None:
-        nonlocal asked
-        if not asked and hasattr(signal, "setitimer"):
+        nonlocal first_signal
+        if not first_signal and hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
-        asked = asked or number
-        sys.exit(128 + asked)
+        first_signal = first_signal or number
+        sys.exit(128 + first_signal)
 
     alarm = [signal.SIGALRM] if hasattr(signal, "setitimer") else []
     with _handling([number for number in STOP_SIGNALS if number != signal.SIGINT] + alarm, leave):
         try:
             yield
         finally:
-            if asked and alarm:
+            if first_signal and alarm:
                 signal.setitimer(signal.ITIMER_REAL, 0)
 
 
@@ -162,16 +162,16 @@ def leaving_on_signals(leave: Callable[[], None], back: Callable[[], None]) -> I
 
     Signals that have a handler are left to it.
     """
-    here = os.getpid()
+    process = os.getpid()
 
     def handle(number: int, _: object) -> None:
-        mine = os.getpid() == here  # Forks have this handler too.
-        if mine:
+        is_own = os.getpid() == process  # Forks have this handler too.
+        if is_own:
             leave()
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
         signal.signal(number, handle)
-        if mine:
+        if is_own:
             back()
 
     names = ("SIGTSTP", "SIGQUIT", "SIGTERM", "SIGHUP")
@@ -189,13 +189,13 @@ def _handling(numbers: Sequence[signal.Signals], handler: Callable[[int, Any], N
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in heard}
+    handled = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    previous_handlers = {number: signal.signal(number, handler) for number in handled}
     try:
         yield
     finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+        for number, previous in previous_handlers.items():
+            signal.signal(number, previous)
 
 
 def _groups(root: Path) -> list[Path]:

@@ -100,8 +100,8 @@ def _signs(env: gymnasium.Env[Any, Any], declared: Any, size: int) -> Sequence[i
     """Return the signs of an environment's numbers in a mirror. Resets the environment."""
     kind = type(env.unwrapped).__name__
     # Whatever wrappers are there: do the numbers that come out at the top differ from the environment's own?
-    seen, own = (np.asarray(one.reset(seed=0)[0]) for one in (env, env.unwrapped))
-    if seen.shape != own.shape or not np.allclose(seen, own):
+    observed, own = (np.asarray(layer.reset(seed=0)[0]) for layer in (env, env.unwrapped))
+    if observed.shape != own.shape or not np.allclose(observed, own):
         names = ", ".join(type(wrapper).__name__ for wrapper in wrappers_of(env))
         raise ConfigError(
             f"agent.mirror: a wrapper changes the numbers of {kind} ({names}), and only its own have known signs in a "
@@ -135,7 +135,7 @@ def half_mirrored(batch: Batch, num_actions: int, mirror: Mirror) -> Batch:
     actions = batch.actions.clone()
     actions[1::2] = num_actions - 1 - batch.actions[1::2]
     mask = None if batch.next_mask is None else _every_second(batch.next_mask, lambda allowed: allowed.flip(1))
-    obs, next_obs = (_every_second(seen, mirror) for seen in (batch.obs, batch.next_obs))
+    obs, next_obs = (_every_second(observations, mirror) for observations in (batch.obs, batch.next_obs))
     return dataclasses.replace(batch, obs=obs, next_obs=next_obs, actions=actions, next_mask=mask)
 
 
@@ -171,5 +171,5 @@ def _shifted(images: Tensor, pixels: int, columns: int, generator: torch.Generat
     from_columns = (torch.arange(width) + moves[1]).clamp_(0, width - 1)
     within = from_rows[:, None, :, None] * width + from_columns[:, None, None, :]  # [B, 1, H, W]
     begins = torch.arange(count * frames).view(count, frames, 1, 1) * (height * width)
-    chosen = (within + begins).flatten().to(images.device)
-    return images.reshape(count * frames * height * width, -1).index_select(0, chosen).view(images.shape)
+    indices = (within + begins).flatten().to(images.device)
+    return images.reshape(count * frames * height * width, -1).index_select(0, indices).view(images.shape)

@@ -176,8 +176,8 @@ class DqnAgent(Agent):
             return values if mask is None else values.masked_fill(~allowed, -math.inf)
 
         actions = self._exploration.select(q, self._steps, self._explore_generator, allowed)
-        chosen: NDArray[np.int64] = actions.numpy()
-        return chosen
+        array: NDArray[np.int64] = actions.numpy()
+        return array
 
     def observe(self, transitions: Sequence[Transition]) -> None:
         for transition in transitions:
@@ -274,8 +274,8 @@ class DqnAgent(Agent):
         if batch.next_mask is not None:
             raise RunError(self._unmasked())
         values = self.target.q_values(self.target(batch.obs))
-        taken = values.gather(1, batch.actions[:, None]).squeeze(1)
-        return self.options.advantage_learning * (values.amax(1) - taken)
+        taken_values = values.gather(1, batch.actions[:, None]).squeeze(1)
+        return self.options.advantage_learning * (values.amax(1) - taken_values)
 
     @torch.no_grad()
     def _follow(self) -> None:

@@ -84,8 +84,8 @@ class GreedyPolicy(Policy):
     def _outputs(self, obs: Obs) -> NDArray[np.float32]:
         with torch.inference_mode():
             output = self._network(torch.from_numpy(np.ascontiguousarray(obs)).to(self._device))
-            found: NDArray[np.float32] = self._network.q_values(output).cpu().numpy()
-        return found
+            values: NDArray[np.float32] = self._network.q_values(output).cpu().numpy()
+        return values
 
     def state_dict(self) -> State:
         return {"network": dict(self._network.state_dict()), "units": dataclasses.asdict(self._units)}

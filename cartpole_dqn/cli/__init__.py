@@ -49,10 +49,10 @@ def _run() -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except SystemExit as left:
-        if isinstance(left.code, str):
-            print(left.code, file=sys.stderr)
-        return left.code if isinstance(left.code, int) else int(left.code is not None)
+    except SystemExit as exiting:
+        if isinstance(exiting.code, str):
+            print(exiting.code, file=sys.stderr)
+        return exiting.code if isinstance(exiting.code, int) else int(exiting.code is not None)
     return 0
 
 

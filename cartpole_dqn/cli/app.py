@@ -43,14 +43,14 @@ class _Root(CommandGroup):
         built_in = super().get_command(ctx, cmd_name)
         if built_in is not None:
             return built_in
-        found, _ = find_plugin_commands(super().list_commands(ctx), blocked=_blocked(ctx))
-        return PluginCommand(found[cmd_name]) if cmd_name in found else None
+        commands, _ = find_plugin_commands(super().list_commands(ctx), blocked=_blocked(ctx))
+        return PluginCommand(commands[cmd_name]) if cmd_name in commands else None
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        given = tuple(args)
-        with usage_as_error(given):
+        arguments = tuple(args)
+        with usage_as_error(arguments):
             context = super().make_context(info_name, args, parent=parent, **extra)
-        context.meta[__name__] = given
+        context.meta[__name__] = arguments
         return context
 
     def invoke(self, ctx: Any) -> Any:
@@ -94,8 +94,8 @@ app.add_typer(plugins.app, name="plugins", rich_help_panel=_PARTS)
 app.command("doctor", rich_help_panel=_HELP, epilog=doctor.DOCTOR_EXAMPLES)(doctor.doctor)
 
 
-def _say_version(wanted: bool) -> None:
-    if wanted:
+def _say_version(value: bool) -> None:
+    if value:
         print(f"cartpole-dqn {__version__}")
         raise typer.Exit
 

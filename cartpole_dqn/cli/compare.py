@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -69,8 +69,14 @@ def compare(
     else:
         from cartpole_dqn.studies.playing import play_models
 
-        how: dict[str, Any] = {"say": session.say, "showing": session.showing_evaluation}
-        scores = play_models(records, session.host, episodes=episodes, seed=seed, **how)
+        scores = play_models(
+            records,
+            session.host,
+            episodes=episodes,
+            seed=seed,
+            say=session.say,
+            showing=session.showing_evaluation,
+        )
         comparison = compare_groups(groups, scores, "played", score=score)
     if out is None:
         print_comparison(session.out, comparison, form)

@@ -80,9 +80,9 @@ def print_toml(console: Console, text: str) -> None:
     from rich.syntax import ANSISyntaxTheme, Syntax
 
     theme = ANSISyntaxTheme({token: Style.parse(style) for token, style in _TOML_STYLES.items()})
-    shown = Syntax("", "toml", theme=theme).highlight(text)
-    shown.rstrip()
-    console.print(shown, soft_wrap=True)
+    highlighted = Syntax("", "toml", theme=theme).highlight(text)
+    highlighted.rstrip()
+    console.print(highlighted, soft_wrap=True)
 
 
 def option_rows(kind: str, cls: Any) -> list[tuple[str, ...]]:
@@ -144,7 +144,7 @@ def _constructor_rows(cls: Any) -> list[tuple[str, ...]]:
 
 def _documented_arguments(cls: Any) -> dict[str, str]:
     """Return name -> text from the "Args:" sections of a class and its constructor."""
-    found: dict[str, str] = {}
+    arguments: dict[str, str] = {}
     for documentation in (inspect.getdoc(cls), inspect.getdoc(cls.__init__)):
         section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", f"{documentation or ''}\n", re.MULTILINE)
         name, depth = "", 0
@@ -153,10 +153,10 @@ def _documented_arguments(cls: Any) -> dict[str, str]:
             entry = re.match(r"\s+(\w+)(?: \([^)]*\))?:\s*(.*)", line)
             if entry and (not name or indent <= depth):
                 name, depth = entry[1], indent
-                found[name] = entry[2]
+                arguments[name] = entry[2]
             elif name:
-                found[name] = f"{found[name]} {line.strip()}".strip()
-    return found
+                arguments[name] = f"{arguments[name]} {line.strip()}".strip()
+    return arguments
 
 
 def _text(value: Any) -> str:

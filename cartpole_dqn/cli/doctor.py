@@ -33,22 +33,22 @@ def doctor(
     The exit code is 1 if there is a problem.
     """
     from cartpole_dqn.runs.catalogue import ROOT
-    from cartpole_dqn.studies.doctor import as_json as written
+    from cartpole_dqn.studies.doctor import as_json as to_json
     from cartpole_dqn.studies.doctor import examine
 
     session: Session = ctx.obj
     with session.spinner("looking"):
         findings = examine(ROOT, blocked=session.blocked, stream=session.err)
     if as_json:
-        print(written(findings), end="")
+        print(to_json(findings), end="")
     else:
         _print(session.out, findings)
     problems = sum(finding.verdict == "problem" for finding in findings)
     if problems:
         raise RunError(f"{problems} {'problem was' if problems == 1 else 'problems were'} found.")
     warnings = sum(finding.verdict == "warning" for finding in findings)
-    said = f"No problem was found, and {warnings} to look at." if warnings else "No problem was found."
-    session.say(said)
+    summary = f"No problem was found, and {warnings} to look at." if warnings else "No problem was found."
+    session.say(summary)
 
 
 def _print(console: Console, findings: Sequence[Finding]) -> None:

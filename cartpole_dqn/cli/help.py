@@ -82,11 +82,11 @@ def _sections(command: Any, ctx: Any) -> dict[str, list[tuple[Text, Text]]]:
     sections: dict[str, list[tuple[Text, Text]]] = {}
     if isinstance(command, TyperGroup):
         for name in command.list_commands(ctx):
-            found: Any = command.get_command(ctx, name)
-            if found is not None and not found.hidden:
-                said = inspect.cleandoc(found.help or "").partition("\n\n")[0]
-                row = Text(name, style=NAME), Text(" ".join(said.split()))
-                sections.setdefault(found.rich_help_panel or "Commands", []).append(row)
+            subcommand: Any = command.get_command(ctx, name)
+            if subcommand is not None and not subcommand.hidden:
+                summary = inspect.cleandoc(subcommand.help or "").partition("\n\n")[0]
+                row = Text(name, style=NAME), Text(" ".join(summary.split()))
+                sections.setdefault(subcommand.rich_help_panel or "Commands", []).append(row)
     for param in command.get_params(ctx):
         if not getattr(param, "hidden", False):
             default = "Arguments" if param.param_type_name == "argument" else _OTHERS
@@ -124,10 +124,10 @@ def _help(param: Any, ctx: Any) -> Text:
 
 def _default(param: Any, ctx: Any) -> str:
     """Return the default as text: `show_default` if it is text, else the value; "" for none or a switch that is off."""
-    said = getattr(param, "show_default", True)
+    show_default = getattr(param, "show_default", True)
     value = param.get_default(ctx, call=False)
-    if isinstance(said, str):
-        return said
-    if not said or value is None or value is False or value in ("", (), []) or callable(value):
+    if isinstance(show_default, str):
+        return show_default
+    if not show_default or value is None or value is False or value in ("", (), []) or callable(value):
         return ""
     return str(param.opts[0] if value is True else value)

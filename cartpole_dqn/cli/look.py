@@ -63,9 +63,9 @@ def evaluate(
     opened = session.open_run(run)
     config = on_device(opened.config, device)
     which = choose_model(opened.folder, "last" if last else "best")
-    with session.showing_evaluation() as told:
+    with session.showing_evaluation() as on_progress:
         opened = dataclasses.replace(opened, config=config)
-        evaluation = evaluate_run(opened, episodes=episodes, seed=seed, which=which, told=told)
+        evaluation = evaluate_run(opened, episodes=episodes, seed=seed, which=which, on_progress=on_progress)
     figures: dict[str, Any] = {
         "mean": evaluation.mean,
         "std": evaluation.std,
@@ -76,20 +76,20 @@ def evaluate(
         "model": which,
     }
     claimed = read_claim(opened.folder)
-    here = score_of(evaluation, seed)
-    held = None if claimed is None else holds(claimed, here)
+    measured = score_of(evaluation, seed)
+    claim_holds = None if claimed is None else holds(claimed, measured)
     if claimed is not None:
-        figures["claimed"] = {**to_table(claimed), "holds": held}
+        figures["claimed"] = {**to_table(claimed), "holds": claim_holds}
     if as_json:
         print(json.dumps(figures))
-        raise typer.Exit(held is False)
+        raise typer.Exit(claim_holds is False)
     session.out.print(
         f"{which} model, trained for {evaluation.step:,} steps: {episodes} greedy episodes on held-out seeds "
         f"(--seed {seed})",
         highlight=False,
     )
-    said = (f"{name} {number(figures[name])}" for name in ("mean", "std", "min", "max"))
-    session.out.print("   ".join(said), highlight=False)
+    parts = (f"{name} {number(figures[name])}" for name in ("mean", "std", "min", "max"))
+    session.out.print("   ".join(parts), highlight=False)
     words = verdict(evaluation.mean, episodes, solved_at(config), config.evaluation.confirm_episodes)
     if words:
         session.out.print(words, style="bold green" if words == "SOLVED" else None, highlight=False)
@@ -97,11 +97,11 @@ def evaluate(
         return
     verdicts = {
         True: "holds",
-        False: f"does not hold: here the interval is {here.low:,.1f} to {here.high:,.1f}",
+        False: f"does not hold: here the interval is {measured.low:,.1f} to {measured.high:,.1f}",
         None: f"cannot be judged from {episodes} episodes",
     }
-    session.out.print(f"The claimed score ({score_text(claimed)}) {verdicts[held]}.", highlight=False)
-    raise typer.Exit(held is False)
+    session.out.print(f"The claimed score ({score_text(claimed)}) {verdicts[claim_holds]}.", highlight=False)
+    raise typer.Exit(claim_holds is False)
 
 
 def preview(
@@ -131,15 +131,15 @@ def preview(
         raise UserError(f"--out {out}: expected a picture's name ending in .png, .jpg or .webp.")
     session: Session = ctx.obj
     host = session.host
-    given = {"obs": obs, "env": env, "wrappers": options.wrapper_changes(wrapper)}
-    flags = named_settings(host.registry, given)
+    settings = {"obs": obs, "env": env, "wrappers": options.wrapper_changes(wrapper)}
+    flags = named_settings(host.registry, settings)
     resolved, _ = resolve_config(host, preset=preset, config_file=config, flags=flags, sets=set_ or [])
     host.register_environments()
     title = f"{resolved.preset}{', changed' if set_ or config or wrapper else ''}"
-    columns = [_seen(resolved, host, title, seed, steps, finds=compare is not None)]
+    columns = [_preview_of(resolved, host, title, seed, steps, with_motion=compare is not None)]
     if compare is not None:
-        other, _ = resolve_config(host, preset=compare, flags=named_settings(host.registry, {"env": resolved.env.id}))
-        columns.insert(0, _seen(other, host, compare, seed, steps, finds=True))
+        base, _ = resolve_config(host, preset=compare, flags=named_settings(host.registry, {"env": resolved.env.id}))
+        columns.insert(0, _preview_of(base, host, compare, seed, steps, with_motion=True))
         for column in columns:
             session.say(f"{column.title}: {column.finding}" if column.finding else column.title)
     stages = columns[-1].stages
@@ -180,8 +180,8 @@ def report(
         opened = session.open_run(folder)
     except UserError as error:
         problem = str(error)  # For example a missing plugin. The rest of the page does not need it.
-    with unwinding_on_signals(), session.spinner("reading") as told:
-        made = write_report(
+    with unwinding_on_signals(), session.spinner("reading") as on_status:
+        content = write_report(
             folder,
             opened,
             target,
@@ -191,15 +191,17 @@ def report(
             which="last" if last else "best",
             animation=animation,
             problem=problem,
-            told=told,
+            on_status=on_status,
         )
-    for sentence in made.missing:
+    for sentence in content.missing:
         session.warn(f"missing: {sentence}")
     print(target)
 
 
-def _seen(config: RunConfig, host: PluginHost, title: str, seed: int, steps: int, *, finds: bool) -> Preview:
-    """Return the stages of a moment; if `finds`, with whether the last one shows the cart's motion."""
+def _preview_of(
+    config: RunConfig, host: PluginHost, title: str, seed: int, steps: int, *, with_motion: bool
+) -> Preview:
+    """Return the stages of a moment; if `with_motion`, with whether the last one shows the cart's motion."""
     from cartpole_dqn.envs.factory import EnvFactory
     from cartpole_dqn.views.preview import preview_stages, shows_cart_motion
     from cartpole_dqn.views.preview_drawing import Preview
@@ -209,11 +211,11 @@ def _seen(config: RunConfig, host: PluginHost, title: str, seed: int, steps: int
     chain = factory.chain()
     try:
         stages = preview_stages(factory.base, chain, seed=seed, steps=steps)
-        moves = shows_cart_motion(factory.base, chain) if finds else None
+        moves = shows_cart_motion(factory.base, chain) if with_motion else None
     except CartpoleDqnError:
         raise
     except Exception as error:
-        what = error_line(error)
-        raise RunError(f"{config.env.id} failed within {steps} random steps of seed {seed}: {what}") from error
+        problem = error_line(error)
+        raise RunError(f"{config.env.id} failed within {steps} random steps of seed {seed}: {problem}") from error
     finding = "" if moves is None else f"cart's motion: {'kept' if moves else 'gone'}"
     return Preview(stages, title, finding, good=bool(moves))

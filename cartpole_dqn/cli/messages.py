@@ -75,9 +75,9 @@ def usage_as_error(arguments: Sequence[str]) -> Iterator[None]:
     except _UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # The help was printed when it was made.
             raise typer.Exit(2) from None
-        said = _bad_value(error, arguments) or str(error.format_message()).strip()
+        message = _bad_value(error, arguments) or str(error.format_message()).strip()
         hint = f"\nSee: {error.ctx.command_path} --help" if error.ctx is not None else ""
-        raise UserError(f"{said[:1].lower()}{said[1:]}{hint}") from None
+        raise UserError(f"{message[:1].lower()}{message[1:]}{hint}") from None
 
 
 def _bad_value(error: Any, arguments: Sequence[str]) -> str:

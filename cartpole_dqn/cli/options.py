@@ -45,17 +45,17 @@ def whole_number(text: str) -> int:
     raise typer.BadParameter(f"{text!r} is not a whole number.")
 
 
-def choice(known: Sequence[str], *names: str, **settings: Any) -> Any:
-    """Return a `typer.Option` that takes one of the words `known`."""
+def choice(choices: Sequence[str], *names: str, **settings: Any) -> Any:
+    """Return a `typer.Option` that takes one of the words `choices`."""
 
     def parse(text: str) -> str:
-        if text not in known:
-            near = did_you_mean(text, known)
-            near = near if near.startswith(" Did") else ""
-            raise typer.BadParameter(f"expected {', '.join(known[:-1])} or {known[-1]}.{near}")
+        if text not in choices:
+            hint = did_you_mean(text, choices)
+            hint = hint if hint.startswith(" Did") else ""
+            raise typer.BadParameter(f"expected {', '.join(choices[:-1])} or {choices[-1]}.{hint}")
         return text
 
-    return typer.Option(*names, parser=parse, metavar="|".join(known), **settings)
+    return typer.Option(*names, parser=parse, metavar="|".join(choices), **settings)
 
 
 count = functools.partial(typer.Option, parser=whole_number, metavar="N")
@@ -136,15 +136,15 @@ GroupBy = Annotated[
 ]
 
 
-def wrapper_changes(given: Sequence[str] | None) -> dict[str, dict[str, str]] | None:
+def wrapper_changes(texts: Sequence[str] | None) -> dict[str, dict[str, str]] | None:
     """Return the changes in `--wrapper a --wrapper b@before:a`. Raises `UserError` if one is malformed."""
     changes = {}
-    for text in given or []:
+    for text in texts or []:
         name, at, place = text.partition("@")
-        side, _, other = place.partition(":") if at else ("after", "", "*")
-        if not name or not other or side not in ("before", "after"):
+        side, _, anchor = place.partition(":") if at else ("after", "", "*")
+        if not name or not anchor or side not in ("before", "after"):
             raise UserError(f"--wrapper {text}: expected NAME, NAME@after:OTHER or NAME@before:OTHER.")
-        changes[name] = {side: other}
+        changes[name] = {side: anchor}
     return changes or None
 
 
@@ -155,9 +155,9 @@ def read_records(session: Session, runs: Sequence[str]) -> list[Record]:
     return grouping.read_records(runs, session.warn)
 
 
-def group_keys(given: Sequence[str] | None) -> list[str]:
+def group_keys(texts: Sequence[str] | None) -> list[str]:
     """Return the keys in `--group-by a,b --group-by c`."""
-    return [key for text in given or [] for key in text.split(",") if key.strip()]
+    return [key for text in texts or [] for key in text.split(",") if key.strip()]
 
 
 def new_folder(text: str) -> Path:

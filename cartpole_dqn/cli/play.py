@@ -78,13 +78,21 @@ def watch(
         require_display(run)
     session: Session = ctx.obj
     opened = session.open_run(folder)
-    how: dict[str, Any] = {"episodes": episodes, "seed": seed, "which": "last" if last else "best"}
-    how |= {"side_by_side": side_by_side, "speed": speed, "max_steps": max_steps}
-    how |= {"theme": theme, "attribution": attribution}
     with unwinding_on_signals():
         if not terminal:
             session.say(KEYS)
-        returns = watch_run(opened, console=session.err if terminal else None, **how)
+        returns = watch_run(
+            opened,
+            console=session.err if terminal else None,
+            episodes=episodes,
+            seed=seed,
+            which="last" if last else "best",
+            side_by_side=side_by_side,
+            speed=speed,
+            max_steps=max_steps,
+            theme=theme,
+            attribution=attribution,
+        )
     for number, value in enumerate(returns, start=1):
         session.out.print(f"episode {number}: return {value:.6g}", markup=False, highlight=False)
 
@@ -133,25 +141,27 @@ def record(
 
     session: Session = ctx.obj
     opened = session.open_run(folder)
-    how: dict[str, Any] = {"seed": seed, "fps": fps, "max_steps": max_steps, "theme": theme}
-    with unwinding_on_signals(), session.spinner("recording") as told:
+    settings: dict[str, Any] = {"seed": seed, "fps": fps, "max_steps": max_steps, "theme": theme}
+    with unwinding_on_signals(), session.spinner("recording") as set_status:
         if progress:
-            made = record_progress(opened, target, told=lambda at: told(f"recording step {at}"), **how)
+            recording = record_progress(
+                opened, target, on_progress=lambda at: set_status(f"recording step {at}"), **settings
+            )
         else:
-            made = record_run(
+            recording = record_run(
                 opened,
                 target,
                 episodes=episodes,
                 which="last" if last else "best",
                 side_by_side=side_by_side,
                 attribution=attribution,
-                told=lambda episode, at: told(f"recording episode {episode}, step {at}"),
-                **how,
+                on_progress=lambda episode, at: set_status(f"recording episode {episode}, step {at}"),
+                **settings,
             )
-    what = "model" if progress else "episode"
-    for number, (value, length) in enumerate(zip(made.returns, made.lengths, strict=True), start=1):
-        session.say(f"{what} {number}: return {value:.6g}, {length} steps")
-    if made.bound is not None:
-        session.say(f"no time limit: episodes were cut after {made.bound:,} steps; --max-steps sets another limit")
-    session.say(f"{made.frames} pictures at {made.fps:g} a second, {size(made.nbytes)}")
-    print(made.path)
+    unit = "model" if progress else "episode"
+    for number, (value, length) in enumerate(zip(recording.returns, recording.lengths, strict=True), start=1):
+        session.say(f"{unit} {number}: return {value:.6g}, {length} steps")
+    if recording.bound is not None:
+        session.say(f"no time limit: episodes were cut after {recording.bound:,} steps; --max-steps sets another limit")
+    session.say(f"{recording.frames} pictures at {recording.fps:g} a second, {size(recording.nbytes)}")
+    print(recording.path)

@@ -59,10 +59,10 @@ def plot(
     records = options.read_records(ctx.obj, runs)
     groups = group_records(records, options.group_keys(group_by), ignoring=BUDGET)
     target = out or (records[0].path / "curve.png" if len(records) == 1 else Path("curves.png"))
-    for shown in themes:
-        picture = target.with_name(f"{target.stem}-dark{target.suffix}") if shown != themes[0] else target
+    for theme_name in themes:
+        picture = target.with_name(f"{target.stem}-dark{target.suffix}") if theme_name != themes[0] else target
         with writing(picture):
-            _draw(groups, records, picture, shown, x, title)
+            _draw(groups, records, picture, theme_name, x, title)
         print(picture)
 
 

@@ -54,20 +54,20 @@ def find_plugin_commands(
     plugins: dict[str, set[str]] = {}
     for entry in find_entry_points(GROUP)[0]:
         plugins.setdefault(origin(entry)[0], set()).add(entry.name)
-    chosen: dict[str, EntryPoint] = {}
+    commands: dict[str, EntryPoint] = {}
     clashes = []
     for entry in find_entry_points(COMMAND_GROUP)[0]:
         distribution, version = origin(entry)
         if switched_off({entry.name, distribution, *plugins.get(distribution, ())}, blocked, allowed):
             continue
-        if entry.name in exclude or entry.name in chosen:
-            winner = "cartpole-dqn itself" if entry.name in exclude else owner_text(*origin(chosen[entry.name]))
+        if entry.name in exclude or entry.name in commands:
+            winner = "cartpole-dqn itself" if entry.name in exclude else owner_text(*origin(commands[entry.name]))
             clashes.append(
                 f"the command '{entry.name}' of {owner_text(distribution, version)} was left out: {winner} has one."
             )
         else:
-            chosen[entry.name] = entry
-    return chosen, clashes
+            commands[entry.name] = entry
+    return commands, clashes
 
 
 class PluginCommand(TyperCommand):
@@ -118,13 +118,13 @@ def load_plugin_command(entry_point: EntryPoint) -> TyperCommand | TyperGroup:
         ) from error
 
 
-def _as_command(found: Any, name: str) -> TyperCommand | TyperGroup:
-    app = found
-    if not isinstance(found, typer.Typer):
-        if not inspect.isroutine(found) and not isinstance(found, functools.partial):
-            raise PluginError(f"expected a typer.Typer or a function, got a {type(found).__name__}.")
+def _as_command(target: Any, name: str) -> TyperCommand | TyperGroup:
+    app = target
+    if not isinstance(target, typer.Typer):
+        if not inspect.isroutine(target) and not isinstance(target, functools.partial):
+            raise PluginError(f"expected a typer.Typer or a function, got a {type(target).__name__}.")
         app = App(add_completion=False)
-        app.command(name)(found)
+        app.command(name)(target)
     command = typer.main.get_command(app)
     command.name = name
     assert isinstance(command, TyperCommand | TyperGroup)

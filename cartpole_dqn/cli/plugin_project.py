@@ -67,9 +67,9 @@ def names_for(distribution: str) -> ProjectNames:
             f"'{distribution}' is no name for a plugin: expected a letter first, then letters, digits and hyphens, "
             f"{LONGEST} at most, as in 'cartpole-dqn-something'. Choose one with --name."
         )
-    taken = _taken(names)
-    if taken:
-        raise UserError(f"'{names.distribution}' cannot be the plugin's name: {taken}. Choose another with --name.")
+    problem = _name_problem(names)
+    if problem:
+        raise UserError(f"'{names.distribution}' cannot be the plugin's name: {problem}. Choose another with --name.")
     return names
 
 
@@ -82,22 +82,22 @@ def write_project(folder: Path, names: ProjectNames, kinds: Collection[str]) -> 
     try:
         if folder.exists() and (not folder.is_dir() or any(entry.name != ".git" for entry in folder.iterdir())):
             raise UserError(f"{folder} is there already: expected a new folder, or an empty one.")
-        written = []
+        paths = []
         for path, text in sorted(_project(names, kinds)):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")
-            written.append(path)
-        return written
+            paths.append(path)
+        return paths
     except OSError as error:
         raise UserError(f"cannot write {folder}: {reason(error)}.") from None
 
 
 def usage(names: ProjectNames, kinds: Collection[str]) -> list[str]:
     """Return the commands that use a project's parts."""
-    return [_renamed(f"cartpole-dqn {part['command']}", names) for part in _parts(kinds)]
+    return [_rename(f"cartpole-dqn {part['command']}", names) for part in _parts(kinds)]
 
 
-def _taken(names: ProjectNames) -> str:
+def _name_problem(names: ProjectNames) -> str:
     """Return why the names cannot be used, or ""."""
     if names.distribution == "cartpole-dqn":
         return "it is this package's own"
@@ -133,7 +133,7 @@ def _project(names: ProjectNames, kinds: Collection[str]) -> Iterator[tuple[Path
             path = path.with_suffix("")
         elif path.name == "pyproject.toml":
             text = _without_entry_points(text, plugin=bool(components or environment), command="command" in kinds)
-        yield Path(_renamed(str(path), names)), _renamed(text, names)
+        yield Path(_rename(str(path), names)), _rename(text, names)
 
 
 def _parts(kinds: Collection[str]) -> list[dict[str, str]]:
@@ -154,14 +154,14 @@ def _files(folder: Traversable, place: Path) -> Iterator[tuple[Path, Traversable
             yield from _files(entry, place / entry.name)
 
 
-def _renamed(text: str, names: ProjectNames) -> str:
-    new = {
+def _rename(text: str, names: ProjectNames) -> str:
+    replacements = {
         _ACME.distribution: names.distribution,
         _ACME.module: names.module,
         _ACME.component: names.component,
     }
     # In one pass, because a new name may contain an old one.
-    return re.sub("|".join(new), lambda match: new[match[0]], text)
+    return re.sub("|".join(replacements), lambda match: replacements[match[0]], text)
 
 
 def _without_entry_points(text: str, *, plugin: bool, command: bool) -> str:

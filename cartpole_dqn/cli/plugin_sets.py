@@ -24,11 +24,11 @@ InstallerOptions = Annotated[
 
 def install(
     ctx: typer.Context,
-    wanted: Annotated[list[str], typer.Argument(metavar="NAME...", help=_WANTED)],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help=_WANTED)],
     dry_run: DryRun = False,
 ) -> None:
     """Install plugins into the current environment with its own installer, uv or pip."""
-    _install(ctx.obj, wanted, dry_run)
+    _install(ctx.obj, names, dry_run)
 
 
 def uninstall(
@@ -75,27 +75,27 @@ def restore(
     path = Path(target)
     lines = installer.read_frozen(path) if path.is_file() and path.suffix != ".zip" else _of_run(target)
     session: Session = ctx.obj
-    wanted = installer.missing(lines)
+    to_install = installer.missing(lines)
     for line in lines:
-        session.say(f"{line}: {'to be installed' if line in wanted else 'is here'}")
-    if not wanted:
+        session.say(f"{line}: {'to be installed' if line in to_install else 'is here'}")
+    if not to_install:
         session.say("Nothing to install.")
         return
-    _install(session, [*wanted, *(more or ())], dry_run)
+    _install(session, [*to_install, *(more or ())], dry_run)
 
 
-def _install(session: Session, wanted: list[str], dry_run: bool) -> None:
+def _install(session: Session, arguments: list[str], dry_run: bool) -> None:
     from cartpole_dqn.plugin import installer
 
-    if all(text.startswith("-") for text in wanted):
-        raise UserError(f"expected something to install, got only options: {shlex.join(wanted)}.")
+    if all(text.startswith("-") for text in arguments):
+        raise UserError(f"expected something to install, got only options: {shlex.join(arguments)}.")
     if dry_run:
-        print(shlex.join(installer.command("install", wanted)))
+        print(shlex.join(installer.command("install", arguments)))
         return
-    came = installer.install(wanted)
-    for plugin in came:
+    installed = installer.install(arguments)
+    for plugin in installed:
         print(plugin)
-    if not came:
+    if not installed:
         session.say("No plugin came or changed: it was here, or what was installed has no entry point cartpole_dqn.")
 
 

@@ -52,27 +52,29 @@ def list_plugins(
     session: Session = ctx.obj
     host = session.host
     listed = [record for record in host.plugins if every or record.distribution != _OWN]
-    shown = [(r, c) for r in listed for c in r.components if kind in (None, c.kind)]
-    shown.sort(key=lambda pair: (KINDS.index(pair[1].kind), pair[1].distribution, pair[1].name))
+    pairs = [(r, c) for r in listed for c in r.components if kind in (None, c.kind)]
+    pairs.sort(key=lambda pair: (KINDS.index(pair[1].kind), pair[1].distribution, pair[1].name))
     built_in = getattr(ctx.find_root().command, "commands", ())
-    found, clashes = find_plugin_commands(built_in, blocked=session.blocked)
-    commands = [] if kind else [found[name] for name in sorted(found)]
+    plugin_commands, clashes = find_plugin_commands(built_in, blocked=session.blocked)
+    commands = [] if kind else [plugin_commands[name] for name in sorted(plugin_commands)]
     if as_json:
         fields = ("name", "kind", "distribution", "version", "summary")
         components = [
             {**{f: getattr(c, f) for f in fields}, "state": r.state, "plugin": r.name, "target": c.reference}
-            for r, c in shown
+            for r, c in pairs
         ]
         plugins = [described for described in host.describe() if every or described["distribution"] != _OWN]
-        told = [{"name": c.name, **dict(zip(("distribution", "version"), origin(c), strict=True))} for c in commands]
-        print(json.dumps({"components": components, "commands": told, "plugins": plugins}, indent=2))
+        rows = [{"name": c.name, **dict(zip(("distribution", "version"), origin(c), strict=True))} for c in commands]
+        print(json.dumps({"components": components, "commands": rows, "plugins": plugins}, indent=2))
         return
     silent = [] if kind else [r for r in host.plugins if not r.components and r.distribution != _OWN]
-    if shown or silent or commands:
+    if pairs or silent or commands:
         from rich.text import Text
 
-        entries = [(c.kind, owner_text(c.distribution, c.version), c.name, _told(r, c.summary)) for r, c in shown]
-        entries += [("plugins", owner_text(r.distribution, r.version), r.name, _told(r)) for r in silent]
+        entries = [
+            (c.kind, owner_text(c.distribution, c.version), c.name, _status_text(r, c.summary)) for r, c in pairs
+        ]
+        entries += [("plugins", owner_text(r.distribution, r.version), r.name, _status_text(r)) for r in silent]
         entries += [("commands", owner_text(*origin(c)), c.name, Text(command_summary(c))) for c in commands]
         _print_entries(session.out, entries)
     else:
@@ -96,19 +98,19 @@ def show(
 ) -> None:
     """Show a component's options, documentation and an example command."""
     session: Session = ctx.obj
-    found = find_component(session.host, name)
-    if not isinstance(found, Component):
-        print(f"plugin {found.label}: {found.state}")
-        if found.error:
-            print(found.error)
-        for component in found.components:
+    match = find_component(session.host, name)
+    if not isinstance(match, Component):
+        print(f"plugin {match.label}: {match.state}")
+        if match.error:
+            print(match.error)
+        for component in match.components:
             print(f"  {component.kind}/{component.name}: {component.summary}")
-        if found.cause is not None:
-            session.say("".join(traceback.format_exception(found.cause)))
+        if match.cause is not None:
+            session.say("".join(traceback.format_exception(match.cause)))
         return
     from cartpole_dqn.cli.component_text import print_component
 
-    print_component(session.out, found)
+    print_component(session.out, match)
 
 
 @app.command(
@@ -151,9 +153,9 @@ def check(
         print(f"FAILED  {result.name}: {result.message if first == result.name else f'as {first}'}")
     failed = [result.name for result in results if not result.passed]
     if failed:
-        said = f"{len(failed)} of {len(results)} checks of {kind} {target} failed: {', '.join(failed)}."
+        summary = f"{len(failed)} of {len(results)} checks of {kind} {target} failed: {', '.join(failed)}."
         place = testing.defined_in(subject)
-        raise RunError(f"{said} It is in {place}." if place else said)
+        raise RunError(f"{summary} It is in {place}." if place else summary)
     session.say(f"All {len(results)} checks of {kind} {target} passed.")
 
 
@@ -182,15 +184,15 @@ def new(
     It is a package with an entry point, conformance tests, a README and CI.
     """
     kinds = list(dict.fromkeys(kind or ["replay"]))
-    for wanted in kinds:
-        if wanted not in TEMPLATE_KINDS:
-            raise UserError(f"--kind {wanted}: there is no such kind.{did_you_mean(wanted, TEMPLATE_KINDS)}")
+    for kind_name in kinds:
+        if kind_name not in TEMPLATE_KINDS:
+            raise UserError(f"--kind {kind_name}: there is no such kind.{did_you_mean(kind_name, TEMPLATE_KINDS)}")
     names = names_for(name or folder.resolve().name)
     session: Session = ctx.obj
     for component in session.host.registry.components():
         if component.name == names.component and component.kind in kinds:
-            taken = f"the {component.kind} '{component.name}' is {component.owner}'s already"
-            raise UserError(f"{taken}: choose another name with --name.")
+            clash = f"the {component.kind} '{component.name}' is {component.owner}'s already"
+            raise UserError(f"{clash}: choose another name with --name.")
     for path in write_project(folder, names, kinds):
         print(folder / path)
     session.say(f"\n{names.distribution} has {', '.join(f'{kind} {names.component}' for kind in kinds)}. Go on with:\n")
@@ -215,26 +217,26 @@ def find_component(host: PluginHost, name: str) -> Component | PluginRecord:
         UnknownComponentError: nothing has this name.
         UserError: several components have it, and no plugin.
     """
-    kind, slash, rest = name.partition("/")
+    kind, slash, component_name = name.partition("/")
     if slash:
-        return host.registry.component(kind, rest)
+        return host.registry.component(kind, component_name)
     if ":" in name:
         raise UserError(f"'{name}': of which kind is it? Expected KIND/{name}, such as network/{name}.")
-    found = [component for component in host.registry.components() if component.name == name]
-    if len(found) == 1:
-        return found[0]
+    matches = [component for component in host.registry.components() if component.name == name]
+    if len(matches) == 1:
+        return matches[0]
     for record in host.plugins:
         if name in (record.name, record.distribution):
             return record
-    if found:
-        candidates = ", ".join(f"{component.kind}/{name}" for component in found)
+    if matches:
+        candidates = ", ".join(f"{component.kind}/{name}" for component in matches)
         raise UserError(f"'{name}' names several components: say which of {candidates}.")
     names = [c.name for c in host.registry.components()] + [r.name for r in host.plugins]
     failed = f" These plugins failed: {'; '.join(host.registry.unavailable)}" if host.failures() else ""
     raise UnknownComponentError(f"no component or plugin is named '{name}'.{did_you_mean(name, names)}{failed}")
 
 
-def _told(plugin: PluginRecord, summary: str = "") -> Text:
+def _status_text(plugin: PluginRecord, summary: str = "") -> Text:
     """Return the summary, or why there is none: the plugin's state, if it is not loaded, and its error."""
     from rich.text import Text
 

@@ -30,8 +30,8 @@ def list_presets(ctx: typer.Context, as_json: options.Json = False) -> None:
         return
     rows = []
     for preset in presets:
-        where = ", ".join(f"{env} --obs {obs}" for env, obs in preset.applies)
-        aside = (f" [default for {where}]" if where else "", ASIDE)
+        uses = ", ".join(f"{env} --obs {obs}" for env, obs in preset.applies)
+        aside = (f" [default for {uses}]" if uses else "", ASIDE)
         rows.append((Text(preset.name, style=NAME), Text.assemble(preset.summary, aside)))
     print_sections(session.out, [(Text("Presets", style=HEADING), rows)], wrap=session.out.is_terminal)
 

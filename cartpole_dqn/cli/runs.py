@@ -49,19 +49,19 @@ def runs(
 
     session: Session = ctx.obj
     place = folder or ROOT
-    found = [] if folder is None and not place.exists() else list_runs(place)
+    summaries = [] if folder is None and not place.exists() else list_runs(place)
     now = time.time()
     if as_json:
-        print(to_json([_as_table(run, now) for run in found]), end="")
+        print(to_json([_as_table(run, now) for run in summaries]), end="")
         return
-    if not found:
+    if not summaries:
         session.say(_nothing(place))
         return
-    table = TextTable("", _COLUMNS, tuple(_row(run, now) for run in found), _WORDS)
+    table = TextTable("", _COLUMNS, tuple(_row(run, now) for run in summaries), _WORDS)
     if session.out.is_terminal:
         table = fitted(table, session.out.width, _DROPPABLE)
-    print_table(table, session.out, [_STYLES.get(_state(run), "") for run in found])
-    for run in found:
+    print_table(table, session.out, [_STYLES.get(_state(run), "") for run in summaries])
+    for run in summaries:
         if run.problem:
             session.warn(run.problem)
 

@@ -91,8 +91,8 @@ class Session:
         """Yield a callback that shows an evaluation's progress on a terminal."""
         from cartpole_dqn.observers.display.panel import describe_evaluating
 
-        with self.spinner("loading") as told:
-            yield lambda event: told(describe_evaluating(event))
+        with self.spinner("loading") as set_status:
+            yield lambda event: set_status(describe_evaluating(event))
 
 
 def parse_plugin_switches(switches: Sequence[str]) -> list[str]:

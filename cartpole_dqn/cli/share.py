@@ -47,21 +47,21 @@ def share(
     opened = session.open_run(run)
     if not session.err.is_terminal:
         session.say(f"playing {episodes} episodes{f' and recording {record_steps} steps' if record_steps else ''}")
-    with unwinding_on_signals(), session.spinner("loading") as told:
-        made = share_run(
+    with unwinding_on_signals(), session.spinner("loading") as on_status:
+        shared = share_run(
             opened,
             out,
             episodes=episodes,
             seed=seed,
             which="last" if last else "best",
             recorded_steps=record_steps,
-            told=told,
+            on_status=on_status,
         )
-    for sentence in made.missing:
+    for sentence in shared.missing:
         session.warn(f"left out: {sentence}")
-    session.say(f"{score_text(made.score)}; {size(made.archive.stat().st_size)} as {made.archive}")
-    session.say(f"others open it with: cartpole-dqn evaluate {made.archive.name}")
-    print(made.folder.path)
+    session.say(f"{score_text(shared.score)}; {size(shared.archive.stat().st_size)} as {shared.archive}")
+    session.say(f"others open it with: cartpole-dqn evaluate {shared.archive.name}")
+    print(shared.folder.path)
 
 
 def export(
@@ -96,16 +96,18 @@ def export(
     session: Session = ctx.obj
     opened = session.open_run(run)
     which: Which = "last" if last else "best"
-    with session.showing_evaluation() as told:
-        made = export_run(opened, out, form=format_, episodes=episodes, seed=seed, which=which, told=told)
-    for wrapper, reason in made.stops.items():
+    with session.showing_evaluation() as on_progress:
+        result = export_run(
+            opened, out, form=format_, episodes=episodes, seed=seed, which=which, on_progress=on_progress
+        )
+    for wrapper, reason in result.stops.items():
         session.warn(f"{wrapper} is not in the file, which begins with its observations: {reason}.")
-    for name, ago in made.inputs.items():
+    for name, ago in result.inputs.items():
         earlier = [f"{steps} step{'s' * (steps > 1)} ago" for steps in ago if steps]
         session.say(f"input {name}: {', '.join(['now'] * (0 in ago) + earlier)}")
-    parity = made.parity
+    parity = result.parity
     session.say(
         f"the file takes the agent's action in {parity.equal_actions:,} of {parity.steps:,} steps; "
         f"mean return of {parity.episodes} episodes: agent {number(parity.score)}, file {number(parity.exported_score)}"
     )
-    print(made.path)
+    print(result.path)

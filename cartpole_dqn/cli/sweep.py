@@ -103,68 +103,70 @@ def sweep(
     Each setting and seed is a trial with a run folder of its own.
     """
     values = {option.opts[0]: ctx.params[option.name] for option in ctx.command.params}
-    asked = {name: value for name, value in values.items() if value not in (None, [], ()) and name not in _GOING_ON}
-    if resume is not None and asked:
-        raise UserError(f"--resume {resume} resumes a sweep unchanged: leave out {', '.join(asked)}.")
-    _require_sense(asked)
+    args = {name: value for name, value in values.items() if value not in (None, [], ()) and name not in _GOING_ON}
+    if resume is not None and args:
+        raise UserError(f"--resume {resume} resumes a sweep unchanged: leave out {', '.join(args)}.")
+    _require_sense(args)
 
     from cartpole_dqn.runs.folder import RunFolder
     from cartpole_dqn.studies.sweep_plan import SweepPlan
     from cartpole_dqn.views.sweep import run_sweep, sweep_folder
 
     session: Session = ctx.obj
-    plan = SweepPlan.read(resume) if resume is not None else _plan(asked)
+    plan = SweepPlan.read(resume) if resume is not None else _plan(args)
     plan = _with_engine(plan, engine, engine_set or [], jobs)
     if resume is not None:
         folder = RunFolder(resume)
     else:
         name = env or preset or (config.stem if config is not None else "CartPole-v1")
         folder = sweep_folder(out, env_id=name, obs=obs)
-    how: dict[str, Any] = {"config": config, "retry_failed": retry_failed, "plain": plain}
-    _finish(session, run_sweep(folder, plan, session.host, console=session.err, **how))
+    swept = run_sweep(
+        folder, plan, session.host, console=session.err, config=config, retry_failed=retry_failed, plain=plain
+    )
+    _finish(session, swept)
 
 
-def _require_sense(asked: dict[str, Any]) -> None:
+def _require_sense(args: dict[str, Any]) -> None:
     """Raise `UserError` for options that conflict or have no effect."""
-    given = [name for name in _WAYS if name in asked]
-    if len(given) > 1:
-        raise UserError(f"{' and '.join(given)}: give one of them.")
-    if "--steps" in asked and "--episodes" in asked:
+    methods = [name for name in _WAYS if name in args]
+    if len(methods) > 1:
+        raise UserError(f"{' and '.join(methods)}: give one of them.")
+    if "--steps" in args and "--episodes" in args:
         raise UserError("--steps and --episodes: give one of them.")
     for name, needed in (("--random", "--space"), ("--search", "--space"), ("--search", "--trials")):
-        if name in asked and needed not in asked:
+        if name in args and needed not in args:
             raise UserError(f"{name} needs {needed}.")
     for name, users in _USED_BY.items():
-        if name in asked and not asked.keys() & users:
+        if name in args and not args.keys() & users:
             raise UserError(f"{name} is for {' and '.join(users)}, which is not given.")
-    if asked.get("--search", "optuna") != "optuna":
-        raise UserError(f"--search {asked['--search']}: expected optuna.")
-    for text in asked.get("--set", []):
+    if args.get("--search", "optuna") != "optuna":
+        raise UserError(f"--search {args['--search']}: expected optuna.")
+    for text in args.get("--set", []):
         if text.partition("=")[0].strip() == "seed":
             raise UserError(f"--set {text}: a sweep takes its seeds from --seeds and --first-seed.")
 
 
-def _plan(asked: dict[str, Any]) -> SweepPlan:
+def _plan(args: dict[str, Any]) -> SweepPlan:
     from cartpole_dqn.config.schema import read_text
     from cartpole_dqn.studies.sweep_plan import SweepPlan
     from cartpole_dqn.studies.sweep_space import parse_grid, parse_variants, read_space
 
-    flags = {name: asked[f"--{name}"] for name in ("obs", "steps", "episodes", "device") if f"--{name}" in asked}
-    if "--env" in asked:
-        flags["env"] = {"id": asked["--env"]}
-    first = asked.get("--first-seed", 0)
+    flags = {name: args[f"--{name}"] for name in ("obs", "steps", "episodes", "device") if f"--{name}" in args}
+    if "--env" in args:
+        flags["env"] = {"id": args["--env"]}
+    first = args.get("--first-seed", 0)
     return SweepPlan(
-        seeds=tuple(range(first, first + asked.get("--seeds", _SEEDS))),
-        preset=asked.get("--preset"),
-        config=read_text(asked["--config"]) if "--config" in asked else None,
+        seeds=tuple(range(first, first + args.get("--seeds", _SEEDS))),
+        preset=args.get("--preset"),
+        config=read_text(args["--config"]) if "--config" in args else None,
         flags=flags,
-        sets=tuple(asked.get("--set", [])),
-        grid=parse_grid(asked.get("--grid", [])),
-        variants=tuple(parse_variants(asked.get("--variant", []))),
-        space=read_space(asked["--space"]) if "--space" in asked else {},
-        draws=asked.get("--random", 0),
-        searches=asked.get("--trials", 0),
-        seed=asked.get("--sweep-seed", 0),
+        sets=tuple(args.get("--set", [])),
+        grid=parse_grid(args.get("--grid", [])),
+        variants=tuple(parse_variants(args.get("--variant", []))),
+        space=read_space(args["--space"]) if "--space" in args else {},
+        draws=args.get("--random", 0),
+        searches=args.get("--trials", 0),
+        seed=args.get("--sweep-seed", 0),
     )
 
 

@@ -135,8 +135,8 @@ def run(
         from cartpole_dqn.training.session import say_notes
 
         host = session.host
-        given = {name: value for name, value in ctx.params.items() if name not in _NOT_SETTINGS}
-        flags = named_settings(host.registry, {**given, "wrappers": options.wrapper_changes(wrapper)})
+        values = {name: value for name, value in ctx.params.items() if name not in _NOT_SETTINGS}
+        flags = named_settings(host.registry, {**values, "wrappers": options.wrapper_changes(wrapper)})
         flags |= initial_settings(init_from, last=init_last)
         resolved, notes = resolve_config(
             host, preset=preset, config_file=config, flags=flags, sets=set_ or [], observers=observer or []
@@ -148,8 +148,8 @@ def run(
             notes = [*notes, "the replay is not saved: a resumed run fills it again, so its results will differ."]
         say_notes(session.err, host, notes)
         folder = RunFolder.create(out, env_id=resolved.env.id, obs=resolved.obs)
-        ended = _execute(session, folder, resolved, plain=plain, initial=initial, begin=begin)
-    _say_next(session, folder, ended)
+        run_ended = _execute(session, folder, resolved, plain=plain, initial=initial, begin=begin)
+    _say_next(session, folder, run_ended)
 
 
 def resume(
@@ -178,18 +178,18 @@ def resume(
         if step_timeout is not None:
             config = with_step_timeout(config, step_timeout)
         say_notes(session.err, session.host, [])
-        ended = _execute(session, folder, config, plain=plain, resuming=True, begin=begin)
-    _say_next(session, folder, ended)
+        run_ended = _execute(session, folder, config, plain=plain, resuming=True, begin=begin)
+    _say_next(session, folder, run_ended)
 
 
-def _execute(session: Session, folder: RunFolder, config: RunConfig, **how: Any) -> RunEnded | None:
+def _execute(session: Session, folder: RunFolder, config: RunConfig, **settings: Any) -> RunEnded | None:
     from cartpole_dqn.training.session import execute
     from cartpole_dqn.views.curves import draw_run
 
     hint = f"resume with: cartpole-dqn resume {shlex.quote(str(folder.path))}"
     handle = functools.partial(_stopping_on_signals, session.say)
     try:
-        return execute(folder, config, session.host, console=session.err, handle=handle, draw=draw_run, **how)
+        return execute(folder, config, session.host, console=session.err, handle=handle, draw=draw_run, **settings)
     except KeyboardInterrupt:
         if folder.config.exists():
             session.say(f"stopped at once (Ctrl-C), without a last checkpoint\n{hint}")
@@ -206,14 +206,14 @@ def _execute(session: Session, folder: RunFolder, config: RunConfig, **how: Any)
 @contextlib.contextmanager
 def _stopping_on_signals(say: Callable[[str], None], ask: Callable[[str], None]) -> Iterator[None]:
     """As `stopping_on_signals`. If stopping takes long, say that a second Ctrl-C ends it."""
-    asked, over = threading.Event(), threading.Event()
+    stopping, over = threading.Event(), threading.Event()
 
     def note(name: str) -> None:
         ask(name)
-        asked.set()  # A handler must not print, nor start a thread.
+        stopping.set()  # A handler must not print, nor start a thread.
 
     def remind() -> None:
-        asked.wait()
+        stopping.wait()
         if not over.wait(_LONG):
             say("stopping after this step or evaluation; Ctrl-C again stops at once, without a last checkpoint")
 
@@ -223,17 +223,17 @@ def _stopping_on_signals(say: Callable[[str], None], ask: Callable[[str], None])
             yield
         finally:
             over.set()
-            asked.set()
+            stopping.set()
 
 
-def _say_next(session: Session, folder: RunFolder, ended: RunEnded | None) -> None:
+def _say_next(session: Session, folder: RunFolder, run_ended: RunEnded | None) -> None:
     """Print the next two commands, then the folder, and exit if a signal stopped the run."""
     from cartpole_dqn.runs.catalogue import LATEST, ROOT, runs_in
     from cartpole_dqn.runs.checkpoint import has_state
 
     newest = runs_in(ROOT)
     run = LATEST if newest and newest[0] == folder.path else shlex.quote(str(folder.path))
-    interrupted = ended is not None and ended.reason.startswith("SIG")
+    interrupted = run_ended is not None and run_ended.reason.startswith("SIG")
     if interrupted:
         session.say(f"resume with: cartpole-dqn resume {run}")
     if has_state(folder.best) or has_state(folder.checkpoint):
@@ -241,5 +241,5 @@ def _say_next(session: Session, folder: RunFolder, ended: RunEnded | None) -> No
     if not interrupted:
         session.say(f"its report:  cartpole-dqn report {run}")
     print(folder.path)
-    if ended is not None and interrupted:
-        raise typer.Exit(128 + signal.Signals[ended.reason].value)
+    if run_ended is not None and interrupted:
+        raise typer.Exit(128 + signal.Signals[run_ended.reason].value)

@@ -131,43 +131,43 @@ class PersistentEpsilon(LinearEpsilon):
         self._cumulative = list(itertools.accumulate(weights))
         self._mean = math.fsum(d * w for d, w in enumerate(weights, 1)) / math.fsum(weights)
         # By lane: the repeated action, and the steps that are left of it.
-        self._kept: list[int] = []
-        self._left: list[int] = []
+        self._repeated: list[int] = []
+        self._remaining: list[int] = []
 
     def select(self, q: Callable[[], Tensor], step: int, generator: torch.Generator, mask: Tensor) -> Tensor:
         epsilon, lanes = self.epsilon(step), mask.shape[0]
         begins = epsilon / (epsilon + self._mean * (1 - epsilon))
         coins, choices, lengths = torch.rand((3, lanes), generator=generator, dtype=torch.float64).tolist()
-        if len(self._left) != lanes:
-            self._kept, self._left = [0] * lanes, [0] * lanes
+        if len(self._remaining) != lanes:
+            self._repeated, self._remaining = [0] * lanes, [0] * lanes
         for lane, allowed in enumerate(mask.tolist()):
-            if self._left[lane] and allowed[self._kept[lane]]:
+            if self._remaining[lane] and allowed[self._repeated[lane]]:
                 continue
-            self._left[lane] = 0
+            self._remaining[lane] = 0
             if coins[lane] < begins:
-                self._kept[lane] = _pick(allowed, choices[lane], lane)
-                self._left[lane] = 1 + bisect.bisect(self._cumulative[:-1], lengths[lane] * self._cumulative[-1])
-        actions = list(self._kept) if all(self._left) else q().argmax(1).tolist()
-        for lane, left in enumerate(self._left):
-            if left:
-                actions[lane] = self._kept[lane]
-                self._left[lane] = left - 1
+                self._repeated[lane] = _pick(allowed, choices[lane], lane)
+                self._remaining[lane] = 1 + bisect.bisect(self._cumulative[:-1], lengths[lane] * self._cumulative[-1])
+        actions = list(self._repeated) if all(self._remaining) else q().argmax(1).tolist()
+        for lane, remaining in enumerate(self._remaining):
+            if remaining:
+                actions[lane] = self._repeated[lane]
+                self._remaining[lane] = remaining - 1
         return torch.tensor(actions)
 
     def state_dict(self) -> State:
         """The repeated actions and the steps left of them, by lane."""
-        return {"kept": list(self._kept), "left": list(self._left)}
+        return {"kept": list(self._repeated), "left": list(self._remaining)}
 
     def load_state_dict(self, state: State) -> None:
         """Continue the saved repetitions; raise `ValueError` if an action or a number of steps is out of range."""
-        kept, left = list(state["kept"]), list(state["left"])
-        for numbers, end in ((kept, self._num_actions), (left, self._longest + 1)):
-            if len(numbers) != len(kept) or not all(type(n) is int and 0 <= n < end for n in numbers):
+        repeated, remaining = list(state["kept"]), list(state["left"])
+        for numbers, end in ((repeated, self._num_actions), (remaining, self._longest + 1)):
+            if len(numbers) != len(repeated) or not all(type(n) is int and 0 <= n < end for n in numbers):
                 raise ValueError(
-                    f"the exploration's state keeps the actions {kept} for {left} steps; expected for each lane an "
-                    f"action below {self._num_actions} and at most {self._longest} steps."
+                    f"the exploration's state keeps the actions {repeated} for {remaining} steps; expected for each "
+                    f"lane an action below {self._num_actions} and at most {self._longest} steps."
                 )
-        self._kept, self._left = kept, left
+        self._repeated, self._remaining = repeated, remaining
 
 
 def _pick(allowed: list[bool], choice: float, lane: int) -> int:

@@ -49,7 +49,7 @@ def merge_layers(layers: Sequence[Table], options_of: OptionsOf, onto: Table | N
                 merged[key] = _merge_part(key, key, below, value, options_of, renamed)
             else:
                 merged[key] = _merge_key(key, merged.get(key), value)
-    return merged, [said for part in renamed if (said := part.told(merged))]
+    return merged, [note for part in renamed if (note := part.note(merged))]
 
 
 def merge_tables(below: Table, above: Table) -> Table:
@@ -79,34 +79,34 @@ def edit_list(key: str, entries: Sequence[Any], changes: Mapping[str, Any]) -> l
         ConfigError: there is no such entry, or a change is not a table.
     """
     labels = _labels(key, entries)
-    held: dict[str, Any] = dict(zip(labels, entries, strict=True))
+    tables: dict[str, Any] = dict(zip(labels, entries, strict=True))
     order = list(labels)
-    for given, change in changes.items():
-        where = f"{key}.{given}"
+    for entry_name, change in changes.items():
+        where = f"{key}.{entry_name}"
         if not isinstance(change, Mapping):
             raise ConfigError(f"{where}: expected a table of options, got {change!r}.")
-        label = _label(given, labels)
+        label = _label(entry_name, labels)
         options = {name: value for name, value in change.items() if name not in (*PLACES, "drop")}
         beside = [(side, _label(change[side], labels)) for side in PLACES if side in change]
         drop = change.get("drop", False)
         if not isinstance(drop, bool) or len(beside) + drop > 1:
             raise ConfigError(f"{where}: expected at most one of before = NAME, after = NAME and drop = true.")
         if label in order:
-            held[label] = merge_plain(held[label], options)
+            tables[label] = merge_plain(tables[label], options)
         elif beside or (key == "observer" and not drop):
-            held[label] = {LISTS[key]: _NUMBER.sub("", label), **copy.deepcopy(options)}
+            tables[label] = {LISTS[key]: _NUMBER.sub("", label), **copy.deepcopy(options)}
             order.append(label)
         else:
             insert = "" if drop else f" To insert it: {where}.after = NAME, or before."
             raise ConfigError(f"{where}: there is no such entry.{did_you_mean(label, order)}{insert}")
         if beside or drop:
             order.remove(label)
-        for side, other in beside:
-            if other not in ("*", *order):
-                raise ConfigError(f"{where}.{side}: there is no entry '{other}'.{did_you_mean(other, order)}")
-            at = order.index(other) if other in order else 0 if side == "before" else len(order) - 1
+        for side, anchor in beside:
+            if anchor not in ("*", *order):
+                raise ConfigError(f"{where}.{side}: there is no entry '{anchor}'.{did_you_mean(anchor, order)}")
+            at = order.index(anchor) if anchor in order else 0 if side == "before" else len(order) - 1
             order.insert(at + (side == "after"), label)
-    return [held[label] for label in order]
+    return [tables[label] for label in order]
 
 
 def parse_set(text: str, table: Table) -> None:
@@ -138,18 +138,24 @@ class _Renamed(NamedTuple):
     name: str
     former: str
     dropped: list[str]
-    kept: Table
+    unusual: Table
 
-    def told(self, merged: Table) -> str:
+    def note(self, merged: Table) -> str:
         """Return what it loses, and which of the kept options are unusual and not overridden in `merged`; or ""."""
-        now: Any = merged
+        current: Any = merged
         for step in self.where.split("."):
-            now = now.get(step, {})
-        kept = [f"{key} = {_shown(value)}" for key, value in self.kept.items() if now.get(key) == value]
+            current = current.get(step, {})
+        kept_options = [
+            f"{key} = {_as_text(value)}" for key, value in self.unusual.items() if current.get(key) == value
+        ]
         lost = f", which does not take the former {', '.join(self.dropped)}: dropped" if self.dropped else ""
-        stays = f"{', '.join(kept)} stay{'s' * (len(kept) == 1)} from '{self.former}'" if kept else ""
-        said = f"{self.where} is now '{self.name}'{lost}{'; ' if lost and stays else ': ' * bool(stays)}{stays}."
-        return said if lost or stays else ""
+        stays = (
+            f"{', '.join(kept_options)} stay{'s' * (len(kept_options) == 1)} from '{self.former}'"
+            if kept_options
+            else ""
+        )
+        text = f"{self.where} is now '{self.name}'{lost}{'; ' if lost and stays else ': ' * bool(stays)}{stays}."
+        return text if lost or stays else ""
 
 
 def _merge_key(key: str, below: Any, above: Any) -> Any:
@@ -166,13 +172,13 @@ def _merge_part(
     name = part_name({**below, **above}, kind, where)
     declared = options_of(kind, name)
     infos = {info.name: info for info in describe_options(declared)}
-    kept = {key: value for key, value in below.items() if key != "name"}
+    inherited = {key: value for key, value in below.items() if key != "name"}
     if name != below.get("name", name):
-        dropped = sorted(key for key, value in kept.items() if not takes(declared, key, value))
-        kept = {key: value for key, value in kept.items() if key not in dropped}
-        unusual = {key: value for key, value in kept.items() if _plain(value) != _plain(infos[key].default)}
+        dropped = sorted(key for key, value in inherited.items() if not takes(declared, key, value))
+        inherited = {key: value for key, value in inherited.items() if key not in dropped}
+        unusual = {key: value for key, value in inherited.items() if _plain(value) != _plain(infos[key].default)}
         renamed.append(_Renamed(where, name, below["name"], dropped, unusual))
-    merged: Table = {"name": name, **copy.deepcopy(kept)}
+    merged: Table = {"name": name, **copy.deepcopy(inherited)}
     for key, value in above.items():
         info = infos.get(key)
         if info is not None and info.part:
@@ -185,18 +191,18 @@ def _merge_part(
 
 def _labels(key: str, entries: Sequence[Any]) -> list[str]:
     """Return the name of each entry, with a number from its second occurrence on."""
-    seen: list[str] = []
+    names: list[str] = []
     for entry in entries:
         if not isinstance(entry, Mapping):
             raise ConfigError(f"{key}: expected a list of tables, got an entry {entry!r}.")
-        seen.append(str(entry.get(LISTS[key], "")))
-    counts = [seen[: i + 1].count(name) for i, name in enumerate(seen)]
-    return [name if count == 1 else f"{name}#{count}" for name, count in zip(seen, counts, strict=True)]
+        names.append(str(entry.get(LISTS[key], "")))
+    counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
+    return [name if count == 1 else f"{name}#{count}" for name, count in zip(names, counts, strict=True)]
 
 
-def _label(given: Any, labels: Sequence[str]) -> str:
+def _label(name: Any, labels: Sequence[str]) -> str:
     """Return the label of an entry that may be given by its position."""
-    text = str(given)
+    text = str(name)
     return text if text in labels else {str(i): label for i, label in enumerate(labels)}.get(text, text)
 
 
@@ -204,7 +210,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     """Return a value as TOML; of a part, its name."""
     return json.dumps(value.get("name", value) if isinstance(value, Mapping) else value, default=str)
 

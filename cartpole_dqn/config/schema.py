@@ -180,16 +180,16 @@ def require_sections(table: Table, source: str) -> None:
     kinds: dict[str, Any] = {"preset": str, "extends": str, "obs": str, "env": Mapping}
     kinds |= dict.fromkeys(("observation", "observer"), list | Mapping)
     kinds |= dict.fromkeys(PARTS, Mapping)
-    found = [(key, table[key], kind) for key, kind in kinds.items() if key in table]
+    values = [(key, table[key], kind) for key, kind in kinds.items() if key in table]
     if isinstance(table.get("env"), Mapping) and "id" in table["env"]:
-        found.append(("env.id", table["env"]["id"], str))
+        values.append(("env.id", table["env"]["id"], str))
     for key in ("observation", "observer"):
         if isinstance(table.get(key), list):
-            found += [(f"{key}[{i}]", entry, Mapping) for i, entry in enumerate(table[key])]
-    words = {str: "a text", Mapping: "a table", list | Mapping: "a list of tables, or a table of changes to one"}
-    for place, value, kind in found:
+            values += [(f"{key}[{i}]", entry, Mapping) for i, entry in enumerate(table[key])]
+    names = {str: "a text", Mapping: "a table", list | Mapping: "a list of tables, or a table of changes to one"}
+    for place, value, kind in values:
         if not isinstance(value, kind):
-            raise ConfigError(f"{source}: {place}: expected {words[kind]}, got {repr(value)[:200]}.")
+            raise ConfigError(f"{source}: {place}: expected {names[kind]}, got {repr(value)[:200]}.")
 
 
 def with_step_timeout(config: RunConfig, seconds: float) -> RunConfig:
@@ -211,14 +211,14 @@ def check_part(kind: str, table: Mapping[str, Any], options_of: OptionsOf, *, wh
         return table
     name = part_name(table, kind, where)
     declared = options_of(kind, name)
-    given = {key: value for key, value in table.items() if key != "name"}
+    values = {key: value for key, value in table.items() if key != "name"}
     inner = {
-        info.name: check_part(info.part, given.get(info.name, info.default), options_of, where=f"{where}.{info.name}")
+        info.name: check_part(info.part, values.get(info.name, info.default), options_of, where=f"{where}.{info.name}")
         for info in describe_options(declared)
         if info.part
     }
-    _refuse_misplaced(given.keys() - fields_of(declared).keys(), inner, f"{where}.")
-    options: Any = check_options(declared, {**given, **inner}, where=where)
+    _refuse_misplaced(values.keys() - fields_of(declared).keys(), inner, f"{where}.")
+    options: Any = check_options(declared, {**values, **inner}, where=where)
     checked = Part({"name": name, **to_table(options), **inner})
     checked.options = options
     return checked
@@ -244,8 +244,8 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = reason(error) if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"cannot read the configuration {path}: {why}.") from None
+        problem = reason(error) if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read the configuration {path}: {problem}.") from None
 
 
 def parse_toml(text: str, source: str) -> Table:

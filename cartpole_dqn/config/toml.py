@@ -33,5 +33,5 @@ def require_bounded(value: Any, depth: int = 0) -> None:
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     if inner and depth == _DEEPEST:
         raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
-    for one in inner:
-        require_bounded(one, depth + 1)
+    for element in inner:
+        require_bounded(element, depth + 1)

@@ -46,13 +46,13 @@ def typed(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
-        for name, given in signature.bind(*args, **kwargs).arguments.items():
+        for name, argument in signature.bind(*args, **kwargs).arguments.items():
             variadic = signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
             hint = hints().get(name, Any)
-            for value in given if variadic else [given]:
+            for value in argument if variadic else [argument]:
                 if not _fits(value, hint):
-                    said = f"expected {_described(hint)}, got {value!r} ({type(value).__name__})"
-                    raise UserError(f"{name}: {said}.")
+                    problem = f"expected {_described(hint)}, got {value!r} ({type(value).__name__})"
+                    raise UserError(f"{name}: {problem}.")
         return function(*args, **kwargs)
 
     return checked
@@ -61,7 +61,7 @@ def typed(function: Callable[P, T]) -> Callable[P, T]:
 def _fits(value: Any, hint: Any) -> bool:
     kind = get_origin(hint) or hint
     if kind in (Union, UnionType):
-        return any(_fits(value, one) for one in get_args(hint))
+        return any(_fits(value, member) for member in get_args(hint))
     if kind is Literal:
         return isinstance(value, str) and value in get_args(hint)
     if hint is Any or not isinstance(kind, type):  # Any is a class
@@ -71,13 +71,15 @@ def _fits(value: Any, hint: Any) -> bool:
     if not isinstance(value, _ACCEPTED.get(kind, kind)):
         return False
     inner = get_args(hint)[-1:] if kind in (Mapping, Sequence) else ()
-    return all(_fits(one, inner[0]) for one in (value.values() if kind is Mapping else value)) if inner else True
+    return (
+        all(_fits(element, inner[0]) for element in (value.values() if kind is Mapping else value)) if inner else True
+    )
 
 
 def _described(hint: Any) -> str:
     kind = get_origin(hint) or hint
     if kind in (Union, UnionType):
-        return " or ".join(_described(one) for one in get_args(hint) if one is not NoneType)
+        return " or ".join(_described(member) for member in get_args(hint) if member is not NoneType)
     if kind is Literal:
         return " or ".join(map(repr, get_args(hint)))
     inner = get_args(hint)[-1] if kind in (Mapping, Sequence) else None

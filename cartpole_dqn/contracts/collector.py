@@ -174,19 +174,19 @@ class Fragment:
             pieces.append(step.next_obs if frame_stack == 1 else step.next_obs[-1])
             fresh = step.terminated or step.truncated
         actions = np.array([step.action for step in steps])
-        told = [step.priority for step in steps if step.priority is not None]
-        given = next((step.next_mask for step in steps if step.next_mask is not None), None)
+        priorities = [step.priority for step in steps if step.priority is not None]
+        first_mask = next((step.next_mask for step in steps if step.next_mask is not None), None)
         masks = None
-        if given is not None:
-            every = np.ones_like(given)
-            masks = np.stack([every if step.next_mask is None else step.next_mask for step in steps])
+        if first_mask is not None:
+            all_allowed = np.ones_like(first_mask)
+            masks = np.stack([all_allowed if step.next_mask is None else step.next_mask for step in steps])
         return cls(
             lane=lane,
             obs=np.stack(pieces),
             actions=actions.astype(np.min_scalar_type(int(actions.max()))),
             rewards=np.array([step.reward for step in steps], dtype=np.float64),
             flags=np.array([_TERMINATED * s.terminated + _TRUNCATED * s.truncated for s in steps], dtype=np.uint8),
-            priorities=np.array(told, dtype=np.float32) if told else None,
+            priorities=np.array(priorities, dtype=np.float32) if priorities else None,
             masks=masks,
             endings=tuple(endings),
             frame_stack=frame_stack,

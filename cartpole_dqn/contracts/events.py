@@ -241,17 +241,17 @@ _METHODS = [name for name, value in vars(Observer).items() if callable(value) an
 """Those that take an event."""
 
 
-def as_observer_class(given: Any) -> Callable[[Any, ObserverContext], Observer]:
+def as_observer_class(observer: Any) -> Callable[[Any, ObserverContext], Observer]:
     """Return a class, or a function, that takes (options, context) and returns an observer.
 
     Args:
-        given: a class of observers, an observer, or a function that takes one event.
+        observer: a class of observers, an observer, or a function that takes one event.
     """
-    if isinstance(given, type):
-        return given
-    if isinstance(given, Observer):
-        return lambda options, context: given
+    if isinstance(observer, type):
+        return observer
+    if isinstance(observer, Observer):
+        return lambda options, context: observer
     callback = Observer()
     for method in _METHODS:
-        setattr(callback, method, given)
+        setattr(callback, method, observer)
     return lambda options, context: callback

@@ -74,13 +74,13 @@ def option(
     typical: str = "",
 ) -> Any:
     """Declare a field of an options class: default, range, effect and typical values."""
-    given: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
     if default_factory is not None:
-        given["default_factory"] = default_factory
+        defaults["default_factory"] = default_factory
     elif default is not dataclasses.MISSING:
-        given["default"] = default
+        defaults["default"] = default
     return Field(
-        **given, kw_only=True, gt=gt, ge=ge, lt=lt, le=le, description=effect, json_schema_extra={"typical": typical}
+        **defaults, kw_only=True, gt=gt, ge=ge, lt=lt, le=le, description=effect, json_schema_extra={"typical": typical}
     )
 
 
@@ -161,11 +161,11 @@ def check_options(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
     try:
         # JSON mode is strict about numbers and booleans but accepts a list for a tuple, as TOML needs. NumPy's numbers
         # become Python's.
-        made = TypeAdapter(cls).validate_json(json.dumps(dict(table), default=lambda number: number.item()))
+        instance = TypeAdapter(cls).validate_json(json.dumps(dict(table), default=lambda number: number.item()))
     except ValidationError as error:
         raise ConfigError(_explain(where, cls, error.errors())) from None
     parts = {key: value for key, value in table.items() if isinstance(value, Part)}
-    return changed(made, **parts) if parts else made  # JSON lost their checked options
+    return changed(instance, **parts) if parts else instance  # JSON lost their checked options
 
 
 def takes(cls: type, key: str, value: Any) -> bool:
@@ -181,8 +181,8 @@ def takes(cls: type, key: str, value: Any) -> bool:
 
 def to_table(instance: Any) -> dict[str, Any]:
     """Return an options instance as a plain table, with lists for tuples and without fields that are None."""
-    found = {name: getattr(instance, name) for name in fields_of(type(instance))}
-    return {name: _plain(value) for name, value in found.items() if value is not None}
+    values = {name: getattr(instance, name) for name in fields_of(type(instance))}
+    return {name: _plain(value) for name, value in values.items() if value is not None}
 
 
 def changed(instance: T, **changes: Any) -> T:
@@ -191,20 +191,20 @@ def changed(instance: T, **changes: Any) -> T:
 
 
 def _refuse_unknown(cls: type, table: Mapping[str, Any], where: str) -> None:
-    known = fields_of(cls)
+    fields = fields_of(cls)
     for key, value in table.items():
         place = _dotted(where, key)
-        if key not in known:
-            raise ConfigError(f"unknown option {place}.{did_you_mean(str(key), known)}")
-        section = _section(known[key])
+        if key not in fields:
+            raise ConfigError(f"unknown option {place}.{did_you_mean(str(key), fields)}")
+        section = _section(fields[key])
         if section is not None and isinstance(value, Mapping):
             _refuse_unknown(section, value, place)
 
 
 def _section(field: FieldInfo) -> type | None:
     """Return the options class of a field that holds a section."""
-    found = field.annotation
-    return found if isinstance(found, type) and hasattr(found, "__pydantic_fields__") else None
+    annotation = field.annotation
+    return annotation if isinstance(annotation, type) and hasattr(annotation, "__pydantic_fields__") else None
 
 
 def _refuse_foreign(value: Any, place: str) -> None:
@@ -216,9 +216,9 @@ def _refuse_foreign(value: Any, place: str) -> None:
         for i, inner in enumerate(value):
             _refuse_foreign(inner, f"{place}[{i}]")
     elif value is not None and not isinstance(value, str | int | float | np.number | np.bool_):
-        what = type(value).__name__
+        type_name = type(value).__name__
         raise ConfigError(
-            f"{place}: {value} is of the type {what}, and a configuration holds numbers, text, lists and tables."
+            f"{place}: {value} is of the type {type_name}, and a configuration holds numbers, text, lists and tables."
         )
 
 
@@ -260,14 +260,14 @@ def _sentence(place: str, cls: type, errors: Sequence[Any]) -> str:
     first = errors[0]
     value = first.get("input")
     if first["type"] == "missing":
-        message, came = "a value", "nothing"
+        message, actual = "a value", "nothing"
     else:
         texts = (str(e["msg"]).removeprefix("Value error, ").removeprefix("Input should be ") for e in errors)
-        message, came = " or ".join(dict.fromkeys(texts)), f"{value!r} ({type(value).__name__})"
+        message, actual = " or ".join(dict.fromkeys(texts)), f"{value!r} ({type(value).__name__})"
     top = fields_of(cls).get(str(first["loc"][0])) if first["loc"] else None
-    said = top.description if top is not None and _section(top) is None else ""
-    hint = f" {said[0].upper()}{said[1:]}." if said else ""
-    return f"{place}: expected {message}, got {came}.{hint}"
+    effect = top.description if top is not None and _section(top) is None else ""
+    hint = f" {effect[0].upper()}{effect[1:]}." if effect else ""
+    return f"{place}: expected {message}, got {actual}.{hint}"
 
 
 def _extra(field: FieldInfo) -> Mapping[str, Any]:

@@ -243,11 +243,11 @@ class Network(nn.Module, abc.ABC):
         Returns:
             The losses [B], with gradients; and the TD errors delta [B], without gradients.
         """
-        chosen = self.q_values(output).gather(1, batch.actions.unsqueeze(1)).squeeze(1)
+        values = self.q_values(output).gather(1, batch.actions.unsqueeze(1)).squeeze(1)
         next_values = self.q_values(next_output).gather(1, next_actions.unsqueeze(1)).squeeze(1)
         target = torch.addcmul(batch.rewards, batch.discounts, next_values).detach()
-        loss = nn.functional.smooth_l1_loss(chosen, target, reduction="none")
-        return loss, target - chosen.detach()
+        loss = nn.functional.smooth_l1_loss(values, target, reduction="none")
+        return loss, target - values.detach()
 
     def resample_noise(self, generator: torch.Generator) -> None:
         """Called before each action and each update: draw new noise, if the network has any."""

@@ -57,15 +57,15 @@ class TrialEnd:
         """
         if returncode == 0:
             return cls(name, "done")
-        asked = [int(getattr(signal, n)) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+        stop_signals = [int(getattr(signal, n)) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
         # Negative if the signal came before the run had set its handlers.
-        if returncode in [code for number in asked for code in (128 + number, -number)]:
+        if returncode in [code for number in stop_signals for code in (128 + number, -number)]:
             return cls(name, "interrupted")
         if returncode < 0:
             names = {int(number): number.name for number in signal.Signals}
-            how = names.get(-returncode, f"signal {-returncode}")
-            hint = ": the system does that when memory is short" if how == "SIGKILL" else ""
-            return cls(name, "failed", f"its process was ended by {how}{hint}.")
+            signal_name = names.get(-returncode, f"signal {-returncode}")
+            hint = ": the system does that when memory is short" if signal_name == "SIGKILL" else ""
+            return cls(name, "failed", f"its process was ended by {signal_name}{hint}.")
         return cls(name, "failed", _last_words(said) or f"its process ended with exit code {returncode}.")
 
 
@@ -130,10 +130,10 @@ class SweepEngine(abc.ABC):
         return ""
 
 
-def _last_words(said: str) -> str:
+def _last_words(output: str) -> str:
     """Return the program's last message on one line, without the lines that name the folder."""
-    _, mark, last = f"\n{said}".rpartition("\nerror: ")
+    _, mark, last = f"\n{output}".rpartition("\nerror: ")
     if not mark:
-        return next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
-    kept = [line for line in last.splitlines() if not line.startswith(("The run's folder:", "resume with:"))]
-    return " ".join(" ".join(kept).split())
+        return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
+    lines = [line for line in last.splitlines() if not line.startswith(("The run's folder:", "resume with:"))]
+    return " ".join(" ".join(lines).split())

@@ -93,21 +93,21 @@ class EnvFactory:
     Args:
         config: only its `env` and `observation` are read.
         registry: where wrappers are looked up.
-        shown: whether people will look at what the environments draw: `render()` then returns pictures, whatever the
-            agent observes, and draws each moment once.
+        for_viewing: whether people will look at what the environments draw: `render()` then returns pictures, whatever
+            the agent observes, and draws each moment once.
         slots: how many observations will be stored, to refuse at once those that do not fit into memory.
 
     Raises:
         ConfigError: an entry names no wrapper, or an option that the wrapper does not have.
     """
 
-    def __init__(self, config: RunConfig, registry: Registry, *, shown: bool = False, slots: int = 0) -> None:
+    def __init__(self, config: RunConfig, registry: Registry, *, for_viewing: bool = False, slots: int = 0) -> None:
         # Otherwise a pygame display takes over the process's signals.
         os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
         self._config = config.env
-        self._shown, self._slots = shown, slots
+        self._for_viewing, self._slots = for_viewing, slots
         self._entries = [_resolve(i, entry, registry) for i, entry in enumerate(config.observation)]
-        self._renders = shown or any(entry.makes(RenderObservation) for entry in self._entries)
+        self._renders = for_viewing or any(entry.makes(RenderObservation) for entry in self._entries)
         self.skips = any(entry.training_only for entry in self._entries)
         """Whether evaluation skips some wrappers."""
         self.statistics = Statistics()
@@ -116,8 +116,8 @@ class EnvFactory:
     def __getstate__(self) -> dict[str, Any]:
         """Add the registered specs that the id may mean: a spawned process lacks those that plugins registered."""
         env_id = self._config.id
-        found = [s for s in gymnasium.registry.values() if env_id in (s.id, s.id.rpartition("-v")[0])]
-        return {**self.__dict__, "_specs": [spec for spec in found if _can_be_sent(spec)]}
+        specs = [s for s in gymnasium.registry.values() if env_id in (s.id, s.id.rpartition("-v")[0])]
+        return {**self.__dict__, "_specs": [spec for spec in specs if _can_be_sent(spec)]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for spec in state.pop("_specs"):
@@ -143,7 +143,7 @@ class EnvFactory:
         if self._renders and "rgb_array" not in modes:
             close_env(env)
             raise _cannot_be_seen(env_id, modes)
-        if self._shown:
+        if self._for_viewing:
             env = DrawnOnce(env)
         if evaluating and (env.spec is None or env.spec.max_episode_steps is None):
             limit = time_limit if isinstance(time_limit, int) else NO_LIMIT_IN_EVALUATION
@@ -156,8 +156,8 @@ class EnvFactory:
         Each is a name for messages, and a function that wraps an environment. The conversion does nothing if
         observations already are arrays of numbers.
         """
-        kept = [entry for entry in self._entries if not (entry.training_only and evaluating)]
-        chain = [(entry.place, functools.partial(_wrapped, entry=entry, env_id=self._config.id)) for entry in kept]
+        entries = [entry for entry in self._entries if not (entry.training_only and evaluating)]
+        chain = [(entry.place, functools.partial(_wrap, entry=entry, env_id=self._config.id)) for entry in entries]
         return [*chain, ("numbers", functools.partial(_as_numbers, env_id=self._config.id))]
 
     def make(self, *, evaluating: bool = False, lane: int = 0) -> Guard:
@@ -230,18 +230,18 @@ class EnvFactory:
             EnvError: a worker process could not make its environment.
         """
         config = self._config
-        makes = [functools.partial(self.make, lane=lane) for lane in range(config.num_envs)]
+        env_fns = [functools.partial(self.make, lane=lane) for lane in range(config.num_envs)]
         if config.vector == "async":
-            return WorkerEnvs(makes, step_timeout=config.step_timeout)
-        envs = SyncVectorEnv(makes, autoreset_mode=AutoresetMode.DISABLED)
+            return WorkerEnvs(env_fns, step_timeout=config.step_timeout)
+        envs = SyncVectorEnv(env_fns, autoreset_mode=AutoresetMode.DISABLED)
         first: Any = envs.envs[0]
         self.statistics.lead(first.running)
         return envs
 
     def make_evaluation_vector(self, num_envs: int) -> SyncVectorEnv:
         """Return environments to evaluate in, `AutoresetMode.DISABLED`, each in a `Resting`. Raises as `make`."""
-        makes = [lambda lane=lane: Resting(self.make(evaluating=True, lane=lane)) for lane in range(num_envs)]
-        return SyncVectorEnv(makes, autoreset_mode=AutoresetMode.DISABLED)
+        env_fns = [lambda lane=lane: Resting(self.make(evaluating=True, lane=lane)) for lane in range(num_envs)]
+        return SyncVectorEnv(env_fns, autoreset_mode=AutoresetMode.DISABLED)
 
 
 def use_env(env: Any, env_id: str = "") -> str:
@@ -261,9 +261,9 @@ def use_env(env: Any, env_id: str = "") -> str:
             raise UserError(f"env: {env.id} is registered with another spec: give yours another id.")
         return env_id or env.id
     if isinstance(env, gymnasium.Env) or not callable(env):
-        what = "an environment itself" if isinstance(env, gymnasium.Env) else repr(env)
+        kind = "an environment itself" if isinstance(env, gymnasium.Env) else repr(env)
         raise UserError(
-            f"env: expected an id, a function or class that makes an environment, or an EnvSpec, got {what}. "
+            f"env: expected an id, a function or class that makes an environment, or an EnvSpec, got {kind}. "
             f"Training and evaluation need an environment each: lambda: ... makes one."
         )
     reference = reference_to(env)
@@ -276,8 +276,8 @@ def use_env(env: Any, env_id: str = "") -> str:
 
 def env_source(env_id: str) -> str:
     """Return the file of the function or class that "module:Name" names; "" for any other id."""
-    found = _imported(env_id) if ":" in env_id and not env_id.startswith("ale_py:") else env_id
-    return source_of(found.entry_point) if isinstance(found, EnvSpec) else ""
+    target = _import_env(env_id) if ":" in env_id and not env_id.startswith("ale_py:") else env_id
+    return source_of(target.entry_point) if isinstance(target, EnvSpec) else ""
 
 
 class DrawnOnce(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -311,10 +311,10 @@ def find_spec(env_id: str) -> EnvSpec:
         UnsuitableEnvError: there is no such environment.
     """
     with _explained(env_id):
-        found = _imported(env_id)
-        if isinstance(found, EnvSpec):
-            return found
-        module, _, name = found.rpartition(":")
+        target = _import_env(env_id)
+        if isinstance(target, EnvSpec):
+            return target
+        module, _, name = target.rpartition(":")
         if module:
             importlib.import_module(module)
         return gymnasium.spec(name)
@@ -355,8 +355,8 @@ def frame_stack(observation: list[Table], registry: Registry, space: spaces.Box)
 
 def parameters_of(cls: Callable[..., Env]) -> dict[str, inspect.Parameter]:
     """Return the constructor's parameters after the environment."""
-    named = list(inspect.signature(cls).parameters.values())[1:]
-    return {p.name: p for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    parameters = list(inspect.signature(cls).parameters.values())[1:]
+    return {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 def _stack_size(last: Entry, space: spaces.Box) -> int:
@@ -389,7 +389,7 @@ def _resolve(i: int, entry: Any, registry: Registry) -> Entry:
     return Entry(place, cls, kwargs, entry.get(TRAINING_ONLY, False))
 
 
-def _wrapped(env: Env, entry: Entry, env_id: str) -> Env:
+def _wrap(env: Env, entry: Entry, env_id: str) -> Env:
     place = entry.place
     if entry.makes(RenderObservation):
         try:
@@ -401,8 +401,8 @@ def _wrapped(env: Env, entry: Entry, env_id: str) -> Env:
     except CartpoleDqnError:
         raise
     except Exception as error:
-        known = (ValueError, TypeError, AssertionError, AttributeError, ImportError, GymnasiumError)
-        raise ConfigError(f"{place}: {(isinstance(error, known) and str(error)) or error_line(error)}") from error
+        readable = (ValueError, TypeError, AssertionError, AttributeError, ImportError, GymnasiumError)
+        raise ConfigError(f"{place}: {(isinstance(error, readable) and str(error)) or error_line(error)}") from error
     if not isinstance(wrapped, gymnasium.Env):
         raise ConfigError(f"{place}: expected it to return a gymnasium.Env, got a {type(wrapped).__name__}.")
     if entry.training_only and wrapped.observation_space != env.observation_space:
@@ -418,10 +418,10 @@ def _make(env_id: str, kwargs: dict[str, Any]) -> Env:
         # Old versions are chosen on purpose, and `base` checks render modes.
         warnings.filterwarnings("ignore", message=".*is out of date.*")
         warnings.filterwarnings("ignore", message=".*is not in the possible render_modes.*")
-        found = _imported(env_id)
-        if isinstance(found, EnvSpec) and not _accepts(found.entry_point, "render_mode"):
+        target = _import_env(env_id)
+        if isinstance(target, EnvSpec) and not _accepts(target.entry_point, "render_mode"):
             kwargs.pop("render_mode", None)
-        return gymnasium.make(found, **kwargs)
+        return gymnasium.make(target, **kwargs)
 
 
 @contextlib.contextmanager
@@ -442,7 +442,7 @@ def _explained(env_id: str) -> Iterator[None]:
     except UnregisteredEnv as error:
         # Gymnasium may suggest a name too, without a version.
         text = sentence(str(error).partition(" Did you mean")[0])
-        raise UnsuitableEnvError(f"cannot make the environment {env_id}: {text}{_registered(env_id)}") from None
+        raise UnsuitableEnvError(f"cannot make the environment {env_id}: {text}{_registration_hint(env_id)}") from None
     except GymnasiumError as error:
         raise UnsuitableEnvError(f"cannot make the environment {env_id}: {sentence(str(error))}") from None
     except Exception as error:
@@ -451,24 +451,24 @@ def _explained(env_id: str) -> Iterator[None]:
         raise UnsuitableEnvError(f"cannot make the environment {env_id}: {error_line(error)}") from error
 
 
-def _registered(env_id: str) -> str:
+def _registration_hint(env_id: str) -> str:
     """Return a hint at a registered id with nearly this name, or at packages that register their own."""
     name = env_id.rpartition(":")[2]
     stem = env_id.partition(".")[0]
     if ":" not in env_id and (classes := _classes_in(Path(f"{stem}.py"))):
-        known = " or ".join(f"--env {stem}:{cls}" for cls in classes)
-        return f" For a class in {stem}.py, which is in the current folder, write {known}"
+        choices = " or ".join(f"--env {stem}:{cls}" for cls in classes)
+        return f" For a class in {stem}.py, which is in the current folder, write {choices}"
     newest = {}
     for spec in sorted(gymnasium.registry.values(), key=lambda spec: spec.version or 0):
         newest[spec.id.rpartition("-v")[0] or spec.id] = spec.id
-    near = difflib.get_close_matches(name.rpartition("-v")[0] or name, newest, n=1, cutoff=0.75)
-    if near:
-        return f" Did you mean '{newest[near[0]]}'?"
+    matches = difflib.get_close_matches(name.rpartition("-v")[0] or name, newest, n=1, cutoff=0.75)
+    if matches:
+        return f" Did you mean '{newest[matches[0]]}'?"
     if ":" in env_id:
         module = env_id.rpartition(":")[0]
         defined = vars(sys.modules[module]).items()
-        made = [key for key, value in defined if isinstance(value, type) and _makes_envs(value)]
-        return f" The module {module} was imported and does not register it.{did_you_mean(name, made)}"
+        env_classes = [key for key, value in defined if isinstance(value, type) and _makes_envs(value)]
+        return f" The module {module} was imported and does not register it.{did_you_mean(name, env_classes)}"
     return f" If a package registers it, name the package too: --env PACKAGE:{env_id}"
 
 
@@ -482,7 +482,7 @@ def _classes_in(file: Path) -> list[str]:
     return [cls.name for cls in stepping or classes]
 
 
-def _imported(env_id: str) -> str | EnvSpec:
+def _import_env(env_id: str) -> str | EnvSpec:
     """Return what `gymnasium.make` takes, after the import that registers it.
 
     "module:Name" may name an environment class, or a function of the user's that makes one. Functions of installed
@@ -498,23 +498,23 @@ def _imported(env_id: str) -> str | EnvSpec:
         return env_id
     search_here()
     try:
-        made = find_reference(env_id)
+        target = find_reference(env_id)
     except LookupError as error:
-        given = gymnasium.registry.get(env_id)
-        if given is None and env_id.startswith("__main__:"):
+        spec = gymnasium.registry.get(env_id)
+        if spec is None and env_id.startswith("__main__:"):
             bring = how_to_bring("env", env_id)
             raise UnsuitableEnvError(f"{env_id} cannot be found: {error.args[0]}{bring}") from None
-        return given or env_id
+        return spec or env_id
     except (Exception, SystemExit) as error:
         raise UnsuitableEnvError(f"cannot import what registers {env_id}: {error_line(error)}") from error
-    known = env_id.partition(":")[2] in gymnasium.registry
-    return env_id if known or not _makes_envs(made) else EnvSpec(env_id, entry_point=made)
+    is_registered = env_id.partition(":")[2] in gymnasium.registry
+    return env_id if is_registered or not _makes_envs(target) else EnvSpec(env_id, entry_point=target)
 
 
-def _makes_envs(found: Any) -> bool:
-    if isinstance(found, type):
-        return issubclass(found, gymnasium.Env)
-    code = getattr(found, "__code__", None)
+def _makes_envs(target: Any) -> bool:
+    if isinstance(target, type):
+        return issubclass(target, gymnasium.Env)
+    code = getattr(target, "__code__", None)
     return code is not None and not is_installed(Path(code.co_filename).resolve())
 
 

@@ -31,24 +31,24 @@ _NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 _FLAGS = (bool, np.bool_, int, np.integer)
 _WRAPPED = (("gymnasium", "utils"), ("gymnasium", "wrappers"))
 """The folders of the wrappers that `gymnasium.make` adds."""
-_SAID: set[str] = set()
+_WARNED: set[str] = set()
 """Warnings of this process. Python's own filter forgets them."""
 EARNED = "reward_below_wrappers"
 """The reward of the environment below the wrappers, in `info`."""
 
 
 class EnvError(RunError):
-    """Environment number `env` did `what`. `where` is set later and gives the episode and step."""
+    """Environment number `env` did `problem`. `place` is set later and gives the episode and step."""
 
-    def __init__(self, env: int, what: str) -> None:
-        super().__init__(env, what)
+    def __init__(self, env: int, problem: str) -> None:
+        super().__init__(env, problem)
         self.env = env
-        self.what = what
-        self.where = ""
+        self.problem = problem
+        self.place = ""
 
     def __str__(self) -> str:
-        where = f" ({self.where})" if self.where else ""
-        return f"environment {self.env}{where} {self.what}"
+        place = f" ({self.place})" if self.place else ""
+        return f"environment {self.env}{place} {self.problem}"
 
 
 class EnvTimeoutError(EnvError):
@@ -118,12 +118,12 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         try:
             result = self.env.reset(seed=seed, options=options)
         except (Exception, SystemExit) as error:
-            raise self._raised(error) from error
+            raise self._error_from(error) from error
         try:
             obs, info = result
         except (TypeError, ValueError):
             raise self._fault(f"{_short(result)} from reset, expected an observation and an info") from None
-        return self._checked(obs), self._checked_info(info)
+        return self._check_obs(obs), self._check_info(info)
 
     def step(self, action: Any) -> StepResult:
         if not 0 <= action < self._num_actions:
@@ -134,20 +134,20 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         try:
             result = self.env.step(action + self.first_action)
         except (Exception, SystemExit) as error:
-            raise self._raised(error) from error
+            raise self._error_from(error) from error
         try:
             obs, reward, terminated, truncated, info = result
         except (TypeError, ValueError):
             raise self._fault(
                 f"{_short(result)} from step, expected an observation, a reward, terminated, truncated and an info"
             ) from None
-        obs = self._checked(obs)
+        obs = self._check_obs(obs)
         if not isinstance(reward, _NUMBERS) or not _is_finite(reward):
             raise self._fault(f"the reward {_short(reward)}, expected a finite number")
         for name, flag in (("terminated", terminated), ("truncated", truncated)):
             if not isinstance(flag, _FLAGS):
                 raise self._fault(f"{name} as {_short(flag)}, expected True or False")
-        info = self._checked_info(info)
+        info = self._check_info(info)
         if tally is not None and tally.earned != reward:
             if not _is_finite(tally.earned):
                 raise self._fault(f"the reward {tally.earned} below its wrappers, expected a finite number")
@@ -157,14 +157,14 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
     def close(self) -> None:
         close_env(self.env)
 
-    def _checked(self, obs: Any) -> Obs:
+    def _check_obs(self, obs: Any) -> Obs:
         if isinstance(obs, np.generic):
             obs = np.asarray(obs)
         if not isinstance(obs, np.ndarray) or obs.shape != self._shape or obs.dtype != self._dtype:
-            came = f"{obs.dtype} {list(obs.shape)}" if isinstance(obs, np.ndarray) else _short(obs)
-            wanted = f"{self._dtype} {list(self._shape or ())}"
+            actual = f"{obs.dtype} {list(obs.shape)}" if isinstance(obs, np.ndarray) else _short(obs)
+            expected = f"{self._dtype} {list(self._shape or ())}"
             mend = "Let it return what its observation_space declares."
-            raise self._fault(f"the observation {came}, expected an array {wanted}. {mend}")
+            raise self._fault(f"the observation {actual}, expected an array {expected}. {mend}")
         if self._is_floating and not np.isfinite(obs).all():
             bad = ~np.isfinite(obs)
             first = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -174,16 +174,16 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
             )
         return obs
 
-    def _checked_info(self, info: Any) -> dict[str, Any]:
+    def _check_info(self, info: Any) -> dict[str, Any]:
         if not isinstance(info, dict):
             raise self._fault(f"the info {_short(info)}, expected a dict")
         if "action_mask" not in info:
             return info
         rest = {key: value for key, value in info.items() if key != "action_mask"}
         mask = info["action_mask"]
-        return rest if mask is None else {**rest, "action_mask": self._checked_mask(mask)}
+        return rest if mask is None else {**rest, "action_mask": self._check_mask(mask)}
 
-    def _checked_mask(self, mask: Any) -> NDArray[np.bool_]:
+    def _check_mask(self, mask: Any) -> NDArray[np.bool_]:
         try:
             allowed = np.asarray(mask, dtype=np.bool_)
         except (TypeError, ValueError):
@@ -192,17 +192,17 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise self._fault(f"the action_mask {mask!r}, expected one number for each of {self._num_actions} actions")
         return allowed if allowed.any() else np.ones_like(allowed)
 
-    def _fault(self, what: str) -> EnvError:
-        return EnvError(self._lane, f"gave {what.rstrip('.')}.")
+    def _fault(self, problem: str) -> EnvError:
+        return EnvError(self._lane, f"gave {problem.rstrip('.')}.")
 
-    def _raised(self, error: BaseException) -> EnvError:
-        what = f"raised {describe(error)}"
+    def _error_from(self, error: BaseException) -> EnvError:
+        problem = f"raised {describe(error)}"
         frames = traceback.extract_tb(error.__traceback__)
         # `gymnasium.make` adds wrappers, which see a wrong answer before the guard does.
         if frames and PurePath(frames[-1].filename).parent.parts[-2:] in _WRAPPED:
-            what += ". To see where it departs from Gymnasium's API: gymnasium.utils.env_checker.check_env(env)"
+            problem += ". To see where it departs from Gymnasium's API: gymnasium.utils.env_checker.check_env(env)"
         # The traceback names the plugin or package that raised.
-        return EnvError(self._lane, what).with_traceback(error.__traceback__)
+        return EnvError(self._lane, problem).with_traceback(error.__traceback__)
 
 
 class Resting(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -234,18 +234,18 @@ def close_env(env: gymnasium.Env[Any, Any]) -> None:
         env.close()
     except (Exception, SystemExit) as error:
         text = f"an environment could not be closed: it raised {describe(error)}"
-        if text not in _SAID:
-            _SAID.add(text)
+        if text not in _WARNED:
+            _WARNED.add(text)
             warnings.warn(text, Notice, stacklevel=1)
 
 
 def describe(error: BaseException) -> str:
     """Return an exception in one line: its type, its message, and the file and line that raised it."""
     text = " ".join(str(error).split())[:500]
-    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    message = f"{type(error).__name__}: {text}" if text else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     place = place_of(error) or (f"{PurePath(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "")
-    return f"{said} ({place})" if place else said
+    return f"{message} ({place})" if place else message
 
 
 def _is_finite(number: Any) -> bool:

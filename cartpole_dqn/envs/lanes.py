@@ -97,7 +97,7 @@ class Lanes:
         try:
             next_obs, rewards, terminated, truncated, infos = self._envs.step(actions)
         except EnvError as fault:
-            fault.where = f"episode seed {self._seeds[fault.env]}, step {len(self._actions[fault.env]) + 1}"
+            fault.place = f"episode seed {self._seeds[fault.env]}, step {len(self._actions[fault.env]) + 1}"
             raise
         self._update_masks(infos, np.ones(len(self), dtype=np.bool_))
         self.obs = next_obs
@@ -201,50 +201,50 @@ class Lanes:
         """
         longest = max(len(h) for h in histories)
         starts = [longest - len(h) for h in histories]
-        ended: set[int] = set()
+        ended_lanes: set[int] = set()
         self._reset(range(len(self)))
         for t in range(longest):
-            idle = [env for env, start in enumerate(starts) if t > 0 and (t <= start or env in ended)]
+            idle = [env for env, start in enumerate(starts) if t > 0 and (t <= start or env in ended_lanes)]
             if idle:
                 self._reset(idle)
             actions = [
-                h[t - start] if t >= start and env not in ended else int(self._mask[env].argmax())
+                h[t - start] if t >= start and env not in ended_lanes else int(self._mask[env].argmax())
                 for env, (h, start) in enumerate(zip(histories, starts, strict=True))
             ]
             try:
                 self.obs, _, terminated, truncated, infos = self._envs.step(np.asarray(actions, dtype=np.int64))
             except EnvError as fault:
-                fault.where = f"episode seed {self._seeds[fault.env]}, while its actions were repeated"
+                fault.place = f"episode seed {self._seeds[fault.env]}, while its actions were repeated"
                 raise
             self._update_masks(infos, np.ones(len(self), dtype=np.bool_))
-            ended |= {int(env) for env in np.flatnonzero(terminated | truncated) if t >= starts[env]}
+            ended_lanes |= {int(env) for env in np.flatnonzero(terminated | truncated) if t >= starts[env]}
         unmoved = [env for env, h in enumerate(histories) if not h]
         if longest and unmoved:
             self._reset(unmoved)
-        return ended
+        return ended_lanes
 
     def _reset(self, envs: Sequence[int]) -> None:
-        which = np.zeros(len(self), dtype=np.bool_)
-        which[list(envs)] = True
+        mask = np.zeros(len(self), dtype=np.bool_)
+        mask[list(envs)] = True
         seeds: Any = list(self._seeds)  # The base class does not declare lists of seeds.
         try:
-            self.obs, infos = self._envs.reset(seed=seeds, options={"reset_mask": which})
+            self.obs, infos = self._envs.reset(seed=seeds, options={"reset_mask": mask})
         except EnvError as fault:
-            fault.where = f"episode seed {self._seeds[fault.env]}, at its reset"
+            fault.place = f"episode seed {self._seeds[fault.env]}, at its reset"
             raise
-        self._update_masks(infos, which)
+        self._update_masks(infos, mask)
 
-    def _update_masks(self, infos: dict[str, Any], which: NDArray[np.bool_]) -> None:
-        """Update the masks of the lanes `which` [N]. A lane without one in `infos` allows every action."""
+    def _update_masks(self, infos: dict[str, Any], lanes: NDArray[np.bool_]) -> None:
+        """Update the masks of `lanes`, bool [N]. A lane without one in `infos` allows every action."""
         masks = infos.get("action_mask")
         self._masked = self._masked or masks is not None
         if not self._masked:
             return
         self._mask = self._mask.copy()  # transitions and agents may hold the old array
-        self._mask[which] = True
+        self._mask[lanes] = True
         if masks is not None:
-            given = infos.get("_action_mask", which)
-            self._mask[given] = masks[given]
+            has_mask = infos.get("_action_mask", lanes)
+            self._mask[has_mask] = masks[has_mask]
 
 
 class Lockstep(Lanes, Collector):

@@ -43,8 +43,8 @@ def action_names(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:
     """
     count = int(env.action_space.n)  # type: ignore[attr-defined]
     first = int(getattr(env.action_space, "start", 0))
-    named = env.spec.name if env.spec is not None else ""
-    for names in (_told(env.unwrapped), _ACTIONS.get(named, ())):
+    env_name = env.spec.name if env.spec is not None else ""
+    for names in (_own_action_names(env.unwrapped), _ACTIONS.get(env_name, ())):
         if len(names) == count:
             return names
     return tuple(f"action {first + i}" for i in range(count))
@@ -75,14 +75,14 @@ def rows_worth_showing(env: gymnasium.Env[Any, Any], first: NDArray[np.uint8]) -
     return slice(max(0, int(filled[0]) - _ABOVE), min(len(first), int(filled[-1]) + 1 + _BELOW))
 
 
-def _told(base: Any) -> tuple[str, ...]:
+def _own_action_names(base: Any) -> tuple[str, ...]:
     try:
         meanings = getattr(base, "get_action_meanings", None)
         if callable(meanings):
             return tuple(str(word).lower() for word in meanings())
-        listed = getattr(base, "actions", None)
-        if isinstance(listed, type) and issubclass(listed, enum.Enum):
-            return tuple(str(member.name) for member in listed)
+        actions = getattr(base, "actions", None)
+        if isinstance(actions, type) and issubclass(actions, enum.Enum):
+            return tuple(str(member.name) for member in actions)
     except Exception:  # An environment without names still works.
         return ()
     return ()

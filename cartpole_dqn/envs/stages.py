@@ -70,11 +70,11 @@ class Stage:
     def _of_frame(self, frame: NDArray[Any], name: str) -> list[Panel]:
         channels = frame[..., None] if frame.ndim == 2 else frame
         count = channels.shape[-1]
-        known = self.shows_now if len(self.shows_now) == count else (True,) * count
-        if count == 3 and all(known) and frame.dtype == np.uint8:
+        shows_now = self.shows_now if len(self.shows_now) == count else (True,) * count
+        if count == 3 and all(shows_now) and frame.dtype == np.uint8:
             return [Panel(name, channels, "colour")]
         captions = [", ".join(filter(None, [name, f"channel {i}" if count > 1 else ""])) for i in range(count)]
-        return [self._of_channel(channels[..., i], captions[i], now) for i, now in enumerate(known)]
+        return [self._of_channel(channels[..., i], captions[i], now) for i, now in enumerate(shows_now)]
 
     def _of_channel(self, values: NDArray[Any], caption: str, now: bool) -> Panel:
         space = self.space
@@ -93,12 +93,12 @@ class Stage:
 
 def stage_of(env: Env, obs: Any, name: str = "") -> Stage:
     """Return an observation of `env` as a stage. The wrappers define its axes and channels."""
-    inside = list(wrappers_of(env))
+    wrappers = list(wrappers_of(env))
     shape = np.shape(obs) if isinstance(obs, np.ndarray) else ()
-    made = any(isinstance(w, ImageWrapper | RenderObservation) for w in inside)
-    pictorial = made or (len(shape) in (2, 3, 4) and min(shape[:2]) >= 8)
-    shows_now = next((w.shows_now for w in inside if isinstance(w, ImageWrapper)), ())
-    stacked = len(shape) == 4 or (len(shape) == 3 and any(isinstance(w, FrameStackObservation) for w in inside))
+    has_images = any(isinstance(w, ImageWrapper | RenderObservation) for w in wrappers)
+    pictorial = has_images or (len(shape) in (2, 3, 4) and min(shape[:2]) >= 8)
+    shows_now = next((w.shows_now for w in wrappers if isinstance(w, ImageWrapper)), ())
+    stacked = len(shape) == 4 or (len(shape) == 3 and any(isinstance(w, FrameStackObservation) for w in wrappers))
     return Stage(name, obs, env.observation_space, shows_now, stacked, pictorial)
 
 

@@ -35,13 +35,13 @@ class Running:
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        found = [wrapper for wrapper in wrappers_of(env) if _has_statistics(wrapper)]
-        seen: Counter[str] = Counter()
+        wrappers = [wrapper for wrapper in wrappers_of(env) if _has_statistics(wrapper)]
+        counts: Counter[str] = Counter()
         self._wrappers: dict[str, Any] = {}
-        for wrapper in reversed(found):
+        for wrapper in reversed(wrappers):
             name = type(wrapper).__name__
-            self._wrappers[f"{name}-{seen[name]}"] = wrapper
-            seen[name] += 1
+            self._wrappers[f"{name}-{counts[name]}"] = wrapper
+            counts[name] += 1
 
     def __bool__(self) -> bool:
         return bool(self._wrappers)
@@ -92,11 +92,11 @@ class Statistics:
 def _has_statistics(wrapper: Any) -> bool:
     if isinstance(wrapper, NormalizeObservation | NormalizeReward):
         return True
-    wanted = ("state_dict", "load_state_dict", _FREEZE)
-    given = [name for name in wanted if hasattr(wrapper, name)]
-    if not given and not any(isinstance(value, RunningMeanStd) for value in vars(wrapper).values()):
+    required = ("state_dict", "load_state_dict", _FREEZE)
+    present = [name for name in required if hasattr(wrapper, name)]
+    if not present and not any(isinstance(value, RunningMeanStd) for value in vars(wrapper).values()):
         return False
-    if len(given) < len(wanted):
+    if len(present) < len(required):
         raise ConfigError(
             f"the wrapper {type(wrapper).__name__} has running statistics, which cannot be saved and frozen: it needs "
             f"state_dict(), load_state_dict(state) and an attribute {_FREEZE}. Define all of them, or leave it out."

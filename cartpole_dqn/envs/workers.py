@@ -139,72 +139,72 @@ class WorkerEnvs(VectorEnv[Any, Any, Any]):
         buffer = context.RawArray(ctypes.c_char, max(1, self.num_envs * _nbytes(space)))
         self._shared = _view(buffer, space, 0, self.num_envs)
         for lane, make in enumerate(env_fns):
-            own, its = context.Pipe()
-            self._pipes.append(own)
+            pipe, child_pipe = context.Pipe()
+            self._pipes.append(pipe)
             # A forked worker inherits the run's ends of all pipes so far. Left open there, they would never close.
             inherited = list(self._pipes) if context.get_start_method() == "fork" else []
             process = context.Process(
                 target=_work,
                 name=f"environment-{lane}",
-                args=(lane, CloudpickleWrapper(make), its, inherited, buffer, space),
+                args=(lane, CloudpickleWrapper(make), child_pipe, inherited, buffer, space),
                 daemon=True,
             )
             process.start()
             self._processes.append(process)
-            its.close()
+            child_pipe.close()
         self._answers(range(self.num_envs), math.inf)
 
     def _send(self, lane: int, message: tuple[str, Any, Any]) -> None:
         try:
             self._pipes[lane].send(message)
         except OSError:
-            raise self._died(lane) from None
+            raise self._death(lane) from None
 
     def _answers(self, lanes: Iterable[int], seconds: float) -> list[tuple[int, Any]]:
         """Return (lane, answer) for each of the `lanes`, in lane order."""
         waiting: dict[Any, int] = {self._pipes[lane]: lane for lane in lanes}
-        found: dict[int, Any] = {}
+        answers: dict[int, Any] = {}
         faults: list[EnvError] = []
-        left = seconds
+        remaining = seconds
         while waiting:
-            ready = connection.wait(list(waiting), min(left, _SLICE))
+            ready = connection.wait(list(waiting), min(remaining, _SLICE))
             for lane in sorted(waiting[pipe] for pipe in ready):
                 del waiting[self._pipes[lane]]
                 try:
-                    found[lane] = self._received(lane)
+                    answers[lane] = self._receive(lane)
                 except EnvError as fault:
                     faults.append(fault)
             if not ready:
-                left = min(left - _SLICE, GRACE if self._hurried else math.inf)
-            if left <= 0 and waiting:
+                remaining = min(remaining - _SLICE, GRACE if self._hurried else math.inf)
+            if remaining <= 0 and waiting:
                 self._silent = set(waiting.values())
                 bound = min(seconds, GRACE) if self._hurried else seconds
                 raise EnvTimeoutError(min(self._silent), f"did not answer within {bound:g} seconds.")
         if faults:
             raise min(faults, key=lambda fault: fault.env)
-        return sorted(found.items())
+        return sorted(answers.items())
 
-    def _received(self, lane: int) -> Any:
+    def _receive(self, lane: int) -> Any:
         try:
             is_fault, answer = self._pipes[lane].recv()
         except (EOFError, OSError):
-            raise self._died(lane) from None
+            raise self._death(lane) from None
         if is_fault:
             raise EnvError(lane, answer)
         return answer
 
-    def _died(self, lane: int) -> EnvError:
+    def _death(self, lane: int) -> EnvError:
         process = self._processes[lane]
         process.join(1.0)
         code = process.exitcode
         if code is None:
-            how = "closed its pipe"
+            cause = "closed its pipe"
         elif code < 0:
             names = {int(number): number.name for number in signal.Signals}
-            how = f"was ended by {names.get(-code, f'signal {-code}')}"
+            cause = f"was ended by {names.get(-code, f'signal {-code}')}"
         else:
-            how = f"ended with exit code {code}"
-        return EnvError(lane, f"is gone: its process {how}.")
+            cause = f"ended with exit code {code}"
+        return EnvError(lane, f"is gone: its process {cause}.")
 
 
 def _nbytes(space: gymnasium.Space[Any]) -> int:
@@ -247,7 +247,7 @@ def _work(
         if env.observation_space != space:
             raise EnvError(lane, f"observes {env.observation_space}, and the first environment {space}.")
     except EnvError as fault:
-        _answer(pipe, fault.what, is_fault=True)
+        _answer(pipe, fault.problem, is_fault=True)
         return
     except (Exception, SystemExit) as error:
         _answer(pipe, f"could not be made: {describe(error)}", is_fault=True)
@@ -275,7 +275,7 @@ def _serve(env: gymnasium.Env[Any, Any], lane: int, pipe: Connection, buffer: An
             else:
                 own[0], *answer = env.step(np.int64(argument))
         except EnvError as fault:
-            _answer(pipe, fault.what, is_fault=True)
+            _answer(pipe, fault.problem, is_fault=True)
         else:
             _answer(pipe, answer)
 

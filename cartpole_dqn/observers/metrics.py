@@ -172,9 +172,9 @@ class _LineFile:
         """Open for appending, and drop a last line that a crash left incomplete."""
         self._file = io.FileIO(self._path, "a+")
         size = self.size()
-        whole = _end_of_last_line(self._file, size)
-        if whole != size:
-            self._file.truncate(whole)
+        end = _end_of_last_line(self._file, size)
+        if end != size:
+            self._file.truncate(end)
 
     def write(self, line: str) -> None:
         """Append a line. On `OSError` the file is closed: later lines would follow an incomplete one."""
@@ -200,9 +200,9 @@ class _LineFile:
 
     def require(self, size: int) -> None:
         """Raise `CheckpointError` unless the file has at least `size` bytes."""
-        found = self._path.stat().st_size if self._path.exists() else 0
-        if found < size:
-            state = f"has {found:,} bytes" if self._path.exists() else "is missing"
+        actual = self._path.stat().st_size if self._path.exists() else 0
+        if actual < size:
+            state = f"has {actual:,} bytes" if self._path.exists() else "is missing"
             raise CheckpointError(
                 f"{self._path} {state}, but had {size:,} bytes when the checkpoint was written, so its figures cannot "
                 f"go on from there. Put the file back as it was."
@@ -223,9 +223,9 @@ def _end_of_last_line(file: io.FileIO, size: int) -> int:
     while size > 0:
         start = max(0, size - 65_536)
         file.seek(start)
-        found = file.read(size - start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
+        position = file.read(size - start).rfind(b"\n")
+        if position >= 0:
+            return start + position + 1
         size = start
     return 0
 

@@ -39,7 +39,7 @@ class Notebook(Tracker):
     def __init__(self, options: NotebookOptions, context: events.ObserverContext) -> None:
         super().__init__(context.clock)
         self._options = options
-        self._wanted = not context.plain and in_kernel()
+        self._enabled = not context.plain and in_kernel()
         self._next = -math.inf
         self._handle: Any = None
 
@@ -49,7 +49,7 @@ class Notebook(Tracker):
 
     def updated(self, event: events.Progress) -> None:
         super().updated(event)
-        if self._seen >= self._next:
+        if self._last_event >= self._next:
             self._draw()
 
     def evaluating(self, event: events.Evaluating) -> None:
@@ -69,12 +69,12 @@ class Notebook(Tracker):
         super().run_failed(event)
         self._draw(f"ended at step {event.step:,} by {type(event.error).__name__}")
 
-    def _draw(self, *said: str) -> None:
-        if not self._wanted:
+    def _draw(self, *lines: str) -> None:
+        if not self._enabled:
             return
         snapshot = self.snapshot()
         # Consoles and text logs show the plain text.
-        bundle = {"text/html": card(snapshot, said), "text/plain": "\n".join([plain_line(snapshot), *said])}
+        bundle = {"text/html": card(snapshot, lines), "text/plain": "\n".join([plain_line(snapshot), *lines])}
         if self._handle is None:
             display = importlib.import_module("IPython.display").display
             self._handle = display(bundle, raw=True, display_id=True)

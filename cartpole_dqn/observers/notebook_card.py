@@ -22,11 +22,11 @@ Points = Sequence[tuple[float, float]]
 """(step, value)."""
 
 
-def card(snapshot: Snapshot, said: Sequence[str] = ()) -> str:
-    """Return a run as HTML: its progress, figures and curves, and the lines `said` below them."""
+def card(snapshot: Snapshot, last_lines: Sequence[str] = ()) -> str:
+    """Return a run as HTML: its progress, figures and curves, and the lines `last_lines` below them."""
     started, total = snapshot.started, snapshot.total
-    lines = list(said)
-    if not said and snapshot.evaluation is not None:
+    lines = list(last_lines)
+    if not last_lines and snapshot.evaluation is not None:
         lines = [describe_evaluation(snapshot.evaluation, snapshot.started.solved_at)]
         if snapshot.best is not None and not snapshot.evaluation.best:
             lines.append(f"best so far: {score(snapshot.best.mean)} at step {snapshot.best.step:,}")
@@ -106,15 +106,15 @@ def _curves(snapshot: Snapshot) -> _Curves | None:
     """Return returns with their mean over 100, evaluations, and epsilon if known; None before any of them."""
     trail = snapshot.trail
     returns, means, epsilon = (
-        _known(trail.steps, values) for values in (trail.returns, trail.means_100, trail.epsilon)
+        _finite_points(trail.steps, values) for values in (trail.returns, trail.means_100, trail.epsilon)
     )
     greedy = trail.evaluations
     if not returns and not greedy:
         return None
     step = snapshot.started.step if snapshot.progress is None else snapshot.progress.step
-    made = _Curves(float(max(1, step, snapshot.started.steps or 0)))
+    curves = _Curves(float(max(1, step, snapshot.started.steps or 0)))
     finite = [value for _, value in (*returns, *means, *greedy) if math.isfinite(value)]
-    area = _Area(made, _TOP, _RETURNS, _ticks(min(0.0, *finite), max(0.0, *finite)))
+    area = _Area(curves, _TOP, _RETURNS, _ticks(min(0.0, *finite), max(0.0, *finite)))
     area.line(returns, _EPISODE, 1)
     area.line(means, _MEAN, 2)
     area.dots(returns if len(returns) == 1 else (), _EPISODE, 2)
@@ -122,18 +122,18 @@ def _curves(snapshot: Snapshot) -> _Curves | None:
     area.dots(greedy, _GREEDY, 3)
     bottom = float(_TOP + _RETURNS)
     if epsilon:
-        _Area(made, bottom + _GAP, _EPSILON, (0.0, 1.0)).line(epsilon, _MEAN, 1.2)
-        made.words.append(("epsilon", _LEFT + 4, bottom + _GAP + 12, "start"))
+        _Area(curves, bottom + _GAP, _EPSILON, (0.0, 1.0)).line(epsilon, _MEAN, 1.2)
+        curves.words.append(("epsilon", _LEFT + 4, bottom + _GAP + 12, "start"))
         bottom += _GAP + _EPSILON
-    ticks = [tick for tick in _ticks(0.0, made.end) if tick <= made.end]
-    made.words += [(f"{tick:,g}", made.x(tick), bottom + 15, "middle") for tick in ticks]
-    made.key = [("return of an episode", _EPISODE), ("mean of the last 100", _MEAN)]
-    made.key += [("evaluation", _GREEDY)] * bool(greedy)
-    made.height = bottom + _BOTTOM
-    return made
+    ticks = [tick for tick in _ticks(0.0, curves.end) if tick <= curves.end]
+    curves.words += [(f"{tick:,g}", curves.x(tick), bottom + 15, "middle") for tick in ticks]
+    curves.key = [("return of an episode", _EPISODE), ("mean of the last 100", _MEAN)]
+    curves.key += [("evaluation", _GREEDY)] * bool(greedy)
+    curves.height = bottom + _BOTTOM
+    return curves
 
 
-def _known(steps: Sequence[float], values: Sequence[float]) -> Points:
+def _finite_points(steps: Sequence[float], values: Sequence[float]) -> Points:
     return [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
 
 

@@ -66,7 +66,7 @@ class RemoteObserver(PointObserver):
         self._row = (0, 0)  # the last row: its step, and how many rows that step has so far
         self._file: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._said = False
+        self._reported = False
 
     def run_started(self, event: RunStarted) -> None:
         """Start the process."""
@@ -134,24 +134,24 @@ class RemoteObserver(PointObserver):
             with contextlib.suppress(OSError):
                 process.stdin.close()
         try:
-            sent = process.wait(wait) == 0
+            is_complete = process.wait(wait) == 0
         except subprocess.TimeoutExpired:
-            sent = False
+            is_complete = False
             process.kill()
             process.wait()
-        if not sent and wait > 0:
+        if not is_complete and wait > 0:
             self._say_problem()
             self._say(f"not everything was sent within {wait:g} s, see {self._name}/log.txt", "The rest waits")
 
     def _say_problem(self) -> None:
-        if not self._said:
+        if not self._reported:
             with contextlib.suppress(OSError):
                 problem = (self._place / "problem.txt").read_text(encoding="utf-8")
                 self._say(problem.rstrip("."), "The run goes on; its points wait")
 
     def _say(self, problem: str, what: str) -> None:
-        if not self._said:
-            self._said = True
+        if not self._reported:
+            self._reported = True
             text = f"observer {self._name}: {problem}. {what} in {self._name}/ in the run's folder; resume sends them."
             print_warning(self._console, text)
 

@@ -120,12 +120,12 @@ class Outbox:
                 break
             after.offset += len(line)
             try:
-                found = json.loads(line)
+                entry = json.loads(line)
             except ValueError:  # What a crash left of a row.
                 continue
-            if tuple(found["row"]) > (after.step, after.count):
-                after.step, after.count = found["row"]
-                rows.append(PointRow(after.rows, after.step, found["time"], found["points"]))
+            if tuple(entry["row"]) > (after.step, after.count):
+                after.step, after.count = entry["row"]
+                rows.append(PointRow(after.rows, after.step, entry["time"], entry["points"]))
                 after.rows += 1
         return rows, after
 
@@ -150,33 +150,33 @@ def main(place: Path) -> int:
         record: RemoteRecord | None = None
         pause = PAUSE
         while True:
-            ended = over.heard.is_set()  # asked before the file is read: nothing is written afterwards
+            is_over = over.received.is_set()  # asked before the file is read: nothing is written afterwards
             try:
                 if record is None:
                     config = tomllib.loads((place.parent / "config.toml").read_text(encoding="utf-8"))
-                    made: RemoteRecord = getattr(importlib.import_module(module), name)(start["options"], place.parent)
-                    key = made.open(outbox.sent.key, flat(config))
+                    new: RemoteRecord = getattr(importlib.import_module(module), name)(start["options"], place.parent)
+                    key = new.open(outbox.sent.key, flat(config))
                     outbox.keep(replace(outbox.sent, key=key))
-                    record = made
+                    record = new
                 rows, after = outbox.next()
                 if rows:
                     record.send(rows)
                 outbox.keep(after)
-                if ended and not rows:
+                if is_over and not rows:
                     record.close(over.reason)
                     return 0
                 pause = PAUSE
-                if rows and (ended or len(rows) == MOST_ROWS):
+                if rows and (is_over or len(rows) == MOST_ROWS):
                     continue
             except Exception as error:
                 if pause == PAUSE:
                     traceback.print_exc()
-                said = " ".join(str(error).split()) or type(error).__name__
-                replace_file(place / "problem.txt", textwrap.shorten(said, 160).encode())
-                if ended:
+                message = " ".join(str(error).split()) or type(error).__name__
+                replace_file(place / "problem.txt", textwrap.shorten(message, 160).encode())
+                if is_over:
                     return 1
                 pause = min(2 * pause, LONGEST_PAUSE)
-            over.heard.wait(pause)
+            over.received.wait(pause)
 
 
 class LastLine(threading.Thread):
@@ -185,13 +185,13 @@ class LastLine(threading.Thread):
     def __init__(self, wait: float) -> None:
         super().__init__(daemon=True)
         self._wait = wait
-        self.heard = threading.Event()
+        self.received = threading.Event()
         self.reason = "killed"
 
     def run(self) -> None:
         for line in sys.stdin:
             self.reason = json.loads(line)
-        self.heard.set()
+        self.received.set()
         time.sleep(self._wait + 1)
         os._exit(1)
 

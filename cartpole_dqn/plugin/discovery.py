@@ -46,7 +46,7 @@ def find_entry_points(group: str) -> tuple[list[EntryPoint], list[tuple[str, str
 
     Unlike with `importlib.metadata.entry_points`, one damaged distribution does not hide the others.
     """
-    found: list[EntryPoint] = []
+    entry_points: list[EntryPoint] = []
     unreadable: list[tuple[str, str]] = []
     seen: set[str] = set()
     heading = re.compile(rf"^\s*\[\s*{re.escape(group)}\s*\]", re.MULTILINE)
@@ -61,12 +61,12 @@ def find_entry_points(group: str) -> tuple[list[EntryPoint], list[tuple[str, str
                 continue
             seen.add(canonicalize_name(name))
             # Of two versions on the path the first one counts, even if only the second has the group.
-            found += importlib.metadata.distribution(name).entry_points.select(group=group)
+            entry_points += importlib.metadata.distribution(name).entry_points.select(group=group)
         except PluginError as error:
             unreadable.append((name, str(error)))
         except Exception:
             unreadable.append((name, "its entry_points.txt cannot be read: expected lines such as 'name = module'."))
-    return sorted(found, key=sorting_key), unreadable
+    return sorted(entry_points, key=sorting_key), unreadable
 
 
 def sorting_key(entry: EntryPoint) -> tuple[str, str, str]:

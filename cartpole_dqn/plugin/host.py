@@ -167,7 +167,7 @@ class PluginHost:
 
     def owner_of_failure(self, error: BaseException) -> str | None:
         """Return the distribution of the plugin whose code raised `error` or its cause; None if no plugin did."""
-        found = None
+        owner = None
         trace = (error.__cause__ or error).__traceback__
         while trace is not None:
             module = str(trace.tb_frame.f_globals.get("__name__", ""))
@@ -175,9 +175,9 @@ class PluginHost:
                 module = module.rpartition(".")[0]
             owners = self._packages.get(module, set()) - {DISTRIBUTION}
             # A namespace package of several distributions names none of them.
-            found = next(iter(owners)) if len(owners) == 1 == len(self._packages[module]) else found
+            owner = next(iter(owners)) if len(owners) == 1 == len(self._packages[module]) else owner
             trace = trace.tb_next
-        return found
+        return owner
 
     # Loading, for `load_plugins` ------------------------------------------------------------------------------------
 
@@ -220,38 +220,38 @@ class PluginHost:
         if isinstance(plugin, type):
             raise PluginError(f"its entry point names the class {plugin.__name__}: name the module, or an instance.")
         _require(_unmet_attribute(plugin))
-        taken = self._manager.get_name(plugin)
-        if taken is not None:
-            distribution, _, first = taken.partition(":")
+        registered_name = self._manager.get_name(plugin)
+        if registered_name is not None:
+            distribution, _, first = registered_name.partition(":")
             raise PluginError(f"entry point '{first}' of {distribution} names the same module: drop one of the two.")
         if self._manager.has_plugin(name):
             raise PluginError("its distribution has another entry point of that name.")
         hash(plugin)  # pluggy keeps plugins in sets: an unhashable one would break calls to the others.
         self._objects[index] = plugin
         try:
-            with warnings.catch_warnings(record=True) as told:
+            with warnings.catch_warnings(record=True) as caught_warnings:
                 warnings.simplefilter("always")
                 self._manager.register(plugin, name)
-            self._note_deprecations(told, name)
+            self._note_deprecations(caught_warnings, name)
         except pluggy.PluginValidationError as error:
-            found = [(hook, getattr(plugin, hook, None)) for hook in _HOOKS]
-            came = ", ".join(f"{hook}{inspect.signature(f)}" for hook, f in found if callable(f))
-            raise PluginError(f"a hook does not fit: expected {_SIGNATURES}, got {came}.") from error
+            hooks = [(hook, getattr(plugin, hook, None)) for hook in _HOOKS]
+            signatures = ", ".join(f"{hook}{inspect.signature(f)}" for hook, f in hooks if callable(f))
+            raise PluginError(f"a hook does not fit: expected {_SIGNATURES}, got {signatures}.") from error
         callers = self._manager.get_hookcallers(plugin) or []
         for caller in callers:
             if caller.name not in _HOOKS and not all(impl.optionalhook for impl in caller.get_hookimpls()):
                 raise PluginError(f"there is no hook '{caller.name}'.{did_you_mean(caller.name, _HOOKS)}")
         self._manager.check_pending()
         if not callers:
-            what = f"{type(plugin).__name__} {getattr(plugin, '__name__', '')}".rstrip()
+            subject = f"{type(plugin).__name__} {getattr(plugin, '__name__', '')}".rstrip()
             raise PluginError(
-                f"the {what} implements no hook: expected {_SIGNATURES}, one or both, under @cartpole_dqn.hookimpl."
+                f"the {subject} implements no hook: expected {_SIGNATURES}, one or both, under @cartpole_dqn.hookimpl."
             )
 
-    def _note_deprecations(self, told: Iterable[Any], name: str) -> None:
+    def _note_deprecations(self, caught_warnings: Iterable[Any], name: str) -> None:
         """Note what pluggy warned of: a hook or a parameter that is to go, by `warn_on_impl` in `hookspecs`."""
         distribution, _, entry = name.partition(":")
-        for warning in told:
+        for warning in caught_warnings:
             place = f"{PurePath(warning.filename).name}, line {warning.lineno}"
             self.notes.append(f"plugin '{entry}' of {distribution}: {warning.message} ({place})")
 
@@ -302,19 +302,19 @@ def load_plugins(
     host._load(_BUILTINS)
     unreadable: list[tuple[str, str]] = []
     if entry_points is None:
-        found, unreadable = find_entry_points(GROUP)
+        entries, unreadable = find_entry_points(GROUP)
     else:
-        found = sorted(entry_points, key=sorting_key)
-    for distribution, why in unreadable:
-        host._record(PluginRecord("?", distribution, "", "failed", why))
-    for entry in found:
+        entries = sorted(entry_points, key=sorting_key)
+    for distribution, problem in unreadable:
+        host._record(PluginRecord("?", distribution, "", "failed", problem))
+    for entry in entries:
         distribution, version = origin(entry)
         off = switched_off([entry.name, distribution], blocked, allowed)
         if off is None:
             host._load(entry)
         else:
             host._record(PluginRecord(entry.name, distribution, version, off, WHY_OFF[off]))
-    host._unmatched = _unmatched(found, blocked, allowed or ())
+    host._unmatched = _unmatched(entries, blocked, allowed or ())
     host._refuse_if_strict()
     return host
 
@@ -329,13 +329,13 @@ def _require(unmet: str) -> None:
 
 
 def _unmet_attribute(plugin: Any) -> str:
-    wanted = getattr(plugin, "requires_cartpole_dqn", None)
-    if wanted is None:
+    required = getattr(plugin, "requires_cartpole_dqn", None)
+    if required is None:
         return ""
     try:
-        specifier = SpecifierSet(wanted)
+        specifier = SpecifierSet(required)
     except (InvalidSpecifier, TypeError, AttributeError):
-        raise PluginError(f"requires_cartpole_dqn: expected a specifier such as '>=0.2', got {wanted!r}.") from None
+        raise PluginError(f"requires_cartpole_dqn: expected a specifier such as '>=0.2', got {required!r}.") from None
     if specifier.contains(__version__, prereleases=True):
         return ""
     return f"it needs cartpole-dqn {specifier}, and this is {__version__}."
@@ -360,14 +360,16 @@ def _guard_environments(register: Callable[[], None]) -> None:
         raise
 
 
-def _unmatched(found: list[EntryPoint], blocked: Collection[str], allowed: Collection[str]) -> list[str]:
+def _unmatched(entries: list[EntryPoint], blocked: Collection[str], allowed: Collection[str]) -> list[str]:
     """Return a line for each blocked or allowed name that matches no plugin."""
     if not blocked and not allowed:
         return []
-    known = {name for e in [*found, *find_entry_points(COMMAND_GROUP)[0]] for name in (e.name, origin(e)[0]) if name}
-    canonical = {canonicalize_name(name) for name in known}
+    installed = {
+        name for e in [*entries, *find_entry_points(COMMAND_GROUP)[0]] for name in (e.name, origin(e)[0]) if name
+    }
+    canonical = {canonicalize_name(name) for name in installed}
     return [
-        f"no plugin '{name}' is installed that could be {verb}.{did_you_mean(name, known)}"
+        f"no plugin '{name}' is installed that could be {verb}.{did_you_mean(name, installed)}"
         for names, verb in ((blocked, "blocked"), (allowed, "allowed"))
         for name in names
         if canonicalize_name(name) not in canonical

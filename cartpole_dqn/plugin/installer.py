@@ -46,14 +46,14 @@ def installer() -> list[str]:
     return [uv, "pip"]
 
 
-def install(wanted: Sequence[str]) -> list[str]:
+def install(arguments: Sequence[str]) -> list[str]:
     """Install what the installer is told, requirements and options. Return the plugins that came or changed.
 
     Raises:
         RunError: the installer failed. Its own output says why.
     """
     before = _installed()
-    _run(command("install", wanted))
+    _run(command("install", arguments))
     return [f"{name} {version}" for name, version in _installed().items() if before.get(name) != version]
 
 
@@ -68,35 +68,35 @@ def uninstall(names: Sequence[str]) -> None:
     _run(command("uninstall", names))
 
 
-def command(what: str, arguments: Sequence[str]) -> list[str]:
+def command(action: str, arguments: Sequence[str]) -> list[str]:
     """Return the command line that `install` or `uninstall` runs."""
     start = installer()
     if start[-2:] == ["-m", "pip"]:
-        return [*start, what, *(["--yes"] if what == "uninstall" else []), *arguments]
-    return [*start, what, "--python", sys.executable, *arguments]
+        return [*start, action, *(["--yes"] if action == "uninstall" else []), *arguments]
+    return [*start, action, "--python", sys.executable, *arguments]
 
 
 def require_plugins(names: Sequence[str]) -> None:
     """Raise `UserError` unless each name is an installed distribution with plugins, so that no library is removed."""
-    known = _installed()
+    installed = _installed()
     for name in names:
-        if canonicalize_name(name) not in known:
-            hint = did_you_mean(name, known) if known else " No plugin is installed."
+        if canonicalize_name(name) not in installed:
+            hint = did_you_mean(name, installed) if installed else " No plugin is installed."
             raise UserError(f"no installed distribution with plugins is named '{name}'.{hint}")
 
 
-def frozen(described: Iterable[Mapping[str, Any]]) -> list[str]:
+def frozen(plugins: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return `name==version` of each distribution in a run's `environment.json`, sorted, without this package.
 
     Args:
-        described: the plugins, from `RunFolder.plugins` or `PluginHost.describe`.
+        plugins: as from `RunFolder.plugins` or `PluginHost.describe`.
 
     Raises:
         UserError: an entry is no name with a version.
     """
-    used = [plugin for plugin in described if plugin.get("state", "loaded") == "loaded"]
-    found = {f"{plugin['distribution']}=={plugin['version']}" for plugin in used}
-    return sorted(_pinned(line) for line in found if not line.startswith(f"{DISTRIBUTION}=="))
+    loaded = [plugin for plugin in plugins if plugin.get("state", "loaded") == "loaded"]
+    lines = {f"{plugin['distribution']}=={plugin['version']}" for plugin in loaded}
+    return sorted(_pinned(line) for line in lines if not line.startswith(f"{DISTRIBUTION}=="))
 
 
 def frozen_now() -> list[str]:
@@ -116,39 +116,39 @@ def read_frozen(path: Path) -> list[str]:
         raise UserError(f"{path} cannot be read: {reason(error)}.") from None
     except ValueError:
         raise UserError(f"{path} cannot be read: expected text.") from None
-    kept = [line.partition("#")[0].strip() for line in lines]
-    return sorted({_pinned(line) for line in kept if line})
+    requirements = [line.partition("#")[0].strip() for line in lines]
+    return sorted({_pinned(line) for line in requirements if line})
 
 
 def missing(lines: Sequence[str]) -> list[str]:
     """Return the lines whose distribution is not here, or here with another version."""
-    here = []
+    installed = []
     for line in lines:
         name, _, version = line.partition("==")
         try:
             if importlib.metadata.version(name) == version:
-                here.append(line)
+                installed.append(line)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return [line for line in lines if line not in here]
+    return [line for line in lines if line not in installed]
 
 
 def _pinned(line: str) -> str:
     try:
-        found = Requirement(line)
-        (pin,) = found.specifier
-        if found.url or found.extras or found.marker or pin.operator != "==" or "*" in pin.version:
+        requirement = Requirement(line)
+        (pin,) = requirement.specifier
+        if requirement.url or requirement.extras or requirement.marker or pin.operator != "==" or "*" in pin.version:
             raise ValueError
     except (InvalidRequirement, ValueError):
         raise UserError(f"{line!r}: expected a distribution and its version, as in cartpole-dqn-acme==1.0.") from None
-    return f"{canonicalize_name(found.name)}=={pin.version}"
+    return f"{canonicalize_name(requirement.name)}=={pin.version}"
 
 
 def _installed() -> dict[str, str]:
     """Return the version of each distribution with plugins or commands, by its normalised name."""
     importlib.invalidate_caches()
-    found = [origin(entry) for group in (GROUP, COMMAND_GROUP) for entry in find_entry_points(group)[0]]
-    return {str(canonicalize_name(name)): version for name, version in sorted(found) if name}
+    origins = [origin(entry) for group in (GROUP, COMMAND_GROUP) for entry in find_entry_points(group)[0]]
+    return {str(canonicalize_name(name)): version for name, version in sorted(origins) if name}
 
 
 def _run(line: Sequence[str]) -> None:

@@ -92,17 +92,17 @@ class Component:
         """
         if not isinstance(self.target, str):
             return self.target
-        who = f"{self.kind} '{self.name}' of {self.owner} ({self.reference})"
+        label = f"{self.kind} '{self.name}' of {self.owner} ({self.reference})"
         module, _, path = self.target.partition(":")
         try:
             if self.kind == "preset":
                 return resources.files(module).joinpath(path).read_text(encoding="utf-8")
-            found = pkgutil.resolve_name(self.target)
+            cls = pkgutil.resolve_name(self.target)
         except (Exception, SystemExit) as error:
-            raise PluginError(f"{who} cannot be loaded: {error_line(error)}") from error
-        if not callable(found):
-            raise PluginError(f"{who} cannot be loaded: expected a class, got a {type(found).__name__}.")
-        return found
+            raise PluginError(f"{label} cannot be loaded: {error_line(error)}") from error
+        if not callable(cls):
+            raise PluginError(f"{label} cannot be loaded: expected a class, got a {type(cls).__name__}.")
+        return cls
 
 
 class Registry:
@@ -119,7 +119,7 @@ class Registry:
         self.unavailable: list[str] = []
         """The plugins that failed to load, with the reason. An unknown name may be one of their components."""
         self._components: dict[tuple[str, str], Component] = {}
-        self._given: dict[tuple[str, str], Component] = {}
+        self._by_reference: dict[tuple[str, str], Component] = {}
         self._remembered: dict[tuple[str, str], str] = {}
 
     def add(self, kind: str, name: str, target: str | type, summary: str = "") -> None:
@@ -142,12 +142,12 @@ class Registry:
                 f"{name!r} is no name for a {kind}: expected lower-case letters, digits and hyphens, as in 'my-{kind}'."
             )
         if kind == "preset":
-            reference, wanted = _FILE_REFERENCE, "'package:path/file.toml'"
+            reference, expected = _FILE_REFERENCE, "'package:path/file.toml'"
         else:
-            reference, wanted = _CLASS_REFERENCE, "a class or 'module:Class'"
+            reference, expected = _CLASS_REFERENCE, "a class or 'module:Class'"
         is_class = isinstance(target, type) and kind != "preset"
         if not is_class and not (isinstance(target, str) and reference.fullmatch(target)):
-            raise PluginError(f"{kind} '{name}': expected {wanted} as its target, got {target!r}.")
+            raise PluginError(f"{kind} '{name}': expected {expected} as its target, got {target!r}.")
         summary = " ".join(one_line(str(summary)).split())
         component = Component(kind, name, target, summary, self.distribution, self.version)
         self._check_free(component)
@@ -167,11 +167,11 @@ class Registry:
             PluginError: the module of a reference cannot be imported.
         """
         self.require_kind(kind)
-        found = self._components.get((kind, name)) or self._given.get((kind, name))
-        if found is not None:
-            return found
+        match = self._components.get((kind, name)) or self._by_reference.get((kind, name))
+        if match is not None:
+            return match
         if ":" in name and kind != "preset":
-            return self._referred(kind, name)
+            return self._find_referenced(kind, name)
         names = self.names(kind)
         hint = did_you_mean(name, names) if names else f" No {kind} is registered: a plugin may bring one."
         if (kind, name) in self._remembered:
@@ -187,10 +187,10 @@ class Registry:
         """Return the options class of a component, or `NoOptions`. Raises `UserError` if it is unknown."""
         from cartpole_dqn.contracts.options import NoOptions  # late: pydantic is slow to import
 
-        found = getattr(self.load(kind, name), "Options", NoOptions)
-        if not isinstance(found, type):
-            raise UserError(f"{kind} '{name}': expected a class as its attribute Options, got {found!r}.")
-        return found
+        options_cls = getattr(self.load(kind, name), "Options", NoOptions)
+        if not isinstance(options_cls, type):
+            raise UserError(f"{kind} '{name}': expected a class as its attribute Options, got {options_cls!r}.")
+        return options_cls
 
     def use(self, kind: str, target: Any) -> str:
         """Add a class without a name, and return the reference that selects it. A string is returned unchanged.
@@ -209,8 +209,8 @@ class Registry:
             more = {"observer": ", a function or an instance", "wrapper": " or a function"}.get(kind, "")
             raise UserError(f"{kind}: expected a name, 'module:Class' or a class{more}, got {target!r}.")
         name = reference_to(target)
-        one = "" if hasattr(target, "__qualname__") else INSTANCE
-        self._given[kind, name] = Component(kind, name, target, _summary(target), source_of(target) + one)
+        suffix = "" if hasattr(target, "__qualname__") else INSTANCE
+        self._by_reference[kind, name] = Component(kind, name, target, _summary(target), source_of(target) + suffix)
         return name
 
     def remember(self, kind: str, name: str, origin: str) -> None:
@@ -225,21 +225,21 @@ class Registry:
         """Return the components of one kind, or all, in the order of `KINDS` and then by name."""
         if kind is not None:
             self.require_kind(kind)
-        chosen = [c for c in self._components.values() if kind in (None, c.kind)]
-        return sorted(chosen, key=lambda c: (KINDS.index(c.kind), c.name))
+        selected = [c for c in self._components.values() if kind in (None, c.kind)]
+        return sorted(selected, key=lambda c: (KINDS.index(c.kind), c.name))
 
-    def _referred(self, kind: str, name: str) -> Component:
+    def _find_referenced(self, kind: str, name: str) -> Component:
         """Return the component that a reference names."""
         try:
-            found = find_reference(name)
+            target = find_reference(name)
         except LookupError as error:
             bring = how_to_bring(kind, name, self._remembered.get((kind, name), ""))
             raise UnknownComponentError(f"{kind} '{name}' cannot be found: {error.args[0]}{bring}") from None
         except (Exception, SystemExit) as error:
             raise PluginError(f"{kind} '{name}' cannot be loaded: {error_line(error)}") from error
-        if not callable(found) and kind != "observer":
-            raise PluginError(f"{kind} '{name}' cannot be loaded: expected a class, got a {type(found).__name__}.")
-        return Component(kind, name, found, _summary(found), source_of(found))
+        if not callable(target) and kind != "observer":
+            raise PluginError(f"{kind} '{name}' cannot be loaded: expected a class, got a {type(target).__name__}.")
+        return Component(kind, name, target, _summary(target), source_of(target))
 
     @staticmethod
     def require_kind(kind: str) -> None:
@@ -248,13 +248,13 @@ class Registry:
             raise UnknownComponentError(f"unknown kind of component '{kind}'.{did_you_mean(kind, KINDS)}")
 
     def _check_free(self, component: Component) -> None:
-        taken = self._components.get((component.kind, component.name))
-        if taken is None:
+        existing = self._components.get((component.kind, component.name))
+        if existing is None:
             return
-        if (taken.distribution, taken.version) == (component.distribution, component.version):
+        if (existing.distribution, existing.version) == (component.distribution, component.version):
             raise PluginError(f"{component.owner} registers {component.kind} '{component.name}' twice.")
         raise PluginError(
-            f"{component.kind} '{component.name}' of {component.owner} is already registered by {taken.owner}, "
+            f"{component.kind} '{component.name}' of {component.owner} is already registered by {existing.owner}, "
             "which keeps the name."
         )
 
@@ -289,30 +289,30 @@ def find_reference(reference: str) -> Any:
             raise
         raise LookupError(f"there is no module {error.name}, neither installed nor in the current folder.") from None
     except AttributeError:
-        found = sys.modules.get(module)
-        if found is None:
+        imported = sys.modules.get(module)
+        if imported is None:
             raise
         if module == "__main__":
             raise LookupError("this program defines no such name.") from None
-        names = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
+        names = [key for key, value in vars(imported).items() if callable(value) and not key.startswith("_")]
         raise LookupError(f"the module {module} has no {path}.{did_you_mean(path, names)}") from None
 
 
 def reference_to(target: Any) -> str:
     """Return "module:Name" of a class, of a function, or of an instance's class."""
-    named = target if hasattr(target, "__qualname__") else type(target)
-    return f"{named.__module__}:{named.__qualname__}"
+    definition = target if hasattr(target, "__qualname__") else type(target)
+    return f"{definition.__module__}:{definition.__qualname__}"
 
 
 def source_of(target: Any) -> str:
     """Return where a class or function is: a file of yours, "a notebook", or an installed package."""
-    named = target if hasattr(target, "__qualname__") else type(target)
-    found = getattr(sys.modules.get(named.__module__), "__file__", None)
-    if found is None:
+    definition = target if hasattr(target, "__qualname__") else type(target)
+    file = getattr(sys.modules.get(definition.__module__), "__file__", None)
+    if file is None:
         return "a notebook" if "ipykernel" in sys.modules else "an interactive session"
-    path = Path(found).resolve()
+    path = Path(file).resolve()
     if is_installed(path):
-        return str(named.__module__).partition(".")[0]
+        return str(definition.__module__).partition(".")[0]
     return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
 
 
@@ -324,9 +324,9 @@ def is_installed(path: Path) -> bool:
 
 def search_here() -> None:
     """Let imports find modules in the current folder, which the path of an installed program lacks."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     importlib.invalidate_caches()  # a file may be new
 
 
@@ -334,8 +334,8 @@ def how_to_bring(kind: str, reference: str, source: str = "") -> str:
     """Return sentences on how to bring what a run was made with. `source` is the file where it was."""
     keyword = {"wrapper": "wrappers=[...]", "observer": "observers=[...]"}.get(kind, f"{kind.replace('-', '_')}=...")
     if reference.startswith("__main__:"):
-        where = source or "a notebook or a script"
-        move = f"Move it from {where} into a file such as parts.py, and write parts:Name in the run's config.toml"
+        origin = source or "a notebook or a script"
+        move = f"Move it from {origin} into a file such as parts.py, and write parts:Name in the run's config.toml"
     elif ".py" in source:
         move = f"It was in {source}: bring that file into the current folder"
     elif source:

@@ -68,29 +68,29 @@ def _zipped(path: Path) -> RunFolder | None:
 
 
 def _find_folder(text: str | Path, root: Path) -> RunFolder:
-    given = str(text)
-    if not given:
+    name = str(text)
+    if not name:
         raise RunFolderError(f"which run? Expected a path, the beginning of a name under {root}/, or {LATEST}.")
-    path = Path(given)
+    path = Path(name)
     if is_run(path):
         return RunFolder(path)
-    if _is_path(given):
+    if _is_path(name):
         raise _not_a_run(path, root)
-    if is_run(root / given):
-        return RunFolder(root / given)
+    if is_run(root / name):
+        return RunFolder(root / name)
     runs = runs_in(root)
-    if given == LATEST:
+    if name == LATEST:
         if runs:
             return RunFolder(runs[0])
         raise RunFolderError(f"there is no run in {root}/ yet. `cartpole-dqn run` makes one.")
-    meant = [run for run in runs if run.name.startswith(given)]
-    if len(meant) == 1:
-        return RunFolder(meant[0])
-    if meant:
+    matches = [run for run in runs if run.name.startswith(name)]
+    if len(matches) == 1:
+        return RunFolder(matches[0])
+    if matches:
         raise RunFolderError(
-            f"{len(meant)} runs in {root}/ begin with '{given}': {_listed(meant)}. Type more of the name."
+            f"{len(matches)} runs in {root}/ begin with '{name}': {_listed(matches)}. Type more of the name."
         )
-    raise _unknown(given, runs, root)
+    raise _unknown(name, runs, root)
 
 
 def find_runs(texts: Sequence[str | Path], *, root: Path = ROOT) -> list[RunFolder]:
@@ -98,14 +98,14 @@ def find_runs(texts: Sequence[str | Path], *, root: Path = ROOT) -> list[RunFold
 
     A folder of runs stands for all of them, and a sweep's folder for those in its folder `trials`.
     """
-    found: dict[Path, RunFolder] = {}
+    unique: dict[Path, RunFolder] = {}
     for text in texts:
         path = Path(text)
         inside = [] if not str(text) or is_run(path) else runs_in(path) or runs_in(path / TRIALS)
         folders = [RunFolder(run) for run in sorted(inside)] or [find_run(text, root=root)]
         for folder in folders:
-            found.setdefault(folder.path.resolve(), folder)
-    return list(found.values())
+            unique.setdefault(folder.path.resolve(), folder)
+    return list(unique.values())
 
 
 def runs_in(root: Path) -> list[Path]:
@@ -115,7 +115,7 @@ def runs_in(root: Path) -> list[Path]:
     """
     try:
         with os.scandir(root) as entries:
-            started = [(when, Path(entry.path)) for entry in entries if (when := started_at(Path(entry.path)))]
+            started = [(start, Path(entry.path)) for entry in entries if (start := started_at(Path(entry.path)))]
     except OSError:
         return []
     return [path for _, path in sorted(started, reverse=True)]
@@ -166,28 +166,28 @@ def list_runs(root: Path) -> list[RunSummary]:
 
 def summarise_run(folder: Path) -> RunSummary:
     """Return a summary of the run in `folder`. Never raises for a broken folder."""
-    known: Any = {"name": folder.name, "path": folder, "started": started_at(folder) or None}
+    basics: Any = {"name": folder.name, "path": folder, "started": started_at(folder) or None}
     try:
         settings = read_settings(folder)
         env, agent = _table(settings, "env"), _table(settings, "agent")
         if not isinstance(env.get("id"), str):
             raise RunFolderError(f"{folder / 'config.toml'} is not the configuration of a run: it has no env.id.")
     except RunFolderError as error:
-        return RunSummary(**known, state="broken", problem=str(error))
+        return RunSummary(**basics, state="broken", problem=str(error))
     status = run_state(folder)
     try:
         figures = read_figures(folder)
     except RunFolderError as error:
         figures = RunFigures(problem=str(error))
     return RunSummary(
-        **known,
+        **basics,
         state=status.state,
         env=env["id"],
-        obs=_kept(settings, "obs", str),
-        preset=_kept(settings, "preset", str) or None,
-        agent=_kept(agent, "name", str),
-        seed=_kept(settings, "seed", int),
-        steps=_kept(settings, "steps", int),
+        obs=_value(settings, "obs", str),
+        preset=_value(settings, "preset", str) or None,
+        agent=_value(agent, "name", str),
+        seed=_value(settings, "seed", int),
+        steps=_value(settings, "steps", int),
         **{**vars(figures), "step": max(status.step, figures.step)},
     )
 
@@ -226,11 +226,11 @@ def _is_path(text: str) -> bool:
 
 def _not_a_run(path: Path, root: Path) -> RunFolderError:
     try:
-        there, is_folder, inside = path.exists(), path.is_dir(), is_run(path.parent)
+        exists, is_folder, inside = path.exists(), path.is_dir(), is_run(path.parent)
     except OSError as error:
         return RunFolderError(f"{path} cannot be read: {reason(error)}.")
-    hint = f" Did you mean '{path.parent}'?" if there and inside else _suggest(path, root)
-    if not there:
+    hint = f" Did you mean '{path.parent}'?" if exists and inside else _suggest(path, root)
+    if not exists:
         return RunFolderError(f"there is no run folder at {path}.{hint}")
     if not is_folder:
         return RunFolderError(f"{path} is a file. Expected a run's folder.{hint}")
@@ -246,20 +246,20 @@ def _suggest(path: Path, root: Path) -> str:
     return did_you_mean(str(path), [str(run) for run in runs[:_SHOWN]])
 
 
-def _unknown(given: str, runs: Sequence[Path], root: Path) -> RunFolderError:
-    there = Path(given)
+def _unknown(text: str, runs: Sequence[Path], root: Path) -> RunFolderError:
+    path = Path(text)
     try:
-        what = "a file" if there.is_file() else "a folder without config.toml" if there.is_dir() else ""
+        kind = "a file" if path.is_file() else "a folder without config.toml" if path.is_dir() else ""
     except OSError as error:
-        return RunFolderError(f"'{given[:80]}' cannot be looked up: {reason(error)}.")
-    start = f"'{given}' is no run"
-    start += f": here it is {what}, and" if what else ": there is no such folder, and"
+        return RunFolderError(f"'{text[:80]}' cannot be looked up: {reason(error)}.")
+    start = f"'{text}' is no run"
+    start += f": here it is {kind}, and" if kind else ": there is no such folder, and"
     if not runs:
         return RunFolderError(f"{start} {root}/ holds no run. `cartpole-dqn run` makes one.")
-    near = did_you_mean(given, [LATEST, *(run.name for run in runs)])
-    if near.startswith(" Known:"):
-        near = f" Those in {root}/: {_listed(runs)}."
-    return RunFolderError(f"{start} no name in {root}/ begins with it.{near}")
+    hint = did_you_mean(text, [LATEST, *(run.name for run in runs)])
+    if hint.startswith(" Known:"):
+        hint = f" Those in {root}/: {_listed(runs)}."
+    return RunFolderError(f"{start} no name in {root}/ begins with it.{hint}")
 
 
 def _listed(runs: Iterable[Path]) -> str:
@@ -279,7 +279,7 @@ def _table(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return table if isinstance(table, Mapping) else {}
 
 
-def _kept(settings: Mapping[str, Any], key: str, kind: type) -> Any:
+def _value(settings: Mapping[str, Any], key: str, kind: type) -> Any:
     """Return the value of `key` if its type is exactly `kind` (a boolean is not an int)."""
     value = settings.get(key)
     return value if type(value) is kind else None

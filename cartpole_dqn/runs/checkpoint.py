@@ -75,9 +75,9 @@ def write_state(folder: Path, parts: Mapping[str, State], *, meta: Mapping[str, 
     try:
         return _write(folder, packed, packed_meta)
     except OSError as error:
-        kept = "The one before it is kept. " if has_state(folder) else ""
+        note = "The one before it is kept. " if has_state(folder) else ""
         raise RunError(
-            f"The checkpoint could not be written to {folder}: {reason(error)}. {kept}"
+            f"The checkpoint could not be written to {folder}: {reason(error)}. {note}"
             f"Make room on the disk, or make the folder writable, and resume."
         ) from error
 
@@ -97,16 +97,16 @@ def read_state(
     """
     while True:
         index = _read_index(folder)
-        wanted = _wanted(folder, index, parts, optional)
+        selected = _select_parts(folder, index, parts, optional)
         with contextlib.ExitStack() as stack:
-            files = {name: stack.enter_context(file) for name, file in _open_parts(folder, wanted)}
-            missing = wanted.keys() - files.keys()
+            files = {name: stack.enter_context(file) for name, file in _open_parts(folder, selected)}
+            missing = selected.keys() - files.keys()
             # If a writer replaced the state since its index was read, read the new one.
             if missing and _read_index(folder).raw != index.raw:
                 continue
             for name in sorted(missing - set(optional)):
-                raise CheckpointError(f"{folder / wanted[name].file} is missing. {_RESTORE}")
-            return index.meta, {name: _read_part(folder, name, wanted[name], file) for name, file in files.items()}
+                raise CheckpointError(f"{folder / selected[name].file} is missing. {_RESTORE}")
+            return index.meta, {name: _read_part(folder, name, selected[name], file) for name, file in files.items()}
 
 
 @contextlib.contextmanager
@@ -144,7 +144,7 @@ class _Index:
 def _write(folder: Path, packed: Mapping[str, tuple[Any, dict[str, Tensor]]], meta: Any) -> int:
     if folder.is_symlink():
         raise OSError("it is a symbolic link, which checkpoints do not follow")
-    made = not folder.exists()
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     number = 1 + max((int(match[2]) for match in _tensor_files(folder)), default=0)
     paths = {name: folder / f"{name}-{number}.safetensors" for name in packed}
@@ -163,13 +163,13 @@ def _write(folder: Path, packed: Mapping[str, tuple[Any, dict[str, Tensor]]], me
     except BaseException:
         if not _committed(folder, data):
             _remove(paths.values())
-            if made:
+            if is_new:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
         raise
-    kept = {path.name for path in paths.values()}
+    current = {path.name for path in paths.values()}
     with contextlib.suppress(OSError):
-        _remove([folder / match[0] for match in _tensor_files(folder) if match[0] not in kept])
+        _remove([folder / match[0] for match in _tensor_files(folder) if match[0] not in current])
     return total + len(data)
 
 
@@ -225,8 +225,8 @@ def _read_index(folder: Path) -> _Index:
     try:
         body = json.loads(raw, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
-        raise CheckpointError(f"{path} is not valid JSON: {what}. {_RESTORE}") from None
+        problem = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+        raise CheckpointError(f"{path} is not valid JSON: {problem}. {_RESTORE}") from None
     if not isinstance(body, dict) or body.get("format") != _FORMAT:
         raise CheckpointError(f"{path} is not the index of a checkpoint. {_RESTORE}")
     if type(body.get("schema")) is not int or body["schema"] != SCHEMA:
@@ -274,14 +274,16 @@ def _part_entry(name: str, table: Any) -> _Part:
     match = _TENSORS.fullmatch(file) if isinstance(file, str) else None
     # The pattern allows no path separator, so the file is inside the folder.
     if match is None or match[1] != name:
-        said = repr(file[:100]) if isinstance(file, str) else f"a {type(file).__name__}"
-        raise CheckpointError(f"part {name[:100]!r} is in {said}, which is not a valid file name for it.")
+        description = repr(file[:100]) if isinstance(file, str) else f"a {type(file).__name__}"
+        raise CheckpointError(f"part {name[:100]!r} is in {description}, which is not a valid file name for it.")
     if type(nbytes) is not int or nbytes < 8 or not isinstance(checksum, str):
         raise CheckpointError(f"part {name!r} has an impossible size or checksum.")
     return _Part(file, nbytes, checksum, table["tree"])
 
 
-def _wanted(folder: Path, index: _Index, parts: Collection[str] | None, optional: Collection[str]) -> dict[str, _Part]:
+def _select_parts(
+    folder: Path, index: _Index, parts: Collection[str] | None, optional: Collection[str]
+) -> dict[str, _Part]:
     names = index.parts if parts is None else parts
     for name in names:
         if name not in index.parts and name not in optional:

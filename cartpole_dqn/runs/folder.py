@@ -59,7 +59,7 @@ class RunStatus:
 class RunFolder:
     """A run's folder. `path` is the folder itself; the other attributes are the files in it, which may be missing."""
 
-    def __init__(self, path: Path, *, fresh: bool = False, made: bool = False) -> None:
+    def __init__(self, path: Path, *, fresh: bool = False, created: bool = False) -> None:
         # Commands that are printed name the folder, and what begins with "-" would be an option there.
         self.path = path = path.absolute() if str(path).startswith("-") else path
         self.config = path / "config.toml"
@@ -87,7 +87,7 @@ class RunFolder:
         self.shared = path / "shared.json"
         """The score that a shared agent claims, see `shared.read_claim`. Other runs have no such file."""
         self._fresh = fresh
-        self._made = made
+        self._created = created
         self._locked = False
 
     @classmethod
@@ -114,20 +114,20 @@ class RunFolder:
             RunFolderError: `path` is a file or not empty, or no folder can be made there.
         """
         if path is not None:
-            made = _make(path)
-            if not made and not path.is_dir():
+            created = _make(path)
+            if not created and not path.is_dir():
                 raise RunFolderError(f"{path} exists and is not a folder. Choose another place with --out.")
             if _content(path):
-                raise _taken(path)
-            return cls(path, fresh=True, made=made)
+                raise _not_empty(path)
+            return cls(path, fresh=True, created=created)
         stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(clock()))
         stem = f"{_name(env_id, 'env')}-{_name(obs, 'obs')}-{stamp}"
         count = 1
         while True:
-            chosen = root / (stem if count == 1 else f"{stem}-{count}")
+            candidate = root / (stem if count == 1 else f"{stem}-{count}")
             # Even an empty folder belongs to whoever made it first.
-            if _make(chosen):
-                return cls(chosen, fresh=True, made=True)
+            if _make(candidate):
+                return cls(candidate, fresh=True, created=True)
             count += 1
 
     def product(self, name: str) -> Path:
@@ -156,7 +156,7 @@ class RunFolder:
 
         Only what can change a run's numbers is compared, and only if both descriptions have it.
         """
-        before, now = _made_with(self.description()), _made_with(description)
+        before, now = _dependencies(self.description()), _dependencies(description)
         return [f"{name} {was} is now {now[name]}" for name, was in before.items() if now.get(name, was) != was]
 
     def write_environment(self, description: Mapping[str, Any]) -> None:
@@ -177,7 +177,7 @@ class RunFolder:
 
     def discard_if_empty(self) -> None:
         """Remove the folder if `create` made it and nothing was written to it."""
-        if self._made and not _content(self.path):
+        if self._created and not _content(self.path):
             with contextlib.suppress(OSError):
                 (self.path / folder_lock.NAME).unlink(missing_ok=True)
                 self.path.rmdir()
@@ -187,7 +187,7 @@ class RunFolder:
         """Reserve the folder inside the block. Raises `RunFolderError` if another run has it, or it is not writable."""
         with folder_lock.hold(self.path):
             if self._fresh and _content(self.path):
-                raise _taken(self.path)
+                raise _not_empty(self.path)
             self._fresh = False
             self._locked = True
             try:
@@ -292,13 +292,13 @@ def _plugins(description: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [plugin for plugin in plugins if _is_plugin(plugin)] if isinstance(plugins, list) else []
 
 
-def _made_with(description: Mapping[str, Any]) -> dict[str, str]:
+def _dependencies(description: Mapping[str, Any]) -> dict[str, str]:
     """Return by name what a run's numbers depend on. Missing or unprintable values are left out."""
     versions = description.get("versions")
-    found = {name: description.get(name) for name in ("python", "platform", "cpu", "device")}
-    found |= versions if isinstance(versions, dict) else {}
-    found |= {plugin["distribution"]: plugin["version"] for plugin in _plugins(description)}
-    return {name: text[:100] for name, text in found.items() if isinstance(text, str) and text.isprintable()}
+    texts = {name: description.get(name) for name in ("python", "platform", "cpu", "device")}
+    texts |= versions if isinstance(versions, dict) else {}
+    texts |= {plugin["distribution"]: plugin["version"] for plugin in _plugins(description)}
+    return {name: text[:100] for name, text in texts.items() if isinstance(text, str) and text.isprintable()}
 
 
 def _is_plugin(plugin: Any) -> bool:
@@ -338,7 +338,7 @@ def _content(path: Path) -> list[str]:
         raise RunFolderError(f"{path} cannot be read: {reason(error)}. Choose another place with --out.") from error
 
 
-def _taken(path: Path) -> RunFolderError:
+def _not_empty(path: Path) -> RunFolderError:
     if is_run(path):
         return RunFolderError(
             f"{path} holds a run already. Continue it with `cartpole-dqn resume {path}`, or choose another --out."

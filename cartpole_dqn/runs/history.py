@@ -87,9 +87,9 @@ class RunHistory:
             (self.confirmation_step, self.confirmation_returns),
             (self.evaluation_step, self.evaluation_returns),
         ):
-            for step, found in zip(reversed(steps), reversed(returns), strict=True):
+            for step, values in zip(reversed(steps), reversed(returns), strict=True):
                 if step == self.best_step:
-                    return found
+                    return values
         return ()
 
     @property
@@ -101,8 +101,8 @@ class RunHistory:
         """Return the training seconds at an environment step, interpolated between episode ends; NaN if unknown."""
         place = int(np.searchsorted(self.step, step))
         near = slice(max(0, place - 1), place + 1)
-        known = list(zip(self.step[near], self.seconds[near], strict=True))
-        return training_seconds(step, *known, *([self.end] if self.end and place == len(self.step) else []))
+        points = list(zip(self.step[near], self.seconds[near], strict=True))
+        return training_seconds(step, *points, *([self.end] if self.end and place == len(self.step) else []))
 
     @property
     def solved_seconds(self) -> float | None:
@@ -128,30 +128,30 @@ def trailing_mean(values: Sequence[float] | Floats, window: int) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     if not len(array):
         return np.empty(0)
-    known = np.concatenate([np.zeros(window - 1, dtype=np.bool_), ~np.isnan(array)])
+    is_known = np.concatenate([np.zeros(window - 1, dtype=np.bool_), ~np.isnan(array)])
     filled = np.concatenate([np.zeros(window - 1), np.nan_to_num(array, nan=0.0, posinf=np.inf, neginf=-np.inf)])
     windows = np.lib.stride_tricks.sliding_window_view
-    counts = windows(known, window).sum(axis=1)
+    counts = windows(is_known, window).sum(axis=1)
     with np.errstate(invalid="ignore"):
         means: Floats = windows(filled, window).sum(axis=1) / np.where(counts, counts, np.nan)
     return means
 
 
 def _over_episodes(figure: Any, returns: ReturnsByEvaluation) -> Floats:
-    return np.array([figure(found) if found else np.nan for found in returns], dtype=np.float64)
+    return np.array([figure(values) if values else np.nan for values in returns], dtype=np.float64)
 
 
 def _history(name: str, events: Sequence[Event], problem: str | None) -> RunHistory:
     kinds = ("episode", "evaluation", "run_started", "run_ended")
-    episodes, played, started, ended = ([e for e in events if e.get("event") == kind] for kind in kinds)
-    evaluations = [event for event in played if event.get("stream") != "confirm"]
-    confirmations = [event for event in played if event.get("stream") == "confirm"]
-    best = [int(event["step"]) for event in played if event.get("best")]
+    episodes, all_evaluations, starts, ends = ([e for e in events if e.get("event") == kind] for kind in kinds)
+    evaluations = [event for event in all_evaluations if event.get("stream") != "confirm"]
+    confirmations = [event for event in all_evaluations if event.get("stream") == "confirm"]
+    best = [int(event["step"]) for event in all_evaluations if event.get("best")]
     solved = [int(event["step"]) for event in confirmations if event.get("best")]
-    threshold = started[-1].get("solved_at") if started else None
+    threshold = starts[-1].get("solved_at") if starts else None
     return RunHistory(
         name=name,
-        title=str(started[-1].get("name") or "") if started else "",
+        title=str(starts[-1].get("name") or "") if starts else "",
         episode=_column(episodes, "episode"),
         step=_column(episodes, "step"),
         seconds=_column(episodes, "seconds"),
@@ -167,7 +167,7 @@ def _history(name: str, events: Sequence[Event], problem: str | None) -> RunHist
         best_step=best[-1] if best else None,
         # The first confirmed model is always kept, so it is marked as best.
         solved_step=solved[0] if solved else None,
-        end=(_number(ended[-1]["step"]), _number(ended[-1].get("seconds"))) if ended else None,
+        end=(_number(ends[-1]["step"]), _number(ends[-1].get("seconds"))) if ends else None,
         problem=problem,
     )
 

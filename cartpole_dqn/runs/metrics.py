@@ -100,27 +100,27 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return rows as a dictionary of NumPy arrays. Missing values are NaN in columns of numbers, else None."""
     import numpy as np
 
-    found = {}
+    arrays = {}
     for key in dict.fromkeys(key for row in rows for key in row):
         values = [row.get(key) for row in rows]
         numbers = all(value is None or isinstance(value, bool | int | float) for value in values)
         if numbers:
             values = [math.nan if value is None else value for value in values]
-        found[key] = np.array(values, dtype=None if numbers else object)
-    return found
+        arrays[key] = np.array(values, dtype=None if numbers else object)
+    return arrays
 
 
-def training_seconds(step: float, *known: tuple[float, float]) -> float:
-    """Return the training seconds at an environment step by linear interpolation; NaN without `known`.
+def training_seconds(step: float, *points: tuple[float, float]) -> float:
+    """Return the training seconds at an environment step by linear interpolation; NaN without `points`.
 
     Args:
         step: the environment step.
-        known: (step, seconds) of the last episode end before, and of the next known point. Without a next point, the
+        points: (step, seconds) of the last episode end before, and of the next known point. Without a next point, the
             average speed so far is assumed.
     """
-    if not known:
+    if not points:
         return math.nan
-    (before, seconds), (after, then) = ((0.0, 0.0), *known)[-2:]
+    (before, seconds), (after, then) = ((0.0, 0.0), *points)[-2:]
     if step >= after:
         return float(then * (step / after))
     return float(seconds + (then - seconds) * (step - before) / (after - before))
@@ -166,25 +166,25 @@ def _sound_lines(path: Path, text: bytes) -> tuple[list[tuple[bytes, Event]], st
 
 def _figures(lines: Sequence[bytes]) -> dict[str, Any]:
     """Find the few lines that matter. Parsing every line takes a hundred times as long."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     if lines:
-        found["step"] = int(_event(lines[-1]).get("step") or 0)
+        values["step"] = int(_event(lines[-1]).get("step") or 0)
     if episode := _find(reversed(lines), _EPISODE):
-        found["episode"] = int(episode.get("episode", 0))
+        values["episode"] = int(episode.get("episode", 0))
     if evaluation := _find(reversed(lines), b'"stream":"select"'):
-        found["last"] = _mean(evaluation)
+        values["last"] = _mean(evaluation)
     if best := _find(reversed(lines), b'"best":true}'):
-        found["best"], found["best_step"] = _mean(best), int(best["step"])
+        values["best"], values["best_step"] = _mean(best), int(best["step"])
     for place, line in enumerate(lines):
         if not (confirmation := _marked(line, b'"stream":"confirm"')):
             continue
-        if int(confirmation["step"]) == found.get("best_step"):
-            found["best"] = _mean(confirmation)
-        if confirmation.get("best") and "solved_step" not in found:
-            found["solved_step"] = step = int(confirmation["step"])
+        if int(confirmation["step"]) == values.get("best_step"):
+            values["best"] = _mean(confirmation)
+        if confirmation.get("best") and "solved_step" not in values:
+            values["solved_step"] = step = int(confirmation["step"])
             seconds = training_seconds(step, *_known_around(lines, place))
-            found["solved_seconds"] = seconds if math.isfinite(seconds) else None
-    return found
+            values["solved_seconds"] = seconds if math.isfinite(seconds) else None
+    return values
 
 
 def _known_around(lines: Sequence[bytes], place: int) -> list[tuple[float, float]]:

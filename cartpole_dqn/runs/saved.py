@@ -90,17 +90,17 @@ def keep_progress(folder: RunFolder, config: RunConfig, policy: State, evaluatio
     if most < 1 or bytes_of(policy) > LARGEST_KEPT:
         return
     try:
-        kept = read_progress(folder, config)
+        kept_models = read_progress(folder, config)
     except CheckpointError:
-        kept = []
+        kept_models = []
     # A resumed run may reach a step again.
-    kept = [model for model in kept if model.step < evaluation.step]
-    kept.append(Model(folder.progress, evaluation.step, policy, evaluation.mean))
-    means = [model.mean or 0.0 for model in kept]
-    while len(kept) > most:
-        dull = min(range(1, len(kept) - 1), key=lambda i: abs(means[i + 1] - means[i - 1]), default=0)
-        del kept[dull], means[dull]
-    models = {str(model.step): {"mean": model.mean, "policy": model.policy} for model in kept}
+    kept_models = [model for model in kept_models if model.step < evaluation.step]
+    kept_models.append(Model(folder.progress, evaluation.step, policy, evaluation.mean))
+    means = [model.mean or 0.0 for model in kept_models]
+    while len(kept_models) > most:
+        least = min(range(1, len(kept_models) - 1), key=lambda i: abs(means[i + 1] - means[i - 1]), default=0)
+        del kept_models[least], means[least]
+    models = {str(model.step): {"mean": model.mean, "policy": model.policy} for model in kept_models}
     write_state(folder.progress, {"models": models}, meta=_meta(config))
 
 
@@ -110,28 +110,28 @@ def read_progress(folder: RunFolder, config: RunConfig) -> list[Model]:
         return []
     _, parts = _read(folder.progress, config, "models")
     with taking_over(folder.progress):
-        found = [
+        models = [
             Model(folder.progress, int(step), model["policy"], float(model["mean"]))
             for step, model in parts["models"].items()
         ]
-    return sorted(found, key=lambda model: model.step)
+    return sorted(models, key=lambda model: model.step)
 
 
-def choose_model(folder: RunFolder, wanted: Which) -> Which:
-    """Return the model to use if `wanted` is wanted: "last" if no best model was kept. Raises `UserError`."""
-    if wanted not in get_args(Which):
-        raise UserError(f"which: expected 'best' or 'last', got {wanted!r}.")
-    return "best" if wanted == "best" and has_state(folder.best) else "last"
+def choose_model(folder: RunFolder, which: Which) -> Which:
+    """Return the model to use for `which`: "last" if no best model was kept. Raises `UserError`."""
+    if which not in get_args(Which):
+        raise UserError(f"which: expected 'best' or 'last', got {which!r}.")
+    return "best" if which == "best" and has_state(folder.best) else "last"
 
 
-def read_model(folder: RunFolder, config: RunConfig, wanted: Which) -> Model:
+def read_model(folder: RunFolder, config: RunConfig, which: Which) -> Model:
     """Return a model of a run; the last one if no best model was kept.
 
     Raises:
         RunFolderError: the run has no model yet.
         CheckpointError: its files are damaged, or belong to another run.
     """
-    place = folder.best if choose_model(folder, wanted) == "best" else folder.checkpoint
+    place = folder.best if choose_model(folder, which) == "best" else folder.checkpoint
     if not has_state(place):
         if has_state(folder.best):
             raise RunFolderError(f"{folder.path} holds only its best model. Leave out --last.")
@@ -153,12 +153,12 @@ def _read(
 ) -> tuple[dict[str, Any], dict[str, State]]:
     """Return meta and parts of a state. Raises `CheckpointError` if it has another environment or observations."""
     meta, parts = read_state(folder, parts=[part, *optional], optional=optional)
-    for name, wanted in _meta(config).items():
-        said = meta.get(name)
-        if said != wanted:
-            was = repr(said)[:100] if said is not None else "nothing"
+    for name, expected in _meta(config).items():
+        actual = meta.get(name)
+        if actual != expected:
+            was = repr(actual)[:100] if actual is not None else "nothing"
             raise CheckpointError(
-                f"{folder} has {name} {was}, but the run's configuration has {wanted!r}. It belongs to another run: "
+                f"{folder} has {name} {was}, but the run's configuration has {expected!r}. It belongs to another run: "
                 f"restore the right one, or start the run again."
             )
     return meta, parts
@@ -195,18 +195,18 @@ class InitialWeights:
         """The weights, for messages."""
         return f"the weights of {self.run} ({self.which}, trained for {self.step:,} steps)"
 
-    def give(self, agent: Agent) -> None:
+    def load_into(self, agent: Agent) -> None:
         """Load them into `agent`. Raises `UserError` if they do not fit."""
         with taking_over(f"the {self.which} model of {self.run}"):
             agent.start_from(self.policy)
 
-    def keep(self, folder: RunFolder) -> None:
+    def write(self, folder: RunFolder) -> None:
         """Write a copy into a run's folder. Raises `RunError`."""
         meta = {"run": self.run, "which": self.which, "step": self.step, "origin": dict(self.origin)}
         write_state(folder.initial, {"policy": self.policy}, meta=meta)
 
     @classmethod
-    def kept(cls, folder: RunFolder) -> InitialWeights:
+    def read(cls, folder: RunFolder) -> InitialWeights:
         """Return the copy in a run's folder. Raises `CheckpointError`."""
         meta, parts = read_state(folder.initial, parts=["policy"])
         with taking_over(folder.initial):

@@ -112,10 +112,10 @@ def require_no_code(settings: Mapping[str, Any], who: str) -> None:
 def _references(value: Any, place: str) -> Iterator[tuple[str, str]]:
     entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in entries:
-        there = f"{place}[{key}]" if isinstance(key, int) else f"{place}.{key}".removeprefix(".")
+        inner_place = f"{place}[{key}]" if isinstance(key, int) else f"{place}.{key}".removeprefix(".")
         if key in _REFERENCES and isinstance(inner, str) and ":" in inner:
-            yield there, inner
-        yield from _references(inner, there)
+            yield inner_place, inner
+        yield from _references(inner, inner_place)
 
 
 # Zips -----------------------------------------------------------------------------------------------------------------
@@ -140,16 +140,16 @@ def pack_folder(folder: Path, archive: Path) -> None:
 
     Times are left out, so that the same files make the same bytes.
     """
-    new = beside(archive)
+    temporary = beside(archive)
     try:
-        with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as target:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as target:
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 info = zipfile.ZipInfo(f"{folder.name}/{path.relative_to(folder).as_posix()}")
                 info.external_attr = (stat.S_IFREG | 0o644) << 16
                 target.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED)
-        replace_file(archive, new.read_bytes())
+        replace_file(archive, temporary.read_bytes())
     finally:
-        new.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def unpack_folder(archive: Path) -> UnpackedRun:
@@ -180,7 +180,7 @@ def unpack_folder(archive: Path) -> UnpackedRun:
 
 def _members(source: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipInfo]:
     """Return the members to unpack by their name within the shared agent. Raises `CheckpointError`."""
-    found: dict[str, zipfile.ZipInfo] = {}
+    members: dict[str, zipfile.ZipInfo] = {}
     for info in source.infolist():
         name, kind = info.orig_filename, stat.S_IFMT(info.external_attr >> 16)
         steps = name.rstrip("/").split("/")
@@ -188,20 +188,20 @@ def _members(source: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipInf
             raise CheckpointError(f"{archive} holds {name[:100]!r}, which is no plain name inside a folder.")
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise CheckpointError(f"{archive} holds {name[:100]!r}, which is a link or a device and not a file.")
-        if name in found:
+        if name in members:
             raise CheckpointError(f"{archive} holds {name[:100]!r} twice.")
-        found[name] = info
-    packed, unpacked = archive.stat().st_size, sum(info.file_size for info in found.values())
+        members[name] = info
+    packed, unpacked = archive.stat().st_size, sum(info.file_size for info in members.values())
     if unpacked > max(_SMALL, _EXPANSION * packed):
         raise CheckpointError(
             f"{archive} has {figures.size(packed)} and would unpack to {figures.size(unpacked)}, which no shared agent "
             f"does."
         )
-    tops = [name.removesuffix("shared.json") for name in found if re.fullmatch(r"([^/]+/)?shared\.json", name)]
+    tops = [name.removesuffix("shared.json") for name in members if re.fullmatch(r"([^/]+/)?shared\.json", name)]
     if len(tops) != 1:
         raise CheckpointError(
             f"{archive} is not a shared agent: expected one shared.json at its top or in a folder there, got "
             f"{len(tops)}. `cartpole-dqn share` makes such a zip from a run."
         )
-    inner = {name.removeprefix(tops[0]): info for name, info in found.items() if name.startswith(tops[0])}
+    inner = {name.removeprefix(tops[0]): info for name, info in members.items() if name.startswith(tops[0])}
     return {name: info for name, info in inner.items() if _READ.fullmatch(name)}

@@ -190,15 +190,15 @@ class _Unpacker:
         raise CheckpointError(f"{_place(path)} has the mark {marks[0][:100]!r} in a form that no state has.")
 
     def _dict(self, pairs: list[Any], path: Place) -> dict[str | int, Any]:
-        found: dict[str | int, Any] = {}
+        result: dict[str | int, Any] = {}
         for pair in pairs:
             if not isinstance(pair, list) or len(pair) != 2:
                 raise CheckpointError(f"{_place(path)} has an entry that is not a pair of key and value.")
             key = self.unpack(pair[0], path)
-            if type(key) not in (str, int) or key in found:
+            if type(key) not in (str, int) or key in result:
                 raise CheckpointError(f"{_place(path)} has a key that is not a string or integer, or a duplicate one.")
-            found[key] = self.unpack(pair[1], (*path, key))
-        return found
+            result[key] = self.unpack(pair[1], (*path, key))
+        return result
 
     def _scalar(self, name: str, text: str, path: Place) -> Any:
         dtype = _SCALARS.get(name)
@@ -215,9 +215,9 @@ class _Unpacker:
         tensor = self.tensors.pop(name, None)
         if tensor is None:
             raise CheckpointError(f"{_place(path)} names a tensor that is missing from the file or was used before.")
-        found = CODES.get(tensor.dtype), list(tensor.shape)
-        if found != (dtype, shape):
-            raise CheckpointError(f"{_place(path)} does not fit its tensor, which is {found[0]} {found[1]}.")
+        actual = CODES.get(tensor.dtype), list(tensor.shape)
+        if actual != (dtype, shape):
+            raise CheckpointError(f"{_place(path)} does not fit its tensor, which is {actual[0]} {actual[1]}.")
         return tensor
 
 

@@ -72,9 +72,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> tuple[int, str]:
     Copies tensors that are not contiguous or on another device. Removes files that a killed writer left in the folder,
     so there must be only one writer at a time.
     """
-    for left in path.parent.iterdir():
-        if _LEFT_BEHIND.fullmatch(left.name):
-            left.unlink()
+    for leftover in path.parent.iterdir():
+        if _LEFT_BEHIND.fullmatch(leftover.name):
+            leftover.unlink()
     # safetensors' `save_file` refuses tensors that share memory, which states may hold.
     plain = {name: tensor.cpu().resolve_conj().resolve_neg().contiguous() for name, tensor in tensors.items()}
     specs = {
@@ -126,9 +126,9 @@ def read_tensors(file: FileIO, path: Path, *, size: int, checksum: str) -> dict[
         raise CheckpointError(f"{path} cannot be read: {reason(error)}. {_RESTORE}") from error
     # safetensors raises many kinds of exceptions for a malformed header.
     except (SafetensorError, RuntimeError, ValueError, TypeError, OverflowError) as error:
-        why = re.sub(r"[^ -~]", "?", str(error))[:200]
+        detail = re.sub(r"[^ -~]", "?", str(error))[:200]
         raise CheckpointError(
-            f"{path} is not a safetensors file: its header is malformed ({why}). {_RESTORE}"
+            f"{path} is not a safetensors file: its header is malformed ({detail}). {_RESTORE}"
         ) from None
 
 
@@ -163,9 +163,9 @@ def _load(file: FileIO, path: Path) -> dict[str, Tensor]:
     address = address if address.exists() else path
     _require_same(file, address, path)
     tensors = {}
-    with safe_open(address, framework="pt") as found:
-        for name in found.keys():  # noqa: SIM118 (no dict)
-            tensor = found.get_tensor(name)
+    with safe_open(address, framework="pt") as source:
+        for name in source.keys():  # noqa: SIM118 (no dict)
+            tensor = source.get_tensor(name)
             if tensor.dtype not in CODES or tensor.dim() > MAX_DIMS:
                 raise ValueError(f"{name[:100]!r} is a {tensor.dtype} tensor with {tensor.dim()} dimensions")
             if tensor.dtype is torch.bool and tensor.numel() and int(tensor.view(torch.uint8).max()) > 1:

@@ -161,14 +161,14 @@ def compare(
         if (chance := _improvement(runs[label], runs[other], score)) is not None
     ]
     notes = [note for group in groups for note in _group_notes(group)]
-    every = [run for members in runs.values() for run in members]
+    all_runs = [run for members in runs.values() for run in members]
     return Comparison(
         source=source,
         score=score,
-        runs=tuple(every),
+        runs=tuple(all_runs),
         groups=group_scores,
         improvements=tuple(improvements),
-        notes=(*_run_notes(every), *notes, *_interval_notes(group_scores)),
+        notes=(*_run_notes(all_runs), *notes, *_interval_notes(group_scores)),
     )
 
 
@@ -219,12 +219,12 @@ def _group_score(group: Group, runs: Sequence[RunScore]) -> GroupScore:
 
 def _strata(runs: Sequence[RunScore], score: Score) -> dict[str, Floats]:
     """Return the known scores, by environment."""
-    found: dict[str, list[float]] = {}
+    means: dict[str, list[float]] = {}
     for run in runs:
-        played = run.best if score == "best" else run.last
-        if played is not None:
-            found.setdefault(run.env, []).append(played.mean)
-    return {env: np.array(values) for env, values in found.items()}
+        result = run.best if score == "best" else run.last
+        if result is not None:
+            means.setdefault(run.env, []).append(result.mean)
+    return {env: np.array(values) for env, values in means.items()}
 
 
 def _estimate(scores: Floats | None, generator: np.random.Generator) -> Estimate | None:
@@ -270,11 +270,11 @@ def _run_notes(runs: Sequence[RunScore]) -> list[str]:
 
 def _group_notes(group: Group) -> list[str]:
     notes = []
-    same = Counter(
+    occurrences = Counter(
         (str(record.seed), *(f"{key}={value}" for key, value in sorted(record.settings.items()) if has_effect(key)))
         for record in group.records
     )
-    twice = sorted({seed for (seed, *_), count in same.items() if count > 1})
+    twice = sorted({seed for (seed, *_), count in occurrences.items() if count > 1})
     if twice:
         notes.append(f"{group.label}: seed {_listed(twice)} occurs more than once, so its runs are not independent.")
     if len(group.envs) > 1:
@@ -288,6 +288,6 @@ def _interval_notes(groups: Sequence[GroupScore]) -> list[str]:
     return [note] if few else []
 
 
-def _listed(names: Sequence[str], shown: int = 6) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return "; ".join(names[:shown]) + more
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return "; ".join(names[:most]) + more

@@ -100,14 +100,14 @@ def probe(blocked: Sequence[str] = (), *, patience: float = _PATIENCE) -> dict[s
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     output: Any = b""
     try:
-        ended = subprocess.run(
+        process = subprocess.run(
             command, capture_output=True, timeout=patience, check=False, stdin=subprocess.DEVNULL, env=environ
         )
-        output, how = ended.stdout, _how_it_ended(ended.returncode, ended.stderr)
+        output, failure = process.stdout, _how_it_ended(process.returncode, process.stderr)
     except subprocess.TimeoutExpired as silence:
-        output, how = silence.stdout or b"", f"no answer within {patience:.0f} seconds"
+        output, failure = silence.stdout or b"", f"no answer within {patience:.0f} seconds"
     except OSError as error:
-        how = f"no other process can be started: {reason(error)}"
+        failure = f"no other process can be started: {reason(error)}"
     answers: dict[str, dict[str, Any]] = {}
     for line in output.decode(errors="replace").splitlines():
         with contextlib.suppress(ValueError):
@@ -115,7 +115,7 @@ def probe(blocked: Sequence[str] = (), *, patience: float = _PATIENCE) -> dict[s
             answers[answer["stage"]] = answer
     unanswered = [name for name, answer in answers.items() if answer.keys() == {"stage"}]
     for name in unanswered or ([] if answers else ["torch"]):
-        answers[name] = {"stage": name, "error": how}
+        answers[name] = {"stage": name, "error": failure}
     return answers
 
 
@@ -144,10 +144,10 @@ def _anonymous(value: Any) -> Any:
 
 
 def _secrets() -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    secrets: list[tuple[str, str]] = []
     with contextlib.suppress(RuntimeError):
-        found.append((str(Path.home()), "~"))
+        secrets.append((str(Path.home()), "~"))
     with contextlib.suppress(Exception):  # The exception for a missing user depends on the system.
-        found.append((getpass.getuser(), "USER"))
-    found += [(name, "HOST") for name in {platform.node(), platform.node().partition(".")[0]}]
-    return [(secret, word) for secret, word in found if len(secret) > 1]
+        secrets.append((getpass.getuser(), "USER"))
+    secrets += [(name, "HOST") for name in {platform.node(), platform.node().partition(".")[0]}]
+    return [(secret, word) for secret, word in secrets if len(secret) > 1]

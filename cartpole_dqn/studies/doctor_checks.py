@@ -76,9 +76,9 @@ class Finding:
 
 def check_python() -> Finding:
     """Report the Python and system versions."""
-    said = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
+    text = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
     data = {"cartpole-dqn": __version__, "release": platform.release()}
-    return Finding("python", "ok", f"{said}, cartpole-dqn {__version__}", data=data)
+    return Finding("python", "ok", f"{text}, cartpole-dqn {__version__}", data=data)
 
 
 def check_packages() -> Finding:
@@ -99,10 +99,10 @@ def check_packages() -> Finding:
         advice = "pip uninstall -y pygame && pip install --force-reinstall pygame-ce. The first alone breaks pygame-ce."
     elif "pygame-ce" not in versions:
         problems.append("pygame-ce not installed")
-    said = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "torch")
+    text = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "torch")
     if problems:
-        return Finding("packages", "problem", f"{'; '.join(problems)}. Here: {said}", advice, {"versions": versions})
-    return Finding("packages", "ok", said, data={"versions": versions})
+        return Finding("packages", "problem", f"{'; '.join(problems)}. Here: {text}", advice, {"versions": versions})
+    return Finding("packages", "ok", text, data={"versions": versions})
 
 
 def check_processors() -> Finding:
@@ -112,18 +112,18 @@ def check_processors() -> Finding:
     load = None
     with contextlib.suppress(OSError, AttributeError):
         load = os.getloadavg()[0]
-    said = f"{usable} of {count} usable" if usable < count else str(count)
+    text = f"{usable} of {count} usable" if usable < count else str(count)
     busy = load is not None and load > usable
-    said += "" if load is None else f", load {load:.1f}"
-    said += ": the machine is busy, so the speeds below are low" if busy else ""
-    return Finding("processors", "ok", said, data={"count": count, "usable": usable, "load": load})
+    text += "" if load is None else f", load {load:.1f}"
+    text += ": the machine is busy, so the speeds below are low" if busy else ""
+    return Finding("processors", "ok", text, data={"count": count, "usable": usable, "load": load})
 
 
 def check_memory() -> Finding:
     """Check the available memory."""
-    left = available_bytes()
+    available = available_bytes()
     advice = "Close other programs, or make replays smaller: --set agent.replay.capacity=10000."
-    return _judged_by(left, _MEMORY, "memory", f"{size(left)} available", advice, {"available": left})
+    return _judge_amount(available, _MEMORY, "memory", f"{size(available)} available", advice, {"available": available})
 
 
 def check_disk(runs: Path) -> Finding:
@@ -136,12 +136,12 @@ def check_disk(runs: Path) -> Finding:
             file.write(b"x" * 4096)
             file.flush()
             os.fsync(file.fileno())
-        left = shutil.disk_usage(place).free
+        free = shutil.disk_usage(place).free
     except OSError as error:
         text = reason(error)
         return Finding("disk", "problem", f"{runs} cannot be written to: {text}", "Choose another place with --out.")
     advice = "Make room, choose another place with --out, or use --no-save-replay."
-    return _judged_by(left, _DISK, "disk", f"{size(left)} free at {runs}", advice, {"free": left})
+    return _judge_amount(free, _DISK, "disk", f"{size(free)} free at {runs}", advice, {"free": free})
 
 
 def check_terminal(stream: Any) -> Finding:
@@ -151,12 +151,12 @@ def check_terminal(stream: Any) -> Finding:
     width, height = stream.size
     colours = stream.color_system or "none"
     data = {"width": width, "height": height, "colours": colours, "encoding": stream.encoding}
-    said = f"{width} x {height}, colours: {colours}, {stream.encoding}"
+    text = f"{width} x {height}, colours: {colours}, {stream.encoding}"
     if not str(stream.encoding).lower().startswith("utf"):
-        return Finding("terminal", "warning", said, "Curves are drawn in ASCII; PYTHONIOENCODING=utf-8 fixes it.", data)
+        return Finding("terminal", "warning", text, "Curves are drawn in ASCII; PYTHONIOENCODING=utf-8 fixes it.", data)
     if width < _NARROW:
-        return Finding("terminal", "warning", said, f"The display shows more in {_NARROW} columns.", data)
-    return Finding("terminal", "ok", said, data=data)
+        return Finding("terminal", "warning", text, f"The display shows more in {_NARROW} columns.", data)
+    return Finding("terminal", "ok", text, data=data)
 
 
 # Checked in another process ------------------------------------------------------------------------------------------
@@ -167,22 +167,22 @@ def judge(name: str, answer: Mapping[str, Any]) -> Finding:
     if "found" in answer:
         return Finding(**answer["found"])
     error, version = str(answer["error"]), _version(name)
-    said = f"{version}: {error}" if version else error
+    summary = f"{version}: {error}" if version else error
     if name == "torchvision":
-        said += f" (torch is {_version('torch')})"
+        summary += f" (torch is {_version('torch')})"
     advice = next(text for stage, sign, text in _ADVICE if stage in ("", name) and sign in error)
-    return Finding(name, "problem", said, advice)
+    return Finding(name, "problem", summary, advice)
 
 
 # Helpers -------------------------------------------------------------------------------------------------------------
 
 
-def _judged_by(
-    left: int, limits: tuple[int, int], name: str, said: str, advice: str, data: Mapping[str, Any]
+def _judge_amount(
+    available: int, limits: tuple[int, int], name: str, text: str, advice: str, data: Mapping[str, Any]
 ) -> Finding:
-    if left >= limits[1]:
-        return Finding(name, "ok", said, data=data)
-    return Finding(name, "problem" if left < limits[0] else "warning", said, advice, data)
+    if available >= limits[1]:
+        return Finding(name, "ok", text, data=data)
+    return Finding(name, "problem" if available < limits[0] else "warning", text, advice, data)
 
 
 def _version(distribution: str) -> str | None:
@@ -195,7 +195,7 @@ def _version(distribution: str) -> str | None:
 def _requirements(distribution: str) -> list[Requirement]:
     """Return the requirements that apply here; none if the distribution is not installed."""
     try:
-        found = [Requirement(text) for text in importlib.metadata.requires(distribution) or []]
+        requirements = [Requirement(text) for text in importlib.metadata.requires(distribution) or []]
     except importlib.metadata.PackageNotFoundError:
         return []
-    return [need for need in found if need.marker is None or need.marker.evaluate({"extra": ""})]
+    return [need for need in requirements if need.marker is None or need.marker.evaluate({"extra": ""})]

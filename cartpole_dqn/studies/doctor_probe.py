@@ -45,14 +45,14 @@ def check_torch() -> Finding:
     """Import torch and multiply matrices. Report its devices and threads."""
     import torch
 
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught_warnings:
         warnings.simplefilter("always")
         cuda = torch.cuda.is_available()
         devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else []
     value = float((torch.ones(8, 8) @ torch.ones(8, 8)).sum())
     if value != 512.0:
         raise RuntimeError(f"a product of matrices of ones has the sum {value}, expected 512")
-    warned = [" ".join(str(warning.message).split()) for warning in said]
+    warned = [" ".join(str(warning.message).split()) for warning in caught_warnings]
     version, threads = torch.__version__, torch.get_num_threads()
     text = f"{version}, {', '.join(devices) or 'CPU alone'}, threads: {threads} (runs use 1 by default)"
     data = {"version": version, "built for CUDA": torch.version.cuda, "devices": devices, "threads": threads}
@@ -118,12 +118,12 @@ def check_plugins() -> Finding:
 def judge_plugins(described: Sequence[Mapping[str, Any]], warned: Sequence[str]) -> Finding:
     """Judge the plugins, without the built-in ones, and what the host warns of."""
     others = [plugin for plugin in described if plugin["distribution"] != "cartpole-dqn"]
-    said = ", ".join(f"{p['distribution']} {p['version']} {p['state']}" for p in others) or "only the built-in ones"
+    summary = ", ".join(f"{p['distribution']} {p['version']} {p['state']}" for p in others) or "only the built-in ones"
     data = {"plugins": others, "warnings": warned}
     if warned:
         advice = "Update or uninstall it, or leave it out with -p no:NAME."
-        return Finding("plugins", "warning", f"{said}; {' '.join(warned)}", advice, data)
-    return Finding("plugins", "ok", said, data=data)
+        return Finding("plugins", "warning", f"{summary}; {' '.join(warned)}", advice, data)
+    return Finding("plugins", "ok", summary, data=data)
 
 
 def check_run(obs: str, steps: int, learning_starts: int) -> Finding:
@@ -143,16 +143,16 @@ def check_run(obs: str, steps: int, learning_starts: int) -> Finding:
     config, _ = resolve_config(host, flags=flags, sets=sets)
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder.create(Path(place) / "run", env_id=config.env.id, obs=obs)
-        ended = execute(folder, config, host, console=Console(stderr=True))
-        assert ended is not None  # only a resumed run may have nothing to do
+        result = execute(folder, config, host, console=Console(stderr=True))
+        assert result is not None  # only a resumed run may have nothing to do
         _, parts = read_state(folder.checkpoint, parts=["run"])
     updates = int(parts["run"]["agent"]["updates"])
-    loss = float(ended.progress.metrics.get("loss", math.nan))
+    loss = float(result.progress.metrics.get("loss", math.nan))
     if updates == 0 or not math.isfinite(loss):
         raise RuntimeError(f"{steps} steps gave {updates} updates and a loss of {loss}")
-    done, seconds = ended.progress.step, max(ended.progress.seconds, 1e-9)
-    said = f"{done} steps and {updates} updates in {seconds:.1f} s, {done / seconds:,.0f} steps/s"
-    return Finding(f"run from {obs}", "ok", said, data={"steps": done, "updates": updates, "seconds": seconds})
+    done, seconds = result.progress.step, max(result.progress.seconds, 1e-9)
+    summary = f"{done} steps and {updates} updates in {seconds:.1f} s, {done / seconds:,.0f} steps/s"
+    return Finding(f"run from {obs}", "ok", summary, data={"steps": done, "updates": updates, "seconds": seconds})
 
 
 STAGES: Mapping[str, Callable[[], Finding]] = {

@@ -74,14 +74,14 @@ def score_of(evaluation: Evaluation, seed: int) -> Score:
     return Score(mean=mean, std=evaluation.std, low=low, high=high, episodes=len(returns), seed=seed)
 
 
-def holds(claimed: Score, here: Score) -> bool | None:
+def holds(claimed: Score, measured: Score) -> bool | None:
     """Return whether a claimed score holds: False if the interval here is below the claimed one.
 
     None if there are too few episodes here to tell.
     """
-    if here.episodes < _FEWEST:
+    if measured.episodes < _FEWEST:
         return None
-    return here.high >= claimed.low
+    return measured.high >= claimed.low
 
 
 def median_of_reached(times: Sequence[float | None]) -> float | None:
@@ -111,8 +111,8 @@ def _draw(generator: np.random.Generator, count: int, runs: int) -> NDArray[np.i
     return generator.integers(0, runs, size=(count, runs))
 
 
-def _frequencies(drawn: NDArray[np.int64], runs: int) -> Floats:
+def _frequencies(samples: NDArray[np.int64], runs: int) -> Floats:
     """Return how often each run is in each row: [B, n] -> [B, runs]."""
-    rows = np.arange(len(drawn))[:, None] * runs
-    counts = np.bincount((rows + drawn).ravel(), minlength=len(drawn) * runs)
-    return counts.reshape(len(drawn), runs).astype(np.float64)
+    rows = np.arange(len(samples))[:, None] * runs
+    counts = np.bincount((rows + samples).ravel(), minlength=len(samples) * runs)
+    return counts.reshape(len(samples), runs).astype(np.float64)

@@ -42,8 +42,8 @@ METADATA_FILE = "cartpole_dqn.json"
 LEAST_PARITY = 0.999
 """Least fraction of steps in which the file must take the agent's action."""
 
-Given = Mapping[str, NDArray[Any]]
-Play = Callable[[Given], tuple[NDArray[np.float32], int]]
+Inputs = Mapping[str, NDArray[Any]]
+Play = Callable[[Inputs], tuple[NDArray[np.float32], int]]
 """Inputs by name -> action values [A] and an action."""
 
 
@@ -95,11 +95,11 @@ def export_run(
     episodes: int = 100,
     seed: int = 0,
     which: Which = "best",
-    told: Callable[[Evaluating], None] = lambda event: None,
+    on_progress: Callable[[Evaluating], None] = lambda event: None,
 ) -> Exported:
     """Write a run's model to `out`, after `episodes` greedy episodes in which it acts as the agent does.
 
-    The arguments are those of `Run.export`; `told` is called after each episode.
+    The arguments are those of `Run.export`; `on_progress` is called after each episode.
 
     Raises:
         UserError: the model or the policy is unsuitable, a package is missing, or `out` cannot be written.
@@ -124,9 +124,9 @@ def export_run(
     try:
         env.reset(seed=episode_seed(Stream.REPORT, seed, 0, 0))
         chain = TorchForm(env)
-        program = _traced(_Program(chain, values, env.first_action), chain)
+        program = _trace(_Program(chain, values, env.first_action), chain)
         model = _OnnxModel(program, chain) if form == "onnx" else _TorchModel(program, chain)
-        parity = _compared(policy, model.play, chain, env.first_action, episodes, seed, step, told)
+        parity = _compare(policy, model.play, chain, env.first_action, episodes, seed, step, on_progress)
     finally:
         env.close()
     if parity.fraction < LEAST_PARITY:
@@ -135,12 +135,12 @@ def export_run(
             f"expected {LEAST_PARITY:.1%} or more (scores {parity.score:.6g} and {parity.exported_score:.6g}). "
             f"{out} was not written."
         )
-    inputs = {given.name: given.ago for given in chain.inputs}
+    inputs = {source.name: source.ago for source in chain.inputs}
     metadata = {
         "cartpole_dqn": __version__,
         "env": run.config.env.id,
         "inputs": inputs,
-        "read_by": {given.name: given.source for given in chain.inputs},
+        "read_by": {source.name: source.source for source in chain.inputs},
         "observation": run.config.observation,
         "not_expressed": chain.stops,
         "run": run.folder.path.name,
@@ -173,15 +173,15 @@ class _Program(nn.Module):
         self._first_action = first_action
         self.values = values
 
-    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor]:
-        names = [one.name for one in self._chain.inputs]
-        observation = self._chain.observation(dict(zip(names, given, strict=True)))
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        names = [source.name for source in self._chain.inputs]
+        observation = self._chain.observation(dict(zip(names, tensors, strict=True)))
         values: Tensor = self.values(observation[None])[0]
         return values, values.argmax(0) + self._first_action
 
 
-def _traced(program: _Program, chain: TorchForm) -> torch.export.ExportedProgram:
-    examples = tuple(torch.from_numpy(np.stack([given.value()] * len(given.ago))) for given in chain.inputs)
+def _trace(program: _Program, chain: TorchForm) -> torch.export.ExportedProgram:
+    examples = tuple(torch.from_numpy(np.stack([source.value()] * len(source.ago))) for source in chain.inputs)
     try:
         with torch.no_grad(), _quiet():
             return torch.export.export(program.eval(), examples, strict=False)
@@ -205,20 +205,20 @@ class _OnnxModel:
     """A traced program as an ONNX model, run by onnxruntime in one thread."""
 
     def __init__(self, program: torch.export.ExportedProgram, chain: TorchForm) -> None:
-        names = [given.name for given in chain.inputs]
+        names = [source.name for source in chain.inputs]
         with _quiet():
-            made: Any = torch.onnx.export(
+            onnx_program: Any = torch.onnx.export(
                 program, input_names=names, output_names=["values", "action"], dynamo=True, verbose=False
             )
-        self._proto = made.model_proto
+        self._proto = onnx_program.model_proto
         runtime: Any = importlib.import_module("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = 1
         data = self._proto.SerializeToString()
         self._session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
-    def play(self, given: Given) -> tuple[NDArray[np.float32], int]:
-        values, action = self._session.run(["values", "action"], dict(given))
+    def play(self, inputs: Inputs) -> tuple[NDArray[np.float32], int]:
+        values, action = self._session.run(["values", "action"], dict(inputs))
         return values, int(action)
 
     def to_bytes(self, metadata: Mapping[str, Any]) -> bytes:
@@ -235,11 +235,11 @@ class _TorchModel:
     def __init__(self, program: torch.export.ExportedProgram, chain: TorchForm) -> None:
         self._program = program
         self._module = program.module()
-        self._names = [given.name for given in chain.inputs]
+        self._names = [source.name for source in chain.inputs]
 
-    def play(self, given: Given) -> tuple[NDArray[np.float32], int]:
+    def play(self, inputs: Inputs) -> tuple[NDArray[np.float32], int]:
         with torch.inference_mode():
-            values, action = self._module(*(torch.from_numpy(given[name]) for name in self._names))
+            values, action = self._module(*(torch.from_numpy(inputs[name]) for name in self._names))
         return values.numpy(), int(action)
 
     def to_bytes(self, metadata: Mapping[str, Any]) -> bytes:
@@ -249,7 +249,7 @@ class _TorchModel:
         return file.getvalue()
 
 
-def _compared(
+def _compare(
     policy: Policy,
     play: Play,
     chain: TorchForm,
@@ -257,7 +257,7 @@ def _compared(
     episodes: int,
     seed: int,
     step: int,
-    told: Callable[[Evaluating], None],
+    on_progress: Callable[[Evaluating], None],
 ) -> Parity:
     """Play the same episodes by the agent and by the exported model."""
     steps = equal = 0
@@ -268,11 +268,11 @@ def _compared(
         nonlocal steps, equal, largest
         values = policy.q_values(obs[None])
         action = int(policy.act(obs[None], None if mask is None else mask[None])[0])
-        made, best = _masked(play(chain.look()), mask, first_action)
+        exported_values, best = _masked(play(chain.look()), mask, first_action)
         steps += 1
         equal += action == best
         if values is not None:
-            largest = max(largest, float(np.abs(values[0] - made).max() / max(np.abs(values).max(), 1e-30)))
+            largest = max(largest, float(np.abs(values[0] - exported_values).max() / max(np.abs(values).max(), 1e-30)))
         return action
 
     def by_file(obs: Any, mask: Any) -> int:
@@ -283,15 +283,15 @@ def _compared(
         before = steps - equal
         policy.reset(np.ones(1, dtype=np.bool_))
         scores.append(_episode(chain, start, by_agent))
-        same = steps - equal == before
-        exported.append(scores[-1] if same else _episode(chain, start, by_file))
-        told(Evaluating(step, "report", episode + 1, episodes, float(np.mean(scores))))
+        is_same = steps - equal == before
+        exported.append(scores[-1] if is_same else _episode(chain, start, by_file))
+        on_progress(Evaluating(step, "report", episode + 1, episodes, float(np.mean(scores))))
     return Parity(episodes, steps, equal, largest, float(np.mean(scores)), float(np.mean(exported)))
 
 
-def _masked(made: tuple[NDArray[np.float32], int], mask: Any, first_action: int) -> tuple[NDArray[np.float32], int]:
+def _masked(outputs: tuple[NDArray[np.float32], int], mask: Any, first_action: int) -> tuple[NDArray[np.float32], int]:
     """Return values and the action from 0: the best one that the mask allows."""
-    values, action = made
+    values, action = outputs
     return values, action - first_action if mask is None else int(np.where(mask, values, -np.inf).argmax())
 
 

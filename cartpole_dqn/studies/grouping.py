@@ -81,8 +81,8 @@ def read_record(folder: Path) -> Record:
     """Read a run's settings and metrics. Raises `RunFolderError` if they are missing or damaged."""
     settings, history = read_settings(folder), read_metrics(folder)
     trial = _TRIAL.fullmatch(history.name)
-    named = {VARIANT: trial[1]} if trial else {}
-    return Record(folder, {**named, **flat(settings)}, history, run_title(settings))
+    variant = {VARIANT: trial[1]} if trial else {}
+    return Record(folder, {**variant, **flat(settings)}, history, run_title(settings))
 
 
 def read_records(runs: Sequence[str | Path], warn: Callable[[str], None]) -> list[Record]:
@@ -130,19 +130,19 @@ def group_records(records: Sequence[Record], keys: Sequence[str] = (), *, ignori
         return [Group(label, {}, (record,)) for label, record in zip(_names(records), records, strict=True)]
     if ALL in keys:
         return [Group("all runs", {}, tuple(records))] if records else []
-    chosen = [_resolve(text, present) for text in keys]
-    compared = chosen or [key for key in present if has_effect(key) and key not in ignoring]
+    requested = [_resolve(text, present) for text in keys]
+    compared = requested or [key for key in present if has_effect(key) and key not in ignoring]
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         groups.setdefault(tuple(_text(record.settings.get(key)) for key in compared), []).append(record)
     columns = {key: [values[i] for values in groups] for i, key in enumerate(compared)}
     differing = [key for key in compared if len(set(columns[key])) > 1]
-    shown = chosen or _distinctive(differing, columns, len(groups))
-    labels = _labels(shown, columns, len(groups))
-    if not shown:
+    label_keys = requested or _distinctive(differing, columns, len(groups))
+    labels = _labels(label_keys, columns, len(groups))
+    if not label_keys:
         labels = [_common_label(members) for members in groups.values()]
     return [
-        Group(label, {key: members[0].settings.get(key) for key in chosen or differing}, tuple(members))
+        Group(label, {key: members[0].settings.get(key) for key in requested or differing}, tuple(members))
         for label, members in zip(labels, groups.values(), strict=True)
     ]
 
@@ -157,20 +157,20 @@ def has_effect(key: str) -> bool:
 
 def _resolve(text: str, present: Sequence[str]) -> str:
     """Return the key in `present` that `text` means."""
-    meant = text.strip()
+    name = text.strip()
     for suffix in ("", ".name", ".id", ".wrapper"):
-        wanted = f"{meant}{suffix}"
-        if wanted in present:
-            return wanted
-        ending = [key for key in present if key.endswith(f".{wanted}")]
+        candidate = f"{name}{suffix}"
+        if candidate in present:
+            return candidate
+        ending = [key for key in present if key.endswith(f".{candidate}")]
         if len(ending) > 1:
             raise UserError(f"--group-by {text}: {', '.join(ending[:6])} end like that. Give one of them.")
         if ending:
             return ending[0]
-    known = [RUN, ALL, *present, *(key.rsplit(".", 1)[-1] for key in present)]
-    near = did_you_mean(meant, known)
-    near = near if near.startswith(" Did") else " `config.toml` in a run's folder has the keys there are."
-    raise UserError(f"--group-by {text}: no run has such a key.{near}")
+    choices = [RUN, ALL, *present, *(key.rsplit(".", 1)[-1] for key in present)]
+    hint = did_you_mean(name, choices)
+    hint = hint if hint.startswith(" Did") else " `config.toml` in a run's folder has the keys there are."
+    raise UserError(f"--group-by {text}: no run has such a key.{hint}")
 
 
 def _text(value: Any) -> str:
@@ -187,15 +187,15 @@ def _distinctive(differing: Sequence[str], columns: Mapping[str, Sequence[str]],
         first = _FIRST.index(key) if key in _FIRST else len(_FIRST) + (not key.endswith((".name", ".wrapper")))
         return first, key.count(".")
 
-    chosen: list[str] = []
+    selected: list[str] = []
     distinct = 1
     for key in sorted(differing, key=rank):
-        now = len(set(zip(*(columns[k] for k in [*chosen, key]), strict=True)))
+        now = len(set(zip(*(columns[k] for k in [*selected, key]), strict=True)))
         if now > distinct:
-            chosen, distinct = [*chosen, key], now
+            selected, distinct = [*selected, key], now
         if distinct == count:
             break
-    return chosen
+    return selected
 
 
 def _labels(keys: Sequence[str], columns: Mapping[str, Sequence[str]], count: int) -> list[str]:

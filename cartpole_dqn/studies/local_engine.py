@@ -70,17 +70,17 @@ class LocalEngine(SweepEngine):
 
     def wait(self, timeout: float) -> list[TrialEnd]:
         """Return the trials that ended, and kill those that exceed the time to stop."""
-        found, self._unstarted = self._unstarted, []
+        ends, self._unstarted = self._unstarted, []
         until = time.monotonic() + timeout
         while self._running:
-            left = 0.0 if found else max(0.0, until - time.monotonic())
-            connection.wait([process.pipe for process in self._running.values()], min(left, _SLICE))
-            found += [end for name, process in self._running.items() if (end := process.end(name))]
-            for end in found:
+            remaining = 0.0 if ends else max(0.0, until - time.monotonic())
+            connection.wait([process.pipe for process in self._running.values()], min(remaining, _SLICE))
+            ends += [end for name, process in self._running.items() if (end := process.end(name))]
+            for end in ends:
                 self._running.pop(end.name, None)
-            if found or left <= _SLICE:
+            if ends or remaining <= _SLICE:
                 break
-        return found
+        return ends
 
     def stop(self) -> None:
         """Ask every trial to save and stop."""

@@ -36,14 +36,14 @@ def play_models(
     scores = {}
     for i, record in enumerate(records, start=1):
         folder = RunFolder(record.path)
-        played: dict[Which, Played | None] = {}
+        results: dict[Which, Played | None] = {}
         places: dict[Which, Path] = {"last": folder.checkpoint, "best": folder.best}
         for which, place in places.items():
             if has_state(place):
                 say(f"{record.name}, {which} model ({i} of {len(records)})")
                 run = SavedRun(folder, read_config(folder, host), host)
-                with showing() as told:
-                    found = evaluate_run(run, episodes=episodes, seed=seed, which=which, told=told)
-                played[which] = Played.of(found.returns)
-        scores[record.path] = Scores(played.get("best", played.get("last")), played.get("last"))
+                with showing() as on_progress:
+                    evaluation = evaluate_run(run, episodes=episodes, seed=seed, which=which, on_progress=on_progress)
+                results[which] = Played.of(evaluation.returns)
+        scores[record.path] = Scores(results.get("best", results.get("last")), results.get("last"))
     return scores

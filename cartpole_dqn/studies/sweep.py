@@ -175,11 +175,11 @@ class Sweep:
                     self._sleep(_LOOK)  # A process of an earlier session still locks the remaining folders.
                     continue
                 for end in engine.wait(_LOOK):
-                    self._ended(end.name, end.state, end.error)
+                    self._record_end(end.name, end.state, end.error)
         finally:
             engine.close()
             for entry in self._running():
-                self._ended(entry.name, "interrupted", "")
+                self._record_end(entry.name, "interrupted", "")
         view = self.view(None)
         watch(view)
         return view
@@ -197,11 +197,11 @@ class Sweep:
 
     def _require_same(self) -> None:
         if (self.folder / FILE).is_file():
-            found = SweepPlan.read(self.folder).differences(self.plan)
-            if found:
+            differences = SweepPlan.read(self.folder).differences(self.plan)
+            if differences:
                 raise UserError(
-                    f"{self.folder} holds a sweep with other settings. {'; '.join(found)}. Resume it unchanged with "
-                    f"`cartpole-dqn sweep --resume {self.folder}`, or choose another folder with --out."
+                    f"{self.folder} holds a sweep with other settings. {'; '.join(differences)}. Resume it unchanged "
+                    f"with `cartpole-dqn sweep --resume {self.folder}`, or choose another folder with --out."
                 )
         elif others := [path.name for path in self.folder.iterdir() if path.name != folder_lock.NAME]:
             raise RunFolderError(
@@ -218,8 +218,8 @@ class Sweep:
         corners = corner_settings(self.plan.space) if self._search else []
         for i, setting in enumerate([*settings, *corners]):
             label = labels[i] if i < len(labels) else ", ".join(setting.sets)
-            trials, config, said = self._planned(setting, label)
-            notes.update(dict.fromkeys([*said, *check_setting(config, label, self._host)]))
+            trials, config, setting_notes = self._planned(setting, label)
+            notes.update(dict.fromkeys([*setting_notes, *check_setting(config, label, self._host)]))
             planned += [trials] if i < len(labels) else []
         for text in notes:
             warn(text)
@@ -231,12 +231,12 @@ class Sweep:
 
     def _recall(self, retry_failed: bool) -> None:
         """Restore the states of an earlier session."""
-        kept = self._read()
+        saved = self._read()
         if self._search:
-            for params in kept.get("settings", []):
+            for params in saved.get("settings", []):
                 self._search.take_back(dict(params))
                 self._add_latest(self._search)
-        before = {str(entry["name"]): entry for entry in kept.get("trials", [])}
+        before = {str(entry["name"]): entry for entry in saved.get("trials", [])}
         for entry in self._entries:
             earlier = before.get(entry.name, {})
             entry.seconds = float(earlier.get("seconds", 0.0))
@@ -258,7 +258,7 @@ class Sweep:
     def _waiting(self) -> list[_Entry]:
         """Return the trials to start. If none is left, a search adds those of its next setting."""
         waiting = [e for e in self._entries if e.state in ("waiting", "interrupted") and e.began is None]
-        if not waiting and self._search and len(self._search.asked) < self.plan.searches:
+        if not waiting and self._search and len(self._search.proposed) < self.plan.searches:
             self._search.ask()
             waiting = self._add_latest(self._search)
             self._keep()
@@ -276,14 +276,14 @@ class Sweep:
             engine.start(entry.planned.trial)
             running += 1
 
-    def _ended(self, name: str, state: TrialStatus, error: str) -> None:
+    def _record_end(self, name: str, state: TrialStatus, error: str) -> None:
         entry = next((entry for entry in self._running() if entry.name == name), None)
         if entry is None:
             raise RuntimeError(f"it reported the end of a trial {name!r}, which does not run.")
         entry.seconds += self._clock() - (entry.began or 0.0)
-        found = run_state(entry.path).state
-        if state == "done" and found != "done":
-            state, error = "failed", f"the engine reports it as done, but its folder {entry.path} says {found}."
+        folder_state = run_state(entry.path).state
+        if state == "done" and folder_state != "done":
+            state, error = "failed", f"the engine reports it as done, but its folder {entry.path} says {folder_state}."
         entry.state, entry.error = state, error
         entry.look()
         self._keep()
@@ -293,7 +293,7 @@ class Sweep:
 
     def _add_latest(self, search: Search) -> list[_Entry]:
         """Add and return the trials of a search's latest setting."""
-        number, setting = len(search.asked) - 1, search.latest()
+        number, setting = len(search.proposed) - 1, search.latest()
         trials, _, _ = self._planned(setting, labels_of(self.plan, [setting], first=number)[0])
         entries = [_Entry(planned, number) for planned in trials]
         self._entries += entries
@@ -303,7 +303,7 @@ class Sweep:
         """Pass the search the score of each setting whose trials have all ended."""
         if self._search is None:
             return
-        for number in range(len(self._search.asked)):
+        for number in range(len(self._search.proposed)):
             entries = [entry for entry in self._entries if entry.setting == number]
             if number in self._scored or not all(entry.state in ("done", "failed") for entry in entries):
                 continue
@@ -325,7 +325,7 @@ class Sweep:
             }
             for entry in self._entries
         ]
-        table = {"trials": trials, **({"settings": self._search.asked} if self._search else {})}
+        table = {"trials": trials, **({"settings": self._search.proposed} if self._search else {})}
         write_text_atomic(self.folder / _RECORD, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
 
     def _read(self) -> dict[str, Any]:

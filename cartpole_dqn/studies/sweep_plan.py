@@ -77,13 +77,13 @@ class SweepPlan:
         if not self.draws:
             return list(self.variants) or grid_settings(self.grid)
         generator = SeedTree(self.seed).child("sweep").numpy("draws")
-        drawn: dict[tuple[str, ...], Setting] = {}
+        distinct: dict[tuple[str, ...], Setting] = {}
         for _ in range(_PATIENCE * self.draws):
             setting = draw(self.space, generator)
-            drawn.setdefault(tuple(setting.values.values()), setting)
-            if len(drawn) == self.draws:
-                return list(drawn.values())
-        raise UserError(f"--random {self.draws}: the space holds no more than {len(drawn)} different settings.")
+            distinct.setdefault(tuple(setting.values.values()), setting)
+            if len(distinct) == self.draws:
+                return list(distinct.values())
+        raise UserError(f"--random {self.draws}: the space holds no more than {len(distinct)} different settings.")
 
     def table(self) -> Table:
         """Return the plan as a TOML table."""
@@ -93,7 +93,7 @@ class SweepPlan:
             method, number = ("search", self.searches) if self.searches else ("random", self.draws)
             settings = {"method": method, "number": number, "seed": self.seed, "space": space_table(self.space)}
         elif self.variants:
-            settings = {"method": "variants", "variants": {one.name: dict(one.values) for one in self.variants}}
+            settings = {"method": "variants", "variants": {entry.name: dict(entry.values) for entry in self.variants}}
         elif self.grid:
             settings = {"method": "grid", "grid": {key: list(values) for key, values in self.grid.items()}}
         return {
@@ -155,14 +155,14 @@ class SweepPlan:
 
     def differences(self, other: SweepPlan) -> list[str]:
         """Return the differences apart from the engine: "seeds: [0, 1], now [0]", ..."""
-        mine, its = self._compared(), other._compared()
+        before, now = self._comparable(), other._comparable()
         return [
-            f"{name}: {_shown(mine.get(name))}, now {_shown(its.get(name))}"
-            for name in dict.fromkeys([*mine, *its])
-            if mine.get(name) != its.get(name)
+            f"{name}: {_short(before.get(name))}, now {_short(now.get(name))}"
+            for name in dict.fromkeys([*before, *now])
+            if before.get(name) != now.get(name)
         ]
 
-    def _compared(self) -> Table:
+    def _comparable(self) -> Table:
         table = replace(self, config=None).table()
         base = {f"base.{key}": value for key, value in table["base"].items()}
         text = None if self.config is None else parse_toml(self.config, BASE)
@@ -262,6 +262,6 @@ def _where(label: str) -> str:
     return f"setting {label}: " if label else ""
 
 
-def _shown(value: Any) -> str:
+def _short(value: Any) -> str:
     text = "nothing" if value in (None, [], {}) else str(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

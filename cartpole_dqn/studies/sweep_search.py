@@ -27,13 +27,13 @@ class Search:
         self._seeds = SeedTree(seed).child("search")
         self._distributions = {key: self._distribution(key) for key in space}
         self._study = self._optuna.create_study(direction="maximize", sampler=self._sampler(0))
-        self.asked: list[Params] = []
+        self.proposed: list[Params] = []
         """The settings so far, by their numbers."""
 
     def ask(self) -> None:
         """Choose the next setting to try."""
-        self._study.sampler = self._sampler(len(self.asked))
-        self.asked.append(dict(self._study.ask(fixed_distributions=self._distributions).params))
+        self._study.sampler = self._sampler(len(self.proposed))
+        self.proposed.append(dict(self._study.ask(fixed_distributions=self._distributions).params))
 
     def take_back(self, params: Params) -> None:
         """Add the next setting of an earlier session, before any new one."""
@@ -41,7 +41,7 @@ class Search:
             params=params, distributions=self._distributions, state=self._optuna.trial.TrialState.RUNNING
         )
         self._study.add_trial(trial)
-        self.asked.append(params)
+        self.proposed.append(params)
 
     def tell(self, number: int, score: float | None) -> None:
         """Record the score of setting `number`; None if one of its trials failed."""
@@ -54,7 +54,7 @@ class Search:
     def latest(self) -> Setting:
         """Return the latest setting, its values rounded to four significant digits."""
         values = {}
-        for key, value in self.asked[-1].items():
+        for key, value in self.proposed[-1].items():
             entry = self._space[key]
             values[key] = str(value) if isinstance(entry, Choice) else rounded(entry, float(value))
         return Setting(values)

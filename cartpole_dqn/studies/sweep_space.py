@@ -84,9 +84,9 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
     """
     grid: dict[str, list[str]] = {}
     for text in texts:
-        key, separator, rest = text.partition("=")
+        key, separator, value_text = text.partition("=")
         key = key.strip()
-        values = _split(rest)
+        values = _split(value_text)
         if not separator or not key or not all(values):
             raise UserError(f"--grid {text}: expected KEY=A,B,... such as agent.optimiser.lr=1e-3,5e-4.")
         _refuse_own(key, f"--grid {text}")
@@ -114,31 +114,31 @@ def parse_variants(texts: Sequence[str]) -> list[Setting]:
     Raises:
         UserError: an invalid or repeated name, no `=`, or a file that cannot be read.
     """
-    given: list[tuple[str, Setting]] = []
+    variants: list[tuple[str, Setting]] = []
     for text in texts:
         if text.endswith(".toml") and "=" not in text:
-            given += [(text, setting) for setting in _read_variants(Path(text))]
+            variants += [(text, setting) for setting in _read_variants(Path(text))]
         else:
-            given.append((f"--variant {text}", _variant(text)))
-    return checked_variants(given)
+            variants.append((f"--variant {text}", _variant(text)))
+    return checked_variants(variants)
 
 
-def checked_variants(given: Iterable[tuple[str, Setting]]) -> list[Setting]:
-    """Return variants given as (source, variant). Raises `UserError` for invalid names and keys."""
-    found: dict[str, Setting] = {}
-    for source, setting in given:
+def checked_variants(variants: Iterable[tuple[str, Setting]]) -> list[Setting]:
+    """Return the variants of (source, variant) pairs. Raises `UserError` for invalid names and keys."""
+    unique: dict[str, Setting] = {}
+    for source, setting in variants:
         if not VARIANT_NAME.fullmatch(setting.name):
             raise UserError(f"{source}: expected a name of letters, digits and ._+- such as no-double.")
-        if found.setdefault(setting.name.lower(), setting) is not setting:
+        if unique.setdefault(setting.name.lower(), setting) is not setting:
             raise UserError(f"{source}: the variant {setting.name} comes twice.")
         for key in setting.values:
             _refuse_own(key, f"{source}: {setting.name}")
-    return list(found.values())
+    return list(unique.values())
 
 
 def _variant(text: str) -> Setting:
-    name, separator, rest = text.partition(":")
-    pairs = [part.partition("=") for part in _split(rest)] if separator else []
+    name, separator, assignments = text.partition(":")
+    pairs = [part.partition("=") for part in _split(assignments)] if separator else []
     if not all(key.strip() and equals and value.strip() for key, equals, value in pairs):
         raise UserError(f"--variant {text}: expected NAME:KEY=VALUE,... such as no-double:agent.double=false.")
     return Setting({key.strip(): value.strip() for key, _, value in pairs}, name.strip())
@@ -207,7 +207,7 @@ def space_table(space: Space) -> dict[str, Any]:
 
 def draw(space: Space, generator: np.random.Generator) -> Setting:
     """Draw a setting, each key independently. Numbers have four significant digits."""
-    return Setting({key: _drawn(entry, generator) for key, entry in space.items()})
+    return Setting({key: _draw_value(entry, generator) for key, entry in space.items()})
 
 
 def rounded(entry: Range, value: float) -> str:
@@ -263,7 +263,7 @@ def _entry(where: str, table: Mapping[str, Any]) -> Range | Choice:
     return entry
 
 
-def _drawn(entry: Range | Choice, generator: np.random.Generator) -> str:
+def _draw_value(entry: Range | Choice, generator: np.random.Generator) -> str:
     if isinstance(entry, Choice):
         return entry.values[int(generator.integers(len(entry.values)))]
     # Half a unit more on both sides makes the ends of integer ranges as likely as the rest.
@@ -292,8 +292,8 @@ def setting_labels(settings: Sequence[Setting]) -> list[str]:
     # Some file systems ignore case.
     lower = [label.lower() for label in labels]
     return [
-        label if lower.count(same) == 1 else f"{label},{_digest(setting)}" if setting.values else label
-        for label, same, setting in zip(labels, lower, settings, strict=True)
+        label if lower.count(lowered) == 1 else f"{label},{_digest(setting)}" if setting.values else label
+        for label, lowered, setting in zip(labels, lower, settings, strict=True)
     ]
 
 
@@ -306,8 +306,8 @@ def _word(text: str) -> str:
         value = f"{value:.{_DIGITS}g}"
     if isinstance(value, int | float):
         return as_toml(value)  # with its sign
-    written = value if isinstance(value, str) else as_toml(value)
-    return re.sub(r"[^A-Za-z0-9._+-]+", "-", written).strip("-") or "empty"
+    word = value if isinstance(value, str) else as_toml(value)
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", word).strip("-") or "empty"
 
 
 def _digest(setting: Setting) -> str:

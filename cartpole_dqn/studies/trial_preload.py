@@ -48,7 +48,7 @@ def _import_all() -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Discard what libraries print on import, because the terminal shows the sweep's table."""
-    kept = [os.dup(descriptor) for descriptor in (1, 2)]
+    copies = [os.dup(descriptor) for descriptor in (1, 2)]
     nothing = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):
         os.dup2(nothing, descriptor)
@@ -56,7 +56,7 @@ def _quiet() -> Iterator[None]:
     try:
         yield
     finally:
-        for descriptor, copy in zip((1, 2), kept, strict=True):
+        for descriptor, copy in zip((1, 2), copies, strict=True):
             os.dup2(copy, descriptor)
             os.close(copy)
 

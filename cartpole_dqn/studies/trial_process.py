@@ -37,7 +37,7 @@ _LEAVING = 10.0
 _DYING = 1.0
 """Seconds to wait for a fork server after it failed."""
 _KILLED = -int(getattr(signal, "SIGKILL", signal.SIGTERM))
-_SAID = 16_384
+_LOG_END = 16_384
 """Bytes at the end of a log that are searched for the error."""
 _UNKNOWN = 255
 """`multiprocessing`'s exit code of a process whose server is gone."""
@@ -75,9 +75,9 @@ class TrialProcess:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload([_PRELOAD])
         self.pipe: Connection
-        self.pipe, its = context.Pipe()
+        self.pipe, child_pipe = context.Pipe()
         """Readable when the process ends, for `multiprocessing.connection.wait`."""
-        given = _Given(
+        setup = _Setup(
             list(arguments),
             str(log.absolute()),
             str((folder or Path.cwd()).absolute()),
@@ -87,12 +87,12 @@ class TrialProcess:
             _FORKS,
         )
         # A daemon, so that this process does not wait for it at exit.
-        self._process: BaseProcess = context.Process(target=_be, args=(given, its), daemon=True)
+        self._process: BaseProcess = context.Process(target=_work, args=(setup, child_pipe), daemon=True)
         self._code: int | None = None
         self._log = log
         self._stop_seconds, self._kill_at = math.inf, math.inf
         self._late = False
-        with its, _without_main():
+        with child_pipe, _without_main():
             self._start()
 
     @property
@@ -120,12 +120,12 @@ class TrialProcess:
         if code is None:
             return None
         if self._late and code != 0:
-            why = f"it did not end within {self._stop_seconds:g} seconds and was killed"
-            return TrialEnd(name, "interrupted", f"{why}: it will resume from its last checkpoint.")
-        said = b""
+            cause = f"it did not end within {self._stop_seconds:g} seconds and was killed"
+            return TrialEnd(name, "interrupted", f"{cause}: it will resume from its last checkpoint.")
+        log_end = b""
         with contextlib.suppress(OSError):
-            said = self._log.read_bytes()[-_SAID:]
-        return TrialEnd.of_process(name, code, said.decode(errors="replace"))
+            log_end = self._log.read_bytes()[-_LOG_END:]
+        return TrialEnd.of_process(name, code, log_end.decode(errors="replace"))
 
     def terminate(self, seconds: float = math.inf) -> None:
         """Ask it to save and stop. `wait` and `end` kill it if they find it running after `seconds`."""
@@ -156,21 +156,21 @@ class TrialProcess:
 
     def _exit_code(self) -> int:
         try:
-            sent: int | None = self.pipe.recv()
+            sent_code: int | None = self.pipe.recv()
         except (EOFError, OSError):
-            sent = None
+            sent_code = None
         self._process.join(_LEAVING)
         if self._process.is_alive():
             self._process.kill()
             self._process.join(_LEAVING)
         self.pipe.close()
         code = self._process.exitcode
-        if sent is not None:
-            return sent
+        if sent_code is not None:
+            return sent_code
         return _KILLED if code is None or code == _UNKNOWN else code
 
 
-class _Given(NamedTuple):
+class _Setup(NamedTuple):
     """Arguments and surroundings of a process."""
 
     arguments: list[str]
@@ -193,24 +193,24 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _be(given: _Given, pipe: Connection) -> None:
+def _work(setup: _Setup, pipe: Connection) -> None:
     """Run `cartpole-dqn` in the new process."""
     if sys.platform != "win32":
         os.setsid()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())  # The starting thread may have blocked some.
-    _redirect(given.log)
-    os.chdir(given.folder)
+    _redirect(setup.log)
+    os.chdir(setup.folder)
     os.environ.clear()
-    os.environ.update(given.environment)
-    sys.path[:] = given.path
-    sys.argv = ["cartpole-dqn", *given.arguments]
+    os.environ.update(setup.environment)
+    sys.path[:] = setup.path
+    sys.argv = ["cartpole-dqn", *setup.arguments]
     # Processes of environments start as in a run by hand.
     multiprocessing.current_process().daemon = False
     multiprocessing.set_start_method(None, force=True)
     signal.signal(signal.SIGTERM, _leave if sys.platform == "win32" else signal.SIG_DFL)
-    threading.Thread(target=_follow, args=(pipe, given.stop_seconds), name="follow-starter", daemon=True).start()
+    threading.Thread(target=_follow, args=(pipe, setup.stop_seconds), name="follow-starter", daemon=True).start()
     code = _run()
-    if given.forked:
+    if setup.forked:
         atexit._run_exitfuncs()  # A fork exits without them.
     with contextlib.suppress(OSError):
         pipe.send(code)
@@ -222,8 +222,8 @@ def _run() -> int:
     code: object = 0
     try:
         runpy.run_module("cartpole_dqn", run_name="__main__")
-    except SystemExit as left:
-        code = left.code
+    except SystemExit as exiting:
+        code = exiting.code
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -233,11 +233,11 @@ def _run() -> int:
 
 def _redirect(log: str) -> None:
     """Redirect stdin and stdout to the null device, and stderr to the log."""
-    said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    log_file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor, target in ((nothing, 0), (nothing, 1), (said, 2)):
+    for descriptor, target in ((nothing, 0), (nothing, 1), (log_file, 2)):
         os.dup2(descriptor, target)
-    for descriptor in {said, nothing} - {0, 1, 2}:
+    for descriptor in {log_file, nothing} - {0, 1, 2}:
         os.close(descriptor)
 
 

@@ -54,15 +54,15 @@ class Subject:
     @property
     def options_class(self) -> type:
         """`cls.Options`; `NoOptions` if there is none."""
-        found = getattr(self.cls, "Options", NoOptions)
-        assert isinstance(found, type), f"{self.name}.Options is {found!r}: expected a class."
-        return found
+        options_cls = getattr(self.cls, "Options", NoOptions)
+        assert isinstance(options_cls, type), f"{self.name}.Options is {options_cls!r}: expected a class."
+        return options_cls
 
     def options(self, **preferred: Any) -> Any:
         """Return the options. A `preferred` value is used if the option exists and no other value was given."""
         declared = fields_of(self.options_class)
-        wanted = {name: value for name, value in preferred.items() if name in declared}
-        return check_options(self.options_class, {**wanted, **self.table}, where=self.name)
+        preferences = {name: value for name, value in preferred.items() if name in declared}
+        return check_options(self.options_class, {**preferences, **self.table}, where=self.name)
 
     def build(self, context: Context, **preferred: Any) -> Any:
         """Return a new part. Torch is seeded while it is built, as in a run."""
@@ -90,9 +90,9 @@ class Contract:
         """Add a check (a decorator). The result takes the arguments of the kind's `check_` function."""
 
         @functools.wraps(function)
-        def public(*given: Any, **options: Any) -> None:
+        def public(*arguments: Any, **options: Any) -> None:
             _refuse_disabled_asserts()
-            function(self._subject(*given, **options))
+            function(self._subject(*arguments, **options))
 
         del public.__wrapped__  # its signature is not the public one
         self.checks.append(public)
@@ -103,25 +103,25 @@ class Contract:
         for function in checks:
             self.check(function)
 
-    def run(self, *given: Any, **options: Any) -> list[CheckResult]:
+    def run(self, *arguments: Any, **options: Any) -> list[CheckResult]:
         """Run every check, also after one failed. Raises `ConfigError` if the `options` are wrong."""
         _refuse_disabled_asserts()
-        if options and hasattr(getattr(given[0], "Options", None), "__pydantic_fields__"):
-            self._subject(*given, **options).options()  # once here, and not in every check
-        return [_run(check, given, options) for check in self.checks]
+        if options and hasattr(getattr(arguments[0], "Options", None), "__pydantic_fields__"):
+            self._subject(*arguments, **options).options()  # once here, and not in every check
+        return [_run(check, arguments, options) for check in self.checks]
 
-    def hold(self, *given: Any, **options: Any) -> None:
+    def hold(self, *arguments: Any, **options: Any) -> None:
         """Run every check and raise one `AssertionError` that names all that failed."""
-        results = self.run(*given, **options)
+        results = self.run(*arguments, **options)
         failed = [result for result in results if not result.passed]
         if failed:
-            said: dict[str, list[str]] = {}
+            names_by_message: dict[str, list[str]] = {}
             for result in failed:
-                said.setdefault(result.message, []).append(result.name)
-            lines = "".join(f"\n  {', '.join(names)}: {message}" for message, names in said.items())
-            place = defined_in(given[0])
+                names_by_message.setdefault(result.message, []).append(result.name)
+            lines = "".join(f"\n  {', '.join(names)}: {message}" for message, names in names_by_message.items())
+            place = defined_in(arguments[0])
             raise AssertionError(
-                f"{name_of(given[0])} fails {len(failed)} of {len(results)} checks of the kind {self.kind}:{lines}"
+                f"{name_of(arguments[0])} fails {len(failed)} of {len(results)} checks of the kind {self.kind}:{lines}"
                 + (f"\nIt is in {place}." if place else "")
             ) from failed[0].error
 
@@ -139,10 +139,10 @@ def defined_in(subject: Any) -> str:
         return ""
 
 
-def _run(check: Check, given: tuple[Any, ...], options: Mapping[str, Any]) -> CheckResult:
+def _run(check: Check, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> CheckResult:
     name: str = getattr(check, "__name__", repr(check))
     try:
-        check(*given, **options)
+        check(*arguments, **options)
     except AssertionError as error:
         return CheckResult(name, False, str(error) or _crash(error), error)
     except (Exception, SystemExit) as error:  # the other checks still run
@@ -154,8 +154,8 @@ def _crash(error: BaseException) -> str:
     """Return what was raised, and where: in the author's file if one was on the way, else in the innermost."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = place_of(error) or f"{Path(frame.filename).name}, line {frame.lineno}"
-    said = f": {error}" if str(error) else ""
-    return f"raised {type(error).__name__}{said} ({place})"
+    message = f": {error}" if str(error) else ""
+    return f"raised {type(error).__name__}{message} ({place})"
 
 
 def _refuse_disabled_asserts() -> None:

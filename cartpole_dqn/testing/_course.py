@@ -149,8 +149,8 @@ def _compare(part: Subject, seed: Callable[[int], int]) -> str:
 
 def _plan(part: Subject) -> tuple[int, Iterable[int]]:
     with closing(part.course()) as course:
-        found: tuple[int, Iterable[int]] = course.plan()
-        return found
+        plan: tuple[int, Iterable[int]] = course.plan()
+        return plan
 
 
 def _is_number(annotation: Any) -> bool:

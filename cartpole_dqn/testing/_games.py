@@ -102,8 +102,8 @@ class Moment(NamedTuple):
 
 def observations(states: list[int]) -> Obs:
     """[N] states -> [N, 2] float32."""
-    shown: Obs = np.array([[1.0, -1.0], [-1.0, 1.0]], np.float32)[states]
-    return shown
+    obs: Obs = np.array([[1.0, -1.0], [-1.0, 1.0]], np.float32)[states]
+    return obs
 
 
 def play(agent: Agent, game: Game, steps: int) -> list[Moment]:

@@ -72,5 +72,5 @@ class Stamp:
 
     def read(self, obs: Obs) -> NDArray[np.int64]:
         """[B, ...] observations -> their [B] numbers; `UNREADABLE` if any element differs."""
-        kept = obs.astype(self._space.dtype)  # another dtype is a fault of its own
-        return np.array([self._numbers.get(one.tobytes(), UNREADABLE) for one in kept], np.int64)
+        rows = obs.astype(self._space.dtype)  # another dtype is a fault of its own
+        return np.array([self._numbers.get(row.tobytes(), UNREADABLE) for row in rows], np.int64)

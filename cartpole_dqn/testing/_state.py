@@ -45,29 +45,29 @@ def snapshot(state: Any, place: str = "state") -> Any:
 
 def difference(left: Any, right: Any, place: str = "") -> str:
     """Return the first place where `left` and `right` differ in a bit, type or length, or "". NaN equals NaN."""
-    here = place or "the value"
+    label = place or "the value"
     if dataclasses.is_dataclass(left) and type(left) is type(right) and not isinstance(left, type):
         pairs = ((f.name, getattr(left, f.name), getattr(right, f.name)) for f in dataclasses.fields(left))
         return _first(difference(a, b, f"{place}.{name}") for name, a, b in pairs)
     if isinstance(left, Mapping) and isinstance(right, Mapping):
         if left.keys() != right.keys():
-            return f"{here} (keys {sorted(map(str, left.keys() ^ right.keys()))})"
+            return f"{label} (keys {sorted(map(str, left.keys() ^ right.keys()))})"
         return _first(difference(left[key], right[key], f"{place}[{key!r}]") for key in left)
     if isinstance(left, list | tuple) and isinstance(right, list | tuple):
         if len(left) != len(right):
-            return f"{here} (lengths {len(left)} and {len(right)})"
+            return f"{label} (lengths {len(left)} and {len(right)})"
         return _first(difference(a, b, f"{place}[{i}]") for i, (a, b) in enumerate(zip(left, right, strict=True)))
     if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
         if left.dtype != right.dtype or left.shape != right.shape:
-            return here
+            return label
         left, right = left.detach().cpu(), right.detach().cpu()
-        return "" if bool(((left == right) | ((left != left) & (right != right))).all()) else here
+        return "" if bool(((left == right) | ((left != left) & (right != right))).all()) else label
     if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
         nan = bool(np.issubdtype(left.dtype, np.inexact))
-        return "" if left.dtype == right.dtype and np.array_equal(left, right, equal_nan=nan) else here
+        return "" if left.dtype == right.dtype and np.array_equal(left, right, equal_nan=nan) else label
     if isinstance(left, float) and isinstance(right, float) and math.isnan(left) and math.isnan(right):
         return ""
-    return "" if type(left) is type(right) and left == right else f"{here} ({left!r} and {right!r})"
+    return "" if type(left) is type(right) and left == right else f"{label} ({left!r} and {right!r})"
 
 
 @contextlib.contextmanager
@@ -93,5 +93,5 @@ def _global_states() -> dict[str, Any]:
     return states
 
 
-def _first(found: Iterator[str]) -> str:
-    return next((place for place in found if place), "")
+def _first(places: Iterator[str]) -> str:
+    return next((place for place in places if place), "")

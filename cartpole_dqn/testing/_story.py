@@ -127,10 +127,10 @@ class Story:
         """Walk n steps from the transition that begins at `number`, or to its episode's end; None if too few exist."""
         env, position = self._place[number]
         total, gamma = 0.0, self.context.gamma
-        for taken, step in enumerate(self.lanes[env][position:], start=1):
-            total += gamma ** (taken - 1) * step.reward
-            if step.ends or step.cut or taken == self.context.n_step:
-                return Outcome(total, 0.0 if step.terminated else gamma**taken, taken, step)
+        for count, step in enumerate(self.lanes[env][position:], start=1):
+            total += gamma ** (count - 1) * step.reward
+            if step.ends or step.cut or count == self.context.n_step:
+                return Outcome(total, 0.0 if step.terminated else gamma**count, count, step)
         return None
 
     def steps(self) -> Iterator[Step]:
@@ -148,8 +148,8 @@ class Story:
         rows = []
         for number, next_number, action, reward, discount in zip(*(field.tolist() for field in fields), strict=True):
             lane, position = self._place.get(number, (0, -1))
-            known = position >= 0
-            step, outcome = (self.lanes[lane][position], self.outcome(number)) if known else (None, None)
+            is_known = position >= 0
+            step, outcome = (self.lanes[lane][position], self.outcome(number)) if is_known else (None, None)
             rows.append(Row(number, next_number, action, reward, discount, step, outcome))
         return rows
 

@@ -142,8 +142,8 @@ def check_steps_before_learning(part: Subject) -> None:
     first = course.part.steps_before_learning()
     fits = type(first) is int and first >= 0
     assert fits, f"steps_before_learning is {first!r}: expected an integer of 0 or more."
-    taken = LANES * next(i for i, moment in enumerate(course.warm(), start=1) if moment.metrics is not None)
-    assert taken >= first, f"steps_before_learning is {first}, and it learned after {taken} steps."
+    steps_taken = LANES * next(i for i, moment in enumerate(course.warm(), start=1) if moment.metrics is not None)
+    assert steps_taken >= first, f"steps_before_learning is {first}, and it learned after {steps_taken} steps."
 
 
 @AGENT.check
@@ -194,8 +194,8 @@ def check_policy(part: Subject) -> None:
         assert np.array_equal(first, again), "two policies made at once act differently: a policy is greedy."
         values = _policy(course.part, lanes).q_values(_probes(lanes))
         if values is not None:
-            came, said = f"{values.dtype} {list(values.shape)}", f"float32 [{lanes}, {Matching.actions}]"
-            assert came == said, f"a policy's q_values: expected {said}, got {came}."
+            actual, expected = f"{values.dtype} {list(values.shape)}", f"float32 [{lanes}, {Matching.actions}]"
+            assert actual == expected, f"a policy's q_values: expected {expected}, got {actual}."
 
 
 @AGENT.check
@@ -213,8 +213,8 @@ def check_policy_module(part: Subject) -> None:
     later = policy.module()
     assert later is not None, "a policy has a module, and a later one has none."
     values = later(probes).detach()
-    came, said = f"{values.dtype} {list(values.shape)}", f"torch.float32 [4, {Matching.actions}]"
-    assert came == said, f"a policy's module: expected {said}, got {came}."
+    actual, expected = f"{values.dtype} {list(values.shape)}", f"torch.float32 [4, {Matching.actions}]"
+    assert actual == expected, f"a policy's module: expected {expected}, got {actual}."
     actions, best = policy.act(_probes(4)).tolist(), values.argmax(1).tolist()
     assert actions == best, f"a policy takes {actions}, but the highest values of its module are those of {best}."
 
@@ -223,11 +223,11 @@ def check_policy_module(part: Subject) -> None:
 def check_policy_disturbs_nothing(part: Subject) -> None:
     """Making and using policies changes neither the agent nor what it does next."""
     moments, states = [], []
-    for asked in (False, True):
+    for uses_policy in (False, True):
         course = Playing(part)
         moments.append(course.warm())
         for _ in range(20):
-            if asked:
+            if uses_policy:
                 policy = _policy(course.part, 3)
                 for _ in range(3):
                     policy.act(_probes(3))
@@ -288,8 +288,8 @@ AGENT.share(SEEDED)
 
 def _assert_actions(actions: object, lanes: int, who: str) -> None:
     assert isinstance(actions, np.ndarray), f"{who} gave a {type(actions).__name__}: expected a NumPy array."
-    came, choices = f"{actions.dtype} {list(actions.shape)}", Matching.actions
-    assert came == f"int64 [{lanes}]", f"{who}: expected int64 [{lanes}], got {came}."
+    actual, choices = f"{actions.dtype} {list(actions.shape)}", Matching.actions
+    assert actual == f"int64 [{lanes}]", f"{who}: expected int64 [{lanes}], got {actual}."
     assert ((actions >= 0) & (actions < choices)).all(), f"{who} among {choices} actions gave {actions.tolist()}."
 
 

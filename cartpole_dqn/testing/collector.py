@@ -52,13 +52,13 @@ class Collecting:
             self.agent.break_lane(lane)
         for step in collected.transitions:
             assert 0 <= step.env < self.lanes, f"it returned a step of lane {step.env}, and there are {self.lanes}."
-            made, cut = self.steps[step.env], len(self.steps[step.env]) in self.cuts[step.env]
-            if made and not (cut or made[-1].terminated or made[-1].truncated):
-                assert np.array_equal(made[-1].next_obs, step.obs), (  # agents may fail where this is not so
-                    f"step {len(made)} of lane {step.env} does not begin where step {len(made) - 1} led, although the "
-                    f"episode continued."
+            history, cut = self.steps[step.env], len(self.steps[step.env]) in self.cuts[step.env]
+            if history and not (cut or history[-1].terminated or history[-1].truncated):
+                assert np.array_equal(history[-1].next_obs, step.obs), (  # agents may fail where this is not so
+                    f"step {len(history)} of lane {step.env} does not begin where step {len(history) - 1} led, "
+                    f"although the episode continued."
                 )
-            made.append(step)
+            history.append(step)
         for ending in collected.endings:
             assert 0 <= ending.env < self.lanes, f"it ended an episode of lane {ending.env} of {self.lanes}."
             self.endings[ending.env].append(ending)
@@ -71,9 +71,9 @@ class Collecting:
 
     def go(self, steps: int | None = None) -> None:
         """Collect until every lane has made so many more steps, or `ENOUGH`."""
-        goal = [len(made) + (ENOUGH if steps is None else steps) for made in self.steps]
+        goal = [len(history) + (ENOUGH if steps is None else steps) for history in self.steps]
         late = time.monotonic() + PATIENCE
-        while any(len(made) < wanted for made, wanted in zip(self.steps, goal, strict=True)):
+        while any(len(history) < target for history, target in zip(self.steps, goal, strict=True)):
             self.collect()
             assert time.monotonic() < late, (
                 f"in {PATIENCE:g} seconds the lanes made {list(map(len, self.steps))} steps."
@@ -124,20 +124,20 @@ def check_steps_fit(part: Subject) -> None:
         assert isinstance(actions, spaces.Discrete), f"action_space is {actions}: agents need Discrete."
         course.collector.start()
         first = course.collect()
-        kept = [(step.obs, step.obs.copy()) for step in first.transitions]
+        copies = [(step.obs, step.obs.copy()) for step in first.transitions]
         course.go()
         for lane, steps in enumerate(course.steps):
             for i, step in enumerate(steps):
-                where = f"step {i} of lane {lane}"
+                place = f"step {i} of lane {lane}"
                 for obs in (step.obs, step.next_obs):
-                    assert obs.shape == box.shape, f"{where} observes {list(obs.shape)}: expected {list(box.shape)}."
-                    assert obs.dtype == box.dtype, f"{where} observes {obs.dtype}: expected {box.dtype}."
-                    assert box.contains(obs), f"{where} observes what is not in {box}."
-                assert 0 <= step.action < int(actions.n), f"{where} took action {step.action} of {int(actions.n)}."
-                assert np.isfinite(step.reward), f"{where} was rewarded by {step.reward}."
+                    assert obs.shape == box.shape, f"{place} observes {list(obs.shape)}: expected {list(box.shape)}."
+                    assert obs.dtype == box.dtype, f"{place} observes {obs.dtype}: expected {box.dtype}."
+                    assert box.contains(obs), f"{place} observes what is not in {box}."
+                assert 0 <= step.action < int(actions.n), f"{place} took action {step.action} of {int(actions.n)}."
+                assert np.isfinite(step.reward), f"{place} was rewarded by {step.reward}."
                 priority = step.priority
-                assert priority is None or 0 <= priority < np.inf, f"{where} has the priority {priority}."
-        assert all(np.array_equal(obs, copy) for obs, copy in kept), (
+                assert priority is None or 0 <= priority < np.inf, f"{place} has the priority {priority}."
+        assert all(np.array_equal(obs, copy) for obs, copy in copies), (
             "observations that it had returned changed afterwards: return copies."
         )
 
@@ -157,10 +157,10 @@ def check_endings_match(part: Subject) -> None:
                     continue
                 assert endings, f"the episode that ended with step {i} of lane {lane} was not reported."
                 ending = endings.pop(0)
-                found = (ending.episode_return, ending.length, ending.terminated)
-                assert found == (total, length, step.terminated), (
+                reported = (ending.episode_return, ending.length, ending.terminated)
+                assert reported == (total, length, step.terminated), (
                     f"the episode that ended with step {i} of lane {lane} had return {total:g}, length {length}, "
-                    f"terminated {step.terminated}; it was reported as {found}."
+                    f"terminated {step.terminated}; it was reported as {reported}."
                 )
                 total, length = 0.0, 0
             assert not endings, f"lane {lane} reported {len(endings)} more episodes than ended."
@@ -230,8 +230,8 @@ def check_hurry(part: Subject) -> None:
         course.collector.hurry()
         began = time.monotonic()
         course.collect()
-        took = time.monotonic() - began
-        assert took < _LEAVING, f"after hurry() a collection took {took:.1f} seconds."
+        seconds = time.monotonic() - began
+        assert seconds < _LEAVING, f"after hurry() a collection took {seconds:.1f} seconds."
 
 
 @COLLECTOR.check
@@ -251,9 +251,9 @@ def check_close(part: Subject) -> None:
 
 def _children() -> set[int]:
     """Return the child processes that still run."""
-    found = set()
+    pids = set()
     for process in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):
             if process.status() != psutil.STATUS_ZOMBIE:
-                found.add(process.pid)
-    return found
+                pids.add(process.pid)
+    return pids

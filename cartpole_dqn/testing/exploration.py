@@ -62,12 +62,12 @@ def check_actions(part: Subject) -> None:
     for lanes, actions in ((1, 2), (5, 4), (16, 3)):
         chooser = Chooser(part, lanes=lanes, actions=actions)
         for step in STEPS * 5:
-            chosen = chooser.select(step)
-            assert isinstance(chosen, Tensor), f"select gave a {type(chosen).__name__}: expected a tensor."
-            came, expected = (chosen.dtype, tuple(chosen.shape), chosen.device.type), (torch.int64, (lanes,), "cpu")
-            assert came == expected, f"select for {lanes} lanes: expected {expected}, got {came}."
-            assert bool(((chosen >= 0) & (chosen < actions)).all()), (
-                f"select among {actions} actions gave {chosen.tolist()}."
+            picked = chooser.select(step)
+            assert isinstance(picked, Tensor), f"select gave a {type(picked).__name__}: expected a tensor."
+            actual, expected = (picked.dtype, tuple(picked.shape), picked.device.type), (torch.int64, (lanes,), "cpu")
+            assert actual == expected, f"select for {lanes} lanes: expected {expected}, got {actual}."
+            assert bool(((picked >= 0) & (picked < actions)).all()), (
+                f"select among {actions} actions gave {picked.tolist()}."
             )
 
 
@@ -79,8 +79,8 @@ def check_masks(part: Subject) -> None:
     for step in STEPS * 30:
         mask = torch.rand(12, 5, generator=random) < 0.4
         mask[torch.arange(12), torch.randint(5, (12,), generator=random)] = True
-        chosen = chooser.select(step, mask=mask.clone())
-        assert bool(mask.gather(1, chosen[:, None]).all()), f"at step {step} it chose an action that the mask forbids."
+        actions = chooser.select(step, mask=mask.clone())
+        assert bool(mask.gather(1, actions[:, None]).all()), f"at step {step} it chose an action that the mask forbids."
 
 
 @EXPLORATION.check
@@ -89,12 +89,12 @@ def check_values_are_followed(part: Subject) -> None:
     chooser = Chooser(part, lanes=4, actions=4)
     best = torch.tensor([2, 0, 3, 1])
     values = torch.zeros(4, 4).scatter(1, best[:, None], 20.0)
-    taken = torch.zeros(4, 4)
+    counts = torch.zeros(4, 4)
     for extra in range(200):
-        taken[torch.arange(4), chooser.select(STEPS[-1] + extra, values)] += 1
-    assert bool((taken.argmax(1) == best).all()), (
+        counts[torch.arange(4), chooser.select(STEPS[-1] + extra, values)] += 1
+    assert bool((counts.argmax(1) == best).all()), (
         f"after {STEPS[-1]} steps the best actions of four lanes, {best.tolist()}, were taken "
-        f"{taken[torch.arange(4), best].int().tolist()} times in 200."
+        f"{counts[torch.arange(4), best].int().tolist()} times in 200."
     )
 
 
@@ -117,8 +117,8 @@ def check_lanes_explore_apart(part: Subject) -> None:
     chooser = Chooser(part, lanes=8, actions=4)
     values = torch.zeros(8, 4)
     values[:, 1] = 1e-3
-    chosen = [chooser.select(step, values) for step in STEPS * 20]
-    random = [actions.tolist() for actions in chosen if bool((actions != 1).any())]
+    selections = [chooser.select(step, values) for step in STEPS * 20]
+    random = [actions.tolist() for actions in selections if bool((actions != 1).any())]
     assert len(random) < 5 or any(len(set(actions)) > 1 for actions in random), (
         f"in all {len(random)} random choices, 8 lanes with equal values chose the same."
     )

@@ -179,9 +179,9 @@ def check_integers_are_scaled(part: Subject) -> None:
             bound = max(abs(int(space.low.min())), abs(int(space.high.max())))
             obs, network = attempt.obs(32), attempt.part.eval()
             with torch.no_grad():
-                came, small = (float(network.q_values(network(x)).abs().max()) for x in (obs, obs.float() / bound))
-            assert came <= 5 * small + 1, (
-                f"values of integers of {space} go up to {came:.3g}, and to {small:.3g} where they are divided by "
+                largest, small = (float(network.q_values(network(x)).abs().max()) for x in (obs, obs.float() / bound))
+            assert largest <= 5 * small + 1, (
+                f"values of integers of {space} go up to {largest:.3g}, and to {small:.3g} where they are divided by "
                 f"{bound}: call self.scale(obs) first in forward."
             )
 
@@ -206,8 +206,8 @@ def check_gradients(part: Subject) -> None:
     """Every parameter gets a gradient from the loss within a few steps, in one of the modes."""
     for attempt in attempts(part):
         network = attempt.part
-        wanted = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
-        assert wanted, "the network has no parameters to learn."
+        trainable = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+        assert trainable, "the network has no parameters to learn."
         optimiser = torch.optim.SGD(network.parameters(), lr=1e-3)
         reached: set[str] = set()
         for step in range(8):
@@ -217,7 +217,7 @@ def check_gradients(part: Subject) -> None:
             grads = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
             assert all(bool(torch.isfinite(grad).all()) for grad in grads.values()), "a gradient is not finite."
             reached |= {name for name, grad in grads.items() if bool(grad.any())}
-        assert reached >= wanted, f"no gradient reached {', '.join(sorted(wanted - reached))}."
+        assert reached >= trainable, f"no gradient reached {', '.join(sorted(trainable - reached))}."
 
 
 @NETWORK.check
@@ -259,8 +259,8 @@ def check_loss_teaches(part: Subject) -> None:
         distances = []
         for _ in range(400):
             with torch.no_grad():
-                chosen = network.q_values(network(batch.obs)).gather(1, batch.actions[:, None])[:, 0]
-            distances.append(float((chosen - rewards).abs().mean()))
+                values = network.q_values(network(batch.obs)).gather(1, batch.actions[:, None])[:, 0]
+            distances.append(float((values - rewards).abs().mean()))
             if distances[-1] < 0.5 * distances[0]:
                 break
             attempt.learn(batch, optimiser)
@@ -297,8 +297,8 @@ def check_target_copy(part: Subject) -> None:
         obs = attempt.obs(4)
         target = copy.deepcopy(attempt.part)
         tensors = [(*network.parameters(), *network.buffers()) for network in (attempt.part, target)]
-        mine, its = ({tensor.data_ptr() for tensor in some if tensor.numel()} for some in tensors)
-        assert not mine & its, "a deep copy shares tensors with the network that it was copied from."
+        pointers, copy_pointers = ({tensor.data_ptr() for tensor in some if tensor.numel()} for some in tensors)
+        assert not pointers & copy_pointers, "a deep copy shares tensors with the network that it was copied from."
         target.eval().requires_grad_(False)
         before = snapshot(dict(target.state_dict()))
         with torch.no_grad():

@@ -71,26 +71,26 @@ def surroundings(*n_steps: int) -> Iterator[Context]:
 
 
 def rows(
-    part: Subject, *n_steps: int, wanted: Callable[[Outcome], bool] = lambda outcome: True, what: str = ""
+    part: Subject, *n_steps: int, accepts: Callable[[Outcome], bool] = lambda outcome: True, what: str = ""
 ) -> Iterator[tuple[Story, Row, Step]]:
     """Yield rows of batches that are drawn while replays fill, a quarter of the way; at least one.
 
     Args:
         part: the class.
         *n_steps: numbers of steps to build it for.
-        wanted: selects rows by their outcome; without `what`, all rows of an added step are yielded.
+        accepts: selects rows by their outcome; without `what`, all rows of an added step are yielded.
         what: names the wanted rows in the message that there are none.
     """
-    found = 0
+    count = 0
     for where in surroundings(*n_steps):
         replay, story = build(part, where)
         for _ in range(8):
             fill(replay, story, max(1, CAPACITY // (30 * where.num_envs)))
             for row in story.rows(draw_batch(replay)) if len(replay) else ():
-                if row.step is not None and (not what or (row.outcome is not None and wanted(row.outcome))):
-                    found += 1
+                if row.step is not None and (not what or (row.outcome is not None and accepts(row.outcome))):
+                    count += 1
                     yield story, row, row.step
-    assert found, f"no {what} was ever sampled." if what else "no sampled obs begins a transition that was added."
+    assert count, f"no {what} was ever sampled." if what else "no sampled obs begins a transition that was added."
 
 
 @REPLAY.check
@@ -119,9 +119,9 @@ def _assert_shapes(batch: Batch, size: int, where: Context) -> None:
     for name, (shape, dtype) in expected.items():
         tensor = getattr(batch, name)
         assert isinstance(tensor, torch.Tensor), f"batch.{name} is a {type(tensor).__name__}: expected a tensor."
-        came = f"{tensor.dtype} {list(tensor.shape)} on {tensor.device.type}"
-        said = f"{dtype} {list(shape)} on {where.device.type}"
-        assert came == said, f"batch.{name} of sample({size}): expected {said}, got {came}."
+        actual = f"{tensor.dtype} {list(tensor.shape)} on {tensor.device.type}"
+        declared = f"{dtype} {list(shape)} on {where.device.type}"
+        assert actual == declared, f"batch.{name} of sample({size}): expected {declared}, got {actual}."
 
 
 @REPLAY.check
@@ -184,11 +184,11 @@ def check_truncated_steps(part: Subject) -> None:
 @REPLAY.check
 def check_n_step_returns(part: Subject) -> None:
     """`rewards` is r_1 + gamma r_2 + ... over n steps, cut at the episode's end; `next_obs` comes after them."""
-    whole = 0
+    complete = 0
     for story, row, _ in rows(part, 2, 4, what="complete transition"):
         _assert_n_step(row, story)
-        whole += row.outcome is not None and row.outcome.steps == story.context.n_step
-    assert whole, "no transition with all its n steps was ever sampled."
+        complete += row.outcome is not None and row.outcome.steps == story.context.n_step
+    assert complete, "no transition with all its n steps was ever sampled."
 
 
 @REPLAY.check
@@ -221,7 +221,7 @@ def check_broken_lanes(part: Subject) -> None:
                 replay.break_lane(0)
         assert broken, "no episode was under way when its lane was broken."
         for _ in range(20):
-            for row in _whole(story, draw_batch(replay)):
+            for row in _check_rows(story, draw_batch(replay)):
                 assert row.outcome is not None
                 _assert_discount(row, story, f"transition{' before a broken lane' if row.outcome.last.cut else ''}")
 
@@ -237,7 +237,7 @@ def check_wrap_around(part: Subject) -> None:
             added += 6 * where.num_envs
             assert len(replay) <= replay.capacity, f"len is {len(replay)}, above the capacity of {replay.capacity}."
             if added > replay.capacity:
-                _whole(story, draw_batch(replay))
+                _check_rows(story, draw_batch(replay))
 
 
 @REPLAY.check
@@ -245,11 +245,11 @@ def check_storage_is_its_own(part: Subject) -> None:
     """The caller may overwrite what it added, and a batch does not change after it was drawn."""
     where = context()
     replay, story = build(part, where)
-    given = [np.empty(where.observation_space.shape, where.observation_space.dtype) for _ in range(2)]
+    arrays = [np.empty(where.observation_space.shape, where.observation_space.dtype) for _ in range(2)]
     for _ in range(12):
         for transition in story.round():
-            given[0][...], given[1][...] = transition.obs, transition.next_obs
-            replay.add(transition._replace(obs=given[0], next_obs=given[1]))
+            arrays[0][...], arrays[1][...] = transition.obs, transition.next_obs
+            replay.add(transition._replace(obs=arrays[0], next_obs=arrays[1]))
     rows = [row for _ in range(8) for row in story.rows(draw_batch(replay))]
     assert all(row.step is not None and row.next_number == row.step.next_number for row in rows), (
         "an observation changed when the array that it was added from was overwritten: keep a copy."
@@ -268,9 +268,9 @@ def check_memory(part: Subject) -> None:
     space = spaces.Box(0, 255, (24, 32, 3), np.uint8)
     where = context(space, num_envs=2)
     replay, story = build(part, where)
-    said = replay.nbytes, replay.capacity
-    assert all(type(number) is int for number in said), f"nbytes and capacity are {said!r}: expected integers."
-    nbytes, capacity = said
+    initial = replay.nbytes, replay.capacity
+    assert all(type(number) is int for number in initial), f"nbytes and capacity are {initial!r}: expected integers."
+    nbytes, capacity = initial
     each = math.prod(space.shape)
     most = capacity * (2 * each + 256) + 16_384
     assert capacity * each // 2 <= nbytes <= most, (
@@ -279,10 +279,10 @@ def check_memory(part: Subject) -> None:
     while len(story.lanes[0]) * 2 < min(2 * capacity, 2000):
         fill(replay, story, 10)
         now = replay.nbytes, replay.capacity
-        assert now == said, f"nbytes and capacity were {said} when new, and became {now}."
+        assert now == initial, f"nbytes and capacity were {initial} when new, and became {now}."
 
 
-def _whole(story: Story, batch: Batch) -> list[Row]:
+def _check_rows(story: Story, batch: Batch) -> list[Row]:
     """Check each row, except its discount, and return the rows."""
     rows = story.rows(batch)
     for row in rows:
@@ -305,8 +305,8 @@ def _assert_n_step(row: Row, story: Story) -> None:
     )
 
 
-def _check_discounts(part: Subject, wanted: Callable[[Outcome], bool], what: str) -> None:
-    for story, row, _ in rows(part, 1, 3, wanted=wanted, what=what):
+def _check_discounts(part: Subject, accepts: Callable[[Outcome], bool], what: str) -> None:
+    for story, row, _ in rows(part, 1, 3, accepts=accepts, what=what):
         _assert_discount(row, story, what)
 
 
@@ -318,5 +318,5 @@ def _assert_discount(row: Row, story: Story, what: str) -> None:
     )
 
 
-def _near(came: float, expected: float) -> bool:
-    return math.isclose(came, expected, rel_tol=1e-4, abs_tol=1e-5)
+def _near(actual: float, expected: float) -> bool:
+    return math.isclose(actual, expected, rel_tol=1e-4, abs_tol=1e-5)

@@ -43,10 +43,10 @@ def check_everything_is_sampled(part: Subject) -> None:
     """Every complete transition can be sampled; the newest of a lane may wait for the next one."""
     for n_step in (1, 3):
         replay, story = _uneven(part, n_step)
-        found = known(draw(replay, story, SURE * len(replay)))
+        sampled = known(draw(replay, story, SURE * len(replay)))
         newest = {lane[-1].number for lane in story.lanes}
         complete = {step.number for step in story.steps() if story.outcome(step.number) is not None} - newest
-        missing = complete - found
+        missing = complete - sampled
         assert not missing, (
             f"{len(missing)} of {len(complete)} complete transitions (n = {n_step}) were never sampled in "
             f"{SURE * len(replay)} draws."
@@ -60,9 +60,9 @@ def check_length(part: Subject) -> None:
         replay, story = _uneven(part, n_step)
         for rounds in (0, replay.capacity // 2):
             fill(replay, story, rounds)
-            found = known(draw(replay, story, SURE * len(replay)))
-            assert len(found) == len(replay), (
-                f"len is {len(replay)}, but {len(found)} different transitions are sampled (n = {n_step})."
+            sampled = known(draw(replay, story, SURE * len(replay)))
+            assert len(sampled) == len(replay), (
+                f"len is {len(replay)}, but {len(sampled)} different transitions are sampled (n = {n_step})."
             )
 
 
@@ -73,10 +73,10 @@ def check_has_enough(part: Subject) -> None:
         replay, story = build(part, context(n_step=n_step, num_envs=2))
         capacity = replay.capacity
         for tenth in range(15):
-            held = len(replay)
-            assert replay.has_enough(held), f"it holds {held} transitions, and has_enough({held}) is False."
-            too_early = tenth < 2 and held < capacity and replay.has_enough(capacity)
-            assert not too_early, f"it holds {held} transitions and still fills, and has_enough({capacity}) is True."
+            count = len(replay)
+            assert replay.has_enough(count), f"it holds {count} transitions, and has_enough({count}) is False."
+            too_early = tenth < 2 and count < capacity and replay.has_enough(capacity)
+            assert not too_early, f"it holds {count} transitions and still fills, and has_enough({capacity}) is True."
             fill(replay, story, max(1, capacity // 10))
         assert replay.has_enough(capacity), (
             f"it is full with {len(replay)} transitions, and has_enough({capacity}), its capacity, is False: an agent "
@@ -91,8 +91,8 @@ def check_new_replaces_old(part: Subject) -> None:
     fill(replay, story, replay.capacity // 2)
     old = {step.number for step in story.steps()}
     fill(replay, story, replay.capacity // 2)
-    found = known(draw(replay, story, SURE * len(replay)))
-    assert found - old, f"after {2 * len(old)} transitions only the first {len(old)} are sampled."
+    sampled = known(draw(replay, story, SURE * len(replay)))
+    assert sampled - old, f"after {2 * len(old)} transitions only the first {len(old)} are sampled."
 
 
 @REPLAY.check
@@ -229,17 +229,17 @@ def _assert_weights_undo_sampling(replay: ReplayBuffer, draws: Draws, what: str 
         return
     _, which, counts = np.unique(draws.numbers, return_inverse=True, return_counts=True)
     logs, sizes = np.log(draws.weights), np.bincount(draws.batches)
-    mine, shift = np.zeros(len(counts)), np.zeros(len(sizes))
+    log_weights, shift = np.zeros(len(counts)), np.zeros(len(sizes))
     for _ in range(100):
-        shift = np.bincount(draws.batches, logs - mine[which]) / sizes
-        mine = np.bincount(which, logs - shift[draws.batches]) / counts
+        shift = np.bincount(draws.batches, logs - log_weights[which]) / sizes
+        log_weights = np.bincount(which, logs - shift[draws.batches]) / counts
     misfits = []
     for beta in np.linspace(0.05, 1, 39):
-        scaled = np.exp(-(mine - mine.max()) / beta)
+        scaled = np.exp(-(log_weights - log_weights.max()) / beta)
         expected = scaled / scaled.sum() * len(draws.numbers)
         misfits.append(float(((counts - expected) ** 2 / expected).mean()))
     rarest, commonest = counts.argmin(), counts.argmax()
-    least, most = np.exp(mine[[rarest, commonest]] - mine.max())
+    least, most = np.exp(log_weights[[rarest, commonest]] - log_weights.max())
     assert min(misfits) < 5, (
         f"of {len(counts)} {what}s the commonest was sampled {counts[commonest]} times with the weight {most:.3g}, the "
         f"rarest {counts[rarest]} times with the weight {least:.3g}. Expected weights of 1 where all are as likely, "

@@ -70,8 +70,8 @@ def check_waiting(part: Subject) -> None:
     """`wait` returns an empty list if no trial runs or ended."""
     with part.course() as (engine, _):
         began = time.monotonic()
-        found = engine.wait(0.2)
-        assert found == [], f"wait returned {found!r} before a trial was started."
+        ends = engine.wait(0.2)
+        assert ends == [], f"wait returned {ends!r} before a trial was started."
         assert time.monotonic() - began < 10, "wait(0.2) took more than ten seconds."
 
 
@@ -164,31 +164,31 @@ def _trial(folder: Path, name: str, *, steps: int = _STEPS, env: str = "CartPole
 
 def _until_ended(engine: SweepEngine, trials: Sequence[Trial], *, start: bool = True) -> list[TrialEnd]:
     """Run the trials, as many at once as there are slots, and return how they ended, in their order."""
-    waiting, found = list(trials) if start else [], dict[str, TrialEnd]()
+    waiting, ends = list(trials) if start else [], dict[str, TrialEnd]()
     running = 0 if start else len(trials)
     until = time.monotonic() + _LONGEST
-    while len(found) < len(trials):
+    while len(ends) < len(trials):
         while waiting and running < engine.slots:
             engine.start(waiting.pop(0))
             running += 1
         for end in engine.wait(0.5):
             assert end.name in {trial.name for trial in trials}, f"wait returned {end!r}, which was not started."
-            assert end.name not in found, f"wait returned {end.name} twice."
-            found[end.name] = end
+            assert end.name not in ends, f"wait returned {end.name} twice."
+            ends[end.name] = end
             running -= 1
-        missing = [trial.name for trial in trials if trial.name not in found]
+        missing = [trial.name for trial in trials if trial.name not in ends]
         assert not missing or time.monotonic() < until, f"{missing} did not end within {_LONGEST:g} seconds."
-    return [found[trial.name] for trial in trials]
+    return [ends[trial.name] for trial in trials]
 
 
 def _until_under_way(engine: SweepEngine, trial: Trial, seconds: float) -> None:
     """Wait until a trial's metrics show an episode, for a minute at most, and then `seconds` longer."""
-    until, seen = time.monotonic() + 60.0, False
+    until, is_under_way = time.monotonic() + 60.0, False
     while time.monotonic() < until:
         ends = engine.wait(0.2)
         assert not ends, f"a trial that takes hours ended after seconds: {ends!r}."
-        if not seen and trial.folder.is_dir() and _episodes(trial):
-            seen, until = True, time.monotonic() + seconds
+        if not is_under_way and trial.folder.is_dir() and _episodes(trial):
+            is_under_way, until = True, time.monotonic() + seconds
 
 
 def _status(trial: Trial) -> tuple[str, int]:

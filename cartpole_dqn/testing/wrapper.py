@@ -29,11 +29,11 @@ BUDGET = 5000
 @contextlib.contextmanager
 def wrapped(part: Subject) -> Iterator[Env]:
     """A new wrapped environment, closed at the end."""
-    with contextlib.closing(_made(part)) as env:
+    with contextlib.closing(_make_env(part)) as env:
         yield env
 
 
-def _made(part: Subject) -> Env:
+def _make_env(part: Subject) -> Env:
     """Return an environment. A wrapper class wraps pictures of CartPole, or its numbers if it refuses."""
     make: Any = part.cls
     if not (isinstance(make, type) and issubclass(make, gymnasium.Wrapper)):
@@ -87,14 +87,14 @@ def check_steps(part: Subject) -> None:
 def check_observations_are_their_own(part: Subject) -> None:
     """Later observations do not change an observation, and the caller may overwrite it."""
     with part.course() as env, part.course() as spoilt:
-        kept, copies = [], []
+        observations, copies = [], []
         for (obs, *_), (victim, *_) in zip(_episode(env, 0), _episode(spoilt, 0), strict=True):
             place = difference(obs, victim)
             assert not place, "an observation differs because an earlier one was overwritten: return copies."
-            kept.append(obs)
+            observations.append(obs)
             copies.append(copy.deepcopy(obs))
             _spoil(victim)
-        place = difference(kept, copies, "observations")
+        place = difference(observations, copies, "observations")
         assert not place, f"an observation changed when later ones came: {place}. Return a new array each time."
 
 
@@ -113,8 +113,8 @@ def check_reset_forgets(part: Subject) -> None:
     """`reset(seed)` gives the same episode after any other, finished or not."""
     with part.course() as fresh, part.course() as used:
         expected = list(_episode(fresh, 0))
-        for left in (1, 3, BUDGET):
-            for _ in itertools.islice(_episode(used, 7), left):
+        for length in (1, 3, BUDGET):
+            for _ in itertools.islice(_episode(used, 7), length):
                 pass
             place = difference(expected, list(_episode(used, 0)), "episode")
             assert not place, f"an episode after another one differs from the first of a new environment: {place}."
@@ -149,10 +149,10 @@ def check_as_torch(part: Subject) -> None:
         form = TorchForm(env)
         for obs, *_ in _episode(form.env, 0):
             tensors = {name: torch.from_numpy(value) for name, value in form.look().items()}
-            made = form.observation(tensors).numpy()
-            _assert_in_space(made, env.observation_space)
-            tolerance = 1.0 if np.issubdtype(made.dtype, np.integer) else 1e-3 * max(1.0, float(np.abs(obs).max()))
-            apart = float(np.abs(made.astype(np.float64) - obs).max(initial=0.0))
+            computed = form.observation(tensors).numpy()
+            _assert_in_space(computed, env.observation_space)
+            tolerance = 1.0 if np.issubdtype(computed.dtype, np.integer) else 1e-3 * max(1.0, float(np.abs(obs).max()))
+            apart = float(np.abs(computed.astype(np.float64) - obs).max(initial=0.0))
             assert apart <= tolerance, f"as_torch gives numbers up to {apart:g} from those of the observation."
 
 
@@ -183,15 +183,15 @@ def _results(env: Env, seed: int) -> Iterator[Any]:
 
 
 def _assert_in_space(obs: Any, space: spaces.Space[Any]) -> None:
-    came = f"{obs.dtype} {list(obs.shape)}" if isinstance(obs, np.ndarray) else type(obs).__name__
+    actual = f"{obs.dtype} {list(obs.shape)}" if isinstance(obs, np.ndarray) else type(obs).__name__
     if isinstance(space, spaces.Box):
-        said = f"{space.dtype} {list(space.shape)}"
-        assert came == said, f"an observation is {came}: the space says {said}."
+        declared = f"{space.dtype} {list(space.shape)}"
+        assert actual == declared, f"an observation is {actual}: the space says {declared}."
         assert obs in space, (
             f"an observation goes from {obs.min()} to {obs.max()}: outside the space's bounds, {space.low.min()} to "
             f"{space.high.max()}."
         )
-    assert obs in space, f"an observation ({came}) is not in {space}."
+    assert obs in space, f"an observation ({actual}) is not in {space}."
 
 
 def _spoil(obs: Any) -> None:

@@ -128,8 +128,10 @@ def printable(text: str, instead: str | None = None, *, lines: bool = False) -> 
     """
     if text.isprintable():
         return text
-    kept = "\n" if lines else ""
-    return "".join(c if c.isprintable() or c == kept else repr(c)[1:-1] if instead is None else instead for c in text)
+    newline = "\n" if lines else ""
+    return "".join(
+        c if c.isprintable() or c == newline else repr(c)[1:-1] if instead is None else instead for c in text
+    )
 
 
 def one_line(text: str) -> str:

@@ -40,7 +40,7 @@ def filled(html: str, *values: Any) -> Markup:
     """
     from markupsafe import Markup
 
-    return Markup(html).format(*map(_shown, values))
+    return Markup(html).format(*map(_printable, values))
 
 
 def data_uri(data: bytes, kind: str) -> str:
@@ -58,14 +58,14 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_shown,
+        finalize=_printable,
     )
-    named = (figures.number, figures.count_of, data_uri)
-    environment.filters.update({function.__name__: function for function in named})
+    filters = (figures.number, figures.count_of, data_uri)
+    environment.filters.update({function.__name__: function for function in filters})
     return environment
 
 
-def _shown(value: Any) -> Any:
+def _printable(value: Any) -> Any:
     """Return a value as text without invisible characters; `Markup` is unchanged."""
     if hasattr(value, "__html__"):
         return value

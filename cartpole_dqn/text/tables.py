@@ -73,12 +73,12 @@ def as_rich(table: TextTable, width: int | None = None, styles: Sequence[str] = 
     while sum(widths) > room:
         # The widest of those that can be narrower.
         widths[max((i for i in range(len(widths)) if widths[i] > narrowest[i]), key=widths.__getitem__)] -= 1
-    made = Table(title=table.title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    grid = Table(title=table.title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for i, name in enumerate(table.columns):
-        made.add_column(name, justify="left" if i < table.left else "right", width=widths[i])
+        grid.add_column(name, justify="left" if i < table.left else "right", width=widths[i])
     for i, row in enumerate(table.rows):
-        made.add_row(*map(Text, row), style=styles[i] if styles else None)
-    return made
+        grid.add_row(*map(Text, row), style=styles[i] if styles else None)
+    return grid
 
 
 def as_text(table: TextTable) -> str:
@@ -86,9 +86,9 @@ def as_text(table: TextTable) -> str:
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=_width(table), color_system=None)
-    with console.capture() as made:
+    with console.capture() as capture:
         console.print(as_rich(dataclasses.replace(table, title="")))
-    return "".join(f"{line.rstrip()}\n" for line in [*filter(None, [table.title]), *made.get().splitlines()])
+    return "".join(f"{line.rstrip()}\n" for line in [*filter(None, [table.title]), *capture.get().splitlines()])
 
 
 def print_table(table: TextTable, console: Console, styles: Sequence[str] = ()) -> None:
@@ -151,8 +151,8 @@ def _wrapped(text: Text, console: Console, width: int) -> list[Text]:
     return lines
 
 
-def as_markdown(tables: Sequence[TextTable], said: Sequence[str] = ()) -> str:
-    """Return a Markdown page: each table under its title, then the sentences `said` as a list."""
+def as_markdown(tables: Sequence[TextTable], sentences: Sequence[str] = ()) -> str:
+    """Return a Markdown page: each table under its title, then the `sentences` as a list."""
     parts = []
     for table in tables:
         # Rich's box MARKDOWN cannot mark right-aligned columns.
@@ -160,8 +160,8 @@ def as_markdown(tables: Sequence[TextTable], said: Sequence[str] = ()) -> str:
         rows = [[_escaped(cell) for cell in row] for row in table.rows]
         lines = [f"| {' | '.join(cells)} |" for cells in (table.columns, rule, *rows)]
         parts.append("\n".join([f"## {table.title}", "", *lines]))
-    if said:
-        parts.append("\n".join(f"- {_escaped(text)}" for text in said))
+    if sentences:
+        parts.append("\n".join(f"- {_escaped(text)}" for text in sentences))
     return "\n\n".join(parts) + "\n"
 
 
@@ -189,8 +189,8 @@ def json_value(value: Any) -> Any:
 
 def _width(table: TextTable, *, narrowest: bool = False) -> int:
     """Return the width of the whole table in cells: without wrapped cells, or the narrowest that breaks no word."""
-    made = as_rich(table, 0 if narrowest else None)
-    return sum(column.width or 0 for column in made.columns) + _GAP * (len(made.columns) - 1)
+    grid = as_rich(table, 0 if narrowest else None)
+    return sum(column.width or 0 for column in grid.columns) + _GAP * (len(grid.columns) - 1)
 
 
 def _escaped(cell: str) -> str:
@@ -211,13 +211,13 @@ def flat(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     >>> flat({"agent": {"name": "dqn", "gamma": 0.99}, "observation": [{"wrapper": "render"}]})
     {'agent.name': 'dqn', 'agent.gamma': 0.99, 'observation.0.wrapper': 'render'}
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):
-            found |= flat(value, f"{above}{key}.")
+            values |= flat(value, f"{above}{key}.")
         elif isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
             for i, entry in enumerate(value):
-                found |= flat(entry, f"{above}{key}.{i}.")
+                values |= flat(entry, f"{above}{key}.{i}.")
         else:
-            found[f"{above}{key}"] = value
-    return found
+            values[f"{above}{key}"] = value
+    return values

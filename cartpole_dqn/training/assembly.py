@@ -67,7 +67,7 @@ def make_builder(host: PluginHost) -> Build:
         # This may import the class, so it comes before the seed.
         part = check_part(kind, table, host.registry.options, where=where)
         with seeded_torch(context.seeds.integer("init")):
-            return _built(host, kind, part, dataclasses.replace(context, builder=build))
+            return _build_part(host, kind, part, dataclasses.replace(context, builder=build))
 
     return build
 
@@ -157,7 +157,7 @@ def make_collector(
     if not getattr(cls, "lockstep", False):
         factory.require_no_statistics(name)
     context = _collector_context(config, factory, clock, warn)
-    collector: Collector = _built(host, "collector", config.collector, context)
+    collector: Collector = _build_part(host, "collector", config.collector, context)
     return collector
 
 
@@ -238,7 +238,7 @@ def make_factory(config: RunConfig, host: PluginHost) -> EnvFactory:
 def _replays(config: RunConfig, host: PluginHost) -> list[str]:
     """Return the agent's options that are replays with a capacity."""
     declared = describe_options(host.registry.options("agent", config.agent["name"]))
-    return [one.name for one in declared if one.part == "replay" and "capacity" in config.agent.get(one.name, {})]
+    return [info.name for info in declared if info.part == "replay" and "capacity" in config.agent.get(info.name, {})]
 
 
 def make_helpers(config: RunConfig, host: PluginHost, factory: EnvFactory, make: Callable[[], Policy]) -> list[Helper]:
@@ -249,7 +249,7 @@ def make_helpers(config: RunConfig, host: PluginHost, factory: EnvFactory, make:
     return [Helper(make, factory.make_evaluation_vector) for _ in range(free)]
 
 
-def _built(host: PluginHost, kind: str, part: Part, context: Any) -> Any:
+def _build_part(host: PluginHost, kind: str, part: Part, context: Any) -> Any:
     """Build a checked part. An error in its constructor names its distribution."""
     component = host.registry.component(kind, part["name"])
     cls = component.load()
@@ -258,26 +258,26 @@ def _built(host: PluginHost, kind: str, part: Part, context: Any) -> Any:
     if isinstance(cls, type):
         _require_base(kind, component, cls)
     try:
-        made = cls(part.options, context)
+        instance = cls(part.options, context)
     except CartpoleDqnError:
         raise
     except (Exception, SystemExit) as error:
-        why = _unlike_the_contract(cls, part.options, context) or error_line(error)
-        raise UserError(f"{kind} '{component.name}' of {component.owner} could not be built: {why}") from error
-    _require_base(kind, component, type(made))
-    return made
+        problem = _unlike_the_contract(cls, part.options, context) or error_line(error)
+        raise UserError(f"{kind} '{component.name}' of {component.owner} could not be built: {problem}") from error
+    _require_base(kind, component, type(instance))
+    return instance
 
 
-def _unlike_the_contract(cls: Callable[..., Any], *given: Any) -> str:
+def _unlike_the_contract(cls: Callable[..., Any], *arguments: Any) -> str:
     """Return a sentence if a constructor does not take the options and the context, else ""."""
     try:
-        found = inspect.signature(cls)
+        signature = inspect.signature(cls)
     except ValueError:
         return ""
     try:
-        found.bind(*given)
+        signature.bind(*arguments)
     except TypeError:
-        return f"its constructor must take (options, context), and takes {found}."
+        return f"its constructor must take (options, context), and takes {signature}."
     return ""
 
 
@@ -361,17 +361,17 @@ def assemble(
         agent = make_agent(config, host, collector.observation_space, collector.action_space, factory.make)
         if note := check_learning(agent, config):
             warn(note)
-        where = None if folder is None else str(folder.path)
-        context = ObserverContext(folder=where, console=console, clock=clock, plain=plain)
-        watching = [*make_observers(config, host, context), *extra_observers]
+        folder_path = None if folder is None else str(folder.path)
+        context = ObserverContext(folder=folder_path, console=console, clock=clock, plain=plain)
+        named_observers = [*make_observers(config, host, context), *extra_observers]
         keep = (lambda error: None) if folder is None else folder.keep_traceback
-        observers = ObserverGroup(watching, warn=warn, keep=keep)
+        observers = ObserverGroup(named_observers, warn=warn, keep=keep)
         evaluator = Evaluator(
             factory.make_evaluation_vector,
             seed=config.seed,
             clock=clock,
             should_stop=lambda: bool(runner.stop_reason),
-            told=functools.partial(observers.tell, "evaluating"),
+            on_progress=functools.partial(observers.tell, "evaluating"),
             helpers=helpers,
         )
         runner = Runner(
@@ -382,7 +382,7 @@ def assemble(
             observers=observers,
             clock=clock,
             solved_at=solved_at(config),
-            folder=where,
+            folder=folder_path,
         )
         undo.pop_all()
     return Assembly(runner, evaluator, agent, collector, factory.statistics)
@@ -410,7 +410,7 @@ def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext
 
     In a notebook, the display `notebook` replaces the terminal's.
     """
-    made: list[tuple[str, Observer]] = []
+    observers: list[tuple[str, Observer]] = []
     names = [part["name"] for part in config.observer]
     in_notebook = not context.plain and in_kernel()
     for part in config.observer:
@@ -424,8 +424,8 @@ def make_observers(config: RunConfig, host: PluginHost, context: ObserverContext
         if context.folder is None and getattr(component.load(), "needs_folder", False):
             continue
         owner = "" if component.distribution in ("cartpole-dqn", "") else f" of {component.distribution}"
-        made.append((f"{name}{owner}", _built(host, "observer", part, context)))
-    return made
+        observers.append((f"{name}{owner}", _build_part(host, "observer", part, context)))
+    return observers
 
 
 def used_components(config: RunConfig, registry: Registry) -> dict[str, str]:
@@ -443,36 +443,36 @@ def _hooks(
 ) -> Hooks:
     statistics = factory.statistics
 
-    def whole(policy: Policy) -> Policy:
+    def with_statistics(policy: Policy) -> Policy:
         return Following(policy, statistics) if statistics.state_dict() else policy
 
     def evaluate(policy: Policy, stream: Stream, step: int) -> Evaluation | None:
         confirms = stream is Stream.CONFIRM
         episodes = config.evaluation.confirm_episodes if confirms else config.evaluation.episodes
         # With the step as the series, a resumed run plays the same episodes as an uninterrupted one.
-        return evaluator.play(whole(policy), episodes=episodes, stream=stream, series=step, step=step)
+        return evaluator.play(with_statistics(policy), episodes=episodes, stream=stream, series=step, step=step)
 
-    glimpse = _glimpsing(factory)
+    glimpse = _make_glimpse(factory)
     if folder is None:
         return Hooks(evaluate=evaluate, glimpse=glimpse)
 
     def keep_best(policy: Policy, evaluation: Evaluation) -> None:
         folder.require_in_place()
-        state = whole(policy).state_dict()
+        state = with_statistics(policy).state_dict()
         write_best(folder, config, state, evaluation)
         keep_progress(folder, config, state, evaluation)
 
     def save(state: State, replay: State) -> Checkpoint:
         folder.require_in_place()
         began = clock()
-        kept = replay if config.checkpoint.save_replay else None
-        nbytes = write_checkpoint(folder, config, state, whole(agent.policy()).state_dict(), kept)
+        saved_replay = replay if config.checkpoint.save_replay else None
+        nbytes = write_checkpoint(folder, config, state, with_statistics(agent.policy()).state_dict(), saved_replay)
         return Checkpoint(state["step"], str(folder.checkpoint), nbytes, clock() - began)
 
     return Hooks(evaluate=evaluate, keep_best=keep_best, save=save, glimpse=glimpse)
 
 
-def _glimpsing(factory: EnvFactory) -> Callable[[int, Transition, Policy], Glimpse]:
+def _make_glimpse(factory: EnvFactory) -> Callable[[int, Transition, Policy], Glimpse]:
     """Return a function that describes a step, with the meaning that the environment gives to what is observed."""
 
     @functools.cache
@@ -481,13 +481,13 @@ def _glimpsing(factory: EnvFactory) -> Callable[[int, Transition, Policy], Glimp
         return factory.make()
 
     def glimpse(step: int, transition: Transition, policy: Policy) -> Glimpse:
-        seen = stage_of(env(), np.array(transition.obs))
+        stage = stage_of(env(), np.array(transition.obs))
         policy.reset(np.ones(1, dtype=np.bool_))
-        values = policy.q_values(seen.obs[None])
+        values = policy.q_values(stage.obs[None])
         return Glimpse(
             step=step,
-            panels=seen.panels(),
-            observed=seen.observed(),
+            panels=stage.panels(),
+            observed=stage.observed(),
             names=number_names(env()),
             actions=action_names(env()),
             q_values=None if values is None else values[0],

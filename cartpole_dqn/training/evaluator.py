@@ -34,7 +34,7 @@ class Evaluator:
         seed: of the run.
         clock: seconds, monotonic.
         should_stop: called at every step; if it returns True, `play` stops.
-        told: called before the first episode and after each one.
+        on_progress: called before the first episode and after each one.
         helpers: processes that play rounds too.
     """
 
@@ -45,14 +45,14 @@ class Evaluator:
         seed: int,
         clock: Callable[[], float],
         should_stop: Callable[[], bool] = lambda: False,
-        told: Callable[[Evaluating], None] = lambda event: None,
+        on_progress: Callable[[Evaluating], None] = lambda event: None,
         helpers: Sequence[Helper] = (),
     ) -> None:
         self._player = Player(make_envs)
         self._seed = seed
         self._clock = clock
         self._should_stop = should_stop
-        self._told = told
+        self._on_progress = on_progress
         self._helpers = list(helpers)
 
     def play(
@@ -72,22 +72,22 @@ class Evaluator:
         """
         began = self._clock()
         seeds = [episode_seed(stream, self._seed, series, number) for number in range(episodes)]
-        ended: dict[int, Ending] = {}
+        results: dict[int, Ending] = {}
 
         def note(first: int, endings: Iterable[Ending]) -> None:
             for ending in endings:
-                ended[first + ending.env] = ending
-                tell()
+                results[first + ending.env] = ending
+                report_progress()
 
-        def tell() -> None:
-            mean = sum(ending.episode_return for ending in ended.values()) / len(ended) if ended else None
-            self._told(Evaluating(step, stream.name.lower(), len(ended), episodes, mean))
+        def report_progress() -> None:
+            mean = sum(ending.episode_return for ending in results.values()) / len(results) if results else None
+            self._on_progress(Evaluating(step, stream.name.lower(), len(results), episodes, mean))
 
-        tell()
-        if not self._played(policy, seeds, note):
+        report_progress()
+        if not self._play_rounds(policy, seeds, note):
             return None
-        returns = tuple(ended[number].episode_return for number in range(episodes))
-        lengths = tuple(ended[number].length for number in range(episodes))
+        returns = tuple(results[number].episode_return for number in range(episodes))
+        lengths = tuple(results[number].length for number in range(episodes))
         return Evaluation(step, returns, lengths, stream.name.lower(), self._clock() - began)
 
     def close(self) -> None:
@@ -96,14 +96,14 @@ class Evaluator:
         for helper in self._helpers:
             helper.end()
 
-    def _played(self, policy: Policy, seeds: list[int], note: Callable[[int, Iterable[Ending]], None]) -> bool:
+    def _play_rounds(self, policy: Policy, seeds: list[int], note: Callable[[int, Iterable[Ending]], None]) -> bool:
         """Play an episode for each of the `seeds`; return False if it was stopped.
 
         Calls `note` with the number of a round's first episode, and with endings whose `env` counts from there.
         """
         size = min(_MAX_LANES, math.ceil(len(seeds) / 2))  # at least two rounds, for two processes
         waiting = deque(range(0, len(seeds), size))  # rounds, each by its first episode
-        given: dict[Helper, int] = {}  # rounds that helpers play
+        assigned: dict[Helper, int] = {}  # rounds that helpers play
         helpers = self._helpers if len(waiting) > 1 else []
         model = pickle.dumps(policy.state_dict()) if helpers else b""
 
@@ -111,21 +111,21 @@ class Evaluator:
             """Take what helpers have played, and give rounds to those that are idle."""
             for helper in helpers:
                 endings = helper.endings()
-                if helper in given:
-                    note(given[helper], endings)
+                if helper in assigned:
+                    note(assigned[helper], endings)
                     if helper.gone:
-                        waiting.append(given[helper])
+                        waiting.append(assigned[helper])
                     if helper.gone or helper.idle:
-                        del given[helper]
+                        del assigned[helper]
                 if helper.idle and waiting:
-                    given[helper] = waiting.popleft()
-                    helper.begin(model, seeds[given[helper] : given[helper] + size])
+                    assigned[helper] = waiting.popleft()
+                    helper.begin(model, seeds[assigned[helper] : assigned[helper] + size])
 
         for helper in helpers:
             helper.wake()
         longest, patience = 0.0, math.inf
         try:
-            while waiting or given:
+            while waiting or assigned:
                 if waiting:
                     first, began = waiting.popleft(), time.monotonic()
                     for t, endings in enumerate(self._player.play(policy, seeds[first : first + size])):
@@ -138,11 +138,11 @@ class Evaluator:
                     patience = time.monotonic() + _GRACE + _SLOWER * longest
                 elif self._should_stop():
                     return False
-                elif not connection.wait([helper.pipe for helper in given], _SLICE) and time.monotonic() > patience:
-                    for helper in given:
+                elif not connection.wait([helper.pipe for helper in assigned], _SLICE) and time.monotonic() > patience:
+                    for helper in assigned:
                         helper.end()
                 look()
             return True
         finally:
-            for helper in given:  # in the middle of a round
+            for helper in assigned:  # in the middle of a round
                 helper.end()

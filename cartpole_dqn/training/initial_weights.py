@@ -43,7 +43,7 @@ def find_initial_weights(
     """
     if not config.init.run:
         return config, None
-    weights = _kept_beside(config, beside) or _of_run(config, host)
+    weights = _read_copy(config, beside) or _read_from_run(config, host)
     if config.init.weights not in ("", weights.checksum):
         raise ConfigError(
             f"init: expected the weights of {config.init.run} ({config.init.which}, step {config.init.step:,}, "
@@ -51,8 +51,8 @@ def find_initial_weights(
             f"{weights.checksum}). To start from these, use --init-from {config.init.run}"
         )
     _require_fit(weights, _origin(config, host))
-    named = changed(config.init, run=weights.run, which=weights.which, step=weights.step, weights=weights.checksum)
-    return changed(config, init=named), weights
+    init = changed(config.init, run=weights.run, which=weights.which, step=weights.step, weights=weights.checksum)
+    return changed(config, init=init), weights
 
 
 def initial_settings(run: str | None, *, last: bool) -> Table:
@@ -62,22 +62,22 @@ def initial_settings(run: str | None, *, last: bool) -> Table:
     return {} if run is None else {"init": {"run": run, "which": which, "step": 0, "weights": ""}}
 
 
-def _kept_beside(config: RunConfig, beside: Path | None) -> InitialWeights | None:
+def _read_copy(config: RunConfig, beside: Path | None) -> InitialWeights | None:
     if beside is None or not config.init.weights or not has_state(RunFolder(beside).initial):
         return None
-    weights = InitialWeights.kept(RunFolder(beside))
+    weights = InitialWeights.read(RunFolder(beside))
     return weights if weights.checksum == config.init.weights else None
 
 
-def _of_run(config: RunConfig, host: PluginHost) -> InitialWeights:
+def _read_from_run(config: RunConfig, host: PluginHost) -> InitialWeights:
     try:
         folder = find_run(config.init.run)
-        theirs = read_config(folder, host)
+        run_config = read_config(folder, host)
         which = choose_model(folder, config.init.which)
-        model = read_model(folder, theirs, which)
+        model = read_model(folder, run_config, which)
     except RunFolderError as error:
         raise ConfigError(f"init.run: {error} Name the folder of the run with --init-from.") from None
-    return InitialWeights(folder.path.resolve().name, which, model.step, _origin(theirs, host), model.policy)
+    return InitialWeights(folder.path.resolve().name, which, model.step, _origin(run_config, host), model.policy)
 
 
 def _origin(config: RunConfig, host: PluginHost) -> dict[str, Any]:
@@ -85,12 +85,12 @@ def _origin(config: RunConfig, host: PluginHost) -> dict[str, Any]:
     host.register_environments()
     env = EnvFactory(config, host.registry).make(evaluating=True)
     env.close()
-    seen, actions = env.observation_space, env.action_space
-    assert isinstance(seen, spaces.Box)
+    observations, actions = env.observation_space, env.action_space
+    assert isinstance(observations, spaces.Box)
     assert isinstance(actions, spaces.Discrete)
-    text = f"{seen.dtype} {list(seen.shape)}"
-    if np.issubdtype(seen.dtype, np.integer):  # networks divide integers by their bound
-        text += f" from {seen.low.min()} to {seen.high.max()}"
+    text = f"{observations.dtype} {list(observations.shape)}"
+    if np.issubdtype(observations.dtype, np.integer):  # networks divide integers by their bound
+        text += f" from {observations.low.min()} to {observations.high.max()}"
     options = describe_options(host.registry.options("agent", config.agent["name"]))
     networks = {info.name: config.agent[info.name] for info in options if info.part == "network"}
     return {
@@ -106,11 +106,13 @@ def _require_fit(weights: InitialWeights, ours: Mapping[str, Any]) -> None:
     differing = [key for key in dict.fromkeys([*theirs, *ours]) if theirs.get(key) != ours.get(key)]
     # Name a part that differs, without its options.
     above = tuple(key.removesuffix("name") for key in differing if key.endswith(".name"))
-    told = [key for key in differing if key.endswith(".name") or not key.startswith(above)]
-    told = ["agent"] if "agent" in differing else told
-    if told:
-        words = (f"{key} is {theirs.get(key, 'nothing')} there and {ours.get(key, 'nothing')} here" for key in told)
+    reported = [key for key in differing if key.endswith(".name") or not key.startswith(above)]
+    reported = ["agent"] if "agent" in differing else reported
+    if reported:
+        differences = (
+            f"{key} is {theirs.get(key, 'nothing')} there and {ours.get(key, 'nothing')} here" for key in reported
+        )
         raise ConfigError(
-            f"the model of {weights.run} does not fit this run: {', '.join(words)}. To begin with the settings of that "
-            f"run, add --config with its config.toml."
+            f"the model of {weights.run} does not fit this run: {', '.join(differences)}. To begin with the settings "
+            f"of that run, add --config with its config.toml."
         )

@@ -73,13 +73,13 @@ def config_schema(registry: Registry) -> Schema:
 
 def _object(cls: type, registry: Registry, definitions: dict[str, Schema]) -> Schema:
     """Return the schema of an options class, with the parts that its options select. Nothing is required."""
-    found = TypeAdapter(cls).json_schema(ref_template="#/definitions/{model}")
-    definitions.update({name: _plain(inner) for name, inner in found.pop("$defs", {}).items()})
-    made = _plain(found)
+    generated = TypeAdapter(cls).json_schema(ref_template="#/definitions/{model}")
+    definitions.update({name: _plain(inner) for name, inner in generated.pop("$defs", {}).items()})
+    schema = _plain(generated)
     for info in describe_options(cls):
         if info.part:
-            made["properties"][info.name] |= _part(info.part, registry, definitions)
-    return made
+            schema["properties"][info.name] |= _part(info.part, registry, definitions)
+    return schema
 
 
 def _part(kind: str, registry: Registry, definitions: dict[str, Schema]) -> Schema:
@@ -100,8 +100,8 @@ def _list(entry: Schema, members: Mapping[str, Schema]) -> Schema:
         name: {**member, "properties": {**member["properties"], **_EDIT}, "required": []}
         for name, member in members.items()
     }
-    others = {"type": "object", "properties": _EDIT}
-    return {"type": ["array", "object"], "items": entry, "properties": changes, "additionalProperties": others}
+    other_entries = {"type": "object", "properties": _EDIT}
+    return {"type": ["array", "object"], "items": entry, "properties": changes, "additionalProperties": other_entries}
 
 
 def _wrappers(registry: Registry) -> dict[str, Schema]:
@@ -114,10 +114,10 @@ def _wrappers(registry: Registry) -> dict[str, Schema]:
 
 
 def _options_of_wrapper(cls: Any) -> Schema:
-    hints, found = get_type_hints(cls.__init__), parameters_of(cls)
-    options = {name: _argument(hints.get(name, Any)) for name in found}
+    hints, parameters = get_type_hints(cls.__init__), parameters_of(cls)
+    options = {name: _argument(hints.get(name, Any)) for name in parameters}
     options[TRAINING_ONLY] = {"type": "boolean", "description": "leave it out of evaluation"}
-    required = [name for name, parameter in found.items() if parameter.default is parameter.empty]
+    required = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
     return {"type": "object", "properties": options, "required": required, "additionalProperties": False}
 
 
@@ -127,12 +127,12 @@ def _selected(key: str, members: Mapping[str, Schema]) -> Schema:
     Without `key`, as in a file that changes a preset, it takes the options of all members. These stand under
     `properties` too, where editors look for completions.
     """
-    every: dict[str, Schema] = {}
+    all_options: dict[str, Schema] = {}
     for member in members.values():
         for name, option in member["properties"].items():
-            kept = every.setdefault(name, option)
-            if kept != option:  # they mean different things
-                every[name] = {"description": kept.get("description", "")}
+            known = all_options.setdefault(name, option)
+            if known != option:  # they mean different things
+                all_options[name] = {"description": known.get("description", "")}
     selecting = [
         {
             "if": {"properties": {key: {"const": name}}, "required": [key]},
@@ -140,10 +140,10 @@ def _selected(key: str, members: Mapping[str, Schema]) -> Schema:
         }
         for name, member in members.items()
     ]
-    unnamed = {"if": {"not": {"required": [key]}}, "then": {"propertyNames": {"enum": sorted(every)}}}
+    unnamed = {"if": {"not": {"required": [key]}}, "then": {"propertyNames": {"enum": sorted(all_options)}}}
     return {
         "type": "object",
-        "properties": {key: {"anyOf": [{"enum": sorted(members)}, _REFERENCE]}, **every},
+        "properties": {key: {"anyOf": [{"enum": sorted(members)}, _REFERENCE]}, **all_options},
         "allOf": [*selecting, unnamed],
     }
 
@@ -158,20 +158,20 @@ def _argument(hint: Any) -> Schema:
 
 def _plain(schema: Any) -> Schema:
     """Return a schema in the words of draft 7 and of TOML: without null, `required` and `prefixItems`."""
-    made: Schema = {}
+    plain: Schema = {}
     for key, value in schema.items():
         if key == "properties":
-            made[key] = {name: _plain(inner) for name, inner in value.items()}
+            plain[key] = {name: _plain(inner) for name, inner in value.items()}
         elif key in ("anyOf", "prefixItems"):
-            made[key] = [_plain(inner) for inner in value if inner != {"type": "null"}]
+            plain[key] = [_plain(inner) for inner in value if inner != {"type": "null"}]
         elif key == "items":
-            made[key] = _plain(value)
+            plain[key] = _plain(value)
         elif key not in ("required", "title", "typical", "part") and (key, value) != ("default", None):
-            made[key] = value
+            plain[key] = value
     if schema.get("typical"):
-        made["description"] = f"{made.get('description', '')} (typical: {schema['typical']})"
-    if "prefixItems" in made:
-        made["items"] = made.pop("prefixItems")
-    if len(made.get("anyOf", ())) == 1:
-        made |= made.pop("anyOf")[0]
-    return made
+        plain["description"] = f"{plain.get('description', '')} (typical: {schema['typical']})"
+    if "prefixItems" in plain:
+        plain["items"] = plain.pop("prefixItems")
+    if len(plain.get("anyOf", ())) == 1:
+        plain |= plain.pop("anyOf")[0]
+    return plain

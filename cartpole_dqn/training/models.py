@@ -65,11 +65,11 @@ def models_of_progress(run: SavedRun) -> list[Model]:
     """
     final = read_model(run.folder, run.config, "best")
     if run.config.init.run:
-        untrained = InitialWeights.kept(run.folder).policy
+        untrained = InitialWeights.read(run.folder).policy
     else:
         untrained = make_policy(_on_this_machine(run.config), run.host)[0].state_dict()
-    kept = [model for model in read_progress(run.folder, run.config) if model.step < final.step]
-    return [Model(run.folder.path, 0, untrained), *kept, final]
+    earlier = [model for model in read_progress(run.folder, run.config) if model.step < final.step]
+    return [Model(run.folder.path, 0, untrained), *earlier, final]
 
 
 def evaluate_run(
@@ -78,9 +78,9 @@ def evaluate_run(
     episodes: int = 100,
     seed: int = 0,
     which: Which = "best",
-    told: Callable[[Evaluating], None] = lambda event: None,
+    on_progress: Callable[[Evaluating], None] = lambda event: None,
 ) -> Evaluation:
-    """Play greedy episodes with a saved model on held-out seeds that `seed` selects. Each episode calls `told`.
+    """Play greedy episodes with a saved model on held-out seeds that `seed` selects. Each episode calls `on_progress`.
 
     Raises:
         UserError: `episodes` is no count, or there is no such model.
@@ -91,7 +91,7 @@ def evaluate_run(
     policy, factory, step = load_policy(run, which)
     helpers = make_helpers(run.config, run.host, factory, lambda: policy)
     make_envs = factory.make_evaluation_vector
-    evaluator = Evaluator(make_envs, seed=seed, clock=time.perf_counter, told=told, helpers=helpers)
+    evaluator = Evaluator(make_envs, seed=seed, clock=time.perf_counter, on_progress=on_progress, helpers=helpers)
     try:
         evaluation = evaluator.play(policy, episodes=episodes, stream=Stream.REPORT, step=step)
     finally:

@@ -88,18 +88,18 @@ def resolve_config(
     return changed(config, sources=_sources(config, host.registry)), notes
 
 
-def named_settings(registry: Registry, given: Mapping[str, Any]) -> Table:
+def named_settings(registry: Registry, settings: Mapping[str, Any]) -> Table:
     """Return settings as tables.
 
     Args:
         registry: learns of the classes among them.
-        given: by the names of `run`'s options, such as `num_envs` or `network`; None is left out. A part is a name,
+        settings: by the names of `run`'s options, such as `num_envs` or `network`; None is left out. A part is a name,
             "module:Class", a class, or a pair of one of these and its options. `wrappers` is a list of them, or a
             dictionary of changes to single wrappers. `env` may also be a function that makes an environment, or an
             `EnvSpec`.
     """
     table: Table = {}
-    for key, value in given.items():
+    for key, value in settings.items():
         if value is None:
             continue
         if key == "env":
@@ -119,21 +119,21 @@ def named_settings(registry: Registry, given: Mapping[str, Any]) -> Table:
     return table
 
 
-def part_table(registry: Registry, kind: str, given: Any, *, key: str = "name") -> Table:
+def part_table(registry: Registry, kind: str, part: Any, *, key: str = "name") -> Table:
     """Return the table of a part that is given as a name or a class, or as a pair of that and its options."""
-    target, options = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
+    target, options = part if isinstance(part, tuple) and len(part) == 2 else (part, {})
     if not isinstance(options, Mapping):
-        raise UserError(f"{kind}: expected a pair of a class and a dictionary of options, got {given!r}.")
+        raise UserError(f"{kind}: expected a pair of a class and a dictionary of options, got {part!r}.")
     return {key: registry.use(kind, target), **options}
 
 
-def named_parts(registry: Registry, kind: str, given: Iterable[Any]) -> Table:
+def named_parts(registry: Registry, kind: str, parts: Iterable[Any]) -> Table:
     """Return the options of parts by their names, as changes to a list. Raises as `part_table`."""
-    tables = [part_table(registry, kind, part, key="") for part in given]
+    tables = [part_table(registry, kind, part, key="") for part in parts]
     return {table.pop(""): table for table in tables}
 
 
-def read_config(folder: RunFolder, host: PluginHost, given: Table | None = None) -> RunConfig:
+def read_config(folder: RunFolder, host: PluginHost, settings: Table | None = None) -> RunConfig:
     """Return the configuration of a run.
 
     An observer that is given as module:name and cannot be found is left out, and a note in `host` says so: the run
@@ -142,12 +142,12 @@ def read_config(folder: RunFolder, host: PluginHost, given: Table | None = None)
     Args:
         folder: of the run.
         host: the loaded plugins.
-        given: settings that replace the run's own, such as classes from `named_settings`.
+        settings: they replace the run's own, such as classes from `named_settings`.
 
     Raises:
         UserError: it cannot be read or used.
     """
-    table: Table = merge_plain(read_settings(folder.path), given or {})
+    table: Table = merge_plain(read_settings(folder.path), settings or {})
     sources = table["sources"] if isinstance(table.get("sources"), Mapping) else {}
     host.expect(folder.plugins(), sources)
     if isinstance(table.get("observer"), list):
@@ -157,18 +157,18 @@ def read_config(folder: RunFolder, host: PluginHost, given: Table | None = None)
 
 def components_of(config: RunConfig, registry: Registry) -> list[Component]:
     """Return every component of a configuration, each once."""
-    used = [("wrapper", str(entry["wrapper"])) for entry in config.observation]
-    used += [("observer", str(entry["name"])) for entry in config.observer]
+    names = [("wrapper", str(entry["wrapper"])) for entry in config.observation]
+    names += [("observer", str(entry["name"])) for entry in config.observer]
 
     def walk(kind: str, table: Mapping[str, Any]) -> None:
-        used.append((kind, str(table["name"])))
+        names.append((kind, str(table["name"])))
         for info in describe_options(registry.options(kind, str(table["name"]))):
             if info.part:
                 walk(info.part, table[info.name])
 
     walk("agent", config.agent)
     walk("collector", config.collector)
-    return [registry.component(kind, name) for kind, name in dict.fromkeys(used)]
+    return [registry.component(kind, name) for kind, name in dict.fromkeys(names)]
 
 
 def _full_id(env_id: str) -> str:
@@ -182,13 +182,13 @@ def _full_id(env_id: str) -> str:
 def _choose(registry: Registry, name: str | None, from_file: Table, flags: Table) -> list[Table]:
     """Return the tables of the preset: of those that it extends, and its own."""
     load = functools.partial(registry.load, "preset")
-    wanted = name or from_file.get("preset")
+    preset = name or from_file.get("preset")
     obs = flags.get("obs", from_file.get("obs"))
-    if wanted:
-        tables = layers_of(parse_preset(wanted, load(wanted)), load)
+    if preset:
+        tables = layers_of(parse_preset(preset, load(preset)), load)
         own = next((table["obs"] for table in reversed(tables) if "obs" in table), "state")
         if obs not in (None, own) and not isinstance(from_file.get("observation"), list):
-            raise ConfigError(f"preset '{wanted}' observes {own}, not {obs}: leave out --obs or --preset.")
+            raise ConfigError(f"preset '{preset}' observes {own}, not {obs}: leave out --obs or --preset.")
         return tables
     env_id = (flags.get("env") or {}).get("id") or (from_file.get("env") or {}).get("id") or DEFAULT_ENV
     presets = [parse_preset(name, load(name)) for name in registry.names("preset")]
@@ -204,9 +204,9 @@ def _without_budget(table: Table, *above: Table) -> Table:
 
 def _sources(config: RunConfig, registry: Registry) -> dict[str, str] | None:
     """Return the file of each part that is given as module:Class; None if there is no such part."""
-    found = {f"{c.kind}/{c.name}": c.distribution for c in components_of(config, registry) if ":" in c.name}
+    part_sources = {f"{c.kind}/{c.name}": c.distribution for c in components_of(config, registry) if ":" in c.name}
     source = env_source(config.env.id)
-    return {**({f"env/{config.env.id}": source} if source else {}), **found} or None
+    return {**({f"env/{config.env.id}": source} if source else {}), **part_sources} or None
 
 
 def _is_lost(entry: Any, sources: Mapping[str, Any], host: PluginHost) -> bool:
@@ -214,8 +214,8 @@ def _is_lost(entry: Any, sources: Mapping[str, Any], host: PluginHost) -> bool:
     if not isinstance(name, str) or ":" not in name:
         return False
     try:
-        found = host.registry.component("observer", name)
-        if isinstance(found.target, type) and str(sources.get(f"observer/{name}")).endswith(INSTANCE):
+        component = host.registry.component("observer", name)
+        if isinstance(component.target, type) and str(sources.get(f"observer/{name}")).endswith(INSTANCE):
             raise UserError(f"observer '{name}' was an instance: give it again with load(RUN, observers=[...]).")
     except UserError as error:
         host.notes.append(f"left out: {error_line(error)}")

@@ -50,18 +50,18 @@ class Rollout:
         if list(lanes) != list(range(first, first + len(lanes))) or not lanes:
             raise ConfigError(f"a rollout plays consecutive lanes, one or more, got {list(lanes)}.")
         host = load_plugins()
-        whole = complete(parse_toml(config, "the configuration"), host.registry.options)
-        here = changed(whole.env, num_envs=len(lanes), vector="sync", step_timeout=0.0)
-        self._policy, factory = make_policy(changed(whole, device="cpu", env=here), host)
+        run_config = complete(parse_toml(config, "the configuration"), host.registry.options)
+        env_config = changed(run_config.env, num_envs=len(lanes), vector="sync", step_timeout=0.0)
+        self._policy, factory = make_policy(changed(run_config, device="cpu", env=env_config), host)
         self._envs = factory.make_vector()
-        self._lanes = Lanes(self._envs, seeds=training_seeds(derive(whole.seed, "rollout", incarnation), first))
+        self._lanes = Lanes(self._envs, seeds=training_seeds(derive(run_config.seed, "rollout", incarnation), first))
         self._first = first
-        seeds = [SeedTree(whole.seed, ("rollout", str(lane), str(incarnation))) for lane in lanes]
+        seeds = [SeedTree(run_config.seed, ("rollout", str(lane), str(incarnation))) for lane in lanes]
         self._generators = [tree.numpy("explore") for tree in seeds]
         space = self.observation_space
         assert isinstance(space, spaces.Box)  # agents need it
-        self._frame_stack = frame_stack(whole.observation, host.registry, space)
-        n_step, gamma = int(whole.agent.get("n_step", 1)), float(whole.agent.get("gamma", 1.0))
+        self._frame_stack = frame_stack(run_config.observation, host.registry, space)
+        n_step, gamma = int(run_config.agent.get("n_step", 1)), float(run_config.agent.get("gamma", 1.0))
         self._tails = [_Tail(n_step, gamma) for _ in lanes]
         self._endings: list[list[Ending]] = [[] for _ in lanes]
         self._began = False
@@ -131,7 +131,7 @@ class Rollout:
             self._end(transitions, endings)
 
     def _end(self, transitions: Sequence[Transition], endings: Sequence[Ending]) -> None:
-        ended = [ending.env for ending in endings]
+        lanes = [ending.env for ending in endings]
         truncated = any(not ending.terminated for ending in endings)
         last = self._values(self._lanes.obs, self._lanes.mask) if truncated else None
         for ending in endings:
@@ -139,10 +139,10 @@ class Rollout:
             value = 0.0 if last is None or ending.terminated else float(last[lane].max())
             self._tails[lane].end(value)
             self._endings[lane].append(replace(ending, env=self._first + lane))
-        self._lanes.begin(ended)
-        which = np.zeros(len(self._lanes), dtype=np.bool_)
-        which[ended] = True
-        self._policy.reset(which)
+        self._lanes.begin(lanes)
+        mask = np.zeros(len(self._lanes), dtype=np.bool_)
+        mask[lanes] = True
+        self._policy.reset(mask)
 
     def _values(self, obs: Obs, mask: NDArray[np.bool_] | None) -> NDArray[np.float32] | None:
         """Return [E, A], -inf for forbidden actions; None if the policy has no values."""
@@ -167,7 +167,7 @@ class _Tail:
     n_step: int
     gamma: float
     steps: list[Transition] = field(default_factory=list)
-    chosen: list[float] = field(default_factory=list)
+    action_values: list[float] = field(default_factory=list)
     """The action value of each step."""
     complete: int = 0
 
@@ -175,10 +175,10 @@ class _Tail:
         if len(self.steps) - self.complete == self.n_step:
             self._complete(value)
 
-    def add(self, step: Transition, chosen: float | None) -> None:
+    def add(self, step: Transition, action_value: float | None) -> None:
         self.steps.append(step)
-        self.chosen.append(0.0 if chosen is None else chosen)
-        if chosen is None:
+        self.action_values.append(0.0 if action_value is None else action_value)
+        if action_value is None:
             self.complete = len(self.steps)
 
     def end(self, value: float) -> None:
@@ -186,10 +186,10 @@ class _Tail:
             self._complete(value)
 
     def take(self) -> list[Transition]:
-        taken, self.steps = self.steps[: self.complete], self.steps[self.complete :]
-        self.chosen = self.chosen[self.complete :]
+        complete_steps, self.steps = self.steps[: self.complete], self.steps[self.complete :]
+        self.action_values = self.action_values[self.complete :]
         self.complete = 0
-        return taken
+        return complete_steps
 
     def _complete(self, value: float) -> None:
         """Compute the priority of the first step without one, from the value of the last observation."""
@@ -197,5 +197,5 @@ class _Tail:
         rewards = [step.reward for step in self.steps[at:]]
         n = len(rewards)
         total = sum(self.gamma**k * reward for k, reward in enumerate(rewards)) + self.gamma**n * value
-        self.steps[at] = self.steps[at]._replace(priority=abs(total - self.chosen[at]))
+        self.steps[at] = self.steps[at]._replace(priority=abs(total - self.action_values[at]))
         self.complete += 1

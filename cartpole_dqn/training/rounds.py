@@ -62,12 +62,12 @@ class Player:
         lanes = Lanes(self._envs[num_lanes], seeds=lambda lane, episode: None if episode else seeds[lane])
         lanes.start()
         policy.reset(np.ones(num_lanes, dtype=np.bool_))
-        left = num_lanes
-        while left:
+        remaining = num_lanes
+        while remaining:
             _, endings = lanes.step(policy.act(lanes.obs, lanes.mask))
             yield endings
             if endings:
-                left -= len(endings)
+                remaining -= len(endings)
                 lanes.begin([ending.env for ending in endings])
 
     def close(self) -> None:
@@ -91,14 +91,14 @@ class Helper:
         context: Any = multiprocessing.get_context("fork")
         self.pipe: Connection
         """Readable when there are answers, for `multiprocessing.connection.wait`."""
-        self.pipe, its = context.Pipe()
+        self.pipe, child_pipe = context.Pipe()
         self.idle = False
         """Whether it waits for a round."""
         self.gone = False
         self._awake = False
-        self._process = context.Process(target=_help, args=(make_policy, make_envs, its), daemon=True)
+        self._process = context.Process(target=_help, args=(make_policy, make_envs, child_pipe), daemon=True)
         self._process.start()
-        its.close()
+        child_pipe.close()
         # If nobody calls `end`, the interpreter would wait for it at exit.
         self._end = Finalize(self, kill, args=([self._process],), exitpriority=10)
 
@@ -115,17 +115,17 @@ class Helper:
 
     def endings(self) -> list[Ending]:
         """Return the episodes that ended since the last call. Does not wait."""
-        found: list[Ending] = []
+        ended_episodes: list[Ending] = []
         try:
             while not self.gone and self.pipe.poll():
                 answer = self.pipe.recv()
                 if answer is None:
                     self.idle = True
                 else:
-                    found += answer
+                    ended_episodes += answer
         except (EOFError, OSError):
             self.end()
-        return found
+        return ended_episodes
 
     def end(self) -> None:
         """End the process. An idle one closes its environments first."""

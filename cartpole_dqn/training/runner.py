@@ -99,7 +99,7 @@ class Runner:
         self._saved_at = (-1, 0.0)  # step, and seconds of training
         self._resumed = False
         self._stop_reason = ""
-        self._seen: Transition | None = None  # the last step of the first lane
+        self._last_transition: Transition | None = None  # the last step of the first lane
         self._next_glimpse = 0.0
 
     @property
@@ -138,7 +138,7 @@ class Runner:
         )
         self._observers.tell("run_started", started)
         try:
-            ended = self._run()
+            run_ended = self._run()
         except BaseException as error:
             self._observers.tell("run_failed", RunFailed(self._step, error))
             self.close(at_once=not isinstance(error, Exception))
@@ -147,10 +147,10 @@ class Runner:
             text = f"the run failed at step {self._step}: {error_line(error).rstrip('.')}. {self._last_checkpoint()}"
             raise RunError(text.rstrip()) from error
         self.close()
-        self._observers.tell("run_ended", ended)
-        if not self._learned and ended.reason in ("done", "solved"):
+        self._observers.tell("run_ended", run_ended)
+        if not self._learned and run_ended.reason in ("done", "solved"):
             self._observers.warn(f"no update was made in {self._step:,} steps: the agent has learned nothing.")
-        return ended
+        return run_ended
 
     def close(self, *, at_once: bool = False) -> None:
         """Close the collector; `run` does so itself. A second call does nothing."""
@@ -233,7 +233,7 @@ class Runner:
                 raise
             # The current step does not finish in time, and half a step cannot be saved.
             self._observers.warn(f"{silence} {self._last_checkpoint()}")
-            return self._ended()
+            return self._run_ended()
         return self._finish()
 
     def _loop(self) -> None:
@@ -266,7 +266,7 @@ class Runner:
             self._agent.break_lane(env)
         if not collected.transitions:
             return ()
-        self._seen = next((t for t in reversed(collected.transitions) if t.env == 0), None)
+        self._last_transition = next((t for t in reversed(collected.transitions) if t.env == 0), None)
         self._agent.observe(collected.transitions)
         figures = self._agent.learn()
         if figures is not None:
@@ -285,9 +285,9 @@ class Runner:
         # A checkpoint of the last step would have the state before this evaluation.
         if evaluates or self._saved_at[0] != self._step:
             self._save()
-        return self._ended()
+        return self._run_ended()
 
-    def _ended(self) -> RunEnded:
+    def _run_ended(self) -> RunEnded:
         return RunEnded(
             reason=self._stop_reason or "done",
             progress=self._progress(),
@@ -302,12 +302,12 @@ class Runner:
         if self._hooks.evaluate is None:
             return
         policy = self._agent.policy()
-        evaluation = self._played(policy, stream=Stream.SELECT)
+        evaluation = self._play(policy, stream=Stream.SELECT)
         if evaluation is None:
             return
         confirmation = None
         if self._selection.wants_confirmation(evaluation):
-            confirmation = self._played(policy, stream=Stream.CONFIRM)
+            confirmation = self._play(policy, stream=Stream.CONFIRM)
             if confirmation is None:
                 return
         self._evaluated_at = self._step
@@ -322,7 +322,7 @@ class Runner:
         if verdict.solved and self._config.evaluation.until_solved:
             self.request_stop("solved")
 
-    def _played(self, policy: Policy, *, stream: Stream) -> Evaluation | None:
+    def _play(self, policy: Policy, *, stream: Stream) -> Evaluation | None:
         assert self._hooks.evaluate is not None
         began = self._clock()
         try:
@@ -374,12 +374,14 @@ class Runner:
 
     def _tell_glimpse(self) -> None:
         now = self._clock()
-        if now < self._next_glimpse or self._hooks.glimpse is None or self._seen is None:
+        if now < self._next_glimpse or self._hooks.glimpse is None or self._last_transition is None:
             return
         self._next_glimpse = now + _GLIMPSE_SECONDS
         if self._observers.want_glimpses:
             # The policy is a copy, so that looking changes nothing in the agent.
-            self._observers.tell("glimpsed", self._hooks.glimpse(self._step, self._seen, self._agent.policy()))
+            self._observers.tell(
+                "glimpsed", self._hooks.glimpse(self._step, self._last_transition, self._agent.policy())
+            )
 
     def _tell_ending(self, ending: Ending, progress: Progress) -> None:
         self._episode += 1
@@ -422,9 +424,9 @@ class ObserverGroup:
     @property
     def want_glimpses(self) -> bool:
         """Whether any observer wants to be told what the agent sees."""
-        wants: list[bool] = []
-        self._each("failed in wants_glimpses", lambda name, observer: wants.append(observer.wants_glimpses))
-        return any(wants)
+        answers: list[bool] = []
+        self._each("failed in wants_glimpses", lambda name, observer: answers.append(observer.wants_glimpses))
+        return any(answers)
 
     def state_dict(self) -> State:
         """Return the states of the observers by name."""

@@ -20,7 +20,7 @@ from cartpole_dqn.runs.checkpoint import has_state, taking_over
 from cartpole_dqn.runs.folder import RunFolder, describe_environment, run_state
 from cartpole_dqn.runs.saved import InitialWeights, read_checkpoint
 from cartpole_dqn.text.tables import print_warning
-from cartpole_dqn.training import assembly
+from cartpole_dqn.training.assembly import Assembly, assemble, choose_device
 from cartpole_dqn.training.following import STATISTICS, without_statistics
 
 Handle = Callable[[Callable[[str], None]], contextlib.AbstractContextManager[None]]
@@ -37,7 +37,7 @@ def on_device(config: RunConfig, device: str | None) -> RunConfig:
     if device is None:
         return config
     moved = changed(config, device=check_options(RunConfig, {"device": device}, where="").device)
-    assembly.choose_device(moved.device)
+    choose_device(moved.device)
     return moved
 
 
@@ -78,7 +78,7 @@ def execute(
         UserError: the configuration does not fit the environment or the checkpoint.
         RunError: the run failed. The message names its folder.
     """
-    told = functools.partial(print_warning, console)
+    warn = functools.partial(print_warning, console)
     if resuming and folder.shared.exists():
         raise UserError(
             f"{folder.path.name} is a shared agent, which has no checkpoint to resume from. Start a run with "
@@ -87,22 +87,22 @@ def execute(
     with folder.lock(), contextlib.ExitStack() as stack:
         saved = read_checkpoint(folder, config) if resuming and has_state(folder.checkpoint) else None
         if saved is not None and _is_over(folder, saved[0], config):
-            told(f"nothing is left to do: the run has reached step {saved[0]['step']:,}. To go on, give more --steps.")
+            warn(f"nothing is left to do: the run has reached step {saved[0]['step']:,}. To go on, give more --steps.")
             return None
         if saved is not None and _stopped_as_solved(folder, saved[0], config):
-            told(
+            warn(
                 f"the run stopped at step {saved[0]['step']:,} because it was solved. It now trains to the end of its "
                 f"budget, with evaluation.until_solved = false."
             )
             config = changed(config, evaluation=changed(config.evaluation, until_solved=False))
         try:
-            made = assembly.assemble(config, host, folder=folder, console=console, clock=time.perf_counter, plain=plain)
-            stack.callback(made.close)
+            assembly = assemble(config, host, folder=folder, console=console, clock=time.perf_counter, plain=plain)
+            stack.callback(assembly.close)
             if resuming:
-                _restore(made, folder, config, saved, told)
+                _restore(assembly, folder, config, saved, warn)
             elif initial is not None:
-                _give(initial, made)
-                initial.keep(folder)
+                _load_initial(initial, assembly)
+                initial.write(folder)
             elif config.init.run:
                 raise UserError("init.run is set, but there are no weights: call find_initial_weights first.")
         except BaseException:
@@ -111,22 +111,22 @@ def execute(
             raise
         folder.write_config(to_toml(config))
         description = describe_environment(
-            plugins=host.describe(), threads=config.threads, device=str(assembly.choose_device(config.device))
+            plugins=host.describe(), threads=config.threads, device=str(choose_device(config.device))
         )
         if resuming and (changes := folder.differences(description)):
-            told(f"since this run began: {', '.join(changes)}. From here on its course may be another.")
+            warn(f"since this run began: {', '.join(changes)}. From here on its course may be another.")
         folder.write_environment(description)
         folder.traceback.unlink(missing_ok=True)
-        folder.write_status("running", made.runner.step)
+        folder.write_status("running", assembly.runner.step)
         try:
             begin()
-            with handle(made.runner.request_stop):
-                ended = made.runner.run()
+            with handle(assembly.runner.request_stop):
+                run_ended = assembly.runner.run()
             folder.require_in_place()
         except BaseException as error:
-            asked = isinstance(error, KeyboardInterrupt)
-            folder.write_status("interrupted" if asked else "failed", made.runner.step)
-            if not asked:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            folder.write_status("interrupted" if interrupted else "failed", assembly.runner.step)
+            if not interrupted:
                 folder.keep_traceback(error)
             if isinstance(error, CartpoleDqnError):
                 owner = host.owner_of_failure(error)
@@ -137,24 +137,24 @@ def execute(
         finally:
             if folder.in_place:
                 draw(folder, console)
-        folder.write_status("done" if ended.reason in ("done", "solved") else "interrupted", made.runner.step)
-        return ended
+        folder.write_status("done" if run_ended.reason in ("done", "solved") else "interrupted", assembly.runner.step)
+        return run_ended
 
 
-def _is_over(folder: RunFolder, run: State, config: RunConfig) -> bool:
+def _is_over(folder: RunFolder, state: State, config: RunConfig) -> bool:
     """Return whether a saved run has reached its budget, and nothing is left: no evaluation, not even its ending."""
-    step, steps = run["step"], config.steps
-    if step < steps if steps is not None else run["episode"] < (config.episodes or 0):
+    step, steps = state["step"], config.steps
+    if step < steps if steps is not None else state["episode"] < (config.episodes or 0):
         return False
-    evaluated = not config.evaluation.every or run["evaluated_at"] == step
-    ended = run_state(folder.path).state == "done"  # else it was killed between its last checkpoint and its end
-    return (evaluated and ended) or (steps is not None and step - run["collected"] >= steps)
+    evaluated = not config.evaluation.every or state["evaluated_at"] == step
+    is_ended = run_state(folder.path).state == "done"  # else it was killed between its last checkpoint and its end
+    return (evaluated and is_ended) or (steps is not None and step - state["collected"] >= steps)
 
 
-def _give(initial: InitialWeights, made: assembly.Assembly) -> None:
+def _load_initial(initial: InitialWeights, assembly: Assembly) -> None:
     """Let a run start from weights, and from the running statistics with which they were learned."""
-    dataclasses.replace(initial, policy=without_statistics(initial.policy)).give(made.agent)
-    made.statistics.load_state_dict(initial.policy.get(STATISTICS, {}))
+    dataclasses.replace(initial, policy=without_statistics(initial.policy)).load_into(assembly.agent)
+    assembly.statistics.load_state_dict(initial.policy.get(STATISTICS, {}))
 
 
 def _stopped_as_solved(folder: RunFolder, run: State, config: RunConfig) -> bool:
@@ -164,23 +164,23 @@ def _stopped_as_solved(folder: RunFolder, run: State, config: RunConfig) -> bool
 
 
 def _restore(
-    made: assembly.Assembly,
+    assembly: Assembly,
     folder: RunFolder,
     config: RunConfig,
     saved: tuple[State, State | None] | None,
-    told: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> None:
     if saved is None:
-        told("no checkpoint was written yet: starting from the beginning.")
+        warn("no checkpoint was written yet: starting from the beginning.")
         if config.init.run:
-            _give(InitialWeights.kept(folder), made)
+            _load_initial(InitialWeights.read(folder), assembly)
         folder.metrics_csv.unlink(missing_ok=True)
         folder.metrics_jsonl.unlink(missing_ok=True)
         return
     run, replay = saved
     if replay is None:
-        told("the replay was not saved: it starts empty, so results will differ.")
+        warn("the replay was not saved: it starts empty, so results will differ.")
     with taking_over(folder.checkpoint):
-        lost = made.runner.load_state_dict(run, replay)
+        lost = assembly.runner.load_state_dict(run, replay)
     if lost:
-        told(made.collector.why_lost)
+        warn(assembly.collector.why_lost)

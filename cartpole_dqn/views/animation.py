@@ -63,18 +63,18 @@ def open_animation(path: Path, *, fps: float) -> Iterator[GifFile | Mp4File]:
     if not (SLOWEST <= fps <= (FASTEST_GIF if gif else 1000)):
         most = f"{FASTEST_GIF:g}, the most that viewers of a GIF play" if gif else "1000"
         raise UserError(f"{fps:g} pictures a second: expected a number from {SLOWEST}, up to {most}.")
-    new = path.with_name(f".{path.stem}.new{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.new{path.suffix}")
     try:
         with writing(path):
-            with contextlib.closing(GifFile(new, fps) if gif else Mp4File(new, fps)) as animation:
+            with contextlib.closing(GifFile(temporary, fps) if gif else Mp4File(temporary, fps)) as animation:
                 yield animation
                 if not animation.frames:
                     raise ValueError("an animation needs one picture or more, and none was added.")
                 animation.finish()
-            new.replace(path)
+            temporary.replace(path)
     finally:
         with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 # GIF ------------------------------------------------------------------------------------------------------------------
@@ -156,8 +156,8 @@ def _palette(colours: NDArray[np.uint32]) -> tuple[Picture, NDArray[np.uint8]]:
     # All pixels rather than distinct colours: a colour seen once must not weigh as much as the background.
     row = Image.fromarray(_as_channels(colours)[None])
     few = row.quantize(_MOST_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    found = np.array(few.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
-    return found[:_MOST_COLOURS], np.asarray(few)[0]
+    palette = np.array(few.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
+    return palette[:_MOST_COLOURS], np.asarray(few)[0]
 
 
 def _as_integers(picture: Picture) -> NDArray[np.uint32]:

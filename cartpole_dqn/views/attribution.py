@@ -77,8 +77,8 @@ def occlusion(
         some = starts[first : first + _BATCH]
         batch = np.repeat(obs[None], len(some), axis=0)
         windows = [(slice(top, top + side), slice(left, left + side)) for top, left in some]
-        for one, window in zip(batch, windows, strict=True):
-            one[(*before, *window)] = hidden[(*before, *window)]
+        for image, window in zip(batch, windows, strict=True):
+            image[(*before, *window)] = hidden[(*before, *window)]
         for value, window in zip(values(batch)[:, action], windows, strict=True):
             total[window] += full - float(value)
             count[window] += 1
@@ -94,10 +94,10 @@ def _starts(length: int, side: int, step: int) -> list[int]:
 def background_of(obs: NDArray[Any], shows_now: Sequence[bool], *, rows_axis: int, channelled: bool) -> NDArray[Any]:
     """Return an observation where nothing is seen: the commonest value of each picture, and no difference."""
     axes = (rows_axis, rows_axis + 1)
-    found: NDArray[Any] = np.median(obs, axis=axes, keepdims=True).astype(obs.dtype)
+    background: NDArray[Any] = np.median(obs, axis=axes, keepdims=True).astype(obs.dtype)
     if channelled and len(shows_now) == obs.shape[-1]:
-        found[..., ~np.array(shows_now)] = 128 if obs.dtype == np.uint8 else 0
-    return found
+        background[..., ~np.array(shows_now)] = 128 if obs.dtype == np.uint8 else 0
+    return background
 
 
 def place_in_frame(env: gymnasium.Env[Any, Any], height: int, width: int) -> Place | None:
@@ -124,20 +124,20 @@ def place_in_frame(env: gymnasium.Env[Any, Any], height: int, width: int) -> Pla
     return None
 
 
-def laid_over(picture: NDArray[np.uint8], found: Attribution, place: Place, theme: Theme) -> NDArray[np.uint8]:
+def laid_over(picture: NDArray[np.uint8], attribution: Attribution, place: Place, theme: Theme) -> NDArray[np.uint8]:
     """Return a picture [H, W, 3] with the attribution at `place`: red where the value rises, blue where it falls."""
-    most = max(float(np.abs(found.change).max(initial=0.0)), 1e-9)
+    most = max(float(np.abs(attribution.change).max(initial=0.0)), 1e-9)
     top, left, bottom, right = (math.floor(end + 0.5) for end in place)
     size = (max(1, right - left), max(1, bottom - top))
-    share = Image.fromarray((found.change / most).astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+    share = Image.fromarray((attribution.change / most).astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
     height, width = picture.shape[:2]
     rows, columns = slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return picture
-    seen = np.asarray(share)[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left, None]
+    shares = np.asarray(share)[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left, None]
     red, blue = (np.array(rgb(colour), np.float32) for colour in (COLOURS[theme].red, COLOURS[theme].blue))
-    colour = np.where(seen >= 0, red, blue)
+    colour = np.where(shares >= 0, red, blue)
     mixed = picture.copy()
     part = picture[rows, columns].astype(np.float32)
-    mixed[rows, columns] = part + _STRONGEST * np.abs(seen) * (colour - part)
+    mixed[rows, columns] = part + _STRONGEST * np.abs(shares) * (colour - part)
     return mixed

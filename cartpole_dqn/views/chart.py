@@ -162,8 +162,8 @@ class Chart:
             figsize=(width, sum(heights) + 1.2 + above), dpi=120, facecolor=self.colours.paper, layout="constrained"
         )
         self._canvas = FigureCanvasAgg(self._figure)
-        made = self._figure.subplots(len(heights), 1, sharex=True, height_ratios=list(heights), squeeze=False)
-        self.panels: list[Any] = [row[0] for row in made]
+        axes = self._figure.subplots(len(heights), 1, sharex=True, height_ratios=list(heights), squeeze=False)
+        self.panels: list[Any] = [row[0] for row in axes]
         lines = [outcome, shortened(title, round(11 * width))]
         heading = self._figure.suptitle("\n".join(filter(None, lines)), color=self.colours.ink, fontsize=13)
         heading.set_parse_math(False)
@@ -206,12 +206,12 @@ class Chart:
         low, high = panel.get_ylim()
         apart = _LABEL_APART / (panel.get_position().height * self._figure.get_figheight())
         at = 0.0
-        wanted = sorted(
+        labels = sorted(
             (min(max((value - low) / (high - low), 0.0), 1.0), label, colour) for value, label, colour in ends
         )
         # Upwards from the lowest, but so that those above still have room below the top.
-        for i, (place, label, colour) in enumerate(wanted):
-            at = max(at, min(place, 1.0 - apart * (len(wanted) - 1 - i)))
+        for i, (place, label, colour) in enumerate(labels):
+            at = max(at, min(place, 1.0 - apart * (len(labels) - 1 - i)))
             spot = {"xy": (1.0, at), "xycoords": "axes fraction", "xytext": (6, 0), "textcoords": "offset points"}
             text = panel.annotate(shortened(label, 40), **spot, fontsize=9, color=colour, va="center")
             text.set_parse_math(False)
@@ -229,11 +229,11 @@ class Chart:
         last = self.panels[-1]
         last.set_xlim(0, 1.02 * end if end > 0 else 1.0)
         last.set_xlabel(axis.label)
-        whole = axis.kind != "time"
+        is_integer = axis.kind != "time"
         last.xaxis.set_major_locator(
-            MaxNLocator(nbins=round(0.9 * self._width), steps=[1, 2, 2.5, 5, 10], integer=whole)
+            MaxNLocator(nbins=round(0.9 * self._width), steps=[1, 2, 2.5, 5, 10], integer=is_integer)
         )
-        last.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if whole else f"{value:,g}")
+        last.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if is_integer else f"{value:,g}")
 
     def note(self, text: str) -> None:
         """Write a line below the last panel."""
@@ -270,13 +270,13 @@ def outcome_of(runs: Sequence[RunHistory]) -> str:
     best = runs[0].best_returns
     if threshold is None or not best:
         return ""
-    what = "confirmation" if runs[0].best_has_confirmation else "evaluation"
-    return f"Not solved: best {what} {score(float(np.mean(best)))} of {threshold:g}"
+    kind = "confirmation" if runs[0].best_has_confirmation else "evaluation"
+    return f"Not solved: best {kind} {score(float(np.mean(best)))} of {threshold:g}"
 
 
 def _threshold_of(runs: Sequence[RunHistory]) -> float | None:
-    found = {run.solved_at for run in runs}
-    return found.pop() if len(found) == 1 else None
+    thresholds = {run.solved_at for run in runs}
+    return thresholds.pop() if len(thresholds) == 1 else None
 
 
 def scale_loss(panel: Any, losses: Floats) -> None:

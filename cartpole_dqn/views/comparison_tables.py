@@ -68,7 +68,7 @@ def comparison_tables(comparison: Comparison) -> list[TextTable]:
 def explanations(comparison: Comparison) -> list[str]:
     """Return sentences on the meaning and the limits of the figures."""
     best, last = (_episodes([getattr(run, which) for run in comparison.runs]) for which in ("best", "last"))
-    said = [
+    sentences = [
         f"best, last: mean return of the model in best/ ({best} episodes) and of the last model ({last}), "
         f"{_SOURCES[comparison.source]}; of a group the interquartile mean over its runs, with its "
         f"{100 * comparison.confidence:g}% bootstrap interval, and the lowest of its runs. sd and lowest of a run: "
@@ -77,21 +77,21 @@ def explanations(comparison: Comparison) -> list[str]:
         "not solved as later than any. Training time is without evaluation.",
     ]
     if comparison.source == "metrics":
-        said.append(
+        sentences.append(
             "best is too high for a run whose model was not confirmed, since these evaluations selected the model. "
             "--episodes 100 plays both models on held-out seeds."
         )
-    return [*said, *comparison.notes]
+    return [*sentences, *comparison.notes]
 
 
 def comparison_text(comparison: Comparison, form: str = "table") -> str:
     """Return tables and explanations. `form` is "table", "markdown" or "json" (not finite is null)."""
-    tables, said = comparison_tables(comparison), explanations(comparison)
+    tables, sentences = comparison_tables(comparison), explanations(comparison)
     if form == "json":
-        return to_json({**dataclasses.asdict(comparison), "explanations": said})
+        return to_json({**dataclasses.asdict(comparison), "explanations": sentences})
     if form == "markdown":
-        return as_markdown(tables, said)
-    return "\n".join([*map(as_text, tables), *said]) + "\n"
+        return as_markdown(tables, sentences)
+    return "\n".join([*map(as_text, tables), *sentences]) + "\n"
 
 
 def print_comparison(console: Console, comparison: Comparison, form: str = "table") -> None:
@@ -173,6 +173,6 @@ def _chance(estimate: Estimate | None) -> str:
     return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
-def _episodes(played: Sequence[Played | None]) -> str:
-    counts = {model.episodes for model in played if model is not None}
+def _episodes(models: Sequence[Played | None]) -> str:
+    counts = {model.episodes for model in models if model is not None}
     return " or ".join(f"{count:,}" for count in sorted(counts)) if 0 < len(counts) < 4 else "some"

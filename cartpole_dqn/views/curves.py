@@ -68,7 +68,7 @@ def draw_curves(
         (np.isfinite(run.loss).any(), 1.4, _draw_loss),
         (np.isfinite(run.epsilon).any(), 1.0, _draw_epsilon),
     ]
-    parts = [(height, draw) for known, height, draw in panels if known]
+    parts = [(height, draw) for has_data, height, draw in panels if has_data]
     chart = Chart(
         [height for height, _ in parts], theme=theme, title=title or run.title, outcome=outcome_of([run]), width=width
     )
@@ -132,8 +132,8 @@ def _draw_durations(chart: Chart, panel: Any, run: RunHistory, axis: Axis) -> No
 
 
 def _draw_loss(chart: Chart, panel: Any, run: RunHistory, axis: Axis) -> None:
-    known = np.isfinite(run.loss)
-    places, loss = axis.episodes(run)[known], run.loss[known]
+    is_known = np.isfinite(run.loss)
+    places, loss = axis.episodes(run)[is_known], run.loss[is_known]
     window = 20 if len(loss) >= 40 else 1
     if window > 1:
         panel.plot(places, loss, color=chart.colours.episode, linewidth=0.7)

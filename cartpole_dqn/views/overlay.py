@@ -33,9 +33,9 @@ def spread(curves: Sequence[Line], places: Floats) -> tuple[Floats, NDArray[np.i
     A curve is linear between its points, and does not exist before the first or after the last.
     """
     table = np.full((len(curves), len(places)), np.nan)
-    for row, (where, values) in zip(table, curves, strict=True):
-        if len(where):
-            row[:] = np.interp(places, where, values, left=np.nan, right=np.nan)
+    for row, (xs, values) in zip(table, curves, strict=True):
+        if len(xs):
+            row[:] = np.interp(places, xs, values, left=np.nan, right=np.nan)
     count = np.isfinite(table).sum(axis=0)
     quartiles = np.full((3, len(places)), np.nan)
     if (count > 0).any():
@@ -73,19 +73,19 @@ def draw_groups(
     for axes, panel in zip(chart.panels, panels, strict=True):
         if panel.scores:
             chart.mark_threshold(axes, runs)
-    drawn = [_fill(chart, axes, panel, groups) for axes, panel in zip(chart.panels, panels, strict=True)]
+    results = [_fill(chart, axes, panel, groups) for axes, panel in zip(chart.panels, panels, strict=True)]
     if 1 < len(groups) <= _MOST_LABELS:
-        ends = [(line.get_ydata(), label, line.get_color()) for line, label in drawn[0][0]]
-        known = [(values[np.isfinite(values)], label, colour) for values, label, colour in ends]
-        chart.label_ends(chart.panels[0], [(float(v[-1]) if len(v) else 0.0, *rest) for v, *rest in known])
+        ends = [(line.get_ydata(), label, line.get_color()) for line, label in results[0][0]]
+        finite_ends = [(values[np.isfinite(values)], label, colour) for values, label, colour in ends]
+        chart.label_ends(chart.panels[0], [(float(v[-1]) if len(v) else 0.0, *rest) for v, *rest in finite_ends])
     else:
-        chart.legend(drawn[0][0])
+        chart.legend(results[0][0])
     if not any(len(run.step) for run in runs):
         chart.say("no episode has ended")
     chart.run_along(axis, max(axis.end(run) for run in runs))
     several = any(len(members) > 1 for members in groups.values())
     notes = ["lines: median over runs; bands: quartiles"] * several
-    chart.note("; ".join([*notes, *["dashed: some of the runs only"] * any(partly for _, partly in drawn)]))
+    chart.note("; ".join([*notes, *["dashed: some of the runs only"] * any(partly for _, partly in results)]))
     chart.save(out)
 
 
@@ -123,8 +123,8 @@ def _panels(runs: Sequence[RunHistory], axis: Axis) -> list[_Panel]:
 
 def _trailing(axis: Axis, run: RunHistory, values: Floats, window: int) -> Line:
     """Return the trailing means. The last one holds until the run ends."""
-    known = np.isfinite(values)
-    places, means = axis.episodes(run)[known], trailing_mean(values[known], window)
+    is_known = np.isfinite(values)
+    places, means = axis.episodes(run)[is_known], trailing_mean(values[is_known], window)
     end = axis.end(run)
     if len(places) and end > places[-1]:
         places, means = np.append(places, end), np.append(means, means[-1])
@@ -141,7 +141,7 @@ def _fill(
     """Draw every group into a panel; return legend entries, and whether a line is dashed."""
     entries: list[tuple[Any, str]] = []
     partly = False
-    seen: list[Floats] = []
+    all_values: list[Floats] = []
     lines = chart.colours.lines
     for i, (label, members) in enumerate(groups.items()):
         curves = [panel.curve(run) for run in members]
@@ -151,32 +151,32 @@ def _fill(
         line, missing = _draw_spread(axes, curves, panel, look)
         entries.append((line, f"{charts.shortened(label)} ({len(members)} run{'s' if len(members) > 1 else ''})"))
         partly = partly or missing
-        seen += [values for _, values in curves]
+        all_values += [values for _, values in curves]
     axes.set_ylabel(panel.label)
     if panel.label == _LOSS:
-        charts.scale_loss(axes, np.concatenate(seen))
+        charts.scale_loss(axes, np.concatenate(all_values))
     elif panel.label == _EPSILON:
         axes.set_ylim(-0.05, 1.05)
     else:
-        charts.start_at_zero(axes, seen)
+        charts.start_at_zero(axes, all_values)
     return entries, partly
 
 
 def _draw_spread(axes: Any, curves: Sequence[Line], panel: _Panel, look: dict[str, Any]) -> tuple[Any, bool]:
     """Draw a group's curves; return the line, and whether some of it is dashed."""
-    places = np.unique(np.concatenate([where for where, _ in curves]))
+    places = np.unique(np.concatenate([xs for xs, _ in curves]))
     marked = panel.marks and len(places) <= _MOST_MARKS
     if len(places) > _PLACES or (len(curves) > 1 and not marked):
-        ends = [float(where[-1]) for where, _ in curves if len(where)]
+        ends = [float(xs[-1]) for xs, _ in curves if len(xs)]
         places = np.unique([*np.linspace(0.0, max(ends, default=0.0), _PLACES), *ends])
     (lower, median, upper), count = spread(curves, places)
-    whole = count == len(curves)
+    is_complete = count == len(curves)
     # The dashed line extends to the point where the solid one begins or ends.
-    partly = ~whole | np.roll(~whole, 1) | np.roll(~whole, -1)
+    partly = ~is_complete | np.roll(~is_complete, 1) | np.roll(~is_complete, -1)
     if look["marker"] == "o" and not marked and len(places) >= 3:
         look["marker"] = None
-    (line,) = axes.plot(places, np.where(whole, median, np.nan), **look)
-    missing = bool((~whole & (count > 0)).any())
+    (line,) = axes.plot(places, np.where(is_complete, median, np.nan), **look)
+    missing = bool((~is_complete & (count > 0)).any())
     if missing:
         axes.plot(places, np.where(partly, median, np.nan), linestyle=(0, (3, 2)), **look)
     several = count >= 2

@@ -67,13 +67,13 @@ def paste(
     """Draw a picture [H, W, 3] in a frame at `place`, `size` in pixels, with a broken line around its `kept` part."""
     picture = Image.fromarray(np.ascontiguousarray(colours))
     # Enlarged pixels stay squares. Shrinking takes averages, so that thin lines stay visible.
-    how = Image.Resampling.BOX if picture.width > size[0] else Image.Resampling.NEAREST
-    drawn = picture.resize(size, how)
+    resampling = Image.Resampling.BOX if picture.width > size[0] else Image.Resampling.NEAREST
+    resized = picture.resize(size, resampling)
     if kept is not None:
         zoom = size[0] / picture.width, size[1] / picture.height
         x, y = ([round(end * zoom[axis]) for end in (kept[1 - axis].start, kept[1 - axis].stop)] for axis in (0, 1))
-        _outline(ImageDraw.Draw(drawn), (x[0], y[0], x[1] - 1, y[1] - 1), canvas.palette)
-    canvas.image.paste(drawn, place)
+        _outline(ImageDraw.Draw(resized), (x[0], y[0], x[1] - 1, y[1] - 1), canvas.palette)
+    canvas.image.paste(resized, place)
     frame = (place[0] - 1, place[1] - 1, place[0] + size[0], place[1] + size[1])
     canvas.draw.rectangle(frame, outline=canvas.palette.line)
 

@@ -67,7 +67,7 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         self.max_steps = max_steps
         self._attribution = attribution
         run.host.register_environments()
-        factory = EnvFactory(run.config, run.host.registry, shown=True)
+        factory = EnvFactory(run.config, run.host.registry, for_viewing=True)
         factory.statistics = loaded.statistics
         envs = factory.make_evaluation_vector(1)
         resting: Any = envs.envs[0]
@@ -85,8 +85,8 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
     @property
     def fps(self) -> float:
         """Actions per second of real time, from the environment's `render_fps`; by default 30."""
-        given = self._env.metadata.get("render_fps")
-        fps = float(given) if isinstance(given, int | float) and given > 0 else 30.0
+        render_fps = self._env.metadata.get("render_fps")
+        fps = float(render_fps) if isinstance(render_fps, int | float) and render_fps > 0 else 30.0
         for wrapper in wrappers_of(self._env):
             if isinstance(wrapper, MaxAndSkipObservation):
                 fps /= wrapper._skip
@@ -107,7 +107,7 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         lanes = self._lanes
         self._episode_seed = episode_seed(Stream.REPORT, self._seed, 0, number - 1)
         total, ending, step = 0.0, "", 0
-        shown: slice | None = None
+        rows: slice | None = None
         try:
             lanes.begin([0])
             self._policy.reset(np.ones(1, dtype=np.bool_))
@@ -119,12 +119,12 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
                     ending = CUT_OFF
                 action = None if ending else int(self._policy.act(obs, mask)[0])
                 stage = stage_of(self._env, obs[0])
-                frame = self._drawn()
-                shown = rows_worth_showing(self._env, frame) if shown is None else shown
-                found = None if action is None or not self._attribution else self._attribute(stage, action)
+                frame = self._render_frame()
+                rows = rows_worth_showing(self._env, frame) if rows is None else rows
+                attribution = None if action is None or not self._attribution else self._attribute(stage, action)
                 yield Scene(
                     frame=frame,
-                    shown=shown,
+                    shown=rows,
                     panels=stage.panels(),
                     names=self._number_names,
                     reaches=self._reaches,
@@ -139,19 +139,19 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
                     ending=ending,
                     limit=None if self._env.spec is None else self._env.spec.max_episode_steps,
                     terminated_is=failure_name(self._env),
-                    attribution=found,
+                    attribution=attribution,
                 )
                 if action is None:
                     return
-                made = lanes.step(np.array([action]))[0][0]
+                transition = lanes.step(np.array([action]))[0][0]
                 total = lanes.returns[0]
-                ending = "terminated" if made.terminated else "truncated" if made.truncated else ""
+                ending = "terminated" if transition.terminated else "truncated" if transition.truncated else ""
         except CartpoleDqnError:
             raise
         except Exception as error:
-            what = error_line(error)
+            text = error_line(error)
             seed = self._episode_seed
-            raise RunError(f"{self.env_id} failed after {step} steps of the episode of seed {seed}: {what}") from error
+            raise RunError(f"{self.env_id} failed after {step} steps of the episode of seed {seed}: {text}") from error
 
     def _attribute(self, stage: Stage, action: int) -> Attribution:
         """Return where the value of `action` comes from."""
@@ -160,10 +160,10 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         obs, policy = stage.obs, self._policy
 
         def values(several: NDArray[Any]) -> NDArray[np.float32]:
-            found = policy.q_values(several)
-            if found is None:
+            q_values = policy.q_values(several)
+            if q_values is None:
                 raise UserError(f"{type(policy).__name__} gives no values of actions, so nothing tells their source.")
-            return found
+            return q_values
 
         axis = int(stage.stacked)
         channelled = obs.ndim - axis == 3
@@ -171,17 +171,17 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         change = occlusion(values, obs, action, background, rows_axis=axis)
         return Attribution(change, place_in_frame(self._env, *change.shape))
 
-    def _drawn(self) -> NDArray[np.uint8]:
+    def _render_frame(self) -> NDArray[np.uint8]:
         """Return a copy of the moment's frame [H, W, 3], as the outermost wrapper draws it."""
         try:
-            drawn = self._env.render()
+            image = self._env.render()
         except DependencyNotInstalled as error:
             raise UnsuitableEnvError(f"{self.env_id} cannot be drawn: {error}") from None
-        frame = as_colours(drawn)
+        frame = as_colours(image)
         if frame is None:
             raise UnsuitableEnvError(
-                f"{self.env_id} cannot be shown: expected frames uint8 [H, W, 3] from render(), got {kind_of(drawn)}. "
-                f"To fix that, {mend(remedy(drawn))}"
+                f"{self.env_id} cannot be shown: expected frames uint8 [H, W, 3] from render(), got {kind_of(image)}. "
+                f"To fix that, {mend(remedy(image))}"
             )
         return np.array(frame)
 

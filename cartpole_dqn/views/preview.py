@@ -49,10 +49,10 @@ def preview_stages(base: Callable[[], Env], chain: Chain, *, seed: int, steps: i
         each entry of the chain.
     """
     for _ in range(_ATTEMPTS):
-        taken, ended, stages = _look(base, chain, seed, steps)
-        if not ended or taken == 0:
+        steps_taken, is_over, stages = _look(base, chain, seed, steps)
+        if not is_over or steps_taken == 0:
             break
-        steps = taken - 1
+        steps = steps_taken - 1
     return stages
 
 
@@ -106,21 +106,21 @@ def _look(base: Callable[[], Env], chain: Chain, seed: int, steps: int) -> tuple
             recorders.append(env)
         env.action_space.seed(seed)
         _, info = env.reset(seed=seed)
-        taken, ended = 0, False
-        while taken < steps and not ended:
+        steps_taken, is_over = 0, False
+        while steps_taken < steps and not is_over:
             mask = info.get("action_mask") if isinstance(env.action_space, spaces.Discrete) else None
             masked = {} if mask is None else {"mask": np.asarray(mask, dtype=np.int8)}
             _, _, terminated, truncated, info = env.step(env.action_space.sample(**masked))
-            ended = terminated or truncated
-            taken += 1
+            is_over = terminated or truncated
+            steps_taken += 1
         stages = [recorder.stage() for recorder in recorders]
         if frame:
             stages.insert(0, Stage("env.render()", np.array(inner.render()), None))
-        kept = [recorder.kept for recorder in recorders[0 if frame else 1 :]]
-        if frame and kept and not isinstance(recorders[0].env, RenderObservation):
-            kept[0] = None  # It crops something other than the frame.
-        stages[:-1] = [replace(stage, kept=part) for stage, part in zip(stages[:-1], kept, strict=True)]
-        return taken, ended, stages
+        crops = [recorder.kept for recorder in recorders[0 if frame else 1 :]]
+        if frame and crops and not isinstance(recorders[0].env, RenderObservation):
+            crops[0] = None  # It crops something other than the frame.
+        stages[:-1] = [replace(stage, kept=part) for stage, part in zip(stages[:-1], crops, strict=True)]
+        return steps_taken, is_over, stages
     finally:
         close_env(env)
 

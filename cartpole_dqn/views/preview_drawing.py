@@ -136,11 +136,11 @@ class _Row:
         tall = [max(size[1] for size in self._sizes[i : i + self._across]) for i in self._lines_of_panels]
         self._tops = [sum(tall[:i]) + i * (self._drop + _RULER) for i in range(len(tall))]
         pictures = self._tops[-1] + tall[-1] + self._drop if tall else 0
-        taken = [
+        line_widths = [
             sum(max(size[0], 90) + _SPACE for size in self._sizes[i : i + self._across]) for i in self._lines_of_panels
         ]
-        drawn = max(_LEAST, *taken) - _SPACE if taken else _PICTURES
-        self.width = _LABEL + (_SHARED if wide == _SHARED else drawn) + _RULER
+        pictures_width = max(_LEAST, *line_widths) - _SPACE if line_widths else _PICTURES
+        self.width = _LABEL + (_SHARED if wide == _SHARED else pictures_width) + _RULER
         self.height = max(pictures, _TITLE + _FACT * len(self._lines) + _BAR * len(self._scales))
 
     def draw(self, canvas: Canvas, start: int, top: int) -> None:
@@ -169,8 +169,8 @@ class _Row:
             if panel.kind == "numbers":
                 paint.draw_numbers(canvas, panel.values, (*corner, left + size[0], corner[1] + size[1]), (), None)
             else:
-                kept = self._stage.kept if panel.is_cut(self._stage.kept) else None
-                paint.paste(canvas, canvas.colours_of(panel), corner, size, kept=kept)
+                crop = self._stage.kept if panel.is_cut(self._stage.kept) else None
+                paint.paste(canvas, canvas.colours_of(panel), corner, size, kept=crop)
                 _draw_rulers(canvas, panel, corner, size, across=i == first, down=i == last)
             left += max(size[0], 90) + _SPACE
 

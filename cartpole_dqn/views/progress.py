@@ -41,12 +41,12 @@ def record_progress(
     most: float = 25.0,
     theme: Theme = "light",
     across: int = 4,
-    told: Callable[[int], None] = lambda step: None,
+    on_progress: Callable[[int], None] = lambda step: None,
 ) -> Recording:
     """Play one episode before training, with models kept on the way and with the best one, side by side.
 
     All start alike, from the first held-out seed. An episode that ends in a fall fades; the others play on. There are
-    `across` models in a row. `told` is called with the step. The other arguments are those of `record_run`.
+    `across` models in a row. `on_progress` is called with the step. The other arguments are those of `record_run`.
 
     Returns:
         The recording, with a return and a length for each model.
@@ -73,13 +73,13 @@ def record_progress(
         scenes = [next(episode) for episode in episodes]
         step = 0
         while True:
-            ended = all(scene.ending for scene in scenes)
-            if ended or step % skip == 0:
+            is_over = all(scene.ending for scene in scenes)
+            if is_over or step % skip == 0:
                 picture = _draw(scenes, titles, across, theme)
-                for _ in range(max(1, round(rate * _LAST)) if ended else 1):
+                for _ in range(max(1, round(rate * _LAST)) if is_over else 1):
                     animation.add(picture)
-                told(step)
-            if ended:
+                on_progress(step)
+            if is_over:
                 break
             scenes = [scene if scene.ending else next(episode) for scene, episode in zip(scenes, episodes, strict=True)]
             step += 1
@@ -89,11 +89,11 @@ def record_progress(
 
 def _some(models: Sequence[Model]) -> list[Model]:
     """Return the first and the last model, and a few between. The kept models are far apart in return already."""
-    first, *kept, last = models
+    first, *middle, last = models
     few = _MOST - 2
-    if len(kept) > few:
-        kept = [kept[math.ceil(len(kept) * (i + 1) / few) - 1] for i in range(few)]
-    return [first, *kept, last]
+    if len(middle) > few:
+        middle = [middle[math.ceil(len(middle) * (i + 1) / few) - 1] for i in range(few)]
+    return [first, *middle, last]
 
 
 def _title(model: Model, history: RunHistory) -> str:
@@ -101,8 +101,8 @@ def _title(model: Model, history: RunHistory) -> str:
         return "before training"
     solved = history.solved_step is not None and model.step >= history.solved_step
     seconds = history.seconds_at(model.step)
-    took = f", {seconds:.0f} s" if seconds < 120 else f", {seconds / 60:.0f} min" if math.isfinite(seconds) else ""
-    return f"{'solved: ' if solved else ''}{model.step:,} steps{took}"
+    time_text = f", {seconds:.0f} s" if seconds < 120 else f", {seconds / 60:.0f} min" if math.isfinite(seconds) else ""
+    return f"{'solved: ' if solved else ''}{model.step:,} steps{time_text}"
 
 
 def _draw(scenes: Sequence[Scene], titles: Sequence[str], across: int, theme: Theme) -> Picture:
@@ -116,12 +116,12 @@ def _draw(scenes: Sequence[Scene], titles: Sequence[str], across: int, theme: Th
     canvas = Canvas(column * across + _GAP, row * math.ceil(len(scenes) / across), theme)
     for i, (scene, picture) in enumerate(zip(scenes, pictures, strict=True)):
         left, top = _GAP + i % across * column, i // across * row
-        shown = Image.fromarray(picture).resize(size, Image.Resampling.BOX)
+        resized = Image.fromarray(picture).resize(size, Image.Resampling.BOX)
         verdict, colour = scene.verdict
         if colour == "red":
-            shown = Image.blend(shown, Image.new("RGB", size, canvas.palette.paper), _FADED)
+            resized = Image.blend(resized, Image.new("RGB", size, canvas.palette.paper), _FADED)
         paint.write(canvas, (left, top + 8), paint.shortened(titles[i], column - _GAP, 16), size=16, bold=True)
-        paint.paste(canvas, np.asarray(shown), (left, top + _HEAD), size)
+        paint.paste(canvas, np.asarray(resized), (left, top + _HEAD), size)
         count = f"{scene.step} steps"
         text = f"{count}, {verdict}" if verdict and colour != "green" else verdict or count
         place = (left, top + _HEAD + size[1] + _FOOT // 2)

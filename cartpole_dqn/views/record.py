@@ -57,13 +57,13 @@ def record_run(
     max_steps: int | None = None,
     theme: Theme = "light",
     attribution: bool = False,
-    told: Callable[[int, int], None] = lambda episode, step: None,
+    on_progress: Callable[[int, int], None] = lambda episode, step: None,
 ) -> Recording:
     """Play greedy episodes with a run's model and write them to `out`, picture by picture.
 
     The arguments are those of `Run.record`. An existing file is replaced. An episode of an environment without a limit
-    has 1,000 steps at most. At more steps per second than `most`, some have no picture. `told` is called with (episode,
-    step) for each picture.
+    has 1,000 steps at most. At more steps per second than `most`, some have no picture. `on_progress` is called with
+    (episode, step) for each picture.
 
     Raises:
         UserError: the name, the rate, the model or the environment is unsuitable, or `out` cannot be written.
@@ -73,8 +73,7 @@ def record_run(
     if episodes < 1:
         raise UserError(f"episodes: expected 1 or more, got {episodes}.")
     returns, lengths = [], []
-    how: dict[str, Any] = {"which": which, "seed": seed, "max_steps": max_steps, "attribution": attribution}
-    with Playback(run, **how) as playback:
+    with Playback(run, which=which, seed=seed, max_steps=max_steps, attribution=attribution) as playback:
         bound = None if max_steps is not None or playback.has_limit else LONGEST
         playback.max_steps = max_steps if bound is None else bound
         if fps is None:
@@ -89,7 +88,7 @@ def record_run(
                     picture = draw_scene(scene, theme) if side_by_side else picture_of(scene, theme)
                     for _ in range(max(1, round(rate * HOLD)) if scene.ending else 1):
                         animation.add(picture)
-                    told(number, scene.step)
+                    on_progress(number, scene.step)
                 returns.append(scene.total)
                 lengths.append(scene.step)
     return Recording(

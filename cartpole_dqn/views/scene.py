@@ -73,9 +73,9 @@ def picture_of(scene: Scene, theme: Theme = "light") -> Picture:
     frame = scene.frame
     if theme == "dark" and frame[0, 0].min() >= _WHITISH:
         frame = _reversed(frame, rgb(COLOURS[theme].paper))
-    found = scene.attribution
-    if found is not None and found.place is not None:
-        frame = laid_over(frame, found, found.place, theme)
+    attribution = scene.attribution
+    if attribution is not None and attribution.place is not None:
+        frame = laid_over(frame, attribution, attribution.place, theme)
     return np.ascontiguousarray(frame[scene.shown])
 
 
@@ -139,8 +139,8 @@ def _draw_standing(canvas: Canvas, scene: Scene, box: Box) -> None:
     for i, word in enumerate(words):
         place, room = (left + i * share, (top + bottom) // 2), share - 8 if i < 3 else right - left - 3 * share
         last = i == 3 and bool(ending)
-        shown = paint.shortened(word, room, 13)
-        paint.write(canvas, place, shown, colour=colour if last else "ink", anchor="lm", bold=last)
+        text = paint.shortened(word, room, 13)
+        paint.write(canvas, place, text, colour=colour if last else "ink", anchor="lm", bold=last)
 
 
 # What the agent sees --------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def _observation_height(panels: Sequence[Panel], grid: _Grid) -> int:
 
 
 def _draw_pictures(canvas: Canvas, scene: Scene, grid: _Grid, place: tuple[int, int]) -> None:
-    panels, found = scene.panels, scene.attribution
+    panels, attribution = scene.panels, scene.attribution
     share = (_SIDE + _GAP) // grid.columns
     for i, panel in enumerate(panels[: paint.MOST_PANELS]):
         x = place[0] + i % grid.columns * share
@@ -191,8 +191,8 @@ def _draw_pictures(canvas: Canvas, scene: Scene, grid: _Grid, place: tuple[int, 
             caption = f"and {len(panels) - i - 1} more; {caption}"
         paint.write(canvas, (x, y), paint.shortened(caption, share - _GAP, 11), size=11, colour="faint")
         colours = canvas.colours_of(panel, moving=True)
-        if found is not None and found.place is None:
-            colours = laid_over(colours, found, (0, 0, *colours.shape[:2]), canvas.theme)
+        if attribution is not None and attribution.place is None:
+            colours = laid_over(colours, attribution, (0, 0, *colours.shape[:2]), canvas.theme)
         paint.paste(canvas, colours, (x, y + paint.CAPTION), (grid.wide, grid.high))
 
 
@@ -210,9 +210,9 @@ def _shares(values: NDArray[np.generic], reaches: NDArray[np.float64] | None) ->
 def _draw_values(canvas: Canvas, scene: Scene, box: Box) -> None:
     """Draw each action's value as a bar from zero, with its distance to the best; the chosen one is highlighted."""
     left, top, right, bottom = box
-    known = scene.q_values is not None
+    has_values = scene.q_values is not None
     page = canvas.palette
-    paint.write(canvas, (left, top + 7), "value of each action" if known else "actions", size=13)
+    paint.write(canvas, (left, top + 7), "value of each action" if has_values else "actions", size=13)
     if scene.attribution is not None:
         words = "red raises it, blue lowers it"
         room = right - left - 132
@@ -231,18 +231,18 @@ def _draw_values(canvas: Canvas, scene: Scene, box: Box) -> None:
     zero, reach = (start + reach // 2, reach // 2) if negative else (start, reach)
     for i, name in enumerate(scene.actions):
         y = top + i * paint.ROW + paint.ROW // 2
-        taken = i == scene.action
+        chosen = i == scene.action
         colour = "ink" if allowed[i] else "line"
-        if taken:
+        if chosen:
             edges = (left - 4, y - paint.ROW // 2 + 1, right + 3, y + paint.ROW // 2 - 1)
             canvas.draw.rectangle(edges, fill=page.chosen)
         paint.write(
-            canvas, (left, y), paint.shortened(name, 86, 12), size=12, colour="blue" if taken else colour, anchor="lm"
+            canvas, (left, y), paint.shortened(name, 86, 12), size=12, colour="blue" if chosen else colour, anchor="lm"
         )
-        if not known:
+        if not has_values:
             continue
         end = zero + round(reach * finite[i] / most)
-        fill = page.blue if taken else page.pale if allowed[i] else page.line
+        fill = page.blue if chosen else page.pale if allowed[i] else page.line
         canvas.draw.rectangle((min(zero, end), y - 5, max(zero, end), y + 5), fill=fill)
         paint.write(canvas, (right - 46, y), paint.figure(float(values[i]), 2), size=12, colour=colour, anchor="rm")
         if allowed[i] and finite[i] < best:

@@ -59,13 +59,13 @@ def share_run(
     seed: int = 0,
     which: Which = "best",
     recorded_steps: int = 250,
-    told: Callable[[str], None] = lambda doing: None,
+    on_status: Callable[[str], None] = lambda doing: None,
 ) -> Shared:
     """Write a model as a shared agent to the folder `out` and to a zip beside it.
 
     The observers of the run are left out: nobody needs them, and their options may be private. The arguments are those
-    of `Run.share`. The zip has the folder's name and `.zip`. `told` is called with what is being done, at every episode
-    and picture.
+    of `Run.share`. The zip has the folder's name and `.zip`. `on_status` is called with what is being done, at each
+    episode and picture.
 
     Raises:
         UserError: the run names code to import, has no model, or `out` is taken.
@@ -77,22 +77,23 @@ def share_run(
     if not out.name or archive.exists():
         raise RunFolderError(f"{archive} exists, or has no name. Choose another --out.")
     target = RunFolder.create(out, env_id=run.config.env.id, obs=run.config.obs)
-    how: dict[str, Any] = {"seed": seed, "which": which}
     try:
         evaluation = evaluate_run(
             run,
             episodes=episodes,
-            told=lambda event: told(f"evaluating: {event.done} of {episodes} episodes"),
-            **how,
+            seed=seed,
+            which=which,
+            on_progress=lambda event: on_status(f"evaluating: {event.done} of {episodes} episodes"),
         )
         components = _write_model(run, target, which, evaluation)
         if recorded_steps:
             record_run(
                 run,
                 target.path / "record.gif",
+                seed=seed,
+                which=which,
                 max_steps=recorded_steps,
-                told=lambda _, step: told(f"recording: {step} of {recorded_steps} steps"),
-                **how,
+                on_progress=lambda _, step: on_status(f"recording: {step} of {recorded_steps} steps"),
             )
         missing = _write_curve(run, target)
         score = score_of(evaluation, seed)
@@ -114,7 +115,7 @@ def _write_model(run: SavedRun, target: RunFolder, which: Which, evaluation: Eva
     model = read_model(run.folder, run.config, which)
     write_best(target, run.config, model.policy, evaluation)
     if has_state(run.folder.initial):
-        InitialWeights.kept(run.folder).keep(target)
+        InitialWeights.read(run.folder).write(target)
     target.write_config(to_toml(run.config))
     target.write_environment(_environment(run, components))
     return components
@@ -134,9 +135,9 @@ def _write_curve(run: SavedRun, target: RunFolder) -> tuple[str, ...]:
 def _environment(run: SavedRun, components: Mapping[str, str]) -> dict[str, Any]:
     """Return versions and the plugins that the agent needs, without the machine."""
     needed = [
-        {**plugin, "components": used}
+        {**plugin, "components": names}
         for plugin in run.host.describe()
-        if (used := [name for name in plugin["components"] if name in components])
+        if (names := [name for name in plugin["components"] if name in components])
     ]
     described = describe_environment(plugins=needed, threads=run.config.threads, device="cpu")
     return {key: described[key] for key in ("python", "versions", "plugins")}

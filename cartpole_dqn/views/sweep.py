@@ -135,25 +135,25 @@ def _run(
     except RunError as error:
         raise RunError(f"{error}\nresume with: {swept.resume}") from error.__cause__
     failed = {trial.name: trial.error for trial in view.trials if trial.state == "failed"}
-    said = [f"{name}: {error}" for name, error in failed.items()]
-    for text in said:
+    errors = [f"{name}: {error}" for name, error in failed.items()]
+    for text in errors:
         say(f"failed: {text}", "red")
-    left = view.total - view.count("done") - len(failed)
-    if left:
-        say(f"{left} of {view.total} trials are left; resume with: {swept.resume}")
-    comparison = None if left else sweep_comparison(sweep.done_folders(), said)
+    unfinished = view.total - view.count("done") - len(failed)
+    if unfinished:
+        say(f"{unfinished} of {view.total} trials are left; resume with: {swept.resume}")
+    comparison = None if unfinished else sweep_comparison(sweep.done_folders(), errors)
     if comparison is not None:
         write_results(folder, comparison)
-    return Swept(folder, view.total, failed, left, stop[0] if stop else "", comparison)
+    return Swept(folder, view.total, failed, unfinished, stop[0] if stop else "", comparison)
 
 
 def _with_initial_weights(config: RunConfig, host: PluginHost) -> RunConfig:
     """Return the configuration with an absolute path and a checksum for its initial weights, if it has any."""
     if not config.init.run:
         return config
-    found = find_run(config.init.run).path.resolve()
-    named, _ = find_initial_weights(config, host)
-    return changed(named, init=changed(named.init, run=str(found)))
+    path = find_run(config.init.run).path.resolve()
+    filled, _ = find_initial_weights(config, host)
+    return changed(filled, init=changed(filled.init, run=str(path)))
 
 
 @contextlib.contextmanager

@@ -37,9 +37,9 @@ def sweep_table(view: SweepView, seconds: float, options: ConsoleOptions) -> Gro
     """
     width, height = options.size
     room = max(1, height - 3)  # the headings, the line below, and an empty one for the cursor
-    trials = _chosen(view.trials, room)
+    trials = _select_trials(view.trials, room)
     if len(trials) < view.total and len(trials) == room:
-        trials = _chosen(view.trials, max(1, room - 1))
+        trials = _select_trials(view.trials, max(1, room - 1))
     overflow: OverflowMethod = "crop" if options.ascii_only else "ellipsis"
     columns, room = _columns(trials, width)
     table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
@@ -70,7 +70,7 @@ class PlainSweep:
         first = self._next is None
         for trial in view.trials:
             if self._states.get(trial.name, "waiting") != trial.state and (trial.state == "running" or not first):
-                self._say(_told(trial))
+                self._say(_trial_line(trial))
             self._states[trial.name] = trial.state
         if self._next is not None and self._clock() < self._next:
             return
@@ -110,27 +110,27 @@ def watching(
             console.print(sweep_table(views[-1], clock() - began, console.options))
 
 
-def _chosen(trials: Sequence[TrialView], room: int) -> list[TrialView]:
+def _select_trials(trials: Sequence[TrialView], room: int) -> list[TrialView]:
     """Return the `room` most important trials in their order; of those done, the latest."""
     if len(trials) <= room:
         return list(trials)
-    kept: set[str] = set()
+    names: set[str] = set()
     for state in _STATES:
         alike = [trial.name for trial in trials if trial.state == state]
-        left = room - len(kept)
-        kept.update((alike[-left:] if state == "done" else alike[:left]) if left else [])
-    return [trial for trial in trials if trial.name in kept]
+        room_left = room - len(names)
+        names.update((alike[-room_left:] if state == "done" else alike[:room_left]) if room_left else [])
+    return [trial for trial in trials if trial.name in names]
 
 
 def _columns(trials: Sequence[TrialView], width: int) -> tuple[list[str], int]:
     """Return the columns after name and state that leave room for names, and the cells left for names."""
     columns = ["steps", "last", "best", "time", *(["place"] if any(trial.place for trial in trials) else [])]
     while True:
-        taken = max([len("state"), *(len(trial.state) for trial in trials)])
+        width_used = max([len("state"), *(len(trial.state) for trial in trials)])
         for name in columns:
             bar = _BAR + 1 if name == "steps" else 0
-            taken += max([len(name), *(bar + cell_len(_text(trial, name)) for trial in trials)])
-        room = width - taken - _GAP * (len(columns) + 1)
+            width_used += max([len(name), *(bar + cell_len(_text(trial, name)) for trial in trials)])
+        room = width - width_used - _GAP * (len(columns) + 1)
         droppable = [name for name in ("place", "time", "steps") if name in columns]
         if room >= _NARROWEST or not droppable:
             return columns, max(1, room)
@@ -168,7 +168,7 @@ def _steps(trial: TrialView) -> str:
     return f"{progress.episode:,} of {trial.episodes or 0:,} episodes"
 
 
-def _told(trial: TrialView) -> str:
+def _trial_line(trial: TrialView) -> str:
     if trial.state == "running":
         return f"{trial.name}: running{f', from step {trial.progress.step:,}' if trial.progress.step else ''}"
     best = f", best {score(trial.progress.best)}" if trial.progress.best is not None else ""
@@ -177,8 +177,8 @@ def _told(trial: TrialView) -> str:
 
 
 def _counts(view: SweepView) -> str:
-    found = [f"{count} {state}" for state in ("done", *_STATES) if (count := view.count(state))]  # type: ignore[arg-type]
-    return f"{count_of(view.total, 'trial')}: {', '.join(dict.fromkeys(found))}"
+    counts = [f"{count} {state}" for state in ("done", *_STATES) if (count := view.count(state))]  # type: ignore[arg-type]
+    return f"{count_of(view.total, 'trial')}: {', '.join(dict.fromkeys(counts))}"
 
 
 def _rest(view: SweepView, shown: Sequence[TrialView]) -> str:

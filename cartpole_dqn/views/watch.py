@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from rich.console import Console, ConsoleOptions
@@ -73,9 +72,11 @@ def watch_run(
     elif not is_live(console):
         raise UserError(f"--terminal draws on a terminal, and stderr is none. {_RECORD.format(shlex.quote(name))}")
     returns: list[float] = []
-    how: dict[str, Any] = {"which": which, "seed": seed, "max_steps": max_steps, "attribution": attribution}
     screen = Window(name, theme, side_by_side) if console is None else Terminal(name, theme, side_by_side, console)
-    with contextlib.closing(screen), Playback(run, **how) as playback:
+    with (
+        contextlib.closing(screen),
+        Playback(run, which=which, seed=seed, max_steps=max_steps, attribution=attribution) as playback,
+    ):
         show = _Show(screen, Pace(playback.fps, speed, clock), wait)
         try:
             for number in itertools.count(1) if episodes is None else range(1, episodes + 1):
@@ -89,18 +90,18 @@ def watch_run(
     return tuple(returns)
 
 
-def require_display(run: str, why: str = "") -> None:
+def require_display(run: str, problem: str = "") -> None:
     """Raise a `UserError` if no window can be opened: on Linux without a display, unless SDL_VIDEODRIVER is set.
 
-    `run` is the run's name in the command that the message offers instead. `why` is a known reason.
+    `run` is the run's name in the command that the message offers instead. `problem` is a known reason.
     """
-    known = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
-    if not why and sys.platform.startswith("linux") and not known:
-        why = "neither DISPLAY nor WAYLAND_DISPLAY is set"
-    if why:
+    has_display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
+    if not problem and sys.platform.startswith("linux") and not has_display:
+        problem = "neither DISPLAY nor WAYLAND_DISPLAY is set"
+    if problem:
         raise UserError(
-            f"no window can be opened here: {why}. `cartpole-dqn watch --terminal {shlex.quote(run)}` draws in this "
-            f"terminal. {_RECORD.format(shlex.quote(run))}"
+            f"no window can be opened here: {problem}. `cartpole-dqn watch --terminal {shlex.quote(run)}` draws in "
+            f"this terminal. {_RECORD.format(shlex.quote(run))}"
         )
 
 
@@ -162,11 +163,11 @@ class Window:
         try:
             pygame.display.init()
         except pygame.error as error:
-            require_display(run, why=str(error))
+            require_display(run, problem=str(error))
         driver = pygame.display.get_driver()
         # SDL falls back to these drivers, which show nothing.
         if driver in ("dummy", "offscreen") and not os.environ.get("SDL_VIDEODRIVER"):
-            require_display(run, why=f"SDL reaches no screen, only its driver {driver}")
+            require_display(run, problem=f"SDL reaches no screen, only its driver {driver}")
 
     def show(self, scene: Scene, speed: str) -> None:
         """Show a scene, scaled to the window without changing its proportions."""
@@ -197,7 +198,7 @@ class Window:
                 share = min([1.0, *(0.9 * most / size for most, size in ((wide, width), (high, height)) if most > 0)])
             pygame.display.set_mode((round(width * share), round(height * share)), pygame.RESIZABLE)
         except pygame.error as error:
-            require_display(self._run, why=str(error))
+            require_display(self._run, problem=str(error))
         self._open = True
 
     def pressed(self) -> list[str]:
@@ -213,15 +214,15 @@ class Window:
             pygame.K_q: "quit",
             pygame.K_ESCAPE: "quit",
         }
-        found = []
+        words = []
         for event in pygame.event.get() if self._open else ():
             if event.type in (pygame.QUIT, pygame.WINDOWCLOSE):
-                found.append("quit")
+                words.append("quit")
             elif event.type == pygame.KEYDOWN and event.key in keys:
-                found.append(keys[event.key])
+                words.append(keys[event.key])
             elif event.type in (pygame.WINDOWRESIZED, pygame.WINDOWEXPOSED):
-                found.append("resized")
-        return found
+                words.append("resized")
+        return words
 
     def close(self) -> None:
         self._pygame.display.quit()
@@ -235,26 +236,26 @@ class Terminal:
     def __init__(self, run: str, theme: Theme, side_by_side: bool, console: Console) -> None:
         self._run, self._theme, self._side_by_side, self._console = run, theme, side_by_side, console
         self._screen = Screen(console, self._lines, per_second=15)
-        self._shown: tuple[Scene, str] | None = None
+        self._current: tuple[Scene, str] | None = None
 
     def show(self, scene: Scene, speed: str) -> None:
         """Show a scene below a line of text, from the next drawing on."""
-        first, self._shown = self._shown is None, (scene, speed)
+        first, self._current = self._current is None, (scene, speed)
         if first:
             self._screen.start()
 
     def _lines(self, room: ConsoleOptions) -> list[Line]:
-        assert self._shown is not None
-        scene, speed = self._shown
+        assert self._current is not None
+        scene, speed = self._current
         beside = self._side_by_side
         panels = [Panel("" if beside else "the environment", picture_of(scene, self._theme), "colour")]
         if beside and scene.panels:
             both = scene.panels[0].kind == "numbers" or scene.attribution is not None
             panels = [*panels, *scene.panels] if both else list(scene.panels)
-        seen = replace(scene, panels=panels, q_values=scene.q_values if beside else None)
+        drawn = replace(scene, panels=panels, q_values=scene.q_values if beside else None)
         width, height = min(room.max_width - 1, _TERMINAL_COLUMNS), max(1, room.size.height - 2)
         title = [*self._title(scene, speed, room.max_width - 1).render(self._console)]
-        return [title, *eye_lines(seen, max(24, width), height, colour=not self._console.no_color)]
+        return [title, *eye_lines(drawn, max(24, width), height, colour=not self._console.no_color)]
 
     def _title(self, scene: Scene, speed: str, width: int) -> Text:
         """Return the line above the picture, with as much as fits."""
@@ -266,7 +267,7 @@ class Terminal:
             (f", {speed}", ""),
             (", Ctrl-C: quit", "dim"),
         ]
-        titles = [Text.assemble(*chosen) for chosen in (parts, parts[1:], parts[1:4], parts[1:3])]
+        titles = [Text.assemble(*selection) for selection in (parts, parts[1:], parts[1:4], parts[1:3])]
         title = next((text for text in titles if text.cell_len <= width), titles[-1])
         title.truncate(width)
         return title
@@ -301,13 +302,13 @@ class _Show:
         while True:
             if not self._handle_keys(self._last):
                 return False
-            left = pace.left()
-            if left <= 0:
+            remaining = pace.left()
+            if remaining <= 0:
                 pace.steps = max(0, pace.steps - 1)
                 return True
-            self._wait(min(left, _TICK))
+            self._wait(min(remaining, _TICK))
 
-    def _handle_keys(self, shown: Scene) -> bool:
+    def _handle_keys(self, scene: Scene) -> bool:
         """Return False if the window was closed."""
         pace = self._pace
         pressed = self._screen.pressed()
@@ -321,5 +322,5 @@ class _Show:
             elif word == "step":
                 pace.paused, pace.steps = True, 1
         if pressed:
-            self._screen.show(shown, pace.label)
+            self._screen.show(scene, pace.label)
         return True

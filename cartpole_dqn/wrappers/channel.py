@@ -46,15 +46,15 @@ class Channel(ImageWrapper):
                 f"Channel: channel must be from 0 to {self.layout.channels - 1}, since the pictures have "
                 f"{self.layout.channels} channels, got {self.kept}."
             )
-        self._one = slice(self.kept, self.kept + 1)
+        self._slice = slice(self.kept, self.kept + 1)
         out = Layout((*self.layout.shape[:-1], 1), self.layout.stacked, channelled=True)
         space = self.source
-        self._give(out, space.low[..., self._one], space.high[..., self._one], space.dtype)
+        self._give(out, space.low[..., self._slice], space.high[..., self._slice], space.dtype)
         self.shows_now = (self.shows_now[self.kept],)
 
     def observation(self, observation: Image) -> Image:
         """Return the channel of `observation`, as a copy."""
-        return observation[..., self._one].copy()
+        return observation[..., self._slice].copy()
 
     def as_torch(self, moments: Moments) -> Any:
-        return moments.observation()[..., self._one]
+        return moments.observation()[..., self._slice]

@@ -17,7 +17,7 @@ import numpy as np
 def whole_number(who: str, name: str, value: Any, *, least: int) -> int:
     """Return `value` as an int of at least `least`; booleans don't count as numbers."""
     if not is_whole(value):
-        raise TypeError(f"{who}: {name} must be a whole number, got {came(value)}.")
+        raise TypeError(f"{who}: {name} must be a whole number, got {value_and_type(value)}.")
     if value < least:
         raise ValueError(f"{who}: {name} must be at least {least}, got {value}.")
     return int(value)
@@ -26,25 +26,25 @@ def whole_number(who: str, name: str, value: Any, *, least: int) -> int:
 def yes_or_no(who: str, name: str, value: Any) -> bool:
     """Return `value` if it is a boolean."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{who}: {name} must be true or false, got {came(value)}.")
+        raise TypeError(f"{who}: {name} must be true or false, got {value_and_type(value)}.")
     return bool(value)
 
 
 def one_of(who: str, name: str, value: Any, names: Iterable[str]) -> str:
     """Return `value` if it is one of `names`."""
-    known = list(names)
+    allowed = list(names)
     if not isinstance(value, str):
-        raise TypeError(f"{who}: {name} must be one of {', '.join(known)}, got {came(value)}.")
-    if value not in known:
-        hint = nearest_name(value, known)
-        raise ValueError(f"{who}: {name} must be one of {', '.join(known)}, got {value!r}.{hint}")
+        raise TypeError(f"{who}: {name} must be one of {', '.join(allowed)}, got {value_and_type(value)}.")
+    if value not in allowed:
+        hint = nearest_name(value, allowed)
+        raise ValueError(f"{who}: {name} must be one of {', '.join(allowed)}, got {value!r}.{hint}")
     return value
 
 
-def nearest_name(value: str, known: Iterable[str]) -> str:
+def nearest_name(value: str, names: Iterable[str]) -> str:
     """Return a hint at a known name close to `value`, or an empty string."""
-    near = difflib.get_close_matches(value, known, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    matches = difflib.get_close_matches(value, names, n=1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
 def length(who: str, name: str, value: Any, size: int) -> int:
@@ -52,7 +52,9 @@ def length(who: str, name: str, value: Any, size: int) -> int:
     if is_whole(value):
         return whole_number(who, name, value, least=1)
     if not isinstance(value, float | np.floating):
-        raise TypeError(f"{who}: {name} must be a whole number of pixels or a fraction such as 0.5, got {came(value)}.")
+        raise TypeError(
+            f"{who}: {name} must be a whole number of pixels or a fraction such as 0.5, got {value_and_type(value)}."
+        )
     if not 0.0 < value <= 1.0:
         raise ValueError(
             f"{who}: {name} as a fraction must be above 0.0 and at most 1.0, got {value}. "
@@ -68,22 +70,22 @@ def span(who: str, name: str, value: Any, size: int) -> slice:
     """
     if value is None:
         return slice(0, size)
-    wanted = f"two whole numbers (pixels, 0 <= first < last <= {size}) or two fractions such as [0.4, 0.8]"
+    expected = f"two whole numbers (pixels, 0 <= first < last <= {size}) or two fractions such as [0.4, 0.8]"
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise TypeError(f"{who}: {name} must be {wanted}, got {came(value)}.")
+        raise TypeError(f"{who}: {name} must be {expected}, got {value_and_type(value)}.")
     first, last = value
     if is_whole(first) and is_whole(last):
         if not 0 <= first < last <= size:
-            raise ValueError(f"{who}: {name} must be {wanted}; the picture has {size}, got {list(value)}.")
+            raise ValueError(f"{who}: {name} must be {expected}; the picture has {size}, got {list(value)}.")
         return slice(int(first), int(last))
     if isinstance(first, float | np.floating) and isinstance(last, float | np.floating):
         if not 0.0 <= first < last <= 1.0:
-            raise ValueError(f"{who}: {name} must be {wanted}, got {list(value)}.")
+            raise ValueError(f"{who}: {name} must be {expected}, got {list(value)}.")
         begin, end = round(first * size), round(last * size)
         if begin >= end:
             raise ValueError(f"{who}: {name} {list(value)} leaves none of {size} pixels; move them apart.")
         return slice(begin, end)
-    raise TypeError(f"{who}: {name} must be {wanted}, both of the same kind, got {list(value)}.")
+    raise TypeError(f"{who}: {name} must be {expected}, both of the same kind, got {list(value)}.")
 
 
 def plain(value: Any) -> Any:
@@ -107,6 +109,6 @@ def is_number(value: Any) -> bool:
     return is_whole(value) or isinstance(value, float | np.floating)
 
 
-def came(value: Any) -> str:
+def value_and_type(value: Any) -> str:
     """Return `value` and its type, for messages."""
     return f"{value!r} ({type(value).__name__})"

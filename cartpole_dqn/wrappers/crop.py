@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from cartpole_dqn.wrappers.checks import came, is_number, length, one_of, span
+from cartpole_dqn.wrappers.checks import is_number, length, one_of, span, value_and_type
 from cartpole_dqn.wrappers.image import Image, ImageWrapper, off_centre, wrappers_of
 from cartpole_dqn.wrappers.locators import FOLLOW, centre, find_locator
 from cartpole_dqn.wrappers.moments import Moments
@@ -124,16 +124,16 @@ class CenteredCrop(ImageWrapper):
         if follow != "columns" and height is None:
             raise ValueError(f"CenteredCrop: to follow {follow!r} it needs a height, the number of the window's rows.")
 
-        def side(name: str, wanted: int | float, left: slice, follows: bool) -> _Side:
-            available = left.stop - left.start
-            pixels = length(self.who, name, wanted, available)
+        def side(name: str, size: int | float, region: slice, follows: bool) -> _Side:
+            available = region.stop - region.start
+            pixels = length(self.who, name, size, available)
             if pixels > available and not (pads and follows):
                 unit = "columns" if name == "width" else "rows"
                 mend = " Use edges='pad' for a larger window." if follows else ""
                 raise ValueError(
                     f"CenteredCrop: {name} must be at most the picture's {available} {unit}, got {pixels}.{mend}"
                 )
-            return _Side(left, pixels, follows, pads and follows, shift=0.5 if nearest and pixels % 2 == 0 else 0.0)
+            return _Side(region, pixels, follows, pads and follows, shift=0.5 if nearest and pixels % 2 == 0 else 0.0)
 
         kept_rows = span(self.who, "rows", rows, self.layout.height)
         kept_columns = span(self.who, "columns", columns, self.layout.width)
@@ -146,8 +146,8 @@ class CenteredCrop(ImageWrapper):
         if moves and self._columns.length % 2 == 0 and not nearest:
             self.lopsided = f"{self.who} with snap='down' puts a window of even width half a pixel off its centre"
         else:
-            kept = kept_columns if moves else self._columns.window(None)
-            self.lopsided = off_centre(self.who, kept, self.layout.width)
+            columns_shown = kept_columns if moves else self._columns.window(None)
+            self.lopsided = off_centre(self.who, columns_shown, self.layout.width)
         self.narrows = self._columns.length != self.layout.width or self._columns.pads
         out = self.layout.resized(self._rows.length, self._columns.length)
         self._give(out, *self.layout.bounds(self.source), self.source.dtype)
@@ -160,7 +160,7 @@ class CenteredCrop(ImageWrapper):
         if (seen_rows, seen_columns) == (rows, columns):
             return observation[self.layout.window(rows, columns)].copy()
         padded = np.empty(self.out.shape, observation.dtype)
-        top, left = self._rows.left.start, self._columns.left.start
+        top, left = self._rows.region.start, self._columns.region.start
         padded[...] = observation[self.layout.window(slice(top, top + 1), slice(left, left + 1))]
         covered = self.layout.window(_shifted(seen_rows, rows.start), _shifted(seen_columns, columns.start))
         padded[covered] = observation[self.layout.window(seen_rows, seen_columns)]
@@ -186,50 +186,52 @@ class CenteredCrop(ImageWrapper):
         window = window.index_select(axis + 1, self._columns.clamped(columns))
         if not (self._rows.pads or self._columns.pads):
             return window
-        seen = self._rows.holds(rows)[:, None] & self._columns.holds(columns)
+        in_picture = self._rows.holds(rows)[:, None] & self._columns.holds(columns)
         if self.layout.channelled:
-            seen = seen[..., None]
-        top, left = self._rows.left.start, self._columns.left.start
+            in_picture = in_picture[..., None]
+        top, left = self._rows.region.start, self._columns.region.start
         corner = picture[self.layout.window(slice(top, top + 1), slice(left, left + 1))]
-        return torch.where(seen, window, corner)
+        return torch.where(in_picture, window, corner)
 
     def _centre(self, observation: Image) -> tuple[int | None, int | None]:
         """Return the column and the row of the window's centre; None is the middle."""
         looks = self._locator.looks
-        found = self._locator.find(self.env, self._picture(observation) if looks else observation)
-        if found is None:
+        place = self._locator.find(self.env, self._picture(observation) if looks else observation)
+        if place is None:
             return None, None
         if not looks:  # a fraction of the whole picture
-            return self._columns.at(self._checked(found), slice(0, self.layout.width)), None
+            return self._columns.at(self._check_fraction(place), slice(0, self.layout.width)), None
         if self._follow == "columns":
-            return self._columns.at(self._checked(found), self._columns.left), None
+            return self._columns.at(self._check_fraction(place), self._columns.region), None
         if self._follow == "rows":
-            return None, self._rows.at(self._checked(found), self._rows.left)
-        if not isinstance(found, list | tuple | np.ndarray) or len(found) != 2:
+            return None, self._rows.at(self._check_fraction(place), self._rows.region)
+        if not isinstance(place, list | tuple | np.ndarray) or len(place) != 2:
             raise TypeError(
                 f"CenteredCrop: the locator {self._locator.name} must return two fractions, of the picture's width and "
-                f"height, or None, to follow 'both', got {came(found)}."
+                f"height, or None, to follow 'both', got {value_and_type(place)}."
             )
-        across, down = self._checked(found[0]), self._checked(found[1])
-        return self._columns.at(across, self._columns.left), self._rows.at(down, self._rows.left)
+        across, down = self._check_fraction(place[0]), self._check_fraction(place[1])
+        return self._columns.at(across, self._columns.region), self._rows.at(down, self._rows.region)
 
-    def _checked(self, fraction: Any) -> float:
+    def _check_fraction(self, fraction: Any) -> float:
         who = f"CenteredCrop: the locator {self._locator.name}"
         size = "height" if self._follow == "rows" else "width"
         if not is_number(fraction):
-            raise TypeError(f"{who} must return a fraction of the picture's {size} or None, got {came(fraction)}.")
+            raise TypeError(
+                f"{who} must return a fraction of the picture's {size} or None, got {value_and_type(fraction)}."
+            )
         if not math.isfinite(fraction):
             raise ValueError(f"{who} must return a finite fraction of the picture's {size}, got {fraction}.")
         return float(fraction)
 
     def _picture(self, observation: Image) -> Image:
         """Return what a locator gets: the newest picture, cut, and only the channels that show the present."""
-        seen = observation[self.layout.window(self._rows.left, self._columns.left)]
+        picture = observation[self.layout.window(self._rows.region, self._columns.region)]
         if self.layout.stacked:
-            seen = seen[-1]
+            picture = picture[-1]
         if self.layout.channelled and any(self.shows_now) and not all(self.shows_now):
-            seen = seen[..., list(self.shows_now)]
-        return seen
+            picture = picture[..., list(self.shows_now)]
+        return picture
 
     def _check_order(self) -> None:
         if self._locator.needs_present and not any(self.shows_now):
@@ -249,11 +251,11 @@ class CenteredCrop(ImageWrapper):
 class _Side:
     """The window along one axis of the picture.
 
-    It is `length` pixels long, and cut from the pixels `left`. With a `shift` of half a pixel, rounding down puts the
+    It is `length` pixels long, and cut from the pixels `region`. With a `shift` of half a pixel, rounding down puts the
     middle of an even window as near to the centre as possible; the middle of an odd window is the middle of a pixel.
     """
 
-    left: slice
+    region: slice
     length: int
     follows: bool
     pads: bool
@@ -265,7 +267,7 @@ class _Side:
 
     def window(self, centre: int | None) -> slice:
         """Return the window around a pixel, or around the middle for None."""
-        first, last = self.left.start, self.left.stop
+        first, last = self.region.start, self.region.stop
         if not self.follows:
             start = first + (last - first - self.length) // 2
         else:
@@ -276,8 +278,8 @@ class _Side:
 
     def inside(self, window: slice) -> slice:
         """Return the part of a window that is in the picture, possibly empty."""
-        begin = min(max(window.start, self.left.start), self.left.stop)
-        return slice(begin, max(begin, min(window.stop, self.left.stop)))
+        begin = min(max(window.start, self.region.start), self.region.stop)
+        return slice(begin, max(begin, min(window.stop, self.region.stop)))
 
     # The same in torch, for `CenteredCrop.as_torch`.
 
@@ -285,7 +287,7 @@ class _Side:
         """Return the window's pixels [length], around a fraction (a tensor) of `size` pixels or in the middle."""
         import torch
 
-        first, last = self.left.start, self.left.stop
+        first, last = self.region.start, self.region.stop
         start: Any = self.window(None).start
         if self.follows and fraction is not None:
             start = (fraction.clamp(0.0, 1.0) * size + self.shift).long() - self.length // 2
@@ -295,11 +297,11 @@ class _Side:
 
     def clamped(self, pixels: Any) -> Any:
         """Return the nearest pixels that are in the picture."""
-        return pixels.clamp(self.left.start, self.left.stop - 1)
+        return pixels.clamp(self.region.start, self.region.stop - 1)
 
     def holds(self, pixels: Any) -> Any:
         """Return which pixels are in the picture."""
-        return (pixels >= self.left.start) & (pixels < self.left.stop)
+        return (pixels >= self.region.start) & (pixels < self.region.stop)
 
 
 def _shifted(part: slice, origin: int) -> slice:

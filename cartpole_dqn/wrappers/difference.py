@@ -92,8 +92,8 @@ class FrameDifference(ImageWrapper):
             difference = (now.int() - before.int()).to(torch.int16)
         if not self._keep_current:
             return difference
-        both = (now.to(difference.dtype), difference)
-        return torch.cat(both, -1) if self.layout.channelled else torch.stack(both, -1)
+        channels = (now.to(difference.dtype), difference)
+        return torch.cat(channels, -1) if self.layout.channelled else torch.stack(channels, -1)
 
     def _encoded(self, now: Image, before: Image) -> Image:
         if self._floating:

@@ -159,8 +159,8 @@ def _layout(env: gymnasium.Env[Any, Any], shape: tuple[int, ...]) -> Layout:
 def _shows_now(env: gymnasium.Env[Any, Any], space: spaces.Box, layout: Layout) -> tuple[bool, ...]:
     low, _ = layout.bounds(space)
     unsigned = np.broadcast_to(low, layout.resized(1, 1).shape).reshape(-1, layout.channels).min(axis=0) >= 0
-    told: tuple[bool, ...] = next((w.shows_now for w in wrappers_of(env) if isinstance(w, ImageWrapper)), (True,))
-    if len(told) != layout.channels:
+    flags: tuple[bool, ...] = next((w.shows_now for w in wrappers_of(env) if isinstance(w, ImageWrapper)), (True,))
+    if len(flags) != layout.channels:
         # Another library's wrapper mixed the channels: each counts as present if any was.
-        told = (any(told),) * layout.channels
-    return tuple(bool(now and positive) for now, positive in zip(told, cast(Any, unsigned), strict=True))
+        flags = (any(flags),) * layout.channels
+    return tuple(bool(now and positive) for now, positive in zip(flags, cast(Any, unsigned), strict=True))

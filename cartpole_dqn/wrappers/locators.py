@@ -21,7 +21,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from cartpole_dqn.wrappers.checks import came, is_number, nearest_name
+from cartpole_dqn.wrappers.checks import is_number, nearest_name, value_and_type
 
 Env = gymnasium.Env[Any, Any]
 Picture = NDArray[Any]
@@ -62,11 +62,11 @@ def find_locator(who: str, locator: Any, env: Env, channels: int, follow: str = 
         return _colour_locator(who, locator, channels, follow)
     if not isinstance(locator, str):
         raise TypeError(
-            f"{who}: locator must be a name, 'module:attr' or a mapping with a color, got {came(locator)}. "
+            f"{who}: locator must be a name, 'module:attr' or a mapping with a color, got {value_and_type(locator)}. "
             f"Give your own function as 'module:attr', so that the environment's spec can be saved."
         )
     if ":" in locator:
-        return Locator(repr(locator), _imported(who, locator), needs_present=False)
+        return Locator(repr(locator), _import_locator(who, locator), needs_present=False)
     if locator not in _BUILT_IN:
         raise ValueError(
             f"{who}: locator must be one of {', '.join(_BUILT_IN)}, a mapping with a color, or 'module:attr', "
@@ -175,10 +175,10 @@ def _heaviest_run(counts: Any) -> Span | None:
     return run, weights[run]
 
 
-def _centre_of(found: Span | None, size: int) -> float | None:
-    if found is None:
+def _centre_of(span: Span | None, size: int) -> float | None:
+    if span is None:
         return None
-    run, weights = found
+    run, weights = span
     # Pixel i extends from i to i + 1, so its middle is i + 1/2.
     return float((weights * (run + 0.5)).sum() / weights.sum() / size)
 
@@ -192,9 +192,11 @@ def _colour_locator(who: str, locator: Mapping[str, Any], channels: int, follow:
         )
     color, tolerance = locator["color"], locator.get("tolerance", 0)
     if not isinstance(color, list | tuple) or not all(map(is_number, color)):
-        raise TypeError(f"{who}: the locator's color must be a list of numbers, one per channel, got {came(color)}.")
+        raise TypeError(
+            f"{who}: the locator's color must be a list of numbers, one per channel, got {value_and_type(color)}."
+        )
     if not is_number(tolerance):
-        raise TypeError(f"{who}: the locator's tolerance must be a number, got {came(tolerance)}.")
+        raise TypeError(f"{who}: the locator's tolerance must be a number, got {value_and_type(tolerance)}.")
     if not (tolerance >= 0 and all(math.isfinite(value) for value in (tolerance, *color))):
         raise ValueError(
             f"{who}: the locator's color must be finite and its tolerance at least 0, got {color} and {tolerance}."
@@ -208,22 +210,22 @@ def _colour_locator(who: str, locator: Mapping[str, Any], channels: int, follow:
     return Locator(f"color {list(color)}", find)
 
 
-def _imported(who: str, reference: str) -> Find:
+def _import_locator(who: str, reference: str) -> Find:
     module_name, _, attribute = reference.partition(":")
     try:
-        found: Any = importlib.import_module(module_name)
+        target: Any = importlib.import_module(module_name)
         for name in attribute.split("."):
-            found = getattr(found, name)
+            target = getattr(target, name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"{who}: cannot import the locator {reference!r}: {error}. Expected 'module:attr' of an importable module."
         ) from error
-    if not callable(found):
+    if not callable(target):
         raise TypeError(
             f"{who}: the locator {reference!r} must be a callable (env, picture) -> fraction of the picture or None, "
-            f"got {came(found)}."
+            f"got {value_and_type(target)}."
         )
-    function: Find = found
+    function: Find = target
     return function
 
 

@@ -128,13 +128,13 @@ class TorchForm:
 
     def look(self) -> dict[str, NDArray[Any]]:
         """Call this once after each reset and step of `env`: return the present inputs, [len(ago), ...] each."""
-        looked = {}
+        arrays = {}
         for given in self.inputs:
             past = self._past[given.name]
             past.insert(0, given.value())
             del past[max(given.ago) + 1 :]
-            looked[given.name] = np.stack([past[min(ago, len(past) - 1)] for ago in given.ago])
-        return looked
+            arrays[given.name] = np.stack([past[min(ago, len(past) - 1)] for ago in given.ago])
+        return arrays
 
 
 class _Tap(gymnasium.ObservationWrapper[Any, Any, Any]):
@@ -162,10 +162,10 @@ class _Pass:
         """Return the observation of the environment inside `wrapper`."""
         key = (wrapper.env, ago)
         if key not in self._done:
-            self._done[key] = self._computed(wrapper, ago)
+            self._done[key] = self._compute(wrapper, ago)
         return self._done[key]
 
-    def _computed(self, wrapper: Wrapper, ago: int) -> Tensor:
+    def _compute(self, wrapper: Wrapper, ago: int) -> Tensor:
         env = wrapper.env
         if isinstance(env, gymnasium.Wrapper) and not isinstance(env, _Tap):
             as_torch = getattr(type(env), "as_torch", None) or _OF_GYMNASIUM.get(type(env))
@@ -174,8 +174,8 @@ class _Pass:
             try:
                 if as_torch is None:
                     raise NotImplementedError("it has no method as_torch")
-                made: Tensor = as_torch(env, Moments(self, env, ago))
-                return made
+                tensor: Tensor = as_torch(env, Moments(self, env, ago))
+                return tensor
             except NotImplementedError as reason:
                 self._form.stops[type(env).__name__] = str(reason)
         if not isinstance(env, _Tap):

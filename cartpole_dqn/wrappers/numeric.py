@@ -100,16 +100,16 @@ def is_numeric(space: spaces.Space[Any]) -> bool:
 
 def unreadable_parts(space: spaces.Space[Any]) -> list[str]:
     """Describe each part that does not fit in an array: ["`mission` is text"]."""
-    found = []
+    problems = []
     for place, part in _leaves(space):
         name = f"`{place}`" if place else "the observation"
         if isinstance(part, spaces.Text):
-            found.append(f"{name} is text")
+            problems.append(f"{name} is text")
         elif isinstance(part, spaces.Sequence | spaces.Graph):
-            found.append(f"{name} ({type(part).__name__}) varies in shape from step to step")
+            problems.append(f"{name} ({type(part).__name__}) varies in shape from step to step")
         elif not _is_flattenable(part):
-            found.append(f"{name} ({type(part).__name__}) has no form as numbers")
-    return found
+            problems.append(f"{name} ({type(part).__name__}) has no form as numbers")
+    return problems
 
 
 def _leaves(space: spaces.Space[Any], place: str = "") -> Iterator[tuple[str, spaces.Space[Any]]]:

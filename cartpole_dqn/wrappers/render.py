@@ -74,9 +74,9 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
         self._shape = frame.shape
         self._rows = span("RenderObservation", "rows", rows, frame.shape[0])
         self._columns = span("RenderObservation", "columns", columns, frame.shape[1])
-        kept = frame[self._rows, self._columns].shape
-        self.observation_space = spaces.Box(0, 255, kept, np.uint8)
-        self.narrows = kept[1] < frame.shape[1]
+        shape = frame[self._rows, self._columns].shape
+        self.observation_space = spaces.Box(0, 255, shape, np.uint8)
+        self.narrows = shape[1] < frame.shape[1]
         self.window = (self._rows, self._columns)
         self.lopsided = off_centre("RenderObservation", self._columns, frame.shape[1])
         self._base = env.unwrapped
@@ -96,36 +96,36 @@ class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordCon
         The bytes are a view [H, W, 4] of the surface, with the place of red among the four bytes, and whether the rows
         run upwards. Read the view at once and drop it: it locks the surface.
         """
-        drawn = self._draw()
-        if isinstance(drawn, Drawing) and self._fits(drawn):
-            found = pixels(drawn, self._rows, self._columns)
-            if found is not None:
-                return (*found, drawn.source is not None)
-        return self._cut(drawn)
+        rendered = self._draw()
+        if isinstance(rendered, Drawing) and self._fits(rendered):
+            view = pixels(rendered, self._rows, self._columns)
+            if view is not None:
+                return (*view, rendered.source is not None)
+        return self._cut(rendered)
 
     def _draw(self) -> Any:
         """Return a `Drawing` if pygame draws, otherwise what `render` returns."""
         # Looked up each time, since `render` may be replaced at any time. The lookup is cached.
-        known = self._direct and "render" not in vars(self._base)
-        draw = drawing_of(type(self._base).render) if known else None
+        is_original = self._direct and "render" not in vars(self._base)
+        draw = drawing_of(type(self._base).render) if is_original else None
         return draw(self._base, self._rows) if draw is not None else self.env.render()
 
-    def _fits(self, drawn: Drawing) -> bool:
-        width, height = drawn.surface.get_size()
+    def _fits(self, drawing: Drawing) -> bool:
+        width, height = drawing.surface.get_size()
         return bool((height, width, 3) == self._shape)
 
-    def _cut(self, drawn: Any) -> Frame:
-        if isinstance(drawn, Drawing):
-            if self._fits(drawn):
-                return read(drawn, self._rows, self._columns)
-            drawn = drawn.surface
+    def _cut(self, rendered: Any) -> Frame:
+        if isinstance(rendered, Drawing):
+            if self._fits(rendered):
+                return read(rendered, self._rows, self._columns)
+            rendered = rendered.surface
         else:
-            frame = as_colours(drawn)
+            frame = as_colours(rendered)
             if frame is not None and frame.shape == self._shape:
                 return np.array(frame[self._rows, self._columns], order="C")
         raise ValueError(
             f"RenderObservation: expected frames uint8 {list(self._shape)} from {self.env}, as when it was wrapped, "
-            f"got {kind_of(drawn)}. To set a size, call reset() after that and then wrap it. To keep it, "
+            f"got {kind_of(rendered)}. To set a size, call reset() after that and then wrap it. To keep it, "
             f"{mend('the frame cut or padded to one size')}"
         )
 
@@ -169,7 +169,7 @@ def _require_frames(env: gymnasium.Env[Any, Any]) -> None:
 def _first_frame(env: gymnasium.Env[Any, Any]) -> Frame:
     """Return a frame of `env`, as colours."""
     try:
-        drawn = sample_frame(env)
+        rendered = sample_frame(env)
     except (GymnasiumError, ImportError):  # They say what is missing.
         raise
     except NotResetError as error:
@@ -182,8 +182,8 @@ def _first_frame(env: gymnasium.Env[Any, Any]) -> Frame:
             f"RenderObservation: {env} cannot be rendered: {type(error).__name__}: {error}. Call its reset() before "
             f"you wrap it. If you did, call its render() without the wrapper to see why."
         ) from error
-    frame = as_colours(drawn)
-    if drawn is None:
+    frame = as_colours(rendered)
+    if rendered is None:
         raise ValueError(
             f"RenderObservation: {env}.render() returned None, expected a frame uint8 [H, W, 3]. Call its reset() "
             f"before you wrap it. If you did, {mend('a frame')}"
@@ -191,6 +191,6 @@ def _first_frame(env: gymnasium.Env[Any, Any]) -> Frame:
     if frame is None:
         raise ValueError(
             f"RenderObservation: expected {env}.render() to return frames uint8 [H, W, 3], [H, W, 4] or [H, W], "
-            f"got {kind_of(drawn)}. To fix that, {mend(remedy(drawn))}"
+            f"got {kind_of(rendered)}. To fix that, {mend(remedy(rendered))}"
         )
     return frame

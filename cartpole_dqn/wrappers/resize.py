@@ -54,7 +54,7 @@ class Resize(ImageWrapper):
         antialias: bool = True,
     ) -> None:
         super().__init__(env, height=height, width=width, interpolation=interpolation, antialias=antialias)
-        self._size = self._wanted(height, width)
+        self._size = self._target_size(height, width)
         self._interpolation = one_of(self.who, "interpolation", interpolation, INTERPOLATIONS)
         self._antialias = yes_or_no(self.who, "antialias", antialias)
         self._dtype = np.dtype(self.source.dtype)
@@ -74,7 +74,7 @@ class Resize(ImageWrapper):
         self._render: RenderObservation | None = None
         if self._packs and self._whole_range and type(env) is Channel and type(env.env) is RenderObservation:
             self._render = env.env
-            self._kept = env.kept
+            self._channel = env.kept
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
         if self._render is None:
@@ -90,11 +90,11 @@ class Resize(ImageWrapper):
 
     def _from_surface(self, render: RenderObservation) -> Image:
         """Resize the bytes that pygame drew, without the arrays of the wrappers in between."""
-        found = render.pixels()
-        if not isinstance(found, tuple):
-            return self.observation(self.env.observation(found))  # type: ignore[attr-defined]
-        view, red, upwards = found
-        channel = abs(red - self._kept)
+        rendered = render.pixels()
+        if not isinstance(rendered, tuple):
+            return self.observation(self.env.observation(rendered))  # type: ignore[attr-defined]
+        view, red, upwards = rendered
+        channel = abs(red - self._channel)
         small = self._interpolated(view)[..., channel : channel + 1]
         return np.array(small[::-1] if upwards else small, order="C")
 
@@ -163,10 +163,10 @@ class Resize(ImageWrapper):
         channels = picture.shape[-1] if self.layout.channelled else 1
         batch = picture.reshape(-1, *picture.shape[rows : rows + 2], channels)
         # A view as [C, H, W]: torch calls that channels last, and keeps it.
-        seen = self._from_numpy(self._ready(batch)).permute(0, 3, 1, 2)
+        tensor = self._from_numpy(self._ready(batch)).permute(0, 3, 1, 2)
         smooth = self._interpolation in SMOOTH
         resized = self._interpolate(
-            seen,
+            tensor,
             size,
             mode=self._interpolation,
             align_corners=False if smooth else None,
@@ -185,7 +185,7 @@ class Resize(ImageWrapper):
         # torch accepts neither read-only arrays nor negative strides.
         return np.require(batch, requirements=["C", "W"])
 
-    def _wanted(self, height: int | None, width: int | None) -> tuple[int, int]:
+    def _target_size(self, height: int | None, width: int | None) -> tuple[int, int]:
         if height is not None:
             height = whole_number(self.who, "height", height, least=1)
         if width is not None:
@@ -233,9 +233,9 @@ def _weights(before: int, after: int, interpolation: str, antialias: bool, in_by
     options = {"align_corners": False, "antialias": antialias} if interpolation in SMOOTH else {}
     resized = torch.nn.functional.interpolate(identity, [1, after], mode=interpolation, **options)
     weights = resized[0, :, 0]
-    used = (weights != 0).int()
-    first = used.argmax(0)
-    count = int((before - used.flip(0).argmax(0) - first).max())
+    nonzero = (weights != 0).int()
+    first = nonzero.argmax(0)
+    count = int((before - nonzero.flip(0).argmax(0) - first).max())
     pixels = first.clamp(max=before - count) + torch.arange(count)[:, None]
     weights = weights.gather(0, pixels)
     if not in_bytes:

@@ -8,7 +8,7 @@ import gymnasium
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
-from cartpole_dqn.wrappers.checks import came, is_whole, plain
+from cartpole_dqn.wrappers.checks import is_whole, plain, value_and_type
 
 
 class Select(gymnasium.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
@@ -37,7 +37,7 @@ class Select(gymnasium.ObservationWrapper[Any, Any, Any], RecordConstructorArgs)
             )
         parts: dict[Any, Any] = dict(space.spaces if isinstance(space, spaces.Dict) else enumerate(space.spaces))
         if not (isinstance(key, str) or is_whole(key)):
-            raise TypeError(f"Select: key must be the name or the number of a part, got {came(key)}.")
+            raise TypeError(f"Select: key must be the name or the number of a part, got {value_and_type(key)}.")
         if key not in parts:
             raise ValueError(f"Select: key must be one of {', '.join(map(repr, parts))}, got {key!r}.")
         self._key = key

@@ -79,20 +79,20 @@ def drawing_of(render: Any) -> Callable[..., Any] | None:
         return None
     drawing = FunctionType(code, render.__globals__, render.__name__, render.__defaults__, render.__closure__)
     drawing.__kwdefaults__ = render.__kwdefaults__
-    kept = threading.local()
+    cache = threading.local()
 
     def background(rows: slice | None, make: Callable[[Any], Any], size: Any, colour: Any) -> Any:
-        surface = getattr(kept, "surface", None)
+        surface = getattr(cache, "surface", None)
         if surface is None or surface.get_size() != size or surface.get_locked():
-            surface = kept.surface = make(size)
+            surface = cache.surface = make(size)
         _fill(surface, colour, rows)
         return surface
 
     def draw(env: Any, rows: slice | None = None) -> Any:
-        drawn = drawing(env, **{_BACKGROUND: functools.partial(background, rows)}) if again else drawing(env)
-        if not isinstance(drawn, tuple):
-            return Drawing(drawn) if hasattr(drawn, "get_size") else drawn
-        surface, upside_down = drawn
+        result = drawing(env, **{_BACKGROUND: functools.partial(background, rows)}) if again else drawing(env)
+        if not isinstance(result, tuple):
+            return Drawing(result) if hasattr(result, "get_size") else result
+        surface, upside_down = result
         if not (_is_opaque(upside_down) and upside_down.get_size() == surface.get_size()):
             import pygame
 
@@ -203,8 +203,8 @@ def _turned_at_the_end(body: list[ast.stmt]) -> ast.expr | None:
     expected = ast.parse(_TURN.format(source=ast.unparse(source), target=ast.unparse(call.func.value))).body
     if [ast.dump(statement) for statement in body[-3:]] != [ast.dump(statement) for statement in expected]:
         return None
-    made = f"{ast.unparse(source)} = pygame.Surface("
-    if not any(ast.unparse(statement).startswith(made) for statement in body[:-3]):
+    creation = f"{ast.unparse(source)} = pygame.Surface("
+    if not any(ast.unparse(statement).startswith(creation) for statement in body[:-3]):
         return None
     del body[-3:-1]
     finish.body[:0] = [turn, copy]
@@ -237,15 +237,15 @@ def _draw_again(definition: ast.FunctionDef, source: ast.expr) -> bool:
     is missing in other rows nor an earlier picture matters.
     """
     name, body = ast.unparse(source), definition.body[:-1]
-    made = next(i for i, node in enumerate(body) if ast.unparse(node).startswith(f"{name} = pygame.Surface("))
-    make: Any = getattr(body[made], "value", None)
-    fill: Any = getattr(body[made + 1], "value", None) if made + 1 < len(body) else None
+    index = next(i for i, node in enumerate(body) if ast.unparse(node).startswith(f"{name} = pygame.Surface("))
+    make: Any = getattr(body[index], "value", None)
+    fill: Any = getattr(body[index + 1], "value", None) if index + 1 < len(body) else None
     colour = fill.args[0] if isinstance(fill, ast.Call) and fill.args else ast.Constant(None)
     constant = all(isinstance(node, ast.Tuple | ast.Constant | ast.Load) for node in ast.walk(colour))
-    filled = [ast.unparse(node) for node in body[made + 1 : made + 2]] == [f"{name}.fill({ast.unparse(colour)})"]
+    filled = [ast.unparse(node) for node in body[index + 1 : index + 2]] == [f"{name}.fill({ast.unparse(colour)})"]
     if not (constant and filled) or len(make.args) != 1 or make.keywords:
         return False
-    nodes = list(ast.walk(ast.Module([*body[:made], *body[made + 2 :]], [])))
+    nodes = list(ast.walk(ast.Module([*body[:index], *body[index + 2 :]], [])))
     calls = [(ast.unparse(node.func), node.args) for node in nodes if isinstance(node, ast.Call)]
     drawn_on = sum(f.startswith(_PIXELWISE) and ast.unparse(args[0]) == name for f, args in calls if args)
     owner, is_attribute, _ = name.partition(".")
@@ -259,7 +259,7 @@ def _draw_again(definition: ast.FunctionDef, source: ast.expr) -> bool:
         return False  # something else may look at the surface
     make.args = [make.func, make.args[0], colour]
     make.func = ast.copy_location(ast.Name(_BACKGROUND, ast.Load()), make)
-    del definition.body[made + 1]
+    del definition.body[index + 1]
     definition.args.kwonlyargs.append(ast.arg(_BACKGROUND))
     definition.args.kw_defaults.append(None)
     ast.fix_missing_locations(definition)

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from cartpole_dqn.wrappers.checks import came, one_of
+from cartpole_dqn.wrappers.checks import one_of, value_and_type
 from cartpole_dqn.wrappers.image import Image, ImageWrapper, Layout, wrappers_of
 
 NOT_FOR_PICTURES = {
@@ -60,7 +60,7 @@ class Transform(ImageWrapper):
     def __init__(self, env: gymnasium.Env[Any, Any], name: str, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(env, name=name, options=options)
         self.who = f"Transform {name}"
-        self._transform = _built(self.who, {"name": name, "options": options or {}})
+        self._transform = _build_transform(self.who, {"name": name, "options": options or {}})
         # Each transform in a chain has its own generator.
         self._place = sum(isinstance(wrapper, Transform) for wrapper in wrappers_of(self.env))
         self._dtype = np.dtype(self.source.dtype)
@@ -78,13 +78,13 @@ class Transform(ImageWrapper):
 
     def observation(self, observation: Image) -> Image:
         """Return the transformed picture, as a new array."""
-        made = self._made(observation)
-        if made.shape != self.out.shape or made.dtype != self.observation_space.dtype:
+        picture = self._apply(observation)
+        if picture.shape != self.out.shape or picture.dtype != self.observation_space.dtype:
             raise ValueError(
-                f"{self.who}: made {made.dtype} {list(made.shape)}, after {self.observation_space.dtype} "
+                f"{self.who}: made {picture.dtype} {list(picture.shape)}, after {self.observation_space.dtype} "
                 f"{list(self.out.shape)} at first; observations must keep one size. Set the size in its options."
             )
-        return made if self._clip is None else np.clip(made, *self._clip)
+        return picture if self._clip is None else np.clip(picture, *self._clip)
 
     def _seed(self, seed: int | None) -> None:
         """Seed the random choices; None takes fresh entropy."""
@@ -94,49 +94,49 @@ class Transform(ImageWrapper):
         number = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
         self._random_state = torch.Generator().manual_seed(number).get_state()
 
-    def _made(self, picture: Image) -> Image:
+    def _apply(self, picture: Image) -> Image:
         """Transform a picture, with this wrapper's generator state in torch's global generator."""
         import torch
 
-        seen = np.require(picture, requirements=["C", "W"])
-        tensor = torch.from_numpy(seen)
+        contiguous = np.require(picture, requirements=["C", "W"])
+        tensor = torch.from_numpy(contiguous)
         tensor = tensor.movedim(-1, -3) if self.layout.channelled else tensor.unsqueeze(-3)
         outside = torch.get_rng_state()
         torch.set_rng_state(self._random_state)
         try:
-            made = self._transform(tensor)
+            output = self._transform(tensor)
         finally:
             self._random_state = torch.get_rng_state()
             torch.set_rng_state(outside)
-        if not isinstance(made, torch.Tensor):
-            raise TypeError(f"{self.who}: expected the transform to return one picture, got a {type(made).__name__}.")
-        keeps_plane = not self.layout.channelled and made.shape[-3] == 1
-        made = made.squeeze(-3) if keeps_plane else made.movedim(-3, -1)
-        return np.array(made.numpy(), order="C")
+        if not isinstance(output, torch.Tensor):
+            raise TypeError(f"{self.who}: expected the transform to return one picture, got a {type(output).__name__}.")
+        keeps_plane = not self.layout.channelled and output.shape[-3] == 1
+        output = output.squeeze(-3) if keeps_plane else output.movedim(-3, -1)
+        return np.array(output.numpy(), order="C")
 
     def _declare(self) -> None:
         """Find the size, channels, dtype and bounds of the output by trying extreme values and noise."""
         low, high = self._finite_bounds()
         noise = np.random.default_rng(0)
-        tried = [np.full(self.source.shape, value, self._dtype) for value in (low, high)]
-        tried += [noise.uniform(low, high, self.source.shape).astype(self._dtype) for _ in range(4)]
+        samples = [np.full(self.source.shape, value, self._dtype) for value in (low, high)]
+        samples += [noise.uniform(low, high, self.source.shape).astype(self._dtype) for _ in range(4)]
         try:
-            made = [self._made(picture) for picture in tried]
+            outputs = [self._apply(picture) for picture in samples]
         except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
             raise TypeError(
                 f"{self.who}: does not work on these pictures, {self._dtype} {list(self.source.shape)}: "
                 f"{' '.join(str(error).split())}"
             ) from error
-        kinds = sorted({(picture.shape, picture.dtype.name) for picture in made})
+        kinds = sorted({(picture.shape, picture.dtype.name) for picture in outputs})
         if len(kinds) > 1:
             sizes = " and ".join(f"{dtype} {list(shape)}" for shape, dtype in kinds[:2])
             raise ValueError(
                 f"{self.who}: the pictures that it makes differ ({sizes}); observations must keep one size."
             )
-        shape, dtype = made[0].shape, made[0].dtype
+        shape, dtype = outputs[0].shape, outputs[0].dtype
         channelled = self.layout.channelled or len(shape) > len(self.layout.shape)
         out = Layout(shape, self.layout.stacked, channelled)
-        self._give(out, *self._bounds(made, low, high), dtype)
+        self._give(out, *self._bounds(outputs, low, high), dtype)
         if out.channels != self.layout.channels:
             self.shows_now = (any(self.shows_now),) * out.channels
 
@@ -146,17 +146,17 @@ class Transform(ImageWrapper):
             return low, high
         return max(low, self._dtype.type(-1e3)), min(high, self._dtype.type(1e3))
 
-    def _bounds(self, made: Sequence[Image], low: Any, high: Any) -> tuple[Any, Any]:
-        dtype = made[0].dtype
+    def _bounds(self, outputs: Sequence[Image], low: Any, high: Any) -> tuple[Any, Any]:
+        dtype = outputs[0].dtype
         if dtype.kind == "f":
             return np.asarray(-np.inf), np.asarray(np.inf)
         if dtype == np.uint8:
             return np.asarray(0), np.asarray(255)
         if dtype != self._dtype:
-            found = np.iinfo(dtype)
-            return np.asarray(found.min), np.asarray(found.max)
+            limits = np.iinfo(dtype)
+            return np.asarray(limits.min), np.asarray(limits.max)
         margin = (int(high) - int(low)) // 2  # Bicubic interpolation overshoots by less than that.
-        if any(int(m.min()) < int(low) - margin or int(m.max()) > int(high) + margin for m in made):
+        if any(int(m.min()) < int(low) - margin or int(m.max()) > int(high) + margin for m in outputs):
             raise TypeError(
                 f"{self.who}: works on the whole range of {dtype}, but these pictures are between {low} and {high}. "
                 f"Put it before FrameDifference, or set encoding = 'uint8' there."
@@ -165,18 +165,18 @@ class Transform(ImageWrapper):
         return np.asarray(low), np.asarray(high)
 
 
-def _built(who: str, table: Mapping[str, Any]) -> Any:
+def _build_transform(who: str, table: Mapping[str, Any]) -> Any:
     """Build the transform that a table of `name` and `options` describes."""
     v2 = _torchvision(who)
-    known = [
+    names = [
         key
         for key, cls in vars(v2).items()
         if inspect.isclass(cls) and issubclass(cls, v2.Transform) and key not in NOT_FOR_PICTURES
     ]
-    cls = getattr(v2, one_of(who, "name", table.get("name"), sorted(known)))
+    cls = getattr(v2, one_of(who, "name", table.get("name"), sorted(names)))
     options = table.get("options", {})
     if not isinstance(options, Mapping):
-        raise TypeError(f"{who}: options must be a table of names and values, got {came(options)}.")
+        raise TypeError(f"{who}: options must be a table of names and values, got {value_and_type(options)}.")
     parameters = [name for name in inspect.signature(cls).parameters if name not in ("self", "args", "kwargs")]
     values = {one_of(who, "an option", key, parameters): _value(who, key, v) for key, v in options.items()}
     try:
@@ -188,7 +188,7 @@ def _built(who: str, table: Mapping[str, Any]) -> Any:
 def _value(who: str, name: str, value: Any) -> Any:
     """Convert an option for torchvision: dtypes, interpolation modes and inner transforms have names."""
     if isinstance(value, Mapping) and "name" in value:
-        return _built(f"{who}, {name}", value)
+        return _build_transform(f"{who}, {name}", value)
     if isinstance(value, list | tuple):
         return [_value(who, name, element) for element in value]
     if not isinstance(value, str):

@@ -184,7 +184,7 @@ def test_a_run_says_where_it_starts(call: Invoke, runs: Path) -> None:
     said = call("run", *WITHOUT_METRICS, "--steps", "5", "--init-from", "latest", "--init-last", "--out", "runs/next")
     assert said.code == 0, said.err
     assert said.err.startswith("starting from the weights of mine (last, trained for 40 steps).\n")
-    assert InitialWeights.kept(RunFolder(runs / "next")).run == "mine"
+    assert InitialWeights.read(RunFolder(runs / "next")).run == "mine"
     said = call("run", "--config", "runs/next/config.toml", "--plain", "--out", "runs/again")
     assert said.code == 0, said.err
     assert said.err.startswith("starting from the weights of mine (last, trained for 40 steps).\n")

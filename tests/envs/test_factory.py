@@ -329,7 +329,7 @@ def test_a_picture_inside_a_dict_is_selected(own_envs: None) -> None:
 def test_a_rendering_wrapper_of_ones_own_counts_for_the_agent_and_for_those_who_watch(own_envs: None) -> None:
     config = cameras(BYTES, RENDER)
     assert EnvFactory(config, HOST.registry).make().observation_space == spaces.Box(0, 255, (6, 5, 3), np.uint8)
-    shown: Any = EnvFactory(config, HOST.registry, shown=True).make()
+    shown: Any = EnvFactory(config, HOST.registry, for_viewing=True).make()
     module = sys.modules["own_envs"]
     module.Cameras.renders = 0
     observation = shown.reset(seed=0)[0]

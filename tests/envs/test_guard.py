@@ -90,7 +90,7 @@ def test_a_fault_is_a_sentence_that_names_the_environment(case: str) -> None:
     assert words in text
     assert caught.value.env == 7
     assert "\n" not in text
-    caught.value.where = "here"
+    caught.value.place = "here"
     assert str(caught.value).startswith("environment 7 (here) ")
 
 

@@ -69,17 +69,17 @@ def test_what_another_run_saved_is_refused(folder: RunFolder) -> None:
         read_checkpoint(folder, CONFIG)
     assert len(str(caught.value)) < 500
     assert str(caught.value).isprintable()
-    InitialWeights("other", "best", 1, {}, weights(1)).keep(folder)
+    InitialWeights("other", "best", 1, {}, weights(1)).write(folder)
     folder.initial.rename(folder.path / "moved")
     folder.best.rename(folder.initial)
     with pytest.raises(CheckpointError, match="init does not fit the run's configuration: KeyError"):
-        InitialWeights.kept(folder)
+        InitialWeights.read(folder)
 
 
 def test_initial_weights_come_back_with_their_checksum(folder: RunFolder) -> None:
     given = InitialWeights("other", "best", 300, {"agent": "dqn"}, weights(1))
-    given.keep(folder)
-    kept = InitialWeights.kept(folder)
+    given.write(folder)
+    kept = InitialWeights.read(folder)
     assert (kept.run, kept.which, kept.step, kept.origin) == ("other", "best", 300, {"agent": "dqn"})
     assert kept.checksum == given.checksum
     assert InitialWeights("other", "best", 300, {}, weights(2)).checksum != given.checksum

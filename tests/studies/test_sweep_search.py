@@ -23,10 +23,10 @@ def score(params: Params) -> float:
 
 
 def searched(search: Search, until: int) -> list[Params]:
-    while len(search.asked) < until:
+    while len(search.proposed) < until:
         search.ask()
-        search.tell(len(search.asked) - 1, None if len(search.asked) == 3 else score(search.asked[-1]))
-    return search.asked
+        search.tell(len(search.proposed) - 1, None if len(search.proposed) == 3 else score(search.proposed[-1]))
+    return search.proposed
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def test_streams_seeds_and_series_differ_and_repeat() -> None:
 
 def test_it_tells_how_far_it_is() -> None:
     told: list[Evaluating] = []
-    evaluator = Evaluator(side_by_side(cartpole), seed=0, clock=lambda: 0.0, told=told.append)
+    evaluator = Evaluator(side_by_side(cartpole), seed=0, clock=lambda: 0.0, on_progress=told.append)
     evaluation = evaluator.play(Leaning(), episodes=23, stream=Stream.CONFIRM, step=7)
     evaluator.close()
     assert evaluation is not None
@@ -187,7 +187,7 @@ def play_with(helper: Helper, make_envs: Any, policy: Policy, episodes: int = 23
 def test_helpers_change_nothing() -> None:
     make_envs, told = side_by_side(cartpole), []
     helper = ready(Helper(Threshold, make_envs))
-    shared = play_with(helper, make_envs, Threshold(0.02), told=told.append)
+    shared = play_with(helper, make_envs, Threshold(0.02), on_progress=told.append)
     alone = Evaluator(make_envs, seed=0, clock=lambda: 0.0).play(Threshold(0.02), episodes=23, stream=Stream.SELECT)
     assert shared == alone
     assert [event.done for event in told] == list(range(24))
@@ -233,7 +233,7 @@ def test_a_stop_and_an_error_end_helpers_in_the_middle_of_a_round() -> None:
     assert play_with(helper, make_envs, Threshold(), should_stop=lambda: True) is None
     helper = ready(Helper(Threshold, make_envs))
     with pytest.raises(ValueError, match="no more"):
-        play_with(helper, make_envs, Threshold(), told=raising_after(3))
+        play_with(helper, make_envs, Threshold(), on_progress=raising_after(3))
 
 
 def raising_after(count: int) -> Callable[[Evaluating], None]:

@@ -91,7 +91,7 @@ def test_both_networks_get_the_weights_and_nothing_else_changes(here: Path) -> N
     fresh = assemble(config, HOST, folder=None, console=Console(quiet=True), clock=lambda: 0.0)
     before = fresh.agent.state_dict()
     untouched = {key: value for key, value in before.items() if key not in ("online", "target", "average")}
-    initial.give(fresh.agent)
+    initial.load_into(fresh.agent)
     after = fresh.agent.state_dict()
     assert config.agent["policy"] == "average"
     for network in ("online", "target", "average"):
@@ -109,7 +109,7 @@ def test_best_is_what_evaluation_kept(here: Path) -> None:
     begin(Path("runs/second"), seed=8, evaluation={"every": 20, "episodes": 1})
     _, parts = read_state(Path("runs/second/best"))
     run = begin(Path("runs/third"), init="second", which="best", steps=1)
-    assert equal(InitialWeights.kept(run.folder).policy, parts["policy"])
+    assert equal(InitialWeights.read(run.folder).policy, parts["policy"])
     # Nothing is learned in a single step.
     assert equal(agent_of(run.path)["online"], parts["policy"]["network"])
 

@@ -29,7 +29,7 @@ LEARNING = {
 def test_every_model_plays_the_same_episode(trained: Trained, tmp_path: Path) -> None:
     run = trained(steps=600, **LEARNING)
     heard: list[int] = []
-    made = record_progress(run, tmp_path / "x.gif", max_steps=60, told=heard.append)
+    made = record_progress(run, tmp_path / "x.gif", max_steps=60, on_progress=heard.append)
     models = _some(models_of_progress(run))
     played = []
     for model in models:

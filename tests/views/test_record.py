@@ -21,7 +21,7 @@ Trained = Callable[..., Run]
 def test_a_recording_is_the_episodes_picture_by_picture(trained: Trained, tmp_path: Path) -> None:
     run = trained()
     heard: list[tuple[int, int]] = []
-    made = record_run(run, tmp_path / "x.gif", episodes=2, seed=3, told=lambda *at: heard.append(at))
+    made = record_run(run, tmp_path / "x.gif", episodes=2, seed=3, on_progress=lambda *at: heard.append(at))
     assert made.returns == tuple(run.evaluate(episodes=2, seed=3).returns)
     assert made.lengths == tuple(int(value) for value in made.returns)
     assert made.fps == 50
@@ -67,5 +67,5 @@ def test_what_fails_leaves_nothing(trained: Trained, tmp_path: Path) -> None:
         raise RunError("enough")
 
     with pytest.raises(RunError, match="enough"):
-        record_run(trained(), tmp_path / "x.gif", max_steps=2, told=fail)
+        record_run(trained(), tmp_path / "x.gif", max_steps=2, on_progress=fail)
     assert not list(tmp_path.iterdir())

@@ -118,7 +118,7 @@ def test_weights_that_a_run_started_from_go_with_it(run: Run, shared: Shared, tm
     )
     assert started.config.init.run == "mine"
     made = share_run(started, tmp_path / "x", episodes=10, recorded_steps=0)
-    assert InitialWeights.kept(made.folder).checksum == started.config.init.weights
+    assert InitialWeights.read(made.folder).checksum == started.config.init.weights
     assert load(made.archive).folder.initial.is_dir()
     again = train(config=made.folder.config, out=tmp_path / "again", plain=True)
     assert again.config.init == started.config.init

@@ -54,16 +54,16 @@ class FirstKeptReplay(RingReplay):
 
     def __init__(self, options: FirstKeptOptions, context: Context) -> None:
         least = context.num_envs * (context.n_step + 2 * context.frame_stack)
-        kept = max(least, round(options.capacity * options.first))
-        arguments = ring_arguments(kept, context)
+        num_first = max(least, round(options.capacity * options.first))
+        arguments = ring_arguments(num_first, context)
         name = "replay first-kept"
         # Where a lane's first slots end, the steps whose returns are not complete are stored a second time.
         self._twice = context.num_envs * (context.n_step + context.frame_stack)
         extra = TransitionRing.bytes_needed(**arguments)
-        super().__init__(options.capacity - kept + self._twice, context, name=name, extra_bytes=extra)
+        super().__init__(options.capacity - num_first + self._twice, context, name=name, extra_bytes=extra)
         self.first = TransitionRing(**arguments, gamma=context.gamma, device=context.device)
         self._frames = context.frame_stack
-        self._left = [self.first.capacity // context.num_envs] * context.num_envs
+        self._free = [self.first.capacity // context.num_envs] * context.num_envs
         # Of each lane's episode, the steps whose n-step returns the first ring still waits for: it may be full before.
         self._waiting: list[deque[Transition]] = [deque(maxlen=context.n_step - 1) for _ in range(context.num_envs)]
         self._open = [False] * context.num_envs
@@ -71,44 +71,44 @@ class FirstKeptReplay(RingReplay):
     def add(self, transition: Transition) -> None:
         """Store a transition among the first ones as long as its lane has slots left there, else in the ring."""
         env = transition.env
-        if self._left[env] == FULL:
+        if self._free[env] == FULL:
             self.ring.append(transition)
             return
         needed = 1 if self._open[env] else 1 + self._frames
-        if self._left[env] < needed:
-            self._left[env] = FULL
+        if self._free[env] < needed:
+            self._free[env] = FULL
             for step in (*self._waiting[env], transition):
                 self.ring.append(step)
             self._waiting[env].clear()
             return
         self.first.append(transition)
-        self._left[env] -= needed
+        self._free[env] -= needed
         self._open[env] = not (transition.terminated or transition.truncated)
         self._waiting[env].append(transition)
         if not self._open[env]:
             self._waiting[env].clear()
 
     def break_lane(self, env: int) -> None:
-        (self.ring if self._left[env] == FULL else self.first).break_lane(env)
+        (self.ring if self._free[env] == FULL else self.first).break_lane(env)
         self._open[env] = False
         self._waiting[env].clear()
 
     def draw(self, batch_size: int) -> tuple[NDArray[np.int64], None]:
         """Choose with equal chances. Indices are odd for the first transitions and even for the others."""
-        kept = len(self.first)
+        num_first = len(self.first)
         ranks = self.generator.integers(len(self), size=batch_size)
-        is_first = ranks < kept
-        of_first, of_ring = self.first.index_at(ranks[is_first]), self.ring.index_at(ranks[~is_first] - kept)
+        is_first = ranks < num_first
+        of_first, of_ring = self.first.index_at(ranks[is_first]), self.ring.index_at(ranks[~is_first] - num_first)
         return np.concatenate([2 * of_first + 1, 2 * of_ring]), None
 
     def gather(self, indices: NDArray[np.int64]) -> Batch:
         is_first = indices % 2 == 1
         batches = [
-            ring.gather(chosen // 2)
-            for ring, chosen in ((self.first, indices[is_first]), (self.ring, indices[~is_first]))
-            if len(chosen)
+            ring.gather(selected // 2)
+            for ring, selected in ((self.first, indices[is_first]), (self.ring, indices[~is_first]))
+            if len(selected)
         ]
-        batch = batches[0] if len(batches) == 1 else _joined(*batches)
+        batch = batches[0] if len(batches) == 1 else _join(*batches)
         return dataclasses.replace(batch, indices=torch.from_numpy(indices.copy()).to(batch.actions.device))
 
     def __len__(self) -> int:
@@ -124,31 +124,31 @@ class FirstKeptReplay(RingReplay):
 
     def state_dict(self) -> State:
         waiting = [[list(step) for step in steps] for steps in self._waiting]
-        own = {"first": self.first.state_dict(), "left": list(self._left), "open": list(self._open), "waiting": waiting}
+        own = {"first": self.first.state_dict(), "left": list(self._free), "open": list(self._open), "waiting": waiting}
         return {**super().state_dict(), **own}
 
     def load_state_dict(self, state: State) -> None:
         self.first.load_state_dict(state["first"])
         super().load_state_dict(state)
-        self._left = [int(left) for left in state["left"]]
+        self._free = [int(free) for free in state["left"]]
         self._open = [bool(flag) for flag in state["open"]]
         for steps, saved in zip(self._waiting, state["waiting"], strict=True):
             steps.clear()
             steps.extend(Transition(*step) for step in saved)
 
 
-def _joined(one: Batch, other: Batch) -> Batch:
+def _join(first: Batch, second: Batch) -> Batch:
     """Return the transitions of both. A batch without masks allows every action."""
     values: dict[str, Any] = {
-        field.name: torch.cat([getattr(one, field.name), getattr(other, field.name)])
+        field.name: torch.cat([getattr(first, field.name), getattr(second, field.name)])
         for field in dataclasses.fields(Batch)
         if field.name != "next_mask"
     }
-    given = other.next_mask if one.next_mask is None else one.next_mask
-    if given is not None:
+    mask = second.next_mask if first.next_mask is None else first.next_mask
+    if mask is not None:
         masks = [
-            given.new_ones(len(batch), given.shape[1]) if batch.next_mask is None else batch.next_mask
-            for batch in (one, other)
+            mask.new_ones(len(batch), mask.shape[1]) if batch.next_mask is None else batch.next_mask
+            for batch in (first, second)
         ]
         values["next_mask"] = torch.cat(masks)
     return Batch(**values)

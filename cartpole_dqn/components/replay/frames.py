@@ -52,5 +52,5 @@ class Frames:
         if self._stack > 1:
             places = slots % self._length
             slots = (slots - places)[:, None] + (places[:, None] + self._back) % self._length
-        found: Obs = self._slots.take(slots, axis=0)
-        return found
+        observations: Obs = self._slots.take(slots, axis=0)
+        return observations

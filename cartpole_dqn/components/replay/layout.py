@@ -69,18 +69,18 @@ def layout(space: spaces.Box, capacity: int, num_envs: int, n_step: int, frame_s
 def check_obs(obs: Obs, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Raise `ValueError` unless `obs` is an array of this shape and dtype."""
     if not isinstance(obs, np.ndarray) or obs.shape != shape or obs.dtype != dtype:
-        came = f"{obs.dtype} {list(obs.shape)}" if isinstance(obs, np.ndarray) else type(obs).__name__
-        raise ValueError(f"TransitionRing expected {name} {dtype} {list(shape)}, got {came}.")
+        actual = f"{obs.dtype} {list(obs.shape)}" if isinstance(obs, np.ndarray) else type(obs).__name__
+        raise ValueError(f"TransitionRing expected {name} {dtype} {list(shape)}, got {actual}.")
 
 
 def check_mask(mask: NDArray[np.bool_], forbidden: NDArray[np.bool_] | None) -> None:
     """Raise `ValueError` unless `mask` is [A] bool, with as many actions as `forbidden` [slots, A] if that exists."""
     is_array = isinstance(mask, np.ndarray)
-    wanted = None if forbidden is None else forbidden.shape[1:]
-    if not is_array or mask.dtype != np.bool_ or mask.ndim != 1 or wanted not in (None, mask.shape):
-        came = f"{mask.dtype} {list(mask.shape)}" if is_array else type(mask).__name__
-        form = "[A]" if wanted is None else list(wanted)
-        raise ValueError(f"TransitionRing expected next_mask bool {form}, got {came}.")
+    expected = None if forbidden is None else forbidden.shape[1:]
+    if not is_array or mask.dtype != np.bool_ or mask.ndim != 1 or expected not in (None, mask.shape):
+        actual = f"{mask.dtype} {list(mask.shape)}" if is_array else type(mask).__name__
+        form = "[A]" if expected is None else list(expected)
+        raise ValueError(f"TransitionRing expected next_mask bool {form}, got {actual}.")
 
 
 def check_state(state: State, own: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -93,11 +93,11 @@ def check_state(state: State, own: Mapping[str, float], arrays: Mapping[str, NDA
     """
     for name, value in own.items():
         # Older versions had no frame_stack: they stored whole observations.
-        found = state.get(name, 1 if name == "frame_stack" else None)
-        if found != value:
+        actual = state.get(name, 1 if name == "frame_stack" else None)
+        if actual != value:
             raise ValueError(
-                f"TransitionRing: the saved state has {name} {found}, this ring {value}. Build the ring as it was when "
-                f"the state was saved."
+                f"TransitionRing: the saved state has {name} {actual}, this ring {value}. Build the ring as it was "
+                f"when the state was saved."
             )
     lanes, capacity, stack = int(own["num_envs"]), int(own["capacity"]), int(own["frame_stack"])
     _check_lanes(state, lanes, int(own["n_step"]), stack)
@@ -144,5 +144,5 @@ def _check_stamps(
         raise _damaged("names transitions that it cannot hold")
 
 
-def _damaged(why: str) -> ValueError:
-    return ValueError(f"TransitionRing: the saved state {why}; it is damaged.")
+def _damaged(problem: str) -> ValueError:
+    return ValueError(f"TransitionRing: the saved state {problem}; it is damaged.")

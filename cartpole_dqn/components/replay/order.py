@@ -59,5 +59,5 @@ class Order:
             lanes = ends.searchsorted(ranks, side="right")
             places = ranks + (np.asarray(self._starts) - ends + counts)[lanes]
             places = lanes * self._length + places % self._length
-        found: NDArray[np.int64] = self._queue.take(places)
-        return found
+        indices: NDArray[np.int64] = self._queue.take(places)
+        return indices

@@ -263,8 +263,8 @@ class TransitionRing:
     def valid(self, indices: Indices) -> NDArray[np.bool_]:
         """Return [K] bool: whether each transition in `indices` is complete and still stored."""
         numbers = _numpy(indices)
-        known: NDArray[np.bool_] = (self._stamps.take(self.slots_of(numbers)) == numbers) & (numbers >= 0)
-        return known
+        is_valid: NDArray[np.bool_] = (self._stamps.take(self.slots_of(numbers)) == numbers) & (numbers >= 0)
+        return is_valid
 
     def slots_of(self, indices: Indices) -> NDArray[np.int64]:
         """Return the slots [K] that hold or held the transitions `indices`."""
@@ -275,8 +275,8 @@ class TransitionRing:
 
     def indices_in(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the indices [K] of the valid transitions in `slots`; -1 for a slot without one."""
-        found: NDArray[np.int64] = self._stamps.take(slots)
-        return found
+        indices: NDArray[np.int64] = self._stamps.take(slots)
+        return indices
 
     def gather(self, indices: Indices) -> Batch:
         """Return the transitions `indices` [K] as a batch on `device`; weights are 1.
@@ -286,10 +286,10 @@ class TransitionRing:
         """
         numbers = _numpy(indices)
         slots = self.slots_of(numbers)
-        known = self.valid(numbers)
-        if not known.all():
+        is_valid = self.valid(numbers)
+        if not is_valid.all():
             raise ValueError(
-                f"TransitionRing.gather: {np.count_nonzero(~known)} of {len(numbers)} indices are of no complete "
+                f"TransitionRing.gather: {np.count_nonzero(~is_valid)} of {len(numbers)} indices are of no complete "
                 f"transition that is still stored. Use index_at(ranks), or check valid(indices) first."
             )
         next_slots = self._next_slots.take(slots)
@@ -368,5 +368,5 @@ class TransitionRing:
 
 
 def _numpy(indices: Indices) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = indices.cpu().numpy() if isinstance(indices, Tensor) else np.asarray(indices, np.int64)
-    return found
+    array: NDArray[np.int64] = indices.cpu().numpy() if isinstance(indices, Tensor) else np.asarray(indices, np.int64)
+    return array

@@ -41,14 +41,14 @@ class UniformReplay(RingReplay):
 
     def draw(self, batch_size: int) -> tuple[NDArray[np.int64], None]:
         """See `RingReplay`. Raises `ValueError` without replacement where there are fewer than `batch_size`."""
-        held = len(self.ring)
+        count = len(self.ring)
         if self._replacement:
-            ranks = self.generator.integers(held, size=batch_size)
-        elif held < batch_size:
+            ranks = self.generator.integers(count, size=batch_size)
+        elif count < batch_size:
             raise ValueError(
-                f"replay uniform holds {held} transitions, too few to draw {batch_size} without replacement: set a "
+                f"replay uniform holds {count} transitions, too few to draw {batch_size} without replacement: set a "
                 f"larger capacity, or a smaller agent.batch_size."
             )
         else:
-            ranks = self.generator.choice(held, size=batch_size, replace=False, shuffle=False)
+            ranks = self.generator.choice(count, size=batch_size, replace=False, shuffle=False)
         return self.ring.index_at(ranks), None

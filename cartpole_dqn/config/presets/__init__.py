@@ -73,15 +73,15 @@ def choose_preset(presets: Iterable[Preset], env_id: str, obs: str) -> Preset:
     Raises:
         ConfigError: none applies.
     """
-    known = list(presets)
+    candidates = list(presets)
     fitting = [
         (-len(pattern.replace("*", "")), preset.name, preset)
-        for preset in known
-        for pattern, its_obs in preset.applies
-        if its_obs == obs and fnmatch.fnmatchcase(env_id, pattern)
+        for preset in candidates
+        for pattern, preset_obs in preset.applies
+        if preset_obs == obs and fnmatch.fnmatchcase(env_id, pattern)
     ]
     if not fitting:
-        kinds = sorted({its_obs for preset in known for _, its_obs in preset.applies})
+        kinds = sorted({preset_obs for preset in candidates for _, preset_obs in preset.applies})
         raise ConfigError(f"--obs {obs}: expected {' or '.join(kinds)}, or name a preset with --preset.")
     return min(fitting, key=lambda entry: entry[:2])[2]
 

@@ -128,11 +128,11 @@ def chart_lines(chart: Chart, columns: int, rows: int, right: int) -> list[Line]
         ends = ((0.0, chart.threshold), (chart.end, chart.threshold))
         level.line(ends)
         beside[level.cells_of(ends)[0][0]] = [Segment(f"needs {compact(chart.threshold)}", _MARKED)]
-    known = bool(returns or marks or chart.threshold is not None)
+    has_data = bool(returns or marks or chart.threshold is not None)
     free = [row for row in range(height - 1, -1, -1) if row not in beside]
     beside |= dict(zip(free, reversed(_LEGEND), strict=False))
-    labels = {0: compact(high), height - 1: compact(low)} if known else {}
-    if known and height >= 5:
+    labels = {0: compact(high), height - 1: compact(low)} if has_data else {}
+    if has_data and height >= 5:
         middle = (low + high) / 2
         labels[dots.cells_of(((0.0, middle),))[0][0]] = compact(middle)
     diamonds = set(dots.cells_of(marks))
@@ -141,14 +141,14 @@ def chart_lines(chart: Chart, columns: int, rows: int, right: int) -> list[Line]
     for row in range(height):
         layers = zip(dots.cells[row], line.cells[row], level.cells[row], strict=True)
         cells = [("◆", _MARKED) if (row, i) in diamonds else _cell(*bits) for i, bits in enumerate(layers)]
-        drawn = [Segment(labels.get(row, "").rjust(gutter - 1) + " ", _DIM)]
+        segments = [Segment(labels.get(row, "").rjust(gutter - 1) + " ", _DIM)]
         for style, run in itertools.groupby(cells, key=lambda cell: cell[1]):
-            drawn.append(Segment("".join(character for character, _ in run), style))
-        said = beside.get(row, [])
-        if said and Segment.get_line_length(said) + 2 <= right:
-            drawn += [Segment("  "), *said]
-        lines.append(drawn)
-    return [*lines, [Segment(" " * gutter + (_ticks(chart.end, columns) if known else ""), _DIM)]]
+            segments.append(Segment("".join(character for character, _ in run), style))
+        note = beside.get(row, [])
+        if note and Segment.get_line_length(note) + 2 <= right:
+            segments += [Segment("  "), *note]
+        lines.append(segments)
+    return [*lines, [Segment(" " * gutter + (_ticks(chart.end, columns) if has_data else ""), _DIM)]]
 
 
 def legend(width: int) -> Line:

@@ -73,7 +73,7 @@ class Display(Tracker):
 
     def updated(self, event: events.Progress) -> None:
         super().updated(event)
-        if self._is_due(self._seen):
+        if self._is_due(self._last_event):
             self._say(panel.plain_line(self.snapshot()))
         if self._screen is not None and self._screen.error is not None:
             error = self._screen.error

@@ -31,15 +31,15 @@ _SHADES = " .:-=+*#%@"
 """Darker from left to right, for terminals without colours."""
 
 
-def eye_lines(seen: Glimpse, width: int, height: int, *, colour: bool = True) -> list[Line]:
+def eye_lines(glimpse: Glimpse, width: int, height: int, *, colour: bool = True) -> list[Line]:
     """Return at most `height` lines of at most `width` cells, which are 24 or more."""
-    values = _values(seen, width)
-    lines = [[Segment("what the agent sees", _BOLD), Segment(f"  {seen.observed}", _DIM)]]
-    pictures = [panel for panel in seen.panels if panel.kind != "numbers"][-_MOST_PICTURES:]
-    numbers = [panel for panel in seen.panels if panel.kind == "numbers"]
+    values = _values(glimpse, width)
+    lines = [[Segment("what the agent sees", _BOLD), Segment(f"  {glimpse.observed}", _DIM)]]
+    pictures = [panel for panel in glimpse.panels if panel.kind != "numbers"][-_MOST_PICTURES:]
+    numbers = [panel for panel in glimpse.panels if panel.kind == "numbers"]
     room = height - len(values) - 2
     for panel in numbers:
-        lines += _numbers(panel, seen.names, width, room // 2 if pictures else room)
+        lines += _numbers(panel, glimpse.names, width, room // 2 if pictures else room)
         room -= len(lines) - 1
     changed = "what changed: red more, blue less" if colour else "what changed"
     pair = [panel.kind for panel in pictures] == ["grey", "difference"]
@@ -72,35 +72,35 @@ def half_blocks(picture: Picture, width: int, rows: int, *, colour: bool = True)
 
 
 def _numbers(panel: Panel, names: Sequence[str], width: int, rows: int) -> list[Line]:
-    shown = panel.values[: max(0, min(rows, _MOST_NUMBERS))].tolist()
-    labels = names if len(names) == len(panel.values) else [f"[{i}]" for i in range(len(shown))]
-    return [_bar(name, v, max(1.0, abs(v)), width, taken=False) for name, v in zip(labels, shown, strict=False)]
+    values = panel.values[: max(0, min(rows, _MOST_NUMBERS))].tolist()
+    labels = names if len(names) == len(panel.values) else [f"[{i}]" for i in range(len(values))]
+    return [_bar(name, v, max(1.0, abs(v)), width, is_chosen=False) for name, v in zip(labels, values, strict=False)]
 
 
-def _values(seen: Glimpse, width: int) -> list[Line]:
+def _values(glimpse: Glimpse, width: int) -> list[Line]:
     """Return a bar for the value of each action."""
-    if seen.q_values is None:
+    if glimpse.q_values is None:
         return []
-    values = seen.q_values[:_MOST_ACTIONS].tolist()
+    values = glimpse.q_values[:_MOST_ACTIONS].tolist()
     most = max(1e-9, *(abs(value) for value in values if math.isfinite(value)), 0.0)
-    names = [*seen.actions, *(f"action {i}" for i in range(len(seen.actions), len(values)))]
+    names = [*glimpse.actions, *(f"action {i}" for i in range(len(glimpse.actions), len(values)))]
     bars = [
-        _bar(name, v, most, width, taken=i == seen.action)
+        _bar(name, v, most, width, is_chosen=i == glimpse.action)
         for i, (name, v) in enumerate(zip(names, values, strict=False))
     ]
     return [[Segment("value of each action", _BOLD)], *bars]
 
 
-def _bar(name: str, value: float, most: float, width: int, *, taken: bool) -> Line:
+def _bar(name: str, value: float, most: float, width: int, *, is_chosen: bool) -> Line:
     figure = number(value, 3)
     label = set_cell_size(name, min(_LABEL, width - 10))
     columns = max(0, width - _LABEL - 10)
     share = abs(value) / most if math.isfinite(value) else 0.0
     length = round(columns * min(1.0, share))
-    style = _TAKEN if taken else Style()
+    style = _TAKEN if is_chosen else Style()
     return [
         Segment(label, style),
-        Segment("━" * length, Style(color="green") if taken else Style(color="cyan")),
+        Segment("━" * length, Style(color="green") if is_chosen else Style(color="cyan")),
         Segment(" " * (columns - length)),
         Segment(figure.rjust(10)[-10:], style),
     ]

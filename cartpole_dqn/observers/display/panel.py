@@ -94,8 +94,8 @@ class RunPanel:
             return rows
         if beside and snapshot.glimpse is not None:
             most = min(room, max(len(rows), 26))
-            seen = eye_lines(snapshot.glimpse, beside - _EYE_GAP, most, colour=not console.no_color)
-            pairs = itertools.zip_longest(rows, seen, fillvalue=())
+            eye = eye_lines(snapshot.glimpse, beside - _EYE_GAP, most, colour=not console.no_color)
+            pairs = itertools.zip_longest(rows, eye, fillvalue=())
             rows = [[*Segment.adjust_line_length([*row], inner + _EYE_GAP), *part] for row, part in pairs]
         ascii_only, style = options.ascii_only, "green" if snapshot.solved is not None else "dim"
         box, words = ROUNDED.substitute(options), (one_line(snapshot.started.name) or "run").split(", ")
@@ -140,16 +140,16 @@ def panel_lines(
         rows = 0
     figures = _grid(figures_of(snapshot), width, max(least, min(room - rows - _BLANKS, 2 * _FIGURE_ROWS)))
     room -= rows + len(figures)
-    drawn: list[Line] = []
+    chart_rows: list[Line] = []
     if rows:
         more = min(_MORE_CHART_ROWS, max(0, room - _BLANKS))
         below = [] if aside >= _ASIDE else [[Segment(" " * gutter), *legend(width - gutter)]]
-        drawn = [*chart_lines(chart, columns, rows + more - len(below), aside), *below]
+        chart_rows = [*chart_lines(chart, columns, rows + more - len(below), aside), *below]
         room -= more
     above, below, last = (
         [[*_cut(text, width, ascii_only).render(console)] for text in texts] for texts in (head, hero, figures)
     )
-    return _spaced([above, below, drawn, last], room)[: max(1, height)]
+    return _spaced([above, below, chart_rows, last], room)[: max(1, height)]
 
 
 def figures_of(snapshot: Snapshot) -> list[Figure]:
@@ -194,25 +194,25 @@ def plain_line(snapshot: Snapshot) -> str:
     return f"{duration(snapshot.elapsed)}  {', '.join(parts)}"
 
 
-def summary_lines(snapshot: Snapshot, ended: RunEnded, *, scored: bool = False) -> list[str]:
+def summary_lines(snapshot: Snapshot, run_ended: RunEnded, *, scored: bool = False) -> list[str]:
     """Return the summary of a run: whether it is solved, or how good it became, then counts and times.
 
     The score is left out if a panel above has it (`scored`).
     """
-    progress = ended.progress
+    progress = run_ended.progress
     lines = []
     if snapshot.solved is not None and not scored:
         lines.append(f"SOLVED: {says_solved(snapshot)}")
     elif snapshot.best is not None and not scored:
         lines.append(f"best {_of_needed(snapshot.best.mean, snapshot)}: {_over(snapshot.best)}")
-    if ended.reason not in ("done", "solved"):
-        lines.append(_stopped(snapshot, ended))
+    if run_ended.reason not in ("done", "solved"):
+        lines.append(_stopped(snapshot, run_ended))
     rate = f" at {number(progress.step / progress.seconds, 3)} steps/s" if progress.seconds > 0 else ""
     return [
         *lines,
         f"{count_of(progress.step, 'step')}, {count_of(progress.episode, 'episode')}; training "
-        f"{duration(progress.seconds)}{rate}, evaluation {duration(ended.evaluation_seconds)}, checkpoints "
-        f"{duration(ended.checkpoint_seconds)}",
+        f"{duration(progress.seconds)}{rate}, evaluation {duration(run_ended.evaluation_seconds)}, checkpoints "
+        f"{duration(run_ended.checkpoint_seconds)}",
     ]
 
 
@@ -238,13 +238,13 @@ def describe_evaluating(event: Evaluating, needed: float | None = None) -> str:
 
 def describe_evaluation(event: Evaluation, needed: float | None = None) -> str:
     """Return an evaluation or a confirmation in one line."""
-    what = "confirmation" if event.stream == "confirm" else "evaluation"
+    kind = "confirmation" if event.stream == "confirm" else "evaluation"
     if needed is not None and event.stream == "confirm":
         end = ": SOLVED" if event.mean >= needed else _needs(needed)
     else:
         end = ", the best so far" if event.best else ""
     return (
-        f"{what} at step {event.step:,}: mean {spread(event.mean, event.std)} over {len(event.returns)} episodes, "
+        f"{kind} at step {event.step:,}: mean {spread(event.mean, event.std)} over {len(event.returns)} episodes, "
         f"{event.seconds:.1f} s{end}"
     )
 
@@ -260,8 +260,8 @@ def describe_checkpoint(event: Checkpoint) -> str:
 def _chart(snapshot: Snapshot) -> Chart:
     trail, step = snapshot.trail, (snapshot.progress or snapshot.started).step
     # Without a budget, and where less than the budget was needed, the present is the right edge.
-    whole = snapshot.started.steps is not None and not _is_over(snapshot)
-    end = max(step, snapshot.started.steps or 0) if whole else step
+    to_budget = snapshot.started.steps is not None and not _is_over(snapshot)
+    end = max(step, snapshot.started.steps or 0) if to_budget else step
     steps = trail.steps
     return Chart(
         tuple(zip(steps, trail.returns, strict=True)),
@@ -303,7 +303,7 @@ def _bar(snapshot: Snapshot, width: int, gutter: int, columns: int, console: Con
         percent = f"{math.floor(share * 100)}%"
         words = f"  {counts}  {percent}" if wide else f"  {percent}"
         words = words.removesuffix("  100%") if over else words
-        bar = _drawn_bar(share, columns, console)
+        bar = _progress_bar(share, columns, console)
         lines = [Text.assemble(" " * gutter, bar, (words, "bold"))]
         if not wide:
             parts.insert(0, f"{snapshot.done:,}" if over else f"{snapshot.done:,}/{compact(total)}")
@@ -313,10 +313,10 @@ def _bar(snapshot: Snapshot, width: int, gutter: int, columns: int, console: Con
     return [*lines, Text(" " * (gutter * wide) + dot.join(parts))]
 
 
-def _drawn_bar(share: float, columns: int, console: Console) -> Text:
+def _progress_bar(share: float, columns: int, console: Console) -> Text:
     bar = ProgressBar(1.0, share, columns, style="dim", complete_style="green", finished_style="green")
-    found = [s for s in console.render(bar, console.options.update(width=columns)) if not s.control]
-    text = Text.assemble(*((s.text, s.style or "") for s in found))
+    segments = [s for s in console.render(bar, console.options.update(width=columns)) if not s.control]
+    text = Text.assemble(*((s.text, s.style or "") for s in segments))
     # Without colours Rich leaves the rest out.
     return text.append(("-" if console.options.ascii_only else "─") * (columns - text.cell_len), style="dim")
 
@@ -326,24 +326,24 @@ def _solved(snapshot: Snapshot, width: int, ascii_only: bool) -> list[Text]:
     if snapshot.solved is None:
         return []
     solved, over = snapshot.solved, f"over {len(snapshot.solved.returns)}"
-    here = spread(solved.mean, solved.std, "+-" if ascii_only else "±")
+    score_text = spread(solved.mean, solved.std, "+-" if ascii_only else "±")
     at = f"at step {solved.step:,}"
     words = [f"{over} greedy episodes on held-out seeds, {at}", f"{over} episodes, {at}", f"{over} ep.", ""]
-    rest = _first_that_fits(words, width - cell_len(here) - 10)
-    return [Text.assemble((" SOLVED ", "bold reverse green"), " ", (here, "bold"), f" {rest}".rstrip())]
+    rest = _first_that_fits(words, width - cell_len(score_text) - 10)
+    return [Text.assemble((" SOLVED ", "bold reverse green"), " ", (score_text, "bold"), f" {rest}".rstrip())]
 
 
 def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: bool) -> list[Text]:
     """Return the evaluation and what it needs, then the best score, or the bar of an evaluation under way."""
     needed, last, best = snapshot.started.solved_at, snapshot.evaluation, snapshot.best
     previous, mean = snapshot.previous, None if last is None else last.mean
-    shown = "" if last is None else spread(last.mean, last.std, "+-" if ascii_only else "±")
+    score_text = "" if last is None else spread(last.mean, last.std, "+-" if ascii_only else "±")
     if snapshot.to_confirm is not None and snapshot.to_confirm.mean is not None:
         previous, mean = last, snapshot.to_confirm.mean
-        shown = score(mean)
+        score_text = score(mean)
     lines, upcoming = [], _next(snapshot)
     if mean is not None:
-        parts = [[("evaluation ", "dim"), (shown, "bold")], [(_needs(needed), "")]]
+        parts = [[("evaluation ", "dim"), (score_text, "bold")], [(_needs(needed), "")]]
         if previous is not None:
             change = mean - previous.mean
             marks = ("up", "down") if ascii_only else ("▲", "▼")
@@ -372,7 +372,7 @@ def _under_way(event: Evaluating, needed: float | None, width: int, console: Con
     mean = "" if event.mean is None else f", mean {score(event.mean)}"
     words = _first_that_fits([f"{counts}{mean}{_needs(needed)}", f"{counts}{mean}", counts], width - len(doing) - 6)
     columns = min(24, width - len(doing) - cell_len(words) - 2)
-    bar = _drawn_bar(event.done / max(1, event.episodes), columns, console) if columns >= 4 else Text("")
+    bar = _progress_bar(event.done / max(1, event.episodes), columns, console) if columns >= 4 else Text("")
     return Text.assemble((doing, "bold"), bar, f"  {words}" if columns >= 4 else words)
 
 
@@ -423,17 +423,17 @@ def _grid(figures: Sequence[Figure], width: int, rows: int) -> list[Text]:
     narrow = width < _NARROW
     gutter, least = (2, 14) if narrow else (_GUTTER, 20)
     names = [figures, [(_SHORT.get(label, label), value) for label, value in figures]] if narrow else [figures]
-    for columns, shown in itertools.product(range(max(1, width // least), 0, -1), names):
-        kept = shown[: rows * columns]
+    for columns, entries in itertools.product(range(max(1, width // least), 0, -1), names):
+        visible = entries[: rows * columns]
         cell = min((width + gutter) // columns - gutter, _CELL)
-        if columns == 1 or all(cell_len(label) + cell_len(value) < cell for label, value in kept[:_OURS]):
+        if columns == 1 or all(cell_len(label) + cell_len(value) < cell for label, value in visible[:_OURS]):
             break
-    height = -(-len(kept) // columns)
+    height = -(-len(visible) // columns)
     lines = []
     for row in range(height):
         line = Text()
-        for i in range(row, len(kept), height):
-            line.append(" " * gutter if i != row else "").append_text(_cell(kept[i], cell))
+        for i in range(row, len(visible), height):
+            line.append(" " * gutter if i != row else "").append_text(_cell(visible[i], cell))
         lines.append(line)
     return lines
 
@@ -443,8 +443,8 @@ def _cell(figure: Figure, width: int) -> Text:
     if cell_len(label) + 1 + cell_len(value) > width:
         # Shorten the label first: a number with missing digits would be wrong.
         room = max(3, width - 1 - cell_len(value))
-        whole = [" ".join(words[:n]) for words in [label.split()] for n in range(len(words) - 1, 0, -1)]
-        label = _first_that_fits([*whole, set_cell_size(label, room).rstrip()], room)
+        prefixes = [" ".join(words[:n]) for words in [label.split()] for n in range(len(words) - 1, 0, -1)]
+        label = _first_that_fits([*prefixes, set_cell_size(label, room).rstrip()], room)
         value = set_cell_size(value, max(1, min(cell_len(value), width - 1 - cell_len(label))))
     gap = " " * max(1, width - cell_len(label) - cell_len(value))
     return Text.assemble((label, "dim"), gap, (value, "bold" if figure[0].startswith(_BOLD) else ""))
@@ -452,17 +452,17 @@ def _cell(figure: Figure, width: int) -> Text:
 
 def _replay(snapshot: Snapshot, status: Mapping[str, Any]) -> list[Figure]:
     """Return the transitions held, of how many, and the memory that they use."""
-    held, capacity = status.get("replay_size"), status.get("replay_capacity")
-    if not isinstance(held, int | float) or not isinstance(capacity, int | float) or capacity <= 0:
+    count, capacity = status.get("replay_size"), status.get("replay_capacity")
+    if not isinstance(count, int | float) or not isinstance(capacity, int | float) or capacity <= 0:
         return [("replay", NOTHING)]
-    figures = [("replay", f"{compact(held)} / {compact(capacity)}")]
-    used = round(snapshot.started.replay_bytes * min(1.0, held / capacity))
-    return figures + [("memory", size(used))] * bool(snapshot.started.replay_bytes)
+    figures = [("replay", f"{compact(count)} / {compact(capacity)}")]
+    nbytes = round(snapshot.started.replay_bytes * min(1.0, count / capacity))
+    return figures + [("memory", size(nbytes))] * bool(snapshot.started.replay_bytes)
 
 
-def _stopped(snapshot: Snapshot, ended: RunEnded) -> str:
-    why = "Ctrl-C" if ended.reason == "SIGINT" else one_line(ended.reason)
-    return f"stopped ({why})" + (f", saved at step {snapshot.checkpoint.step:,}" if snapshot.checkpoint else "")
+def _stopped(snapshot: Snapshot, run_ended: RunEnded) -> str:
+    cause = "Ctrl-C" if run_ended.reason == "SIGINT" else one_line(run_ended.reason)
+    return f"stopped ({cause})" + (f", saved at step {snapshot.checkpoint.step:,}" if snapshot.checkpoint else "")
 
 
 def _footer(snapshot: Snapshot, ctrl_c: str, width: int, dot: str) -> Text:
@@ -473,14 +473,14 @@ def _footer(snapshot: Snapshot, ctrl_c: str, width: int, dot: str) -> Text:
         waits = f"saving, or waiting for the environment: {int(snapshot.idle)} s since the last step"
         return Text.assemble((waits, "bold"))
     if snapshot.failed:
-        said, style = snapshot.failed, "bold red"
+        text, style = snapshot.failed, "bold red"
     elif snapshot.ended is not None and not _is_over(snapshot):
-        said, style = _stopped(snapshot, snapshot.ended), "bold"
+        text, style = _stopped(snapshot, snapshot.ended), "bold"
     else:
-        said, style = _CTRL_C[ctrl_c] * snapshot.running, "bold" * stopping
-    first, comma, rest = said.partition(", ")
+        text, style = _CTRL_C[ctrl_c] * snapshot.running, "bold" * stopping
+    first, comma, rest = text.partition(", ")
     folder = one_line(snapshot.started.folder or "")
-    then = f"{dot * bool(said)}{folder}" if folder else ""
+    then = f"{dot * bool(text)}{folder}" if folder else ""
     return _joined([[(first, style)], [(f"{comma}{rest}", style)], [(then, "dim")]], width)
 
 

@@ -22,7 +22,7 @@ from rich.segment import ControlType, Segment, Segments
 
 from cartpole_dqn.system import leaving_on_signals
 
-_SAID_BELOW = 3
+_PRINTED_BELOW = 3
 """Lines below the drawing for what was printed last."""
 _ERASE = Control((ControlType.ERASE_IN_LINE, 0)).segment
 """Erases the rest of a line."""
@@ -101,7 +101,7 @@ class Screen(RenderHook):
         self, console: Console, lines: Callable[[ConsoleOptions], list[list[Segment]]], *, per_second: float
     ) -> None:
         self._console, self._lines, self._seconds = console, lines, 1 / per_second
-        self._said: list[ConsoleRenderable] = []
+        self._printed: list[ConsoleRenderable] = []
         self.error: Exception | None = None
         self._lock = threading.RLock()
         self._on_screen = False
@@ -125,13 +125,13 @@ class Screen(RenderHook):
         self._over.set()
         self._leave()
         self._ways_back.close()
-        while self._said:
-            self._console.print(self._said.pop(0))
+        while self._printed:
+            self._console.print(self._printed.pop(0))
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         """Draw in place of what is printed on the console, which is kept."""
         with self._lock:
-            self._said += [part for part in renderables if not isinstance(part, Control)]
+            self._printed += [part for part in renderables if not isinstance(part, Control)]
             return [Segments(self._screen() if self._on_screen else [])]
 
     def _keep_drawing(self) -> None:
@@ -150,14 +150,14 @@ class Screen(RenderHook):
 
     def _leave(self) -> None:
         # A signal may interrupt a print of the main thread, for which the thread that draws then waits.
-        held = self._lock.acquire(timeout=1.0)
+        acquired = self._lock.acquire(timeout=1.0)
         if self._on_screen:
             self._on_screen = False
             # Cleared, since a terminal that was resized may keep lines of the alternate screen.
             self._console.control(Control.clear(), Control.home())
             self._console.show_cursor(True)
             self._console.set_alt_screen(False)
-        if held:
+        if acquired:
             self._lock.release()
 
     def _screen(self) -> list[Segment]:
@@ -165,17 +165,17 @@ class Screen(RenderHook):
         try:
             options = self._console.options
             width, height = options.size
-            below = self._said[-_SAID_BELOW:]
+            below = self._printed[-_PRINTED_BELOW:]
             room = options.update(height=max(1, height - len(below)))
             room.size = ConsoleDimensions(width, room.height or 1)
             lines = self._lines(room)
             # A terminal erases the last character, too, when a line is full.
             narrow = options.update(width=max(1, width - 1), height=None)
-            lines += [self._console.render_lines(said, narrow, pad=False)[0] for said in below]
+            lines += [self._console.render_lines(renderable, narrow, pad=False)[0] for renderable in below]
         except Exception as error:  # In the thread it would be lost.
             self.error = error
             return []
-        written = [Control.home().segment]
+        segments = [Control.home().segment]
         for line in [*lines, *([[]] * (height - len(lines)))][:height]:
-            written += [*line, _ERASE, Segment.line()]
-        return written[:-1]  # Without the last end of line, which would scroll.
+            segments += [*line, _ERASE, Segment.line()]
+        return segments[:-1]  # Without the last end of line, which would scroll.

@@ -156,8 +156,8 @@ class Tracker(events.Observer):
     def __init__(self, clock: Callable[[], float]) -> None:
         self.now = clock
         self.run = Snapshot(events.RunStarted("", None, None, None, step=0, episode=0, num_envs=1))
-        self._began = self._seen = clock()
-        self._ended: float | None = None
+        self._began = self._last_event = clock()
+        self._end_time: float | None = None
         self._earlier = 0.0  # Seconds of earlier sessions.
         self._next_sample = 0.0
         self._samples: deque[tuple[float, int]] = deque(maxlen=_RATE_SAMPLES)
@@ -166,12 +166,12 @@ class Tracker(events.Observer):
 
     def run_started(self, event: events.RunStarted) -> None:
         self.run.started = event
-        self._began = self._seen = self.now()
+        self._began = self._last_event = self.now()
 
     def updated(self, event: events.Progress) -> None:
         self.run.progress = event
         self.run.evaluating = self.run.to_confirm = None  # An evaluation may have been interrupted.
-        self._seen = now = self.now()
+        self._last_event = now = self.now()
         if now >= self._next_sample:
             self._next_sample = now + _SAMPLE_SECONDS
             self._samples.append((event.seconds, event.step))
@@ -222,11 +222,11 @@ class Tracker(events.Observer):
                 run.best = event
             point = (float(event.step), event.mean)
             run.trail = replace(run.trail, evaluations=(*run.trail.evaluations[1 - _MOST_EVALUATIONS :], point))
-        self._seen = self.now()
+        self._last_event = self.now()
 
     def checkpoint_written(self, event: events.Checkpoint) -> None:
         self.run.checkpoint = event
-        self._seen = self.now()
+        self._last_event = self.now()
 
     def run_ended(self, event: events.RunEnded) -> None:
         self.run.progress, self.run.ended = event.progress, event
@@ -240,10 +240,10 @@ class Tracker(events.Observer):
 
     def snapshot(self) -> Snapshot:
         """Return a copy of the run's current state, with the times."""
-        now = self.now() if self._ended is None else self._ended
-        found = replace(self.run, elapsed=self._earlier + now - self._began, idle=max(0.0, now - self._seen))
-        found.remaining = _remaining(found)
-        return found
+        now = self.now() if self._end_time is None else self._end_time
+        result = replace(self.run, elapsed=self._earlier + now - self._began, idle=max(0.0, now - self._last_event))
+        result.remaining = _remaining(result)
+        return result
 
     def state_dict(self) -> State:
         run = self.run
@@ -281,7 +281,7 @@ class Tracker(events.Observer):
 
     def _stop_clock(self) -> None:
         self.run.evaluating = None
-        self._ended = self._seen = self.now()
+        self._end_time = self._last_event = self.now()
 
 
 def _remaining(run: Snapshot) -> float | None:

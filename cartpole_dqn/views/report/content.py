@@ -14,6 +14,7 @@ from cartpole_dqn.errors import error_line
 from cartpole_dqn.runs.catalogue import RunSummary
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.history import RunHistory
+from cartpole_dqn.runs.saved import Which
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Report:
     stages: list[Stage] = field(default_factory=list)
     names: tuple[str, ...] = ()
     """Names of the observed numbers, if they have any."""
-    which: str = ""
+    which: Which = "best"
     """The model that plays: "best" or "last"."""
     evaluation: Evaluation | None = None
     play: Play | None = None

@@ -40,25 +40,27 @@ def evaluations_of(history: RunHistory) -> Evaluations | None:
         ("evaluation", history.evaluation_step, history.evaluation_returns),
         ("confirmation", history.confirmation_step, history.confirmation_returns),
     )
-    found = [(float(at), kind, told) for kind, steps, returns in kinds for at, told in zip(steps, returns, strict=True)]
-    if not found:
+    entries = [
+        (float(at), kind, scores) for kind, steps, returns in kinds for at, scores in zip(steps, returns, strict=True)
+    ]
+    if not entries:
         return None
-    found.sort(key=lambda entry: (entry[0], entry[1] != "evaluation"))
+    entries.sort(key=lambda entry: (entry[0], entry[1] != "evaluation"))
     columns = ("step", "kind", "episodes", "mean", "std", "least", "greatest", "")
-    every = TextTable("", columns, tuple(_evaluation_row(history, *entry) for entry in found), left=2)
-    if len(found) <= _FEW:
-        return Evaluations(every, None)
-    means = [float(np.mean(returns)) if returns else -np.inf for _, _, returns in found]
-    some = {0, int(np.nanargmax(means)), len(found) - 1}
-    kept = [row for i, row in enumerate(every.rows) if row[1] == "confirmation" or row[-1] or i in some]
-    return Evaluations(replace(every, rows=tuple(kept)), every)
+    full_table = TextTable("", columns, tuple(_evaluation_row(history, *entry) for entry in entries), left=2)
+    if len(entries) <= _FEW:
+        return Evaluations(full_table, None)
+    means = [float(np.mean(returns)) if returns else -np.inf for _, _, returns in entries]
+    some = {0, int(np.nanargmax(means)), len(entries) - 1}
+    rows = [row for i, row in enumerate(full_table.rows) if row[1] == "confirmation" or row[-1] or i in some]
+    return Evaluations(replace(full_table, rows=tuple(rows)), full_table)
 
 
 def _evaluation_row(history: RunHistory, step: float, kind: str, returns: tuple[float, ...]) -> tuple[str, ...]:
-    kept = kind == "evaluation" and step == history.best_step
+    is_best = kind == "evaluation" and step == history.best_step
     solved = kind == "confirmation" and step == history.solved_step
     figures = (float(np.mean(returns)), float(np.std(returns)), min(returns), max(returns)) if returns else (None,) * 4
-    mark = "solved" if solved else "kept as best" if kept else ""
+    mark = "solved" if solved else "kept as best" if is_best else ""
     return (f"{step:,.0f}", kind, f"{len(returns)}", *alike(figures), mark)
 
 
@@ -66,20 +68,20 @@ def course_of(history: RunHistory) -> Course | None:
     """Return the episodes in tenths of the run's steps, or in fewer parts if there are few; None without any."""
     if not len(history.returns):
         return None
-    same = same_as_duration([history])
-    known = [name for name in ("epsilon", "loss") if np.isfinite(getattr(history, name)).any()]
-    columns = ("up to step", "episodes", "mean return", "greatest", *(() if same else ("mean length",)))
-    columns += tuple("mean loss" if name == "loss" else name for name in known)
+    is_duration = same_as_duration([history])
+    names = [name for name in ("epsilon", "loss") if np.isfinite(getattr(history, name)).any()]
+    columns = ("up to step", "episodes", "mean return", "greatest", *(() if is_duration else ("mean length",)))
+    columns += tuple("mean loss" if name == "loss" else name for name in names)
     last = history.returns[-100:]
     facts = (
         f"best return: {number(float(np.nanmax(history.returns)))}",
         f"mean of the last {len(last)}: {score(float(np.nanmean(last)))}",
         f"longest episode: {number(float(np.nanmax(history.lengths)))} steps",
     )
-    return Course(TextTable("", columns, tuple(_parts(history, same, known)), left=0), facts)
+    return Course(TextTable("", columns, tuple(_parts(history, is_duration, names)), left=0), facts)
 
 
-def _parts(history: RunHistory, same: bool, known: list[str]) -> Iterator[tuple[str, ...]]:
+def _parts(history: RunHistory, is_duration: bool, names: list[str]) -> Iterator[tuple[str, ...]]:
     end = max(history.end[0] if history.end else 0.0, float(np.nanmax(history.step)))
     parts = min(_PARTS, len(history.returns))
     bounds = [end * (i + 1) / parts for i in range(parts)]
@@ -87,14 +89,14 @@ def _parts(history: RunHistory, same: bool, known: list[str]) -> Iterator[tuple[
     for i, bound in enumerate(bounds):
         inside = part_of == i
         if not inside.any():
-            yield (f"{bound:,.0f}", "0", *[NOTHING] * (len(known) + (2 if same else 3)))
+            yield (f"{bound:,.0f}", "0", *[NOTHING] * (len(names) + (2 if is_duration else 3)))
             continue
         returns = history.returns[inside]
         figures = alike([_finite(np.nanmean, returns), _finite(np.nanmax, returns)])
         row = [f"{bound:,.0f}", f"{len(returns):,}", *figures]
-        if not same:
+        if not is_duration:
             row.append(score(_finite(np.nanmean, history.lengths[inside])))
-        for name in known:
+        for name in names:
             value = _finite(np.nanmean if name == "loss" else _last, getattr(history, name)[inside])
             row.append(f"{value:.3f}" if name == "epsilon" and value is not None else number(value))
         yield tuple(row)

@@ -69,7 +69,7 @@ def write_report(
     which: Which = "best",
     animation: bool = True,
     problem: str = "",
-    told: Callable[[str], None] = lambda doing: None,
+    on_status: Callable[[str], None] = lambda doing: None,
 ) -> Report:
     """Write a run's page into `out`, complete or not at all. Return its content.
 
@@ -83,7 +83,7 @@ def write_report(
         which: the best model, or the last.
         animation: show the model at play.
         problem: the reason why there is no configuration.
-        told: called with the current activity.
+        on_status: called with the current activity.
 
     Raises:
         UserError: `out` has another ending or cannot be written, or the folder is no readable run.
@@ -109,20 +109,20 @@ def write_report(
         report.history = read_metrics(folder.path)
         if report.history.problem:
             report.say(report.history.problem)
-        told("drawing the curves")
+        on_status("drawing the curves")
         report.curves = _curves(report.history)
     if not report.environment:
         report.say("What it was made with: environment.json is missing or damaged.")
     if run is not None:
         _set_up(report, run)
-        told("looking at what the agent sees")
+        on_status("looking at what the agent sees")
         _look(report, run)
         if has_state(folder.best) or has_state(folder.checkpoint):
             report.which = choose_model(folder, which)
             if episodes:
-                _evaluate(report, run, episodes, told)
+                _evaluate(report, run, episodes, on_status)
             if animation:
-                _play(report, run, told)
+                _play(report, run, on_status)
         elif episodes or animation:
             report.say("Its evaluation and animation: it holds no model yet, neither best/ nor checkpoint/.")
     with writing(out):
@@ -145,9 +145,9 @@ def _set_up(report: Report, run: SavedRun) -> None:
             preset=config.preset or None,
             flags={} if config.preset else {"env": {"id": config.env.id}, "obs": config.obs},
         )
-        here, there = (flat(to_table(table)) for table in (config, preset))
-        keys = [key for key in dict.fromkeys([*here, *there]) if key != "preset" and here.get(key) != there.get(key)]
-        report.differences = [(key, here.get(key), there.get(key)) for key in keys]
+        own, base = (flat(to_table(table)) for table in (config, preset))
+        keys = [key for key in dict.fromkeys([*own, *base]) if key != "preset" and own.get(key) != base.get(key)]
+        report.differences = [(key, own.get(key), base.get(key)) for key in keys]
     with report.or_say("Which parts it used"):
         report.components = assembly.used_components(config, host.registry)
         device = str(assembly.choose_device("auto" if config.device == "cuda" else config.device))
@@ -166,49 +166,54 @@ def _look(report: Report, run: SavedRun) -> None:
         env.close()
 
 
-def _evaluate(report: Report, run: SavedRun, episodes: int, told: Callable[[str], None]) -> None:
+def _evaluate(report: Report, run: SavedRun, episodes: int, on_status: Callable[[str], None]) -> None:
     """Add the evaluation on held-out seeds."""
-    how: dict[str, Any] = {"episodes": episodes, "seed": report.seed, "which": report.which}
     with report.or_say("Its evaluation on held-out seeds"):
-        report.evaluation = evaluate_run(run, **how, told=lambda event: told(describe_evaluating(event)))
+        report.evaluation = evaluate_run(
+            run,
+            episodes=episodes,
+            seed=report.seed,
+            which=report.which,
+            on_progress=lambda event: on_status(describe_evaluating(event)),
+        )
 
 
-def _play(report: Report, run: SavedRun, told: Callable[[str], None]) -> None:
+def _play(report: Report, run: SavedRun, on_status: Callable[[str], None]) -> None:
     """Add the animations, and where the value of an action comes from."""
-    how: dict[str, Any] = {"seed": report.seed, "which": report.which}
     with report.or_say("The animation"):
-        told("recording")
-        film, made = _recorded(record_run, run, **how)
-        report.play = Play(film, made.lengths[0], made.returns[0], made.cut)
+        on_status("recording")
+        film, recording = _record(record_run, run, seed=report.seed, which=report.which)
+        report.play = Play(film, recording.lengths[0], recording.returns[0], recording.cut)
         with report.or_say("How it learned"):
-            told("recording how it learned")
-            report.progress = _recorded(record_progress, run, seed=report.seed, across=2)[0]
+            on_status("recording how it learned")
+            report.progress = _record(record_progress, run, seed=report.seed, across=2)[0]
         if not report.stages or not report.stages[-1].pictorial:
             return  # It sees numbers, or what it sees is missing already.
         with report.or_say("What it looks at"):
-            told("finding out what it looks at")
-            report.look = _look_at(Playback(run, max_steps=_SEEN, attribution=True, **how))
+            on_status("finding out what it looks at")
+            playback = Playback(run, which=report.which, seed=report.seed, max_steps=_SEEN, attribution=True)
+            report.look = _look_at(playback)
 
 
-def _recorded(record: Callable[..., Recording], run: SavedRun, **how: Any) -> tuple[Shown, Recording]:
+def _record(record: Callable[..., Recording], run: SavedRun, **options: Any) -> tuple[Shown, Recording]:
     """Record an episode, cut to fit `MOST_ANIMATION_BYTES`, for light and dark pages."""
     steps = _LONGEST_PLAY
-    how["most"] = _SMOOTH
+    options["most"] = _SMOOTH
     with tempfile.TemporaryDirectory() as place:
         out, dark = Path(place) / "light.gif", Path(place) / "dark.gif"
         while True:
-            made = record(run, out, max_steps=steps, **how)
-            if made.nbytes <= MOST_ANIMATION_BYTES or steps <= _SHORTEST_PLAY:
+            recording = record(run, out, max_steps=steps, **options)
+            if recording.nbytes <= MOST_ANIMATION_BYTES or steps <= _SHORTEST_PLAY:
                 break
-            played = min(steps, max(made.lengths))
-            steps = max(_SHORTEST_PLAY, int(0.9 * played * MOST_ANIMATION_BYTES / made.nbytes))
-        record(run, dark, max_steps=steps, theme="dark", **how)
+            steps_played = min(steps, max(recording.lengths))
+            steps = max(_SHORTEST_PLAY, int(0.9 * steps_played * MOST_ANIMATION_BYTES / recording.nbytes))
+        record(run, dark, max_steps=steps, theme="dark", **options)
         others = (
             ("image/png", _last_picture(dark), f"{_DARK} and (prefers-reduced-motion)"),
             ("image/png", _last_picture(out), _STILL),
             ("image/gif", dark.read_bytes(), _DARK),
         )
-        return Shown("image/gif", out.read_bytes(), others), made
+        return Shown("image/gif", out.read_bytes(), others), recording
 
 
 def _last_picture(animation: Path) -> bytes:
@@ -223,8 +228,8 @@ def _look_at(playback: Playback) -> Look:
         scenes = [scene for scene in playback.episode(1) if scene.action is not None]
     scene = max(scenes, key=lambda scene: 0.0 if scene.q_values is None else float(np.ptp(scene.q_values)))
     light, dark = (png_of(draw_scene(scene, theme)) for theme in _THEMES)
-    shown = Shown("image/png", light, (("image/png", dark, _DARK),))
-    return Look(shown, scene.step, scene.actions[scene.action or 0])
+    image = Shown("image/png", light, (("image/png", dark, _DARK),))
+    return Look(image, scene.step, scene.actions[scene.action or 0])
 
 
 def _curves(history: RunHistory) -> Shown:
@@ -234,15 +239,15 @@ def _curves(history: RunHistory) -> Shown:
     """
     with tempfile.TemporaryDirectory() as place:
         for suffix in (".svg", ".png"):
-            drawn = []
+            pictures = []
             for width in (WIDTH, _NARROW_INCHES):
                 for theme in _THEMES:
                     path = Path(place) / f"{theme}{suffix}"
                     draw_curves(history, path, title=" ", theme=theme, width=width)
-                    drawn.append(path.read_bytes())
-            if max(map(len, drawn)) <= _LARGEST_SVG:
+                    pictures.append(path.read_bytes())
+            if max(map(len, pictures)) <= _LARGEST_SVG:
                 break
     kind = "image/svg+xml" if suffix == ".svg" else "image/png"
-    light, dark, narrow_light, narrow_dark = drawn
-    others = ((narrow_dark, f"{_DARK} and {_NARROW}"), (narrow_light, f"screen and {_NARROW}"), (dark, _DARK))
-    return Shown(kind, light, tuple((kind, data, media) for data, media in others))
+    light, dark, narrow_light, narrow_dark = pictures
+    alternatives = ((narrow_dark, f"{_DARK} and {_NARROW}"), (narrow_light, f"screen and {_NARROW}"), (dark, _DARK))
+    return Shown(kind, light, tuple((kind, data, media) for data, media in alternatives))

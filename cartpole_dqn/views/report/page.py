@@ -31,7 +31,7 @@ from cartpole_dqn.views.report.setup import (
 
 def report_page(report: Report) -> str:
     """Return the page of a run."""
-    found, history = report.evaluation, report.history
+    evaluation, history = report.evaluation, report.history
     page = render(
         "views/report/report.html.jinja",
         report=report,
@@ -42,8 +42,8 @@ def report_page(report: Report) -> str:
         outcome=_outcome(report),
         tiles=_tiles(report),
         stages=stages_of(report.stages, report.names),
-        evaluation=None if found is None else _evaluation_table(found),
-        spread=None if found is None else spread_of(found.returns),
+        evaluation=None if evaluation is None else _evaluation_table(evaluation),
+        spread=None if evaluation is None else spread_of(evaluation.returns),
         evaluations=None if history is None else evaluations_of(history),
         course=None if history is None else course_of(history),
         than=preset_of(report),
@@ -95,18 +95,18 @@ def _confirmation(history: RunHistory, step: int) -> str:
 
 def _tiles(report: Report) -> list[tuple[str, str, str]]:
     """Return the most important figures: name, figure, explanation."""
-    run, history, found = report.summary, report.history, report.evaluation
+    run, history, evaluation = report.summary, report.history, report.evaluation
     tiles = []
-    if found is not None:
-        mean, std = alike((found.mean, found.std))
-        said = f"± {std} over {count_of(len(found.returns), 'greedy episode')} on held-out seeds"
-        tiles.append(("Mean return", mean, f"{said}, {report.which} model of step {found.step:,}"))
+    if evaluation is not None:
+        mean, std = alike((evaluation.mean, evaluation.std))
+        episodes_text = f"± {std} over {count_of(len(evaluation.returns), 'greedy episode')} on held-out seeds"
+        tiles.append(("Mean return", mean, f"{episodes_text}, {report.which} model of step {evaluation.step:,}"))
     if run.solved_step is not None:
         tiles.append(("Solved", f"step {run.solved_step:,}", "the first model that was confirmed"))
     if run.best is not None:
         confirmed = history is not None and history.best_has_confirmation
-        how = "confirmed" if confirmed else "in the evaluation that chose it"
-        tiles.append(("Kept as best", score(run.best), f"{how}, step {number(run.best_step)}"))
+        source = "confirmed" if confirmed else "in the evaluation that chose it"
+        tiles.append(("Kept as best", score(run.best), f"{source}, step {number(run.best_step)}"))
     more = [f"of {run.steps:,}"] if run.steps is not None and run.step < run.steps else []
     if history is not None:
         more.append(count_of(len(history.returns), "episode"))
@@ -115,10 +115,10 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
     return [*tiles, ("Trained", f"{run.step:,} steps", ", ".join(more))]
 
 
-def _evaluation_table(found: Evaluation) -> TextTable:
-    returns = found.returns
-    middle, length = statistics.median(returns), statistics.fmean(found.lengths)
-    figures = (found.mean, found.std, min(returns), middle, max(returns), length)
+def _evaluation_table(evaluation: Evaluation) -> TextTable:
+    returns = evaluation.returns
+    middle, length = statistics.median(returns), statistics.fmean(evaluation.lengths)
+    figures = (evaluation.mean, evaluation.std, min(returns), middle, max(returns), length)
     columns = ("mean", "std", "least", "median", "greatest", "mean length")
     return TextTable("", columns, (tuple(alike(figures)),), left=0)
 

@@ -59,12 +59,12 @@ def _stage(stage: Stage, names: Sequence[str]) -> dict[str, Any]:
 def _picture(panel: Panel, stage: Stage, widest: int) -> Mapping[str, Any]:
     rows, columns = panel.values.shape[:2]
     width, _ = size_within(panel.values.shape, widest, _HIGHEST)
-    kept = ""
+    crop_style = ""
     if stage.kept is not None and panel.is_cut(stage.kept):
         (top, bottom), (left, right) = ((part.start, part.stop) for part in stage.kept)
         sides = {"left": left / columns, "top": top / rows}
         sides |= {"width": (right - left) / columns, "height": (bottom - top) / rows}
-        kept = ";".join(f"{name}:{100 * share:.3f}%" for name, share in sides.items())
+        crop_style = ";".join(f"{name}:{100 * share:.3f}%" for name, share in sides.items())
     return {
         "kind": "picture",
         "uri": data_uri(png_of(colours_of(panel)), "image/png"),
@@ -74,7 +74,7 @@ def _picture(panel: Panel, stage: Stage, widest: int) -> Mapping[str, Any]:
         "columns": columns,
         "width": width,
         "enlarged": width > columns,
-        "kept": kept,
+        "kept": crop_style,
     }
 
 

@@ -26,7 +26,7 @@ def differences_of(report: Report) -> TextTable | None:
     """Return the settings that differ from the preset; None without any, or if unknown."""
     if not report.differences:
         return None
-    rows = tuple((key, _value(here), _value(preset)) for key, here, preset in report.differences)
+    rows = tuple((key, _value(own), _value(preset)) for key, own, preset in report.differences)
     return TextTable(f"Other than in {preset_of(report)}", ("setting", "here", "in the preset"), rows, left=3)
 
 
@@ -61,23 +61,23 @@ def _parts(name: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str, str]
         yield from _parts(key if name == "agent" else f"{name} {key}", value)
 
 
-def made_with(known: Mapping[str, Any]) -> list[TextTable]:
+def made_with(environment: Mapping[str, Any]) -> list[TextTable]:
     """Return the recorded versions and machine of the run."""
-    memory = known.get("memory_bytes")
-    found = {
-        "Versions": {"python": known.get("python"), **table_at(known, "versions")},
+    memory = environment.get("memory_bytes")
+    sections = {
+        "Versions": {"python": environment.get("python"), **table_at(environment, "versions")},
         "Machine": {
-            "processor": known.get("cpu"),
-            "processors": known.get("cpu_count"),
+            "processor": environment.get("cpu"),
+            "processors": environment.get("cpu_count"),
             "memory": size(memory) if isinstance(memory, int) else None,
-            "system": known.get("platform"),
-            "device": known.get("device"),
-            "threads": known.get("threads"),
+            "system": environment.get("platform"),
+            "device": environment.get("device"),
+            "threads": environment.get("threads"),
         },
     }
     tables = [
         TextTable(title, ("", ""), tuple((key, str(value)) for key, value in table.items() if value is not None), 2)
-        for title, table in found.items()
+        for title, table in sections.items()
     ]
     return [table for table in tables if table.rows]
 
@@ -90,8 +90,8 @@ def plugins_of(report: Report) -> TextTable:
 
 
 def _plugin(plugin: Mapping[str, Any], components: Mapping[str, str]) -> tuple[str, str, str]:
-    brought = [str(name) for name in _list(plugin.get("components"))]
-    text = ", ".join(name for name in brought if name in components) or f"none of {count_of(len(brought), 'component')}"
+    names = [str(name) for name in _list(plugin.get("components"))]
+    text = ", ".join(name for name in names if name in components) or f"none of {count_of(len(names), 'component')}"
     state = plugin.get("state")
     text = text if state in (None, "loaded") else f"{state}"
     return str(plugin.get("distribution", "")), str(plugin.get("version", "")), text
@@ -108,8 +108,8 @@ def commands(place: str) -> str:
         (f"cartpole-dqn plot {folder}", ""),
         (f"cartpole-dqn report {folder} --out report.html", "this page again"),
     )
-    wide = max(len(command) for command, said in lines if said)
-    return "\n".join(f"{command.ljust(wide)}  # {said}" if said else command for command, said in lines)
+    wide = max(len(command) for command, comment in lines if comment)
+    return "\n".join(f"{command.ljust(wide)}  # {comment}" if comment else command for command, comment in lines)
 
 
 # Words ----------------------------------------------------------------------------------------------------------------

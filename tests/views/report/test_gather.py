@@ -77,7 +77,7 @@ def copied(trained: Trained, tmp_path: Path) -> Callable[..., Run]:
 def test_everything_there_is_stands_on_the_page(trained: Trained, tmp_path: Path) -> None:
     run = trained(obs="pixels", steps=130, **PIXELS)
     told: list[str] = []
-    report, page = written(run, tmp_path / "x.html", episodes=5, seed=3, animation=True, told=told.append)
+    report, page = written(run, tmp_path / "x.html", episodes=5, seed=3, animation=True, on_status=told.append)
     assert report.missing == []
     played = [said for said in told if said.startswith("evaluating ")]
     assert [said.split()[1].rstrip(",") for said in played] == [f"{done}/5" for done in range(6)]

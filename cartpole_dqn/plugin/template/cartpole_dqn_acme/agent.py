@@ -44,7 +44,7 @@ class Table:
         row[action] += by
 
     def values(self, obs: Obs) -> NDArray[np.float32]:
-        return np.stack([self.row(one) for one in obs])
+        return np.stack([self.row(lane_obs) for lane_obs in obs])
 
     def state_dict(self) -> State:
         return {"rows": dict(self.rows)}
@@ -92,27 +92,27 @@ class TabularAgent(Agent):
         self._exploration: Exploration = context.build("exploration", options.exploration)
         self._generator = context.seeds.torch("explore")
         self._steps = 0
-        self._heard: list[Transition] = []
+        self._transitions: list[Transition] = []
 
     def act(self, obs: Obs, mask: Mask | None = None) -> NDArray[np.int64]:
         values = torch.from_numpy(self._table.values(obs))
         allowed = torch.ones(values.shape, dtype=torch.bool) if mask is None else torch.from_numpy(mask)
-        told = values.masked_fill(~allowed, -torch.inf)
-        actions = self._exploration.select(lambda: told, self._steps, self._generator, allowed)
+        masked = values.masked_fill(~allowed, -torch.inf)
+        actions = self._exploration.select(lambda: masked, self._steps, self._generator, allowed)
         self._steps += len(obs)
         return actions.numpy()
 
     def observe(self, transitions: Sequence[Transition]) -> None:
-        self._heard = list(transitions)
+        self._transitions = list(transitions)
 
     def learn(self) -> Mapping[str, float] | None:
         errors = []
-        for t in self._heard:
+        for t in self._transitions:
             ahead = 0.0 if t.terminated else float(self._table.row(t.next_obs).max())
             error = t.reward + self._options.gamma * ahead - float(self._table.row(t.obs)[t.action])
             self._table.move(t.obs, t.action, self._options.rate * error)
             errors.append(error)
-        self._heard = []
+        self._transitions = []
         return {"td_error": float(np.mean(errors))} if errors else None
 
     def policy(self) -> Policy:
@@ -134,4 +134,4 @@ class TabularAgent(Agent):
         self._table.load_state_dict(state["table"])
         self._exploration.load_state_dict(state["exploration"])
         restore_generator(self._generator, state["generator"])
-        self._steps, self._heard = int(state["steps"]), []
+        self._steps, self._transitions = int(state["steps"]), []

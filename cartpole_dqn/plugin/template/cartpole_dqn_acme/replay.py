@@ -29,8 +29,8 @@ class StratifiedReplay(RingReplay):
 
     def draw(self, batch_size: int) -> tuple[NDArray[np.int64], None]:
         """Return the indices of `batch_size` transitions, and None: all are equally likely."""
-        held = len(self.ring)
-        places = (np.arange(batch_size) + self.generator.random(batch_size)) * (held / batch_size)
+        count = len(self.ring)
+        places = (np.arange(batch_size) + self.generator.random(batch_size)) * (count / batch_size)
         # Rounding may move the last place past the end.
-        ranks = np.minimum(places.astype(np.int64), held - 1)
+        ranks = np.minimum(places.astype(np.int64), count - 1)
         return self.ring.index_at(ranks), None

@@ -14,6 +14,7 @@ import multiprocessing.util
 import os
 import random
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,11 @@ from filelock import FileLock
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 for name in ("COLUMNS", "LINES"):  # of the terminal that the tests are started from
     os.environ.pop(name, None)
+
+# A shell lets what it starts in the background ignore both, and so would all that tests start.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (getattr(signal, "SIGQUIT", None), signal.SIG_DFL)):
+    if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 # Examples take as long as the machine is slow, and fixtures of a function are read only.
 COMMON: dict[str, Any] = {

@@ -66,9 +66,9 @@ def steps(agent: Any) -> dict[str, Callable[[], Any]]:
 
 def clippings(agent: Any, kind: str) -> dict[str, Callable[[], Any]]:
     """The ways to clip the gradients."""
-    object.__setattr__(agent._options, "clip", kind)
+    object.__setattr__(agent.options, "clip", kind)
     names = {"norm": "clip_grad_norm_", "value": "clip_grad_value_"}
-    clip, at = getattr(nn.utils, names[kind]), agent._options.clip_at
+    clip, at = getattr(nn.utils, names[kind]), agent.options.clip_at
     return {f"agent's clipping, {kind}": agent._clip, names[kind]: lambda: clip(agent._parameters, at)}
 
 

@@ -26,6 +26,8 @@ _PRINTED_BELOW = 3
 """Lines below the drawing for what was printed last."""
 _ERASE = Control((ControlType.ERASE_IN_LINE, 0)).segment
 """Erases the rest of a line."""
+_LEAVE = "\x1b[2J\x1b[H\x1b[?25h\x1b[?1049l"
+"""Clears the alternate screen, of which a resized terminal may keep lines; shows the cursor and the usual screen."""
 
 
 def is_live(console: Console) -> bool:
@@ -81,6 +83,16 @@ def spinner(console: Console, doing: str) -> Iterator[Callable[[str], None]]:
             status.stop()
 
 
+def _write(file: Any, text: str) -> None:
+    """Write at once, also where a signal interrupted a write of this thread: a buffered file refuses another in it."""
+    try:
+        number = file.fileno()
+    except (AttributeError, OSError):
+        file.write(text)
+    else:
+        os.write(number, text.encode())
+
+
 class Screen(RenderHook):
     """Draws on the terminal's alternate screen, in a thread of its own.
 
@@ -116,7 +128,7 @@ class Screen(RenderHook):
         if _is_tty(sys.stdout):
             self._ways_back.enter_context(contextlib.redirect_stdout(FileProxy(self._console, sys.stdout)))
         self._ways_back.enter_context(contextlib.redirect_stderr(FileProxy(self._console, sys.stderr)))
-        self._ways_back.enter_context(leaving_on_signals(self._leave, self._draw))
+        self._ways_back.enter_context(leaving_on_signals(self._leave, lambda: None))
         self._draw()
         threading.Thread(target=self._keep_drawing, name="display", daemon=True).start()
 
@@ -144,8 +156,7 @@ class Screen(RenderHook):
                 return
             if not self._on_screen:
                 self._on_screen = True
-                self._console.set_alt_screen(True)
-                self._console.show_cursor(False)
+                self._console.control(Control.alt_screen(True), Control.show_cursor(False))
             self._console.print(Control(), crop=False)
 
     def _leave(self) -> None:
@@ -153,10 +164,7 @@ class Screen(RenderHook):
         acquired = self._lock.acquire(timeout=1.0)
         if self._on_screen:
             self._on_screen = False
-            # Cleared, since a terminal that was resized may keep lines of the alternate screen.
-            self._console.control(Control.clear(), Control.home())
-            self._console.show_cursor(True)
-            self._console.set_alt_screen(False)
+            _write(self._console.file, _LEAVE)
         if acquired:
             self._lock.release()
 

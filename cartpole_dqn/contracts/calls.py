@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import numbers
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -31,6 +32,8 @@ _INNER: dict[Any, str] = {
 def typed(function: Callable[P, T]) -> Callable[P, T]:
     """Let a function raise a `UserError` for an argument that does not fit its annotation. Nothing is converted.
 
+    Pydantic's `validate_call` converts arguments, or refuses NumPy's numbers if it is strict.
+
     >>> @typed
     ... def draw(color: str, sizes: Sequence[int] = ()) -> None: ...
     >>> draw("red", sizes=3)
@@ -51,7 +54,7 @@ def typed(function: Callable[P, T]) -> Callable[P, T]:
             hint = hints().get(name, Any)
             for value in argument if variadic else [argument]:
                 if not _fits(value, hint):
-                    problem = f"expected {_described(hint)}, got {value!r} ({type(value).__name__})"
+                    problem = f"expected {_described(hint)}, got {reprlib.repr(value)} ({type(value).__name__})"
                     raise UserError(f"{name}: {problem}.")
         return function(*args, **kwargs)
 

@@ -84,7 +84,7 @@ def spinner(console: Console, doing: str) -> Iterator[Callable[[str], None]]:
 
 
 def _write(file: Any, text: str) -> None:
-    """Write at once, also where a signal interrupted a write of this thread: a buffered file refuses another in it."""
+    """Write past the file's buffer. A signal may have interrupted a write to it, and Python then refuses another."""
     try:
         number = file.fileno()
     except (AttributeError, OSError):

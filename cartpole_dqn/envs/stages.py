@@ -49,7 +49,7 @@ class Stage:
         panels = self.panels()
         facts = [_shape(self.obs), str(self.obs.dtype), f"{self.obs.min():.4g} .. {self.obs.max():.4g}"]
         facts += ["red: more, blue: less"] * any(panel.kind == "difference" for panel in panels)
-        return facts + ["broken line: what is kept"] * any(panel.is_cut(self.kept) for panel in panels)
+        return facts + ["dashed line: what is kept"] * any(panel.is_cut(self.kept) for panel in panels)
 
     def observed(self) -> str:
         """Return shape and dtype."""

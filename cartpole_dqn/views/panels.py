@@ -64,7 +64,7 @@ def paste(
     *,
     kept: Kept | None = None,
 ) -> None:
-    """Draw a picture [H, W, 3] in a frame at `place`, `size` in pixels, with a broken line around its `kept` part."""
+    """Draw a picture [H, W, 3] in a frame at `place`, `size` in pixels, with a dashed line around its `kept` part."""
     picture = Image.fromarray(np.ascontiguousarray(colours))
     # Enlarged pixels stay squares. Shrinking takes averages, so that thin lines stay visible.
     resampling = Image.Resampling.BOX if picture.width > size[0] else Image.Resampling.NEAREST
@@ -79,7 +79,7 @@ def paste(
 
 
 def _outline(draw: ImageDraw.ImageDraw, box: Box, palette: Colours) -> None:
-    """Draw a broken line around `box` that is visible on any colour."""
+    """Draw a dashed line around `box` that is visible on any colour."""
     left, top, right, bottom = box
     draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=palette.paper, width=4)
     for x in range(left, right, 14):

@@ -3,7 +3,7 @@
 * `draw_previews`: the stages of a preview, or two previews and more side by side.
 
 Pixels are enlarged without smoothing, differences are drawn around the page's colour, edges number rows and columns, a
-broken line encloses what the next stage keeps, and a bar shows what colours mean.
+dashed line encloses what the next stage keeps, and a bar shows what colours mean.
 """
 
 from __future__ import annotations

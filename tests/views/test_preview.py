@@ -133,7 +133,7 @@ def test_numbers_are_drawn_as_numbers() -> None:
 
 def test_labels_say_shape_dtype_and_range(stages: list[Stage]) -> None:
     assert (stages[2].title, stages[2].facts()) == ("channel", ["160 x 600 x 1", "uint8", "0 .. 255"])
-    assert stages[0].facts()[-1] == "broken line: what is kept"
+    assert stages[0].facts()[-1] == "dashed line: what is kept"
     assert stages[5].facts()[-1] == "red: more, blue: less"
     (tuples,) = preview_stages(lambda: gymnasium.make("Blackjack-v1"), [], seed=0, steps=0)
     assert (tuples.title, tuples.facts()) == ("environment", ["Tuple(Discrete(32), Discrete(11), Discrete(2))"])

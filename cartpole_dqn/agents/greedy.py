@@ -29,7 +29,7 @@ class ValueUnits:
 
     @classmethod
     def of(cls, step_reward: float, gamma: float) -> ValueUnits:
-        """Return units with the value of going on forever, r / (1 - gamma), at 0, and a tenth of its size as 1.
+        """Return units in which 0 is the return of an endless episode, r / (1 - gamma), and 1 is a tenth of its size.
 
         Raises:
             ConfigError: gamma is 1, for which there is no such value.

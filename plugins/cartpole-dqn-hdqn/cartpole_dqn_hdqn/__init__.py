@@ -32,7 +32,7 @@ _AGENTS = (
     ("hdqn", "deep:HdqnAgent", "a meta-controller sets goals, a controller learns to reach them (h-DQN)"),
     ("hdqn-tabular", "tabular:TabularHdqnAgent", "h-DQN with tables in place of networks"),
     ("q-learning", "q_learning:QLearningAgent", "one-step Q-learning with a table, without goals"),
-    ("visit-counts", "visit_counts:VisitCountsAgent", "another agent, with its visits to each state among the figures"),
+    ("visit-counts", "visit_counts:VisitCountsAgent", "any other agent, with counts of its visits to each state"),
 )
 _PRESETS = (
     ("hdqn", "h-DQN with networks on the six-state decision process"),

@@ -21,5 +21,5 @@ def register_components(registry: Registry) -> None:
         "replay",
         "prioritized",
         "cartpole_dqn_prioritized.replay:PrioritizedReplay",
-        "samples what surprised most, in proportion to the TD error (Schaul et al. 2016)",
+        "draws transitions with large TD errors more often (Schaul et al. 2016)",
     )

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from cartpole_dqn import Registry
 
 _PARTS = (
-    ("network", "dueling", "dueling:Dueling", "the value of the state and the advantages of actions, apart"),
-    ("network", "noisy", "noisy:Noisy", "learned noise on the last weights explores; take the exploration greedy"),
+    ("network", "dueling", "dueling:Dueling", "separate streams for the state's value and the actions' advantages"),
+    ("network", "noisy", "noisy:Noisy", "explores by learned noise on the last weights; use the exploration greedy"),
     ("network", "c51", "c51:C51", "a distribution over fixed returns for each action"),
     ("network", "quantile", "quantile:Quantile", "quantiles of the return for each action (QR-DQN)"),
     ("exploration", "greedy", "exploration:Greedy", "always the best action, for networks that explore by noise"),

@@ -35,7 +35,7 @@ class StreamOptions(NoiseOptions):
     """Options of networks that may have two streams, noise, or both."""
 
     dueling: bool = option(default=False, effect="two streams: the state's value, and the advantages of actions")
-    noisy: bool = option(default=False, effect="noisy layers in the head; take the exploration greedy")
+    noisy: bool = option(default=False, effect="noisy layers in the head; use the exploration greedy")
 
 
 class RainbowNetwork(Network):

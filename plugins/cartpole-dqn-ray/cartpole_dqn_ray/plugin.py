@@ -17,11 +17,11 @@ def register_components(registry: Registry) -> None:
         "sweep-engine",
         "ray",
         "cartpole_dqn_ray.sweep:RaySweep",
-        "runs trials on a Ray cluster, or on a Ray of its own; those of a lost node go on elsewhere",
+        "runs trials on a Ray cluster or on this machine; trials of a lost node continue on others",
     )
     registry.add(
         "collector",
         "ray",
         "cartpole_dqn_ray.collection:RayCollector",
-        "has environments played by actors on a Ray cluster, or on a Ray of its own, while the run learns",
+        "steps environments in other processes, on a Ray cluster or on this machine, while the run learns",
     )

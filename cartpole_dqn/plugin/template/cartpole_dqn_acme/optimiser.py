@@ -12,7 +12,7 @@ from torch import nn
 @options_class
 class NesterovOptions:
     lr: float = option(default=0.01, gt=0, effect="learning rate", typical="0.001 to 0.1")
-    momentum: float = option(default=0.9, ge=0, lt=1, effect="share of the last step that goes on", typical="0.9")
+    momentum: float = option(default=0.9, ge=0, lt=1, effect="fraction of the last step that is kept", typical="0.9")
 
 
 class Nesterov(Optimiser):

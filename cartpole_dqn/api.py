@@ -381,7 +381,7 @@ class Run(SavedRun):
             fps: steps per second; by default real time, at most 50 in a GIF.
             max_steps: a limit for each episode; None for the environment's own.
             theme: "light" or "dark".
-            attribution: mark the pixels or numbers that the value of each chosen action depends on most.
+            attribution: colour what raises and lowers the value of the chosen action. For agents that observe pictures.
         """
         with torch_put_back():
             return record_run(
@@ -554,7 +554,7 @@ def sweep(
         random: how many settings to draw from `space`.
         search: how many settings of `space` to try, guided by the scores so far (with the extra `optuna`).
         sweep_seed: the seed of `random` and `search`.
-        out: the sweep's folder; by default a new one under `sweeps/`. A sweep that it holds is resumed.
+        out: the sweep's folder; by default a new one under `sweeps/`. If it holds a sweep, that is resumed.
         retry_failed: run failed trials again.
         jobs: how many runs at once; by default one per core.
         engine: the sweep engine, which runs the trials.
@@ -650,7 +650,7 @@ class Study:
 
     Attributes:
         path: the sweep's folder; None for runs of several folders.
-        failed: the error of each trial that failed, by its name. It is in no figure.
+        failed: the error of each trial that failed, by its name. Failed trials are in no figure.
     """
 
     def __init__(

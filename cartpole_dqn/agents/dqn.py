@@ -44,7 +44,7 @@ _LOOK_EVERY = 10
 
 @options_class
 class DqnOptions:
-    """Options of the agent `dqn`."""
+    """Options of the agent `dqn`. `cartpole-dqn plugins show agent/dqn` says what each one does."""
 
     gamma: float = option(default=0.99, ge=0, le=1, effect="discount per step", typical="0.95 to 0.999")
     n_step: int = option(default=1, ge=1, le=100, effect="rewards summed before bootstrapping", typical="1 to 10")
@@ -245,7 +245,7 @@ class DqnAgent(Agent):
 
     @torch.no_grad()
     def look_ahead(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the target network's output [B, A, ...] at the next observations and the actions [B] to read there.
+        """Return the target network's output [B, A, ...] at the next observations, and the next actions [B].
 
         Forbidden actions are not chosen.
         """

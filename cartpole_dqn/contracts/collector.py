@@ -117,7 +117,7 @@ class Collector(abc.ABC):
 
     @abc.abstractmethod
     def state_dict(self) -> State:
-        """Return the state of the episodes under way."""
+        """Return the state of the unfinished episodes."""
 
     @abc.abstractmethod
     def load_state_dict(self, state: State) -> list[int]:
@@ -141,8 +141,8 @@ class Fragment:
 
     lane: int
     obs: NDArray[Any]
-    """[K, ...]: each observation once. For each episode these are its first observation and one for each step. If
-    observations are stacks of S frames, each frame once: S for an episode's first observation and one for each step."""
+    """[K, ...]: each observation once, that is an episode's first one and then one per step. Of stacks of S frames,
+    each frame once: S for an episode's first observation, then one per step."""
     actions: NDArray[Any]
     """[T], in the smallest unsigned integer type that fits."""
     rewards: NDArray[np.float64]

@@ -46,7 +46,7 @@ class Transition(NamedTuple):
     terminated: bool
     """True if the task ended, for example because the pole fell. The target is then the reward alone."""
     truncated: bool
-    """True if the episode was cut off, for example by a time limit. The target keeps the value of `next_obs`."""
+    """True if the episode was cut off, for example by a time limit. The target includes the value of `next_obs`."""
     env: int = 0
     """The lane."""
     next_mask: NDArray[np.bool_] | None = None

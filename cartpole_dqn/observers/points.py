@@ -37,7 +37,7 @@ class PointObserver(Observer, abc.ABC):
     def log(self, step: int, points: Sequence[Point]) -> None:
         """Write the points of one event.
 
-        `step` counts environment steps over all lanes. It never falls within a session, and may be the same twice.
+        `step` counts environment steps over all lanes. Within a session it never decreases, but may stay the same.
         """
 
     def updated(self, event: Progress) -> None:

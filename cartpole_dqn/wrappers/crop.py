@@ -94,7 +94,7 @@ class CenteredCrop(ImageWrapper):
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: the window is larger than the picture, which "pad" allows along axes that follow; rows follow but
+        ValueError: the window is larger than the picture (allowed with "pad" along axes that follow); rows follow but
             `height` is None; the locator is unknown; a blob is wanted but only differences are visible; or "cart" is
             used without a cart, to follow rows, or after another wrapper cut columns.
 

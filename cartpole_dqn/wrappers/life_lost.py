@@ -34,6 +34,7 @@ class LifeLost(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._lives = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode, and count its lives."""
         obs, info = self.env.reset(seed=seed, options=options)
         if "lives" not in info:
             raise ValueError(f'LifeLost: expected info["lives"] from {self.env}, as Atari games have it. Leave it out.')
@@ -41,6 +42,7 @@ class LifeLost(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return obs, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take a step, and compare the lives with those before it."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         lives, before = int(info["lives"]), self._lives
         self._lives = lives

@@ -23,8 +23,8 @@ class Resize(ImageWrapper):
     """Resizes the picture: [H, W, C] -> [height, width, C], also without C and for stacks. The dtype stays.
 
     Integers are rounded to the nearest. Values that bicubic interpolation overshoots are clamped to the bounds of the
-    space. `torch.nn.functional.interpolate` does the work. The results have the same bits as those of torchvision's
-    `resize` on processors where that computes in bytes, without the time to import torchvision.
+    space. `torch.nn.functional.interpolate` does the work, without importing torchvision. On processors where
+    torchvision's `resize` computes in bytes, the results are the same, bit for bit.
 
     Args:
         env: its observations are pictures of integers up to 32 bits, or floats.
@@ -77,12 +77,14 @@ class Resize(ImageWrapper):
             self._channel = env.kept
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
+        """Start an episode, and return its first picture in the new size."""
         if self._render is None:
             return super().reset(seed=seed, options=options)
         _, info = self._render.env.reset(seed=seed, options=options)
         return self._from_surface(self._render), info
 
     def step(self, action: Any) -> tuple[Image, Any, bool, bool, dict[str, Any]]:
+        """Take a step, and return its picture in the new size."""
         if self._render is None:
             return super().step(action)
         _, reward, terminated, truncated, info = self._render.env.step(action)

@@ -267,7 +267,7 @@ class TransitionRing:
         return is_valid
 
     def slots_of(self, indices: Indices) -> NDArray[np.int64]:
-        """Return the slots [K] that hold or held the transitions `indices`."""
+        """Return the slots [K] of the transitions `indices`, also of overwritten ones."""
         numbers = _numpy(indices)
         if self.num_envs == 1:
             return numbers % self._length

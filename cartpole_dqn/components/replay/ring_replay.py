@@ -78,7 +78,7 @@ class RingReplay(ReplayBuffer):
         return self.ring.gather(indices)
 
     def changed(self, env: int, added: list[int], removed: list[int]) -> None:
-        """Called after each `add` and `break_lane`, with the lane's slots that became valid or stopped being so."""
+        """Called after each `add` and `break_lane` with slots of the lane: those now valid, those no longer valid."""
 
     def add(self, transition: Transition) -> None:
         self.changed(transition.env, *self.ring.append(transition))

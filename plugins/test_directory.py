@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "plugins" / "directory.md"
 AGAIN = "run `python plugins/test_directory.py` to write the page again"
 INTRODUCTION = """\
-# Directory of plugins
+# Find a plugin
 
     pip install ./plugins/NAME
 

@@ -1,13 +1,15 @@
 """Make the documentation's pictures: `python docs/make_images.py` writes them into docs/images.
 
-The display is drawn from a real run, trained here for some thousand steps; the previews by the command of that name,
-those of `wrap-your-env.md` by that page's own files and commands (which need the extras box2d and atari); the charts of
-results from that page's own tables. `--previews` leaves the run out; `--results` draws only the charts and the card.
-Dark pages show `NAME-dark` in place of `NAME`, and phones `NAME-narrow`.
+The display is drawn from a real run, trained here for some thousand steps; moments of play from an agent of
+`examples/trained` and from one trained here; the previews by the command of that name, those of `wrap-your-env.md` by
+that page's own files and commands (which need the extras box2d and atari); the charts of results from that page's own
+tables. `--previews` leaves out what is trained here; `--results` draws only the charts and the card. Dark pages show
+`NAME-dark` in place of `NAME`, and phones `NAME-narrow`.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import subprocess
@@ -26,6 +28,7 @@ from rich.console import Console
 from rich.style import Style
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI
 
+from cartpole_dqn import load, train
 from cartpole_dqn.contracts.events import Glimpse
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.observers.display.panel import RunPanel
@@ -34,9 +37,13 @@ from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.training.assembly import assemble
 from cartpole_dqn.training.resolve import resolve_config
 from cartpole_dqn.views.chart import COLOURS, Theme
+from cartpole_dqn.views.playback import Playback
+from cartpole_dqn.views.scene import draw_scene
 
 DOCS = Path(__file__).parent
 IMAGES = DOCS / "images"
+THEMES: tuple[tuple[Theme, str], ...] = (("light", ""), ("dark", "-dark"))
+"""Each with what a picture's name ends in."""
 Colour = tuple[int, int, int]
 TERMINALS = {
     "light": ((255, 255, 255), (36, 41, 47), DEFAULT_TERMINAL_THEME),
@@ -46,22 +53,26 @@ TERMINALS = {
 
 
 def draw_display() -> None:
-    """Train until the run is solved, and draw the panel as it stands then."""
+    """Train until the run is solved, and draw the panel as it stands then.
+
+    Its times are processor time, so that other work on the machine does not show.
+    """
     host = load_plugins(allowed=())
     config, _ = resolve_config(host, flags={"obs": "pixels", "seed": 4, "evaluation": {"until_solved": True}})
-    tracker = _Looking(time.perf_counter)
+    tracker = _Looking(time.process_time)
     made = assemble(
         changed(config, observer=[]),
         host,
         folder=None,
         console=Console(stderr=True),
-        clock=time.perf_counter,
+        clock=time.process_time,
         extra_observers=[("tracker", tracker)],
     )
     made.runner.run()
     made.close()
-    for theme, suffix in (("light", ""), ("dark", "-dark")):
+    for theme, suffix in THEMES:
         paint(RunPanel(tracker.snapshot()), IMAGES / f"display{suffix}.png", theme)
+        paint(RunPanel(tracker.snapshot()), IMAGES / f"display-narrow{suffix}.png", theme, width=60)
 
 
 class _Looking(Tracker):
@@ -125,6 +136,20 @@ def _dots(draw: Any, bits: int, corner: tuple[int, int], cell: int, line: int, c
             x, y = corner[0] + (column + 0.5) * cell / 2, corner[1] + (row + 0.5) * line / 4
             radius = cell / 6
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+
+
+def draw_plays() -> None:
+    """Draw a moment of two agents at play: CartPole from its screen, and LunarLander from its state."""
+    with tempfile.TemporaryDirectory() as folder:
+        lander = train(
+            env="LunarLander-v3", obs="state", until_solved=True, seed=0, out=Path(folder) / "run", plain=True
+        )
+        cartpole = load(DOCS.parent / "examples" / "trained" / "pixels")
+        for name, run, step in (("play-pixels", cartpole, 40), ("play-lunar-lander", lander, 150)):
+            with Playback(run) as playback:
+                scene = next(itertools.islice(playback.episode(1), step, None))
+            for theme, suffix in THEMES:
+                Image.fromarray(draw_scene(scene, theme)).save(IMAGES / f"{name}{suffix}.png", optimize=True)
 
 
 def draw_previews() -> None:
@@ -270,3 +295,4 @@ if __name__ == "__main__":
         draw_previews_of(DOCS / "wrap-your-env.md")
     if not {"--previews", "--results"} & {*sys.argv[1:]}:
         draw_display()
+        draw_plays()

@@ -108,7 +108,7 @@ def _height(line: Sequence[_Row]) -> int:
 class _Row:
     """A stage's label and its pictures, with width and height known before drawing.
 
-    Its pictures stand side by side; those of the last stage in a comparison stand below each other, to be large.
+    Its pictures stand side by side. In a comparison they stand below each other, to be large.
     """
 
     def __init__(self, stages: Sequence[Stage], number: int, wide: int) -> None:
@@ -116,7 +116,7 @@ class _Row:
         self._title = f"{number}  {self._stage.title}"
         panels = self._stage.panels()
         self._panels = panels[: paint.MOST_PANELS]
-        self._across = 1 if last and wide == _SHARED else max(1, len(self._panels))
+        self._across = 1 if wide == _SHARED else max(1, len(self._panels))
         share = (wide - _SPACE * (self._across - 1)) // self._across
         self._sizes = [
             (min(share, _SHARED), paint.numbers_height(len(panel.values)))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from cartpole_dqn.contracts.pictures import Panel, colours_of
 from cartpole_dqn.envs.stages import Stage
-from cartpole_dqn.text.figures import number
+from cartpole_dqn.text.figures import count_of, number
 from cartpole_dqn.text.pages import data_uri
 from cartpole_dqn.views.panels import MOST_PANELS, MOST_ROWS, decimals_of, figure, size_within
 
@@ -32,7 +32,8 @@ def spread_of(returns: Sequence[float]) -> dict[str, Any] | None:
         return None
     counts, _ = np.histogram(returns, bins=_BINS, range=(least, most))
     highest = int(counts.max())
-    words = f"How often which return came, from {number(least)} to {number(most)}; at most {highest} times in a column"
+    episodes = count_of(highest, "episode")
+    words = f"Histogram of the returns, from {number(least)} to {number(most)}. The highest column has {episodes}"
     return {"columns": counts.tolist(), "highest": highest, "least": least, "most": most, "words": words}
 
 

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cartpole_dqn.text.figures import NOTHING, count_of, number, size
+from cartpole_dqn.text.figures import NOTHING, number, size
 from cartpole_dqn.text.tables import TextTable
 from cartpole_dqn.views.report.content import Report
 
@@ -27,7 +27,8 @@ def differences_of(report: Report) -> TextTable | None:
     if not report.differences:
         return None
     rows = tuple((key, _value(own), _value(preset)) for key, own, preset in report.differences)
-    return TextTable(f"Other than in {preset_of(report)}", ("setting", "here", "in the preset"), rows, left=3)
+    title = f"Settings that differ from {preset_of(report)}"
+    return TextTable(title, ("setting", "here", "in the preset"), rows, left=3)
 
 
 def parts_of(settings: Mapping[str, Any]) -> TextTable:
@@ -91,7 +92,7 @@ def plugins_of(report: Report) -> TextTable:
 
 def _plugin(plugin: Mapping[str, Any], components: Mapping[str, str]) -> tuple[str, str, str]:
     names = [str(name) for name in _list(plugin.get("components"))]
-    text = ", ".join(name for name in names if name in components) or f"none of {count_of(len(names), 'component')}"
+    text = ", ".join(name for name in names if name in components) or "nothing"
     state = plugin.get("state")
     text = text if state in (None, "loaded") else f"{state}"
     return str(plugin.get("distribution", "")), str(plugin.get("version", "")), text
@@ -102,7 +103,7 @@ def commands(place: str) -> str:
     folder = shlex.quote(place)
     lines = (
         (f"cartpole-dqn run --config {shlex.quote(f'{place}/config.toml')}", "the same run again, in a new folder"),
-        (f"cartpole-dqn resume {folder}", "go on from its last checkpoint"),
+        (f"cartpole-dqn resume {folder}", "continue from its last checkpoint"),
         (f"cartpole-dqn evaluate {folder}", ""),
         (f"cartpole-dqn watch {folder}", ""),
         (f"cartpole-dqn plot {folder}", ""),

@@ -261,7 +261,7 @@ def test_an_animation_is_cut_where_it_would_be_large(
     assert cut.play.cut
     assert 3 <= cut.play.steps < whole.play.steps
     assert len(cut.play.film.data) <= module.MOST_ANIMATION_BYTES
-    assert "and went on from there" in page.words
+    assert "The recording stops before the episode ends." in page.words
 
 
 def test_curves_of_very_many_episodes_are_pixels(write_run: WriteRun, tmp_path: Path, monkeypatch: Any) -> None:

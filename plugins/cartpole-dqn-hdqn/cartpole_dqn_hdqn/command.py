@@ -44,7 +44,7 @@ def hdqn_figures(
             for seed in range(seeds):
                 _say(f"{name}, seed {seed}: training, {report_episodes:,} greedy episodes")
                 trials.append(
-                    study.greedy_trial(name, seed, _made(out / greedy), report_episodes=report_episodes, steps=steps)
+                    study.greedy_trial(name, seed, _folder(out / greedy), report_episodes=report_episodes, steps=steps)
                 )
         print(study.table_text(trials))
     if episodes:
@@ -54,7 +54,7 @@ def hdqn_figures(
         for name in chosen:
             for seed in range(seeds):
                 _say(f"{name}, seed {seed}: {episodes:,} episodes")
-                course = study.long_trial(name, seed, _made(out / f"long-{episodes}"), episodes=episodes)
+                course = study.long_trial(name, seed, _folder(out / f"long-{episodes}"), episodes=episodes)
                 courses.setdefault(name, []).append(course)
         for style in ("light", "dark"):
             picture = out / f"figure-{style}.png"
@@ -62,7 +62,7 @@ def hdqn_figures(
             print(picture)
 
 
-def _made(folder: Path) -> Path:
+def _folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

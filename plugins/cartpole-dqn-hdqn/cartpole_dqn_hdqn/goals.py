@@ -102,8 +102,8 @@ class StateGoals(Goals):
         return elsewhere | ~elsewhere.any(axis=1, keepdims=True)
 
     def _here(self, obs: Obs) -> Mask:
-        found: Mask = self._goal_of_state[obs.argmax(axis=1)]
-        return found
+        current: Mask = self._goal_of_state[obs.argmax(axis=1)]
+        return current
 
 
 @options_class
@@ -142,8 +142,8 @@ def make_goals(table: Mapping[str, Any], context: Context) -> Goals:
     cls = _BUILT_IN.get(name) or _imported(name)
     given = {key: value for key, value in table.items() if key != "name"}
     options: Any = check_options(cls.Options, given, where="agent.goals")
-    made: Any = cls
-    goals: Goals = made(options, context)
+    make: Any = cls
+    goals: Goals = make(options, context)
     if len(goals) < 1:
         raise UserError(f"goals '{name}' has no goal: an agent needs one or more.")
     return goals
@@ -154,16 +154,12 @@ def _imported(name: str) -> type[Goals]:
     if not colon:
         raise UserError(f"unknown goals '{name}': expected {_choices()}.")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        cls = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"goals '{name}' cannot be imported: {error}.") from error
-    if (
-        not isinstance(found, type)
-        or not issubclass(found, Goals)
-        or not isinstance(getattr(found, "Options", 0), type)
-    ):
+    if not isinstance(cls, type) or not issubclass(cls, Goals) or not isinstance(getattr(cls, "Options", 0), type):
         raise UserError(f"goals '{name}' is no subclass of cartpole_dqn_hdqn.goals.Goals with an attribute Options.")
-    return found
+    return cls
 
 
 def _choices() -> str:

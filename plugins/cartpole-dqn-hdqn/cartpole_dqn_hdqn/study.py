@@ -136,14 +136,14 @@ def table_text(trials: Sequence[Trial]) -> str:
 
 def _train(folder: Path, *, settings: Mapping[str, Any] | None = None, **arguments: Any) -> Run:
     """Start a run, or go on with one that was broken off. What it says is shown only where it fails."""
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(output):
             if (folder / "config.toml").exists():
                 return load(folder).resume(plain=True)
             return train(out=folder, settings={**(settings or {}), "observer": [{"name": "metrics"}]}, **arguments)
     except Exception:
-        sys.stderr.write(said.getvalue())
+        sys.stderr.write(output.getvalue())
         raise
 
 

@@ -69,8 +69,8 @@ class MLflowRecord(RemoteRecord):
 
     def _created(self) -> str:
         name = self.options["experiment"] or os.environ.get("MLFLOW_EXPERIMENT_NAME", "Default")
-        found = self._client.get_experiment_by_name(name)
-        experiment = self._client.create_experiment(name) if found is None else found.experiment_id
+        existing = self._client.get_experiment_by_name(name)
+        experiment = self._client.create_experiment(name) if existing is None else existing.experiment_id
         return str(self._client.create_run(experiment, run_name=self.folder.name).info.run_id)
 
 

@@ -64,7 +64,7 @@ class PrioritizedReplay(RingReplay):
         super().__init__(options.capacity, context, name="replay prioritized", extra_bytes=tree)
         self._options = options
         self._priorities = SumTree(self.ring.capacity)
-        self._told: list[deque[float | None]] = [deque() for _ in range(context.num_envs)]
+        self._initial_errors: list[deque[float | None]] = [deque() for _ in range(context.num_envs)]
         self._largest = 1.0
         self._batches = 0
 
@@ -81,7 +81,7 @@ class PrioritizedReplay(RingReplay):
             _require_finite(np.array([error]))
         added, removed = self.ring.append(transition)
         # A lane's transitions become valid in the order in which they were added: n steps later, or at its end.
-        self._told[transition.env].append(error)
+        self._initial_errors[transition.env].append(error)
         self.changed(transition.env, added, removed)
 
     def draw(self, batch_size: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -118,14 +118,14 @@ class PrioritizedReplay(RingReplay):
 
     def changed(self, env: int, added: list[int], removed: list[int]) -> None:
         """Give slots that hold a new transition its own or the largest priority, those that hold none now nothing."""
-        told = [self._told[env].popleft() for _ in added]
-        plain = [slot for slot, error in zip(added, told, strict=True) if error is None]
+        errors = [self._initial_errors[env].popleft() for _ in added]
+        plain = [slot for slot, error in zip(added, errors, strict=True) if error is None]
         if plain:
             self._priorities.set(plain, self._largest)
         if len(plain) < len(added):
-            known = [(slot, error) for slot, error in zip(added, told, strict=True) if error is not None]
-            slots, errors = zip(*known, strict=True)
-            self._prioritise(np.array(slots, dtype=np.int64), np.array(errors, dtype=np.float64))
+            known = [(slot, error) for slot, error in zip(added, errors, strict=True) if error is not None]
+            slots, sizes = zip(*known, strict=True)
+            self._prioritise(np.array(slots, dtype=np.int64), np.array(sizes, dtype=np.float64))
         if removed:
             self._priorities.set(removed, 0.0)
 
@@ -150,9 +150,9 @@ class PrioritizedReplay(RingReplay):
 
         `told`, where there is any, are each lane's TD errors that came with steps which are not complete yet.
         """
-        some = any(error is not None for lane in self._told for error in lane)
-        told = {"told": [list(lane) for lane in self._told]} if some else {}
-        return {**super().state_dict(), "priorities": self._priorities.values, **told}
+        some = any(error is not None for lane in self._initial_errors for error in lane)
+        waiting = {"told": [list(lane) for lane in self._initial_errors]} if some else {}
+        return {**super().state_dict(), "priorities": self._priorities.values, **waiting}
 
     def load_state_dict(self, state: State) -> None:
         """Take over what `state_dict` returned; raises `ValueError` where it does not fit."""
@@ -164,25 +164,25 @@ class PrioritizedReplay(RingReplay):
             )
         if not _all_finite(priorities) or priorities.min() < 0:
             raise ValueError("replay prioritized: the saved priorities are out of range; the state is damaged.")
-        told = _checked_told(state)
+        initial_errors = _checked_errors(state)
         super().load_state_dict(state)
         slots = np.arange(self.capacity)
         if not np.array_equal(priorities > 0, self.ring.indices_in(slots) >= 0):
             raise ValueError("replay prioritized: the saved priorities are of other transitions; the state is damaged.")
         self._priorities.set(slots, priorities)
-        self._told = [deque(lane) for lane in told]
+        self._initial_errors = [deque(lane) for lane in initial_errors]
 
 
-def _checked_told(state: State) -> list[list[float | None]]:
+def _checked_errors(state: State) -> list[list[float | None]]:
     """Return the TD errors that came with each lane's steps not complete yet; None for each that had none."""
     waiting = [len(rewards) for rewards in state["ring"]["pending"]]
     if "told" not in state:
         return [[None] * count for count in waiting]
-    told = [[None if error is None else float(error) for error in lane] for lane in state["told"]]
-    known = np.array([error for lane in told for error in lane if error is not None])
-    if [len(lane) for lane in told] != waiting or not _all_finite(known):
+    errors = [[None if error is None else float(error) for error in lane] for lane in state["told"]]
+    known = np.array([error for lane in errors for error in lane if error is not None])
+    if [len(lane) for lane in errors] != waiting or not _all_finite(known):
         raise ValueError("replay prioritized: the saved TD errors are not those of the steps; the state is damaged.")
-    return told
+    return errors
 
 
 def _require_finite(errors: NDArray[np.float64]) -> None:

@@ -72,10 +72,10 @@ def measure(actors: int, given: argparse.Namespace) -> dict[str, Any]:
             wait(process, run, given)
         finally:
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=120)
+            _, errors = process.communicate(timeout=120)
         events = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     if events[-1]["event"] != "run_ended":
-        raise SystemExit(f"the run with {actors} actors failed:\n{said}")
+        raise SystemExit(f"the run with {actors} actors failed:\n{errors}")
     return {"collector": "ray" if actors else "lockstep", "actors": actors, "envs": envs} | figures(events, given)
 
 
@@ -118,15 +118,15 @@ def figures(events: list[dict[str, Any]], given: argparse.Namespace) -> dict[str
     """Return the figures between the first and the last episode that ended while it was learning, warm-up left out."""
     learning = [event for event in events if event["event"] == "episode" and updates_of(event) > 0]
     began = learning[0]["seconds"] + given.warm_up
-    told = [event for event in learning if event["seconds"] >= began]
-    if len(told) < 2:
+    measured = [event for event in learning if event["seconds"] >= began]
+    if len(measured) < 2:
         raise SystemExit("too few episodes ended in the measured time: give more --seconds.")
-    first, last = told[0], told[-1]
+    first, last = measured[0], measured[-1]
     seconds = last["seconds"] - first["seconds"]
     steps = last["step"] - first["step"]
 
     def mean(name: str) -> float:
-        values = [event["status"][name] for event in told if name in event["status"]]
+        values = [event["status"][name] for event in measured if name in event["status"]]
         return sum(values) / len(values) if values else 0.0
 
     rate, idle, actors = steps / seconds, mean("learner_idle"), mean("actors")
@@ -142,7 +142,7 @@ def figures(events: list[dict[str, Any]], given: argparse.Namespace) -> dict[str
         "learner_ms_per_step": 1000 * (1 - idle) / rate,
         "actor_ms_per_step": 1000 * mean("actors_busy") * actors / rate,
         "staleness": mean("staleness"),
-        "staleness_max": max((event["status"].get("staleness_max", 0) for event in told), default=0),
+        "staleness_max": max((event["status"].get("staleness_max", 0) for event in measured), default=0),
         "actors_playing": actors,
     }
 

@@ -101,8 +101,8 @@ def portable(state: Any) -> Any:
 
 def restored(state: Any) -> State:
     """Return what `portable` was given; its tensors are copies, since what Ray hands out cannot be written to."""
-    found: State = _restored(state)
-    return found
+    copies: State = _restored(state)
+    return copies
 
 
 def _restored(state: Any) -> Any:

@@ -95,14 +95,14 @@ class Meter:
         """Return the figures of the last whole window; none before the first was."""
         seconds = self.clock() - self._began
         if seconds >= _WINDOW:
-            told = self._sums.get
+            total = self._sums.get
             self._figures = {
-                "env_steps_per_second": told("steps", 0.0) / seconds,
+                "env_steps_per_second": total("steps", 0.0) / seconds,
                 "updates_per_second": (updates - self._updates) / seconds,
-                "bytes_per_second": told("bytes", 0.0) / seconds,
-                "learner_idle": min(1.0, told("idle", 0.0) / seconds),
-                "actors_busy": min(1.0, told("busy", 0.0) / seconds / max(1, actors)),
-                "staleness": told("staleness", 0.0) / max(1.0, told("fragments", 0.0)),
+                "bytes_per_second": total("bytes", 0.0) / seconds,
+                "learner_idle": min(1.0, total("idle", 0.0) / seconds),
+                "actors_busy": min(1.0, total("busy", 0.0) / seconds / max(1, actors)),
+                "staleness": total("staleness", 0.0) / max(1.0, total("fragments", 0.0)),
             }
             self.begin(updates)
         return dict(self._figures)

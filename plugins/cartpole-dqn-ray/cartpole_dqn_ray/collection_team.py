@@ -80,7 +80,7 @@ class Team:
         self._owners: dict[int, int] = {}
         self._next = 0
         self._here = versions_here()
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
         self._connection = Connection(address, cpus=math.ceil(cpus * len(lanes)), store=store)
         try:
             self._require_room()
@@ -228,12 +228,12 @@ class Team:
 
     def _begin(self, number: int, incarnation: int) -> None:
         actor = self._actors[number]
-        made: Any = ray.remote(Player).options(
+        player_class: Any = ray.remote(Player).options(
             num_cpus=self._cpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
         )
         epsilons = [self._epsilons[lane] for lane in actor.lanes]
         threads = max(1, int(self._cpus))
-        actor.handle = made.remote(self._config, actor.lanes, incarnation, epsilons, self._steps, threads)
+        actor.handle = player_class.remote(self._config, actor.lanes, incarnation, epsilons, self._steps, threads)
         actor.greeting = actor.handle.open.remote()
         actor.since = self._clock()
 
@@ -242,7 +242,7 @@ class Team:
         try:
             return ray.get(ref, timeout=_REACH_SECONDS)
         except RayTaskError as error:
-            raise RunError(f"actor {number}{self._place(number)}: {_said_of(error)}") from error
+            raise RunError(f"actor {number}{self._place(number)}: {_cause_text(error)}") from error
         except GetTimeoutError:
             self._say(number, "is out of reach")
         except RayError as error:
@@ -264,11 +264,11 @@ class Team:
         """Refuse an actor of another cartpole-dqn, and say once what else differs."""
         if why := mismatch(greeting.versions, self._here):
             raise RunError(f"actor {number}{self._place(number)} cannot be used: {why}")
-        found = differences(greeting.versions, self._here)
-        said = f"actors{self._place(number)} have other versions: {found}."
-        if found and said not in self._said:
-            self._said.add(said)
-            self._warn(said)
+        other = differences(greeting.versions, self._here)
+        warning = f"actors{self._place(number)} have other versions: {other}."
+        if other and warning not in self._warned:
+            self._warned.add(warning)
+            self._warn(warning)
 
     def _require_room(self) -> None:
         listed: Any = ray.nodes  # Ray gives these no types
@@ -296,15 +296,15 @@ class Team:
         actor.handle = actor.greeting = None
 
 
-def _said_of(error: RayTaskError) -> str:
+def _cause_text(error: RayTaskError) -> str:
     """Return an actor's exception in words: a sentence of ours as it is, else its type and what it says."""
     cause = error.cause
     if isinstance(cause, CartpoleDqnError):
         return str(cause)
     if isinstance(cause, ModuleNotFoundError):
         return f"{cause}. Install there what the run has here."
-    said = " ".join(str(cause).split())
-    return f"{type(cause).__name__}: {said[-500:]}"
+    text = " ".join(str(cause).split())
+    return f"{type(cause).__name__}: {text[-500:]}"
 
 
 def _cpus_left() -> float:

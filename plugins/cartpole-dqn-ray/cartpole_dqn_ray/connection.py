@@ -73,11 +73,11 @@ class Connection:
                 ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
         except (RuntimeError, ValueError, OSError, OverflowError, ray.exceptions.RayError) as error:
             self.close()
-            said = " ".join(str(error).split())[:600]
+            reason = " ".join(str(error).split())[:600]
             if self.embedded:
-                raise UserError(f"Ray could not be started on this machine: {said}") from error
+                raise UserError(f"Ray could not be started on this machine: {reason}") from error
             raise UserError(
-                f"no Ray cluster can be used at {address}: {said}. Start one there with `ray start --head`, or leave "
+                f"no Ray cluster can be used at {address}: {reason}. Start one there with `ray start --head`, or leave "
                 f"out the address to have one on this machine."
             ) from error
 

@@ -62,7 +62,7 @@ class Home:
         self._max_moves = max_moves
         self._kept: dict[str, _Kept] = {}
         self._nodes: Mapping[str, Node] = {}
-        self._said: list[str] = []
+        self._messages: list[str] = []
         self._stopping = False
 
     # For the engine
@@ -74,8 +74,8 @@ class Home:
     def news(self, nodes: Mapping[str, Node], stopping: bool) -> tuple[dict[str, Node], list[str]]:
         """Take the nodes by id, and whether the sweep stops. Return the trials' nodes, and what to tell the user."""
         self._nodes, self._stopping = nodes, stopping
-        said = [self._said.pop(0) for _ in range(len(self._said))]
-        return {name: kept.node for name, kept in list(self._kept.items()) if kept.node}, said
+        messages = [self._messages.pop(0) for _ in range(len(self._messages))]
+        return {name: kept.node for name, kept in list(self._kept.items()) if kept.node}, messages
 
     def finish(self, name: str) -> str:
         """Forget a trial. Return why it is not moved again; "" if it never began."""
@@ -101,7 +101,7 @@ class Home:
                     raise RunError(kept.too_often())
                 kept.token, kept.moves = token, kept.moves + 1
                 if kept.moves:
-                    self._said.append(f"{name}: {kept.lost}; it goes on from its last checkpoint.")
+                    self._messages.append(f"{name}: {kept.lost}; it goes on from its last checkpoint.")
                 kept.node, kept.lost = node, f"its worker on {node.name} is gone"
             files = {} if node.direct else read_run(kept.folder, {}, ray.put)[0]
             return Beginning(False, node, kept.moves, files)

@@ -132,8 +132,8 @@ class Nodes:
                     f"or let files be brought back with --engine-set storage=object-store."
                 )
         except ray.exceptions.RayError as error:
-            said = " ".join(str(error).split())[-300:]
-            why = f"cartpole-dqn and this plugin cannot be imported there ({said})."
+            reason = " ".join(str(error).split())[-300:]
+            why = f"cartpole-dqn and this plugin cannot be imported there ({reason})."
         if why:
             self._say(f"{name} is not used: {why}")
         elif other := differences(versions, self._here):

@@ -27,13 +27,13 @@ Stamps = Mapping[str, tuple[int, int, int]]
 
 def stamps(folder: Path) -> Stamps:
     """Return the stamps of a folder's files. Links and hidden files are left out. A file may vanish: `OSError`."""
-    found = {}
+    files = {}
     for path in folder.rglob("*"):
         name = path.relative_to(folder)
         if path.is_file() and not path.is_symlink() and not any(part.startswith(".") for part in name.parts):
             status = path.stat()
-            found[name.as_posix()] = status.st_ino, status.st_mtime_ns, status.st_size
-    return found
+            files[name.as_posix()] = status.st_ino, status.st_mtime_ns, status.st_size
+    return files
 
 
 def read_run(folder: Path, known: Stamps, put: Callable[[bytes], Any]) -> tuple[dict[str, Any], Stamps]:
@@ -55,13 +55,13 @@ def read_run(folder: Path, known: Stamps, put: Callable[[bytes], Any]) -> tuple[
         with contextlib.ExitStack() as opened, contextlib.suppress(FileNotFoundError):
             # As long as these are open, no other file gets their inodes.
             held = {path: opened.enter_context(path.open("rb")) for path in last if path.is_file()}
-            found = stamps(folder)
-            changed = [name for name, stamp in found.items() if known.get(name) != stamp]
+            current = stamps(folder)
+            changed = [name for name, stamp in current.items() if known.get(name) != stamp]
             files = {name: opened.enter_context((folder / name).open("rb")) for name in changed}
             before = {path: os.fstat(file.fileno()).st_ino for path, file in held.items()}
             if before == {path: path.stat().st_ino for path in last if path.is_file()}:
-                gone = dict.fromkeys(known.keys() - found.keys())
-                return {name: put(file.read()) for name, file in files.items()} | gone, found
+                gone = dict.fromkeys(known.keys() - current.keys())
+                return {name: put(file.read()) for name, file in files.items()} | gone, current
 
 
 def write_run(folder: Path, files: Mapping[str, Any], get: Callable[[Any], bytes]) -> None:

@@ -117,8 +117,8 @@ class RaySweep(SweepEngine):
                 self._hear(task)
             self._release()
             if self._ended or left <= _LOOK:
-                found, self._ended = self._ended, []
-                return found
+                ends, self._ended = self._ended, []
+                return ends
 
     def stop(self) -> None:
         """Ask every run to save and stop."""
@@ -148,28 +148,28 @@ class RaySweep(SweepEngine):
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         remote: Any = ray.remote  # Its types leave some of its options out.
-        made = remote(num_cpus=0, max_concurrency=_THREADS, max_task_retries=-1, scheduling_strategy=here)
-        return made(Home).remote(self.options.max_moves)
+        decorate = remote(num_cpus=0, max_concurrency=_THREADS, max_task_retries=-1, scheduling_strategy=here)
+        return decorate(Home).remote(self.options.max_moves)
 
     def _submit(self, trial: Trial) -> None:
         """Have Ray run a trial, and run it again if its node, worker or process is lost."""
         import ray
 
         remote: Any = ray.remote  # Its types leave some of its options out.
-        made = remote(
+        decorate = remote(
             num_cpus=self.options.cpus,
             num_gpus=self.options.gpus,
             max_retries=self.options.max_moves,
             retry_exceptions=[MovedError],
             label_selector=self._nodes.selector,
         )
-        self._tasks[made(run_trial).remote(trial, self.options, Path.cwd(), self._home)] = trial
+        self._tasks[decorate(run_trial).remote(trial, self.options, Path.cwd(), self._home)] = trial
 
     def _listen(self) -> None:
         self._nodes.refresh()
-        places, said = answer(self._home.news.remote(self._nodes.known, self._stopping))
+        places, messages = answer(self._home.news.remote(self._nodes.known, self._stopping))
         self._places = {name: node for name, node in places.items() if node.id in self._nodes.known}
-        for text in said:
+        for text in messages:
             self.context.say(text)
 
     def _hear(self, task: Any) -> None:
@@ -188,14 +188,14 @@ class RaySweep(SweepEngine):
         if outcome is None:  # Its node joined after it was given to Ray, and is not to be used.
             self._submit(trial)
             return
-        end, said = outcome
-        if end.state == "failed" and said:
+        end, output = outcome
+        if end.state == "failed" and output:
             log = self.context.folder / "ray" / f"{end.name}.log"
             try:
                 log.parent.mkdir(exist_ok=True)
-                log.write_bytes(said)
+                log.write_bytes(output)
             except OSError as problem:
-                self.context.say(f"{end.name}: what it said could not be kept: {problem.strerror or problem}.")
+                self.context.say(f"{end.name}: its output could not be kept: {problem.strerror or problem}.")
         self._end(end)
 
     def _end(self, end: TrialEnd) -> None:

@@ -98,7 +98,7 @@ class _Attempt:
             self._trial = dataclasses.replace(self._trial, folder=scratch / self._trial.name)
             write_run(self._trial.folder, beginning.files, ray.get)
             self._sent = stamps(self._trial.folder)
-        config, log = scratch / "trial.toml", scratch / "said.log"
+        config, log = scratch / "trial.toml", scratch / "output.log"
         config.write_text(self._trial.config, encoding="utf-8")
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         if not self._options.gpus:

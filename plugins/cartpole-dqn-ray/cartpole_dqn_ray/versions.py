@@ -18,15 +18,15 @@ _GROUPS = ("cartpole_dqn", "cartpole_dqn.commands")
 
 def versions_here() -> dict[str, str]:
     """Return the versions of Python, cartpole-dqn, its plugins, and the libraries that a run's numbers depend on."""
-    found = {"python": platform.python_version(), "cartpole-dqn": cartpole_dqn.__version__}
+    versions = {"python": platform.python_version(), "cartpole-dqn": cartpole_dqn.__version__}
     for name in _DISTRIBUTIONS:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
     for group in _GROUPS:
         for entry in importlib.metadata.entry_points(group=group):
             if entry.dist is not None:
-                found[entry.dist.name] = entry.dist.version
-    return found
+                versions[entry.dist.name] = entry.dist.version
+    return versions
 
 
 def mismatch(there: Versions, here: Versions) -> str:

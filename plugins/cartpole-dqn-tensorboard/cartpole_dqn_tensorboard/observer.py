@@ -118,8 +118,8 @@ class TensorBoard(PointObserver):
 def _wait_until_newer_than(path: Path) -> None:
     """Wait until a new file's name comes after that of `path`: names begin with the second, and are read in order."""
     second = path.name.split(".")[3]
-    made = int(second) if second.isdigit() else 0
-    while (wait := made + 1 - time.time()) > 0:
+    created = int(second) if second.isdigit() else 0
+    while (wait := created + 1 - time.time()) > 0:
         if wait > LONGEST_WAIT:
             raise UserError(
                 f"the event file {path} is dated {wait:.0f} s in the future, and TensorBoard reads event files in the "

@@ -49,7 +49,7 @@ def evaluate(
     claimed score; if that does not hold, the exit code is 1.
     """
     from cartpole_dqn.contracts.options import to_table
-    from cartpole_dqn.observers.display.panel import verdict
+    from cartpole_dqn.observers.wording import verdict
     from cartpole_dqn.runs.saved import choose_model
     from cartpole_dqn.runs.shared import read_claim
     from cartpole_dqn.studies.estimates import holds, score_of

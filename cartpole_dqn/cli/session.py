@@ -90,20 +90,11 @@ class Session:
     @contextlib.contextmanager
     def showing_evaluation(self) -> Iterator[Callable[[Evaluating], None]]:
         """Yield a callback that shows an evaluation's progress on a terminal."""
+        from cartpole_dqn.observers.wording import evaluation_line
+
         began = time.monotonic()
         with self.spinner("loading") as set_status:
             yield lambda event: set_status(evaluation_line(event, time.monotonic() - began))
-
-
-def evaluation_line(event: Evaluating, seconds: float) -> str:
-    """Return the progress of an evaluation after so many seconds, with the time left once an episode has ended."""
-    from cartpole_dqn.observers.display.panel import describe_evaluating
-    from cartpole_dqn.text.figures import duration
-
-    if not event.done:
-        return f"evaluating 0/{event.episodes:,}, the first episodes are running"
-    left = seconds * (event.episodes - event.done) / event.done
-    return f"{describe_evaluating(event)}, {duration(left)} left"
 
 
 def parse_plugin_switches(switches: Sequence[str]) -> list[str]:

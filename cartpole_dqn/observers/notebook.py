@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 from cartpole_dqn.contracts import events
 from cartpole_dqn.contracts.options import option, options_class
-from cartpole_dqn.observers.display.panel import describe_evaluating, plain_line, summary_lines
 from cartpole_dqn.observers.display.tracker import Tracker
 from cartpole_dqn.observers.notebook_card import card
+from cartpole_dqn.observers.wording import describe_evaluating, plain_line, summary_lines
 
 
 @options_class
@@ -63,7 +63,7 @@ class Notebook(Tracker):
 
     def run_ended(self, event: events.RunEnded) -> None:
         super().run_ended(event)
-        self._draw(*summary_lines(self.snapshot(), event))
+        self._draw(*summary_lines(self.snapshot()))
 
     def run_failed(self, event: events.RunFailed) -> None:
         super().run_failed(event)

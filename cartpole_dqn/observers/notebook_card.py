@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cartpole_dqn.observers.display.panel import describe_evaluation, figures_of, says_solved
 from cartpole_dqn.observers.display.tracker import Snapshot
-from cartpole_dqn.text.figures import NOTHING, duration, number, score
+from cartpole_dqn.observers.wording import describe_evaluation, figures_of, pace, reached
+from cartpole_dqn.text.figures import NOTHING, duration
 from cartpole_dqn.text.pages import render
 
 _WIDTH, _LEFT, _RIGHT = 760, 46, 22
@@ -29,17 +29,17 @@ def card(snapshot: Snapshot, last_lines: Sequence[str] = ()) -> str:
     if not last_lines and snapshot.evaluation is not None:
         lines = [describe_evaluation(snapshot.evaluation, snapshot.started.solved_at)]
         if snapshot.best is not None and not snapshot.evaluation.best:
-            lines.append(f"best so far: {score(snapshot.best.mean)} at step {snapshot.best.step:,}")
+            lines.append(f"best so far: {reached(snapshot.best)}")
     return render(
         "observers/notebook_card.html.jinja",
         name=started.name or "run",
         folder=started.folder,
         share=None if total is None else f"{min(100.0, 100 * snapshot.done / max(1, total)):.1f}",
-        progress=" · ".join(_progress(snapshot)),
+        progress=" · ".join([_counts(snapshot), duration(snapshot.elapsed), *pace(snapshot)]),
         figures=[(label, value) for label, value in figures_of(snapshot) if value != NOTHING],
         curves=_curves(snapshot),
-        said=lines,
-        solved=says_solved(snapshot),
+        lines=lines,
+        solved=None if snapshot.solved is None else reached(snapshot.solved),
         bar=_MEAN,
         width=_WIDTH,
         left=_LEFT,
@@ -47,15 +47,9 @@ def card(snapshot: Snapshot, last_lines: Sequence[str] = ()) -> str:
     )
 
 
-def _progress(snapshot: Snapshot) -> list[str]:
+def _counts(snapshot: Snapshot) -> str:
     total = "" if snapshot.total is None else f" of {snapshot.total:,}"
-    words = [f"{snapshot.done:,}{total} {'episodes' if snapshot.counts_episodes else 'steps'}"]
-    words.append(duration(snapshot.elapsed))
-    if snapshot.remaining is not None and snapshot.done < (snapshot.total or 0):
-        words.append(f"{duration(snapshot.remaining)} left")
-    if snapshot.rate is not None:
-        words.append(f"{number(snapshot.rate)} steps/s")
-    return words
+    return f"{snapshot.done:,}{total} {'episodes' if snapshot.counts_episodes else 'steps'}"
 
 
 # Curves ---------------------------------------------------------------------------------------------------------------

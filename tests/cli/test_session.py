@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cartpole_dqn.cli.session import evaluation_line
 from cartpole_dqn.contracts.events import Evaluating
+from cartpole_dqn.observers.wording import evaluation_line
 
 
 def test_an_evaluation_shows_the_time_left_once_it_can_tell() -> None:

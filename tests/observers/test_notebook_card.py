@@ -27,7 +27,7 @@ def test_a_card_tells_how_the_run_stands(snapshot: Make) -> None:
     assert "600 of 1,000 steps" in words
     assert "mean of 100" in words
     assert "evaluation at step 500: mean 60.0 ± 10.0" in words
-    assert "best so far: 150.0 at step 300" in words
+    assert "best so far: 150.0 ± 50.0 over 2 episodes at step 300" in words
     curves = [line.get("points", "").split() for line in parsed(made).iter("polyline")]
     assert [len(points) for points in curves] == [30, 30, 2, 30]
     assert len(list(parsed(made).iter("circle"))) == 2

@@ -17,10 +17,17 @@ from rich.segment import Segment
 
 from cartpole_dqn.contracts import events
 from cartpole_dqn.contracts.options import option, options_class
-from cartpole_dqn.observers.display import panel
+from cartpole_dqn.observers.display.panel import EYE_FROM, CtrlC, RunPanel
 from cartpole_dqn.observers.display.screen import Screen, is_live
 from cartpole_dqn.observers.display.tracker import Tracker
-from cartpole_dqn.text.figures import one_line, size
+from cartpole_dqn.observers.wording import (
+    describe_checkpoint,
+    describe_evaluating,
+    describe_evaluation,
+    opening,
+    plain_line,
+    summary_lines,
+)
 
 _SAID_AFTER = 6
 """Lines that a run prints below its last panel, with the shell's prompt."""
@@ -60,12 +67,12 @@ class Display(Tracker):
 
     @property
     def wants_glimpses(self) -> bool:
-        return self._screen is not None and self._options.eye and self._console.width >= panel.EYE_FROM
+        return self._screen is not None and self._options.eye and self._console.width >= EYE_FROM
 
     def run_started(self, event: events.RunStarted) -> None:
         super().run_started(event)
         if self._plain:
-            self._say(_opening(event))
+            self._say(opening(event))
             self._next_line = self.now() + self._options.plain_every_seconds
             return
         self._screen = _screen(self, self._console, self._options)
@@ -74,7 +81,7 @@ class Display(Tracker):
     def updated(self, event: events.Progress) -> None:
         super().updated(event)
         if self._is_due(self._last_event):
-            self._say(panel.plain_line(self.snapshot()))
+            self._say(plain_line(self.snapshot()))
         if self._screen is not None and self._screen.error is not None:
             error = self._screen.error
             self._stop()
@@ -83,22 +90,22 @@ class Display(Tracker):
     def evaluating(self, event: events.Evaluating) -> None:
         super().evaluating(event)
         if self._is_due(self.now()):
-            self._say(panel.describe_evaluating(event, self.run.started.solved_at))
+            self._say(describe_evaluating(event, self.run.started.solved_at))
 
     def evaluated(self, event: events.Evaluation) -> None:
         super().evaluated(event)
         if self._plain:
-            self._say(panel.describe_evaluation(event, self.run.started.solved_at))
+            self._say(describe_evaluation(event, self.run.started.solved_at))
 
     def checkpoint_written(self, event: events.Checkpoint) -> None:
         super().checkpoint_written(event)
         if self._plain:
-            self._say(panel.describe_checkpoint(event))
+            self._say(describe_checkpoint(event))
 
     def run_ended(self, event: events.RunEnded) -> None:
         super().run_ended(event)
         left = self._stop(leave=True)
-        for line in panel.summary_lines(self.snapshot(), event, scored=left):
+        for line in summary_lines(self.snapshot(), scored=left):
             self._say(line)
 
     def run_failed(self, event: events.RunFailed) -> None:
@@ -130,7 +137,7 @@ class Display(Tracker):
             return False
         # What is printed below it should not push its top off the terminal.
         below = min(_SAID_AFTER, self._console.height // 4)
-        self._console.print(panel.RunPanel(self.snapshot(), self._options.curve, below=below))
+        self._console.print(RunPanel(self.snapshot(), self._options.curve, below=below))
         return True
 
 
@@ -160,19 +167,7 @@ def _screen(tracker: Tracker, console: Console, options: DisplayOptions) -> Scre
     ours = str(getattr(handler, "__module__", "")).startswith("cartpole_dqn")
 
     def lines(room: ConsoleOptions) -> list[list[Segment]]:
-        now: panel.CtrlC = "saves" if signal.getsignal(signal.SIGINT) is handler else "interrupts"
-        return panel.RunPanel(tracker.snapshot(), options.curve, now if ours else "").lines(console, room)
+        now: CtrlC = "saves" if signal.getsignal(signal.SIGINT) is handler else "interrupts"
+        return RunPanel(tracker.snapshot(), options.curve, now if ours else "").lines(console, room)
 
     return Screen(console, lines, per_second=options.refresh_per_second)
-
-
-def _opening(event: events.RunStarted) -> str:
-    limits = ((event.steps, "steps"), (event.episodes, "episodes"))
-    parts = [
-        next((f"{count:,} {unit}" for count, unit in limits if count is not None), ""),
-        f"replay {size(event.replay_bytes)}" if event.replay_bytes else "",
-        f"{event.num_envs} environments" if event.num_envs > 1 else "",
-        f"going on from step {event.step:,}" if event.step else "",
-        f"in {event.folder}" if event.folder else "",
-    ]
-    return one_line(f"{event.name}: {', '.join(filter(None, parts))}")

@@ -1,18 +1,15 @@
 """How a run looks in a terminal: pure functions of a snapshot and a size.
 
-* `RunPanel`: a Rich renderable that fits the console; `panel_lines`: its lines.
-* `plain_line`: the run in one line without styles. `summary_lines`: its summary at the end.
-* `says_solved`, `verdict`: whether a run, or a score, solves the environment.
-* `describe_evaluating`, `describe_evaluation`, `describe_checkpoint`: an event in a few words.
+`RunPanel` is a Rich renderable that fits the console; `panel_lines` returns its lines.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from rich.box import ROUNDED
 from rich.cells import cell_len, set_cell_size
@@ -22,11 +19,22 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from cartpole_dqn.contracts.events import Checkpoint, Evaluating, Evaluation, RunEnded
+from cartpole_dqn.contracts.events import Evaluating
 from cartpole_dqn.observers.display.braille import Chart, chart_lines, legend
 from cartpole_dqn.observers.display.eye import Line, eye_lines
 from cartpole_dqn.observers.display.tracker import Snapshot
-from cartpole_dqn.text.figures import NOTHING, compact, count_of, duration, number, one_line, score, size, spread
+from cartpole_dqn.observers.wording import (
+    Figure,
+    best_of,
+    doing,
+    episodes_at,
+    figures_of,
+    needs,
+    pace,
+    so_far,
+    stopped,
+)
+from cartpole_dqn.text.figures import compact, duration, one_line, score, spread
 
 MOST_COLUMNS = 100
 """Without the agent's eye."""
@@ -40,9 +48,6 @@ _ASIDE, _GUTTER, _CELL, _NARROW = 16, 3, 26, 50
 _OURS = 12  # Figures that every agent has; an agent's own ones may have long names.
 _IDLE_SECONDS, _EVALUATING_SECONDS = 2.0, 0.5
 """The panel gives the reason when there has been no step for so long."""
-# Figures with a place of their own in the panel; others that the agent reports are listed by their keys.
-_KNOWN_METRICS = ("loss", "q_mean")
-_KNOWN_STATUS = ("epsilon", "lr", "replay_size", "replay_capacity", "updates")
 _SHORT = {"learning rate": "lr", "mean of 20": "mean 20", "mean of 100": "mean 100", "last return": "last"}
 """Labels for narrow terminals."""
 _BOLD = ("mean of", "mean 20", "mean 100")
@@ -53,8 +58,6 @@ _CTRL_C = {
 }
 
 CtrlC = Literal["", "saves", "interrupts"]
-Figure = tuple[str, str]
-"""A label and a value, as texts."""
 
 
 @dataclass(frozen=True)
@@ -152,115 +155,13 @@ def panel_lines(
     return _spaced([above, below, chart_rows, last], room)[: max(1, height)]
 
 
-def figures_of(snapshot: Snapshot) -> list[Figure]:
-    """Return labels and values by importance; the agent's own figures come last."""
-    progress, returns = snapshot.progress, snapshot.returns
-    metrics: Mapping[str, Any] = {} if progress is None else dict(progress.metrics)
-    status: Mapping[str, Any] = {} if progress is None else dict(progress.status)
-    figures = [
-        ("last return", number(returns.last)),
-        ("mean of 20", score(returns.mean_20)),
-        ("mean of 100", score(returns.mean_100)),
-        ("epsilon", number(status.get("epsilon"), 3)),
-        ("loss", number(metrics.get("loss"), 3)),
-        ("mean Q", number(metrics.get("q_mean"), 3)),
-        ("episode", number(snapshot.started.episode if progress is None else progress.episode)),
-        ("updates", number(status.get("updates"))),
-        ("learning rate", number(status.get("lr"), 3)),
-        ("best return", number(returns.best)),
-        *_replay(snapshot, status),
-        ("saved at", NOTHING if snapshot.checkpoint is None else f"{snapshot.checkpoint.step:,}"),
-    ]
-    extras = [(key, value) for key, value in status.items() if key not in _KNOWN_STATUS]
-    extras += [(key, value) for key, value in metrics.items() if key not in _KNOWN_METRICS]
-    return figures + [(one_line(str(key)).replace("_", " "), number(value, 3)) for key, value in extras]
-
-
-def plain_line(snapshot: Snapshot) -> str:
-    """Return the run's state as one line, without unknown figures."""
-    progress = snapshot.progress
-    step = snapshot.started.step if progress is None else progress.step
-    parts = [f"step {step:,}{_of_total(snapshot, steps=True)}"]
-    if snapshot.counts_episodes:
-        parts.append(f"episode {snapshot.done:,}{_of_total(snapshot, steps=False)}")
-    hidden = {"learning rate", "updates", "best return", "replay", "memory", "saved at"}
-    hidden |= {"episode"} if snapshot.counts_episodes else set()
-    figures = figures_of(snapshot)
-    parts += [f"{label} {value}" for label, value in figures if value != NOTHING and label not in hidden]
-    if snapshot.rate is not None:
-        parts.append(f"{number(snapshot.rate, 3)} steps/s")
-    if snapshot.remaining is not None:
-        parts.append(f"{duration(snapshot.remaining)} left")
-    return f"{duration(snapshot.elapsed)}  {', '.join(parts)}"
-
-
-def summary_lines(snapshot: Snapshot, run_ended: RunEnded, *, scored: bool = False) -> list[str]:
-    """Return the summary of a run: whether it is solved, or how good it became, then counts and times.
-
-    The score is left out if a panel above has it (`scored`).
-    """
-    progress = run_ended.progress
-    lines = []
-    if snapshot.solved is not None and not scored:
-        lines.append(f"SOLVED: {says_solved(snapshot)}")
-    elif snapshot.best is not None and not scored:
-        lines.append(f"best {_of_needed(snapshot.best.mean, snapshot)}: {_over(snapshot.best)}")
-    if run_ended.reason not in ("done", "solved"):
-        lines.append(_stopped(snapshot, run_ended))
-    rate = f" at {number(progress.step / progress.seconds, 3)} steps/s" if progress.seconds > 0 else ""
-    return [
-        *lines,
-        f"{count_of(progress.step, 'step')}, {count_of(progress.episode, 'episode')}; training "
-        f"{duration(progress.seconds)}{rate}, evaluation {duration(run_ended.evaluation_seconds)}, checkpoints "
-        f"{duration(run_ended.checkpoint_seconds)}",
-    ]
-
-
-def says_solved(snapshot: Snapshot) -> str:
-    """Return the confirmed score of a solved run: "499.2 ± 7.6 over 100 episodes at step 5,000"; otherwise ""."""
-    return "" if snapshot.solved is None else _over(snapshot.solved)
-
-
-def verdict(mean: float, episodes: int, needed: float | None, confirming: int) -> str:
-    """Return "SOLVED", or what is needed: "needs 475", "needs 475 over 100 episodes"; "" without a threshold."""
-    if needed is None:
-        return ""
-    if mean < needed:
-        return f"needs {number(needed)}"
-    return "SOLVED" if episodes >= confirming else f"needs {number(needed)} over {confirming:,} episodes"
-
-
-def describe_evaluating(event: Evaluating, needed: float | None = None) -> str:
-    """Return the progress of an evaluation: "confirming 34/100, mean 498.2, needs 475"."""
-    mean = "" if event.mean is None else f", mean {score(event.mean)}"
-    return f"{_doing(event)} {event.done:,}/{event.episodes:,}{mean}{_needs(needed)}"
-
-
-def describe_evaluation(event: Evaluation, needed: float | None = None) -> str:
-    """Return an evaluation or a confirmation in one line."""
-    kind = "confirmation" if event.stream == "confirm" else "evaluation"
-    if needed is not None and event.stream == "confirm":
-        end = ": SOLVED" if event.mean >= needed else _needs(needed)
-    else:
-        end = ", the best so far" if event.best else ""
-    return (
-        f"{kind} at step {event.step:,}: mean {spread(event.mean, event.std)} over {len(event.returns)} episodes, "
-        f"{event.seconds:.1f} s{end}"
-    )
-
-
-def describe_checkpoint(event: Checkpoint) -> str:
-    """Return a checkpoint in one line."""
-    return f"checkpoint at step {event.step:,}: {size(event.nbytes)}, {event.seconds:.1f} s"
-
-
 # Lines ----------------------------------------------------------------------------------------------------------------
 
 
 def _chart(snapshot: Snapshot) -> Chart:
     trail, step = snapshot.trail, (snapshot.progress or snapshot.started).step
     # Without a budget, and where less than the budget was needed, the present is the right edge.
-    to_budget = snapshot.started.steps is not None and not _is_over(snapshot)
+    to_budget = snapshot.started.steps is not None and not snapshot.over
     end = max(step, snapshot.started.steps or 0) if to_budget else step
     steps = trail.steps
     return Chart(
@@ -281,21 +182,17 @@ def _aside(snapshot: Snapshot, width: int) -> int:
 
 def _counts(snapshot: Snapshot, done: int) -> str:
     unit = "episodes" if snapshot.counts_episodes else "steps"
-    without_total = snapshot.total is None or (_is_over(snapshot) and done < snapshot.total)
+    without_total = snapshot.total is None or (snapshot.over and done < snapshot.total)
     return f"{done:,} {unit}" if without_total else f"{done:,} / {snapshot.total:,} {unit}"
 
 
 def _bar(snapshot: Snapshot, width: int, gutter: int, columns: int, console: Console) -> list[Text]:
     """Return the bar, in line with the chart, and the times."""
-    total, over = snapshot.total, _is_over(snapshot)
+    total, over = snapshot.total, snapshot.over
     counts = _counts(snapshot, snapshot.done)
     wide = width >= _ASIDE_FROM
     elapsed = duration(snapshot.elapsed)
-    parts = [f"{elapsed} gone" if snapshot.running else f"took {elapsed}"]
-    if snapshot.remaining is not None and snapshot.running:
-        parts.append(f"{duration(snapshot.remaining)} left")
-    if snapshot.rate is not None and snapshot.running:
-        parts.append(f"{number(snapshot.rate, 3)} steps/s")
+    parts = [f"{elapsed} gone" if snapshot.running else f"took {elapsed}", *pace(snapshot)]
     if total is None:
         lines = [Text(counts, style="bold")]
     else:
@@ -341,9 +238,9 @@ def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: b
     if snapshot.to_confirm is not None and snapshot.to_confirm.mean is not None:
         previous, mean = last, snapshot.to_confirm.mean
         score_text = score(mean)
-    lines, upcoming = [], _next(snapshot)
+    lines, upcoming = [], snapshot.next_evaluation
     if mean is not None:
-        parts = [[("evaluation ", "dim"), (score_text, "bold")], [(_needs(needed), "")]]
+        parts = [[("evaluation ", "dim"), (score_text, "bold")], [(needs(needed), "")]]
         if previous is not None:
             change = mean - previous.mean
             marks = ("up", "down") if ascii_only else ("▲", "▼")
@@ -356,55 +253,24 @@ def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: b
         lines.append(_joined(parts, width))
     elif upcoming is not None:
         first = [("first evaluation at ", "dim"), (f"{upcoming:,}", "")]
-        lines.append(_joined([first, [(_needs(needed), "")]], width))
+        lines.append(_joined([first, [(needs(needed), "")]], width))
     if snapshot.evaluating is not None and snapshot.idle >= _EVALUATING_SECONDS:
         lines.append(_under_way(snapshot.evaluating, needed, width, console))
     elif snapshot.solved is None and best is not None:
         doubt = " (not confirmed)" if needed is not None and best.mean >= needed and best.stream != "confirm" else ""
-        score_of = [("best ", "dim"), (f"{_of_needed(best.mean, snapshot)}{doubt}", "")]
-        over = [(f" over {len(best.returns)} episodes at step {best.step:,}", "")]
-        lines.append(_joined([score_of, over], width))
+        lines.append(
+            _joined([[("best ", "dim"), (f"{best_of(snapshot)}{doubt}", "")], [(episodes_at(best), "")]], width)
+        )
     return lines
 
 
 def _under_way(event: Evaluating, needed: float | None, width: int, console: Console) -> Text:
-    doing, counts = f"{_doing(event)} ", f"{event.done:,}/{event.episodes:,}"
-    mean = "" if event.mean is None else f", mean {score(event.mean)}"
-    words = _first_that_fits([f"{counts}{mean}{_needs(needed)}", f"{counts}{mean}", counts], width - len(doing) - 6)
-    columns = min(24, width - len(doing) - cell_len(words) - 2)
+    label, counts = f"{doing(event)} ", so_far(event)
+    candidates = [f"{counts}{needs(needed)}", counts, counts.partition(", ")[0]]
+    words = _first_that_fits(candidates, width - len(label) - 6)
+    columns = min(24, width - len(label) - cell_len(words) - 2)
     bar = _progress_bar(event.done / max(1, event.episodes), columns, console) if columns >= 4 else Text("")
-    return Text.assemble((doing, "bold"), bar, f"  {words}" if columns >= 4 else words)
-
-
-def _doing(event: Evaluating) -> str:
-    return "confirming" if event.stream == "confirm" else "evaluating"
-
-
-def _needs(needed: float | None) -> str:
-    return "" if needed is None else f", needs {number(needed)}"
-
-
-def _next(snapshot: Snapshot) -> int | None:
-    """Return the step of the next evaluation."""
-    every, step = snapshot.started.evaluate_every, (snapshot.progress or snapshot.started).step
-    if not every or not snapshot.running:
-        return None
-    upcoming, steps = (step // every + 1) * every, snapshot.started.steps
-    upcoming = upcoming if steps is None else min(upcoming, steps)
-    return upcoming if upcoming > step else None
-
-
-def _over(evaluation: Evaluation) -> str:
-    reached = spread(evaluation.mean, evaluation.std)
-    return f"{reached} over {len(evaluation.returns)} episodes at step {evaluation.step:,}"
-
-
-def _of_needed(mean: float, snapshot: Snapshot) -> str:
-    needed = snapshot.started.solved_at
-    if needed is None or mean >= needed:
-        return score(mean)
-    # "-113 of -100" would not say that more is needed.
-    return f"{number(mean, 3)} of {number(needed)}" if needed > 0 else f"{score(mean)}{_needs(needed)}"
+    return Text.assemble((label, "bold"), bar, f"  {words}" if columns >= 4 else words)
 
 
 def _joined(parts: Iterable[Sequence[tuple[str, str]]], width: int) -> Text:
@@ -450,21 +316,6 @@ def _cell(figure: Figure, width: int) -> Text:
     return Text.assemble((label, "dim"), gap, (value, "bold" if figure[0].startswith(_BOLD) else ""))
 
 
-def _replay(snapshot: Snapshot, status: Mapping[str, Any]) -> list[Figure]:
-    """Return the transitions held, of how many, and the memory that they use."""
-    count, capacity = status.get("replay_size"), status.get("replay_capacity")
-    if not isinstance(count, int | float) or not isinstance(capacity, int | float) or capacity <= 0:
-        return [("replay", NOTHING)]
-    figures = [("replay", f"{compact(count)} / {compact(capacity)}")]
-    nbytes = round(snapshot.started.replay_bytes * min(1.0, count / capacity))
-    return figures + [("memory", size(nbytes))] * bool(snapshot.started.replay_bytes)
-
-
-def _stopped(snapshot: Snapshot, run_ended: RunEnded) -> str:
-    cause = "Ctrl-C" if run_ended.reason == "SIGINT" else one_line(run_ended.reason)
-    return f"stopped ({cause})" + (f", saved at step {snapshot.checkpoint.step:,}" if snapshot.checkpoint else "")
-
-
 def _footer(snapshot: Snapshot, ctrl_c: str, width: int, dot: str) -> Text:
     stopping = ctrl_c == "interrupts"
     if snapshot.progress is None and snapshot.running:
@@ -474,26 +325,14 @@ def _footer(snapshot: Snapshot, ctrl_c: str, width: int, dot: str) -> Text:
         return Text.assemble((waits, "bold"))
     if snapshot.failed:
         text, style = snapshot.failed, "bold red"
-    elif snapshot.ended is not None and not _is_over(snapshot):
-        text, style = _stopped(snapshot, snapshot.ended), "bold"
+    elif snapshot.ended is not None and not snapshot.over:
+        text, style = stopped(snapshot), "bold"
     else:
         text, style = _CTRL_C[ctrl_c] * snapshot.running, "bold" * stopping
     first, comma, rest = text.partition(", ")
     folder = one_line(snapshot.started.folder or "")
     then = f"{dot * bool(text)}{folder}" if folder else ""
     return _joined([[(first, style)], [(f"{comma}{rest}", style)], [(then, "dim")]], width)
-
-
-def _is_over(snapshot: Snapshot) -> bool:
-    """Whether the run ended because nothing is left to do."""
-    return snapshot.ended is not None and snapshot.ended.reason in ("done", "solved")
-
-
-def _of_total(snapshot: Snapshot, *, steps: bool) -> str:
-    total = snapshot.total
-    if total is None or steps == snapshot.counts_episodes:
-        return ""
-    return f" of {total:,} ({math.floor(100 * snapshot.done / max(1, total))}%)"
 
 
 def _first_that_fits(candidates: Sequence[str], width: int) -> str:

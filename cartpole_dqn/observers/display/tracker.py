@@ -91,6 +91,20 @@ class Snapshot:
         return self.ended is None and not self.failed
 
     @property
+    def over(self) -> bool:
+        """Whether the run ended because nothing is left to do."""
+        return self.ended is not None and self.ended.reason in ("done", "solved")
+
+    @property
+    def next_evaluation(self) -> int | None:
+        """The step of the next evaluation, if there will be one."""
+        every, step, steps = self.started.evaluate_every, (self.progress or self.started).step, self.started.steps
+        if not every or not self.running or step == steps:
+            return None
+        upcoming = (step // every + 1) * every
+        return upcoming if steps is None else min(upcoming, steps)
+
+    @property
     def done(self) -> int:
         """Steps or episodes so far, in the unit of the budget."""
         now = self.progress or self.started

@@ -19,7 +19,7 @@ from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.names import number_names
 from cartpole_dqn.errors import RunFolderError, UserError
 from cartpole_dqn.files import replace_file, writing
-from cartpole_dqn.observers.display.panel import describe_evaluating
+from cartpole_dqn.observers.wording import describe_evaluating
 from cartpole_dqn.runs.catalogue import read_settings, run_title, summarise_run
 from cartpole_dqn.runs.checkpoint import has_state
 from cartpole_dqn.runs.folder import RunFolder, describe_environment

@@ -246,7 +246,7 @@ def test_plain_lines_come_by_the_clock_and_at_events(clock: Any, events: Any) ->
     for words in (
         "evaluation at step 500: mean 150.0 ± 50.0",
         "checkpoint at step 500: 34 MB",
-        "best 150.0: 150.0 ± 50.0 over 2 episodes at step 500",
+        "best: 150.0 ± 50.0 over 2 episodes at step 500",
         "1,000 steps, 40 episodes; training 0:20 at 50 steps/s, evaluation 1:05",
     ):
         assert words in text

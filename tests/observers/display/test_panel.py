@@ -13,9 +13,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from cartpole_dqn.contracts.events import Evaluating, Evaluation
-from cartpole_dqn.observers.display.panel import (
-    RunPanel,
-    _cell,
+from cartpole_dqn.observers.display.panel import RunPanel, _cell
+from cartpole_dqn.observers.wording import (
     describe_checkpoint,
     describe_evaluation,
     figures_of,
@@ -105,13 +104,13 @@ def test_solved_is_said(snapshot: Make, events: Any) -> None:
     assert "took 0:30" in text
     assert re.search(r"━{40,}  1,000 steps|━{40,}  600 steps", text), "the bar is full"
     assert "Ctrl-C" not in text
-    assert summary_lines(made, ended)[0] == "SOLVED: 499.0 ± 1.0 over 2 episodes at step 500"
-    assert summary_lines(snapshot(solved_at=475.0), events.ended())[0] == (
-        "best 150 of 475: 150.0 ± 50.0 over 2 episodes at step 300"
+    assert summary_lines(made)[0] == "SOLVED: 499.0 ± 1.0 over 2 episodes at step 500"
+    assert summary_lines(snapshot(solved_at=475.0, ended=events.ended()))[0] == (
+        "best: 150.0 ± 50.0 over 2 episodes at step 500, needs 475"
     )
     worst = Evaluation(300, (-200.0, -100.0), (1, 1), "select", 3.0, True)
-    negative = summary_lines(replace(snapshot(solved_at=-100.0), best=worst), events.ended())[0]
-    assert negative.startswith("best -150.0, needs -100: -150.0 ± 50.0")
+    negative = "\n".join(shown(replace(snapshot(solved_at=-100.0), best=worst), 100, 30))
+    assert "best -150.0, needs -100 over 2 episodes" in negative
     assert verdict(480.0, 100, 475.0, 100) == "SOLVED"
     assert verdict(480.0, 10, 475.0, 100) == "needs 475 over 100 episodes"
     assert verdict(470.0, 100, 475.0, 100) == "needs 475"
@@ -255,13 +254,12 @@ def test_events_in_words(events: Any) -> None:
 
 
 def test_summary_says_training_and_evaluation_apart(snapshot: Make, events: Any) -> None:
-    made = snapshot()
     counts = "1,000 steps, 40 episodes; training 0:20 at 50 steps/s, evaluation 1:05, checkpoints 0:02"
-    best = "best 150.0: 150.0 ± 50.0 over 2 episodes at step 300"
-    assert summary_lines(made, events.ended()) == [best, counts]
+    best = "best: 150.0 ± 50.0 over 2 episodes at step 500"
+    assert summary_lines(snapshot(ended=events.ended())) == [best, counts]
     stopped = "stopped (Ctrl-C), saved at step 500"
-    assert summary_lines(made, events.ended(reason="SIGINT")) == [best, stopped, counts]
-    assert summary_lines(made, events.ended(reason="SIGTERM"))[1] == "stopped (SIGTERM), saved at step 500"
+    assert summary_lines(snapshot(ended=events.ended(reason="SIGINT"))) == [best, stopped, counts]
+    assert summary_lines(snapshot(ended=events.ended(reason="SIGTERM")))[1] == "stopped (SIGTERM), saved at step 500"
     ended = events.ended(best=None, progress=events.progress(0, episode=0, seconds=0.0))
-    lines = summary_lines(snapshot(played=0, evaluated=False), ended)
+    lines = summary_lines(snapshot(played=0, evaluated=False, ended=ended))
     assert lines == ["0 steps, 0 episodes; training 0:00, evaluation 1:05, checkpoints 0:02"]

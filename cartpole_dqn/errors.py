@@ -4,13 +4,15 @@
 * `UserError` (exit code 2): invalid input. Subclasses: `ConfigError`, `UnknownComponentError`, `UnsuitableEnvError`,
   `RunFolderError`, `CheckpointError`.
 * `RunError` (exit code 1): a run or a check failed. `DivergedError`: learning did; `is_diverged` looks for it.
-* `Notice`: a warning. `did_you_mean`: suggests a name for a typo. `error_line`: formats any exception as one line.
+* `Notice`: a warning. `error_line`: formats any exception as one line.
+* `bad`, `meant`: mark a value in a message. `did_you_mean`: suggests a name for a typo.
 * `place_of`: the file and line that raised an exception. `sentence`: ends a text.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -18,6 +20,9 @@ from pathlib import PurePath
 
 from cartpole_dqn.text.figures import printable
 
+BAD, MEANT, _END = "\ue001", "\ue002", "\ue003"
+"""Marks in messages. They are never shown."""
+_PIECE = re.compile(f"([{BAD}{MEANT}{_END}]?)([^{BAD}{MEANT}{_END}]*)")
 _LONGEST = 1000
 """Most characters that are repeated of another library's message."""
 
@@ -27,9 +32,16 @@ class CartpoleDqnError(Exception):
 
     exit_code = 1
 
+    def pieces(self) -> list[tuple[str, str]]:
+        """Return the message in pieces, each after its mark: `BAD`, `MEANT` or another for plain text.
+
+        Control characters are escaped: a message may quote an untrusted file.
+        """
+        return [(mark, printable(text, lines=True)) for mark, text in _PIECE.findall(super().__str__())]
+
     def __str__(self) -> str:
-        """Return the message. Control characters are escaped: it may quote an untrusted file."""
-        return printable(super().__str__(), lines=True)
+        """Return the message without marks."""
+        return "".join(text for _, text in self.pieces())
 
 
 class UserError(CartpoleDqnError):
@@ -126,10 +138,23 @@ def sentence(text: str) -> str:
     return text if text.endswith(("?", "!")) else f"{text}."
 
 
+def bad(value: object) -> str:
+    """Mark a value in the message of an error as the one that is wrong. The command line prints it in a colour."""
+    return f"{BAD}{value}{_END}"
+
+
+def meant(name: object) -> str:
+    """Mark a name in the message of an error as the one that may have been meant."""
+    return f"{MEANT}{name}{_END}"
+
+
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" with the most similar of `names`, or a list of all if none is similar."""
+    """Return " Did you mean 'x'?" with the most similar of `names`, or a list of all if none is similar.
+
+    It is for the message of a `CartpoleDqnError`, since the name is marked.
+    """
     choices = sorted(set(names))
     matches = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     if matches:
-        return f" Did you mean '{matches[0]}'?"
+        return f" Did you mean '{meant(matches[0])}'?"
     return f" Known: {', '.join(choices)}." if choices else ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from cartpole_dqn.cli.messages import make_console
+from cartpole_dqn.cli.messages import OPTION, make_console
 from cartpole_dqn.text.tables import print_sections
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _help(param: Any, ctx: Any) -> Text:
     from rich.text import Text
 
     text = Text(" ".join((getattr(param, "help", None) or "").split()))
-    text.highlight_regex(r"(?<!\w)--[a-z][\w-]*", NAME)
+    text.highlight_regex(OPTION, NAME)
     asides = ["required"] if param.required and param.param_type_name == "option" else []
     if default := _default(param, ctx):
         asides.append(f"default: {default}")

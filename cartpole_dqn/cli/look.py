@@ -12,7 +12,7 @@ import typer
 
 from cartpole_dqn.cli import options
 from cartpole_dqn.cli.session import Session
-from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError, error_line
+from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError, bad, error_line
 from cartpole_dqn.files import writing
 from cartpole_dqn.system import unwinding_on_signals
 
@@ -128,7 +128,7 @@ def preview(
     from cartpole_dqn.views.preview_drawing import draw_previews
 
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise UserError(f"--out {out}: expected a picture's name ending in .png, .jpg or .webp.")
+        raise UserError(f"--out {bad(out)}: expected a picture's name ending in .png, .jpg or .webp.")
     session: Session = ctx.obj
     host = session.host
     settings = {"obs": obs, "env": env, "wrappers": options.wrapper_changes(wrapper)}

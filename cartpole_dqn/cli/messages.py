@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cartpole_dqn.errors import CartpoleDqnError, UserError, sentence
+from cartpole_dqn.errors import BAD, MEANT, CartpoleDqnError, UserError, bad, sentence
 from cartpole_dqn.text.tables import WARNING
 
 if TYPE_CHECKING:
@@ -24,18 +24,9 @@ if TYPE_CHECKING:
 
 _UsageError: Any = typer.BadParameter.__base__
 
-_BAD = f"bold {WARNING}"
-_MARKS = (
-    (r"(?<!\w)--[a-z][\w-]*", "cyan"),
-    # The bad value: quoted, after its option, after "got", or after what it should have named.
-    (r"(?<!\w)'[^'\n]+'(?!\w)", _BAD),
-    (r"^error: --?[\w-]+ (?P<value>\S.*?)(?=: )", _BAD),
-    (r"\bgot (?P<value>[^\s,;]+?)(?=[.,;]?(\s|$))", _BAD),
-    (r"no such option: (?P<value>\S+)", _BAD),
-    (r"\bunknown (option|key|setting) (?P<value>[^\s']+?)(?=[.,;:]?(\s|$))", _BAD),
-    (r"Did you mean (?P<value>'[^'\n]+')", "bold green"),
-)
-"""Patterns and their styles. A later one wins. A pattern with a group `value` marks that group only."""
+OPTION = r"(?<!\w)--[a-z][\w-]*"
+"""Matches an option in a text."""
+_STYLES = {BAD: f"bold {WARNING}", MEANT: "bold green"}
 
 
 def make_console(*, stderr: bool = False) -> Console:
@@ -50,20 +41,20 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 def print_error(error: CartpoleDqnError) -> None:
-    """Print an error on stderr: "error: " and its message, with the bad value marked on a terminal."""
-    make_console(stderr=True).print(error_text(str(error)), highlight=False)
+    """Print an error on stderr: "error: " and its message, with what is wrong in a colour on a terminal."""
+    make_console(stderr=True).print(error_text(error), highlight=False)
 
 
-def error_text(message: str) -> Text:
+def error_text(error: CartpoleDqnError) -> Text:
     """Return "error: " and the message, with styles."""
     from rich.text import Text
 
-    text = Text(f"error: {message}")
-    for pattern, style in _MARKS:
-        for match in re.finditer(pattern, text.plain):
-            group = "value" if "value" in match.groupdict() else 0
-            text.stylize(style, *match.span(group))
-    text.stylize("bold red", 0, len("error"))
+    text = Text.assemble(("error", "bold red"), ": ")
+    for mark, piece in error.pieces():
+        part = Text(piece, _STYLES.get(mark, ""))
+        if mark not in _STYLES:
+            part.highlight_regex(OPTION, "cyan")
+        text.append_text(part)
     return text
 
 
@@ -75,20 +66,26 @@ def usage_as_error(arguments: Sequence[str]) -> Iterator[None]:
     except _UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # The help was printed when it was made.
             raise typer.Exit(2) from None
-        message = _bad_value(error, arguments) or str(error.format_message()).strip()
+        words = [word for argument in arguments for word in argument.split("=", 1)]
+        message = _bad_value(error, words) or _repeating(str(error.format_message()).strip(), words)
         hint = f"\nSee: {error.ctx.command_path} --help" if error.ctx is not None else ""
         raise UserError(f"{message[:1].lower()}{message[1:]}{hint}") from None
 
 
-def _bad_value(error: Any, arguments: Sequence[str]) -> str:
+def _bad_value(error: Any, words: Sequence[str]) -> str:
     """Return "--option VALUE: expected ..." for an option's bad value, otherwise ""."""
     options = getattr(getattr(error, "param", None), "opts", ())
-    words = [word for argument in arguments for word in argument.split("=", 1)]
     for option, value in itertools.pairwise(words):
         if option in options and isinstance(error, typer.BadParameter):
-            expected = re.sub(r"^Input should be (.*?)(, .*)?$", r"expected \1", str(error.message))
-            expected = expected.replace("greater than or equal to", "at least").replace(
-                "less than or equal to", "at most"
-            )
-            return f"{option} {value}: {sentence(expected)}"
+            from cartpole_dqn.contracts.options import expectation
+
+            return f"{option} {bad(value)}: {sentence(expectation(str(error.message)))}"
     return ""
+
+
+def _repeating(message: str, words: Sequence[str]) -> str:
+    """Return the message with the last of the command line's words that it repeats marked as bad."""
+    for word in reversed(words):
+        if match := re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", message):
+            return f"{message[: match.start()]}{bad(word)}{message[match.end() :]}"
+    return message

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cartpole_dqn.cli.session import Session
-from cartpole_dqn.errors import UserError, did_you_mean
+from cartpole_dqn.errors import UserError, bad, did_you_mean
 
 if TYPE_CHECKING:
     from cartpole_dqn.studies.grouping import Record
@@ -143,7 +143,7 @@ def wrapper_changes(texts: Sequence[str] | None) -> dict[str, dict[str, str]] | 
         name, at, place = text.partition("@")
         side, _, anchor = place.partition(":") if at else ("after", "", "*")
         if not name or not anchor or side not in ("before", "after"):
-            raise UserError(f"--wrapper {text}: expected NAME, NAME@after:OTHER or NAME@before:OTHER.")
+            raise UserError(f"--wrapper {bad(text)}: expected NAME, NAME@after:OTHER or NAME@before:OTHER.")
         changes[name] = {side: anchor}
     return changes or None
 

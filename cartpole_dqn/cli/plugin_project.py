@@ -23,7 +23,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from cartpole_dqn.errors import UserError
+from cartpole_dqn.errors import UserError, bad
 from cartpole_dqn.files import reason
 from cartpole_dqn.plugin.registry import KINDS
 from cartpole_dqn.text.pages import render
@@ -64,12 +64,14 @@ def names_for(distribution: str) -> ProjectNames:
     names = ProjectNames(str(canonicalize_name(distribution)))
     if not _DISTRIBUTION.fullmatch(names.distribution) or len(names.distribution) > LONGEST:
         raise UserError(
-            f"'{distribution}' is no name for a plugin: expected a letter first, then letters, digits and hyphens, "
-            f"{LONGEST} at most, as in 'cartpole-dqn-something'. Choose one with --name."
+            f"'{bad(distribution)}' is no name for a plugin: expected a letter first, then letters, digits and "
+            f"hyphens, {LONGEST} at most, as in 'cartpole-dqn-something'. Choose one with --name."
         )
     problem = _name_problem(names)
     if problem:
-        raise UserError(f"'{names.distribution}' cannot be the plugin's name: {problem}. Choose another with --name.")
+        raise UserError(
+            f"'{bad(names.distribution)}' cannot be the plugin's name: {problem}. Choose another with --name."
+        )
     return names
 
 

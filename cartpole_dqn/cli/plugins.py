@@ -23,7 +23,7 @@ from cartpole_dqn.cli.help import ASIDE, HEADING, NAME, App
 from cartpole_dqn.cli.plugin_commands import command_summary, find_plugin_commands
 from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS, names_for, usage, write_project
 from cartpole_dqn.cli.session import Session
-from cartpole_dqn.errors import RunError, UnknownComponentError, UserError, did_you_mean
+from cartpole_dqn.errors import RunError, UnknownComponentError, UserError, bad, did_you_mean
 from cartpole_dqn.plugin.discovery import origin
 from cartpole_dqn.plugin.registry import KINDS, Component, Registry, owner_text
 
@@ -186,7 +186,7 @@ def new(
     kinds = list(dict.fromkeys(kind or ["replay"]))
     for kind_name in kinds:
         if kind_name not in TEMPLATE_KINDS:
-            raise UserError(f"--kind {kind_name}: there is no such kind.{did_you_mean(kind_name, TEMPLATE_KINDS)}")
+            raise UserError(f"--kind {bad(kind_name)}: there is no such kind.{did_you_mean(kind_name, TEMPLATE_KINDS)}")
     names = names_for(name or folder.resolve().name)
     session: Session = ctx.obj
     for component in session.host.registry.components():
@@ -221,7 +221,7 @@ def find_component(host: PluginHost, name: str) -> Component | PluginRecord:
     if slash:
         return host.registry.component(kind, component_name)
     if ":" in name:
-        raise UserError(f"'{name}': of which kind is it? Expected KIND/{name}, such as network/{name}.")
+        raise UserError(f"'{bad(name)}': of which kind is it? Expected KIND/{name}, such as network/{name}.")
     matches = [component for component in host.registry.components() if component.name == name]
     if len(matches) == 1:
         return matches[0]
@@ -230,10 +230,10 @@ def find_component(host: PluginHost, name: str) -> Component | PluginRecord:
             return record
     if matches:
         candidates = ", ".join(f"{component.kind}/{name}" for component in matches)
-        raise UserError(f"'{name}' names several components: say which of {candidates}.")
+        raise UserError(f"'{bad(name)}' names several components: say which of {candidates}.")
     names = [c.name for c in host.registry.components()] + [r.name for r in host.plugins]
     failed = f" These plugins failed: {'; '.join(host.registry.unavailable)}" if host.failures() else ""
-    raise UnknownComponentError(f"no component or plugin is named '{name}'.{did_you_mean(name, names)}{failed}")
+    raise UnknownComponentError(f"no component or plugin is named '{bad(name)}'.{did_you_mean(name, names)}{failed}")
 
 
 def _status_text(plugin: PluginRecord, summary: str = "") -> Text:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cartpole_dqn.cli.messages import make_console
-from cartpole_dqn.errors import UserError
+from cartpole_dqn.errors import UserError, bad
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,5 +101,5 @@ def parse_plugin_switches(switches: Sequence[str]) -> list[str]:
     """Return the names in `-p no:NAME` switches. Raises `UserError` for any other form."""
     for switch in switches:
         if not switch.startswith("no:") or len(switch) == 3:
-            raise UserError(f"-p {switch}: expected no:NAME, the name of a plugin to block.")
+            raise UserError(f"-p {bad(switch)}: expected no:NAME, the name of a plugin to block.")
     return [switch[3:] for switch in switches]

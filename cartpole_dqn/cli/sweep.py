@@ -13,7 +13,7 @@ import typer
 
 from cartpole_dqn.cli import options
 from cartpole_dqn.cli.session import Session
-from cartpole_dqn.errors import RunError, UserError
+from cartpole_dqn.errors import RunError, UserError, bad
 
 if TYPE_CHECKING:
     from cartpole_dqn.studies.sweep_plan import SweepPlan
@@ -140,10 +140,10 @@ def _require_sense(args: dict[str, Any]) -> None:
         if name in args and not args.keys() & users:
             raise UserError(f"{name} is for {' and '.join(users)}, which is not given.")
     if args.get("--search", "optuna") != "optuna":
-        raise UserError(f"--search {args['--search']}: expected optuna.")
+        raise UserError(f"--search {bad(args['--search'])}: expected optuna.")
     for text in args.get("--set", []):
         if text.partition("=")[0].strip() == "seed":
-            raise UserError(f"--set {text}: a sweep takes its seeds from --seeds and --first-seed.")
+            raise UserError(f"--set {bad(text)}: a sweep takes its seeds from --seeds and --first-seed.")
 
 
 def _plan(args: dict[str, Any]) -> SweepPlan:

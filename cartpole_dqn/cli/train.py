@@ -15,7 +15,7 @@ import typer
 
 from cartpole_dqn.cli import options
 from cartpole_dqn.cli.session import Session
-from cartpole_dqn.errors import RunError, UserError, is_diverged
+from cartpole_dqn.errors import RunError, UserError, bad, is_diverged
 from cartpole_dqn.system import stopping_on_signals
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def resume(
 ) -> None:
     """Resume a run from its last checkpoint."""
     if steps is not None and steps < 1:
-        raise UserError(f"--steps: expected a number from 1, got {steps}.")
+        raise UserError(f"--steps: expected a number from 1, got {bad(steps)}.")
     from cartpole_dqn.runs.catalogue import find_run
 
     session: Session = ctx.obj

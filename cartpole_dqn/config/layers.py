@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from cartpole_dqn.config.schema import PARTS, OptionsOf, Table, part_name
 from cartpole_dqn.config.toml import load_toml, require_bounded
 from cartpole_dqn.contracts.options import describe_options, takes
-from cartpole_dqn.errors import ConfigError, did_you_mean
+from cartpole_dqn.errors import ConfigError, bad, did_you_mean
 
 LISTS = {"observation": "wrapper", "observer": "name"}
 """The lists of a configuration, and the key that names an entry."""
@@ -84,7 +84,7 @@ def edit_list(key: str, entries: Sequence[Any], changes: Mapping[str, Any]) -> l
     for entry_name, change in changes.items():
         where = f"{key}.{entry_name}"
         if not isinstance(change, Mapping):
-            raise ConfigError(f"{where}: expected a table of options, got {change!r}.")
+            raise ConfigError(f"{where}: expected a table of options, got {bad(repr(change))}.")
         label = _label(entry_name, labels)
         options = {name: value for name, value in change.items() if name not in (*PLACES, "drop")}
         beside = [(side, _label(change[side], labels)) for side in PLACES if side in change]
@@ -98,12 +98,12 @@ def edit_list(key: str, entries: Sequence[Any], changes: Mapping[str, Any]) -> l
             order.append(label)
         else:
             insert = "" if drop else f" To insert it: {where}.after = NAME, or before."
-            raise ConfigError(f"{where}: there is no such entry.{did_you_mean(label, order)}{insert}")
+            raise ConfigError(f"{bad(where)}: there is no such entry.{did_you_mean(label, order)}{insert}")
         if beside or drop:
             order.remove(label)
         for side, anchor in beside:
             if anchor not in ("*", *order):
-                raise ConfigError(f"{where}.{side}: there is no entry '{anchor}'.{did_you_mean(anchor, order)}")
+                raise ConfigError(f"{where}.{side}: there is no entry '{bad(anchor)}'.{did_you_mean(anchor, order)}")
             at = order.index(anchor) if anchor in order else 0 if side == "before" else len(order) - 1
             order.insert(at + (side == "after"), label)
     return [tables[label] for label in order]
@@ -120,14 +120,14 @@ def parse_set(text: str, table: Table) -> None:
     """
     key, separator, value = text.partition("=")
     if not separator or not key.strip():
-        raise ConfigError(f"--set {text}: expected KEY=VALUE, such as agent.batch_size=64.")
+        raise ConfigError(f"--set {bad(text)}: expected KEY=VALUE, such as agent.batch_size=64.")
     nested = _parse_value(value)
     for step in reversed(key.split(".")):
         nested = {step.strip(): nested}
     try:
         require_bounded(nested)
     except ValueError as error:
-        raise ConfigError(f"--set {text[:60]}...: {error}.") from None
+        raise ConfigError(f"--set {bad(text[:60])}...: {error}.") from None
     table.update(merge_tables(table, nested))
 
 
@@ -168,7 +168,7 @@ def _merge_part(
     kind: str, where: str, below: Mapping[str, Any], above: Any, options_of: OptionsOf, renamed: list[_Renamed]
 ) -> Table:
     if not isinstance(above, Mapping):
-        raise ConfigError(f"{where}: expected a table with a name, got {above!r}.")
+        raise ConfigError(f"{where}: expected a table with a name, got {bad(repr(above))}.")
     name = part_name({**below, **above}, kind, where)
     declared = options_of(kind, name)
     infos = {info.name: info for info in describe_options(declared)}
@@ -194,7 +194,7 @@ def _labels(key: str, entries: Sequence[Any]) -> list[str]:
     names: list[str] = []
     for entry in entries:
         if not isinstance(entry, Mapping):
-            raise ConfigError(f"{key}: expected a list of tables, got an entry {entry!r}.")
+            raise ConfigError(f"{key}: expected a list of tables, got an entry {bad(repr(entry))}.")
         names.append(str(entry.get(LISTS[key], "")))
     counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
     return [name if count == 1 else f"{name}#{count}" for name, count in zip(names, counts, strict=True)]

@@ -28,7 +28,7 @@ from cartpole_dqn.contracts.options import (
     options_class,
     to_table,
 )
-from cartpole_dqn.errors import ConfigError
+from cartpole_dqn.errors import ConfigError, bad, meant
 from cartpole_dqn.files import reason
 
 Table = dict[str, Any]
@@ -154,7 +154,9 @@ def complete(table: Table, options_of: OptionsOf) -> RunConfig:
         _refuse_misplaced(unknown, {**table, "agent": agent})
     config = check_options(RunConfig, with_obs_renamed(table), where="")
     if isinstance(config.env.time_limit, int) and config.env.time_limit < 1:
-        raise ConfigError(f'env.time_limit: expected "env", "none" or a number from 1, got {config.env.time_limit}.')
+        raise ConfigError(
+            f'env.time_limit: expected "env", "none" or a number from 1, got {bad(config.env.time_limit)}.'
+        )
     _check_step_timeout(config.env)
     if config.steps is None and config.episodes is None:
         raise ConfigError("a run needs an end: give steps or episodes.")
@@ -189,7 +191,7 @@ def require_sections(table: Table, source: str) -> None:
     names = {str: "a text", Mapping: "a table", list | Mapping: "a list of tables, or a table of changes to one"}
     for place, value, kind in values:
         if not isinstance(value, kind):
-            raise ConfigError(f"{source}: {place}: expected {names[kind]}, got {repr(value)[:200]}.")
+            raise ConfigError(f"{source}: {place}: expected {names[kind]}, got {bad(repr(value)[:200])}.")
 
 
 def with_step_timeout(config: RunConfig, seconds: float) -> RunConfig:
@@ -227,10 +229,10 @@ def check_part(kind: str, table: Mapping[str, Any], options_of: OptionsOf, *, wh
 def part_name(table: Any, kind: str, where: str) -> str:
     """Return the name in the table of a part. Raises `ConfigError` if it has none."""
     if not isinstance(table, Mapping):
-        raise ConfigError(f"{where}: expected a table with the {kind}'s name, got {table!r}.")
+        raise ConfigError(f"{where}: expected a table with the {kind}'s name, got {bad(repr(table))}.")
     name = table.get("name")
     if not isinstance(name, str):
-        raise ConfigError(f"{where}.name: expected the {kind}'s name, got {name!r}.")
+        raise ConfigError(f"{where}.name: expected the {kind}'s name, got {bad(repr(name))}.")
     return name
 
 
@@ -274,7 +276,7 @@ def _refuse_misplaced(unknown: Iterable[str], table: Mapping[str, Any], where: s
     for key in sorted(unknown):
         deeper = [f"{where}{path}" for path in _paths_to(key, table)]
         if deeper:
-            raise ConfigError(f"unknown option {where}{key}. Did you mean '{min(deeper, key=len)}'?")
+            raise ConfigError(f"unknown option {bad(f'{where}{key}')}. Did you mean '{meant(min(deeper, key=len))}'?")
 
 
 def _paths_to(key: str, table: Mapping[str, Any]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 
-from cartpole_dqn.errors import UserError
+from cartpole_dqn.errors import UserError, bad
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,7 +54,7 @@ def typed(function: Callable[P, T]) -> Callable[P, T]:
             hint = hints().get(name, Any)
             for value in argument if variadic else [argument]:
                 if not _fits(value, hint):
-                    problem = f"expected {_described(hint)}, got {reprlib.repr(value)} ({type(value).__name__})"
+                    problem = f"expected {_described(hint)}, got {bad(reprlib.repr(value))} ({type(value).__name__})"
                     raise UserError(f"{name}: {problem}.")
         return function(*args, **kwargs)
 

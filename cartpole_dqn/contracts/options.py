@@ -4,6 +4,7 @@
 * `option`: declares a field: default, range, effect, typical values. `part`: declares a field that holds a `Part`.
 * `check_options`: turns a table into an instance, or raises `ConfigError`. `takes`: checks the value of one option.
 * `describe_options`: the fields as data. `to_table`: an instance as a plain table. `changed`: a changed copy.
+* `expectation`: a message of pydantic in the words of this package.
 
 >>> @options_class
 ... class SoftOptions:
@@ -30,7 +31,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import core_schema
 
-from cartpole_dqn.errors import ConfigError, did_you_mean
+from cartpole_dqn.errors import ConfigError, bad, did_you_mean
 
 T = TypeVar("T")
 
@@ -185,6 +186,16 @@ def to_table(instance: Any) -> dict[str, Any]:
     return {name: _plain(value) for name, value in values.items() if value is not None}
 
 
+def expectation(message: str) -> str:
+    """Return a message of pydantic in the words of this package.
+
+    >>> expectation("Input should be less than or equal to 64")
+    'expected at most 64'
+    """
+    message = message.removeprefix("Value error, ").replace("Input should be", "expected").partition(", unable to")[0]
+    return message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
+
+
 def changed(instance: T, **changes: Any) -> T:
     """Return a copy of an options instance with some fields changed and checked."""
     return cast(T, dataclasses.replace(cast(Any, instance), **changes))
@@ -195,7 +206,7 @@ def _refuse_unknown(cls: type, table: Mapping[str, Any], where: str) -> None:
     for key, value in table.items():
         place = _dotted(where, key)
         if key not in fields:
-            raise ConfigError(f"unknown option {place}.{did_you_mean(str(key), fields)}")
+            raise ConfigError(f"unknown option {bad(place)}.{did_you_mean(str(key), fields)}")
         section = _section(fields[key])
         if section is not None and isinstance(value, Mapping):
             _refuse_unknown(section, value, place)
@@ -262,8 +273,8 @@ def _sentence(place: str, cls: type, errors: Sequence[Any]) -> str:
     if first["type"] == "missing":
         message, actual = "a value", "nothing"
     else:
-        texts = (str(e["msg"]).removeprefix("Value error, ").removeprefix("Input should be ") for e in errors)
-        message, actual = " or ".join(dict.fromkeys(texts)), f"{value!r} ({type(value).__name__})"
+        texts = (expectation(str(e["msg"])).removeprefix("expected ") for e in errors)
+        message, actual = " or ".join(dict.fromkeys(texts)), f"{bad(repr(value))} ({type(value).__name__})"
     top = fields_of(cls).get(str(first["loc"][0])) if first["loc"] else None
     effect = top.description if top is not None and _section(top) is None else ""
     hint = f" {effect[0].upper()}{effect[1:]}." if effect else ""

@@ -42,8 +42,10 @@ from cartpole_dqn.errors import (
     ConfigError,
     UnsuitableEnvError,
     UserError,
+    bad,
     did_you_mean,
     error_line,
+    meant,
     sentence,
 )
 from cartpole_dqn.plugin.registry import (
@@ -367,7 +369,9 @@ def _stack_size(last: Entry, space: spaces.Box) -> int:
 
 def _resolve(i: int, entry: Any, registry: Registry) -> Entry:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("wrapper"), str):
-        raise ConfigError(f'observation[{i}]: expected a table with the name of a wrapper ("wrapper"), got {entry!r}.')
+        raise ConfigError(
+            f'observation[{i}]: expected a table with the name of a wrapper ("wrapper"), got {bad(repr(entry))}.'
+        )
     mark = ", training only" if entry.get(TRAINING_ONLY) is True else ""
     place = f"observation[{i}] ({entry['wrapper']}{mark})"
     cls = registry.load("wrapper", entry["wrapper"])
@@ -375,11 +379,11 @@ def _resolve(i: int, entry: Any, registry: Registry) -> Entry:
     if any(isinstance(value, str) and ":" in value for value in kwargs.values()):
         search_here()  # for a locator of the user's, "module:name"
     if not isinstance(entry.get(TRAINING_ONLY, False), bool):
-        raise ConfigError(f"{place}.{TRAINING_ONLY}: expected true or false, got {entry[TRAINING_ONLY]!r}.")
+        raise ConfigError(f"{place}.{TRAINING_ONLY}: expected true or false, got {bad(repr(entry[TRAINING_ONLY]))}.")
     parameters = parameters_of(cls)
     for key in kwargs:
         if key not in parameters:
-            raise ConfigError(f"unknown option {place}.{key}.{did_you_mean(key, [*parameters, TRAINING_ONLY])}")
+            raise ConfigError(f"unknown option {place}.{bad(key)}.{did_you_mean(key, [*parameters, TRAINING_ONLY])}")
     for name, value in kwargs.items():
         if isinstance(value, list) and "tuple" in str(parameters[name].annotation):
             kwargs[name] = tuple(value)  # TOML has lists alone.
@@ -463,7 +467,7 @@ def _registration_hint(env_id: str) -> str:
         newest[spec.id.rpartition("-v")[0] or spec.id] = spec.id
     matches = difflib.get_close_matches(name.rpartition("-v")[0] or name, newest, n=1, cutoff=0.75)
     if matches:
-        return f" Did you mean '{newest[matches[0]]}'?"
+        return f" Did you mean '{meant(newest[matches[0]])}'?"
     if ":" in env_id:
         module = env_id.rpartition(":")[0]
         defined = vars(sys.modules[module]).items()

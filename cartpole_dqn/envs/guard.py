@@ -46,9 +46,9 @@ class EnvError(RunError):
         self.problem = problem
         self.place = ""
 
-    def __str__(self) -> str:
+    def pieces(self) -> list[tuple[str, str]]:
         place = f" ({self.place})" if self.place else ""
-        return f"environment {self.env}{place} {self.problem}"
+        return [("", f"environment {self.env}{place} {self.problem}")]
 
 
 class EnvTimeoutError(EnvError):

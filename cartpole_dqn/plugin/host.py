@@ -21,7 +21,7 @@ import pluggy
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from cartpole_dqn.errors import UserError, did_you_mean, error_line
+from cartpole_dqn.errors import UserError, bad, did_you_mean, error_line
 from cartpole_dqn.plugin import hookspecs
 from cartpole_dqn.plugin.discovery import (
     COMMAND_GROUP,
@@ -240,7 +240,7 @@ class PluginHost:
         callers = self._manager.get_hookcallers(plugin) or []
         for caller in callers:
             if caller.name not in _HOOKS and not all(impl.optionalhook for impl in caller.get_hookimpls()):
-                raise PluginError(f"there is no hook '{caller.name}'.{did_you_mean(caller.name, _HOOKS)}")
+                raise PluginError(f"there is no hook '{bad(caller.name)}'.{did_you_mean(caller.name, _HOOKS)}")
         self._manager.check_pending()
         if not callers:
             subject = f"{type(plugin).__name__} {getattr(plugin, '__name__', '')}".rstrip()
@@ -297,7 +297,7 @@ def load_plugins(
     allowed = allowed_names() if allowed is None else allowed
     for name in blocked:
         if canonicalize_name(name) in (_BUILTINS.name, DISTRIBUTION):
-            raise UserError(f"'{name}' cannot be blocked: the built-in components are always there.")
+            raise UserError(f"'{bad(name)}' cannot be blocked: the built-in components are always there.")
     host = PluginHost(strict=strict)
     host._load(_BUILTINS)
     unreadable: list[tuple[str, str]] = []
@@ -369,7 +369,7 @@ def _unmatched(entries: list[EntryPoint], blocked: Collection[str], allowed: Col
     }
     canonical = {canonicalize_name(name) for name in installed}
     return [
-        f"no plugin '{name}' is installed that could be {verb}.{did_you_mean(name, installed)}"
+        str(UserError(f"no plugin '{name}' is installed that could be {verb}.{did_you_mean(name, installed)}"))
         for names, verb in ((blocked, "blocked"), (allowed, "allowed"))
         for name in names
         if canonicalize_name(name) not in canonical

@@ -23,7 +23,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from cartpole_dqn.errors import RunError, UserError, did_you_mean
+from cartpole_dqn.errors import RunError, UserError, bad, did_you_mean
 from cartpole_dqn.files import reason
 from cartpole_dqn.plugin.discovery import COMMAND_GROUP, DISTRIBUTION, GROUP, find_entry_points, origin
 
@@ -82,7 +82,7 @@ def require_plugins(names: Sequence[str]) -> None:
     for name in names:
         if canonicalize_name(name) not in installed:
             hint = did_you_mean(name, installed) if installed else " No plugin is installed."
-            raise UserError(f"no installed distribution with plugins is named '{name}'.{hint}")
+            raise UserError(f"no installed distribution with plugins is named '{bad(name)}'.{hint}")
 
 
 def frozen(plugins: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -140,7 +140,9 @@ def _pinned(line: str) -> str:
         if requirement.url or requirement.extras or requirement.marker or pin.operator != "==" or "*" in pin.version:
             raise ValueError
     except (InvalidRequirement, ValueError):
-        raise UserError(f"{line!r}: expected a distribution and its version, as in cartpole-dqn-acme==1.0.") from None
+        raise UserError(
+            f"{bad(repr(line))}: expected a distribution and its version, as in cartpole-dqn-acme==1.0."
+        ) from None
     return f"{canonicalize_name(requirement.name)}=={pin.version}"
 
 

@@ -30,7 +30,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from cartpole_dqn.errors import UnknownComponentError, UserError, did_you_mean, error_line
+from cartpole_dqn.errors import UnknownComponentError, UserError, bad, did_you_mean, error_line
 from cartpole_dqn.text.figures import one_line
 
 KINDS = (
@@ -136,7 +136,7 @@ class Registry:
             PluginError: an argument is invalid, or the name is taken.
         """
         if kind not in KINDS:
-            raise PluginError(f"unknown kind of component '{kind}'.{did_you_mean(str(kind), KINDS)}")
+            raise PluginError(f"unknown kind of component '{bad(kind)}'.{did_you_mean(str(kind), KINDS)}")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise PluginError(
                 f"{name!r} is no name for a {kind}: expected lower-case letters, digits and hyphens, as in 'my-{kind}'."
@@ -177,7 +177,7 @@ class Registry:
         if (kind, name) in self._remembered:
             hint = f" It came from {self._remembered[kind, name]}."
         failed = f" These plugins failed to load: {'; '.join(self.unavailable)}" if self.unavailable else ""
-        raise UnknownComponentError(f"unknown {kind} '{name}'.{hint}{failed}")
+        raise UnknownComponentError(f"unknown {kind} '{bad(name)}'.{hint}{failed}")
 
     def load(self, kind: str, name: str) -> Any:
         """Load a component: see `component` and `Component.load`."""
@@ -207,7 +207,7 @@ class Registry:
         fits = isinstance(target, type) or (kind in ("observer", "wrapper") and callable(target))
         if not fits and not (kind == "observer" and hasattr(target, "run_started")):
             more = {"observer": ", a function or an instance", "wrapper": " or a function"}.get(kind, "")
-            raise UserError(f"{kind}: expected a name, 'module:Class' or a class{more}, got {target!r}.")
+            raise UserError(f"{kind}: expected a name, 'module:Class' or a class{more}, got {bad(repr(target))}.")
         name = reference_to(target)
         suffix = "" if hasattr(target, "__qualname__") else INSTANCE
         self._by_reference[kind, name] = Component(kind, name, target, _summary(target), source_of(target) + suffix)
@@ -234,7 +234,7 @@ class Registry:
             target = find_reference(name)
         except LookupError as error:
             bring = how_to_bring(kind, name, self._remembered.get((kind, name), ""))
-            raise UnknownComponentError(f"{kind} '{name}' cannot be found: {error.args[0]}{bring}") from None
+            raise UnknownComponentError(f"{kind} '{bad(name)}' cannot be found: {error.args[0]}{bring}") from None
         except (Exception, SystemExit) as error:
             raise PluginError(f"{kind} '{name}' cannot be loaded: {error_line(error)}") from error
         if not callable(target) and kind != "observer":
@@ -245,7 +245,7 @@ class Registry:
     def require_kind(kind: str) -> None:
         """Raise `UnknownComponentError` unless `kind` is one of `KINDS`."""
         if kind not in KINDS:
-            raise UnknownComponentError(f"unknown kind of component '{kind}'.{did_you_mean(kind, KINDS)}")
+            raise UnknownComponentError(f"unknown kind of component '{bad(kind)}'.{did_you_mean(kind, KINDS)}")
 
     def _check_free(self, component: Component) -> None:
         existing = self._components.get((component.kind, component.name))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cartpole_dqn.config.toml import load_toml
-from cartpole_dqn.errors import RunFolderError, did_you_mean
+from cartpole_dqn.errors import RunFolderError, bad, did_you_mean, meant
 from cartpole_dqn.files import open_regular, reason
 from cartpole_dqn.runs.folder import RunFolder, StateName, is_run, run_state, started_at
 from cartpole_dqn.runs.metrics import RunFigures, read_figures
@@ -229,12 +229,12 @@ def _not_a_run(path: Path, root: Path) -> RunFolderError:
         exists, is_folder, inside = path.exists(), path.is_dir(), is_run(path.parent)
     except OSError as error:
         return RunFolderError(f"{path} cannot be read: {reason(error)}.")
-    hint = f" Did you mean '{path.parent}'?" if exists and inside else _suggest(path, root)
+    hint = f" Did you mean '{meant(path.parent)}'?" if exists and inside else _suggest(path, root)
     if not exists:
-        return RunFolderError(f"there is no run folder at {path}.{hint}")
+        return RunFolderError(f"there is no run folder at {bad(path)}.{hint}")
     if not is_folder:
-        return RunFolderError(f"{path} is a file. Expected a run's folder.{hint}")
-    return RunFolderError(f"{path} is not the folder of a run: it holds no config.toml.{hint}")
+        return RunFolderError(f"{bad(path)} is a file. Expected a run's folder.{hint}")
+    return RunFolderError(f"{bad(path)} is not the folder of a run: it holds no config.toml.{hint}")
 
 
 def _suggest(path: Path, root: Path) -> str:
@@ -242,7 +242,7 @@ def _suggest(path: Path, root: Path) -> str:
     runs = list(dict.fromkeys([*runs_in(path.parent), *runs_in(root)]))
     for run in runs:
         if run.name == path.name:
-            return f" Did you mean '{run}'?"
+            return f" Did you mean '{meant(run)}'?"
     return did_you_mean(str(path), [str(run) for run in runs[:_SHOWN]])
 
 
@@ -251,8 +251,8 @@ def _unknown(text: str, runs: Sequence[Path], root: Path) -> RunFolderError:
     try:
         kind = "a file" if path.is_file() else "a folder without config.toml" if path.is_dir() else ""
     except OSError as error:
-        return RunFolderError(f"'{text[:80]}' cannot be looked up: {reason(error)}.")
-    start = f"'{text}' is no run"
+        return RunFolderError(f"'{bad(text[:80])}' cannot be looked up: {reason(error)}.")
+    start = f"'{bad(text)}' is no run"
     start += f": here it is {kind}, and" if kind else ": there is no such folder, and"
     if not runs:
         return RunFolderError(f"{start} {root}/ holds no run. `cartpole-dqn run` makes one.")

@@ -23,7 +23,7 @@ import torch
 from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.contracts.parts import Agent, State
-from cartpole_dqn.errors import CheckpointError, RunFolderError, UserError
+from cartpole_dqn.errors import CheckpointError, RunFolderError, UserError, bad
 from cartpole_dqn.runs.checkpoint import has_state, read_state, taking_over, write_state
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.state_tree import bytes_of, pack
@@ -120,7 +120,7 @@ def read_progress(folder: RunFolder, config: RunConfig) -> list[Model]:
 def choose_model(folder: RunFolder, which: Which) -> Which:
     """Return the model to use for `which`: "last" if no best model was kept. Raises `UserError`."""
     if which not in get_args(Which):
-        raise UserError(f"which: expected 'best' or 'last', got {which!r}.")
+        raise UserError(f"which: expected 'best' or 'last', got {bad(repr(which))}.")
     return "best" if which == "best" and has_state(folder.best) else "last"
 
 

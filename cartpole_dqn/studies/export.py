@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from cartpole_dqn.contracts.events import Evaluating
 from cartpole_dqn.contracts.parts import Policy
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
-from cartpole_dqn.errors import RunError, UserError, error_line
+from cartpole_dqn.errors import RunError, UserError, bad, error_line
 from cartpole_dqn.files import replace_file, writing
 from cartpole_dqn.runs.saved import choose_model
 from cartpole_dqn.system import __version__
@@ -106,7 +106,7 @@ def export_run(
         RunError: torch cannot trace the network, or the file acts otherwise in more than 0.1 % of the steps.
     """
     if episodes < 1:
-        raise UserError(f"episodes: expected 1 or more, got {episodes}.")
+        raise UserError(f"episodes: expected 1 or more, got {bad(episodes)}.")
     form = _format_of(out, form)
     if form == "onnx":
         _require_onnx()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cartpole_dqn.errors import RunFolderError, UserError, did_you_mean
+from cartpole_dqn.errors import RunFolderError, UserError, bad, did_you_mean
 from cartpole_dqn.runs.catalogue import TRIALS, find_runs, read_settings, run_title
 from cartpole_dqn.runs.history import RunHistory, read_metrics
 from cartpole_dqn.text.tables import flat
@@ -164,13 +164,13 @@ def _resolve(text: str, present: Sequence[str]) -> str:
             return candidate
         ending = [key for key in present if key.endswith(f".{candidate}")]
         if len(ending) > 1:
-            raise UserError(f"--group-by {text}: {', '.join(ending[:6])} end like that. Give one of them.")
+            raise UserError(f"--group-by {bad(text)}: {', '.join(ending[:6])} end like that. Give one of them.")
         if ending:
             return ending[0]
     choices = [RUN, ALL, *present, *(key.rsplit(".", 1)[-1] for key in present)]
     hint = did_you_mean(name, choices)
     hint = hint if hint.startswith(" Did") else " `config.toml` in a run's folder has the keys there are."
-    raise UserError(f"--group-by {text}: no run has such a key.{hint}")
+    raise UserError(f"--group-by {bad(text)}: no run has such a key.{hint}")
 
 
 def _text(value: Any) -> str:

@@ -18,7 +18,7 @@ from cartpole_dqn.config.schema import RunConfig, Table, parse_toml, read_text, 
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.contracts.sweep_engine import Trial
-from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunFolderError, UserError, error_line
+from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunFolderError, UserError, bad, error_line
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.catalogue import TRIALS
 from cartpole_dqn.runs.folder import write_text_atomic
@@ -83,7 +83,7 @@ class SweepPlan:
             distinct.setdefault(tuple(setting.values.values()), setting)
             if len(distinct) == self.draws:
                 return list(distinct.values())
-        raise UserError(f"--random {self.draws}: the space holds no more than {len(distinct)} different settings.")
+        raise UserError(f"--random {bad(self.draws)}: the space holds no more than {len(distinct)} different settings.")
 
     def table(self) -> Table:
         """Return the plan as a TOML table."""

@@ -25,7 +25,7 @@ import numpy as np
 from cartpole_dqn.config.layers import parse_set
 from cartpole_dqn.config.schema import read_toml
 from cartpole_dqn.contracts.options import check_options, option, options_class
-from cartpole_dqn.errors import ConfigError, UserError
+from cartpole_dqn.errors import ConfigError, UserError, bad
 from cartpole_dqn.studies.grouping import VARIANT_NAME, short_key
 
 _DIGITS = 4
@@ -88,13 +88,13 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
         key = key.strip()
         values = _split(value_text)
         if not separator or not key or not all(values):
-            raise UserError(f"--grid {text}: expected KEY=A,B,... such as agent.optimiser.lr=1e-3,5e-4.")
+            raise UserError(f"--grid {bad(text)}: expected KEY=A,B,... such as agent.optimiser.lr=1e-3,5e-4.")
         _refuse_own(key, f"--grid {text}")
         if key in grid:
-            raise UserError(f"--grid {key} comes twice: give all its values in one, {key}=A,B,...")
+            raise UserError(f"--grid {bad(key)} comes twice: give all its values in one, {key}=A,B,...")
         twice = [value for i, value in enumerate(values) if _value(value) in map(_value, values[:i])]
         if twice:
-            raise UserError(f"--grid {text}: {twice[0]} comes twice.")
+            raise UserError(f"--grid {text}: {bad(twice[0])} comes twice.")
         grid[key] = values
     return grid
 
@@ -140,14 +140,14 @@ def _variant(text: str) -> Setting:
     name, separator, assignments = text.partition(":")
     pairs = [part.partition("=") for part in _split(assignments)] if separator else []
     if not all(key.strip() and equals and value.strip() for key, equals, value in pairs):
-        raise UserError(f"--variant {text}: expected NAME:KEY=VALUE,... such as no-double:agent.double=false.")
+        raise UserError(f"--variant {bad(text)}: expected NAME:KEY=VALUE,... such as no-double:agent.double=false.")
     return Setting({key.strip(): value.strip() for key, _, value in pairs}, name.strip())
 
 
 def _read_variants(path: Path) -> Iterator[Setting]:
     for name, table in read_toml(path).items():
         if not isinstance(table, Mapping):
-            raise ConfigError(f"{path}: {name}: expected a table [{name}] of settings, got {table!r}.")
+            raise ConfigError(f"{path}: {name}: expected a table [{name}] of settings, got {bad(repr(table))}.")
         yield Setting({key: as_toml(value) for key, value in table.items()}, name)
 
 
@@ -239,7 +239,9 @@ def _tables(source: str, table: Mapping[str, Any], prefix: str = "") -> Iterator
     for key, value in table.items():
         place = f"{prefix}{key}"
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{source}: {place}: expected a table with low and high, or with values; got {value!r}.")
+            raise ConfigError(
+                f"{source}: {place}: expected a table with low and high, or with values; got {bad(repr(value))}."
+            )
         if any(isinstance(entry, Mapping) for entry in value.values()):
             yield from _tables(source, value, f"{place}.")
         else:
@@ -255,7 +257,7 @@ def _entry(where: str, table: Mapping[str, Any]) -> Range | Choice:
     entry = check_options(Range, table, where=where)
     for value in (entry.low, entry.high):
         if entry.int and not value.is_integer():
-            raise ConfigError(f"{where}: int = true needs whole numbers, got {value!r}.")
+            raise ConfigError(f"{where}: int = true needs whole numbers, got {bad(repr(value))}.")
     if entry.low >= entry.high:
         raise ConfigError(f"{where}: expected low below high, got {entry.low:g} and {entry.high:g}.")
     if entry.log and entry.low <= 0:

@@ -19,7 +19,7 @@ from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.contracts.parts import Policy
 from cartpole_dqn.contracts.seeding import Stream
 from cartpole_dqn.envs.factory import EnvFactory
-from cartpole_dqn.errors import Notice, UserError
+from cartpole_dqn.errors import Notice, UserError, bad
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs.checkpoint import taking_over
 from cartpole_dqn.runs.folder import RunFolder
@@ -86,7 +86,7 @@ def evaluate_run(
         UserError: `episodes` is no count, or there is no such model.
     """
     if not isinstance(episodes, int) or episodes < 1:
-        raise UserError(f"episodes: expected 1 or more, got {episodes!r}.")
+        raise UserError(f"episodes: expected 1 or more, got {bad(repr(episodes))}.")
     run = replace(run, config=_on_this_machine(run.config))
     policy, factory, step = load_policy(run, which)
     helpers = make_helpers(run.config, run.host, factory, lambda: policy)

@@ -25,7 +25,7 @@ from cartpole_dqn.config.schema import (
 )
 from cartpole_dqn.contracts.options import changed, describe_options
 from cartpole_dqn.envs.factory import complete_observation, env_source, use_env
-from cartpole_dqn.errors import ConfigError, UserError, error_line
+from cartpole_dqn.errors import ConfigError, UserError, bad, error_line
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.plugin.registry import INSTANCE, Component, Registry
 from cartpole_dqn.runs.catalogue import read_settings
@@ -123,7 +123,7 @@ def part_table(registry: Registry, kind: str, part: Any, *, key: str = "name") -
     """Return the table of a part that is given as a name or a class, or as a pair of that and its options."""
     target, options = part if isinstance(part, tuple) and len(part) == 2 else (part, {})
     if not isinstance(options, Mapping):
-        raise UserError(f"{kind}: expected a pair of a class and a dictionary of options, got {part!r}.")
+        raise UserError(f"{kind}: expected a pair of a class and a dictionary of options, got {bad(repr(part))}.")
     return {key: registry.use(kind, target), **options}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cartpole_dqn.errors import UserError
+from cartpole_dqn.errors import UserError, bad
 from cartpole_dqn.training.models import SavedRun, Which
 from cartpole_dqn.views.animation import FASTEST_GIF, check_animation, open_animation
 from cartpole_dqn.views.chart import Theme
@@ -71,7 +71,7 @@ def record_run(
     """
     check_animation(out)
     if episodes < 1:
-        raise UserError(f"episodes: expected 1 or more, got {episodes}.")
+        raise UserError(f"episodes: expected 1 or more, got {bad(episodes)}.")
     returns, lengths = [], []
     with Playback(run, which=which, seed=seed, max_steps=max_steps, attribution=attribution) as playback:
         bound = None if max_steps is not None or playback.has_limit else LONGEST

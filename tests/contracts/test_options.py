@@ -40,7 +40,7 @@ def test_defaults_and_values() -> None:
         ({"size": "three"}, ["x.size", "integer", "'three'"]),
         ({"size": True}, ["x.size", "integer", "True"]),
         ({"size": 2.5}, ["x.size", "integer", "2.5"]),
-        ({"size": 0}, ["x.size", "greater than or equal to 1", "How large"]),
+        ({"size": 0}, ["x.size", "at least 1", "How large"]),
         ({"rate": 1.0}, ["x.rate", "less than 1"]),
         ({"rate": float("nan")}, ["x.rate", "finite"]),
         ({"rate": float("inf")}, ["x.rate"]),

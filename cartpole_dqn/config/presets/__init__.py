@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cartpole_dqn.config.schema import Table, parse_toml, with_obs_renamed
-from cartpole_dqn.errors import ConfigError, UnknownComponentError
+from cartpole_dqn.errors import ConfigError, UnknownComponentError, bad
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def choose_preset(presets: Iterable[Preset], env_id: str, obs: str) -> Preset:
     ]
     if not fitting:
         kinds = sorted({preset_obs for preset in candidates for _, preset_obs in preset.applies})
-        raise ConfigError(f"--obs {obs}: expected {' or '.join(kinds)}, or name a preset with --preset.")
+        raise ConfigError(f"--obs {bad(obs)}: expected {' or '.join(kinds)}, or name a preset with --preset.")
     return min(fitting, key=lambda entry: entry[:2])[2]
 
 

@@ -3,7 +3,7 @@
 * `app`: the root command. `session`, `options`: what the commands share. `help`, `messages`: how help and errors look.
 * `train`: `run` and `resume`. `sweep`, `runs`, `plot`, `compare`, `presets`, `plugins`, `doctor`: themselves.
 * `look`: `evaluate`, `preview` and `report`. `play`: `watch` and `record`. `share`: `share` and `export`.
-* `component_text`, `plugin_project`, `plugin_sets`: for `plugins`. `plugin_commands`: commands from plugins.
+* `component_text`, `plugin_sets`: for `plugins`. `plugin_commands`: commands from plugins.
 """
 
 from __future__ import annotations

@@ -42,12 +42,7 @@ def compare(
     ] = "best",
     format_: Annotated[
         str | None,
-        options.choice(
-            ("table", "markdown", "json"),
-            "--format",
-            help="Output format.",
-            show_default="by the suffix of --out, or table",
-        ),
+        options.format_choice("table", "markdown", "json"),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to FILE instead of printing.")] = None,
 ) -> None:

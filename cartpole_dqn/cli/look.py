@@ -6,7 +6,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -48,60 +48,38 @@ def evaluate(
     It plays without random actions, on held-out seeds that training never uses. For a shared agent, it also checks the
     claimed score; if that does not hold, the exit code is 1.
     """
-    from cartpole_dqn.contracts.options import to_table
-    from cartpole_dqn.observers.wording import verdict
-    from cartpole_dqn.runs.saved import choose_model
-    from cartpole_dqn.runs.shared import read_claim
-    from cartpole_dqn.studies.estimates import holds, score_of
+    from cartpole_dqn.studies.scoring import score_model
     from cartpole_dqn.text.figures import number
-    from cartpole_dqn.training.assembly import solved_at
-    from cartpole_dqn.training.models import evaluate_run
     from cartpole_dqn.training.session import on_device
     from cartpole_dqn.views.share import score_text
 
     session: Session = ctx.obj
     opened = session.open_run(run)
-    config = on_device(opened.config, device)
-    which = choose_model(opened.folder, "last" if last else "best")
+    opened = dataclasses.replace(opened, config=on_device(opened.config, device))
     with session.showing_evaluation() as on_progress:
-        opened = dataclasses.replace(opened, config=config)
-        evaluation = evaluate_run(opened, episodes=episodes, seed=seed, which=which, on_progress=on_progress)
-    figures: dict[str, Any] = {
-        "mean": evaluation.mean,
-        "std": evaluation.std,
-        "min": min(evaluation.returns),
-        "max": max(evaluation.returns),
-        "episodes": episodes,
-        "seed": seed,
-        "model": which,
-    }
-    claimed = read_claim(opened.folder)
-    measured = score_of(evaluation, seed)
-    claim_holds = None if claimed is None else holds(claimed, measured)
-    if claimed is not None:
-        figures["claimed"] = {**to_table(claimed), "holds": claim_holds}
+        result = score_model(opened, episodes=episodes, seed=seed, which=options.which(last), on_progress=on_progress)
+    figures = result.figures()
     if as_json:
         print(json.dumps(figures))
-        raise typer.Exit(claim_holds is False)
+        raise typer.Exit(result.holds is False)
     session.out.print(
-        f"{which} model, trained for {evaluation.step:,} steps: {episodes} greedy episodes on held-out seeds "
-        f"(--seed {seed})",
+        f"{result.which} model, trained for {result.evaluation.step:,} steps: {episodes} greedy episodes on held-out "
+        f"seeds (--seed {seed})",
         highlight=False,
     )
     parts = (f"{name} {number(figures[name])}" for name in ("mean", "std", "min", "max"))
     session.out.print("   ".join(parts), highlight=False)
-    words = verdict(evaluation.mean, episodes, solved_at(config), config.evaluation.confirm_episodes)
-    if words:
-        session.out.print(words, style="bold green" if words == "SOLVED" else None, highlight=False)
-    if claimed is None:
-        return
-    verdicts = {
-        True: "holds",
-        False: f"does not hold: here the interval is {measured.low:,.1f} to {measured.high:,.1f}",
-        None: f"cannot be judged from {episodes} episodes",
-    }
-    session.out.print(f"The claimed score ({score_text(claimed)}) {verdicts[claim_holds]}.", highlight=False)
-    raise typer.Exit(claim_holds is False)
+    if result.verdict:
+        session.out.print(result.verdict, style="bold green" if result.verdict == "SOLVED" else None, highlight=False)
+    if result.claimed is not None:
+        verdicts = {
+            True: "holds",
+            False: f"does not hold: here the interval is {result.score.low:,.1f} to {result.score.high:,.1f}",
+            None: f"cannot be judged from {episodes} episodes",
+        }
+        claim = score_text(result.claimed)
+        session.out.print(f"The claimed score ({claim}) {verdicts[result.holds]}.", highlight=False)
+    raise typer.Exit(result.holds is False)
 
 
 def preview(
@@ -188,7 +166,7 @@ def report(
             now=time.time(),
             episodes=episodes,
             seed=seed,
-            which="last" if last else "best",
+            which=options.which(last),
             animation=animation,
             problem=problem,
             on_status=on_status,

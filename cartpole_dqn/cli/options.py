@@ -1,12 +1,13 @@
 """Arguments and options that several commands share, and helpers for them.
 
 * `Run`, `Runs`: one run or several, with shell completion that imports no torch.
-* `Env`, `Obs`, `Preset`, `Config`, `Wrapper`, `Set`: a configuration. `wrapper_changes`: what `--wrapper` says.
+* `Env`, `Obs`, `Preset`, `Config`, `Wrapper`, `Set`, `Steps`, `Episodes`: a configuration.
 * `Seed`, `Device`, `NewDevice`, `Last`, `Json`, `Plain`, `Theme`, `GroupBy`: the same in every command.
+* `wrapper_changes`, `which`, `group_keys`: what `--wrapper`, `--last` and `--group-by` say.
 * `read_records`: RUN arguments -> settings and metrics.
 * `whole_number`, `count`: options such as `--steps 1e4`.
-* `choice`: options that take one of a few words. `group_keys`: the keys in `--group-by`.
-* `new_folder`: parses the folder of `--out`.
+* `choice`, `format_choice`: options that take one of a few words.
+* `what`, `where`: options in the sections of `--help`. `new_folder`: the folder of `--out`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import UserError, bad, did_you_mean
 
 if TYPE_CHECKING:
+    from cartpole_dqn.runs.saved import Which
     from cartpole_dqn.studies.grouping import Record
 
 _RUN = "its folder, the beginning of its name under runs/, latest, or a shared zip"
@@ -45,6 +47,13 @@ def whole_number(text: str) -> int:
     raise typer.BadParameter(f"{text!r} is not a whole number.")
 
 
+def parse_folder(text: str) -> Path:
+    """Return the path of a folder. Raises `UserError` for "", which `Path` takes for the working directory."""
+    if not text:
+        raise UserError("--out: expected a folder's name, got an empty one. The working directory is `.`.")
+    return Path(text)
+
+
 def choice(choices: Sequence[str], *names: str, **settings: Any) -> Any:
     """Return a `typer.Option` that takes one of the words `choices`."""
 
@@ -58,8 +67,18 @@ def choice(choices: Sequence[str], *names: str, **settings: Any) -> Any:
     return typer.Option(*names, parser=parse, metavar="|".join(choices), **settings)
 
 
+def format_choice(*formats: str) -> Any:
+    """Return the option `--format`. By default the suffix of --out decides, or the first format is used."""
+    default = f"by the suffix of --out, or {formats[0]}"
+    return choice(formats, "--format", help="Output format.", show_default=default)
+
+
 count = functools.partial(typer.Option, parser=whole_number, metavar="N")
 """An option that is a whole number."""
+what = functools.partial(typer.Option, rich_help_panel=WHAT)
+where = functools.partial(typer.Option, rich_help_panel=WHERE)
+new_folder = functools.partial(typer.Option, metavar="DIR", parser=parse_folder)
+"""The folder of `--out`."""
 Run = Annotated[str, typer.Argument(metavar="RUN", help=f"A run: {_RUN}.", autocompletion=complete)]
 Runs = Annotated[
     list[str],
@@ -71,49 +90,42 @@ Runs = Annotated[
 ]
 Env = Annotated[
     str | None,
-    typer.Option(
-        metavar="ID",
-        help="A Gymnasium id. module:ID imports the module that registers it.",
-        show_default="CartPole-v1",
-        rich_help_panel=WHAT,
+    what(
+        metavar="ID", help="A Gymnasium id. module:ID imports the module that registers it.", show_default="CartPole-v1"
     ),
 ]
 Obs = Annotated[
     str | None,
-    typer.Option(
+    what(
         metavar="pixels|state",
         help="What the agent observes: rendered pixels, or the state that the environment returns.",
         show_default="pixels",
-        rich_help_panel=WHAT,
     ),
 ]
 Preset = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME", help="A named configuration.", show_default="the one for --env and --obs", rich_help_panel=WHAT
-    ),
+    what(metavar="NAME", help="A named configuration.", show_default="the one for --env and --obs"),
 ]
 Config = Annotated[
     Path | None,
-    typer.Option(metavar="FILE.toml", help="Settings that override the preset.", rich_help_panel=WHAT),
+    what(metavar="FILE.toml", help="Settings that override the preset."),
 ]
 Wrapper = Annotated[
     list[str] | None,
-    typer.Option(
+    what(
         metavar="NAME[@PLACE]",
         help="Add a wrapper at the end, or @after:OTHER or @before:OTHER, or move it there. May be repeated.",
-        rich_help_panel=WHAT,
     ),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Override one setting, such as agent.batch_size=64. May be repeated.",
-        rich_help_panel=WHAT,
-    ),
+    what("--set", metavar="KEY=VALUE", help="Override one setting, such as agent.batch_size=64. May be repeated."),
 ]
+Steps = Annotated[
+    int | None,
+    count(help="Train for N environment steps.", show_default="the preset's", rich_help_panel=HOW_LONG),
+]
+Episodes = Annotated[int | None, count(help="Train for N episodes instead.", rich_help_panel=HOW_LONG)]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Which held-out seeds to use.")]
 _device = functools.partial(typer.Option, metavar="auto|cpu|cuda", help="Device of the networks.")
 Device = Annotated[str | None, _device(show_default="the run's own")]
@@ -148,6 +160,11 @@ def wrapper_changes(texts: Sequence[str] | None) -> dict[str, dict[str, str]] | 
     return changes or None
 
 
+def which(last: bool) -> Which:
+    """Return the model that `--last` chooses."""
+    return "last" if last else "best"
+
+
 def read_records(session: Session, runs: Sequence[str]) -> list[Record]:
     """Read the settings and metrics of runs, with warnings on stderr. Raises as `grouping.read_records`."""
     from cartpole_dqn.studies import grouping
@@ -158,10 +175,3 @@ def read_records(session: Session, runs: Sequence[str]) -> list[Record]:
 def group_keys(texts: Sequence[str] | None) -> list[str]:
     """Return the keys in `--group-by a,b --group-by c`."""
     return [key for text in texts or [] for key in text.split(",") if key.strip()]
-
-
-def new_folder(text: str) -> Path:
-    """Return the path of an `--out DIR`. Raises `UserError` for "", which `Path` takes for the working directory."""
-    if not text:
-        raise UserError("--out: expected a folder's name, got an empty one. The working directory is `.`.")
-    return Path(text)

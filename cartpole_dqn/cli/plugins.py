@@ -21,10 +21,10 @@ import typer
 from cartpole_dqn.cli import options, plugin_sets
 from cartpole_dqn.cli.help import ASIDE, HEADING, NAME, App
 from cartpole_dqn.cli.plugin_commands import command_summary, find_plugin_commands
-from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS, names_for, usage, write_project
 from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import RunError, UnknownComponentError, UserError, bad, did_you_mean
 from cartpole_dqn.plugin.discovery import origin
+from cartpole_dqn.plugin.project import TEMPLATE_KINDS, names_for, usage, write_project
 from cartpole_dqn.plugin.registry import KINDS, Component, Registry, owner_text
 
 if TYPE_CHECKING:

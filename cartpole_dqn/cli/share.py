@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cartpole_dqn.cli import options
 from cartpole_dqn.cli.session import Session
 from cartpole_dqn.system import unwinding_on_signals
-
-if TYPE_CHECKING:
-    from cartpole_dqn.training.models import Which
 
 SHARE_EXAMPLES = (
     "cartpole-dqn share latest --out my-agent\ncartpole-dqn share runs/NAME --out my-agent --record-steps 0"
@@ -25,9 +22,7 @@ def share(
     run: options.Run,
     out: Annotated[
         Path,
-        typer.Option(
-            metavar="DIR", parser=options.new_folder, help="Output folder, new or empty. DIR.zip has the same content."
-        ),
+        options.new_folder(help="Output folder, new or empty. DIR.zip has the same content."),
     ],
     episodes: Annotated[
         int, typer.Option(metavar="N", min=10, help="Play N greedy episodes on held-out seeds for the score.")
@@ -53,7 +48,7 @@ def share(
             out,
             episodes=episodes,
             seed=seed,
-            which="last" if last else "best",
+            which=options.which(last),
             recorded_steps=record_steps,
             on_status=on_status,
         )
@@ -73,12 +68,7 @@ def export(
     ] = None,
     format_: Annotated[
         str | None,
-        options.choice(
-            ("onnx", "torch"),
-            "--format",
-            help="Output format.",
-            show_default="by the suffix of --out, or onnx",
-        ),
+        options.format_choice("onnx", "torch"),
     ] = None,
     episodes: Annotated[
         int, typer.Option(metavar="N", min=1, help="Compare the file with the agent over N episodes.")
@@ -95,10 +85,15 @@ def export(
 
     session: Session = ctx.obj
     opened = session.open_run(run)
-    which: Which = "last" if last else "best"
     with session.showing_evaluation() as on_progress:
         result = export_run(
-            opened, out, form=format_, episodes=episodes, seed=seed, which=which, on_progress=on_progress
+            opened,
+            out,
+            form=format_,
+            episodes=episodes,
+            seed=seed,
+            which=options.which(last),
+            on_progress=on_progress,
         )
     for wrapper, reason in result.stops.items():
         session.warn(f"{wrapper} is not in the file, which begins with its observations: {reason}.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartpole_dqn.cli import options
+from cartpole_dqn.cli.options import WHERE, where
 from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import RunError, UserError, bad
 
@@ -32,9 +33,7 @@ _WAYS = ("--grid", "--variant", "--random", "--search")
 _GOING_ON = ("--resume", "--retry-failed", "--jobs", "--engine", "--engine-set", "--plain")
 """Options that may be given together with `--resume`."""
 _USED_BY = {"--space": ("--random", "--search"), "--sweep-seed": ("--random", "--search"), "--trials": ("--search",)}
-_how_long = functools.partial(options.count, rich_help_panel=options.HOW_LONG)
 _vary = functools.partial(typer.Option, rich_help_panel="Settings and seeds to try")
-_where = functools.partial(typer.Option, rich_help_panel=options.WHERE)
 
 
 def sweep(
@@ -44,10 +43,8 @@ def sweep(
     preset: options.Preset = None,
     config: options.Config = None,
     set_: options.Set = None,
-    steps: Annotated[
-        int | None, _how_long(help="Train each run for N environment steps.", show_default="the preset's")
-    ] = None,
-    episodes: Annotated[int | None, _how_long(help="Train each run for N episodes instead.")] = None,
+    steps: options.Steps = None,
+    episodes: options.Episodes = None,
     seeds: Annotated[
         int | None, _vary(metavar="N", min=1, help="Seeds to try with each setting.", show_default=str(_SEEDS))
     ] = None,
@@ -76,25 +73,24 @@ def sweep(
     ] = None,
     out: Annotated[
         Path | None,
-        _where(
-            metavar="DIR",
-            parser=options.new_folder,
+        options.new_folder(
             help="The sweep's folder. If it has a sweep, resume it.",
             show_default="a new folder in sweeps/",
+            rich_help_panel=WHERE,
         ),
     ] = None,
-    resume: Annotated[Path | None, _where(metavar="DIR", help="Resume the sweep in this folder.")] = None,
-    retry_failed: Annotated[bool, _where("--retry-failed", help="Run failed trials again.")] = False,
+    resume: Annotated[Path | None, where(metavar="DIR", help="Resume the sweep in this folder.")] = None,
+    retry_failed: Annotated[bool, where("--retry-failed", help="Run failed trials again.")] = False,
     device: options.NewDevice = None,
     jobs: Annotated[
-        int | None, _where(metavar="N", min=1, help="Trials to run at once.", show_default="one per core")
+        int | None, where(metavar="N", min=1, help="Trials to run at once.", show_default="one per core")
     ] = None,
     engine: Annotated[
-        str | None, _where(metavar="NAME", help="The sweep engine, which runs the trials.", show_default="local")
+        str | None, where(metavar="NAME", help="The sweep engine, which runs the trials.", show_default="local")
     ] = None,
     engine_set: Annotated[
         list[str] | None,
-        _where("--engine-set", metavar="KEY=VALUE", help="Set an option of the engine. May be repeated."),
+        where("--engine-set", metavar="KEY=VALUE", help="Set an option of the engine. May be repeated."),
     ] = None,
     plain: options.Plain = False,
 ) -> None:

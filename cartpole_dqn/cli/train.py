@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartpole_dqn.cli import options
+from cartpole_dqn.cli.options import HOW_LONG, WHERE, what, where
 from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import RunError, UserError, bad, is_diverged
 from cartpole_dqn.system import stopping_on_signals
@@ -37,10 +38,6 @@ RESUME_EXAMPLES = "cartpole-dqn resume latest\ncartpole-dqn resume runs/NAME --s
 _NOT_SETTINGS = ("preset", "config", "wrapper", "set_", "init_from", "init_last", "out", "plain", "observer")
 """The options of `run` that are no settings by themselves."""
 _PARTS = "Parts (default: those of the preset)"
-_what = functools.partial(typer.Option, rich_help_panel=options.WHAT)
-_how_long = functools.partial(typer.Option, rich_help_panel=options.HOW_LONG)
-_budget = functools.partial(options.count, rich_help_panel=options.HOW_LONG)
-_where = functools.partial(typer.Option, rich_help_panel=options.WHERE)
 _part = functools.partial(typer.Option, metavar="PART", rich_help_panel=_PARTS)
 
 
@@ -53,11 +50,11 @@ def run(
     wrapper: options.Wrapper = None,
     set_: options.Set = None,
     seed: Annotated[
-        int | None, _what(metavar="N", help="Seed of all random choices.", show_default="the preset's, or 0")
+        int | None, what(metavar="N", help="Seed of all random choices.", show_default="the preset's, or 0")
     ] = None,
     init_from: Annotated[
         str | None,
-        _what(
+        what(
             metavar="RUN",
             help="Start from the best weights of a run.",
             show_default="random weights",
@@ -65,31 +62,34 @@ def run(
         ),
     ] = None,
     init_last: Annotated[
-        bool, _what("--init-last", help="Start from the last weights of that run, not its best.")
+        bool, what("--init-last", help="Start from the last weights of that run, not its best.")
     ] = False,
-    steps: Annotated[int | None, _budget(help="Train for N environment steps.", show_default="the preset's")] = None,
-    episodes: Annotated[int | None, _budget(help="Train for N episodes instead.")] = None,
+    steps: options.Steps = None,
+    episodes: options.Episodes = None,
     until_solved: Annotated[
         bool | None,
-        _how_long("--until-solved", help="Stop when the run is solved: when 100 more episodes confirm a good model."),
+        typer.Option(
+            "--until-solved",
+            help="Stop when the run is solved: when 100 more episodes confirm a good model.",
+            rich_help_panel=HOW_LONG,
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        _where(
-            metavar="DIR",
-            parser=options.new_folder,
+        options.new_folder(
             help="The run's folder, new or empty.",
             show_default="a new folder in runs/",
+            rich_help_panel=WHERE,
         ),
     ] = None,
     device: options.NewDevice = None,
-    threads: Annotated[int | None, _where(metavar="N", help="Number of torch threads.", show_default="1")] = None,
+    threads: Annotated[int | None, where(metavar="N", help="Number of torch threads.", show_default="1")] = None,
     num_envs: Annotated[
-        int | None, _where(metavar="N", help="Number of environments to step together.", show_default="1")
+        int | None, where(metavar="N", help="Number of environments to step together.", show_default="1")
     ] = None,
     vector: Annotated[
         str | None,
-        _where(
+        where(
             metavar="sync|async",
             help="Step all of them in this process, or each in its own process.",
             show_default="sync",
@@ -97,11 +97,11 @@ def run(
     ] = None,
     step_timeout: Annotated[
         float | None,
-        _where(metavar="SECONDS", help="Time limit of a step with --vector async. 0 sets no limit.", show_default="0"),
+        where(metavar="SECONDS", help="Time limit of a step with --vector async. 0 sets no limit.", show_default="0"),
     ] = None,
     save_replay: Annotated[
         bool | None,
-        _where(
+        where(
             "--save-replay/--no-save-replay",
             help="Save the replay buffer in checkpoints.",
             show_default="--save-replay",

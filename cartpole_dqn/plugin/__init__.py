@@ -4,5 +4,5 @@
 * `host`: loads each plugin in isolation. `registry`: components by kind and name.
 * `builtins`: registers the components of this package through the same hooks.
 * `installer`: installs plugins into this environment, and writes down which ones it has.
-* `template`: the files of a new plugin project (`plugins new`).
+* `project`: writes a new plugin project from the files in `template`.
 """

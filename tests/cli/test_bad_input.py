@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cartpole_dqn.cli.plugin_project import LONGEST
+from cartpole_dqn.plugin.project import LONGEST
 
 BAD = {
     # What is typed

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartpole_dqn.cli.plugin_project import LONGEST, TEMPLATE_KINDS, ProjectNames, names_for, usage, write_project
+from cartpole_dqn.plugin.project import LONGEST, TEMPLATE_KINDS, ProjectNames, names_for, usage, write_project
 from cartpole_dqn.plugin.registry import KINDS
 
 New = Callable[..., Any]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from cartpole_dqn.cli.plugin_project import TEMPLATE_KINDS
+from cartpole_dqn.plugin.project import TEMPLATE_KINDS
 from cartpole_dqn.plugin.registry import KINDS
 
 ROOT = Path(__file__).parents[2]

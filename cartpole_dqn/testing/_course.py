@@ -2,6 +2,7 @@
 
 * `Course`: a part at work in the kit's surroundings; each kind has its own.
 * `OPTIONS`, `DETERMINISTIC`, `SEEDED`, `STATE`: the checks, for `Contract`.
+* `assert_undisturbed`, `assert_figures`: what several checks do.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -123,12 +124,26 @@ def check_state_round_trip(part: Subject) -> None:
 
 def check_saving_changes_nothing(part: Subject) -> None:
     """Calling `state_dict` does not change what the part does next."""
+    assert_undisturbed(part, lambda course: snapshot(course.state()), "after state_dict() was called, it")
+
+
+def assert_undisturbed(part: Subject, disturb: Callable[[Any], object], who: str) -> None:
+    """Call `disturb` with a course now and then; fail if that course and its state become unlike another."""
     few = max(1, _plan(part)[0] // 4)
-    with closing(part.course()) as plain, closing(part.course()) as saved:
+    with closing(part.course()) as plain, closing(part.course()) as other:
         for _ in range(4):
-            snapshot(saved.state())
-            place = difference(plain.go(few), saved.go(few))
-            assert not place, f"after state_dict() was called, it continued differently: {place}."
+            disturb(other)
+            place = difference(plain.go(few), other.go(few), "results")
+            assert not place, f"{who} continued differently: {place}."
+        place = difference(snapshot(plain.state()), snapshot(other.state()), "state")
+        assert not place, f"{who} came to another state: {place}."
+
+
+def assert_figures(who: str, figures: Mapping[str, object]) -> None:
+    """Fail unless the figures are numbers or strings by name."""
+    for name, value in figures.items():
+        fits = isinstance(name, str) and isinstance(value, int | float | str)
+        assert fits, f"{who} says {name!r}: {value!r}: expected names with numbers or strings."
 
 
 OPTIONS = (check_options_are_declared, check_bad_options_are_refused)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cartpole_dqn.contracts.parts import Agent, Build, Obs, Policy, State
 from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.testing._contract import Contract, Subject
-from cartpole_dqn.testing._course import OPTIONS, SEEDED, Course
+from cartpole_dqn.testing._course import OPTIONS, SEEDED, Course, assert_figures, assert_undisturbed
 from cartpole_dqn.testing._games import Endings, Game, Matching, Moment, observations, play
 from cartpole_dqn.testing._spaces import context, devices
 from cartpole_dqn.testing._state import difference, snapshot
@@ -129,9 +129,7 @@ def check_figures(part: Subject) -> None:
             assert fits, f"learn() returned {name!r}: {value!r}, which is no finite float."
     status = agent.status()
     assert isinstance(status, Mapping), f"status() returned a {type(status).__name__}: expected a mapping."
-    for key, figure in status.items():
-        fits = isinstance(key, str) and isinstance(figure, int | float | str)
-        assert fits, f"status() says {key!r}: {figure!r}: expected names with numbers or strings."
+    assert_figures("status()", status)
     assert agent.nbytes == nbytes, f"nbytes was {nbytes} when new, and became {agent.nbytes}."
 
 
@@ -222,20 +220,14 @@ def check_policy_module(part: Subject) -> None:
 @AGENT.check
 def check_policy_disturbs_nothing(part: Subject) -> None:
     """Making and using policies changes neither the agent nor what it does next."""
-    moments, states = [], []
-    for uses_policy in (False, True):
-        course = Playing(part)
-        moments.append(course.warm())
-        for _ in range(20):
-            if uses_policy:
-                policy = _policy(course.part, 3)
-                for _ in range(3):
-                    policy.act(_probes(3))
-                    policy.q_values(_probes(3))
-            moments[-1] += course.go(1)
-        states.append(snapshot(course.state()))
-    place = difference(moments[0], moments[1], "actions and metrics") or difference(states[0], states[1], "state")
-    assert not place, f"an agent whose policy acted continued unlike one whose policy did not: {place}."
+
+    def use(course: Playing) -> None:
+        policy = _policy(course.part, 3)
+        for _ in range(3):
+            policy.act(_probes(3))
+            policy.q_values(_probes(3))
+
+    assert_undisturbed(part, use, "an agent whose policy acted")
 
 
 @AGENT.check

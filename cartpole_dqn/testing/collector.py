@@ -14,7 +14,7 @@ from gymnasium import spaces
 from cartpole_dqn.contracts.collector import Collected, Collector, CollectorContext, Ending
 from cartpole_dqn.contracts.parts import Agent, State, Transition
 from cartpole_dqn.testing._contract import Contract, Subject
-from cartpole_dqn.testing._course import OPTIONS
+from cartpole_dqn.testing._course import OPTIONS, assert_figures
 from cartpole_dqn.testing._state import snapshot
 
 Surroundings = Callable[[], tuple[CollectorContext, Agent]]
@@ -194,9 +194,7 @@ def check_figures(part: Subject) -> None:
     """`figures` are numbers and strings by name."""
     with collecting(part) as course:
         for _ in range(20):
-            for name, value in course.collect().figures.items():
-                fits = isinstance(name, str) and isinstance(value, int | float | str)
-                assert fits, f"its figures hold {name!r}: {value!r}: expected names with numbers or strings."
+            assert_figures("figures", course.collect().figures)
 
 
 @COLLECTOR.check

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -150,20 +151,13 @@ def check_network(cls: Callable[..., Network], space: spaces.Box | None = None, 
 def check_output_shapes(part: Subject) -> None:
     """Observations [B, ...] give an output [B, A, ...] and action values [B, A], finite float32, in either mode."""
     for device in devices():
-        for attempt in attempts(part, device=device):
-            for training in (True, False):
-                attempt.part.train(training)
-                for count in (2, 7):
-                    _assert_output(attempt, count)
+        _assert_outputs(part, 2, 7, device=device)
 
 
 @NETWORK.check
 def check_single_observations(part: Subject) -> None:
     """A batch of one works, in training mode too: agents with one environment act on such batches."""
-    for attempt in attempts(part):
-        for training in (True, False):
-            attempt.part.train(training)
-            _assert_output(attempt, 1)
+    _assert_outputs(part, 1)
 
 
 @NETWORK.check
@@ -341,6 +335,13 @@ def check_noise(part: Subject) -> None:
 
 
 NETWORK.share(SEEDED)
+
+
+def _assert_outputs(part: Subject, *counts: int, device: str = "cpu") -> None:
+    for attempt in attempts(part, device=device):
+        for training, count in itertools.product((True, False), counts):
+            attempt.part.train(training)
+            _assert_output(attempt, count)
 
 
 def _assert_output(attempt: Attempt, count: int) -> None:

@@ -30,7 +30,7 @@ from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI
 
 from cartpole_dqn import load, train
 from cartpole_dqn.contracts.events import Glimpse
-from cartpole_dqn.contracts.options import changed
+from cartpole_dqn.contracts.options import Part, changed
 from cartpole_dqn.observers.display.panel import RunPanel
 from cartpole_dqn.observers.display.tracker import Tracker
 from cartpole_dqn.plugin.host import load_plugins
@@ -61,12 +61,11 @@ def draw_display() -> None:
     config, _ = resolve_config(host, flags={"obs": "pixels", "seed": 4, "evaluation": {"until_solved": True}})
     tracker = _Looking(time.process_time)
     made = assemble(
-        changed(config, observer=[]),
+        changed(config, observer=[Part(name=host.registry.use("observer", tracker))]),
         host,
         folder=None,
         console=Console(stderr=True),
         clock=time.process_time,
-        extra_observers=[("tracker", tracker)],
     )
     made.runner.run()
     made.close()

@@ -187,11 +187,7 @@ def to_table(instance: Any) -> dict[str, Any]:
 
 
 def expectation(message: str) -> str:
-    """Return a message of pydantic in the words of this package.
-
-    >>> expectation("Input should be less than or equal to 64")
-    'expected at most 64'
-    """
+    """Return a message of pydantic in the words of this package: "Input should be less" -> "expected less"."""
     message = message.removeprefix("Value error, ").replace("Input should be", "expected").partition(", unable to")[0]
     return message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
 

@@ -2,7 +2,7 @@
 
 * `plain_line`: the run in one line. `opening`, `summary_lines`: its beginning and its end. `figures_of`: its figures.
 * `describe_evaluating`, `evaluation_line`, `describe_evaluation`, `describe_checkpoint`: an event in a few words.
-* `pace`, `reached`, `best_of`, `needs`, `stopped`, `verdict`: parts of sentences.
+* `pace`, `reached`, `needs`, `stopped`, `verdict`: parts of sentences.
 """
 
 from __future__ import annotations
@@ -104,15 +104,16 @@ def figures_of(snapshot: Snapshot) -> list[Figure]:
 
 def describe_evaluating(event: Evaluating, needed: float | None = None) -> str:
     """Return the progress of an evaluation: "confirming 34/100, mean 498.2, needs 475"."""
-    return f"{doing(event)} {so_far(event)}{needs(needed)}"
+    doing = "confirming" if event.stream == "confirm" else "evaluating"
+    mean = "" if event.mean is None else f", mean {score(event.mean)}"
+    return f"{doing} {event.done:,}/{event.episodes:,}{mean}{needs(needed)}"
 
 
 def evaluation_line(event: Evaluating, seconds: float) -> str:
     """Return the progress of an evaluation after so many seconds, with the time left once an episode has ended."""
     if not event.done:
-        return f"{doing(event)} 0/{event.episodes:,}, the first episodes are running"
-    left = seconds * (event.episodes - event.done) / event.done
-    return f"{describe_evaluating(event)}, {duration(left)} left"
+        return f"{describe_evaluating(event)}, the first episodes are running"
+    return f"{describe_evaluating(event)}, {duration(seconds * (event.episodes - event.done) / event.done)} left"
 
 
 def describe_evaluation(event: Evaluation, needed: float | None = None) -> str:
@@ -150,16 +151,6 @@ def pace(snapshot: Snapshot) -> list[str]:
     return left + ([] if snapshot.rate is None else [f"{number(snapshot.rate, 3)} steps/s"])
 
 
-def doing(event: Evaluating) -> str:
-    """Return "evaluating" or "confirming"."""
-    return "confirming" if event.stream == "confirm" else "evaluating"
-
-
-def so_far(event: Evaluating) -> str:
-    """Return how many episodes of an evaluation were played, and their mean: "34/100, mean 498.2"."""
-    return f"{event.done:,}/{event.episodes:,}{'' if event.mean is None else f', mean {score(event.mean)}'}"
-
-
 def needs(needed: float | None) -> str:
     """Return ", needs 475"; "" without a threshold."""
     return "" if needed is None else f", needs {number(needed)}"
@@ -173,15 +164,6 @@ def reached(evaluation: Evaluation) -> str:
 def episodes_at(evaluation: Evaluation) -> str:
     """Return " over 100 episodes at step 5,000"."""
     return f" over {len(evaluation.returns)} episodes at step {evaluation.step:,}"
-
-
-def best_of(snapshot: Snapshot) -> str:
-    """Return the best score, and what is needed if it is less: "150 of 475"; "-" without a score."""
-    mean, needed = None if snapshot.best is None else snapshot.best.mean, snapshot.started.solved_at
-    if mean is None or needed is None or mean >= needed:
-        return score(mean)
-    # "-113 of -100" would not say that more is needed.
-    return f"{number(mean, 3)} of {number(needed)}" if needed > 0 else f"{score(mean)}{needs(needed)}"
 
 
 def stopped(snapshot: Snapshot) -> str:

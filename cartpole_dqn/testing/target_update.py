@@ -66,14 +66,9 @@ class Pair(Course):
                 before = snapshot(self.weights())
                 yield self.updates
 
-    def move(self) -> int:
-        """Make updates until the target's weights change; return the number of the last."""
-        move = next(self.moves(), 0)
-        assert move, "the weights never moved."
-        return move
-
     def plan(self) -> tuple[int, Iterable[int]]:
-        first = self.move()
+        first = next(self.moves(), None)
+        assert first, "the weights never moved."
         return min(2 * first, UPDATES), (1, max(1, first - 1), first, first + 1)
 
     def go(self, steps: int) -> dict[str, Any]:
@@ -151,7 +146,7 @@ def check_target_is_its_own(part: Subject) -> None:
     """The target shares no memory with the online network, keeps its own tensors, and needs no gradients."""
     pair = Pair(part)
     tensors = [*pair.target.parameters(), *pair.target.buffers()]
-    pair.move()
+    assert next(pair.moves(), None), "the weights never moved."
     now = [*pair.target.parameters(), *pair.target.buffers()]
     assert all(a is b for a, b in zip(tensors, now, strict=True)), (
         "the target has other tensors than before: copy into those that it has."

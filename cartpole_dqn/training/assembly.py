@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,14 +134,7 @@ def check_learning(agent: Agent, config: RunConfig) -> str:
     )
 
 
-def make_collector(
-    config: RunConfig,
-    host: PluginHost,
-    factory: EnvFactory,
-    *,
-    clock: Callable[[], float],
-    warn: Callable[[str], None],
-) -> Collector:
+def make_collector(config: RunConfig, host: PluginHost, factory: EnvFactory, context: CollectorContext) -> Collector:
     """Return the configured collector. It may have open environments or processes: close it.
 
     Raises:
@@ -156,7 +149,6 @@ def make_collector(
         )
     if not getattr(cls, "lockstep", False):
         factory.require_no_statistics(name)
-    context = _collector_context(config, factory, clock, warn)
     collector: Collector = _build_part(host, "collector", config.collector, context)
     return collector
 
@@ -329,7 +321,6 @@ def assemble(
     console: Any,
     clock: Callable[[], float],
     plain: bool = False,
-    extra_observers: Sequence[tuple[str, Observer]] = (),
 ) -> Assembly:
     """Build collector, agent, observers and runner.
 
@@ -340,7 +331,6 @@ def assemble(
         console: a `rich.console.Console` for the display and warnings.
         clock: seconds, monotonic.
         plain: print lines instead of a live display.
-        extra_observers: further (name, observer) pairs.
     """
     torch.set_num_threads(config.threads)
     keep_freed_memory()
@@ -354,7 +344,7 @@ def assemble(
             helpers = make_helpers(config, host, factory, lambda: make_policy(config, host, factory)[0])
         for helper in helpers:
             undo.callback(helper.end)
-        collector = make_collector(config, host, factory, clock=clock, warn=warn)
+        collector = make_collector(config, host, factory, _collector_context(config, factory, clock, warn))
         undo.callback(collector.close, at_once=True)
         if config.evaluation.every:
             factory.require_another()
@@ -363,9 +353,8 @@ def assemble(
             warn(note)
         folder_path = None if folder is None else str(folder.path)
         context = ObserverContext(folder=folder_path, console=console, clock=clock, plain=plain)
-        named_observers = [*make_observers(config, host, context), *extra_observers]
         keep = (lambda error: None) if folder is None else folder.keep_traceback
-        observers = ObserverGroup(named_observers, warn=warn, keep=keep)
+        observers = ObserverGroup(make_observers(config, host, context), warn=warn, keep=keep)
         evaluator = Evaluator(
             factory.make_evaluation_vector,
             seed=config.seed,

@@ -14,7 +14,7 @@ from rich.console import Console
 from cartpole_dqn.config.presets import parse_preset
 from cartpole_dqn.config.schema import RunConfig, to_toml
 from cartpole_dqn.contracts.events import Glimpse, Observer
-from cartpole_dqn.contracts.options import changed
+from cartpole_dqn.contracts.options import Part, changed
 from cartpole_dqn.contracts.seeding import Stream
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.errors import CartpoleDqnError, UserError
@@ -74,10 +74,9 @@ def test_looking_at_the_agent_changes_no_bit_of_the_run(obs: str, shape: tuple[i
     seconds = itertools.count()  # A second goes by with each look at the clock, so each step has its glimpse.
     console = Console(stderr=True)
     states = []
-    for observers in ([], [("looking", looking)]):
-        made = assemble(
-            config, HOST, folder=None, console=console, clock=lambda: float(next(seconds)), extra_observers=observers
-        )
+    for observers in ([], [Part(name=HOST.registry.use("observer", looking))]):
+        watched = changed(config, observer=observers)
+        made = assemble(watched, HOST, folder=None, console=console, clock=lambda: float(next(seconds)))
         made.runner.run()
         made.close()
         states.append(made.runner.state_dict())

@@ -25,16 +25,14 @@ from cartpole_dqn.observers.display.eye import Line, eye_lines
 from cartpole_dqn.observers.display.tracker import Snapshot
 from cartpole_dqn.observers.wording import (
     Figure,
-    best_of,
-    doing,
+    describe_evaluating,
     episodes_at,
     figures_of,
     needs,
     pace,
-    so_far,
     stopped,
 )
-from cartpole_dqn.text.figures import compact, duration, one_line, score, spread
+from cartpole_dqn.text.figures import compact, duration, number, one_line, score, spread
 
 MOST_COLUMNS = 100
 """Without the agent's eye."""
@@ -259,18 +257,27 @@ def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: b
     elif snapshot.solved is None and best is not None:
         doubt = " (not confirmed)" if needed is not None and best.mean >= needed and best.stream != "confirm" else ""
         lines.append(
-            _joined([[("best ", "dim"), (f"{best_of(snapshot)}{doubt}", "")], [(episodes_at(best), "")]], width)
+            _joined(
+                [[("best ", "dim"), (f"{_of_needed(best.mean, needed)}{doubt}", "")], [(episodes_at(best), "")]], width
+            )
         )
     return lines
 
 
 def _under_way(event: Evaluating, needed: float | None, width: int, console: Console) -> Text:
-    label, counts = f"{doing(event)} ", so_far(event)
-    candidates = [f"{counts}{needs(needed)}", counts, counts.partition(", ")[0]]
-    words = _first_that_fits(candidates, width - len(label) - 6)
-    columns = min(24, width - len(label) - cell_len(words) - 2)
+    doing, _, words = describe_evaluating(event, needed).partition(" ")
+    parts = words.split(", ")
+    words = _first_that_fits([", ".join(parts[:n]) for n in range(len(parts), 0, -1)], width - len(doing) - 7)
+    columns = min(24, width - len(doing) - cell_len(words) - 3)
     bar = _progress_bar(event.done / max(1, event.episodes), columns, console) if columns >= 4 else Text("")
-    return Text.assemble((label, "bold"), bar, f"  {words}" if columns >= 4 else words)
+    return Text.assemble((f"{doing} ", "bold"), bar, f"  {words}" if columns >= 4 else words)
+
+
+def _of_needed(mean: float, needed: float | None) -> str:
+    if needed is None or mean >= needed:
+        return score(mean)
+    # "-113 of -100" would not say that more is needed.
+    return f"{number(mean, 3)} of {number(needed)}" if needed > 0 else f"{score(mean)}{needs(needed)}"
 
 
 def _joined(parts: Iterable[Sequence[tuple[str, str]]], width: int) -> Text:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 POINTS = 256
 _MOST_EVALUATIONS = 300
 _SAMPLE_SECONDS = 0.5
+_EVALUATIONS = ("evaluation", "previous", "best", "solved")
+"""The fields of a snapshot that are evaluations."""
 _RATE_SAMPLES = 21  # The rate is taken from the first to the last of them: over ten seconds.
 
 
@@ -267,10 +269,7 @@ class Tracker(events.Observer):
             "best_return": run.returns.best,
             "columns": {name: column.state_dict() for name, column in self._columns.items()},
             "evaluations": [list(pair) for pair in run.trail.evaluations],
-            "evaluation": _plain(run.evaluation),
-            "previous": _plain(run.previous),
-            "best": _plain(run.best),
-            "solved": _plain(run.solved),
+            **{name: _plain(getattr(run, name)) for name in _EVALUATIONS},
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -279,9 +278,8 @@ class Tracker(events.Observer):
         self._recent.extend((float(value), int(length)) for value, length in state["recent"])
         for name, column in self._columns.items():
             column.load_state_dict(state["columns"][name])
-        self.run.evaluation, self.run.best = _evaluation(state["evaluation"]), _evaluation(state["best"])
-        # Checkpoints of earlier versions lack these two.
-        self.run.previous, self.run.solved = _evaluation(state.get("previous")), _evaluation(state.get("solved"))
+        for name in _EVALUATIONS:
+            setattr(self.run, name, _evaluation(state.get(name)))  # Earlier versions saved fewer.
         self._follow(tuple((float(step), float(mean)) for step, mean in state["evaluations"]))
         if self._recent:
             self.run.returns = self._figures(float(state["best_return"]))

@@ -78,7 +78,7 @@ def rows(
     Args:
         part: the class.
         *n_steps: numbers of steps to build it for.
-        accepts: selects rows by their outcome; without `what`, all rows of an added step are yielded.
+        accepts: selects rows by their outcome; without `what`, all rows are yielded.
         what: names the wanted rows in the message that there are none.
     """
     count = 0
@@ -87,10 +87,11 @@ def rows(
         for _ in range(8):
             fill(replay, story, max(1, CAPACITY // (30 * where.num_envs)))
             for row in story.rows(draw_batch(replay)) if len(replay) else ():
-                if row.step is not None and (not what or (row.outcome is not None and accepts(row.outcome))):
+                step = _step_of(row)
+                if not what or (row.outcome is not None and accepts(row.outcome)):
                     count += 1
-                    yield story, row, row.step
-    assert count, f"no {what} was ever sampled." if what else "no sampled obs begins a transition that was added."
+                    yield story, row, step
+    assert count, f"no {what or 'transition'} was ever sampled."
 
 
 @REPLAY.check
@@ -141,17 +142,12 @@ def check_sampling_from_nothing(part: Subject) -> None:
 def check_observations(part: Subject) -> None:
     """`obs` and `next_obs` are as they were added, an episode's last one too; integers stay integers."""
     endings = 0
-    for where in surroundings(1):
-        replay, story = build(part, where)
-        fill(replay, story, 10)
-        for row in story.rows(draw_batch(replay)):
-            space = where.observation_space
-            assert row.step is not None, f"a sampled obs ({space}) begins no transition that was added."
-            ends = row.step.ends
-            endings += ends
-            assert row.next_number == row.step.next_number, (
-                f"a sampled next_obs ({space}) is not what was added{' at the end of an episode' if ends else ''}."
-            )
+    for story, row, step in rows(part, 1):
+        endings += step.ends
+        end = " at the end of an episode" if step.ends else ""
+        assert row.next_number == step.next_number, (
+            f"a sampled next_obs ({story.context.observation_space}) is not what was added{end}."
+        )
     assert endings, "no transition at an episode's end was ever sampled."
 
 
@@ -286,11 +282,16 @@ def _check_rows(story: Story, batch: Batch) -> list[Row]:
     """Check each row, except its discount, and return the rows."""
     rows = story.rows(batch)
     for row in rows:
-        assert row.step is not None, "a sampled obs begins no transition that was added."
+        step = _step_of(row)
         assert row.outcome is not None, "an incomplete transition was sampled."
-        assert row.action == row.step.action, "a sampled action is not the one that was taken at obs."
+        assert row.action == step.action, "a sampled action is not the one that was taken at obs."
         _assert_n_step(row, story)
     return rows
+
+
+def _step_of(row: Row) -> Step:
+    assert row.step is not None, "a sampled obs begins no transition that was added."
+    return row.step
 
 
 def _assert_n_step(row: Row, story: Story) -> None:

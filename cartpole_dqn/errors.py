@@ -5,7 +5,7 @@
   `RunFolderError`, `CheckpointError`.
 * `RunError` (exit code 1): a run or a check failed. `DivergedError`: learning did; `is_diverged` looks for it.
 * `Notice`: a warning. `error_line`: formats any exception as one line.
-* `bad`, `meant`: mark a value in a message. `did_you_mean`: suggests a name for a typo.
+* `bad`: marks a value in a message. `suggestion`, `did_you_mean`: suggest a name for a typo.
 * `place_of`: the file and line that raised an exception. `sentence`: ends a text.
 """
 
@@ -143,18 +143,15 @@ def bad(value: object) -> str:
     return f"{BAD}{value}{_END}"
 
 
-def meant(name: object) -> str:
-    """Mark a name in the message of an error as the one that may have been meant."""
-    return f"{MEANT}{name}{_END}"
+def suggestion(name: object) -> str:
+    """Return " Did you mean 'x'?" for the message of a `CartpoleDqnError`. The name is marked too."""
+    return f" Did you mean '{MEANT}{name}{_END}'?"
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" with the most similar of `names`, or a list of all if none is similar.
-
-    It is for the message of a `CartpoleDqnError`, since the name is marked.
-    """
+    """Return a `suggestion` of the most similar of `names`, or a list of all if none is similar."""
     choices = sorted(set(names))
     matches = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     if matches:
-        return f" Did you mean '{meant(matches[0])}'?"
+        return suggestion(matches[0])
     return f" Known: {', '.join(choices)}." if choices else ""

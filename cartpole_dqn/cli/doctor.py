@@ -67,4 +67,4 @@ def _print(console: Console, findings: Sequence[Finding]) -> None:
         table.add_row(Text(finding.verdict, style=_STYLES[finding.verdict]), finding.name, Text(finding.said))
         if finding.advice:
             table.add_row("", "", Text(finding.advice, style="bold"))
-    console.print(table, highlight=False)
+    console.print(table)

@@ -65,12 +65,11 @@ def evaluate(
     session.out.print(
         f"{result.which} model, trained for {result.evaluation.step:,} steps: {episodes} greedy episodes on held-out "
         f"seeds (--seed {seed})",
-        highlight=False,
     )
     parts = (f"{name} {number(figures[name])}" for name in ("mean", "std", "min", "max"))
-    session.out.print("   ".join(parts), highlight=False)
+    session.out.print("   ".join(parts))
     if result.verdict:
-        session.out.print(result.verdict, style="bold green" if result.verdict == "SOLVED" else None, highlight=False)
+        session.out.print(result.verdict, style="bold green" if result.verdict == "SOLVED" else None)
     if result.claimed is not None:
         verdicts = {
             True: "holds",
@@ -78,7 +77,7 @@ def evaluate(
             None: f"cannot be judged from {episodes} episodes",
         }
         claim = score_text(result.claimed)
-        session.out.print(f"The claimed score ({claim}) {verdicts[result.holds]}.", highlight=False)
+        session.out.print(f"The claimed score ({claim}) {verdicts[result.holds]}.")
     raise typer.Exit(result.holds is False)
 
 

@@ -33,7 +33,7 @@ def make_console(*, stderr: bool = False) -> Console:
     """Return a console. It wraps lines only on a terminal. `COLUMNS` sets the width, of a dumb terminal too."""
     from rich.console import Console
 
-    console = Console(stderr=stderr)
+    console = Console(stderr=stderr, highlight=False)
     console.soft_wrap = not console.is_terminal
     if console.is_dumb_terminal:  # Rich would take 80 columns.
         console.size = shutil.get_terminal_size()
@@ -42,7 +42,7 @@ def make_console(*, stderr: bool = False) -> Console:
 
 def print_error(error: CartpoleDqnError) -> None:
     """Print an error on stderr: "error: " and its message, with what is wrong in a colour on a terminal."""
-    make_console(stderr=True).print(error_text(error), highlight=False)
+    make_console(stderr=True).print(error_text(error))
 
 
 def error_text(error: CartpoleDqnError) -> Text:

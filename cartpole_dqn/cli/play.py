@@ -94,7 +94,7 @@ def watch(
             attribution=attribution,
         )
     for number, value in enumerate(returns, start=1):
-        session.out.print(f"episode {number}: return {value:.6g}", markup=False, highlight=False)
+        session.out.print(f"episode {number}: return {value:.6g}", markup=False)
 
 
 def record(

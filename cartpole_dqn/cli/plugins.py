@@ -22,8 +22,8 @@ from cartpole_dqn.cli import options, plugin_sets
 from cartpole_dqn.cli.help import ASIDE, HEADING, NAME, App
 from cartpole_dqn.cli.plugin_commands import command_summary, find_plugin_commands
 from cartpole_dqn.cli.session import Session
-from cartpole_dqn.errors import RunError, UnknownComponentError, UserError, bad, did_you_mean
-from cartpole_dqn.plugin.discovery import origin
+from cartpole_dqn.errors import RunError, UserError, bad, did_you_mean
+from cartpole_dqn.plugin.discovery import DISTRIBUTION, origin
 from cartpole_dqn.plugin.project import TEMPLATE_KINDS, names_for, usage, write_project
 from cartpole_dqn.plugin.registry import KINDS, Component, Registry, owner_text
 
@@ -31,11 +31,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from cartpole_dqn.plugin.host import PluginHost, PluginRecord
+    from cartpole_dqn.plugin.host import PluginRecord
 
 app = App(no_args_is_help=True, help="List, show, check, create and install plugins and components.")
 
-_OWN = "cartpole-dqn"
 _KIND_HELP = f"One of {', '.join(KINDS)}."
 
 
@@ -51,7 +50,7 @@ def list_plugins(
         Registry.require_kind(kind)
     session: Session = ctx.obj
     host = session.host
-    listed = [record for record in host.plugins if every or record.distribution != _OWN]
+    listed = [record for record in host.plugins if every or record.distribution != DISTRIBUTION]
     pairs = [(r, c) for r in listed for c in r.components if kind in (None, c.kind)]
     pairs.sort(key=lambda pair: (KINDS.index(pair[1].kind), pair[1].distribution, pair[1].name))
     built_in = getattr(ctx.find_root().command, "commands", ())
@@ -63,11 +62,11 @@ def list_plugins(
             {**{f: getattr(c, f) for f in fields}, "state": r.state, "plugin": r.name, "target": c.reference}
             for r, c in pairs
         ]
-        plugins = [described for described in host.describe() if every or described["distribution"] != _OWN]
+        plugins = [described for described in host.describe() if every or described["distribution"] != DISTRIBUTION]
         rows = [{"name": c.name, **dict(zip(("distribution", "version"), origin(c), strict=True))} for c in commands]
         print(json.dumps({"components": components, "commands": rows, "plugins": plugins}, indent=2))
         return
-    silent = [] if kind else [r for r in host.plugins if not r.components and r.distribution != _OWN]
+    silent = [] if kind else [r for r in host.plugins if not r.components and r.distribution != DISTRIBUTION]
     if pairs or silent or commands:
         from rich.text import Text
 
@@ -98,7 +97,7 @@ def show(
 ) -> None:
     """Show a component's options, documentation and an example command."""
     session: Session = ctx.obj
-    match = find_component(session.host, name)
+    match = session.host.find(name)
     if not isinstance(match, Component):
         print(f"plugin {match.label}: {match.state}")
         if match.error:
@@ -208,32 +207,6 @@ app.command("install", epilog=_INSTALL)(plugin_sets.install)
 app.command("uninstall", epilog="cartpole-dqn plugins uninstall cartpole-dqn-acme")(plugin_sets.uninstall)
 app.command("freeze", epilog="cartpole-dqn plugins freeze > plugins.txt")(plugin_sets.freeze)
 app.command("restore", epilog=_RESTORE)(plugin_sets.restore)
-
-
-def find_component(host: PluginHost, name: str) -> Component | PluginRecord:
-    """Return the component, plugin or distribution that NAME or KIND/NAME means.
-
-    Raises:
-        UnknownComponentError: nothing has this name.
-        UserError: several components have it, and no plugin.
-    """
-    kind, slash, component_name = name.partition("/")
-    if slash:
-        return host.registry.component(kind, component_name)
-    if ":" in name:
-        raise UserError(f"'{bad(name)}': of which kind is it? Expected KIND/{name}, such as network/{name}.")
-    matches = [component for component in host.registry.components() if component.name == name]
-    if len(matches) == 1:
-        return matches[0]
-    for record in host.plugins:
-        if name in (record.name, record.distribution):
-            return record
-    if matches:
-        candidates = ", ".join(f"{component.kind}/{name}" for component in matches)
-        raise UserError(f"'{bad(name)}' names several components: say which of {candidates}.")
-    names = [c.name for c in host.registry.components()] + [r.name for r in host.plugins]
-    failed = f" These plugins failed: {'; '.join(host.registry.unavailable)}" if host.failures() else ""
-    raise UnknownComponentError(f"no component or plugin is named '{bad(name)}'.{did_you_mean(name, names)}{failed}")
 
 
 def _status_text(plugin: PluginRecord, summary: str = "") -> Text:

@@ -28,7 +28,7 @@ from cartpole_dqn.contracts.options import (
     options_class,
     to_table,
 )
-from cartpole_dqn.errors import ConfigError, bad, meant
+from cartpole_dqn.errors import ConfigError, bad, suggestion
 from cartpole_dqn.files import reason
 
 Table = dict[str, Any]
@@ -276,7 +276,7 @@ def _refuse_misplaced(unknown: Iterable[str], table: Mapping[str, Any], where: s
     for key in sorted(unknown):
         deeper = [f"{where}{path}" for path in _paths_to(key, table)]
         if deeper:
-            raise ConfigError(f"unknown option {bad(f'{where}{key}')}. Did you mean '{meant(min(deeper, key=len))}'?")
+            raise ConfigError(f"unknown option {bad(f'{where}{key}')}.{suggestion(min(deeper, key=len))}")
 
 
 def _paths_to(key: str, table: Mapping[str, Any]) -> Iterator[str]:

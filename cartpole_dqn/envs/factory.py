@@ -45,8 +45,8 @@ from cartpole_dqn.errors import (
     bad,
     did_you_mean,
     error_line,
-    meant,
     sentence,
+    suggestion,
 )
 from cartpole_dqn.plugin.registry import (
     Registry,
@@ -467,7 +467,7 @@ def _registration_hint(env_id: str) -> str:
         newest[spec.id.rpartition("-v")[0] or spec.id] = spec.id
     matches = difflib.get_close_matches(name.rpartition("-v")[0] or name, newest, n=1, cutoff=0.75)
     if matches:
-        return f" Did you mean '{meant(newest[matches[0]])}'?"
+        return suggestion(newest[matches[0]])
     if ":" in env_id:
         module = env_id.rpartition(":")[0]
         defined = vars(sys.modules[module]).items()

@@ -21,7 +21,7 @@ import pluggy
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from cartpole_dqn.errors import UserError, bad, did_you_mean, error_line
+from cartpole_dqn.errors import UnknownComponentError, UserError, bad, did_you_mean, error_line
 from cartpole_dqn.plugin import hookspecs
 from cartpole_dqn.plugin.discovery import (
     COMMAND_GROUP,
@@ -140,6 +140,32 @@ class PluginHost:
         if record.state == "blocked":
             return f", which is {record.error}: leave out -p no:{name}"
         return f", which is {record.error}" if record.state == "not-allowed" else ", which failed to load"
+
+    def find(self, name: str) -> Component | PluginRecord:
+        """Return the component, plugin or distribution that NAME or KIND/NAME means.
+
+        Raises:
+            UnknownComponentError: nothing has this name.
+            UserError: several components have it, and no plugin.
+        """
+        kind, slash, component_name = name.partition("/")
+        if slash:
+            return self.registry.component(kind, component_name)
+        if ":" in name:
+            raise UserError(f"'{bad(name)}': of which kind is it? Expected KIND/{name}, such as network/{name}.")
+        matches = [component for component in self.registry.components() if component.name == name]
+        if len(matches) == 1:
+            return matches[0]
+        for record in self.plugins:
+            if name in (record.name, record.distribution):
+                return record
+        if matches:
+            candidates = ", ".join(f"{component.kind}/{name}" for component in matches)
+            raise UserError(f"'{bad(name)}' names several components: say which of {candidates}.")
+        names = [c.name for c in self.registry.components()] + [r.name for r in self.plugins]
+        hint = did_you_mean(name, names)
+        hint += f" These plugins failed: {'; '.join(self.registry.unavailable)}" if self.failures() else ""
+        raise UnknownComponentError(f"no component or plugin is named '{bad(name)}'.{hint}")
 
     def register_environments(self) -> None:
         """Call the `register_environments` hooks, once. Call this before you make an environment.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cartpole_dqn.config.toml import load_toml
-from cartpole_dqn.errors import RunFolderError, bad, did_you_mean, meant
+from cartpole_dqn.errors import RunFolderError, bad, did_you_mean, suggestion
 from cartpole_dqn.files import open_regular, reason
 from cartpole_dqn.runs.folder import RunFolder, StateName, is_run, run_state, started_at
 from cartpole_dqn.runs.metrics import RunFigures, read_figures
@@ -229,7 +229,7 @@ def _not_a_run(path: Path, root: Path) -> RunFolderError:
         exists, is_folder, inside = path.exists(), path.is_dir(), is_run(path.parent)
     except OSError as error:
         return RunFolderError(f"{path} cannot be read: {reason(error)}.")
-    hint = f" Did you mean '{meant(path.parent)}'?" if exists and inside else _suggest(path, root)
+    hint = suggestion(path.parent) if exists and inside else _suggest(path, root)
     if not exists:
         return RunFolderError(f"there is no run folder at {bad(path)}.{hint}")
     if not is_folder:
@@ -242,7 +242,7 @@ def _suggest(path: Path, root: Path) -> str:
     runs = list(dict.fromkeys([*runs_in(path.parent), *runs_in(root)]))
     for run in runs:
         if run.name == path.name:
-            return f" Did you mean '{meant(run)}'?"
+            return suggestion(run)
     return did_you_mean(str(path), [str(run) for run in runs[:_SHOWN]])
 
 

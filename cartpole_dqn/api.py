@@ -64,7 +64,7 @@ from cartpole_dqn.text.figures import score
 from cartpole_dqn.training.initial_weights import find_initial_weights, initial_settings
 from cartpole_dqn.training.models import SavedRun, evaluate_run, load_policy
 from cartpole_dqn.training.resolve import DEFAULT_ENV, named_settings, read_config, resolve_config
-from cartpole_dqn.training.session import execute, extended, on_device, say_notes
+from cartpole_dqn.training.session import adjusted, execute, say_notes
 from cartpole_dqn.views.chart import Theme, XAxis
 from cartpole_dqn.views.comparison_tables import comparison_text
 from cartpole_dqn.views.curves import draw_curves, draw_run
@@ -249,7 +249,7 @@ class Run(SavedRun):
             which: "best" or "last": the model to use.
             device: "auto", "cpu" or "cuda"; None for the run's own.
         """
-        run = replace(self, config=on_device(self.config, device))
+        run = replace(self, config=adjusted(self.config, device=device))
         with torch_put_back():
             return evaluate_run(run, episodes=episodes, seed=seed, which=which)
 
@@ -499,7 +499,7 @@ class Run(SavedRun):
             device: "auto", "cpu" or "cuda"; None for the run's own.
             plain: print lines instead of a live display.
         """
-        config = on_device(extended(self.config, steps), device)
+        config = adjusted(self.config, steps=steps, device=device)
         say_notes(_console(), self.host, [])
         _execute(self.folder, config, self.host, plain=plain, resuming=True)
         return Run(self.folder, read_config(self.folder, self.host), self.host)

@@ -50,12 +50,12 @@ def evaluate(
     """
     from cartpole_dqn.studies.scoring import score_model
     from cartpole_dqn.text.figures import number
-    from cartpole_dqn.training.session import on_device
+    from cartpole_dqn.training.session import adjusted
     from cartpole_dqn.views.share import score_text
 
     session: Session = ctx.obj
     opened = session.open_run(run)
-    opened = dataclasses.replace(opened, config=on_device(opened.config, device))
+    opened = dataclasses.replace(opened, config=adjusted(opened.config, device=device))
     with session.showing_evaluation() as on_progress:
         result = score_model(opened, episodes=episodes, seed=seed, which=options.which(last), on_progress=on_progress)
     figures = result.figures()

@@ -171,12 +171,10 @@ def resume(
     session: Session = ctx.obj
     folder = find_run(run)
     with session.first_screen(folder.path.name, steps=steps, plain=plain) as begin:
-        from cartpole_dqn.config.schema import with_step_timeout
-        from cartpole_dqn.training.session import extended, on_device, say_notes
+        from cartpole_dqn.training.session import adjusted, say_notes
 
-        config = on_device(extended(session.open_run(folder).config, steps), device)
-        if step_timeout is not None:
-            config = with_step_timeout(config, step_timeout)
+        saved = session.open_run(folder).config
+        config = adjusted(saved, steps=steps, device=device, step_timeout=step_timeout)
         say_notes(session.err, session.host, [])
         run_ended = _execute(session, folder, config, plain=plain, resuming=True, begin=begin)
     _say_next(session, folder, run_ended)

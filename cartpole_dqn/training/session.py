@@ -1,4 +1,4 @@
-"""Start or resume a run in its folder: `execute`. `extended` and `on_device` change its configuration before."""
+"""Start or resume a run in its folder: `execute`. `adjusted` changes its configuration before."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from cartpole_dqn.config.schema import RunConfig, to_toml
+from cartpole_dqn.config.schema import RunConfig, to_toml, with_step_timeout
 from cartpole_dqn.contracts.events import RunEnded
 from cartpole_dqn.contracts.options import changed, check_options
 from cartpole_dqn.contracts.parts import State
@@ -27,18 +27,20 @@ Handle = Callable[[Callable[[str], None]], contextlib.AbstractContextManager[Non
 """(function that stops the run) -> context manager around the training, which may handle signals."""
 
 
-def extended(config: RunConfig, steps: int | None) -> RunConfig:
-    """Return the configuration with a new budget in steps, if one is given."""
-    return config if steps is None else changed(config, steps=steps, episodes=None)
+def adjusted(
+    config: RunConfig, *, steps: int | None = None, device: str | None = None, step_timeout: float | None = None
+) -> RunConfig:
+    """Return the configuration of a saved run with another budget, device or time limit of a step, where given.
 
-
-def on_device(config: RunConfig, device: str | None) -> RunConfig:
-    """Return the configuration with another device, if one is given. Raises `UserError` if this machine lacks it."""
-    if device is None:
-        return config
-    moved = changed(config, device=check_options(RunConfig, {"device": device}, where="").device)
-    choose_device(moved.device)
-    return moved
+    Raises:
+        UserError: this machine lacks the device, or the limit is invalid.
+    """
+    if steps is not None:
+        config = changed(config, steps=steps, episodes=None)
+    if device is not None:
+        config = changed(config, device=check_options(RunConfig, {"device": device}, where="").device)
+        choose_device(config.device)
+    return config if step_timeout is None else with_step_timeout(config, step_timeout)
 
 
 def say_notes(console: Console, host: PluginHost, notes: Sequence[str]) -> None:

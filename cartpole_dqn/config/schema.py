@@ -153,10 +153,9 @@ def complete(table: Table, options_of: OptionsOf) -> RunConfig:
         agent = check_part("agent", table["agent"], options_of, where="agent") if "agent" in table else {}
         _refuse_misplaced(unknown, {**table, "agent": agent})
     config = check_options(RunConfig, with_obs_renamed(table), where="")
-    if isinstance(config.env.time_limit, int) and config.env.time_limit < 1:
-        raise ConfigError(
-            f'env.time_limit: expected "env", "none" or a number from 1, got {bad(config.env.time_limit)}.'
-        )
+    limit = config.env.time_limit
+    if isinstance(limit, int) and limit < 1:
+        raise ConfigError(f'env.time_limit: expected "env", "none" or a number from 1, got {bad(limit)}.')
     _check_step_timeout(config.env)
     if config.steps is None and config.episodes is None:
         raise ConfigError("a run needs an end: give steps or episodes.")

@@ -369,9 +369,7 @@ def _stack_size(last: Entry, space: spaces.Box) -> int:
 
 def _resolve(i: int, entry: Any, registry: Registry) -> Entry:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("wrapper"), str):
-        raise ConfigError(
-            f'observation[{i}]: expected a table with the name of a wrapper ("wrapper"), got {bad(repr(entry))}.'
-        )
+        raise ConfigError(f'observation[{i}]: expected a table with the name of a wrapper ("wrapper"), got {entry!r}.')
     mark = ", training only" if entry.get(TRAINING_ONLY) is True else ""
     place = f"observation[{i}] ({entry['wrapper']}{mark})"
     cls = registry.load("wrapper", entry["wrapper"])

@@ -140,9 +140,7 @@ def _pinned(line: str) -> str:
         if requirement.url or requirement.extras or requirement.marker or pin.operator != "==" or "*" in pin.version:
             raise ValueError
     except (InvalidRequirement, ValueError):
-        raise UserError(
-            f"{bad(repr(line))}: expected a distribution and its version, as in cartpole-dqn-acme==1.0."
-        ) from None
+        raise UserError(f"{line!r}: expected a distribution and its version, as in cartpole-dqn-acme==1.0.") from None
     return f"{canonicalize_name(requirement.name)}=={pin.version}"
 
 

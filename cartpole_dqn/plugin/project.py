@@ -67,11 +67,9 @@ def names_for(distribution: str) -> ProjectNames:
             f"'{bad(distribution)}' is no name for a plugin: expected a letter first, then letters, digits and "
             f"hyphens, {LONGEST} at most, as in 'cartpole-dqn-something'. Choose one with --name."
         )
-    problem = _name_problem(names)
-    if problem:
-        raise UserError(
-            f"'{bad(names.distribution)}' cannot be the plugin's name: {problem}. Choose another with --name."
-        )
+    if problem := _name_problem(names):
+        name = bad(names.distribution)
+        raise UserError(f"'{name}' cannot be the plugin's name: {problem}. Choose another with --name.")
     return names
 
 

@@ -18,11 +18,10 @@ from cartpole_dqn.training.models import SavedRun, evaluate_run
 
 @dataclass(frozen=True)
 class ModelScore:
-    """The score of a model."""
+    """The score of a model on held-out seeds, which a shared agent also claims."""
 
     evaluation: Evaluation
     which: Which
-    """The model that played."""
     score: Score
     verdict: str
     """"SOLVED", or what is needed; "" without a threshold."""
@@ -32,10 +31,12 @@ class ModelScore:
 
     def figures(self) -> dict[str, Any]:
         """Return the score as plain data."""
-        score, returns = self.score, self.evaluation.returns
-        figures: dict[str, Any] = {"mean": score.mean, "std": score.std, "min": min(returns), "max": max(returns)}
-        figures |= {"episodes": score.episodes, "seed": score.seed, "model": self.which}
-        return figures | ({} if self.claimed is None else {"claimed": {**to_table(self.claimed), "holds": self.holds}})
+        mean, std, returns = self.score.mean, self.score.std, self.evaluation.returns
+        figures: dict[str, Any] = {"mean": mean, "std": std, "min": min(returns), "max": max(returns)}
+        figures |= {"episodes": len(returns), "seed": self.score.seed, "model": self.which}
+        if self.claimed is not None:
+            figures["claimed"] = {**to_table(self.claimed), "holds": self.holds}
+        return figures
 
 
 def score_model(

@@ -239,9 +239,7 @@ def _tables(source: str, table: Mapping[str, Any], prefix: str = "") -> Iterator
     for key, value in table.items():
         place = f"{prefix}{key}"
         if not isinstance(value, Mapping):
-            raise ConfigError(
-                f"{source}: {place}: expected a table with low and high, or with values; got {bad(repr(value))}."
-            )
+            raise ConfigError(f"{source}: {place}: expected a table with low and high, or with values; got {value!r}.")
         if any(isinstance(entry, Mapping) for entry in value.values()):
             yield from _tables(source, value, f"{place}.")
         else:

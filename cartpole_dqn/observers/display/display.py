@@ -17,17 +17,10 @@ from rich.segment import Segment
 
 from cartpole_dqn.contracts import events
 from cartpole_dqn.contracts.options import option, options_class
+from cartpole_dqn.observers import wording
 from cartpole_dqn.observers.display.panel import EYE_FROM, CtrlC, RunPanel
 from cartpole_dqn.observers.display.screen import Screen, is_live
 from cartpole_dqn.observers.display.tracker import Tracker
-from cartpole_dqn.observers.wording import (
-    describe_checkpoint,
-    describe_evaluating,
-    describe_evaluation,
-    opening,
-    plain_line,
-    summary_lines,
-)
 
 _SAID_AFTER = 6
 """Lines that a run prints below its last panel, with the shell's prompt."""
@@ -72,7 +65,7 @@ class Display(Tracker):
     def run_started(self, event: events.RunStarted) -> None:
         super().run_started(event)
         if self._plain:
-            self._say(opening(event))
+            self._say(wording.opening(event))
             self._next_line = self.now() + self._options.plain_every_seconds
             return
         self._screen = _screen(self, self._console, self._options)
@@ -81,7 +74,7 @@ class Display(Tracker):
     def updated(self, event: events.Progress) -> None:
         super().updated(event)
         if self._is_due(self._last_event):
-            self._say(plain_line(self.snapshot()))
+            self._say(wording.plain_line(self.snapshot()))
         if self._screen is not None and self._screen.error is not None:
             error = self._screen.error
             self._stop()
@@ -90,22 +83,22 @@ class Display(Tracker):
     def evaluating(self, event: events.Evaluating) -> None:
         super().evaluating(event)
         if self._is_due(self.now()):
-            self._say(describe_evaluating(event, self.run.started.solved_at))
+            self._say(wording.describe_evaluating(event, self.run.started.solved_at))
 
     def evaluated(self, event: events.Evaluation) -> None:
         super().evaluated(event)
         if self._plain:
-            self._say(describe_evaluation(event, self.run.started.solved_at))
+            self._say(wording.describe_evaluation(event, self.run.started.solved_at))
 
     def checkpoint_written(self, event: events.Checkpoint) -> None:
         super().checkpoint_written(event)
         if self._plain:
-            self._say(describe_checkpoint(event))
+            self._say(wording.describe_checkpoint(event))
 
     def run_ended(self, event: events.RunEnded) -> None:
         super().run_ended(event)
         left = self._stop(leave=True)
-        for line in summary_lines(self.snapshot(), scored=left):
+        for line in wording.summary_lines(self.snapshot(), scored=left):
             self._say(line)
 
     def run_failed(self, event: events.RunFailed) -> None:

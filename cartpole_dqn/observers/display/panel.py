@@ -23,15 +23,7 @@ from cartpole_dqn.contracts.events import Evaluating
 from cartpole_dqn.observers.display.braille import Chart, chart_lines, legend
 from cartpole_dqn.observers.display.eye import Line, eye_lines
 from cartpole_dqn.observers.display.tracker import Snapshot
-from cartpole_dqn.observers.wording import (
-    Figure,
-    describe_evaluating,
-    episodes_at,
-    figures_of,
-    needs,
-    pace,
-    stopped,
-)
+from cartpole_dqn.observers.wording import Figure, describe_evaluating, episodes_at, figures_of, needs, pace, stopped
 from cartpole_dqn.text.figures import compact, duration, number, one_line, score, spread
 
 MOST_COLUMNS = 100

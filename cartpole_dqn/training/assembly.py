@@ -52,9 +52,10 @@ from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memo
 from cartpole_dqn.text.tables import print_warning
 from cartpole_dqn.training.evaluator import Evaluator
 from cartpole_dqn.training.following import Following
+from cartpole_dqn.training.observer_group import ObserverGroup
 from cartpole_dqn.training.resolve import components_of, resolve_config
 from cartpole_dqn.training.rounds import Helper, free_processes
-from cartpole_dqn.training.runner import Hooks, ObserverGroup, Runner
+from cartpole_dqn.training.runner import Hooks, Runner
 
 # Parts ----------------------------------------------------------------------------------------------------------------
 

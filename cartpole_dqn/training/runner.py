@@ -1,7 +1,7 @@
 """The training loop.
 
 * `Runner`: collects steps, lets the agent learn, calls the observers, evaluates and saves.
-* `Hooks`: the functions that evaluate and save. `ObserverGroup`: calls the observers.
+* `Hooks`: the functions that evaluate and save.
 
 This module uses interfaces and events only: no plugins, displays or files.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.collector import Collector, Ending
@@ -20,7 +19,6 @@ from cartpole_dqn.contracts.events import (
     Episode,
     Evaluation,
     Glimpse,
-    Observer,
     Progress,
     RunEnded,
     RunFailed,
@@ -30,8 +28,9 @@ from cartpole_dqn.contracts.parts import Agent, Policy, State, Transition
 from cartpole_dqn.contracts.seeding import Stream
 from cartpole_dqn.envs.guard import EnvTimeoutError
 from cartpole_dqn.errors import DivergedError, RunError, error_line
-from cartpole_dqn.runs.state_tree import bytes_of, find_not_finite, pack
+from cartpole_dqn.runs.state_tree import bytes_of, find_not_finite
 from cartpole_dqn.system import require_memory
+from cartpole_dqn.training.observer_group import ObserverGroup
 from cartpole_dqn.training.selection import Selection
 
 
@@ -396,67 +395,6 @@ class Runner:
             progress=replace(progress, episode=self._episode),
         )
         self._observers.tell("episode_ended", episode)
-
-
-class ObserverGroup:
-    """Calls every observer. One that raises is switched off with a warning, and the run continues.
-
-    Args:
-        observers: (name, observer) pairs, with names for warnings.
-        warn: shows a warning to the user.
-        keep: takes the exception of an observer, to keep its traceback.
-    """
-
-    def __init__(
-        self,
-        observers: Sequence[tuple[str, Observer]],
-        warn: Callable[[str], None],
-        keep: Callable[[BaseException], None] = lambda error: None,
-    ) -> None:
-        self._observers = list(observers)
-        self.warn = warn
-        self._keep = keep
-
-    def tell(self, method: str, event: Any) -> None:
-        """Call `method` of every observer with `event`."""
-        self._each(f"failed in {method}", lambda name, observer: getattr(observer, method)(event))
-
-    @property
-    def want_glimpses(self) -> bool:
-        """Whether any observer wants to be told what the agent sees."""
-        answers: list[bool] = []
-        self._each("failed in wants_glimpses", lambda name, observer: answers.append(observer.wants_glimpses))
-        return any(answers)
-
-    def state_dict(self) -> State:
-        """Return the states of the observers by name."""
-        states: State = {}
-
-        def add(name: str, observer: Observer) -> None:
-            state = observer.state_dict()
-            pack(state)  # What cannot be saved would end the run at its checkpoint.
-            states[name] = state
-
-        self._each("failed in state_dict", add)
-        return states
-
-    def load_state_dict(self, state: State) -> None:
-        """Restore the observers that have a state under their name."""
-
-        def restore(name: str, observer: Observer) -> None:
-            if name in state:
-                observer.load_state_dict(state[name])
-
-        self._each("could not restore its state", restore)
-
-    def _each(self, failure: str, call: Callable[[str, Observer], None]) -> None:
-        for name, observer in list(self._observers):
-            try:
-                call(name, observer)
-            except (Exception, SystemExit) as error:
-                self._observers.remove((name, observer))
-                self._keep(error)
-                self.warn(f"observer {name} {failure} and is switched off: {error_line(error)}")
 
 
 def _require_finite(what: str, state: State) -> None:

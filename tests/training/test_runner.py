@@ -33,7 +33,8 @@ from cartpole_dqn.envs.lanes import Lockstep
 from cartpole_dqn.envs.workers import WorkerEnvs
 from cartpole_dqn.errors import RunError, UserError
 from cartpole_dqn.training.evaluator import Evaluator
-from cartpole_dqn.training.runner import Hooks, ObserverGroup, Runner
+from cartpole_dqn.training.observer_group import ObserverGroup
+from cartpole_dqn.training.runner import Hooks, Runner
 
 BUILD = builtin_builder()
 EVENTS = ["run_started", "updated", "episode_ended", "evaluated", "checkpoint_written", "run_ended", "run_failed"]

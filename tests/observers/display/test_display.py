@@ -15,7 +15,7 @@ from cartpole_dqn.contracts.events import Evaluating, ObserverContext, RunFailed
 from cartpole_dqn.contracts.options import check_options
 from cartpole_dqn.observers.display.display import Display, DisplayOptions, first_screen, is_live
 from cartpole_dqn.plugin.host import load_plugins
-from cartpole_dqn.training.runner import ObserverGroup
+from cartpole_dqn.training.observer_group import ObserverGroup
 from cartpole_dqn.training.session import say_notes
 
 

@@ -18,7 +18,7 @@ from rich.segment import Segment
 from cartpole_dqn.contracts import events
 from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.observers import wording
-from cartpole_dqn.observers.display.panel import EYE_FROM, CtrlC, RunPanel
+from cartpole_dqn.observers.display.panel import EYE_FROM, RunPanel
 from cartpole_dqn.observers.display.screen import Screen, is_live
 from cartpole_dqn.observers.display.tracker import Tracker
 
@@ -160,7 +160,7 @@ def _screen(tracker: Tracker, console: Console, options: DisplayOptions) -> Scre
     ours = str(getattr(handler, "__module__", "")).startswith("cartpole_dqn")
 
     def lines(room: ConsoleOptions) -> list[list[Segment]]:
-        now: CtrlC = "saves" if signal.getsignal(signal.SIGINT) is handler else "interrupts"
-        return RunPanel(tracker.snapshot(), options.curve, now if ours else "").lines(console, room)
+        stopping = signal.getsignal(signal.SIGINT) is not handler if ours else None
+        return RunPanel(tracker.snapshot(), options.curve, stopping).lines(console, room)
 
     return Screen(console, lines, per_second=options.refresh_per_second)

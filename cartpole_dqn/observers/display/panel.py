@@ -9,7 +9,6 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from rich.box import ROUNDED
 from rich.cells import cell_len, set_cell_size
@@ -41,13 +40,7 @@ _IDLE_SECONDS, _EVALUATING_SECONDS = 2.0, 0.5
 _SHORT = {"learning rate": "lr", "mean of 20": "mean 20", "mean of 100": "mean 100", "last return": "last"}
 """Labels for narrow terminals."""
 _BOLD = ("mean of", "mean 20", "mean 100")
-_CTRL_C = {
-    "": "",
-    "saves": "Ctrl-C: saves and stops",
-    "interrupts": "stopping and saving, Ctrl-C again: stops at once",
-}
-
-CtrlC = Literal["", "saves", "interrupts"]
+_CTRL_C = {None: "", False: "Ctrl-C: saves and stops", True: "stopping and saving, Ctrl-C again: stops at once"}
 
 
 @dataclass(frozen=True)
@@ -61,8 +54,8 @@ class RunPanel:
     snapshot: Snapshot
     curve: bool = True
     """Draw the chart of returns if there is room."""
-    ctrl_c: CtrlC = ""
-    """What Ctrl-C does: it saves and stops the run, or interrupts one that is stopping. "" if it is not to be said."""
+    stopping: bool | None = None
+    """Whether the run is stopping, so that the next Ctrl-C interrupts it. None if Ctrl-C is not to be mentioned."""
     below: int = 1
     """Lines of the console to leave free."""
 
@@ -93,7 +86,7 @@ class RunPanel:
         ascii_only, style = options.ascii_only, "green" if snapshot.solved is not None else "dim"
         box, words = ROUNDED.substitute(options), (one_line(snapshot.started.name) or "run").split(", ")
         title = Text(_joined([[(", " * (i > 0) + word, "")] for i, word in enumerate(words)], width - 6).plain, "bold")
-        footer = _footer(snapshot, self.ctrl_c, width - 6, ", " if ascii_only else " · ")
+        footer = _footer(snapshot, self.stopping, width - 6, ", " if ascii_only else " · ")
         side = Style.parse(style)
         left, right = Segment(f"{box.mid_left} ", side), Segment(f" {box.mid_right}", side)
         edges = [
@@ -315,8 +308,7 @@ def _cell(figure: Figure, width: int) -> Text:
     return Text.assemble((label, "dim"), gap, (value, "bold" if figure[0].startswith(_BOLD) else ""))
 
 
-def _footer(snapshot: Snapshot, ctrl_c: str, width: int, dot: str) -> Text:
-    stopping = ctrl_c == "interrupts"
+def _footer(snapshot: Snapshot, stopping: bool | None, width: int, dot: str) -> Text:
     if snapshot.progress is None and snapshot.running:
         return Text.assemble(("starting", "bold"))
     if snapshot.running and snapshot.evaluating is None and snapshot.idle >= _IDLE_SECONDS and not stopping:
@@ -327,7 +319,7 @@ def _footer(snapshot: Snapshot, ctrl_c: str, width: int, dot: str) -> Text:
     elif snapshot.ended is not None and not snapshot.over:
         text, style = stopped(snapshot), "bold"
     else:
-        text, style = _CTRL_C[ctrl_c] * snapshot.running, "bold" * stopping
+        text, style = _CTRL_C[stopping] * snapshot.running, "bold" if stopping else ""
     first, comma, rest = text.partition(", ")
     folder = one_line(snapshot.started.folder or "")
     then = f"{dot * bool(text)}{folder}" if folder else ""

@@ -133,18 +133,18 @@ def test_without_colours_the_bar_keeps_its_place(snapshot: Make) -> None:
 
 
 def test_the_last_line_says_what_ctrl_c_does_and_what_it_did(snapshot: Make, events: Any) -> None:
-    def last(made: Any, width: int = 80, ctrl_c: Any = "") -> str:
+    def last(made: Any, width: int = 80, stopping: bool | None = None) -> str:
         out = Console(file=io.StringIO(), width=width, height=24, force_terminal=True, color_system=None)
-        out.print(RunPanel(made, ctrl_c=ctrl_c))
+        out.print(RunPanel(made, stopping=stopping))
         return out.file.getvalue().splitlines()[-1].strip("╰╯─ ")  # type: ignore[attr-defined, no-any-return]
 
     assert last(snapshot()) == "runs/x"
-    assert last(snapshot(), ctrl_c="saves") == "Ctrl-C: saves and stops · runs/x"
+    assert last(snapshot(), stopping=False) == "Ctrl-C: saves and stops · runs/x"
     waiting = replace(snapshot(), idle=9.0)
-    assert last(waiting, ctrl_c="saves") == "saving, or waiting for the environment: 9 s since the last step"
-    assert last(waiting, ctrl_c="interrupts") == "stopping and saving, Ctrl-C again: stops at once · runs/x"
+    assert last(waiting, stopping=False) == "saving, or waiting for the environment: 9 s since the last step"
+    assert last(waiting, stopping=True) == "stopping and saving, Ctrl-C again: stops at once · runs/x"
     stopped = snapshot(ended=events.ended(600, reason="SIGINT"))
-    assert last(stopped, ctrl_c="interrupts") == "stopped (Ctrl-C), saved at step 500 · runs/x"
+    assert last(stopped, stopping=True) == "stopped (Ctrl-C), saved at step 500 · runs/x"
     assert last(stopped, 50) == "stopped (Ctrl-C), saved at step 500"
     assert last(stopped, 40) == "stopped (Ctrl-C)", "half a number is none"
     assert last(snapshot(ended=events.ended(600))) == "runs/x"

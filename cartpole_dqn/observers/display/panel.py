@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.box import ROUNDED
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.progress_bar import ProgressBar
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
@@ -40,6 +39,9 @@ _IDLE_SECONDS, _EVALUATING_SECONDS = 2.0, 0.5
 _SHORT = {"learning rate": "lr", "mean of 20": "mean 20", "mean of 100": "mean 100", "last return": "last"}
 """Labels for narrow terminals."""
 _BOLD = ("mean of", "mean 20", "mean 100")
+_DOT = " · "
+_ASCII = str.maketrans({"±": "+-", "▲": "up", "▼": "down", "·": "-", "…": ".", "━": "=", "╸": "=", "─": "-"})
+"""What stands for a character where there is only ASCII. In edges it is as long."""
 _CTRL_C = {None: "", False: "Ctrl-C: saves and stops", True: "stopping and saving, Ctrl-C again: stops at once"}
 
 
@@ -75,7 +77,9 @@ class RunPanel:
         framed = width >= 24 and height >= 7
         inner = (width - 4 if framed else width) - beside
         room = height - 2 if framed else height
-        rows = panel_lines(snapshot, inner, room, console, curve=self.curve, ascii_only=options.ascii_only)
+        spelled: Callable[[Iterable[Segment]], Line] = _ascii if options.ascii_only else list
+        lines = panel_lines(snapshot, inner, room, console, curve=self.curve and not options.ascii_only)
+        rows = [spelled(line) for line in lines]
         if not framed:
             return rows
         if beside and snapshot.glimpse is not None:
@@ -83,17 +87,17 @@ class RunPanel:
             eye = eye_lines(snapshot.glimpse, beside - _EYE_GAP, most, colour=not console.no_color)
             pairs = itertools.zip_longest(rows, eye, fillvalue=())
             rows = [[*Segment.adjust_line_length([*row], inner + _EYE_GAP), *part] for row, part in pairs]
-        ascii_only, style = options.ascii_only, "green" if snapshot.solved is not None else "dim"
+        style = "green" if snapshot.solved is not None else "dim"
         box, words = ROUNDED.substitute(options), (one_line(snapshot.started.name) or "run").split(", ")
         title = Text(_joined([[(", " * (i > 0) + word, "")] for i, word in enumerate(words)], width - 6).plain, "bold")
-        footer = _footer(snapshot, self.stopping, width - 6, ", " if ascii_only else " · ")
+        footer = _footer(snapshot, self.stopping, width - 6)
         side = Style.parse(style)
         left, right = Segment(f"{box.mid_left} ", side), Segment(f" {box.mid_right}", side)
         edges = [
-            _edge(box.top_left, box.top, box.top_right, _cut(title, width - 6, ascii_only), width, style),
-            _edge(box.bottom_left, box.bottom, box.bottom_right, _cut(footer, width - 6, ascii_only), width, style),
+            _edge(box.top_left, box.top, box.top_right, _cut(title, width - 6), width, style),
+            _edge(box.bottom_left, box.bottom, box.bottom_right, _cut(footer, width - 6), width, style),
         ]
-        above, below = ([*edge.render(console)] for edge in edges)
+        above, below = (spelled(edge.render(console)) for edge in edges)
         return [above, *([left, *Segment.adjust_line_length(row, width - 4), right] for row in rows), below]
 
 
@@ -104,25 +108,23 @@ def _edge(left: str, line: str, right: str, title: Text, width: int, style: str)
     return edge.append(line * (width - 1 - edge.cell_len) + right, style)
 
 
-def panel_lines(
-    snapshot: Snapshot, width: int, height: int, console: Console, *, curve: bool = True, ascii_only: bool = False
-) -> list[Line]:
+def panel_lines(snapshot: Snapshot, width: int, height: int, console: Console, *, curve: bool = True) -> list[Line]:
     """Return at most `height` lines of at most `width` cells.
 
     By priority: progress and time, the evaluation, figures, then the chart if `_CHART_ROWS` fit.
     """
     chart = _chart(snapshot)
-    gutter = chart.gutter if curve and not ascii_only else 0
+    gutter = chart.gutter if curve else 0
     aside = _aside(snapshot, width)
     columns = max(1, width - gutter - aside)
-    head = [*_solved(snapshot, width, ascii_only), *_bar(snapshot, width, gutter, columns, console)]
-    hero = _evaluations(snapshot, width, console, ascii_only)
+    head = [*_solved(snapshot, width), *_bar(snapshot, width, gutter, columns)]
+    hero = _evaluations(snapshot, width)
     room = max(0, height - len(head))
     hero = hero[:room]
     room -= len(hero)
     least = min(room, _FIGURE_ROWS)
     rows = min(_CHART_ROWS[1], room - least - _BLANKS)
-    if not curve or ascii_only or rows < _CHART_ROWS[0]:
+    if not curve or rows < _CHART_ROWS[0]:
         rows = 0
     figures = _grid(figures_of(snapshot), width, max(least, min(room - rows - _BLANKS, 2 * _FIGURE_ROWS)))
     room -= rows + len(figures)
@@ -132,9 +134,7 @@ def panel_lines(
         below = [] if aside >= _ASIDE else [[Segment(" " * gutter), *legend(width - gutter)]]
         chart_rows = [*chart_lines(chart, columns, rows + more - len(below), aside), *below]
         room -= more
-    above, below, last = (
-        [[*_cut(text, width, ascii_only).render(console)] for text in texts] for texts in (head, hero, figures)
-    )
+    above, below, last = ([[*_cut(text, width).render(console)] for text in texts] for texts in (head, hero, figures))
     return _spaced([above, below, chart_rows, last], room)[: max(1, height)]
 
 
@@ -169,7 +169,7 @@ def _counts(snapshot: Snapshot, done: int) -> str:
     return f"{done:,} {unit}" if without_total else f"{done:,} / {snapshot.total:,} {unit}"
 
 
-def _bar(snapshot: Snapshot, width: int, gutter: int, columns: int, console: Console) -> list[Text]:
+def _bar(snapshot: Snapshot, width: int, gutter: int, columns: int) -> list[Text]:
     """Return the bar, in line with the chart, and the times."""
     total, over = snapshot.total, snapshot.over
     counts = _counts(snapshot, snapshot.done)
@@ -183,41 +183,37 @@ def _bar(snapshot: Snapshot, width: int, gutter: int, columns: int, console: Con
         percent = f"{math.floor(share * 100)}%"
         words = f"  {counts}  {percent}" if wide else f"  {percent}"
         words = words.removesuffix("  100%") if over else words
-        bar = _progress_bar(share, columns, console)
+        bar = _progress_bar(share, columns)
         lines = [Text.assemble(" " * gutter, bar, (words, "bold"))]
         if not wide:
             parts.insert(0, f"{snapshot.done:,}" if over else f"{snapshot.done:,}/{compact(total)}")
-    dot = ", " if console.options.ascii_only else " · "
-    while len(parts) > 1 and cell_len(dot.join(parts)) + wide * gutter > width:
+    while len(parts) > 1 and cell_len(_DOT.join(parts)) + wide * gutter > width:
         parts.pop()
-    return [*lines, Text(" " * (gutter * wide) + dot.join(parts))]
+    return [*lines, Text(" " * (gutter * wide) + _DOT.join(parts))]
 
 
-def _progress_bar(share: float, columns: int, console: Console) -> Text:
-    bar = ProgressBar(1.0, share, columns, style="dim", complete_style="green", finished_style="green")
-    segments = [s for s in console.render(bar, console.options.update(width=columns)) if not s.control]
-    text = Text.assemble(*((s.text, s.style or "") for s in segments))
-    # Without colours Rich leaves the rest out.
-    return text.append(("-" if console.options.ascii_only else "─") * (columns - text.cell_len), style="dim")
+def _progress_bar(share: float, columns: int) -> Text:
+    full, half = divmod(int(share * columns * 2), 2)
+    return Text.assemble(("━" * full + "╸" * half, "green"), ("─" * (columns - full - half), "dim"))
 
 
-def _solved(snapshot: Snapshot, width: int, ascii_only: bool) -> list[Text]:
+def _solved(snapshot: Snapshot, width: int) -> list[Text]:
     """Return the line that says that the run is solved."""
     if snapshot.solved is None:
         return []
     solved, over = snapshot.solved, f"over {len(snapshot.solved.returns)}"
-    score_text = spread(solved.mean, solved.std, "+-" if ascii_only else "±")
+    score_text = spread(solved.mean, solved.std)
     at = f"at step {solved.step:,}"
     words = [f"{over} greedy episodes on held-out seeds, {at}", f"{over} episodes, {at}", f"{over} ep.", ""]
     rest = _first_that_fits(words, width - cell_len(score_text) - 10)
     return [Text.assemble((" SOLVED ", "bold reverse green"), " ", (score_text, "bold"), f" {rest}".rstrip())]
 
 
-def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: bool) -> list[Text]:
+def _evaluations(snapshot: Snapshot, width: int) -> list[Text]:
     """Return the evaluation and what it needs, then the best score, or the bar of an evaluation under way."""
     needed, last, best = snapshot.started.solved_at, snapshot.evaluation, snapshot.best
     previous, mean = snapshot.previous, None if last is None else last.mean
-    score_text = "" if last is None else spread(last.mean, last.std, "+-" if ascii_only else "±")
+    score_text = "" if last is None else spread(last.mean, last.std)
     if snapshot.to_confirm is not None and snapshot.to_confirm.mean is not None:
         previous, mean = last, snapshot.to_confirm.mean
         score_text = score(mean)
@@ -226,9 +222,8 @@ def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: b
         parts = [[("evaluation ", "dim"), (score_text, "bold")], [(needs(needed), "")]]
         if previous is not None:
             change = mean - previous.mean
-            marks = ("up", "down") if ascii_only else ("▲", "▼")
             style = "green" if change > 0 else "red" if change < 0 else ""
-            mark = "=" if change == 0 else marks[change < 0]
+            mark = "=" if change == 0 else "▲▼"[change < 0]
             parts.append([(f"   {mark} {score(abs(change))}", style)])
             parts.append([(f" since step {previous.step:,}", "")])
         if upcoming is not None:
@@ -238,7 +233,7 @@ def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: b
         first = [("first evaluation at ", "dim"), (f"{upcoming:,}", "")]
         lines.append(_joined([first, [(needs(needed), "")]], width))
     if snapshot.evaluating is not None and snapshot.idle >= _EVALUATING_SECONDS:
-        lines.append(_under_way(snapshot.evaluating, needed, width, console))
+        lines.append(_under_way(snapshot.evaluating, needed, width))
     elif snapshot.solved is None and best is not None:
         doubt = " (not confirmed)" if needed is not None and best.mean >= needed and best.stream != "confirm" else ""
         lines.append(
@@ -249,12 +244,12 @@ def _evaluations(snapshot: Snapshot, width: int, console: Console, ascii_only: b
     return lines
 
 
-def _under_way(event: Evaluating, needed: float | None, width: int, console: Console) -> Text:
+def _under_way(event: Evaluating, needed: float | None, width: int) -> Text:
     doing, _, words = describe_evaluating(event, needed).partition(" ")
     parts = words.split(", ")
     words = _first_that_fits([", ".join(parts[:n]) for n in range(len(parts), 0, -1)], width - len(doing) - 7)
     columns = min(24, width - len(doing) - cell_len(words) - 3)
-    bar = _progress_bar(event.done / max(1, event.episodes), columns, console) if columns >= 4 else Text("")
+    bar = _progress_bar(event.done / max(1, event.episodes), columns) if columns >= 4 else Text("")
     return Text.assemble((f"{doing} ", "bold"), bar, f"  {words}" if columns >= 4 else words)
 
 
@@ -308,7 +303,7 @@ def _cell(figure: Figure, width: int) -> Text:
     return Text.assemble((label, "dim"), gap, (value, "bold" if figure[0].startswith(_BOLD) else ""))
 
 
-def _footer(snapshot: Snapshot, stopping: bool | None, width: int, dot: str) -> Text:
+def _footer(snapshot: Snapshot, stopping: bool | None, width: int) -> Text:
     if snapshot.progress is None and snapshot.running:
         return Text.assemble(("starting", "bold"))
     if snapshot.running and snapshot.evaluating is None and snapshot.idle >= _IDLE_SECONDS and not stopping:
@@ -322,7 +317,7 @@ def _footer(snapshot: Snapshot, stopping: bool | None, width: int, dot: str) -> 
         text, style = _CTRL_C[stopping] * snapshot.running, "bold" if stopping else ""
     first, comma, rest = text.partition(", ")
     folder = one_line(snapshot.started.folder or "")
-    then = f"{dot * bool(text)}{folder}" if folder else ""
+    then = f"{_DOT * bool(text)}{folder}" if folder else ""
     return _joined([[(first, style)], [(f"{comma}{rest}", style)], [(then, "dim")]], width)
 
 
@@ -337,7 +332,11 @@ def _spaced(blocks: Iterable[list[Line]], room: int) -> list[Line]:
     return [line for i, block in enumerate(filled) for line in [*blank * (i > 0), *block]]
 
 
-def _cut(line: Text, width: int, ascii_only: bool) -> Text:
-    line.truncate(max(0, width), overflow="crop" if ascii_only else "ellipsis")
+def _ascii(line: Iterable[Segment]) -> Line:
+    return [Segment(part.text.translate(_ASCII), part.style) for part in line]
+
+
+def _cut(line: Text, width: int) -> Text:
+    line.truncate(max(0, width), overflow="ellipsis")
     line.no_wrap = True
     return line

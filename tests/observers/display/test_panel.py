@@ -205,6 +205,7 @@ def test_a_console_that_knows_only_ascii(snapshot: Make) -> None:
     file.flush()
     text = raw.getvalue().decode("ascii")
     assert "60.0 +- 10.0" in text
+    assert "=====" in text, "the part of the bar that is done"
     assert "-----" in text
 
 

@@ -15,7 +15,7 @@ from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.lanes import Lockstep
 from cartpole_dqn.errors import ConfigError, UserError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
-from cartpole_dqn.training.assembly import make_collector, used_components
+from cartpole_dqn.training.assembly import _collector_context, make_collector, used_components
 from cartpole_dqn.training.resolve import resolve_config
 
 
@@ -46,7 +46,7 @@ def host() -> PluginHost:
 def make(host: PluginHost, **flags: Any) -> Collector:
     config, _ = resolve_config(host, flags={"obs": "state", "steps": 10, **flags})
     factory = EnvFactory(config, host.registry)
-    return make_collector(config, host, factory, clock=lambda: 0.0, warn=print)
+    return make_collector(config, host, factory, _collector_context(config, factory, lambda: 0.0, print))
 
 
 def test_it_is_the_default_and_stands_in_the_configuration(host: PluginHost) -> None:

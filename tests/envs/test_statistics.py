@@ -15,7 +15,7 @@ from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.lanes import Lanes, training_seeds
 from cartpole_dqn.errors import ConfigError
 from cartpole_dqn.plugin.host import load_plugins
-from cartpole_dqn.training.assembly import make_collector
+from cartpole_dqn.training.assembly import _collector_context, make_collector
 from cartpole_dqn.training.resolve import resolve_config
 
 HOST = load_plugins(allowed=())
@@ -148,4 +148,4 @@ def test_they_need_all_environments_in_one_process() -> None:
         factory.require_no_statistics("ray")
     factory_of().require_no_statistics("ray")
     config = resolve_config(HOST, flags={"obs": "state", "observation": [NORMALISED]})[0]
-    make_collector(config, HOST, factory, clock=lambda: 0.0, warn=print).close()
+    make_collector(config, HOST, factory, _collector_context(config, factory, lambda: 0.0, print)).close()

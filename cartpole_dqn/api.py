@@ -35,7 +35,8 @@ from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.contracts.options import to_table
 from cartpole_dqn.contracts.parts import Obs, Policy
 from cartpole_dqn.contracts.seeding import torch_put_back
-from cartpole_dqn.envs.factory import EnvFactory, use_env
+from cartpole_dqn.envs.factory import EnvFactory
+from cartpole_dqn.envs.ids import use_env
 from cartpole_dqn.errors import Notice, RunError, UserError
 from cartpole_dqn.files import reason
 from cartpole_dqn.observers.notebook import in_kernel

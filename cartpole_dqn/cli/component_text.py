@@ -130,7 +130,7 @@ def _row(info: OptionInfo) -> tuple[str, ...]:
 
 
 def _constructor_rows(cls: Any) -> list[tuple[str, ...]]:
-    from cartpole_dqn.envs.factory import parameters_of
+    from cartpole_dqn.envs.chain import parameters_of
 
     effects = _documented_arguments(cls)
     rows: list[tuple[str, ...]] = []

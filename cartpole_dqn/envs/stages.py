@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +34,6 @@ class Stage:
     """Whether the observation is drawn as pictures rather than numbers."""
     kept: Kept | None = None
     """The rows and columns that the next stage keeps, if it crops."""
-
-    @property
-    def title(self) -> str:
-        """The name, without a wrapper's place in the configuration."""
-        place = re.fullmatch(r"observation\[\d+\] \((.+)\)", self.name)
-        return place[1] if place else self.name
 
     def facts(self) -> list[str]:
         """Return shape, dtype and range, and the meaning of colours and lines in the pictures."""

@@ -38,7 +38,9 @@ from cartpole_dqn.contracts.parts import (
     Transition,
 )
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
-from cartpole_dqn.envs.factory import EnvFactory, find_spec, frame_stack
+from cartpole_dqn.envs.chain import frame_stack
+from cartpole_dqn.envs.factory import EnvFactory
+from cartpole_dqn.envs.ids import find_spec
 from cartpole_dqn.envs.names import action_names, number_names
 from cartpole_dqn.envs.stages import stage_of
 from cartpole_dqn.envs.statistics import Statistics

@@ -15,7 +15,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.options import describe_options
-from cartpole_dqn.envs.factory import TRAINING_ONLY, parameters_of
+from cartpole_dqn.envs.chain import TRAINING_ONLY, parameters_of
 from cartpole_dqn.errors import CartpoleDqnError
 from cartpole_dqn.plugin.registry import Registry
 

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import gymnasium
-
 from cartpole_dqn.config.layers import merge_layers, merge_plain, parse_set
 from cartpole_dqn.config.presets import choose_preset, layers_of, parse_preset
 from cartpole_dqn.config.schema import (
@@ -24,7 +22,8 @@ from cartpole_dqn.config.schema import (
     with_obs_renamed,
 )
 from cartpole_dqn.contracts.options import changed, describe_options
-from cartpole_dqn.envs.factory import complete_observation, env_source, use_env
+from cartpole_dqn.envs.chain import complete_observation
+from cartpole_dqn.envs.ids import env_source, full_id, use_env
 from cartpole_dqn.errors import ConfigError, UserError, bad, error_line
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.plugin.registry import INSTANCE, Component, Registry
@@ -82,7 +81,7 @@ def resolve_config(
     below, _ = merge_layers(layers[: len(lowest)], options_of)
     merged, notes = merge_layers(layers[len(lowest) :], options_of, below)
     config = complete(merged, options_of)
-    env = changed(config.env, id=_full_id(config.env.id))
+    env = changed(config.env, id=full_id(config.env.id))
     filled = complete_observation(config.observation, host.registry)
     config = changed(config, env=env, observation=filled)
     return changed(config, sources=_sources(config, host.registry)), notes
@@ -171,14 +170,6 @@ def components_of(config: RunConfig, registry: Registry) -> list[Component]:
     return [registry.component(kind, name) for kind, name in dict.fromkeys(names)]
 
 
-def _full_id(env_id: str) -> str:
-    """Return an id with its version, so that presets for it apply and a later version does not change the run."""
-    module, _, name = env_id.rpartition(":")
-    versions = [spec for spec in gymnasium.registry.values() if spec.id.rpartition("-v")[0] == name]
-    spec = gymnasium.registry.get(name) or max(versions, key=lambda spec: spec.version or 0, default=None)
-    return env_id if spec is None else f"{module}:{spec.id}".lstrip(":")
-
-
 def _choose(registry: Registry, name: str | None, from_file: Table, flags: Table) -> list[Table]:
     """Return the tables of the preset: of those that it extends, and its own."""
     load = functools.partial(registry.load, "preset")
@@ -192,7 +183,7 @@ def _choose(registry: Registry, name: str | None, from_file: Table, flags: Table
         return tables
     env_id = (flags.get("env") or {}).get("id") or (from_file.get("env") or {}).get("id") or DEFAULT_ENV
     presets = [parse_preset(name, load(name)) for name in registry.names("preset")]
-    return layers_of(choose_preset(presets, _full_id(env_id), obs or DEFAULT_OBS), load)
+    return layers_of(choose_preset(presets, full_id(env_id), obs or DEFAULT_OBS), load)
 
 
 def _without_budget(table: Table, *above: Table) -> Table:

@@ -18,7 +18,7 @@ from cartpole_dqn.contracts.collector import Ending, Fragment
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.contracts.parts import Obs, State, Transition
 from cartpole_dqn.contracts.seeding import SeedTree, derive
-from cartpole_dqn.envs.factory import frame_stack
+from cartpole_dqn.envs.chain import frame_stack
 from cartpole_dqn.envs.guard import EnvError
 from cartpole_dqn.envs.lanes import Lanes, training_seeds
 from cartpole_dqn.errors import ConfigError

@@ -113,7 +113,7 @@ class _Row:
 
     def __init__(self, stages: Sequence[Stage], number: int, wide: int) -> None:
         self._stage, last = stages[number], number == len(stages) - 1
-        self._title = f"{number}  {self._stage.title}"
+        self._title = f"{number}  {self._stage.name}"
         panels = self._stage.panels()
         self._panels = panels[: paint.MOST_PANELS]
         self._across = 1 if wide == _SHARED else max(1, len(self._panels))

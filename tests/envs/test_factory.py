@@ -13,7 +13,9 @@ import pytest
 from gymnasium import spaces
 
 from cartpole_dqn.config.schema import RunConfig
-from cartpole_dqn.envs.factory import EnvFactory, find_spec, frame_stack
+from cartpole_dqn.envs.chain import frame_stack
+from cartpole_dqn.envs.factory import EnvFactory
+from cartpole_dqn.envs.ids import find_spec
 from cartpole_dqn.errors import ConfigError, UnsuitableEnvError, UserError
 from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.training.assembly import make_agent, used_components
@@ -180,7 +182,7 @@ def test_what_cannot_be_drawn_gets_a_sentence(accepts: bool) -> None:
         ("CartPol-v1", "`CartPol` doesn't exist. Did you mean 'CartPole-v1'?"),
         ("nobody/Foo-v0", "package for nobody? If a package registers it"),
         ("json:Foo-v1", "doesn't exist. The module json was imported and does not register it."),
-        ("no_such_module:Foo-v1", "can be imported."),
+        ("no_such_module:Foo-v1", "No module named 'no_such_module'."),
     ],
 )
 def test_an_unknown_id_says_what_may_help(env_id: str, words: str) -> None:
@@ -335,6 +337,11 @@ def test_a_rendering_wrapper_of_ones_own_counts_for_the_agent_and_for_those_who_
     observation = shown.reset(seed=0)[0]
     assert np.array_equal(observation, shown.render())
     assert module.Cameras.renders == 1, "each moment is drawn once"
+
+
+def test_a_function_that_takes_no_render_mode_may_draw_all_the_same() -> None:
+    gymnasium.register("tests/Drawn-v0", lambda: gymnasium.make("CartPole-v1", render_mode="rgb_array").unwrapped)
+    assert make("tests/Drawn-v0", "pixels").observation_space.shape is not None
 
 
 def test_a_renderer_that_fails_is_called_once_and_its_environment_closed(own_envs: None) -> None:

@@ -15,7 +15,8 @@ import pytest
 from cartpole_dqn.components.replay.ring import TransitionRing
 from cartpole_dqn.contracts.parts import Transition
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
-from cartpole_dqn.envs.factory import EnvFactory, frame_stack
+from cartpole_dqn.envs.chain import frame_stack
+from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.lanes import Lanes, training_seeds
 from cartpole_dqn.errors import CartpoleDqnError
 from cartpole_dqn.plugin.host import load_plugins

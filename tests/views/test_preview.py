@@ -20,14 +20,14 @@ from cartpole_dqn.wrappers import CenteredCrop, Channel, Crop, FrameDifference, 
 Chain = list[tuple[str, Callable[..., Any]]]
 
 PIXELS: Chain = [
-    ("observation[0] (render)", functools.partial(RenderObservation, rows=[160, 320])),
-    ("observation[1] (channel)", functools.partial(Channel, channel=1)),
-    ("observation[2] (resize)", functools.partial(Resize, height=40, interpolation="bilinear")),
+    ("render", functools.partial(RenderObservation, rows=[160, 320])),
+    ("channel", functools.partial(Channel, channel=1)),
+    ("resize", functools.partial(Resize, height=40, interpolation="bilinear")),
     (
-        "observation[3] (frame-difference)",
+        "frame-difference",
         functools.partial(FrameDifference, gap=3, keep_current=True, encoding="uint8"),
     ),
-    ("observation[4] (centered-crop)", functools.partial(CenteredCrop, width=80, locator="cart")),
+    ("centered-crop", functools.partial(CenteredCrop, width=80, locator="cart")),
 ]
 
 
@@ -132,11 +132,11 @@ def test_numbers_are_drawn_as_numbers() -> None:
 
 
 def test_labels_say_shape_dtype_and_range(stages: list[Stage]) -> None:
-    assert (stages[2].title, stages[2].facts()) == ("channel", ["160 x 600 x 1", "uint8", "0 .. 255"])
+    assert (stages[2].name, stages[2].facts()) == ("channel", ["160 x 600 x 1", "uint8", "0 .. 255"])
     assert stages[0].facts()[-1] == "dashed line: what is kept"
     assert stages[5].facts()[-1] == "red: more, blue: less"
     (tuples,) = preview_stages(lambda: gymnasium.make("Blackjack-v1"), [], seed=0, steps=0)
-    assert (tuples.title, tuples.facts()) == ("environment", ["Tuple(Discrete(32), Discrete(11), Discrete(2))"])
+    assert (tuples.name, tuples.facts()) == ("environment", ["Tuple(Discrete(32), Discrete(11), Discrete(2))"])
     assert tuples.panels() == []
 
 

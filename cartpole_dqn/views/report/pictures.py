@@ -46,7 +46,7 @@ def _stage(stage: Stage, names: Sequence[str]) -> dict[str, Any]:
     panels = stage.panels()
     share = min(_WIDEST, (_ROW + _GAP) // max(min(len(panels), 4), 1) - _GAP)
     return {
-        "title": stage.title,
+        "name": stage.name,
         "facts": stage.facts(),
         "panels": [
             _numbers(panel.values, names) if panel.kind == "numbers" else _picture(panel, stage, share)

@@ -66,8 +66,6 @@ class Glimpse:
     """The observation before the action, as pictures or numbers."""
     observed: str = ""
     """Shape and dtype of the observation."""
-    names: Sequence[str] = ()
-    """The names of the observed numbers [n]; empty if unknown."""
     actions: Sequence[str] = ()
     """The names of the actions [A]."""
     q_values: NDArray[np.float32] | None = None

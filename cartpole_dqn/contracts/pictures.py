@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,6 +32,26 @@ class Panel:
     high: float = 1.0
     zero: float = 0.0
     """The value of no difference, for "difference"."""
+    names: Sequence[str] = ()
+    """The names [n] of "numbers"; empty if unknown."""
+
+    def name(self, i: int) -> str:
+        """Return the name of number `i`, by default its index."""
+        return self.names[i] if len(self.names) == len(self.values) else f"[{i}]"
+
+    def span(self, *, moving: bool = False) -> tuple[float, float]:
+        """Return the values with the first and the last colour, for "grey" and "difference".
+
+        The greatest difference has full colour. In an animation (`moving`) this is the greatest possible one, so that
+        equal differences look equal in all pictures.
+        """
+        if self.kind == "grey":
+            return self.low, self.high
+        most = float(np.abs(np.nan_to_num(self.values.astype(np.float32)) - self.zero).max(initial=0.0)) or 1.0
+        if moving:
+            possible = next((bound for bound in (1.0, 255.0) if most <= bound), most)
+            most = 127.0 if self.values.dtype == np.uint8 else possible
+        return self.zero - most, self.zero + most
 
     def is_cut(self, kept: Kept | None) -> bool:
         """Whether `kept` differs from the whole picture."""
@@ -42,22 +63,17 @@ def colours_of(
 ) -> Picture:
     """Return a panel's values as colours [H, W, 3]: grey from low to high, differences from blue over white to red.
 
-    The greatest difference has full colour. In an animation (`moving`) this is the greatest possible one, so that equal
-    differences look equal in all pictures. `page` has the colours of no difference, of more and of less.
+    `moving` is that of `Panel.span`. `page` has the colours of no difference, of more and of less.
     """
     if panel.kind == "colour":
         return np.ascontiguousarray(panel.values, dtype=np.uint8)
     numbers = np.nan_to_num(panel.values.astype(np.float32))
+    low, high = panel.span(moving=moving)
     if panel.kind == "grey":
-        grey = np.clip((numbers - panel.low) / max(panel.high - panel.low, 1e-9), 0, 1)
+        grey = np.clip((numbers - low) / max(high - low, 1e-9), 0, 1)
         return np.repeat((grey * 255).astype(np.uint8)[..., None], 3, axis=2)
-    # The square root keeps small differences visible beside large ones.
-    differences = numbers - panel.zero
-    greatest = max(float(np.abs(differences).max(initial=0.0)), 1e-9)
-    if moving:
-        possible = next((bound for bound in (1.0, 255.0) if greatest <= bound), greatest)
-        greatest = 127.0 if panel.values.dtype == np.uint8 else possible
-    share = np.clip(differences / greatest, -1, 1)[..., None]
+    share = np.clip((numbers - panel.zero) / (high - panel.zero), -1, 1)[..., None]
     paper, more, less = (np.array(colour, dtype=np.float32) for colour in page)
+    # The square root keeps small differences visible beside large ones.
     mixed = paper + np.sqrt(np.abs(share)) * (np.where(share >= 0, more, less) - paper)
     return np.asarray(mixed, dtype=np.uint8)

@@ -1,6 +1,7 @@
 """From a configuration to environments.
 
 * `EnvFactory`: makes one environment with its observation wrappers, or several side by side. All commands use it.
+* `own_limit`: the longest episode of one of them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Env = gymnasium.Env[Any, Any]
 
 _LARGE = 10_000_000
 """Bytes of an observation whose environments take seconds to make."""
-NO_LIMIT_IN_EVALUATION = 10_000
+_NO_LIMIT = 10_000
 """Maximum steps of an evaluation episode if the environment has no limit of its own."""
 
 
@@ -88,7 +89,7 @@ class EnvFactory:
         if self._for_viewing:
             env = DrawnOnce(env)
         if evaluating and (env.spec is None or env.spec.max_episode_steps is None):
-            limit = time_limit if isinstance(time_limit, int) else NO_LIMIT_IN_EVALUATION
+            limit = time_limit if isinstance(time_limit, int) else _NO_LIMIT
             env = TimeLimit(env, limit)
         return env
 
@@ -184,6 +185,12 @@ class EnvFactory:
         """Return environments to evaluate in, `AutoresetMode.DISABLED`, each in a `Resting`. Raises as `make`."""
         env_fns = [lambda lane=lane: Resting(self.make(evaluating=True, lane=lane)) for lane in range(num_envs)]
         return SyncVectorEnv(env_fns, autoreset_mode=AutoresetMode.DISABLED)
+
+
+def own_limit(env: gymnasium.Env[Any, Any]) -> int | None:
+    """Return the limit of steps that the environment or the configuration sets; None without any."""
+    limit = env.spec.max_episode_steps if env.spec is not None else None
+    return None if limit == _NO_LIMIT else limit
 
 
 class DrawnOnce(gymnasium.Wrapper[Any, Any, Any, Any]):

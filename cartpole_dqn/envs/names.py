@@ -1,4 +1,8 @@
-"""What is known of some environments: `action_names`, `number_names`, `failure_name`, `rows_worth_showing`."""
+"""What people want to know of an environment.
+
+* `action_names`, `number_names`, `failure_name`: names. `rows_worth_showing`: the part of its frames.
+* `steps_per_second`: its speed in real time.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,10 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.wrappers import MaxAndSkipObservation
 from numpy.typing import NDArray
+
+from cartpole_dqn.wrappers.image import wrappers_of
 
 _ACTIONS: Mapping[str, tuple[str, ...]] = {
     "CartPole": ("left", "right"),
@@ -73,6 +80,16 @@ def rows_worth_showing(env: gymnasium.Env[Any, Any], first: NDArray[np.uint8]) -
     if not len(filled):
         return slice(0, len(first))
     return slice(max(0, int(filled[0]) - _ABOVE), min(len(first), int(filled[-1]) + 1 + _BELOW))
+
+
+def steps_per_second(env: gymnasium.Env[Any, Any]) -> float:
+    """Return the number of actions in a second of real time, from the environment's `render_fps`; by default 30."""
+    fps = env.metadata.get("render_fps")
+    rate = float(fps) if isinstance(fps, int | float) and fps > 0 else 30.0
+    for wrapper in wrappers_of(env):
+        if isinstance(wrapper, MaxAndSkipObservation):
+            rate /= wrapper._skip
+    return max(rate, 1.0)
 
 
 def _own_action_names(base: Any) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from gymnasium.wrappers import FrameStackObservation
 from numpy.typing import NDArray
 
 from cartpole_dqn.contracts.pictures import Kept, Panel
+from cartpole_dqn.envs.names import number_names
 from cartpole_dqn.wrappers import RenderObservation
 from cartpole_dqn.wrappers.image import ImageWrapper, wrappers_of
 
@@ -32,6 +33,8 @@ class Stage:
     """Whether the first axis counts pictures."""
     pictorial: bool = True
     """Whether the observation is drawn as pictures rather than numbers."""
+    names: tuple[str, ...] = ()
+    """The names of the observed numbers, if they are known."""
     kept: Kept | None = None
     """The rows and columns that the next stage keeps, if it crops."""
 
@@ -54,11 +57,22 @@ class Stage:
         if not isinstance(obs, np.ndarray) or obs.dtype.kind not in "biuf" or obs.size == 0:
             return []
         if obs.ndim not in (2, 3, 4) or not self.pictorial:
-            return [Panel("", obs.reshape(-1), "numbers")]
+            return [Panel("", obs.reshape(-1), "numbers", names=self.names)]
         if not self.stacked:
             return self._of_frame(obs, "")
         names = [*(f"{steps} before" for steps in range(len(obs) - 1, 0, -1)), "now"]
         return [panel for frame, name in zip(obs, names, strict=True) for panel in self._of_frame(frame, name)]
+
+    def background(self) -> NDArray[Any]:
+        """Return the observation where nothing is seen: each picture's commonest value, and no difference.
+
+        H and W are 1, so that it broadcasts. Only for pictures.
+        """
+        axis = int(self.stacked)
+        background: NDArray[Any] = np.median(self.obs, axis=(axis, axis + 1), keepdims=True).astype(self.obs.dtype)
+        if self.obs.ndim - axis == 3 and len(self.shows_now) == self.obs.shape[-1]:
+            background[..., ~np.array(self.shows_now)] = _zero(self.obs.dtype)
+        return background
 
     def _of_frame(self, frame: NDArray[Any], name: str) -> list[Panel]:
         channels = frame[..., None] if frame.ndim == 2 else frame
@@ -72,8 +86,7 @@ class Stage:
     def _of_channel(self, values: NDArray[Any], caption: str, now: bool) -> Panel:
         space = self.space
         if not now:
-            # An unsigned byte holds a difference d as 128 + d / 2.
-            zero = 128 if values.dtype == np.uint8 else 0
+            zero = _zero(values.dtype)
             most = np.abs(values.astype(np.float64) - zero).max()
             words = filter(None, [caption, f"difference {zero} ± {most:.4g}"])
             return Panel(", ".join(words), values, "difference", zero=zero)
@@ -92,7 +105,12 @@ def stage_of(env: Env, obs: Any, name: str = "") -> Stage:
     pictorial = has_images or (len(shape) in (2, 3, 4) and min(shape[:2]) >= 8)
     shows_now = next((w.shows_now for w in wrappers if isinstance(w, ImageWrapper)), ())
     stacked = len(shape) == 4 or (len(shape) == 3 and any(isinstance(w, FrameStackObservation) for w in wrappers))
-    return Stage(name, obs, env.observation_space, shows_now, stacked, pictorial)
+    return Stage(name, obs, env.observation_space, shows_now, stacked, pictorial, number_names(env))
+
+
+def _zero(dtype: np.dtype[Any]) -> int:
+    """Return the value of no difference. An unsigned byte holds a difference d as 128 + d / 2."""
+    return 128 if dtype == np.uint8 else 0
 
 
 def _shape(obs: NDArray[Any]) -> str:

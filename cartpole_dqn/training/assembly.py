@@ -41,7 +41,7 @@ from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
 from cartpole_dqn.envs.chain import frame_stack
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.ids import find_spec
-from cartpole_dqn.envs.names import action_names, number_names
+from cartpole_dqn.envs.names import action_names
 from cartpole_dqn.envs.stages import stage_of
 from cartpole_dqn.envs.statistics import Statistics
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, error_line
@@ -469,8 +469,8 @@ def _make_glimpse(factory: EnvFactory) -> Callable[[int, Transition, Policy], Gl
 
     @functools.cache
     def env() -> gymnasium.Env[Any, Any]:
-        # Not closed: closing an environment that uses pygame ends pygame for the run's own.
-        return factory.make()
+        # Below the guard, with its own numbers of actions. Not closed: that would end pygame for the run's own.
+        return factory.make().env
 
     def glimpse(step: int, transition: Transition, policy: Policy) -> Glimpse:
         stage = stage_of(env(), np.array(transition.obs))
@@ -480,7 +480,6 @@ def _make_glimpse(factory: EnvFactory) -> Callable[[int, Transition, Policy], Gl
             step=step,
             panels=stage.panels(),
             observed=stage.observed(),
-            names=number_names(env()),
             actions=action_names(env()),
             q_values=None if values is None else values[0],
             action=transition.action,

@@ -40,17 +40,19 @@ class SavedRun:
     """The loaded plugins."""
 
 
-def load_policy(run: SavedRun, which: Which | Model) -> tuple[Policy, EnvFactory, int]:
+def load_policy(run: SavedRun, which: Which | Model, *, for_viewing: bool = False) -> tuple[Policy, EnvFactory, int]:
     """Return a run's greedy policy, its environment factory, and the number of steps it was trained for.
 
-    The model of a run made with CUDA acts on the CPU, with a warning, if torch finds no CUDA device here.
+    `for_viewing` is the factory's: see `EnvFactory`. The model of a run made with CUDA acts on the CPU, with a warning,
+    if torch finds no CUDA device here.
 
     Raises:
         RunFolderError: the run has no saved model.
         CheckpointError: the file is damaged or does not fit the configuration.
     """
     model = which if isinstance(which, Model) else read_model(run.folder, run.config, which)
-    policy, factory = make_policy(_on_this_machine(run.config), run.host)
+    config = _on_this_machine(run.config)
+    policy, factory = make_policy(config, run.host, EnvFactory(config, run.host.registry, for_viewing=for_viewing))
     with taking_over(model.folder):
         policy.load_state_dict(model.policy)
     return policy, factory, model.step

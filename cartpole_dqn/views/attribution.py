@@ -1,7 +1,7 @@
 """Where the value of an action comes from, by occlusion.
 
 * `occlusion`: how much the value falls when a part of the observation is hidden.
-* `background_of`: what to hide it with. `place_in_frame`: where an observation lies in the rendered frame.
+* `place_in_frame`: where an observation lies in the rendered frame.
 * `Attribution`: the result with its place. `laid_over`: draws it over a picture.
 
 A square of the observation is replaced by its background, in all channels at once, and the value is computed again
@@ -12,7 +12,7 @@ agents on Atari, with a blurred spot). It needs the values alone, so it works wi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,7 @@ class Attribution:
 
 
 def occlusion(
-    values: Values, obs: NDArray[Any], action: int, background: NDArray[Any], *, rows_axis: int = 0, side: int = 0
+    values: Values, obs: NDArray[Any], action: int, background: NDArray[Any], *, rows_axis: int = 0
 ) -> NDArray[np.float64]:
     """Return how much an action's value falls when the square around a pixel is hidden: [H, W].
 
@@ -63,10 +63,9 @@ def occlusion(
         action: whose value.
         background: broadcasts to `obs`: what it looks like where there is nothing.
         rows_axis: 0, or 1 for a stack.
-        side: of the squares in pixels; 0 takes an eighth of the shorter side.
     """
     height, width = obs.shape[rows_axis : rows_axis + 2]
-    side = side or max(1, round(min(height, width) / _PATCHES))
+    side = max(1, round(min(height, width) / _PATCHES))
     step = max(1, side // 2)
     starts = [(top, left) for top in _starts(height, side, step) for left in _starts(width, side, step)]
     hidden = np.broadcast_to(background, obs.shape)
@@ -89,15 +88,6 @@ def _starts(length: int, side: int, step: int) -> list[int]:
     """Return where squares begin so that they cover `length` pixels and none is cut."""
     last = max(0, length - side)
     return sorted({*range(0, last, step), last})
-
-
-def background_of(obs: NDArray[Any], shows_now: Sequence[bool], *, rows_axis: int, channelled: bool) -> NDArray[Any]:
-    """Return an observation where nothing is seen: the commonest value of each picture, and no difference."""
-    axes = (rows_axis, rows_axis + 1)
-    background: NDArray[Any] = np.median(obs, axis=axes, keepdims=True).astype(obs.dtype)
-    if channelled and len(shows_now) == obs.shape[-1]:
-        background[..., ~np.array(shows_now)] = 128 if obs.dtype == np.uint8 else 0
-    return background
 
 
 def place_in_frame(env: gymnasium.Env[Any, Any], height: int, width: int) -> Place | None:

@@ -98,14 +98,12 @@ def numbers_height(count: int) -> int:
     return count * ROW if count <= MOST_ROWS else COLUMNS_HEIGHT
 
 
-def draw_numbers(
-    canvas: Canvas, values: NDArray[Any], box: Box, names: Sequence[str], shares: NDArray[np.float64] | None
-) -> None:
-    """Draw `values` [n] in `box`, each as a row with name, number and bar; many as columns.
+def draw_numbers(canvas: Canvas, panel: Panel, box: Box, shares: NDArray[np.float64] | None = None) -> None:
+    """Draw numbers [n] in `box`, each as a row with name, number and bar; many as columns.
 
-    `names` are [n] or empty. `shares` [n] are the bars' lengths, -1 to 1, by default relative to the greatest value.
+    `shares` [n] are the bars' lengths, -1 to 1, by default relative to the greatest value.
     """
-    left, top, right, _ = box
+    values, (left, top, right, _) = panel.values, box
     draw, page = canvas.draw, canvas.palette
     numbers = np.nan_to_num(values.astype(np.float64))
     if len(values) > MOST_ROWS:
@@ -116,8 +114,7 @@ def draw_numbers(
     middle, reach = (left + _BARS + right) // 2, (right - left - _BARS) // 2
     for i, number in enumerate(values.tolist()):
         y = top + i * ROW + ROW // 2
-        name = names[i] if len(names) == len(values) else f"[{i}]"
-        write(canvas, (left, y), shortened(name, _NAME, 12), size=12, colour="faint", anchor="lm")
+        write(canvas, (left, y), shortened(panel.name(i), _NAME, 12), size=12, colour="faint", anchor="lm")
         write(canvas, (left + _FIGURE, y), figure(number, decimals_of(values)), size=12, anchor="rm")
         end = middle + round(reach * float(shares[i]))
         draw.rectangle((min(middle, end), y - 5, max(middle, end), y + 5), fill=page.blue)

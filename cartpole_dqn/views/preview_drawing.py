@@ -130,7 +130,7 @@ class _Row:
             self._lines.append((f"and {len(panels) - paint.MOST_PANELS} more pictures", "ink"))
         if last:
             self._lines.append(("what the agent sees", "red"))
-        scales = [(panel.kind, *_ends(panel)) for panel in self._panels if panel.kind in ("grey", "difference")]
+        scales = [(panel.kind, *panel.span()) for panel in self._panels if panel.kind in ("grey", "difference")]
         self._scales = list(dict.fromkeys(scales))[:_MOST_SCALES]
         self._lines_of_panels = range(0, len(self._panels), self._across)
         tall = [max(size[1] for size in self._sizes[i : i + self._across]) for i in self._lines_of_panels]
@@ -167,20 +167,12 @@ class _Row:
             paint.write(canvas, (left, top), paint.shortened(panel.caption, room, 12), size=12)
             corner = (left, top + self._drop)
             if panel.kind == "numbers":
-                paint.draw_numbers(canvas, panel.values, (*corner, left + size[0], corner[1] + size[1]), (), None)
+                paint.draw_numbers(canvas, panel, (*corner, left + size[0], corner[1] + size[1]))
             else:
                 crop = self._stage.kept if panel.is_cut(self._stage.kept) else None
                 paint.paste(canvas, canvas.colours_of(panel), corner, size, kept=crop)
                 _draw_rulers(canvas, panel, corner, size, across=i == first, down=i == last)
             left += max(size[0], 90) + _SPACE
-
-
-def _ends(panel: Panel) -> tuple[float, float]:
-    """Return the values with the first and the last colour."""
-    if panel.kind == "grey":
-        return panel.low, panel.high
-    most = float(np.abs(np.nan_to_num(panel.values.astype(np.float64)) - panel.zero).max(initial=0.0)) or 1.0
-    return panel.zero - most, panel.zero + most
 
 
 def _draw_scale(canvas: Canvas, kind: Kind, low: float, high: float, place: tuple[int, int]) -> None:

@@ -74,7 +74,7 @@ def record_run(
         raise UserError(f"episodes: expected 1 or more, got {bad(episodes)}.")
     returns, lengths = [], []
     with Playback(run, which=which, seed=seed, max_steps=max_steps, attribution=attribution) as playback:
-        bound = None if max_steps is not None or playback.has_limit else LONGEST
+        bound = None if max_steps is not None or playback.limit is not None else LONGEST
         playback.max_steps = max_steps if bound is None else bound
         if fps is None:
             fps = min(playback.fps, FASTEST_GIF) if out.suffix.lower() == ".gif" else playback.fps

@@ -108,8 +108,8 @@ def draw_scene(scene: Scene, theme: Theme = "light") -> Picture:
     paint.write(canvas, (x, 7), "what the agent sees", size=13)
     paint.write(canvas, (x + _SIDE, 8), scene.observed, size=11, colour="faint", anchor="ra")
     if scene.panels and scene.panels[0].kind == "numbers":
-        numbers, box = scene.panels[0].values, (x, _HEAD, x + _SIDE, drop - _GAP)
-        paint.draw_numbers(canvas, numbers, box, scene.names, _shares(numbers, scene.reaches))
+        numbers, box = scene.panels[0], (x, _HEAD, x + _SIDE, drop - _GAP)
+        paint.draw_numbers(canvas, numbers, box, _shares(numbers.values, scene.reaches))
     else:
         _draw_pictures(canvas, scene, grid, (x, _HEAD))
     if under:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from cartpole_dqn.api import Run
 from cartpole_dqn.envs.factory import EnvFactory
-from cartpole_dqn.views.attribution import Attribution, background_of, laid_over, occlusion, place_in_frame
+from cartpole_dqn.envs.stages import Stage
+from cartpole_dqn.views.attribution import Attribution, laid_over, occlusion, place_in_frame
 from cartpole_dqn.views.playback import Playback
 
 Trained = Callable[..., Run]
@@ -35,7 +36,7 @@ def test_of_a_linear_value_each_pixel_gives_its_weight_times_its_distance_from_t
     rng = np.random.default_rng(0)
     obs, weights = rng.integers(0, 256, shape).astype(np.uint8), rng.normal(size=shape)
     background = np.full(shape, 7, np.uint8)
-    found = occlusion(linear(weights), obs, 1, background, rows_axis=axis, side=1)
+    found = occlusion(linear(weights), obs, 1, background, rows_axis=axis)
     expected = weights * (obs.astype(np.float64) - 7)
     others = tuple(i for i in range(len(shape)) if i not in (axis, axis + 1))
     assert found == pytest.approx(expected.sum(axis=others), abs=2e-3)
@@ -59,12 +60,11 @@ def test_squares_find_what_matters_and_nothing_else() -> None:
 def test_the_background_is_the_commonest_value_and_no_difference() -> None:
     obs = np.full((6, 6, 2), 255, np.uint8)
     obs[2, 2] = (0, 30)
-    found = background_of(obs, (True, False), rows_axis=0, channelled=True)
-    assert found.tolist() == [[[255, 128]]]
-    signed = background_of(np.full((6, 6, 1), 9, np.int16), (False,), rows_axis=0, channelled=True)
-    assert signed.tolist() == [[[0]]]
-    stack = background_of(np.full((3, 6, 6), 9, np.uint8), (True,), rows_axis=1, channelled=False)
-    assert stack.tolist() == [[[9]]] * 3
+    assert Stage("", obs, None, (True, False)).background().tolist() == [[[255, 128]]]
+    signed = Stage("", np.full((6, 6, 1), 9, np.int16), None, (False,))
+    assert signed.background().tolist() == [[[0]]]
+    stack = Stage("", np.full((3, 6, 6), 9, np.uint8), None, (True,), stacked=True)
+    assert stack.background().tolist() == [[[9]]] * 3
 
 
 def test_the_observation_is_found_again_in_the_frame(trained: Trained) -> None:

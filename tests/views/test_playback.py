@@ -95,7 +95,7 @@ def test_a_scene_has_what_was_there_and_what_was_made_of_it(trained: Trained) ->
     run = trained()
     policy, _, _ = load_policy(run, "last")
     with Playback(run) as shown:
-        assert (shown.env_id, shown.fps) == ("CartPole-v1", 50.0)
+        assert (shown.fps, shown.limit) == (50.0, 500)
         for scene in itertools.islice(shown.episode(1), 5):
             values = policy.q_values(scene.panels[0].values[None])
             assert values is not None
@@ -104,7 +104,7 @@ def test_a_scene_has_what_was_there_and_what_was_made_of_it(trained: Trained) ->
             assert scene.action == values[0].argmax()
             assert scene.frame.shape == (400, 600, 3)
             assert scene.actions == ("left", "right")
-            assert scene.names == ("position", "velocity", "angle", "angular velocity")
+            assert scene.panels[0].names == ("position", "velocity", "angle", "angular velocity")
             assert scene.observed == "4  float32"
             assert scene.reaches is not None
             np.testing.assert_allclose(scene.reaches, [4.8, np.nan, 0.41887903, np.nan])

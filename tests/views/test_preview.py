@@ -125,10 +125,12 @@ def test_numbers_are_drawn_as_numbers() -> None:
     native = functools.partial(cartpole, None)
     (alone,) = preview_stages(native, [], seed=0)
     assert (alone.name, [panel.kind for panel in alone.panels()]) == ("environment", ["numbers"])
+    assert alone.panels()[0].names == ("position", "velocity", "angle", "angular velocity")
     stack = ("stack", functools.partial(FrameStackObservation, stack_size=3))
     stages = preview_stages(native, [stack, ("flat", FlattenObservation)], seed=0)
     assert [stage.panels()[0].values.shape for stage in stages] == [(4,), (12,), (12,)]
     assert [stage.panels()[0].kind for stage in stages] == ["numbers"] * 3
+    assert stages[-1].panels()[0].names == (), "other numbers than the environment's own"
 
 
 def test_labels_say_shape_dtype_and_range(stages: list[Stage]) -> None:

@@ -40,7 +40,7 @@ def test_a_recording_is_the_episodes_picture_by_picture(trained: Trained, tmp_pa
 def test_what_is_faster_than_a_gif_can_be_is_slowed_down_to_it(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Playback, "fps", 60.0)
+    monkeypatch.setattr("cartpole_dqn.views.playback.steps_per_second", lambda env: 60.0)
     assert record_run(trained(), tmp_path / "x.gif", max_steps=2).fps == 50
     pytest.importorskip("av")
     assert record_run(trained(), tmp_path / "x.mp4", max_steps=2).fps == 60

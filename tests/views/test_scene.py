@@ -137,7 +137,8 @@ def test_numbers_with_a_bound_fill_their_line_and_others_never_quite() -> None:
 
 
 def test_all_that_is_said_of_a_moment_is_in_its_picture() -> None:
-    said: list[dict[str, Any]] = [{}, {"names": ("x", "y")}, {"step": 7}, {"total": 7.5}, {"episode": 2}]
+    named = Panel("", np.array([0.5, -0.25], np.float32), "numbers", names=("x", "y"))
+    said: list[dict[str, Any]] = [{}, {"panels": [named]}, {"step": 7}, {"total": 7.5}, {"episode": 2}]
     said += [{"ending": "terminated", "action": None}, {"observed": "4  float32"}, {"actions": ("up", "down")}]
     assert len({draw_scene(scene(**changes)).tobytes() for changes in said}) == len(said)
 

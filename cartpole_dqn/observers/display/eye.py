@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -39,7 +38,7 @@ def eye_lines(glimpse: Glimpse, width: int, height: int, *, colour: bool = True)
     numbers = [panel for panel in glimpse.panels if panel.kind == "numbers"]
     room = height - len(values) - 2
     for panel in numbers:
-        lines += _numbers(panel, glimpse.names, width, room // 2 if pictures else room)
+        lines += _numbers(panel, width, room // 2 if pictures else room)
         room -= len(lines) - 1
     changed = "what changed: red more, blue less" if colour else "what changed"
     pair = [panel.kind for panel in pictures] == ["grey", "difference"]
@@ -71,10 +70,9 @@ def half_blocks(picture: Picture, width: int, rows: int, *, colour: bool = True)
     ]
 
 
-def _numbers(panel: Panel, names: Sequence[str], width: int, rows: int) -> list[Line]:
+def _numbers(panel: Panel, width: int, rows: int) -> list[Line]:
     values = panel.values[: max(0, min(rows, _MOST_NUMBERS))].tolist()
-    labels = names if len(names) == len(panel.values) else [f"[{i}]" for i in range(len(values))]
-    return [_bar(name, v, max(1.0, abs(v)), width, is_chosen=False) for name, v in zip(labels, values, strict=False)]
+    return [_bar(panel.name(i), v, max(1.0, abs(v)), width, is_chosen=False) for i, v in enumerate(values)]
 
 
 def _values(glimpse: Glimpse, width: int) -> list[Line]:

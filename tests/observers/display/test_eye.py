@@ -56,7 +56,7 @@ def test_values_have_bars_and_the_taken_action_stands_out(events: Any) -> None:
     assert text[left].endswith("84.7")
     assert text[left].count("━") > text[right].count("━") > 0
     assert lines[left][0].style.color is not None
-    two = events.glimpse(panels=[Panel("", np.array([0.5, -0.25]), "numbers")], names=("x", "y"), q_values=None)
+    two = events.glimpse(panels=[Panel("", np.array([0.5, -0.25]), "numbers", names=("x", "y"))], q_values=None)
     numbers = eye_lines(two, 50, 30)
     assert ["".join(s.text for s in line).split()[0::2] for line in numbers[1:3]] == [["x", "0.5"], ["y", "-0.25"]]
     assert "value of each" not in "".join(s.text for line in numbers for s in line)

@@ -38,7 +38,6 @@ from cartpole_dqn.contracts.seeding import torch_put_back
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.ids import use_env
 from cartpole_dqn.errors import Notice, RunError, UserError
-from cartpole_dqn.files import reason
 from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs.catalogue import find_run, run_title, summarise_run
@@ -66,7 +65,8 @@ from cartpole_dqn.training.initial_weights import find_initial_weights, initial_
 from cartpole_dqn.training.models import SavedRun, evaluate_run, load_policy
 from cartpole_dqn.training.resolve import DEFAULT_ENV, named_settings, read_config, resolve_config
 from cartpole_dqn.training.session import adjusted, execute, say_notes
-from cartpole_dqn.views.chart import Theme, XAxis
+from cartpole_dqn.views.chart import XAxis
+from cartpole_dqn.views.colours import Theme
 from cartpole_dqn.views.comparison_tables import comparison_text
 from cartpole_dqn.views.curves import draw_curves, draw_run
 from cartpole_dqn.views.in_notebook import ShownFile, summary_html
@@ -350,11 +350,7 @@ class Run(SavedRun):
         target = ShownFile(self.folder.product("curve.png") if out is None else out)
         history = read_metrics(self.path)
         _warn(history.problem)
-        try:
-            draw_curves(history, target, title=run_title(to_table(self.config)), theme=theme, x=x)
-        except (OSError, ValueError) as error:
-            problem = reason(error) if isinstance(error, OSError) else error
-            raise UserError(f"{target} cannot be written: {problem}.") from error
+        draw_curves(history, target, title=run_title(to_table(self.config)), theme=theme, x=x)
         return target
 
     @typed

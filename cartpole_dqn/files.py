@@ -4,7 +4,8 @@
 * `create_file`, `write_all`, `sync_folder`: its steps.
 * `open_regular`: opens a regular file for reading, but no link, pipe or device.
 * `reason`: the text of an `OSError`. Every function raises `OSError`.
-* `writing`: a block that writes a file which the user named, with a sentence for the error.
+* `writing`: a block that writes a file which the user named, with a sentence for the error. `require_suffix`: checks
+  its name.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import io
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cartpole_dqn.errors import UserError
+from cartpole_dqn.errors import UserError, bad
 
 # Windows has neither flag; there, links need a privilege that an ordinary program lacks.
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -112,6 +113,12 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"{path} cannot be written: {reason(error)}.") from None
+
+
+def require_suffix(path: Path, what: str, suffixes: Sequence[str]) -> None:
+    """Raise a `UserError` unless the name of `what` ("a picture") ends in one of the `suffixes`."""
+    if path.suffix.lower() not in suffixes:
+        raise UserError(f"{bad(path)}: expected {what}'s name, ending in {', '.join(suffixes[:-1])} or {suffixes[-1]}.")
 
 
 def reason(error: OSError) -> str:

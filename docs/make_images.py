@@ -36,7 +36,7 @@ from cartpole_dqn.observers.display.tracker import Tracker
 from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.training.assembly import assemble
 from cartpole_dqn.training.resolve import resolve_config
-from cartpole_dqn.views.chart import COLOURS, Theme
+from cartpole_dqn.views.colours import COLOURS, Theme
 from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.scene import draw_scene
 

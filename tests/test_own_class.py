@@ -207,7 +207,7 @@ def test_bad_arguments_of_a_run_are_sentences(folder: Path) -> None:
         (lambda: run.export("net.txt"), r"net\.txt: expected a file name that ends in \.onnx \(format onnx\) or \.pt2"),
         (lambda: run.export("net.onnx", form="torch"), r"net\.onnx: expected a file name that ends in \.pt2 \(format"),
         (lambda: load(3), r"path: expected a string or a Path, got 3 \(int\)"),  # type: ignore[arg-type]
-        (lambda: run.plot("curve.xyz"), r"curve\.xyz cannot be written: Format 'xyz' is not supported"),
+        (lambda: run.plot("curve.xyz"), r"curve\.xyz: expected a picture's name, ending in \.png"),
         (lambda: run.plot("nowhere/curve.png"), "curve.png cannot be written: No such file"),
     ):
         with pytest.raises(UserError, match=words):

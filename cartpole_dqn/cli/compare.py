@@ -52,12 +52,12 @@ def compare(
     """
     from cartpole_dqn.studies.comparison import compare as compare_groups
     from cartpole_dqn.studies.comparison import kept_scores
-    from cartpole_dqn.studies.grouping import group_records
+    from cartpole_dqn.studies.grouping import group_records, read_records
     from cartpole_dqn.views.comparison_tables import comparison_text, print_comparison
 
     form = format_ or _BY_SUFFIX.get(out.suffix.lower() if out else "", "table")
     session: Session = ctx.obj
-    records = options.read_records(session, runs)
+    records = read_records(runs, session.warn)
     groups = group_records(records, options.group_keys(group_by))
     if episodes is None:
         comparison = compare_groups(groups, kept_scores(records), "metrics", score=score)

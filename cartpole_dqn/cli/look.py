@@ -6,20 +6,14 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cartpole_dqn.cli import options
 from cartpole_dqn.cli.session import Session
-from cartpole_dqn.errors import CartpoleDqnError, RunError, UserError, bad, error_line
-from cartpole_dqn.files import writing
+from cartpole_dqn.errors import UserError
 from cartpole_dqn.system import unwinding_on_signals
-
-if TYPE_CHECKING:
-    from cartpole_dqn.config.schema import RunConfig
-    from cartpole_dqn.plugin.host import PluginHost
-    from cartpole_dqn.views.preview_drawing import Preview
 
 EVALUATE_EXAMPLES = "cartpole-dqn evaluate latest\ncartpole-dqn evaluate runs/NAME --last --json"
 PREVIEW_EXAMPLES = (
@@ -102,26 +96,24 @@ def preview(
     The page has a labelled picture for each observation wrapper.
     """
     from cartpole_dqn.training.resolve import named_settings, resolve_config
+    from cartpole_dqn.views.preview import make_preview
     from cartpole_dqn.views.preview_drawing import draw_previews
 
-    if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise UserError(f"--out {bad(out)}: expected a picture's name ending in .png, .jpg or .webp.")
     session: Session = ctx.obj
     host = session.host
     settings = {"obs": obs, "env": env, "wrappers": options.wrapper_changes(wrapper)}
     flags = named_settings(host.registry, settings)
     resolved, _ = resolve_config(host, preset=preset, config_file=config, flags=flags, sets=set_ or [])
-    host.register_environments()
     title = f"{resolved.preset}{', changed' if set_ or config or wrapper else ''}"
-    columns = [_preview_of(resolved, host, title, seed, steps, with_motion=compare is not None)]
+    moment: dict[str, Any] = {"seed": seed, "steps": steps, "with_motion": compare is not None}
+    columns = [make_preview(resolved, host, title, **moment)]
     if compare is not None:
         base, _ = resolve_config(host, preset=compare, flags=named_settings(host.registry, {"env": resolved.env.id}))
-        columns.insert(0, _preview_of(base, host, compare, seed, steps, with_motion=True))
+        columns.insert(0, make_preview(base, host, compare, **moment))
         for column in columns:
             session.say(f"{column.title}: {column.finding}" if column.finding else column.title)
+    draw_previews(columns, out, theme=theme)
     stages = columns[-1].stages
-    with writing(out):
-        draw_previews(columns, out, theme=theme)
     session.say(f"{len(stages)} stage{'s' * (len(stages) > 1)} of {resolved.env.id}, {resolved.obs}")
     print(out)
 
@@ -173,26 +165,3 @@ def report(
     for sentence in content.missing:
         session.warn(f"missing: {sentence}")
     print(target)
-
-
-def _preview_of(
-    config: RunConfig, host: PluginHost, title: str, seed: int, steps: int, *, with_motion: bool
-) -> Preview:
-    """Return the stages of a moment; if `with_motion`, with whether the last one shows the cart's motion."""
-    from cartpole_dqn.envs.factory import EnvFactory
-    from cartpole_dqn.views.preview import preview_stages, shows_cart_motion
-    from cartpole_dqn.views.preview_drawing import Preview
-
-    factory = EnvFactory(config, host.registry)
-    # Not `factory.make()`: it refuses environments that cannot be learned, such as those with continuous actions.
-    chain = factory.chain()
-    try:
-        stages = preview_stages(factory.base, chain, seed=seed, steps=steps)
-        moves = shows_cart_motion(factory.base, chain) if with_motion else None
-    except CartpoleDqnError:
-        raise
-    except Exception as error:
-        problem = error_line(error)
-        raise RunError(f"{config.env.id} failed within {steps} random steps of seed {seed}: {problem}") from error
-    finding = "" if moves is None else f"cart's motion: {'kept' if moves else 'gone'}"
-    return Preview(stages, title, finding, good=bool(moves))

@@ -4,7 +4,6 @@
 * `Env`, `Obs`, `Preset`, `Config`, `Wrapper`, `Set`, `Steps`, `Episodes`: a configuration.
 * `Seed`, `Device`, `NewDevice`, `Last`, `Json`, `Plain`, `Theme`, `GroupBy`: the same in every command.
 * `wrapper_changes`, `which`, `group_keys`: what `--wrapper`, `--last` and `--group-by` say.
-* `read_records`: RUN arguments -> settings and metrics.
 * `whole_number`, `count`: options such as `--steps 1e4`.
 * `choice`, `format_choice`: options that take one of a few words.
 * `what`, `where`: options in the sections of `--help`. `new_folder`: the folder of `--out`.
@@ -20,12 +19,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import UserError, bad, did_you_mean
 
 if TYPE_CHECKING:
     from cartpole_dqn.runs.saved import Which
-    from cartpole_dqn.studies.grouping import Record
 
 _RUN = "its folder, the beginning of its name under runs/, latest, or a shared zip"
 WHAT, HOW_LONG, WHERE, DISPLAY = "What", "How long", "Where", "Display"
@@ -163,13 +160,6 @@ def wrapper_changes(texts: Sequence[str] | None) -> dict[str, dict[str, str]] | 
 def which(last: bool) -> Which:
     """Return the model that `--last` chooses."""
     return "last" if last else "best"
-
-
-def read_records(session: Session, runs: Sequence[str]) -> list[Record]:
-    """Read the settings and metrics of runs, with warnings on stderr. Raises as `grouping.read_records`."""
-    from cartpole_dqn.studies import grouping
-
-    return grouping.read_records(runs, session.warn)
 
 
 def group_keys(texts: Sequence[str] | None) -> list[str]:

@@ -125,11 +125,9 @@ def record(
 ) -> None:
     """Record a run's model at play, or how the run learned, as a GIF or an MP4."""
     from cartpole_dqn.runs.catalogue import find_run
-    from cartpole_dqn.views.animation import check_animation
 
     folder = find_run(run)
     target = out or folder.product("progress.gif" if progress else "record.gif")
-    check_animation(target)
     if progress and (episodes > 1 or last or attribution or not side_by_side):
         raise UserError(
             "--progress plays one episode with models of several stages: leave out --episodes, --last, --attribution "

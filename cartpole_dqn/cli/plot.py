@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cartpole_dqn.cli import options
-from cartpole_dqn.files import writing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cartpole_dqn.studies.grouping import Group, Record
-    from cartpole_dqn.views.chart import Theme, XAxis
+    from cartpole_dqn.studies.grouping import Record
+    from cartpole_dqn.views.colours import Theme
 
 PLOT_EXAMPLES = (
     "cartpole-dqn plot latest\n"
@@ -50,33 +49,22 @@ def plot(
 
     For one run, the curves are returns, evaluations, loss and epsilon. For groups, they are medians and quartiles.
     """
-    from cartpole_dqn.studies.grouping import BUDGET, group_records
-    from cartpole_dqn.views.chart import check_picture
+    from cartpole_dqn.studies.grouping import BUDGET, group_records, read_records
+    from cartpole_dqn.views.curves import draw_curves
+    from cartpole_dqn.views.overlay import draw_groups
 
     themes: tuple[Theme, ...] = ("light", "dark") if theme == "both" else (theme,)
-    if out is not None:
-        check_picture(out)
-    records = options.read_records(ctx.obj, runs)
+    records = read_records(runs, ctx.obj.warn)
     groups = group_records(records, options.group_keys(group_by), ignoring=BUDGET)
     target = out or (records[0].path / "curve.png" if len(records) == 1 else Path("curves.png"))
     for theme_name in themes:
         picture = target.with_name(f"{target.stem}-dark{target.suffix}") if theme_name != themes[0] else target
-        with writing(picture):
-            _draw(groups, records, picture, theme_name, x, title)
+        if len(records) == 1:
+            draw_curves(records[0].history, picture, title=title or records[0].title, theme=theme_name, x=x)
+        else:
+            histories = {group.label: [record.history for record in group.records] for group in groups}
+            draw_groups(histories, picture, title=title or _common_title(records), theme=theme_name, x=x)
         print(picture)
-
-
-def _draw(
-    groups: Sequence[Group], records: Sequence[Record], out: Path, theme: Theme, axis: XAxis, title: str | None
-) -> None:
-    from cartpole_dqn.views.curves import draw_curves
-    from cartpole_dqn.views.overlay import draw_groups
-
-    if len(records) == 1:
-        draw_curves(records[0].history, out, title=title or records[0].title, theme=theme, x=axis)
-        return
-    histories = {group.label: [record.history for record in group.records] for group in groups}
-    draw_groups(histories, out, title=title or _common_title(records), theme=theme, x=axis)
 
 
 def _common_title(records: Sequence[Record]) -> str:

@@ -1,6 +1,7 @@
 """Pictures, pages and tables for people.
 
 * `curves`: a run's history as a picture. `overlay`: groups of runs over each other. `chart`: what both share.
+  `colours`: those of all pictures.
 * `comparison_tables`: a comparison as text, and a sweep's results. `sweep_table`: a running sweep.
 * `preview`: what an agent sees, stage by stage. `preview_drawing`: the same as one picture. `attribution`: where the
   value of an action comes from.

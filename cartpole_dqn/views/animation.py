@@ -23,12 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import GifImagePlugin, Image
 
+from cartpole_dqn.contracts.pictures import Picture
 from cartpole_dqn.errors import UserError
-from cartpole_dqn.files import writing
+from cartpole_dqn.files import require_suffix, writing
 
-Picture = NDArray[np.uint8]
-
-SUFFIXES = (".gif", ".mp4")
 SLOWEST = 0.01
 """Pictures per second. A GIF shows a frame for at most eleven minutes."""
 FASTEST_GIF = 50.0
@@ -37,10 +35,8 @@ FASTEST_GIF = 50.0
 
 def check_animation(path: Path) -> None:
     """Raise a `UserError` for an ending other than .gif and .mp4, or if a package is missing."""
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UserError(f"{path}: expected an animation's name, ending in .gif or .mp4.")
-    if suffix == ".mp4" and importlib.util.find_spec("av") is None:
+    require_suffix(path, "an animation", (".gif", ".mp4"))
+    if path.suffix.lower() == ".mp4" and importlib.util.find_spec("av") is None:
         raise UserError(
             f"{path}: an MP4 needs PyAV, which is not installed. Install the extra video: "
             f"pip install 'cartpole-dqn[video]'. A name ending in .gif needs nothing more."

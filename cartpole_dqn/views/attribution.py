@@ -22,8 +22,7 @@ from gymnasium.wrappers import FrameStackObservation
 from numpy.typing import NDArray
 from PIL import Image
 
-from cartpole_dqn.views.chart import COLOURS, Theme
-from cartpole_dqn.views.panels import rgb
+from cartpole_dqn.views.colours import COLOURS, Theme, rgb
 from cartpole_dqn.wrappers import Channel, FrameDifference, RenderObservation
 from cartpole_dqn.wrappers.image import ImageWrapper, wrappers_of
 from cartpole_dqn.wrappers.resize import Resize

@@ -1,10 +1,8 @@
-"""What `curves` and `overlay` share, and the colours of all pictures.
+"""What `curves` and `overlay` share.
 
-* `Colours`, `COLOURS`: of a light and a dark page.
 * `Axis`: steps, episodes or training time, and the positions of a history on it.
 * `Chart`: a figure of stacked panels.
 * `outcome_of`: what came of runs, as a sentence.
-* `check_picture`: checks the ending of a picture's name.
 
 Charts use no global state of matplotlib, which is imported when the first chart is made.
 """
@@ -12,91 +10,27 @@ Charts use no global state of matplotlib, which is imported when the first chart
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from cartpole_dqn.errors import UserError
-from cartpole_dqn.files import replace_file
+from cartpole_dqn.files import replace_file, require_suffix, writing
 from cartpole_dqn.runs.history import Floats, RunHistory
 from cartpole_dqn.text.figures import score
+from cartpole_dqn.views.colours import COLOURS, Theme
 
-Theme = Literal["light", "dark"]
 XAxis = Literal["steps", "episodes", "time"]
 
-SUFFIXES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp")
+_SUFFIXES = (".png", ".svg", ".pdf", ".eps", ".jpg", ".jpeg", ".webp", ".tif")
 
 _LABEL_APART = 0.17
 """Inches between labels."""
 WIDTH = 10.0
 """Inches."""
 _UNITS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"))
-
-
-@dataclass(frozen=True)
-class Colours:
-    """The colours of a page."""
-
-    paper: str
-    ink: str
-    faint: str
-    line: str
-    grid: str
-    lines: tuple[str, ...]
-    """Of curves: distinct with any kind of colour vision, by hue or lightness."""
-    episode: str
-    evaluation: str
-    blue: str
-    """Less, and the chosen action."""
-    red: str
-    """More, and a fall."""
-    green: str
-    """Success, and the threshold for it."""
-    pale: str
-    """The other actions."""
-    chosen: str
-    """Behind the chosen action."""
-    kept: str
-    """Around what the next wrapper keeps."""
-
-
-COLOURS: Mapping[str, Colours] = {
-    "light": Colours(
-        paper="#ffffff",
-        ink="#24292f",
-        faint="#6e7681",
-        line="#d0d7de",
-        grid="#e3e6ea",
-        lines=("#1f5fa8", "#d1570c", "#1a8a63", "#8b3fa0", "#b3261e", "#4aa3d8", "#8a6d00", "#5b5f66"),
-        episode="#a8c5e6",
-        evaluation="#c2570c",
-        blue="#1f5fa8",
-        red="#b3261e",
-        green="#1a7f37",
-        pale="#a8c5e6",
-        chosen="#e8f0fa",
-        kept="#c2187c",
-    ),
-    "dark": Colours(
-        paper="#15191e",
-        ink="#d7dde4",
-        faint="#8b949e",
-        line="#38404a",
-        grid="#2b323a",
-        lines=("#74b2f2", "#f2a65a", "#6fd3ae", "#cf9be6", "#ef8a83", "#b7dcf5", "#e3cf6a", "#aab1ba"),
-        episode="#4a72a0",
-        evaluation="#f2a65a",
-        blue="#74b2f2",
-        red="#f87168",
-        green="#56d364",
-        pale="#345880",
-        chosen="#1e2938",
-        kept="#f07fbe",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -138,7 +72,7 @@ class Axis:
 
 
 class Chart:
-    """Panels over one x axis, with these `heights` in inches, below a title and the `outcome` above that.
+    """Panels of these `heights` in inches over one x axis, below a title and the outcome of the `runs` above that.
 
     `width` is the figure's, and `above` leaves room for a long legend, both in inches.
     """
@@ -146,10 +80,11 @@ class Chart:
     def __init__(
         self,
         heights: Sequence[float],
+        runs: Sequence[RunHistory],
+        axis: Axis,
         *,
         theme: Theme,
         title: str,
-        outcome: str = "",
         above: float = 0.0,
         width: float = WIDTH,
     ) -> None:
@@ -157,14 +92,14 @@ class Chart:
         from matplotlib.figure import Figure
 
         self.colours = COLOURS[theme]
-        self._width = width
+        self._width, self._runs = width, runs
         self._figure = Figure(
             figsize=(width, sum(heights) + 1.2 + above), dpi=120, facecolor=self.colours.paper, layout="constrained"
         )
         self._canvas = FigureCanvasAgg(self._figure)
         axes = self._figure.subplots(len(heights), 1, sharex=True, height_ratios=list(heights), squeeze=False)
         self.panels: list[Any] = [row[0] for row in axes]
-        lines = [outcome, shortened(title, round(11 * width))]
+        lines = [outcome_of(runs), shortened(title, round(11 * width))]
         heading = self._figure.suptitle("\n".join(filter(None, lines)), color=self.colours.ink, fontsize=13)
         heading.set_parse_math(False)
         ink, grid = self.colours.ink, self.colours.grid
@@ -178,6 +113,7 @@ class Chart:
                 spine.set_color(grid)
             panel.grid(color=grid, linewidth=0.8)
             panel.set_axisbelow(True)
+        self._label(axis)
 
     def legend(self, entries: Sequence[tuple[Any, str]]) -> None:
         """Add a legend above the first panel, where it covers no data."""
@@ -191,9 +127,9 @@ class Chart:
             text.set_color(self.colours.ink)
             text.set_parse_math(False)
 
-    def mark_threshold(self, panel: Any, runs: Sequence[RunHistory]) -> None:
+    def mark_threshold(self, panel: Any) -> None:
         """Draw the mean return that counts as solved as a labelled line, if it is the same for all runs."""
-        threshold = _threshold_of(runs)
+        threshold = _threshold_of(self._runs)
         if threshold is None:
             return
         colour = self.colours.green
@@ -222,19 +158,6 @@ class Chart:
         panel = self.panels[0]
         panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", color=self.colours.ink)
 
-    def run_along(self, axis: Axis, end: float) -> None:
-        """Label the shared x axis, from 0 to a little beyond `end`."""
-        from matplotlib.ticker import MaxNLocator
-
-        last = self.panels[-1]
-        last.set_xlim(0, 1.02 * end if end > 0 else 1.0)
-        last.set_xlabel(axis.label)
-        is_integer = axis.kind != "time"
-        last.xaxis.set_major_locator(
-            MaxNLocator(nbins=round(0.9 * self._width), steps=[1, 2, 2.5, 5, 10], integer=is_integer)
-        )
-        last.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if is_integer else f"{value:,g}")
-
     def note(self, text: str) -> None:
         """Write a line below the last panel."""
         place = {"xy": (1.0, 0.0), "xycoords": "axes fraction", "xytext": (0, -36), "textcoords": "offset points"}
@@ -244,19 +167,27 @@ class Chart:
         """Write the picture, complete or not at all, in the format of its ending.
 
         Raises:
-            ValueError: matplotlib cannot write this format.
-            OSError: the file cannot be written.
+            UserError: the name has another ending, or the file cannot be written.
         """
         path, picture = Path(out), io.BytesIO()
-        kind = path.suffix.lstrip(".").lower() or "png"
-        self._canvas.print_figure(picture, format=kind, facecolor=self.colours.paper)
-        replace_file(path, picture.getvalue())
+        require_suffix(path, "a picture", _SUFFIXES)
+        self._canvas.print_figure(picture, format=path.suffix[1:].lower(), facecolor=self.colours.paper)
+        with writing(path):
+            replace_file(path, picture.getvalue())
 
+    def _label(self, axis: Axis) -> None:
+        """Label the shared x axis, from 0 to a little beyond the last run's end."""
+        from matplotlib.ticker import MaxNLocator
 
-def check_picture(path: Path) -> None:
-    """Raise a `UserError` unless the name ends like a picture's."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"{path}: expected a picture's name, ending in {', '.join(SUFFIXES)}.")
+        end = max(axis.end(run) for run in self._runs)
+        last = self.panels[-1]
+        last.set_xlim(0, 1.02 * end if end > 0 else 1.0)
+        last.set_xlabel(axis.label)
+        is_integer = axis.kind != "time"
+        last.xaxis.set_major_locator(
+            MaxNLocator(nbins=round(0.9 * self._width), steps=[1, 2, 2.5, 5, 10], integer=is_integer)
+        )
+        last.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if is_integer else f"{value:,g}")
 
 
 def outcome_of(runs: Sequence[RunHistory]) -> str:

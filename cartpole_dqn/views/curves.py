@@ -18,17 +18,8 @@ from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.history import MEAN_OVER, Floats, RunHistory, read_metrics, trailing_mean
 from cartpole_dqn.text.figures import score
 from cartpole_dqn.text.tables import print_warning
-from cartpole_dqn.views.chart import (
-    WIDTH,
-    Axis,
-    Chart,
-    Theme,
-    XAxis,
-    outcome_of,
-    same_as_duration,
-    scale_loss,
-    start_at_zero,
-)
+from cartpole_dqn.views.chart import WIDTH, Axis, Chart, XAxis, same_as_duration, scale_loss, start_at_zero
+from cartpole_dqn.views.colours import Theme
 
 _FEW_EPISODES = 60
 """Fewer are drawn with points, so that a single one is visible."""
@@ -58,8 +49,7 @@ def draw_curves(
         width: of the picture, in inches.
 
     Raises:
-        ValueError: matplotlib cannot write this format.
-        OSError: the picture cannot be written.
+        UserError: the name does not end like a picture's, or the file cannot be written.
     """
     axis = Axis.of(x, [run])
     panels = [
@@ -69,13 +59,11 @@ def draw_curves(
         (np.isfinite(run.epsilon).any(), 1.0, _draw_epsilon),
     ]
     parts = [(height, draw) for has_data, height, draw in panels if has_data]
-    chart = Chart(
-        [height for height, _ in parts], theme=theme, title=title or run.title, outcome=outcome_of([run]), width=width
-    )
-    chart.mark_threshold(chart.panels[0], [run])
+    heights = [height for height, _ in parts]
+    chart = Chart(heights, [run], axis, theme=theme, title=title or run.title, width=width)
+    chart.mark_threshold(chart.panels[0])
     for panel, (_, draw) in zip(chart.panels, parts, strict=True):
         draw(chart, panel, run, axis)
-    chart.run_along(axis, axis.end(run))
     chart.save(out)
 
 
@@ -86,7 +74,7 @@ def draw_run(folder: RunFolder, console: Console) -> None:
     try:
         title = run_title(read_settings(folder.path))
         draw_curves(read_metrics(folder.path), folder.curve, title=title)
-    except (OSError, ValueError, UserError) as error:
+    except UserError as error:
         print_warning(console, f"curve.png could not be drawn: {error}")
 
 

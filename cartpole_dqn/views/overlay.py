@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from cartpole_dqn.runs.history import MEAN_OVER, Floats, RunHistory, trailing_mean
 from cartpole_dqn.views import chart as charts
-from cartpole_dqn.views.chart import Axis, Chart, Theme, XAxis
+from cartpole_dqn.views.chart import Axis, Chart, XAxis
+from cartpole_dqn.views.colours import Theme
 
 Line = tuple[Floats, Floats]
 """Rising positions, and the known value at each."""
@@ -59,8 +60,8 @@ def draw_groups(
     in each. The other arguments are those of `draw_curves`.
 
     Raises:
-        ValueError: there is no group, or matplotlib cannot write this format.
-        OSError: the picture cannot be written.
+        ValueError: there is no group.
+        UserError: the name does not end like a picture's, or the file cannot be written.
     """
     if not groups:
         raise ValueError("draw_groups: expected one group or more, got none.")
@@ -69,10 +70,10 @@ def draw_groups(
     panels = _panels(runs, axis)
     heights = [panel.height for panel in panels]
     above = 0.06 * max(0, len(groups) - _MOST_LABELS)
-    chart = Chart(heights, theme=theme, title=title, outcome=charts.outcome_of(runs), above=above)
+    chart = Chart(heights, runs, axis, theme=theme, title=title, above=above)
     for axes, panel in zip(chart.panels, panels, strict=True):
         if panel.scores:
-            chart.mark_threshold(axes, runs)
+            chart.mark_threshold(axes)
     results = [_fill(chart, axes, panel, groups) for axes, panel in zip(chart.panels, panels, strict=True)]
     if 1 < len(groups) <= _MOST_LABELS:
         ends = [(line.get_ydata(), label, line.get_color()) for line, label in results[0][0]]
@@ -82,7 +83,6 @@ def draw_groups(
         chart.legend(results[0][0])
     if not any(len(run.step) for run in runs):
         chart.say("no episode has ended")
-    chart.run_along(axis, max(axis.end(run) for run in runs))
     several = any(len(members) > 1 for members in groups.values())
     notes = ["lines: median over runs; bands: quartiles"] * several
     chart.note("; ".join([*notes, *["dashed: some of the runs only"] * any(partly for _, partly in results)]))

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
-from cartpole_dqn.contracts.pictures import Colour, Kept, Panel, Picture, colours_of
-from cartpole_dqn.views.chart import COLOURS, Colours, Theme
+from cartpole_dqn.contracts.pictures import Kept, Panel, Picture, colours_of
+from cartpole_dqn.views.colours import COLOURS, Colours, Theme, rgb
 
 Box = tuple[int, int, int, int]
 
@@ -40,12 +40,6 @@ class Canvas:
         """Return a panel's values as colours [H, W, 3], with differences around the page's own."""
         paper, more, less = map(rgb, (self.palette.paper, self.palette.red, self.palette.blue))
         return colours_of(panel, moving=moving, page=(paper, more, less))
-
-
-def rgb(colour: str) -> Colour:
-    """Return red, green and blue of a colour "#rrggbb"."""
-    red, green, blue = ImageColor.getrgb(colour)[:3]
-    return red, green, blue
 
 
 def size_within(shape: Sequence[int], wide: float, high: float) -> tuple[int, int]:

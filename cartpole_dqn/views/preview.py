@@ -1,25 +1,28 @@
 """What an agent sees: the same moment after each wrapper of an observation, as labelled pictures.
 
+* `make_preview`: the `Preview` of a configuration, to draw with `preview_drawing`.
 * `preview_stages`: plays a few random steps and returns the stages of the last moment.
 * `shows_cart_motion`: whether an observation of CartPole tells a moving cart from a standing one.
-
-`views.preview_drawing` draws them as one picture.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.pictures import Kept
+from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.guard import close_env
 from cartpole_dqn.envs.stages import Stage, stage_of
+from cartpole_dqn.errors import CartpoleDqnError, RunError, error_line
+from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.wrappers import RenderObservation
 from cartpole_dqn.wrappers.image import ImageWrapper
 
@@ -33,6 +36,41 @@ _STEPS, _PER_STEP = 8, 0.04
 """Steps before the moment that is compared, and how far the moving cart goes in each: 5 pixels of the screen."""
 _PLACE = 0.002
 """Where the cart ends: a quarter of a pixel beyond the middle, away from where positions are rounded."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The stages of one observation. The rest is drawn above them where several previews stand side by side."""
+
+    stages: Sequence[Stage]
+    title: str = ""
+    finding: str = ""
+    """What was found out about it."""
+    good: bool = True
+    """Whether that is good, for its colour."""
+
+
+def make_preview(
+    config: RunConfig, host: PluginHost, title: str, *, seed: int, steps: int, with_motion: bool
+) -> Preview:
+    """Return the stages of a moment; if `with_motion`, with whether the last one shows the cart's motion.
+
+    Raises `UserError` if the environment or a wrapper does not fit, and `RunError` if the environment fails.
+    """
+    host.register_environments()
+    factory = EnvFactory(config, host.registry)
+    # Not `factory.make()`: it refuses environments that cannot be learned, such as those with continuous actions.
+    chain = factory.chain()
+    try:
+        stages = preview_stages(factory.base, chain, seed=seed, steps=steps)
+        moves = shows_cart_motion(factory.base, chain) if with_motion else None
+    except CartpoleDqnError:
+        raise
+    except Exception as error:
+        problem = error_line(error)
+        raise RunError(f"{config.env.id} failed within {steps} random steps of seed {seed}: {problem}") from error
+    finding = "" if moves is None else f"cart's motion: {'kept' if moves else 'gone'}"
+    return Preview(stages, title, finding, good=bool(moves))
 
 
 def preview_stages(base: Callable[[], Env], chain: Chain, *, seed: int, steps: int = 12) -> list[Stage]:

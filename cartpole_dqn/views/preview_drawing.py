@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,11 @@ from PIL import Image
 
 from cartpole_dqn.contracts.pictures import Kind, Panel
 from cartpole_dqn.envs.stages import Stage
-from cartpole_dqn.files import replace_file
+from cartpole_dqn.files import replace_file, require_suffix, writing
 from cartpole_dqn.views import panels as paint
-from cartpole_dqn.views.chart import Theme
+from cartpole_dqn.views.colours import Theme
 from cartpole_dqn.views.panels import Canvas
+from cartpole_dqn.views.preview import Preview
 
 _MARGIN, _GAP, _LABEL, _PICTURES, _RULER = 24, 34, 180, 920, 30  # pixels
 _SHARED, _LEAST = 430, 240
@@ -32,33 +32,18 @@ _NUMBERED = 64
 """Least distance of a ruler's numbers in pixels across; half of it down."""
 
 
-@dataclass(frozen=True)
-class Preview:
-    """The stages of one observation. The rest is drawn above them where several previews stand side by side."""
-
-    stages: Sequence[Stage]
-    title: str = ""
-    finding: str = ""
-    """What was found out about it."""
-    good: bool = True
-    """Whether that is good, for its colour."""
-
-
 def draw_previews(previews: Sequence[Preview], out: Path | str, *, theme: Theme = "light") -> None:
     """Draw previews side by side into the picture `out`, complete or not at all, in the format of its ending.
 
     The stages of two previews or more stand below each other. Those of a single one share lines where they fit.
 
     Raises:
-        ValueError: there is no preview or one without a stage, or Pillow cannot write this format.
-        OSError: the picture cannot be written.
+        ValueError: there is no preview, or one without a stage.
+        UserError: the name does not end like a picture's, or the file cannot be written.
     """
+    require_suffix(path := Path(out), "a picture", (".png", ".jpg", ".jpeg", ".webp"))
     if not previews or not all(preview.stages for preview in previews):
         raise ValueError("draw_previews: expected one preview or more, with a stage or more each.")
-    path, picture = Path(out), io.BytesIO()
-    suffix = path.suffix.lower() or ".png"
-    if suffix not in Image.registered_extensions():
-        raise ValueError(f"{path}: expected a picture's name, such as one ending in .png.")
     several = len(previews) > 1
     wide = _SHARED if several else _PICTURES
     columns = [
@@ -82,8 +67,10 @@ def draw_previews(previews: Sequence[Preview], out: Path | str, *, theme: Theme 
                 row.draw(canvas, left, top)
                 left += row.width + _MARGIN
             top += _height(line) + _GAP
-    canvas.image.save(picture, format=Image.registered_extensions()[suffix])
-    replace_file(path, picture.getvalue())
+    picture = io.BytesIO()
+    canvas.image.save(picture, format=Image.registered_extensions()[path.suffix.lower()])
+    with writing(path):
+        replace_file(path, picture.getvalue())
 
 
 def _lines(rows: Sequence[_Row], room: int) -> list[list[_Row]]:

@@ -16,7 +16,7 @@ from cartpole_dqn.runs.history import RunHistory, read_metrics
 from cartpole_dqn.training.models import Model, SavedRun, models_of_progress
 from cartpole_dqn.views import panels as paint
 from cartpole_dqn.views.animation import check_animation, open_animation
-from cartpole_dqn.views.chart import Theme
+from cartpole_dqn.views.colours import Theme
 from cartpole_dqn.views.panels import Canvas
 from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.record import Recording

@@ -11,7 +11,7 @@ from typing import Any
 from cartpole_dqn.errors import UserError, bad
 from cartpole_dqn.training.models import SavedRun, Which
 from cartpole_dqn.views.animation import FASTEST_GIF, check_animation, open_animation
-from cartpole_dqn.views.chart import Theme
+from cartpole_dqn.views.colours import Theme
 from cartpole_dqn.views.in_notebook import shown_as
 from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.scene import CUT_OFF, HOLD, draw_scene, picture_of

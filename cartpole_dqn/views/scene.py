@@ -19,8 +19,8 @@ from cartpole_dqn.contracts.events import Glimpse
 from cartpole_dqn.contracts.pictures import Colour, Panel, Picture
 from cartpole_dqn.views import panels as paint
 from cartpole_dqn.views.attribution import Attribution, laid_over
-from cartpole_dqn.views.chart import COLOURS, Theme
-from cartpole_dqn.views.panels import Box, Canvas, rgb
+from cartpole_dqn.views.colours import COLOURS, Theme, rgb
+from cartpole_dqn.views.panels import Box, Canvas
 
 CUT_OFF = "cut off"
 """How an episode ended that was not played to its end."""

@@ -124,9 +124,10 @@ def _write_model(run: SavedRun, target: RunFolder, which: Which, evaluation: Eva
 def _write_curve(run: SavedRun, target: RunFolder) -> tuple[str, ...]:
     """Draw the learning curve. Return a sentence if there is none."""
     try:
-        draw_curves(read_metrics(run.folder.path), target.curve, title=run_title(to_table(run.config)))
+        history = read_metrics(run.folder.path)
     except CartpoleDqnError as error:
         return (f"the curve: {error_line(error)}",)
+    draw_curves(history, target.curve, title=run_title(to_table(run.config)))
     # With 64 colours it looks the same and has a third of the bytes.
     Image.open(target.curve).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(target.curve, optimize=True)
     return ()

@@ -24,7 +24,7 @@ from cartpole_dqn.errors import UserError
 from cartpole_dqn.observers.display.eye import Line, eye_lines
 from cartpole_dqn.observers.display.screen import Screen, is_live
 from cartpole_dqn.training.models import SavedRun, Which
-from cartpole_dqn.views.chart import Theme
+from cartpole_dqn.views.colours import Theme
 from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.scene import HOLD, Scene, draw_scene, picture_of
 

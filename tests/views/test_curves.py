@@ -13,9 +13,11 @@ import pytest
 from PIL import Image
 
 from cartpole_dqn.contracts.events import Episode, Evaluation, ObserverContext, Progress, RunStarted
+from cartpole_dqn.errors import UserError
 from cartpole_dqn.observers.metrics import Metrics, MetricsOptions
 from cartpole_dqn.runs.history import RunHistory, read_metrics
-from cartpole_dqn.views.chart import Chart, Theme, outcome_of
+from cartpole_dqn.views.chart import Chart, outcome_of
+from cartpole_dqn.views.colours import Theme
 from cartpole_dqn.views.curves import draw_curves
 from cartpole_dqn.views.overlay import draw_groups
 
@@ -167,10 +169,10 @@ def test_short_runs_losses_that_are_not_positive_and_returns_that_are_not_known(
 def test_a_picture_that_fails_leaves_the_old_one(history: RunHistory, tmp_path: Path) -> None:
     old = tmp_path / "curve.nonsense"
     old.write_text("old")
-    with pytest.raises(ValueError, match="nonsense"):
+    with pytest.raises(UserError, match="nonsense"):
         draw_curves(history, old)
     assert old.read_text() == "old"
-    with pytest.raises(OSError, match="nowhere"):
+    with pytest.raises(UserError, match="nowhere"):
         draw_curves(history, tmp_path / "nowhere" / "curve.png")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["curve.nonsense"]
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cartpole_dqn.envs.stages import Stage
-from cartpole_dqn.views.chart import COLOURS
-from cartpole_dqn.views.panels import rgb
-from cartpole_dqn.views.preview_drawing import Preview, _marks, draw_previews
+from cartpole_dqn.errors import UserError
+from cartpole_dqn.views.colours import COLOURS, rgb
+from cartpole_dqn.views.preview import Preview
+from cartpole_dqn.views.preview_drawing import _marks, draw_previews
 
 QUADRANTS = ((200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30))
 
@@ -55,8 +56,8 @@ def test_nothing_to_draw_and_nowhere_to_draw_it(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="one preview or more"):
             draw_previews(nothing, tmp_path / "x.png")
     preview = Preview([Stage("quadrants", quadrants(), None)])
-    for name, error in (("nowhere/x.png", OSError), ("x.nonsense", ValueError)):
-        with pytest.raises(error, match=Path(name).parts[0]):
+    for name in ("nowhere/x.png", "x.nonsense"):
+        with pytest.raises(UserError, match=name):
             draw_previews([preview], tmp_path / name)
 
 

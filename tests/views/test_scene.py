@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cartpole_dqn.contracts.pictures import Panel, colours_of
-from cartpole_dqn.views.chart import COLOURS
-from cartpole_dqn.views.panels import rgb
+from cartpole_dqn.views.colours import COLOURS, rgb
 from cartpole_dqn.views.scene import Scene, draw_scene, picture_of
 
 BLUE, RED, PAPER = (31, 95, 168), (179, 38, 30), (255, 255, 255)

@@ -29,7 +29,8 @@ from cartpole_dqn.text.tables import flat
 from cartpole_dqn.training import assembly
 from cartpole_dqn.training.models import SavedRun, Which, evaluate_run
 from cartpole_dqn.training.resolve import resolve_config
-from cartpole_dqn.views.chart import WIDTH, Theme
+from cartpole_dqn.views.chart import WIDTH
+from cartpole_dqn.views.colours import Theme
 from cartpole_dqn.views.curves import draw_curves
 from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.preview import preview_stages

@@ -140,9 +140,8 @@ def report(
 
     folder = find_run(run)
     target = out or folder.product("report.html")
-    from cartpole_dqn.views.report.gather import check_report, write_report
+    from cartpole_dqn.views.report.gather import write_report
 
-    check_report(target)
     session: Session = ctx.obj
     opened, problem = None, ""
     try:

@@ -82,7 +82,7 @@ BAD = {
     "record mine --progress --episodes 2": "--progress plays one episode",
     "report nobody": "'nobody' is no run",
     "report broken": "broken/config.toml is not valid TOML",
-    "report mine --out x.pdf": "x.pdf: expected a page's name, ending in .html.",
+    "report mine --out x.pdf": "x.pdf: expected a page's name, ending in .html or .htm.",
     "report mine --out no/x.html --episodes 0 --no-animation": "no/x.html cannot be written: No",
     "report mine --episodes -1": "--episodes -1: ",
     "share nobody --out x": "'nobody' is no run",

@@ -1,12 +1,16 @@
-"""The content of a report: `Report`, and its parts `Shown`, `Play`, `Look`."""
+"""The content of a report: `Report`, and its parts.
+
+* `Setup`: what the run was made of. `Played`: what its model did for this report.
+* `Play`, `Look`: an episode, and a moment of it. `Shown`: a picture for any screen.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.envs.stages import Stage
@@ -15,6 +19,7 @@ from cartpole_dqn.runs.catalogue import RunSummary
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.history import RunHistory
 from cartpole_dqn.runs.saved import Which
+from cartpole_dqn.views.record import Recording
 
 
 @dataclass(frozen=True)
@@ -28,16 +33,11 @@ class Shown:
     """What replaces it: media type, picture, and the CSS media query of the readers who see it instead."""
 
 
-@dataclass(frozen=True)
-class Play:
-    """An episode as an animation."""
+class Play(NamedTuple):
+    """Episodes as an animation."""
 
     film: Shown
-    steps: int
-    total: float
-    """The undiscounted rewards of these steps."""
-    cut: bool
-    """Whether the episode continued."""
+    recording: Recording
 
 
 @dataclass(frozen=True)
@@ -51,38 +51,51 @@ class Look:
     """The chosen one."""
 
 
+@dataclass
+class Setup:
+    """What a run was made of."""
+
+    differences: list[tuple[str, Any, Any]] | None = None
+    """Settings that differ from the preset: key, here, in the preset. A missing key has None."""
+    components: Mapping[str, str] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
+    """Differences between the run's machine and this one: "torch 2.14.0 is now 2.15.0"."""
+
+
+@dataclass
+class Played:
+    """What a run's model did for this report."""
+
+    seed: int
+    """Selects the held-out seeds, as in `evaluate`."""
+    which: Which = "best"
+    """The model: "best" or "last"."""
+    evaluation: Evaluation | None = None
+    play: Play | None = None
+    """An episode of it."""
+    progress: Play | None = None
+    """One episode with models of several stages."""
+    look: Look | None = None
+
+
 @dataclass(kw_only=True)
 class Report:
-    """A run's data. Unknown fields stay None or empty, and `missing` gives the reasons."""
+    """A run's data. Unknown parts stay None or empty, and `missing` gives the reasons."""
 
     folder: RunFolder
-    title: str
     summary: RunSummary
     settings: Mapping[str, Any]
     config_text: str
     environment: Mapping[str, Any]
     now: float
     """The time of the report, in seconds since the epoch."""
-    seed: int
-    """Selects the held-out seeds, as in `evaluate`."""
     missing: list[str] = field(default_factory=list)
     history: RunHistory | None = None
     curves: Shown | None = None
-    differences: list[tuple[str, Any, Any]] | None = None
-    """Settings that differ from the preset: key, here, in the preset. A missing key has None."""
-    components: Mapping[str, str] = field(default_factory=dict)
-    changed: list[str] = field(default_factory=list)
-    """Differences between the run's machine and this one: "torch 2.14.0 is now 2.15.0"."""
-    stages: list[Stage] = field(default_factory=list)
-    names: tuple[str, ...] = ()
-    """Names of the observed numbers, if they have any."""
-    which: Which = "best"
-    """The model that plays: "best" or "last"."""
-    evaluation: Evaluation | None = None
-    play: Play | None = None
-    progress: Shown | None = None
-    """One episode with models of several stages."""
-    look: Look | None = None
+    setup: Setup = field(default_factory=Setup)
+    stages: Sequence[Stage] = ()
+    """What the agent sees."""
+    played: Played
 
     @property
     def name(self) -> str:

@@ -1,7 +1,6 @@
 """A run as one self-contained HTML file, without scripts and without a network.
 
-* `write_report`: writes it from a run's folder. What is missing or fails is listed on the page.
-* `check_report`: checks the ending of a page's name.
+`write_report` writes it from a run's folder. What is missing or fails is listed on the page.
 """
 
 from __future__ import annotations
@@ -16,11 +15,10 @@ from PIL import Image
 
 from cartpole_dqn.contracts.options import to_table
 from cartpole_dqn.envs.factory import EnvFactory
-from cartpole_dqn.envs.names import number_names
-from cartpole_dqn.errors import RunFolderError, UserError
-from cartpole_dqn.files import replace_file, writing
+from cartpole_dqn.errors import RunFolderError
+from cartpole_dqn.files import replace_file, require_suffix, writing
 from cartpole_dqn.observers.wording import describe_evaluating
-from cartpole_dqn.runs.catalogue import read_settings, run_title, summarise_run
+from cartpole_dqn.runs.catalogue import read_settings, summarise_run
 from cartpole_dqn.runs.checkpoint import has_state
 from cartpole_dqn.runs.folder import RunFolder, describe_environment
 from cartpole_dqn.runs.history import RunHistory, read_metrics
@@ -36,7 +34,7 @@ from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.preview import preview_stages
 from cartpole_dqn.views.progress import record_progress
 from cartpole_dqn.views.record import Recording, record_run
-from cartpole_dqn.views.report.content import Look, Play, Report, Shown
+from cartpole_dqn.views.report.content import Look, Play, Played, Report, Shown
 from cartpole_dqn.views.report.page import report_page
 from cartpole_dqn.views.report.pictures import png_of
 from cartpole_dqn.views.scene import draw_scene
@@ -55,7 +53,6 @@ _DARK = "screen and (prefers-color-scheme: dark)"
 _NARROW = "(max-width: 40rem)"
 _STILL = "print, (prefers-reduced-motion)"
 _LARGEST_SVG = 700_000
-_SUFFIXES = (".html", ".htm")
 _THEMES: tuple[Theme, ...] = ("light", "dark")
 
 
@@ -89,20 +86,19 @@ def write_report(
     Raises:
         UserError: `out` has another ending or cannot be written, or the folder is no readable run.
     """
-    check_report(out)
+    require_suffix(out, "a page", (".html", ".htm"))
     summary = summarise_run(folder.path)
     if summary.state == "broken":
         raise RunFolderError(summary.problem or f"{folder.path} is not the folder of a run.")
     settings = read_settings(folder.path)
     report = Report(
         folder=folder,
-        title=run_title(settings),
         summary=summary,
         settings=settings,
         config_text=folder.config.read_text(encoding="utf-8", errors="replace"),
         environment=folder.description(),
         now=now,
-        seed=seed,
+        played=Played(seed),
     )
     if problem:
         report.say(f"The configuration cannot be used here: {problem}")
@@ -117,9 +113,12 @@ def write_report(
     if run is not None:
         _set_up(report, run)
         on_status("looking at what the agent sees")
-        _look(report, run)
+        with report.or_say("What the agent sees"):
+            run.host.register_environments()
+            factory = EnvFactory(run.config, run.host.registry)
+            report.stages = preview_stages(factory.base, factory.chain(), seed=0)
         if has_state(folder.best) or has_state(folder.checkpoint):
-            report.which = choose_model(folder, which)
+            report.played.which = choose_model(folder, which)
             if episodes:
                 _evaluate(report, run, episodes, on_status)
             if animation:
@@ -129,12 +128,6 @@ def write_report(
     with writing(out):
         replace_file(out, report_page(report).encode())
     return report
-
-
-def check_report(out: Path) -> None:
-    """Raise a `UserError` unless the name ends in .html or .htm."""
-    if out.suffix.lower() not in _SUFFIXES:
-        raise UserError(f"{out}: expected a page's name, ending in .html.")
 
 
 def _set_up(report: Report, run: SavedRun) -> None:
@@ -148,55 +141,44 @@ def _set_up(report: Report, run: SavedRun) -> None:
         )
         own, base = (flat(to_table(table)) for table in (config, preset))
         keys = [key for key in dict.fromkeys([*own, *base]) if key != "preset" and own.get(key) != base.get(key)]
-        report.differences = [(key, own.get(key), base.get(key)) for key in keys]
+        report.setup.differences = [(key, own.get(key), base.get(key)) for key in keys]
     with report.or_say("Which parts it used"):
-        report.components = assembly.used_components(config, host.registry)
+        report.setup.components = assembly.used_components(config, host.registry)
         device = str(assembly.choose_device("auto" if config.device == "cuda" else config.device))
         described = describe_environment(plugins=host.describe(), threads=config.threads, device=device)
-        report.changed = report.folder.differences(described)
-
-
-def _look(report: Report, run: SavedRun) -> None:
-    """Add what the agent sees."""
-    with report.or_say("What the agent sees"):
-        run.host.register_environments()
-        factory = EnvFactory(run.config, run.host.registry)
-        report.stages = preview_stages(factory.base, factory.chain(), seed=0)
-        env = factory.make()
-        report.names = number_names(env)
-        env.close()
+        report.setup.changed = report.folder.differences(described)
 
 
 def _evaluate(report: Report, run: SavedRun, episodes: int, on_status: Callable[[str], None]) -> None:
     """Add the evaluation on held-out seeds."""
     with report.or_say("Its evaluation on held-out seeds"):
-        report.evaluation = evaluate_run(
+        report.played.evaluation = evaluate_run(
             run,
             episodes=episodes,
-            seed=report.seed,
-            which=report.which,
+            seed=report.played.seed,
+            which=report.played.which,
             on_progress=lambda event: on_status(describe_evaluating(event)),
         )
 
 
 def _play(report: Report, run: SavedRun, on_status: Callable[[str], None]) -> None:
     """Add the animations, and where the value of an action comes from."""
+    played, stages = report.played, report.stages
+    model: dict[str, Any] = {"seed": played.seed, "which": played.which}
     with report.or_say("The animation"):
         on_status("recording")
-        film, recording = _record(record_run, run, seed=report.seed, which=report.which)
-        report.play = Play(film, recording.lengths[0], recording.returns[0], recording.cut)
+        played.play = _record(record_run, run, **model)
         with report.or_say("How it learned"):
             on_status("recording how it learned")
-            report.progress = _record(record_progress, run, seed=report.seed, across=2)[0]
-        if not report.stages or not report.stages[-1].pictorial:
+            played.progress = _record(record_progress, run, seed=played.seed, across=2)
+        if not stages or not stages[-1].pictorial:
             return  # It sees numbers, or what it sees is missing already.
         with report.or_say("What it looks at"):
             on_status("finding out what it looks at")
-            playback = Playback(run, which=report.which, seed=report.seed, max_steps=_SEEN, attribution=True)
-            report.look = _look_at(playback)
+            played.look = _look_at(Playback(run, **model, max_steps=_SEEN, attribution=True))
 
 
-def _record(record: Callable[..., Recording], run: SavedRun, **options: Any) -> tuple[Shown, Recording]:
+def _record(record: Callable[..., Recording], run: SavedRun, **options: Any) -> Play:
     """Record an episode, cut to fit `MOST_ANIMATION_BYTES`, for light and dark pages."""
     steps = _LONGEST_PLAY
     options["most"] = _SMOOTH
@@ -214,7 +196,7 @@ def _record(record: Callable[..., Recording], run: SavedRun, **options: Any) -> 
             ("image/png", _last_picture(out), _STILL),
             ("image/gif", dark.read_bytes(), _DARK),
         )
-        return Shown("image/gif", out.read_bytes(), others), recording
+        return Play(Shown("image/gif", out.read_bytes(), others), recording)
 
 
 def _last_picture(animation: Path) -> bytes:

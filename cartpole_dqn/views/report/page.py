@@ -10,6 +10,7 @@ import statistics
 from datetime import UTC, datetime
 
 from cartpole_dqn.contracts.events import Evaluation
+from cartpole_dqn.runs.catalogue import run_title
 from cartpole_dqn.runs.history import RunHistory
 from cartpole_dqn.system import __version__
 from cartpole_dqn.text.figures import alike, count_of, duration, number, score
@@ -17,7 +18,7 @@ from cartpole_dqn.text.pages import render
 from cartpole_dqn.text.tables import TextTable
 from cartpole_dqn.views.report.content import Report
 from cartpole_dqn.views.report.course import course_of, evaluations_of
-from cartpole_dqn.views.report.pictures import spread_of, stages_of
+from cartpole_dqn.views.report.pictures import drawn_stage, spread_of
 from cartpole_dqn.views.report.setup import (
     commands,
     differences_of,
@@ -31,17 +32,19 @@ from cartpole_dqn.views.report.setup import (
 
 def report_page(report: Report) -> str:
     """Return the page of a run."""
-    evaluation, history = report.evaluation, report.history
+    evaluation, history = report.played.evaluation, report.history
     page = render(
         "views/report/report.html.jinja",
         report=report,
+        played=report.played,
+        title=run_title(report.settings),
         version=__version__,
         made_at=_date(report.now),
         heading=f"{table_at(report.settings, 'agent').get('name')} on {table_at(report.settings, 'env').get('id')}",
         about=" · ".join(_about(report)),
         outcome=_outcome(report),
         tiles=_tiles(report),
-        stages=stages_of(report.stages, report.names),
+        stages=[drawn_stage(stage) for stage in report.stages],
         evaluation=None if evaluation is None else _evaluation_table(evaluation),
         spread=None if evaluation is None else spread_of(evaluation.returns),
         evaluations=None if history is None else evaluations_of(history),
@@ -95,12 +98,12 @@ def _confirmation(history: RunHistory, step: int) -> str:
 
 def _tiles(report: Report) -> list[tuple[str, str, str]]:
     """Return the most important figures: name, figure, explanation."""
-    run, history, evaluation = report.summary, report.history, report.evaluation
+    run, history, evaluation = report.summary, report.history, report.played.evaluation
     tiles = []
     if evaluation is not None:
         mean, std = alike((evaluation.mean, evaluation.std))
         episodes_text = f"± {std} over {count_of(len(evaluation.returns), 'greedy episode')} on held-out seeds"
-        tiles.append(("Mean return", mean, f"{episodes_text}, {report.which} model of step {evaluation.step:,}"))
+        tiles.append(("Mean return", mean, f"{episodes_text}, {report.played.which} model of step {evaluation.step:,}"))
     if run.solved_step is not None:
         tiles.append(("Solved", f"step {run.solved_step:,}", "the first model that was confirmed"))
     if run.best is not None:

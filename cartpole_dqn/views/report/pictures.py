@@ -1,6 +1,6 @@
 """The pictures embedded in a report.
 
-* `stages_of`: an observation's stages. `spread_of`: a histogram of returns. `png_of`: a picture as a PNG.
+* `drawn_stage`: a stage of an observation. `spread_of`: a histogram of returns. `png_of`: a picture as a PNG.
 """
 
 from __future__ import annotations
@@ -37,19 +37,15 @@ def spread_of(returns: Sequence[float]) -> dict[str, Any] | None:
     return {"columns": counts.tolist(), "highest": highest, "least": least, "most": most, "words": words}
 
 
-def stages_of(stages: Sequence[Stage], names: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return the stages, each with its pictures or numbers; `names` belong to the last one's numbers."""
-    return [_stage(stage, names if stage is stages[-1] else ()) for stage in stages]
-
-
-def _stage(stage: Stage, names: Sequence[str]) -> dict[str, Any]:
+def drawn_stage(stage: Stage) -> dict[str, Any]:
+    """Return a stage with its pictures or numbers."""
     panels = stage.panels()
     share = min(_WIDEST, (_ROW + _GAP) // max(min(len(panels), 4), 1) - _GAP)
     return {
         "name": stage.name,
         "facts": stage.facts(),
         "panels": [
-            _numbers(panel.values, names) if panel.kind == "numbers" else _picture(panel, stage, share)
+            _numbers(panel) if panel.kind == "numbers" else _picture(panel, stage, share)
             for panel in panels[:MOST_PANELS]
         ],
         "more": max(0, len(panels) - MOST_PANELS),
@@ -79,13 +75,14 @@ def _picture(panel: Panel, stage: Stage, widest: int) -> Mapping[str, Any]:
     }
 
 
-def _numbers(values: NDArray[Any], names: Sequence[str]) -> Mapping[str, Any]:
+def _numbers(panel: Panel) -> Mapping[str, Any]:
     """Return a vector's first numbers, each with its bar on a line from 0 to 100, where 50 stands for zero."""
+    values = panel.values
     numbers = np.nan_to_num(values.astype(np.float64))
     shares = 50 * numbers / max(float(np.abs(numbers).max(initial=0.0)), 1e-9)
     rows = [
         {
-            "name": names[i] if len(names) == len(values) else "",
+            "name": panel.name(i) if panel.names else "",
             "figure": figure(float(values[i]), decimals_of(values)),
             "x": f"{50 + min(share, 0):.2f}",
             "width": f"{abs(share):.2f}",

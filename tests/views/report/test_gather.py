@@ -83,17 +83,17 @@ def test_everything_there_is_stands_on_the_page(trained: Trained, tmp_path: Path
     assert [said.split()[1].rstrip(",") for said in played] == [f"{done}/5" for done in range(6)]
     last = ["recording", "recording how it learned", "finding out what it looks at"]
     assert told == ["drawing the curves", "looking at what the agent sees", *played, *last]
-    assert report.look is not None
+    assert report.played.look is not None
     assert page.sections() == [
         "How it learned", "At play", "Curves", "What the agent sees", "What it looks at", "How good it is",
         "Evaluations during training", "Episodes",
         "Configuration", "Made with", "Again",
     ]  # fmt: skip
     found = run.evaluate(5, seed=3)
-    assert report.evaluation is not None
-    assert report.evaluation.returns == found.returns
-    assert report.play is not None
-    assert report.play.total == found.returns[0]
+    assert report.played.evaluation is not None
+    assert report.played.evaluation.returns == found.returns
+    assert report.played.play is not None
+    assert report.played.play.recording.returns[0] == found.returns[0]
     assert f"{found.mean:,.1f}" in page.words
     for words in ("dqn on CartPole-v1", "Not solved: no model was confirmed to reach a mean of 475", "130 steps"):
         assert words in page.words
@@ -133,9 +133,9 @@ def test_the_configuration_can_be_taken_from_the_page(copied: Callable[..., Run]
     (link,) = (attributes for name, attributes in page.elements if name == "a")
     assert link["download"] == "config.toml"
     assert b64decode(link["href"].split(",")[1]).decode() == run.folder.config.read_text()
-    assert report.differences is not None
-    assert {key: (here, preset) for key, here, preset in report.differences}["evaluation.every"] == (60, 1000)
-    assert "agent.gamma" not in {key for key, *_ in report.differences}
+    assert report.setup.differences is not None
+    assert {key: (here, preset) for key, here, preset in report.setup.differences}["evaluation.every"] == (60, 1000)
+    assert "agent.gamma" not in {key for key, *_ in report.setup.differences}
 
 
 def test_where_it_lay_is_nobodys_business(copied: Callable[..., Run], tmp_path: Path) -> None:
@@ -246,21 +246,22 @@ def test_an_animation_is_cut_where_it_would_be_large(
     copied: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = copied()
-    whole, _ = written(run, tmp_path / "x.html", animation=True)
-    assert whole.play is not None
-    assert (whole.play.steps, whole.play.cut) == (int(whole.play.total), False)
-    films = [whole.play.film.data, whole.play.film.others[-1][1]]
-    frames = [Image.open(io.BytesIO(film)) for film in films]
+    report, _ = written(run, tmp_path / "x.html", animation=True)
+    assert report.played.play is not None
+    shown, whole = report.played.play
+    assert (whole.lengths[0], whole.cut) == (int(whole.returns[0]), False)
+    frames = [Image.open(io.BytesIO(film)) for film in (shown.data, shown.others[-1][1])]
     corners = [frame.convert("RGB").getpixel((0, 0)) for frame in frames]
     assert corners == [(255, 255, 255), (21, 25, 30)]
-    assert frames[0].n_frames == frames[1].n_frames <= (whole.play.steps + 1) // 2 + 2, "25 pictures a second"
+    assert frames[0].n_frames == frames[1].n_frames <= (whole.lengths[0] + 1) // 2 + 2, "25 pictures a second"
     monkeypatch.setattr(module, "_SHORTEST_PLAY", 3)
-    monkeypatch.setattr(module, "MOST_ANIMATION_BYTES", len(whole.play.film.data) * 2 // 3)
-    cut, page = written(run, tmp_path / "x.html", animation=True)
-    assert cut.play is not None
-    assert cut.play.cut
-    assert 3 <= cut.play.steps < whole.play.steps
-    assert len(cut.play.film.data) <= module.MOST_ANIMATION_BYTES
+    monkeypatch.setattr(module, "MOST_ANIMATION_BYTES", len(shown.data) * 2 // 3)
+    report, page = written(run, tmp_path / "x.html", animation=True)
+    assert report.played.play is not None
+    shown, cut = report.played.play
+    assert cut.cut
+    assert 3 <= cut.lengths[0] < whole.lengths[0]
+    assert len(shown.data) <= module.MOST_ANIMATION_BYTES
     assert "The recording stops before the episode ends." in page.words
 
 

@@ -61,10 +61,9 @@ from cartpole_dqn.studies.sweep_space import (
 )
 from cartpole_dqn.system import Steady, stopping_on_signals
 from cartpole_dqn.text.figures import score
-from cartpole_dqn.training.initial_weights import find_initial_weights, initial_settings
 from cartpole_dqn.training.models import SavedRun, evaluate_run, load_policy
-from cartpole_dqn.training.resolve import DEFAULT_ENV, named_settings, read_config, resolve_config
-from cartpole_dqn.training.session import adjusted, execute, say_notes
+from cartpole_dqn.training.resolve import DEFAULT_ENV, named_settings, read_config
+from cartpole_dqn.training.session import adjusted, execute, prepare, say_notes
 from cartpole_dqn.views.chart import XAxis
 from cartpole_dqn.views.colours import Theme
 from cartpole_dqn.views.comparison_tables import comparison_text
@@ -156,20 +155,18 @@ def train(
     host = load_plugins()
     _one_of(steps=steps, episodes=episodes)
     named = {key: value for key, value in arguments.items() if key not in _NOT_SETTINGS}
+    named["init_from"] = init_from.path if isinstance(init_from, Run) else init_from
     flags = merge_tables(dict(settings or {}), named_settings(host.registry, named))
-    source = init_from.path if isinstance(init_from, Run) else init_from
-    flags |= initial_settings(None if source is None else str(source), last=init_last)
-    file = None if config is None else Path(config)
-    resolved, notes = resolve_config(host, preset=preset, config_file=file, flags=flags, observers=observers)
     with torch_put_back():
-        resolved, initial = find_initial_weights(resolved, host, beside=None if file is None else file.parent)
-    say_notes(_console(), host, notes)
-    folder = RunFolder.create(None if out is None else Path(out), env_id=resolved.env.id, obs=resolved.obs)
+        place, file = (None if path is None else Path(path) for path in (out, config))
+        folder, resolved, initial = prepare(
+            host, _console(), place, preset=preset, config_file=file, flags=flags, observers=observers
+        )
     _execute(folder, resolved, host, plain=plain, initial=initial)
     return Run(folder, resolved, host)
 
 
-_NOT_SETTINGS = ("preset", "config", "settings", "out", "init_from", "init_last", "plain", "observers")
+_NOT_SETTINGS = ("preset", "config", "settings", "out", "plain", "observers")
 """The arguments of `train` that are no settings by themselves."""
 
 
@@ -380,19 +377,11 @@ class Run(SavedRun):
             theme: "light" or "dark".
             attribution: colour what raises and lowers the value of the chosen action. For agents that observe pictures.
         """
+        target = self.folder.product("record.gif") if out is None else Path(out)
+        options: dict[str, Any] = {"episodes": episodes, "seed": seed, "which": which, "side_by_side": side_by_side}
+        options |= {"fps": fps, "max_steps": max_steps, "theme": theme, "attribution": attribution}
         with torch_put_back():
-            return record_run(
-                self,
-                self.folder.product("record.gif") if out is None else Path(out),
-                episodes=episodes,
-                seed=seed,
-                which=which,
-                side_by_side=side_by_side,
-                fps=fps,
-                max_steps=max_steps,
-                theme=theme,
-                attribution=attribution,
-            )
+            return record_run(self, target, **options)
 
     @typed
     def watch(

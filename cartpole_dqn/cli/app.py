@@ -11,19 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cartpole_dqn.cli import (
-    compare,
-    doctor,
-    look,
-    play,
-    plot,
-    plugins,
-    presets,
-    runs,
-    share,
-    sweep,
-    train,
-)
+from cartpole_dqn.cli import compare, doctor, look, play, plot, plugins, presets, runs, share, sweep, train
 from cartpole_dqn.cli.help import App, CommandGroup
 from cartpole_dqn.cli.messages import usage_as_error
 from cartpole_dqn.cli.plugin_commands import PluginCommand, find_plugin_commands

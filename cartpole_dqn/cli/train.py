@@ -35,7 +35,7 @@ RUN_EXAMPLES = (
 )
 RESUME_EXAMPLES = "cartpole-dqn resume latest\ncartpole-dqn resume runs/NAME --steps 100000"
 
-_NOT_SETTINGS = ("preset", "config", "wrapper", "set_", "init_from", "init_last", "out", "plain", "observer")
+_NOT_SETTINGS = ("preset", "config", "wrapper", "set_", "out", "plain", "observer")
 """The options of `run` that are no settings by themselves."""
 _PARTS = "Parts (default: those of the preset)"
 _part = functools.partial(typer.Option, metavar="PART", rich_help_panel=_PARTS)
@@ -129,25 +129,14 @@ def run(
     title = preset or (config.parent.name if config is not None else "")
     title = title or ", ".join(filter(None, [env or "CartPole-v1", obs]))
     with session.first_screen(title, steps=steps, plain=plain) as begin:
-        from cartpole_dqn.runs.folder import RunFolder
-        from cartpole_dqn.training.initial_weights import find_initial_weights, initial_settings
-        from cartpole_dqn.training.resolve import named_settings, resolve_config
-        from cartpole_dqn.training.session import say_notes
+        from cartpole_dqn.training.resolve import named_settings
+        from cartpole_dqn.training.session import prepare
 
         host = session.host
         values = {name: value for name, value in ctx.params.items() if name not in _NOT_SETTINGS}
         flags = named_settings(host.registry, {**values, "wrappers": options.wrapper_changes(wrapper)})
-        flags |= initial_settings(init_from, last=init_last)
-        resolved, notes = resolve_config(
-            host, preset=preset, config_file=config, flags=flags, sets=set_ or [], observers=observer or []
-        )
-        resolved, initial = find_initial_weights(resolved, host, beside=None if config is None else config.parent)
-        if initial is not None:
-            notes = [*notes, f"starting from {initial.label}."]
-        if not resolved.checkpoint.save_replay:
-            notes = [*notes, "the replay is not saved: a resumed run fills it again, so its results will differ."]
-        say_notes(session.err, host, notes)
-        folder = RunFolder.create(out, env_id=resolved.env.id, obs=resolved.obs)
+        settings: dict[str, Any] = {"flags": flags, "sets": set_ or [], "observers": observer or []}
+        folder, resolved, initial = prepare(host, session.err, out, preset=preset, config_file=config, **settings)
         run_ended = _execute(session, folder, resolved, plain=plain, initial=initial, begin=begin)
     _say_next(session, folder, run_ended)
 

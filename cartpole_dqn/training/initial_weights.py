@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from cartpole_dqn.config.schema import RunConfig, Table
+from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.options import changed, describe_options
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.errors import ConfigError, RunFolderError
@@ -53,13 +53,6 @@ def find_initial_weights(
     _require_fit(weights, _origin(config, host))
     init = changed(config.init, run=weights.run, which=weights.which, step=weights.step, weights=weights.checksum)
     return changed(config, init=init), weights
-
-
-def initial_settings(run: str | None, *, last: bool) -> Table:
-    """Return the settings for weights of `run`: its best, or its last. None gives none."""
-    # The whole section, so that nothing remains of other weights that a file names.
-    which = "last" if last else "best"
-    return {} if run is None else {"init": {"run": run, "which": which, "step": 0, "weights": ""}}
 
 
 def _read_copy(config: RunConfig, beside: Path | None) -> InitialWeights | None:

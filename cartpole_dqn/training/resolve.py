@@ -99,9 +99,13 @@ def named_settings(registry: Registry, settings: Mapping[str, Any]) -> Table:
     """
     table: Table = {}
     for key, value in settings.items():
-        if value is None:
+        if value is None or key == "init_last":
             continue
-        if key == "env":
+        if key == "init_from":
+            # The whole section, so that nothing remains of other weights that a file names.
+            which = "last" if settings.get("init_last") else "best"
+            table["init"] = {"run": str(value), "which": which, "step": 0, "weights": ""}
+        elif key == "env":
             table.setdefault("env", {})["id"] = use_env(value)
         elif key in _SECTIONS:
             table.setdefault(_SECTIONS[key], {})[key] = value

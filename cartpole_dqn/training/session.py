@@ -1,4 +1,8 @@
-"""Start or resume a run in its folder: `execute`. `adjusted` changes its configuration before."""
+"""Start or resume a run in its folder.
+
+* `prepare`: the configuration and the folder of a new run. `adjusted`: the configuration with which a run goes on.
+* `execute`: trains. `say_notes`: prints warnings.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -22,9 +28,31 @@ from cartpole_dqn.runs.saved import InitialWeights, read_checkpoint
 from cartpole_dqn.text.tables import print_warning
 from cartpole_dqn.training.assembly import Assembly, assemble, choose_device
 from cartpole_dqn.training.following import STATISTICS, without_statistics
+from cartpole_dqn.training.initial_weights import find_initial_weights
+from cartpole_dqn.training.resolve import resolve_config
 
 Handle = Callable[[Callable[[str], None]], contextlib.AbstractContextManager[None]]
 """(function that stops the run) -> context manager around the training, which may handle signals."""
+
+
+def prepare(
+    host: PluginHost, console: Console, out: Path | None, *, config_file: Path | None, **settings: Any
+) -> tuple[RunFolder, RunConfig, InitialWeights | None]:
+    """Return a new run's folder, configuration, and weights to start from, if it has any. Print warnings.
+
+    `out` is the folder, by default a new one under `runs/`. The other arguments are those of `resolve_config`.
+
+    Raises:
+        UserError: a setting is invalid, the weights do not fit, or the folder is taken.
+    """
+    config, notes = resolve_config(host, config_file=config_file, **settings)
+    config, initial = find_initial_weights(config, host, beside=None if config_file is None else config_file.parent)
+    if initial is not None:
+        notes.append(f"starting from {initial.label}.")
+    if not config.checkpoint.save_replay:
+        notes.append("the replay is not saved: a resumed run fills it again, so its results will differ.")
+    say_notes(console, host, notes)
+    return RunFolder.create(out, env_id=config.env.id, obs=config.obs), config, initial
 
 
 def adjusted(

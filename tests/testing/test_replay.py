@@ -284,7 +284,6 @@ def discounting(share: Callable[[int, bool, bool, int], float]) -> Any:
 DiscountOfOneStep = discounting(lambda steps, terminated, truncated, n: math.inf if terminated else 1)
 TruncationHidesTermination = discounting(lambda steps, ended, cut, n: math.inf if ended and not cut else steps)
 TruncationEnds = discounting(lambda steps, terminated, truncated, n: math.inf if terminated or truncated else steps)
-TruncationCountsAllSteps = discounting(lambda steps, terminated, truncated, n: math.inf if terminated else n)
 UndiscountedSum = broken(PlainReplay, returns=lambda self, walk: float(self.data["reward"][walk].sum()))
 
 
@@ -315,19 +314,7 @@ class CrossesEpisodes(PlainReplay):
         return False
 
 
-class MixesLanes(PlainReplay):
-    """Continues with the transition that was added next, in whichever lane."""
-
-    def add(self, transition: Transition) -> None:
-        over = not self.count or self.is_over((self.count - 1) % self.size)
-        self.last[transition.env] = -1 if over else self.count - 1
-        super().add(transition)
-
-
 DeafToBrokenLanes = broken(PlainReplay, break_lane=lambda self, env: None)
-BreaksEveryLane = broken(
-    PlainReplay, break_lane=lambda self, env: [PlainReplay.break_lane(self, i) for i in range(len(self.last))]
-)
 
 
 class BreakingTerminates(PlainReplay):
@@ -410,25 +397,6 @@ AlwaysHasEnough = broken(PlainReplay, has_enough=lambda self, count: True)
 DoubtsItsLength = broken(PlainReplay, has_enough=lambda self, count: len(self) > count or self.count >= self.size)
 
 
-class LaneFirst(PlainReplay):
-    """Chooses a lane and then a transition in it, so that those of short lanes come up more often."""
-
-    def choose(self, batch_size: int) -> tuple[list[int], np.ndarray[Any, Any]]:
-        lanes: dict[float, list[int]] = {}
-        for serial in self.ready():
-            lanes.setdefault(float(self.data["env"][serial % self.size]), []).append(serial)
-        chosen = [lanes[key] for key in self.generator.choice(sorted(lanes), size=batch_size)]
-        return [lane[int(self.generator.integers(len(lane)))] for lane in chosen], np.ones(batch_size)
-
-    def __init__(self, options: Any, context: Context) -> None:
-        super().__init__(options, context)
-        self.data["env"] = np.zeros(self.size, np.int64)
-
-    def write(self, slot: int, transition: Transition) -> None:
-        super().write(slot, transition)
-        self.data["env"][slot] = transition.env
-
-
 def ones(self: Any, chances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Weights that correct nothing."""
     return np.ones(len(chances))
@@ -438,16 +406,6 @@ FavoursTheNewUnsaid = broken(FavoursTheNew, weigh=ones)
 NeverWeighs = broken(Prioritised, weigh=ones)
 UnscaledWeights = broken(Prioritised, weigh=lambda self, chances: chances**-0.5)
 SmallWeights = broken(PlainReplay, weigh=lambda self, chances: np.full(len(chances), 1 / len(chances)))
-WeighsTooMuch = broken(Prioritised, weigh=lambda self, chances: (chances / chances.min()) ** -1.5)
-
-
-class WeighsWithoutReason(PlainReplay):
-    def weigh(self, chances: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return np.asarray(np.append(np.linspace(0.5, 0.9, len(chances) - 1), 1.0))[: len(chances)]
-
-    def choose(self, batch_size: int) -> tuple[list[int], np.ndarray[Any, Any]]:
-        serials, chances = super().choose(batch_size)
-        return sorted(serials), chances
 
 
 class ZeroStaysZero(Prioritised):
@@ -484,13 +442,6 @@ class BelievesStaleIndices(Prioritised):
         super().update_priorities(torch.tensor(now), td_errors[known])
 
 
-class StaleErrorsRaiseTheLargest(Prioritised):
-    def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
-        super().update_priorities(indices, td_errors)
-        known = (indices >= 0) & (indices < self.count)
-        self.largest = max([self.largest, *(self.priority(error) for error in td_errors[known].tolist())])
-
-
 class NegativeIndicesCountFromTheEnd(Prioritised):
     def update_priorities(self, indices: Tensor, td_errors: Tensor) -> None:
         super().update_priorities(torch.where(indices < 0, indices + self.count, indices), td_errors)
@@ -520,7 +471,6 @@ def loading(change: Callable[[PlainReplay], State]) -> Any:
 
 
 GeneratorNotSaved = loading(lambda replay: {"generator": generator_state(replay.generator)})
-OpenEpisodesNotSaved = loading(lambda replay: {"last": [-1] * len(replay.last)})
 
 
 class ForgetsOnlySome(PlainReplay):
@@ -542,78 +492,57 @@ class SavingClosesEpisodes(PlainReplay):
 
 
 name_all(globals())
-N_STEP = "check_n_step_returns check_broken_lanes check_wrap_around"
-ENDS = "check_terminated_steps check_truncated_steps"
-RANDOM = "check_same_seed check_stale_indices check_unknown_indices check_saving_changes_nothing"
 RIGHT = [PlainReplay, Prioritised, FavoursTheNew, AvoidsSurprise, SavesItsSmallState]
 TABLE = [
-    # (class, the check that names the fault, words of its message, other checks that fail for the same reason)
-    (OptionsWithoutDecorator, "check_options_are_declared", "decorate it with @options_class", "*"),
-    (OptionsThatChange, "check_options_are_declared", "capacity can be set", ""),
-    (OptionsWithoutEffect, "check_options_are_declared", "capacity", ""),
-    (LaxOptions, "check_bad_options_are_refused", "accepts True as a number", ""),
-    (ShortActions, "check_batch_shapes", "batch.actions", ""),
-    (FloatImages, "check_batch_shapes", "batch.obs", ""),
-    (EmptyIsNoError, "check_sampling_from_nothing", "expected a ValueError", ""),
-    (LosesLastObservation, "check_observations", "end of an episode", f"{N_STEP} check_storage_is_its_own"),
-    (ClippedRewards, "check_actions_and_rewards", "expected the reward", N_STEP),
-    (NextAction, "check_actions_and_rewards", "expected the action", "check_broken_lanes check_wrap_around"),
-    (DiscountOfOneStep, "check_discounts", "0.729, got 0.9", "check_truncated_steps check_broken_lanes"),
-    (TruncationHidesTermination, "check_terminated_steps", "expected 0", "check_broken_lanes"),
-    (TruncationEnds, "check_truncated_steps", "got 0", "check_broken_lanes"),
-    (TruncationCountsAllSteps, "check_truncated_steps", "got 0.729", "check_broken_lanes"),
-    (UndiscountedSum, "check_n_step_returns", "rewards with gamma 0.9", "check_broken_lanes check_wrap_around"),
-    (Impatient, "check_incomplete_steps_wait", "before its", "check_broken_lanes check_wrap_around"),
-    (
-        CrossesEpisodes,
-        "check_episodes_stay_apart",
-        "different episodes or lanes",
-        f"{N_STEP} {ENDS} check_everything_is_sampled check_state_round_trip",
-    ),
-    (
-        MixesLanes,
-        "check_episodes_stay_apart",
-        "different episodes or lanes",
-        f"{N_STEP} {ENDS} check_discounts check_incomplete_steps_wait",
-    ),
-    (DeafToBrokenLanes, "check_broken_lanes", "where the episode ended", ""),
-    (BreaksEveryLane, "check_broken_lanes", "is not the observation", ""),
-    (BreakingTerminates, "check_broken_lanes", "before a broken lane", ""),
-    (RingsOutOfStep, "check_wrap_around", "is not the observation", ""),
-    (KeepsReferences, "check_storage_is_its_own", "keep a copy", ""),
-    (LendsItsMemory, "check_storage_is_its_own", "batches of copies", ""),
-    (GrowingBytes, "check_memory", "and became", ""),
-    (WideStorage, "check_memory", "expected", ""),
-    (ForgetsTheOldest, "check_everything_is_sampled", "never sampled", ""),
-    (CountsTheIncomplete, "check_length", "different transitions are sampled", ""),
-    (CountsEverything, "check_wrap_around", "above the capacity", "check_length"),
-    (NeverHasEnough, "check_has_enough", "is full with 58 transitions, and has_enough(60)", ""),
-    (AlwaysHasEnough, "check_has_enough", "still fills, and has_enough(60) is True", ""),
-    (DoubtsItsLength, "check_has_enough", "it holds 0 transitions, and has_enough(0) is False", ""),
-    (FullIsFull, "check_new_replaces_old", "only the first", "check_stale_indices"),
-    (LaneFirst, "check_even_sampling", "Expected weights of 1", "check_priorities"),
-    (UnscaledWeights, "check_weights", "expected (0, 1]", ""),
-    (SmallWeights, "check_weights", "divide by the largest", "check_zero_errors"),
-    (ZeroStaysZero, "check_zero_errors", "never sampled again", ""),
-    (IndicesArePlaces, "check_indices", "changed when a few more were added", ""),
-    (IndicesOfTheBatch, "check_indices", "two different indices", ""),
-    (FavoursTheNewUnsaid, "check_even_sampling", "of 10 tenths", ""),
-    (NeverWeighs, "check_priorities", "Expected weights of 1", ""),
-    (WeighsTooMuch, "check_priorities", "Expected weights of 1", ""),
-    (WeighsWithoutReason, "check_even_sampling", "Expected weights of 1", "check_priorities"),
-    (LosesItsGenerator, "check_small_state", "became another", ""),
-    (SavesAllAsSmall, "check_small_state", "of each transition belongs in state_dict", ""),
-    (BelievesStaleIndices, "check_stale_indices", "overwritten transitions", ""),
-    (StaleErrorsRaiseTheLargest, "check_stale_indices", "overwritten transitions", ""),
-    (NegativeIndicesCountFromTheEnd, "check_unknown_indices", "unknown index -1", ""),
-    (Unseeded, "check_same_seed", "equal seeds", RANDOM),
-    (OwnSeed, "check_other_seed", "two seeds", ""),
-    (GlobalRandomness, "check_global_randomness", "state of torch", f"{RANDOM} check_state_round_trip"),
-    (GeneratorNotSaved, "check_state_round_trip", "loaded into another", ""),
-    (OpenEpisodesNotSaved, "check_state_round_trip", "loaded into another", ""),
-    (ForgetsOnlySome, "check_state_round_trip", "saved after 0 steps", ""),
-    (StateOfObjects, "check_state_round_trip", "no checkpoint can hold", "check_saving_changes_nothing"),
-    (SavingClosesEpisodes, "check_saving_changes_nothing", "after state_dict() was called", ""),
+    # (class, the check that names the fault, words of its message)
+    (OptionsWithoutDecorator, "check_options_are_declared", "decorate it with @options_class"),
+    (OptionsThatChange, "check_options_are_declared", "capacity can be set"),
+    (OptionsWithoutEffect, "check_options_are_declared", "capacity"),
+    (LaxOptions, "check_bad_options_are_refused", "accepts True as a number"),
+    (ShortActions, "check_batch_shapes", "batch.actions"),
+    (FloatImages, "check_batch_shapes", "batch.obs"),
+    (EmptyIsNoError, "check_sampling_from_nothing", "expected a ValueError"),
+    (LosesLastObservation, "check_observations", "end of an episode"),
+    (ClippedRewards, "check_actions_and_rewards", "expected the reward"),
+    (NextAction, "check_actions_and_rewards", "expected the action"),
+    (DiscountOfOneStep, "check_discounts", "0.729, got 0.9"),
+    (TruncationHidesTermination, "check_terminated_steps", "expected 0"),
+    (TruncationEnds, "check_truncated_steps", "got 0"),
+    (UndiscountedSum, "check_n_step_returns", "rewards with gamma 0.9"),
+    (Impatient, "check_incomplete_steps_wait", "before its"),
+    (CrossesEpisodes, "check_episodes_stay_apart", "different episodes or lanes"),
+    (DeafToBrokenLanes, "check_broken_lanes", "where the episode ended"),
+    (BreakingTerminates, "check_broken_lanes", "before a broken lane"),
+    (RingsOutOfStep, "check_wrap_around", "is not the observation"),
+    (KeepsReferences, "check_storage_is_its_own", "keep a copy"),
+    (LendsItsMemory, "check_storage_is_its_own", "batches of copies"),
+    (GrowingBytes, "check_memory", "and became"),
+    (WideStorage, "check_memory", "expected"),
+    (ForgetsTheOldest, "check_everything_is_sampled", "never sampled"),
+    (CountsTheIncomplete, "check_length", "different transitions are sampled"),
+    (CountsEverything, "check_wrap_around", "above the capacity"),
+    (NeverHasEnough, "check_has_enough", "is full with 58 transitions, and has_enough(60)"),
+    (AlwaysHasEnough, "check_has_enough", "still fills, and has_enough(60) is True"),
+    (DoubtsItsLength, "check_has_enough", "it holds 0 transitions, and has_enough(0) is False"),
+    (FullIsFull, "check_new_replaces_old", "only the first"),
+    (UnscaledWeights, "check_weights", "expected (0, 1]"),
+    (SmallWeights, "check_weights", "divide by the largest"),
+    (ZeroStaysZero, "check_zero_errors", "never sampled again"),
+    (IndicesArePlaces, "check_indices", "changed when a few more were added"),
+    (IndicesOfTheBatch, "check_indices", "two different indices"),
+    (FavoursTheNewUnsaid, "check_even_sampling", "of 10 tenths"),
+    (NeverWeighs, "check_priorities", "Expected weights of 1"),
+    (LosesItsGenerator, "check_small_state", "became another"),
+    (SavesAllAsSmall, "check_small_state", "of each transition belongs in state_dict"),
+    (BelievesStaleIndices, "check_stale_indices", "overwritten transitions"),
+    (NegativeIndicesCountFromTheEnd, "check_unknown_indices", "unknown index -1"),
+    (Unseeded, "check_same_seed", "equal seeds"),
+    (OwnSeed, "check_other_seed", "two seeds"),
+    (GlobalRandomness, "check_global_randomness", "state of torch"),
+    (GeneratorNotSaved, "check_state_round_trip", "loaded into another"),
+    (ForgetsOnlySome, "check_state_round_trip", "saved after 0 steps"),
+    (StateOfObjects, "check_state_round_trip", "no checkpoint can hold"),
+    (SavingClosesEpisodes, "check_saving_changes_nothing", "after state_dict() was called"),
 ]
 
 

@@ -129,20 +129,20 @@ class StopsWithoutCheckpoint(Writer):
 name_all(globals())
 RIGHT = [Writer]
 TABLE = [
-    # (class, the check that names the fault, words of its message, other checks that fail: not tried, since trials run)
-    (NoSlots, "check_slots", "slots is 0", "*"),
-    (MoreSlots, "check_slots", "the user asked for 1", "*"),
-    (TellsOfNothing, "check_waiting", "before a trial was started", "*"),
-    (TellsTwice, "check_trials_are_runs", "wait returned", "*"),
-    (ForgetsTheFolder, "check_trials_are_runs", "holds no environment.json", "*"),
-    (OwnSeeds, "check_trials_are_runs", "status.json says", "*"),
-    (SaysNoReason, "check_a_failing_trial", "has no error", "*"),
-    (HidesFailures, "check_a_failing_trial", "ended as TrialEnd(name='bad', state='done'", "*"),
-    (BeginsAnew, "check_stopping_and_going_on", "must go on from its checkpoint", "*"),
-    (StopsWithoutCheckpoint, "check_stopping_and_going_on", "without checkpoint", "*"),
-    (SaysDoneWhenStopped, "check_stopping_and_going_on", "a trial that was stopped ended as", "*"),
-    (RunsOn, "check_close_leaves_nothing", "bytes of metrics after close", "*"),
-    (PlacesNothing, "check_place_is_text", "place returned None", "*"),
+    # (class, the check that names the fault, words of its message)
+    (NoSlots, "check_slots", "slots is 0"),
+    (MoreSlots, "check_slots", "the user asked for 1"),
+    (TellsOfNothing, "check_waiting", "before a trial was started"),
+    (TellsTwice, "check_trials_are_runs", "wait returned"),
+    (ForgetsTheFolder, "check_trials_are_runs", "holds no environment.json"),
+    (OwnSeeds, "check_trials_are_runs", "status.json says"),
+    (SaysNoReason, "check_a_failing_trial", "has no error"),
+    (HidesFailures, "check_a_failing_trial", "ended as TrialEnd(name='bad', state='done'"),
+    (BeginsAnew, "check_stopping_and_going_on", "must go on from its checkpoint"),
+    (StopsWithoutCheckpoint, "check_stopping_and_going_on", "without checkpoint"),
+    (SaysDoneWhenStopped, "check_stopping_and_going_on", "a trial that was stopped ended as"),
+    (RunsOn, "check_close_leaves_nothing", "bytes of metrics after close"),
+    (PlacesNothing, "check_place_is_text", "place returned None"),
 ]
 
 

@@ -100,18 +100,18 @@ CountsWithoutState = after(PlainUpdate, "state_dict", lambda state: {"waited": 0
 name_all(globals())
 RIGHT = [PlainUpdate, AfterEpisodes]
 TABLE = [
-    # (class, the check that names the fault, words of its message, other checks that fail for the same reason)
-    (Idle, "check_target_moves", "never moved", "*"),
-    (WrongWay, "check_target_moves", "farther from the online network", ""),
-    (TooSlow, "check_target_moves", "still 94%", ""),
-    (MovesTheOnline, "check_online_stays", "the online network changed", ""),
-    (FreezesTheOnline, "check_online_stays", "no gradients any more", ""),
-    (ForgetsGradients, "check_online_stays", "the online network changed", ""),
-    (EvaluatesTheOnline, "check_online_stays", "no longer in training mode", ""),
-    (AveragesBuffers, "check_buffers_are_copied", "running_mean", ""),
-    (SharesMemory, "check_target_is_its_own", "shares its memory", "check_buffers_are_copied"),
-    (NewTensors, "check_target_is_its_own", "copy into those", ""),
-    (TracksGradients, "check_target_is_its_own", "torch.no_grad()", ""),
-    (TrainsTheTarget, "check_target_is_its_own", "training mode", ""),
-    (CountsWithoutState, "check_state_round_trip", "continued differently", ""),
+    # (class, the check that names the fault, words of its message)
+    (Idle, "check_target_moves", "never moved"),
+    (WrongWay, "check_target_moves", "farther from the online network"),
+    (TooSlow, "check_target_moves", "still 94%"),
+    (MovesTheOnline, "check_online_stays", "the online network changed"),
+    (FreezesTheOnline, "check_online_stays", "no gradients any more"),
+    (ForgetsGradients, "check_online_stays", "the online network changed"),
+    (EvaluatesTheOnline, "check_online_stays", "no longer in training mode"),
+    (AveragesBuffers, "check_buffers_are_copied", "running_mean"),
+    (SharesMemory, "check_target_is_its_own", "shares its memory"),
+    (NewTensors, "check_target_is_its_own", "copy into those"),
+    (TracksGradients, "check_target_is_its_own", "torch.no_grad()"),
+    (TrainsTheTarget, "check_target_is_its_own", "training mode"),
+    (CountsWithoutState, "check_state_round_trip", "continued differently"),
 ]

@@ -143,24 +143,24 @@ class ArgumentsThatJsonLacks(Tired):
 name_all(globals())
 RIGHT = [make, partial(make, max_episode_steps=5), lambda: Tired(make()), Tired, InTorch]
 TABLE = [
-    # (wrapper, the check that names the fault, words of its message, other checks that fail for the same reason)
-    (OtherDtype, "check_observations", "an observation is float64 [2, 4]: the space says float32 [2, 4]", ""),
-    (OutOfBounds, "check_observations", "outside the space's bounds, -0.3", ""),
-    (BadLastObservation, "check_observations", "an observation is NoneType", ""),
-    (NeverEnds, "check_observations", "no episode ended in 5000 random steps", "*"),
-    (ResetWithoutInfo, "check_steps", "reset gave (ndarray, NoneType)", ""),
-    (FlagsAreNumbers, "check_steps", "step gave 0: expected a boolean", ""),
-    (BoundlessReward, "check_steps", "expected a finite number", ""),
-    (OneArray, "check_observations_are_their_own", "when later ones came", "*"),
-    (ViewOfItsMemory, "check_observations_are_their_own", "was overwritten", ""),
-    (SharedByAll, "check_determinism", "equal seeds and actions differ", "*"),
-    (Unseeded, "check_determinism", "equal seeds and actions differ", "*"),
-    (RemembersTheLastEpisode, "check_reset_forgets", "after another one", ""),
-    (ArgumentsNotRecorded, "check_spec", "plays another episode", ""),
-    (NotRecorded, "check_spec", "RecordConstructorArgs", ""),
-    (ArgumentsThatJsonLacks, "check_spec", "float32", ""),
-    (OtherInTorch, "check_as_torch", "as_torch gives numbers up to ", ""),
-    (GlobalRandomness, "check_global_randomness", "NumPy (np.random)", ""),
+    # (class, the check that names the fault, words of its message)
+    (OtherDtype, "check_observations", "an observation is float64 [2, 4]: the space says float32 [2, 4]"),
+    (OutOfBounds, "check_observations", "outside the space's bounds, -0.3"),
+    (BadLastObservation, "check_observations", "an observation is NoneType"),
+    (NeverEnds, "check_observations", "no episode ended in 5000 random steps"),
+    (ResetWithoutInfo, "check_steps", "reset gave (ndarray, NoneType)"),
+    (FlagsAreNumbers, "check_steps", "step gave 0: expected a boolean"),
+    (BoundlessReward, "check_steps", "expected a finite number"),
+    (OneArray, "check_observations_are_their_own", "when later ones came"),
+    (ViewOfItsMemory, "check_observations_are_their_own", "was overwritten"),
+    (SharedByAll, "check_determinism", "equal seeds and actions differ"),
+    (Unseeded, "check_determinism", "equal seeds and actions differ"),
+    (RemembersTheLastEpisode, "check_reset_forgets", "after another one"),
+    (ArgumentsNotRecorded, "check_spec", "plays another episode"),
+    (NotRecorded, "check_spec", "RecordConstructorArgs"),
+    (ArgumentsThatJsonLacks, "check_spec", "float32"),
+    (OtherInTorch, "check_as_torch", "as_torch gives numbers up to "),
+    (GlobalRandomness, "check_global_randomness", "NumPy (np.random)"),
 ]
 
 

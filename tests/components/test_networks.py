@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cartpole_dqn.components.networks import Conv, Mlp, TutorialConv, channels_first, image_size
-from cartpole_dqn.contracts.options import check_options
 from cartpole_dqn.contracts.parts import Context
 from cartpole_dqn.contracts.seeding import seeded_torch
 from cartpole_dqn.errors import ConfigError, UserError
@@ -189,13 +187,6 @@ def test_observations_that_do_not_fit_are_refused_in_words(part: Any, space: spa
 def test_lists_that_do_not_fit_together_are_refused(table: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         build(Conv, box((40, 80, 2)), **table)
-
-
-def test_options_as_toml_gives_them() -> None:
-    table = {"channels": [8, 8], "kernels": [4, 3], "strides": [2, 1], "zero": [255, 128], "spread": [255, 127]}
-    options = check_options(Conv.Options, table, where="agent.network")
-    network = Conv(options, dataclasses.replace(context(box((40, 80, 2)))))
-    assert network(observations(box((40, 80, 2)), 2)).shape == (2, 2)
 
 
 @pytest.mark.parametrize("norm", ["none", "layer"])

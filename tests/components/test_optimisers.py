@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -74,44 +73,6 @@ def test_the_same_mathematics_as_torchs_plain_loop(part: Any, table: dict[str, A
         slow.step()
         for ours, theirs in zip(network.parameters(), reference.parameters(), strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
-
-
-@pytest.mark.parametrize(("part", "table"), TABLES.items())
-def test_a_restored_optimiser_goes_on_with_the_same_bits(part: Any, table: dict[str, Any]) -> None:
-    schedule = {"final_lr": 1e-5, "decay_updates": 6}
-    network = small_network()
-    optimiser = attached(part, {**table, **schedule}, network)
-    for i in range(4):
-        learn(network, optimiser, i)
-    # As a file gives tensors back: copies, contiguous whatever the strides were.
-    moments = {
-        number: {name: value.contiguous().clone() for name, value in kept.items()}
-        for number, kept in optimiser.state_dict()["moments"].items()
-    }
-    state = {"updates": optimiser.state_dict()["updates"], "moments": moments}
-    other = small_network(seed=1)
-    other.load_state_dict(copy.deepcopy(network.state_dict()))
-    restored = attached(part, {**table, **schedule}, other)
-    restored.load_state_dict(state)
-    for i in range(4, 9):
-        assert optimiser.lr == restored.lr
-        learn(network, optimiser, i)
-        learn(other, restored, i)
-        assert equal(network, other)
-    # Nothing was shared: going on did not change what was loaded.
-    assert state["moments"][0]["step"] == 4
-
-
-def test_a_state_from_before_the_first_update() -> None:
-    network, other = small_network(), small_network()
-    optimiser, restored = attached(Adam, {}, network), attached(Adam, {}, other)
-    learn(other, restored, 0)
-    other.load_state_dict(network.state_dict())
-    restored.load_state_dict(copy.deepcopy(optimiser.state_dict()))
-    for i in range(3):
-        learn(network, optimiser, i)
-        learn(other, restored, i)
-    assert equal(network, other)
 
 
 def test_the_learning_rate_moves_along_a_line_and_stays() -> None:

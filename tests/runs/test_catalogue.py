@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,8 +17,6 @@ from cartpole_dqn.runs.catalogue import (
     find_run,
     find_runs,
     list_runs,
-    read_settings,
-    run_title,
     runs_in,
     summarise_run,
 )
@@ -182,17 +179,6 @@ def test_completing_imports_no_torch_and_speaks_to_the_shell(here: Path) -> None
         assert said.stdout.split() == [offered, "False"], said
 
 
-def test_commands_take_a_prefix_and_latest(call: Callable[..., Any], here: Path) -> None:
-    for command in ("evaluate", "resume", "plot", "compare"):
-        said = call(command, "Cart")
-        assert said.code == 2
-        assert "3 runs in runs/ begin with" in said.err, command
-        # Their configurations are empty, which is what the commands find once they have found the run.
-        said = call(command, "latest")
-        assert said.code == 2
-        assert "no run" not in said.err, command
-
-
 # In a line ------------------------------------------------------------------------------------------------------------
 
 WriteRun = Callable[..., Path]
@@ -345,9 +331,3 @@ def test_values_of_the_wrong_kind_are_not_known(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text('seed = true\nsteps = "many"\nagent = 5\nobs = 3\n[env]\nid = "x"\n')
     run = summarise_run(tmp_path)
     assert (run.state, run.seed, run.steps, run.agent, run.obs) == ("unknown", None, None, None, None)
-
-
-def test_a_title_of_settings(write_run: WriteRun) -> None:
-    settings = read_settings(write_run("r", seed=3))
-    assert run_title(settings) == "dqn on CartPole-v1, state, preset state, seed 3"
-    assert run_title({**settings, "preset": ""}) == "dqn on CartPole-v1, state, seed 3"

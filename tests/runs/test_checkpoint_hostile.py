@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cartpole_dqn.errors import CheckpointError, RunError
 from cartpole_dqn.runs.checkpoint import SCHEMA, STATE_FILE, read_state, taking_over, write_state
@@ -41,19 +39,6 @@ def copy_of(folder: Path) -> Iterator[Path]:
 
 
 FILES = (STATE_FILE, "run-1.safetensors", "replay-1.safetensors")
-
-
-@given(st.sampled_from(FILES), st.integers(0, 10**6), st.integers(0, 7) | st.binary(max_size=5))
-def test_every_flipped_bit_and_other_length_is_found(sound: Path, file: str, at: int, change: int | bytes) -> None:
-    with copy_of(sound) as folder:
-        data = bytearray((folder / file).read_bytes())
-        if isinstance(change, int):
-            data[at % len(data)] ^= 1 << change
-        else:
-            data = data + change if change else data[: at % len(data)]
-        (folder / file).write_bytes(data)
-        with pytest.raises(CheckpointError, match=file.split(".")[0]):
-            read_state(folder)
 
 
 def test_a_missing_file_or_folder_is_named(sound: Path, tmp_path: Path) -> None:
@@ -162,24 +147,6 @@ def test_another_layout_is_named(sound: Path, schema: Any) -> None:
     with copy_of(sound) as folder:
         resign(folder, lambda table: table.update(schema=schema))
         with pytest.raises(CheckpointError, match=rf"reads layout {SCHEMA}\. Use the version that wrote it"):
-            read_state(folder)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        *({"bytes": value} for value in (-1, 0, True, 1e3, 2**70, None)),
-        *({"checksum": value} for value in (5, "")),
-        *({"tree": value} for value in (None, [[]], {})),
-        {"tree": {"x": {"$tensor": "weights.w", "dtype": "F32", "shape": [3, 2]}}},
-        {"tree": {"x": {"$tensor": "weights.w", "dtype": "I32", "shape": [2, 3]}}},
-        {"more": 1},
-    ],
-)
-def test_an_entry_that_does_not_fit_is_refused(sound: Path, change: dict[str, Any]) -> None:
-    with copy_of(sound) as folder:
-        resign(folder, lambda table: table["parts"]["run"].update(change))
-        with pytest.raises(CheckpointError):
             read_state(folder)
 
 

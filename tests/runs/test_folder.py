@@ -72,12 +72,6 @@ def test_any_environment_makes_one_safe_name(here: Path, env_id: str, name: str)
     assert [path.name for path in here.iterdir()] == ["runs"]
 
 
-def test_out_is_the_folder_itself(here: Path) -> None:
-    assert create(here / "a" / "b").path == here / "a" / "b"
-    (here / "empty").mkdir()
-    assert create(here / "empty").path == here / "empty"
-
-
 def test_an_out_that_is_there_is_refused_and_kept(here: Path) -> None:
     made(here / "run")
     (here / "thesis").mkdir()
@@ -207,15 +201,6 @@ def test_an_end_is_recorded_and_a_malformed_status_is_unknown(here: Path, text: 
 
 
 # Writing --------------------------------------------------------------------------------------------------------------
-
-
-def test_texts_are_written_whole_or_not(here: Path) -> None:
-    folder = create()
-    folder.write_config('name = "größe"\n')
-    folder.write_environment({"python": "3", "名": [1]})
-    assert folder.config.read_bytes() == 'name = "größe"\n'.encode()
-    assert json.loads(folder.environment.read_text(encoding="utf-8")) == {"python": "3", "名": [1]}
-    assert {path.name for path in folder.path.iterdir()} == {"config.toml", "environment.json"}
 
 
 def test_a_text_that_cannot_be_written_is_an_error_and_a_status_is_not(here: Path) -> None:

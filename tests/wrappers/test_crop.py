@@ -200,23 +200,6 @@ def test_the_cart_of_another_size_and_after_resizing() -> None:
     assert abs(dark.mean() - 50) <= 1
 
 
-def test_one_window_for_the_picture_and_its_difference(cartpole: gymnasium.Env[Any, Any]) -> None:
-    strip = Channel(RenderObservation(cartpole, rows=[160, 320]), 1)
-    env = CenteredCrop(FrameDifference(strip, gap=2, keep_current=True), width=240, locator="cart")
-    plain = RenderObservation(gymnasium.make("CartPole-v1", render_mode="rgb_array"), rows=[160, 320])
-    frames = [plain.reset(seed=3)[0][..., 1].astype(np.int16)]
-    env.reset(seed=3)
-    for step in range(6):
-        observation = env.step(step % 2)[0]
-        frames.append(plain.step(step % 2)[0][..., 1].astype(np.int16))
-        x: float = cartpole.unwrapped.state[0]  # type: ignore[attr-defined]
-        start = int(x * 600 / 4.8 + 300) - 120
-        now = frames[-1][:, start : start + 240]
-        before = frames[max(0, len(frames) - 3)][:, start : start + 240]
-        assert np.array_equal(observation[..., 0], now)
-        assert np.array_equal(observation[..., 1], now - before)
-
-
 # Arguments and order --------------------------------------------------------------------------------------------------
 
 

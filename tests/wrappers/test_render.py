@@ -57,13 +57,6 @@ def test_environments_that_draw_in_other_ways(env_id: str, play: Callable[..., l
 # What is left alone ---------------------------------------------------------------------------------------------------
 
 
-def test_global_random_state_stays() -> None:
-    global_random: Any = np.random
-    before = global_random.get_state()[1].copy()
-    RenderObservation(make()).reset(seed=0)
-    assert np.array_equal(before, global_random.get_state()[1])
-
-
 class Client:
     """A handle to something outside Python, which ends when it is collected."""
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +11,6 @@ from hypothesis import strategies as st
 from cartpole_dqn.components.replay.first_kept import FirstKeptOptions, FirstKeptReplay
 from cartpole_dqn.contracts.parts import Context, Transition
 from cartpole_dqn.contracts.seeding import SeedTree
-from cartpole_dqn.errors import ConfigError
-from cartpole_dqn.runs.state_tree import pack, unpack
 from cartpole_dqn.testing import check_replay
 
 SPACE = spaces.Box(-1e6, 1e6, (1,), np.float32)
@@ -85,25 +82,6 @@ def test_every_transition_is_one_that_was_stored_with_all_its_steps(
         assert count == min(n_step, left), "the episode's end alone cuts a return short"
         assert float(reward) == pytest.approx(sum(0.9**k * (float(start) + k) for k in range(count)), rel=1e-5)
         assert float(discount) == pytest.approx(0.9**count)
-
-
-@pytest.mark.parametrize("steps", [15, 22, 60])
-def test_it_goes_on_from_its_state(steps: int) -> None:
-    one, other = replay(n_step=3), replay(n_step=3)
-    fill(one, steps, length=1000)
-    unpacked = unpack(*pack(one.state_dict()))
-    other.load_state_dict(unpacked)
-    for made in (one, other):
-        for t in range(steps, 90):
-            obs, after = np.array([t], np.float32), np.array([t + 1], np.float32)
-            made.add(Transition(obs, t % 2, float(t), after, False, False, 0))
-    assert len(one) == len(other)
-    assert all(torch.equal(one.sample(8).obs, other.sample(8).obs) for _ in range(5))
-
-
-def test_too_few_slots_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"replay first-kept: .* at least"):
-        replay(capacity=2)
 
 
 @pytest.mark.parametrize("options", [{}, {"first": 0.5}])

@@ -9,7 +9,6 @@ from gymnasium import spaces
 
 from cartpole_dqn.components.replay.uniform import UniformReplay
 from cartpole_dqn.contracts.parts import Context, ReplayBuffer, Transition
-from cartpole_dqn.errors import ConfigError, UserError
 from cartpole_dqn.testing import check_replay
 
 CONTEXT = Context(
@@ -59,18 +58,6 @@ def test_with_replacement_a_batch_may_be_larger_than_the_replay() -> None:
     replay = make()
     fill(replay, 3)
     assert len(replay.sample(64)) == 64
-
-
-def test_a_capacity_below_what_the_lanes_need() -> None:
-    with pytest.raises(ConfigError, match=r"replay uniform: .* at least 28"):
-        make(capacity=20, num_envs=4, n_step=5)
-
-
-def test_more_than_the_machine_has_is_refused_before_anything_is_taken() -> None:
-    screens = spaces.Box(0, 255, (210, 160, 3), np.uint8)
-    with pytest.raises(UserError, match=r"1000000000 slots of uint8 \[210, 160, 3\] would take 101 TB") as caught:
-        make(capacity=10**9, observation_space=screens)
-    assert "Set its capacity well below" in str(caught.value)
 
 
 @pytest.mark.parametrize("replacement", [True, False])

@@ -19,7 +19,6 @@ from cartpole_dqn import Agent, Context, SeedTree, Transition, UserError, builti
 
 NETWORK = {"name": "mlp", "hidden": [16]}
 RANDOM = {"name": "linear", "start": 1.0, "end": 1.0}
-GREEDY = {"name": "linear", "start": 0.0, "end": 0.0}
 STATES = 6
 ROWS = np.eye(STATES, dtype=np.float32)
 OPTIONS: dict[str, Any] = {
@@ -80,23 +79,6 @@ def test_the_controllers_task_ends_where_its_goal_is_reached() -> None:
     # Nothing follows a goal that was reached, whether the episode goes on or not; else something does.
     assert all(discount == 0.0 for reward, discount in rewards if reward == 1.0)
     assert any(discount == pytest.approx(0.95) for reward, discount in rewards if reward == 0.0)
-
-
-def test_an_episodes_end_ends_both_tasks() -> None:
-    agent = make(controller_exploration=GREEDY, meta_exploration=GREEDY)
-    agent.act(ROWS[[1]])
-    goal = int(agent._lanes.goals[0])
-    end = 0 if goal != 0 else 2  # anywhere but where the goal is
-    agent.observe([Transition(ROWS[1], LEFT, 0.01, ROWS[end], True, False, 0)])
-    agent.learn()
-    assert [record[1:] for record in stored(agent, "controller")] == [(LEFT, 0.0, 0.0)]
-    assert [record[1:] for record in stored(agent, "meta")] == [(goal, pytest.approx(0.01), 0.0)]
-    agent.act(ROWS[[1]])
-    agent.observe([Transition(ROWS[1], RIGHT, 0.0, ROWS[1], False, True, 0)])
-    agent.learn()
-    # Cut by a time limit, both go on in thought.
-    assert stored(agent, "controller")[1][2:] == (0.0, pytest.approx(0.95))
-    assert stored(agent, "meta")[1][2:] == (0.0, pytest.approx(0.95))
 
 
 def test_the_meta_controller_is_told_the_goal_its_start_and_the_sum() -> None:
@@ -198,33 +180,6 @@ def test_masks_of_actions_reach_both_levels() -> None:
         agent.learn()
     for level in (agent._controller, agent._meta):
         assert level.replay.sample(4).next_mask.tolist() == [[True, False]] * 4
-
-
-@pytest.mark.parametrize("replay", ["uniform", "prioritized"])
-def test_levels_take_any_replay(replay: str) -> None:
-    if replay == "prioritized":
-        pytest.importorskip("cartpole_dqn_prioritized")
-    builtin = builtin_builder()
-
-    def build(kind: str, table: Mapping[str, Any], context: Context) -> Any:
-        if table["name"] != "prioritized":
-            return builtin(kind, table, context)
-        from cartpole_dqn_prioritized.replay import PrioritizedOptions, PrioritizedReplay
-
-        given = {key: value for key, value in table.items() if key != "name"}
-        return PrioritizedReplay(check_options(PrioritizedOptions, given, where="replay"), context)
-
-    where = Context(
-        observation_space=spaces.Box(0.0, 1.0, (STATES,), np.float32), action_space=spaces.Discrete(2), builder=build
-    )
-    table = {"name": replay, "capacity": 500}
-    options: Any = check_options(
-        HdqnAgent.Options, {**OPTIONS, "controller_replay": table, "meta_replay": table}, where="agent"
-    )
-    agent = HdqnAgent(options, where)
-    play(agent, 120)
-    assert int(agent.status()["meta_updates"]) > 20
-    assert agent.nbytes > 2 * 500 * 6
 
 
 # How it plays ---------------------------------------------------------------------------------------------------------

@@ -125,15 +125,15 @@ def test_the_optimum_is_the_gamblers(length: int, success: float) -> None:
     assert Model(length, success).optimum()[0] == pytest.approx(chance + (1 - chance) * 0.01, abs=1e-6)
 
 
-@pytest.mark.parametrize(("length", "success"), [(6, 0.5), (4, 0.8)])
-def test_the_statistics_of_its_steps(length: int, success: float) -> None:
+def test_the_statistics_of_its_steps() -> None:
     """Frequencies in long play are the model's chances, within five standard deviations each."""
+    length, success = 4, 0.8
     model, env = Model(length, success), DiscreteStochasticDecisionProcess(length, success)
     random = np.random.default_rng(0)
     counts = np.zeros_like(model.chances)
     rewards = np.zeros_like(model.rewards)
     here = -1
-    for step in range(60_000):
+    for step in range(20_000):
         if here < 0:
             env.reset(seed=step)
             here = model.start
@@ -154,27 +154,13 @@ def test_the_statistics_of_its_steps(length: int, success: float) -> None:
         assert abs(rewards[action, pair] - n * paid) <= 5 * np.sqrt(n) * max(paid, 1e-12)
 
 
-def test_it_renders_as_text_and_as_pictures() -> None:
+def test_it_renders_as_text() -> None:
     env = DiscreteStochasticDecisionProcess(4, 1.0, "ansi")
     env.reset(seed=0)
     assert env.render() == " s1  [s2]  s3   s4    s4 not visited\n"
     env.step(RIGHT)
     env.step(RIGHT)
     assert env.render() == " s1   s2   s3  [s4]   s4 visited\n"
-    env.render_mode = "rgb_array"
-    pictures = []
-    for action in (None, LEFT, LEFT):
-        if action is not None:
-            env.step(action)
-        picture = env.render()
-        assert isinstance(picture, np.ndarray)
-        assert picture.dtype == np.uint8
-        pictures.append(picture)
-    env.reset(seed=0)
-    unvisited = env.render()
-    assert isinstance(unvisited, np.ndarray)
-    assert not np.array_equal(unvisited, pictures[2])  # at s2, before and after the detour
-    assert len({picture.tobytes() for picture in pictures}) == 3
     assert DiscreteStochasticDecisionProcess().render() is None
 
 

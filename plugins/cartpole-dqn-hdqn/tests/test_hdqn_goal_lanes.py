@@ -121,19 +121,6 @@ def test_both_levels_are_told_what_happened(data: st.DataObject, lanes: int, len
     assert told(lanes, story) == account(lanes, story)
 
 
-def test_a_story_by_hand() -> None:
-    story = [[Step(1, 2.0, "no", 2)], [Step(2, 3.0, "no", 0)], [Step(3, 5.0, "no", 0)], [Step(1, 7.0, "truncated", 0)]]
-    inner, chosen = told(1, story)
-    # Goal 2 from state 0 over 1: 2 + 3 were paid. Goal 0 from 2 over 3 was never reached: 5 + 7, and the end.
-    assert chosen == [(0, 2, 5.0, 2, False, False, 0), (2, 0, 12.0, 1, False, True, 0)]
-    assert inner == [
-        (2, (0, 0, 0.0, 1, False, False, 0)),
-        (2, (1, 0, 1.0, 2, True, False, 0)),
-        (0, (2, 0, 0.0, 3, False, False, 0)),
-        (0, (3, 0, 0.0, 1, False, True, 0)),
-    ]
-
-
 def test_a_broken_lane_forgets_its_goal() -> None:
     where = context(2)
     courses = GoalLanes(make_goals({"name": "states"}, where), where)

@@ -18,9 +18,9 @@ PROJECT = Path(__file__).parents[1]
 
 
 def registry() -> Registry:
-    made = Registry("cartpole-dqn-hdqn", "0.1.0")
-    cartpole_dqn_hdqn.register_components(made)
-    return made
+    registry = Registry("cartpole-dqn-hdqn", "0.1.0")
+    cartpole_dqn_hdqn.register_components(registry)
+    return registry
 
 
 def test_every_component_is_where_it_says() -> None:

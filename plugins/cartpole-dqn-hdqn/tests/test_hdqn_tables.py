@@ -39,16 +39,6 @@ def test_values_are_those_of_the_rule(lessons: list[tuple[NDArray[np.float32], i
         assert len(copy) == len({*(float(lesson[0][0]) for lesson in lessons), 0.0})
 
 
-def test_an_average_and_a_memory_of_one() -> None:
-    obs = np.zeros(1, np.float32)
-    average, last = Table(1, StepSizes(rate=1e-9, decay=1.0)), Table(1, StepSizes(rate=1e-9, decay=0.0))
-    for target in (3.0, 5.0, 10.0):
-        average.learn(obs, 0, target)
-        last.learn(obs, 0, target)
-    assert average.row(obs)[0] == pytest.approx(6.0)
-    assert last.row(obs)[0] == 10.0
-
-
 def test_lookahead_stops_at_terminations_and_knows_masks() -> None:
     here, there = np.zeros(1, np.float32), np.ones(1, np.float32)
     for terminated, truncated, mask, target in (

@@ -145,9 +145,9 @@ def test_a_server_that_goes_down_and_comes_back(tmp_path: Path, capfd: pytest.Ca
         server.stop()
         capfd.readouterr()
         first.resume(800, plain=True)
-        said = " ".join(capfd.readouterr().err.split())
-        assert said.count("observer mlflow: ") == 1
-        assert "The run goes on; its points wait in mlflow/" in said
+        text = " ".join(capfd.readouterr().err.split())
+        assert text.count("observer mlflow: ") == 1
+        assert "The run goes on; its points wait in mlflow/" in text
         server.start()
         first.resume(1000, plain=True)
         with (first.path / "metrics.csv").open(newline="") as file:

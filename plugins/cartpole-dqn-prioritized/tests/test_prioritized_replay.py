@@ -134,15 +134,6 @@ def test_priorities_are_those_of_a_slow_table(course: list[tuple[str, int, int]]
         assert np.allclose(priorities, expected, rtol=1e-12, atol=0)
 
 
-def test_new_transitions_get_the_largest_priority_so_far() -> None:
-    replay = make(alpha=1.0, eps=1e-6, beta_start=0.0)
-    fill(replay, 3)
-    tell(replay, {0: 0.5, 1: 7.0, 2: 0.5})
-    tell(replay, {1: 0.25})
-    fill(replay, 1, start=3)
-    assert replay.state_dict()["priorities"][:4].tolist() == pytest.approx([0.5, 0.25, 0.5, 7.0], rel=1e-5)
-
-
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300])
 def test_errors_that_are_not_finite_are_refused_and_change_nothing(value: float) -> None:
     replay = make()

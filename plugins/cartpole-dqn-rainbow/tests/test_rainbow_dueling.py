@@ -39,14 +39,6 @@ def test_streams_are_joined_as_written(
                 assert abs(float(joined[b, a, i].detach()) - expected) < 1e-5
 
 
-def test_the_mean_over_actions_is_the_value(make: Any, observations: Any) -> None:
-    network = make(Dueling, STATE, actions=3)
-    obs = observations(STATE, 6)
-    values = network(obs)
-    assert values.shape == (6, 3)
-    torch.testing.assert_close(values.mean(1), network.head.value(network.trunk(obs))[:, 0])
-
-
 def test_one_action_teaches_the_others(make: Any, observations: Any) -> None:
     network = make(Dueling, STATE)
     values = network(observations(STATE, 4))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from typing import Any
 
@@ -95,24 +94,3 @@ def test_no_gradient_goes_into_the_target(make: Any, make_batch: Any) -> None:
     assert output.grad is not None
     chosen = output.grad.gather(1, batch.actions[:, None, None].expand(-1, 1, 9))
     assert chosen.any(-1).all()
-
-
-def test_the_quantiles_of_a_known_distribution_are_learned(make: Any, make_batch: Any) -> None:
-    network = make(Quantile, STATE, quantiles=10, kappa=0.0, hidden=[16])
-    batch = make_batch(STATE, 101)
-    # The same state and action each time, rewards 0, 0.01, ..., 1 in even shares.
-    batch = dataclasses.replace(
-        batch,
-        obs=batch.obs[:1].expand(101, 4),
-        actions=torch.zeros(101, dtype=torch.int64),
-        rewards=torch.linspace(0, 1, 101),
-        discounts=torch.zeros(101),
-    )
-    optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
-    for _ in range(400):
-        optimiser.zero_grad()
-        output = network(batch.obs)
-        network.td_loss(output, output.detach(), batch.actions, batch)[0].mean().backward()
-        optimiser.step()
-    learned = network(batch.obs[:1])[0, 0].detach()
-    torch.testing.assert_close(learned, (torch.arange(10) + 0.5) / 10, atol=0.03, rtol=0)

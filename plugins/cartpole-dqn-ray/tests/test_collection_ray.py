@@ -233,15 +233,15 @@ def test_an_actor_and_a_node_killed_in_the_middle_of_a_run_lose_nothing_but_epis
     assert status["updates"] > 2500
     seeds = [event["seed"] for event in told if event["event"] == "episode"]
     assert len(set(seeds)) == len(seeds)
-    said = " ".join(capfd.readouterr().err.split())
-    assert said.count("another takes its place, and new episodes begin in lanes") == status["actors_replaced"]
+    text = " ".join(capfd.readouterr().err.split())
+    assert text.count("another takes its place, and new episodes begin in lanes") == status["actors_replaced"]
     cluster.spare.append(cluster.add_node(num_cpus=1, num_gpus=0, object_store_memory=STORE))
     cluster.wait_for_nodes()
 
 
 def test_the_lanes_of_an_actor_that_died_go_on_with_others_episodes(cluster: Any) -> None:
-    said: list[str] = []
-    context, agent = builtin_collection(2, warn=said.append)
+    messages: list[str] = []
+    context, agent = builtin_collection(2, warn=messages.append)
     collector = made(context, actors=2)
     collector.start()
     try:
@@ -261,22 +261,22 @@ def test_the_lanes_of_an_actor_that_died_go_on_with_others_episodes(cluster: Any
     finally:
         collector.close()
     assert len(broken) == 1
-    assert [f"new episodes begin in lane {broken[0]}" in text for text in said] == [True]
+    assert [f"new episodes begin in lane {broken[0]}" in text for text in messages] == [True]
 
 
 def test_a_run_is_resumed_with_new_episodes(cluster: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     settings = {**SETTINGS, "env": {"num_envs": 2}, "collector": {**SETTINGS["collector"], "actors": 1}}
     first = train(obs="state", steps=600, seed=2, settings=settings, plain=True, out=tmp_path / "run")
     whole = first.resume(1200, plain=True)
-    told = events(whole)
-    assert told[-1]["step"] >= 1200
-    assert [event["event"] for event in told].count("run_started") == 1
-    steps = [event["step"] for event in told if event["event"] == "episode"]
+    rows = events(whole)
+    assert rows[-1]["step"] >= 1200
+    assert [event["event"] for event in rows].count("run_started") == 1
+    steps = [event["step"] for event in rows if event["event"] == "episode"]
     assert steps == sorted(steps)
     assert "collector ray keeps no episodes under way: its actors begin new ones" in " ".join(
         capfd.readouterr().err.split()
     )
-    seeds = [event["seed"] for event in told if event["event"] == "episode"]
+    seeds = [event["seed"] for event in rows if event["event"] == "episode"]
     assert len(set(seeds)) == len(seeds)
 
 
@@ -321,17 +321,17 @@ def test_an_actor_of_another_version_is_refused_with_what_to_do(cluster: Any, mo
             collector.collect(agent)
     finally:
         collector.close()
-    said: list[str] = []
+    messages: list[str] = []
     monkeypatch.setattr(collection_team, "versions_here", lambda: {**here, "torch": "0.1"})
-    context, agent = builtin_collection(1, warn=said.append)
+    context, agent = builtin_collection(1, warn=messages.append)
     collector = made(context)
     collector.start()
     try:
         collect(collector, agent, lambda steps: len(steps) > 10)
     finally:
         collector.close()
-    assert [text for text in said if "other versions: torch" in text] == said
-    assert len(said) == 1
+    assert [text for text in messages if "other versions: torch" in text] == messages
+    assert len(messages) == 1
 
 
 def test_an_actor_that_no_node_can_take_is_refused(cluster: Any) -> None:
@@ -375,12 +375,12 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, group: bool) -> None:
 
 def of_session(leader: int) -> list[str]:
     """Processes of a session that are still there."""
-    found = []
+    items = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
             if int(fields[3]) == leader and fields[0] != "Z":
-                found.append((entry / "cmdline").read_text().replace("\0", " ")[:80])
+                items.append((entry / "cmdline").read_text().replace("\0", " ")[:80])
         except (OSError, ValueError, IndexError):
             continue
-    return found
+    return items

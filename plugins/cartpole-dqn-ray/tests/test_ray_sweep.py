@@ -160,13 +160,13 @@ def remove(cluster: Any, node: Any) -> None:
 
 def runs_under(folder: Path) -> list[str]:
     """Return the commands of the processes that have `folder` in their arguments."""
-    found = []
+    items = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             text = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
             if str(folder) in text:
-                found.append(text)
-    return found
+                items.append(text)
+    return items
 
 
 @pytest.mark.parametrize(("storage", "lose"), [("object-store", kill_at_once), ("shared", remove)])

@@ -138,6 +138,6 @@ def test_a_service_that_is_down_does_not_stop_a_run(
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     ended = run(tmp_path / "run", 400, mode="online", wait=10.0)
     assert (ended.path / "checkpoint").exists()
-    said = " ".join(capfd.readouterr().err.split())
-    assert said.count("observer wandb: ") == 1
-    assert "wandb/ in the run's folder; resume sends them." in said
+    text = " ".join(capfd.readouterr().err.split())
+    assert text.count("observer wandb: ") == 1
+    assert "wandb/ in the run's folder; resume sends them." in text

@@ -16,7 +16,6 @@ from cartpole_dqn.runs.catalogue import (
     complete_run,
     find_run,
     find_runs,
-    list_runs,
     runs_in,
     summarise_run,
 )
@@ -175,31 +174,13 @@ def test_completing_imports_no_torch_and_speaks_to_the_shell(here: Path) -> None
     }.items():
         environment = {**os.environ, "_CARTPOLE_DQN_COMPLETE": "complete_bash", "COMP_WORDS": words}
         environment["COMP_CWORD"] = str(words.count(" "))
-        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=here)
-        assert said.stdout.split() == [offered, "False"], said
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=here)
+        assert done.stdout.split() == [offered, "False"], done
 
 
 # In a line ------------------------------------------------------------------------------------------------------------
 
 WriteRun = Callable[..., Path]
-
-
-def test_a_run_in_a_line(write_run: WriteRun) -> None:
-    folder = write_run(
-        "r",
-        seed=4,
-        sets=["steps=900"],
-        returns=range(9),
-        evaluations={300: [500, 490], 900: [500]},
-        confirmations={300: ([480, 470], True)},
-        best=(300,),
-    )
-    os.utime(folder / "config.toml", (1e9, 1e9))
-    run = summarise_run(folder)
-    assert (run.name, run.path, run.state, run.problem, run.started) == ("r", folder, "done", None, 1e9)
-    assert (run.env, run.obs, run.preset, run.agent, run.seed) == ("CartPole-v1", "state", "state", "dqn", 4)
-    assert (run.step, run.steps) == (900, 900)
-    assert (run.best, run.best_step, run.solved_step) == (475, 300, 300)
 
 
 def test_a_run_under_way_and_one_that_was_killed(write_run: WriteRun) -> None:
@@ -245,22 +226,6 @@ def test_figures_are_those_of_the_whole_history(
     assert run.episode == max([0, *history.episode])
     assert run.last == (history.last_returns[0] if history.last_returns else None)
     assert run.best == (history.best_returns[0] if history.best_returns else None)
-
-
-def test_runs_are_listed_newest_first_and_broken_ones_last(write_run: WriteRun, tmp_path: Path) -> None:
-    for age, name in enumerate(["runs/c", "runs/a", "runs/b"]):
-        os.utime(write_run(name) / "config.toml", (1e9 - age, 1e9 - age))
-    root = tmp_path / "runs"
-    (root / "torn").mkdir()
-    (root / "torn" / "status.json").write_text("{}")
-    (root / "notes").mkdir()
-    (root / "file").write_text("")
-    assert [run.name for run in list_runs(root)] == ["c", "a", "b", "torn"]
-    assert list_runs(root)[3].state == "broken"
-    assert list_runs(root)[3].problem == f"{root / 'torn'} holds no config.toml."
-    for wrong, words in {tmp_path / "nowhere": "No such file", root / "file": "Not a directory"}.items():
-        with pytest.raises(RunFolderError, match=words):
-            list_runs(wrong)
 
 
 @pytest.mark.parametrize(

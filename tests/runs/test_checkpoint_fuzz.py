@@ -187,7 +187,7 @@ def try_many(place: Path, seeds: range) -> None:
 
 
 def test_some_hundred_broken_checkpoints(tmp_path: Path) -> None:
-    try_many(tmp_path, range(600))
+    try_many(tmp_path, range(400))
 
 
 @pytest.mark.slow

@@ -220,16 +220,16 @@ def test_a_text_that_cannot_be_written_is_an_error_and_a_status_is_not(here: Pat
 
 def test_the_environment_is_described_without_names_of_people_or_places() -> None:
     kept = {"name": "nice", "distribution": "nice-plugin", "version": "1.2", "state": "failed"}
-    found = describe_environment(plugins=[{**kept, "error": f"broken at {Path.home()}"}], threads=2, device="cpu")
-    assert found == json.loads(json.dumps(found))
-    assert found["plugins"] == [{**kept, "components": []}]
-    assert (found["threads"], found["device"], found["cpu_count"]) == (2, "cpu", os.cpu_count())
-    assert found["memory_bytes"] > 100 << 20
-    assert found["cpu"]
-    assert found["python"].endswith(".".join(map(str, sys.version_info[:3])))
+    description = describe_environment(plugins=[{**kept, "error": f"broken at {Path.home()}"}], threads=2, device="cpu")
+    assert description == json.loads(json.dumps(description))
+    assert description["plugins"] == [{**kept, "components": []}]
+    assert (description["threads"], description["device"], description["cpu_count"]) == (2, "cpu", os.cpu_count())
+    assert description["memory_bytes"] > 100 << 20
+    assert description["cpu"]
+    assert description["python"].endswith(".".join(map(str, sys.version_info[:3])))
     for name in ("torch", "gymnasium", "pygame-ce", "pluggy", "rich", "numpy"):
-        assert found["versions"][name] == importlib.metadata.version(name)
-    text = json.dumps(found)
+        assert description["versions"][name] == importlib.metadata.version(name)
+    text = json.dumps(description)
     assert not re.search(r'"/|[A-Z]:\\|/home/|/root/|/work/', text)
     for private in (socket.gethostname(), getpass.getuser(), str(Path.cwd())):
         assert not re.search(rf"\b{re.escape(private)}\b", text), private

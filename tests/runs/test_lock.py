@@ -124,12 +124,12 @@ def test_short_looks_keep_no_run_out(tmp_path: Path, monkeypatch: pytest.MonkeyP
             thread.join()
 
 
-def test_a_look_takes_another_look_for_no_holder(tmp_path: Path) -> None:
+def test_a_look_takes_another_look_for_no_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock that a look takes for an instant is let go again before the next try."""
     (tmp_path / ".lock").touch()
     with open_regular(tmp_path / ".lock") as other:
         assert filelock.lock_descriptor(other.fileno(), blocking=False)
-        threading.Timer(0.003, lambda: filelock.unlock_descriptor(other.fileno())).start()
+        monkeypatch.setattr(time, "sleep", lambda seconds: filelock.unlock_descriptor(other.fileno()))
         assert not is_held(tmp_path)
 
 

@@ -76,15 +76,6 @@ def test_what_another_run_saved_is_refused(folder: RunFolder) -> None:
         InitialWeights.read(folder)
 
 
-def test_initial_weights_come_back_with_their_checksum(folder: RunFolder) -> None:
-    given = InitialWeights("other", "best", 300, {"agent": "dqn"}, weights(1))
-    given.write(folder)
-    kept = InitialWeights.read(folder)
-    assert (kept.run, kept.which, kept.step, kept.origin) == ("other", "best", 300, {"agent": "dqn"})
-    assert kept.checksum == given.checksum
-    assert InitialWeights("other", "best", 300, {}, weights(2)).checksum != given.checksum
-
-
 def keep(folder: RunFolder, step: int, mean: float, most: int = 4) -> list[tuple[int, float | None]]:
     config = changed(CONFIG, checkpoint=CheckpointConfig(progress=most))
     keep_progress(folder, config, weights(step), Evaluation(step, (mean,), (9,), "select", 1.0))

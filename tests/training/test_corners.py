@@ -30,10 +30,10 @@ HOST = load_plugins(allowed=())
 def made(steps: int, capacity: int, learning_starts: int) -> tuple[Any, io.StringIO]:
     agent = {"replay": {"capacity": capacity}, "learning_starts": learning_starts, "batch_size": 8}
     flags = {"obs": "state", "steps": steps, "agent": agent, "evaluation": {"every": 0}, "observer": []}
-    said = io.StringIO()
-    console = Console(file=said, width=1000)
+    output = io.StringIO()
+    console = Console(file=output, width=1000)
     config = resolve_config(HOST, flags=flags)[0]
-    return assemble(config, HOST, folder=None, console=console, clock=time.perf_counter), said
+    return assemble(config, HOST, folder=None, console=console, clock=time.perf_counter), output
 
 
 def test_a_full_replay_is_enough_to_learn_from() -> None:

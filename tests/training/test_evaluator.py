@@ -81,17 +81,17 @@ def test_streams_seeds_and_series_differ_and_repeat() -> None:
 
 
 def test_it_tells_how_far_it_is() -> None:
-    told: list[Evaluating] = []
-    evaluator = Evaluator(side_by_side(cartpole), seed=0, clock=lambda: 0.0, on_progress=told.append)
+    events: list[Evaluating] = []
+    evaluator = Evaluator(side_by_side(cartpole), seed=0, clock=lambda: 0.0, on_progress=events.append)
     evaluation = evaluator.play(Leaning(), episodes=23, stream=Stream.CONFIRM, step=7)
     evaluator.close()
     assert evaluation is not None
-    assert {(event.step, event.stream, event.episodes) for event in told} == {(7, "confirm", 23)}
-    assert [event.done for event in told] == list(range(24))
-    assert told[0].mean is None
-    assert told[-1].mean == pytest.approx(evaluation.mean)
+    assert {(event.step, event.stream, event.episodes) for event in events} == {(7, "confirm", 23)}
+    assert [event.done for event in events] == list(range(24))
+    assert events[0].mean is None
+    assert events[-1].mean == pytest.approx(evaluation.mean)
     # In the order of their endings: the first mean is the shortest of the first ten episodes' returns.
-    assert told[1].mean == min(evaluation.returns[:10])
+    assert events[1].mean == min(evaluation.returns[:10])
 
 
 def test_the_policy_hears_of_every_new_episode() -> None:

@@ -21,7 +21,7 @@ def made(out: Path, *observation: dict[str, Any], **settings: Any) -> Run:
     table = {
         "observation": list(observation),
         "agent": {"learning_starts": 50, "batch_size": 16, "mirror": False},
-        "evaluation": {"every": 100, "episodes": 3},
+        "evaluation": {"every": 100, "episodes": 3, "confirm_episodes": 3},
         **settings,
     }
     return train(obs="state", steps=300, out=out, settings=table, plain=True)
@@ -60,7 +60,8 @@ def test_returns_are_those_of_the_environment(tmp_path: Path) -> None:
     """CartPole gives 1 for each step; what is learned from is a tenth of it."""
     tenth = {"wrapper": "gymnasium.wrappers:ClipReward", "min_reward": -0.1, "max_reward": 0.1}
     for number, mark in enumerate(({}, {"training_only": True})):
-        run = made(tmp_path / str(number), {**tenth, **mark}, evaluation={"every": 100, "episodes": 3, "solved_at": 8})
+        evaluation = {"every": 100, "episodes": 3, "confirm_episodes": 3, "solved_at": 8}
+        run = made(tmp_path / str(number), {**tenth, **mark}, evaluation=evaluation)
         assert run.evaluate(episodes=3).returns == tuple(map(float, run.evaluate(episodes=3).lengths))
         rows = [line.split(",") for line in (run.path / "metrics.csv").read_text().splitlines()]
         at, length = rows[0].index("return"), rows[0].index("length")

@@ -55,8 +55,8 @@ def left(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 
 def start(config: RunConfig, host: PluginHost) -> None:
-    made = assemble(config, host, folder=None, console=Console(quiet=True), clock=time.perf_counter)
-    made.collector.close()
+    assembly = assemble(config, host, folder=None, console=Console(quiet=True), clock=time.perf_counter)
+    assembly.collector.close()
 
 
 def test_two_replays_that_fit_alone_and_not_together_are_refused(

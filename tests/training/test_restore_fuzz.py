@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import time
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,6 @@ from cartpole_dqn.training.session import execute
 from hostile import places_in, require_sentence
 
 HOST = load_plugins(allowed=())
-Random = np.random.Generator
 
 
 @pytest.fixture(scope="module")
@@ -48,75 +48,40 @@ def sound(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Spoiling -------------------------------------------------------------------------------------------------------------
 
 
-def spoil_number(value: Any, chance: Random) -> Any:
-    choices = [
-        -1,
-        0,
-        10**6,
-        1 << 70,
-        -(1 << 70),
-        0.5,
-        float("nan"),
-        float("inf"),
-        None,
-        True,
-        "7",
-        [value],
-        {"a": value},
-    ]
-    return choices[int(chance.integers(len(choices)))]
+NUMBERS = [-1, 0, 10**6, 1 << 70, -(1 << 70), 0.5, float("nan"), float("inf"), None, True, "7", [1], {"a": 1}]
 
 
 def spoil_array(value: np.ndarray[Any, Any], chance: Random) -> Any:
-    match int(chance.integers(8)):
-        case 0:
-            return value[..., :-1] if value.ndim else np.zeros(2, value.dtype)
-        case 1:
-            return value[None]
-        case 2:
-            return value.astype(chance.choice(["float64", "int8", "uint8", "bool", "float16"]))
-        case 3:
-            return np.zeros(0, value.dtype)
-        case 4 if value.size:
-            changed_value = value.copy()
-            place = tuple(chance.integers(0, value.shape)) if value.ndim else ()
-            extremes = [0, 1] if value.dtype.kind in "bu" else [-1, 127, 0]
-            extremes += [float("nan"), float("inf"), 3e38] if value.dtype.kind == "f" else []
-            changed_value[place] = chance.choice(extremes)
-            return changed_value
-        case 5:
-            return np.frombuffer(chance.bytes(value.nbytes), np.uint8).view(value.dtype).reshape(value.shape).copy()
-        case 6:
-            return value.tolist()
-        case _:
-            return spoil_number(0, chance)
+    """An array of another shape, dtype or content, or no array."""
+    one, noise = value.copy().reshape(-1), np.frombuffer(chance.randbytes(value.nbytes), np.uint8)
+    one[chance.randrange(max(1, one.size)) :][:1] = np.nan if value.dtype.kind == "f" else 1
+    others = [value[None], value[..., :-1] if value.ndim else value.repeat(2), value[:0] if value.ndim else one[:0]]
+    others += [value.astype(kind) for kind in ("float64", "int8", "uint8", "bool", "float16")]
+    others += [one.reshape(value.shape), noise.view(value.dtype).reshape(value.shape).copy()]
+    return chance.choice([*others, value.tolist(), chance.choice(NUMBERS)])
 
 
 def spoil(state: Any, chance: Random) -> Any:
     """Change up to three places of a copy of a state."""
     state = copy.deepcopy(state)
-    for _ in range(int(chance.integers(1, 4))):
+    for _ in range(chance.randint(1, 3)):
         places = places_in(state)
         if not places:
             break
-        node, key = places[int(chance.integers(len(places)))]
-        value = node[key]
-        match int(chance.integers(8)):
-            case 0:
-                del node[key]
-            case 1:
-                other, name = places[int(chance.integers(len(places)))]
-                there = name in other if isinstance(other, dict) else name < len(other)
-                node[key] = copy.deepcopy(other[name]) if there else None
-            case 2 if isinstance(node, dict):
-                node[str(chance.choice(["", "x", "$float", "\x1b[2J", "../x"]))] = node.pop(key)
-            case _ if isinstance(value, torch.Tensor):
-                new = spoil_array(value.numpy(), chance)
-                node[key] = torch.from_numpy(new) if isinstance(new, np.ndarray) else new
-            case _ if isinstance(value, np.ndarray):
-                node[key] = spoil_array(value, chance)
-            case _:
-                node[key] = spoil_number(value, chance)
+        (node, key), (other, name) = chance.choice(places), chance.choice(places)
+        value, kind = node[key], chance.randrange(8)
+        if kind == 0:
+            del node[key]
+        elif kind == 1:
+            node[key] = copy.deepcopy(other[name])
+        elif kind == 2 and isinstance(node, dict):
+            node[chance.choice(["", "x", "$float", "\x1b[2J", "../x"])] = node.pop(key)
+        elif isinstance(value, torch.Tensor | np.ndarray):
+            new = spoil_array(np.asarray(value), chance)
+            is_tensor = isinstance(value, torch.Tensor) and isinstance(new, np.ndarray)
+            node[key] = torch.from_numpy(new) if is_tensor else new
+        else:
+            node[key] = chance.choice(NUMBERS)
     return state
 
 
@@ -124,7 +89,7 @@ def spoil(state: Any, chance: Random) -> Any:
 
 
 def try_run(made: Assembly, parts: dict[str, Any], where: Path, seed: int) -> bool:
-    broken = spoil({"run": parts["run"], "replay": parts["replay"]}, np.random.default_rng(seed))
+    broken = spoil({"run": parts["run"], "replay": parts["replay"]}, Random(seed))
     return refused(lambda: made.runner.load_state_dict(broken["run"], broken["replay"]), where, seed)
 
 
@@ -160,7 +125,7 @@ def try_many(sound: Path, config: RunConfig, seeds: range) -> None:
                 made.close()
                 made = None  # Its environments are closed, as nothing can go on from half a state.
         else:
-            broken = spoil(best, np.random.default_rng(seed))
+            broken = spoil(best, Random(seed))
             was_refused = refused(lambda broken=broken: policy.load_state_dict(broken["policy"]), sound, seed)
         count += was_refused
     if made is not None:

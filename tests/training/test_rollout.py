@@ -89,11 +89,11 @@ def test_priorities_are_the_td_errors_of_the_replays_batches(n_step: int) -> Non
     ring = TransitionRing(observation_space=space, capacity=1000, gamma=0.9, num_envs=2, n_step=n_step)
     compared, ends = 0, {"terminated": 0, "truncated": 0}
     for lane, steps in played.items():
-        told = []
+        events = []
         for step in steps:
             ends["terminated"] += step.terminated
             ends["truncated"] += step.truncated
-            told.append(step.priority)
+            events.append(step.priority)
             ring.append(step)
         ring.break_lane(lane)
         indices = np.array([i for i in ring.index_at(np.arange(len(ring))).tolist() if i % 2 == lane])
@@ -105,7 +105,7 @@ def test_priorities_are_the_td_errors_of_the_replays_batches(n_step: int) -> Non
         errors = (target.numpy() - q[np.arange(len(q)), batch.actions.numpy()]).astype(float)
         # The last ones would have gone on: what the ring made of their broken episode is another matter.
         whole = len(errors) - n_step
-        np.testing.assert_allclose(np.array(told[:whole], float), np.abs(errors[:whole]), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(np.array(events[:whole], float), np.abs(errors[:whole]), rtol=1e-4, atol=1e-5)
         compared += whole
     assert compared > 200
     assert ends["terminated"] > 3

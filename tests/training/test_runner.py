@@ -349,26 +349,6 @@ def test_a_stop_request_ends_the_run_in_order() -> None:
     assert evaluated == [], "who asks for an end does not want to wait for an evaluation"
 
 
-def test_an_observer_that_raises_is_named_and_switched_off() -> None:
-    class Broken(Observer):
-        calls = 0
-
-        def updated(self, event: Any) -> None:
-            Broken.calls += 1
-            raise ZeroDivisionError("of all things")
-
-    warnings: list[str] = []
-    seen = Recorder()
-    make_runner(Broken(), seen, steps=50, warnings=warnings).run()
-    (said,) = warnings
-    place = r"\(test_runner\.py, line \d+\)"
-    assert re.fullmatch(
-        f"observer o0 failed in updated and is switched off: ZeroDivisionError: of all things {place}", said
-    )
-    assert Broken.calls == 1
-    assert len(seen.of("updated")) == 50
-
-
 def test_an_observer_can_end_the_run_neither_by_its_wishes_nor_by_its_state() -> None:
     class Curious(Observer):
         @property

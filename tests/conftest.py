@@ -16,7 +16,7 @@ import pytest
 import distributions
 
 
-class Said(NamedTuple):
+class Result(NamedTuple):
     """What a command left: its exit code and what it wrote."""
 
     code: int
@@ -25,14 +25,14 @@ class Said(NamedTuple):
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Said]:
+def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Result]:
     """Run the command line in this process, in the test's own folder."""
     from cartpole_dqn import cli
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
-    def typed(*arguments: str | Path) -> Said:
+    def typed(*arguments: str | Path) -> Result:
         monkeypatch.setattr(sys, "argv", ["cartpole-dqn", *map(str, arguments)])
         capfd.readouterr()
         code: object = 0
@@ -41,7 +41,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp
         except SystemExit as left:
             code = left.code or 0
         assert isinstance(code, int)
-        return Said(code, *capfd.readouterr())
+        return Result(code, *capfd.readouterr())
 
     return typed
 
@@ -103,12 +103,12 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
             learned = {"loss": 1.0 / k} if k > 1 else {}
             progress = Progress(step, k, step / 100, learned, {"epsilon": max(0.1, 1 - k / 50)})
             events.append((step, 0, Episode(k, step, 0, k, float(value), length, True, progress)))
-        for step, found in (evaluations or {}).items():
-            told = Evaluation(step, tuple(map(float, found)), (1,) * len(found), "select", 2.0, best=step in best)
-            events.append((step, 1, told))
-        for step, (found, passed) in (confirmations or {}).items():
-            told = Evaluation(step, tuple(map(float, found)), (1,) * len(found), "confirm", 3.0, best=passed)
-            events.append((step, 2, told))
+        for step, means in (evaluations or {}).items():
+            event = Evaluation(step, tuple(map(float, means)), (1,) * len(means), "select", 2.0, best=step in best)
+            events.append((step, 1, event))
+        for step, (means, passed) in (confirmations or {}).items():
+            event = Evaluation(step, tuple(map(float, means)), (1,) * len(means), "confirm", 3.0, best=passed)
+            events.append((step, 2, event))
         for _, _, event in sorted(events, key=lambda entry: entry[:2]):
             (metrics.episode_ended if isinstance(event, Episode) else metrics.evaluated)(event)
         if ended:

@@ -142,7 +142,7 @@ def run_python(page: str, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in blocks(read(page)):
         if block.language == "python" and not block.file:
-            text = "\n" * (block.line - 1) + re.sub(r"\bsteps=[\d_]+", "steps=300", block.text)
+            text = "\n" * (block.line - 1) + re.sub(r"\bsteps=[\d_]+", "steps=220", block.text)
             exec(compile(text, PAGES[page], "exec", dont_inherit=True), vars(module))
     return module
 

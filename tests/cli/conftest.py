@@ -30,11 +30,10 @@ def refused(call: Callable[..., Any], tmp_path: Path) -> Callable[..., None]:
 
     def check(words: str, *arguments: Any) -> None:
         before = sorted(tmp_path.rglob("*"))
-        said = call(*arguments)
-        assert said.code == 2, said
-        assert words in said.err or words in " ".join(said.err.split())
-        assert "Traceback" not in said.err
-        assert said.out == ""
+        result = call(*arguments)
+        assert (result.code, result.out) == (2, ""), (arguments, result)
+        assert words in result.err or words in " ".join(result.err.split()), arguments
+        assert "Traceback" not in result.err
         left = [path for path in tmp_path.rglob("*") if path not in before and path.name not in ("runs", "sweeps")]
         assert left == [], "nothing was started"
 

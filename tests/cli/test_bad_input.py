@@ -17,8 +17,6 @@ BAD = {
     "run --fooo": "error: no such option: --fooo",
     "run --seed x": "error: --seed x: expected a valid integer",
     "run --steps many": "error: --steps many: 'many' is not a whole number.",
-    "run --steps 1.5": "is not a whole number",
-    "run --steps nan": "is not a whole number",
     "run --steps 1e999": "is not a whole number",
     "run --steps 5 --episodes 5": "error: --steps and --episodes: give one of them.",
     "run --out ''": "--out: expected a folder's name, got an empty one.",
@@ -29,12 +27,18 @@ BAD = {
     "run --preset pixles": "Did you mean 'pixels'?",
     "presets show pixles": "Did you mean 'pixels'?",
     "run --config none.toml": "cannot read the configuration none.toml",
+    "run --obs pixel": "--obs pixel: expected pixels or state",
     "run --set agent.lr=1": "Did you mean 'agent.optimiser.lr'?",
+    "run --set lr=1": "unknown option lr. Did you mean 'agent.optimiser.lr'?",
+    "run --set observation=3": "observation: expected",
+    "run --observer displya": "Did you mean 'display'?",
+    "run --collector lockstop": "unknown collector 'lockstop'. Did you mean 'lockstep'?",
     "run --set agent.replay.capacity=100000000000": "capacity",
     "run --obs state --network conv": "network conv reads images",
     "run --set observation.centered-crop.width=6": "conv",
     "run --set observation.resize.height=4 --set observation.centered-crop.edges=clamp": "width must be at most",
     "run --set observation.rezise.height=4": "Did you mean 'resize'?",
+    "run --set observation.resize.hieght=3": "unknown option observation[2] (resize).hieght. Did you mean 'height'?",
     "run --wrapper stack@resize": "expected NAME, NAME@after:OTHER",
     "run --wrapper stack@after:rezise": "Did you mean 'resize'?",
     "run --obs state --init-from nobody": "error: init.run: 'nobody' is no run",
@@ -50,17 +54,11 @@ BAD = {
     "plugins check replay 'a b:c'": "expected module:Class, such as nets:Net",
     "plugins check exploration linear --set every": "expected KEY=VALUE",
     "plugins new x --kind networks": "Did you mean 'network'",
-    "plugins new x --kind environments": "Did you mean 'environment'",
     "plugins new x --name 'my plugin'": "'my plugin' is no name for a plugin",
-    "plugins new x --name 3d-networks": "no name for a plugin",
-    "plugins new x --name réplay": "no name for a plugin",
-    "plugins new x --name=-x": "no name for a plugin",
     "plugins new x --name ..": "as in 'cartpole-dqn-something'. Choose one with --name.",
     f"plugins new x --name {'a' * (LONGEST + 1)}": f"{LONGEST} at most",
     "plugins new x --name cartpole-dqn": "it is this package's own. Choose another with --name.",
-    "plugins new x --name Cartpole_DQN": "this package's own",
     "plugins new x --name class": "a word of Python's own",
-    "plugins new x --name match": "a word of Python's own",
     "plugins new x --name tests": "the project's tests",
     "plugins new x --name json": "a module 'json' can be imported already",
     "plugins new x --name numpy": "is installed",
@@ -76,7 +74,6 @@ BAD = {
     "record mine --out x.png": "x.png: expected an animation's name, ending in .gif or .mp4.",
     "record mine --out no/x.gif": "no/x.gif cannot be written: No such file",
     "record mine --fps 60": "60 pictures a second: expected a number from 0.01, up to 50",
-    "record mine --fps 1e-9": "1e-09 pictures a second: expected a number from 0.01",
     "record mine --theme grey": "--theme grey: expected light or dark.",
     "record mine --attribution": "CartPole-v1 is observed as numbers",
     "record mine --progress --episodes 2": "--progress plays one episode",
@@ -87,7 +84,6 @@ BAD = {
     "report mine --episodes -1": "--episodes -1: ",
     "share nobody --out x": "'nobody' is no run",
     "export nobody": "'nobody' is no run",
-    "export mine --format onx": "--format onx: expected onnx or torch. Did you mean 'onnx'?",
     "export mine --out net.txt": "net.txt: expected a file name that ends in .onnx (format onnx) or .pt2",
     "export mine --out no/x.pt2": "no/x.pt2 cannot be written: there is no folder no.",
     "plot zz --out x.png": "'zz' is no run",
@@ -98,7 +94,6 @@ BAD = {
     "plot a0 a1 --out x.png --group-by lrr": "--group-by lrr: no run has such a key. Did you mean 'lr'?",
     "compare zz": "'zz' is no run",
     "compare a0 a1 --format html": "--format html: expected table, markdown or json.",
-    "compare a0 a1 --score bset": "--score bset: expected best or last. Did you mean 'best'?",
     "compare a0 a1 --out no/such.md": "no/such.md cannot be written: No such file",
     "compare a0 a1 --episodes 0": "--episodes",
     # Sweeps
@@ -136,6 +131,8 @@ def _here(runs: Path, write_run: Callable[..., Path], tmp_path: Path, monkeypatc
     monkeypatch.setenv("CARTPOLE_DQN_PLUGINS", "")
 
 
-@pytest.mark.parametrize("line", BAD)
-def test_it_gets_a_sentence_and_nothing_is_started(refused: Callable[..., None], line: str) -> None:
-    refused(BAD[line], *shlex.split(line))
+@pytest.mark.parametrize("command", sorted({line.split()[0] for line in BAD}))
+def test_it_gets_a_sentence_and_nothing_is_started(refused: Callable[..., None], command: str) -> None:
+    for line, words in BAD.items():
+        if line.split()[0] == command:
+            refused(words, *shlex.split(line))

@@ -23,10 +23,10 @@ def _no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.process
 def test_a_machine_that_works_has_no_problem(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    said = call("doctor", "--json")
-    table = json.loads(said.out)
+    result = call("doctor", "--json")
+    table = json.loads(result.out)
     found = {finding["name"]: finding for finding in table["findings"]}
-    assert said.code == 0, said
+    assert result.code == 0, result
     assert table["verdict"] != "problem"
     assert list(found) == [
         "python", "packages", "processors", "memory", "disk", "terminal",
@@ -38,8 +38,8 @@ def test_a_machine_that_works_has_no_problem(call: Call, monkeypatch: pytest.Mon
     assert found["torch"]["data"]["version"]
     assert table["environment"]["SDL_VIDEODRIVER"] == "dummy"
     for secret in (str(Path.home()) + os.sep, platform.node(), str(Path.cwd())):
-        assert secret not in said.out
-    assert "No problem was found" in said.err
+        assert secret not in result.out
+    assert "No problem was found" in result.err
     assert not list(Path().iterdir())
 
 
@@ -50,13 +50,13 @@ def test_a_torch_that_does_not_work_is_found_and_its_mend_said(
     folder = tmp_path_factory.mktemp("fake")
     (folder / "torch.py").write_text("raise OSError('libtorch_cpu.so: cannot open')")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
-    said = call("doctor")
-    assert said.code == 1
-    lines = said.out.splitlines()
+    result = call("doctor")
+    assert result.code == 1
+    lines = result.out.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("problem  torch "))
     assert lines[at].endswith("OSError: libtorch_cpu.so: cannot open")
     assert "pip install --force-reinstall torch" in lines[at + 1]
     verdicts = {line[9:26].strip(): line[:9].strip() for line in lines if line[:9].strip()}
     assert verdicts["display"] == "ok"
     assert verdicts["run from state"] == verdicts["run from pixels"] == "problem"
-    assert said.err.endswith("error: 4 problems were found.\n")
+    assert result.err.endswith("error: 4 problems were found.\n")

@@ -53,23 +53,23 @@ def shown(call: Any, monkeypatch: pytest.MonkeyPatch, *arguments: str, width: in
 
 @pytest.mark.parametrize("width", [60, 80, 130])
 def test_help_fits_and_breaks_no_word(call: Any, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    said = shown(call, monkeypatch, "run", width=width)
-    lines = said.partition("\nExamples\n")[0].splitlines()
+    text = shown(call, monkeypatch, "run", width=width)
+    lines = text.partition("\nExamples\n")[0].splitlines()
     assert max(map(len, lines)) <= width
-    assert "[default: pixels]" in said
+    assert "[default: pixels]" in text
     assert any(len(line) > width - 12 for line in lines), "the width is used"
     whole = " ".join(shown(call, monkeypatch, "run", width=400).split())
-    assert " ".join(said.split()) == whole
+    assert " ".join(text.split()) == whole
 
 
 def test_help_of_run_is_in_sections_with_defaults_and_without_types_of_switches(
     call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = shown(call, monkeypatch, "run", width=130)
-    titles = [line.split(" (")[0] for line in said.splitlines() if line and not line.startswith(" ")][3:]
+    text = shown(call, monkeypatch, "run", width=130)
+    titles = [line.split(" (")[0] for line in text.splitlines() if line and not line.startswith(" ")][3:]
     assert titles == ["What", "How long", "Where", "Display", "Parts", "Options", "Examples"]
-    assert re.search(r"\n  --until-solved +Stop", said)
-    assert re.search(r"\n  --vector sync\|async .*\[default: sync\]\n", said)
-    assert "bool" not in said
-    assert "\n  cartpole-dqn run --obs pixels\n" in said, "an example is a line that can be copied"
+    assert re.search(r"\n  --until-solved +Stop", text)
+    assert re.search(r"\n  --vector sync\|async .*\[default: sync\]\n", text)
+    assert "bool" not in text
+    assert "\n  cartpole-dqn run --obs pixels\n" in text, "an example is a line that can be copied"
     assert re.search(r"--seed N .*\[default: 0\]", shown(call, monkeypatch, "evaluate"))

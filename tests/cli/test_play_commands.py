@@ -39,10 +39,10 @@ def test_record_writes_into_the_runs_folder_unless_told_otherwise(call: Call, ru
 
 def test_watch_plays_and_says_what_came_of_it(call: Call, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    said = call("watch", "mine", "--episodes", 2, "--max-steps", 4, "--speed", 8)
-    assert said.code == 0, said.err
-    assert said.out == "episode 1: return 4\nepisode 2: return 4\n"
-    assert said.err == "space: pause, n: next step, arrows: speed, q: quit\n"
+    result = call("watch", "mine", "--episodes", 2, "--max-steps", 4, "--speed", 8)
+    assert result.code == 0, result.err
+    assert result.out == "episode 1: return 4\nepisode 2: return 4\n"
+    assert result.err == "space: pause, n: next step, arrows: speed, q: quit\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

@@ -27,19 +27,19 @@ def words_in(path: Path) -> list[str]:
 
 
 def test_one_run_has_its_own_curve(call: Callable[..., Any], runs: Path) -> None:
-    said = call("plot", "a0")
-    assert (said.code, said.out) == (0, "runs/a0/curve.png\n"), said.err
+    result = call("plot", "a0")
+    assert (result.code, result.out) == (0, "runs/a0/curve.png\n"), result.err
     assert Image.open(runs / "a0" / "curve.png").format == "PNG"
-    said = call("plot", "b", "--out", "b.svg", "--x", "episodes", "--title", "Mine")
-    assert said.out == "b.svg\n"
+    result = call("plot", "b", "--out", "b.svg", "--x", "episodes", "--title", "Mine")
+    assert result.out == "b.svg\n"
     assert {"Mine", "episodes"} <= set(words_in(Path("b.svg")))
     assert "dqn on CartPole-v1, state, preset state, seed 0" not in words_in(Path("b.svg"))
 
 
 def test_both_themes_are_two_pictures(call: Callable[..., Any], runs: Path) -> None:
-    said = call("plot", "a0", "a1", "--theme", "both")
-    assert said.out == "curves.png\ncurves-dark.png\n", "where several runs go by default"
-    corners = [Image.open(name).convert("RGB").getpixel((0, 0)) for name in said.out.split()]
+    result = call("plot", "a0", "a1", "--theme", "both")
+    assert result.out == "curves.png\ncurves-dark.png\n", "where several runs go by default"
+    corners = [Image.open(name).convert("RGB").getpixel((0, 0)) for name in result.out.split()]
     assert corners == [(255, 255, 255), (0x15, 0x19, 0x1E)]
 
 
@@ -67,8 +67,8 @@ def test_a_damaged_line_costs_no_run_its_place(call: Callable[..., Any], runs: P
         file.write("x\n")
     lines = len((runs / "b0" / "metrics.jsonl").read_text().splitlines())
     for command in (["plot", "a0", "b0", "--out", "x.svg"], ["compare", "a0", "b0"]):
-        said = call(*command)
-        assert (said.code, said.err) == (0, f"runs/b0/metrics.jsonl: line {lines} is damaged and left out.\n")
+        result = call(*command)
+        assert (result.code, result.err) == (0, f"runs/b0/metrics.jsonl: line {lines} is damaged and left out.\n")
 
 
 def test_a_broken_run_in_a_folder_is_left_out_but_not_when_it_is_named(call: Callable[..., Any], runs: Path) -> None:

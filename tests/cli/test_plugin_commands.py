@@ -99,10 +99,10 @@ def test_listings_have_a_function_s_own_words_without_importing_it(
     install("acme", commands={"greet": "acme_a:greet", "cold": "acme_a.below:cold", "odd": "acme_a:odd"})
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / place).write_text(FUNCTION + "\nodd = raise_if_imported\n")
-    said = typed("--help").out
-    assert re.search(r"greet .*Greet somebody\. From acme 1\.0\.", said)
-    assert re.search(r"cold .*From acme 1\.0\.", said)
-    assert re.search(r"odd .*From acme 1\.0\.", said)
+    result = typed("--help").out
+    assert re.search(r"greet .*Greet somebody\. From acme 1\.0\.", result)
+    assert re.search(r"cold .*From acme 1\.0\.", result)
+    assert re.search(r"odd .*From acme 1\.0\.", result)
     listed = typed("plugins", "list").out
     assert re.search(r"commands  acme 1\.0\n  cold\n  greet +Greet somebody\.\n", listed)
     commands = json.loads(typed("plugins", "list", "--json").out)["commands"]
@@ -134,7 +134,7 @@ def test_a_broken_command_is_a_sentence_when_it_is_called(
     install: Install, typed: Callable[..., Any], value: str, source: str, requires: str, text: str
 ) -> None:
     install("acme", commands={"heat": value}, requires=requires, acme_a=source)
-    said = typed("heat")
-    assert said.code == 2
-    assert said.err.startswith("error: the command 'heat' of acme 1.0 cannot be loaded: ")
-    assert text in said.err
+    result = typed("heat")
+    assert result.code == 2
+    assert result.err.startswith("error: the command 'heat' of acme 1.0 cannot be loaded: ")
+    assert text in result.err

@@ -198,9 +198,9 @@ def test_show_a_plugin_named_as_its_components(plugins: Plugins, install: Callab
 )
 def test_bad_input_gets_a_sentence(tmp_path: Path, plugins: Plugins, name: str, words: str) -> None:
     (tmp_path / "acme_parts.py").unlink()
-    said = plugins("show", name)
-    assert said.code == 2
-    assert words in said.err
+    result = plugins("show", name)
+    assert result.code == 2
+    assert words in result.err
 
 
 @pytest.mark.parametrize(
@@ -268,10 +268,10 @@ def test_check_a_class_in_the_current_folder_that_fails(
         )
     )
     monkeypatch.setattr(sys, "path", list(sys.path))
-    said = plugins("check", "target-update", "forgetful_probe:Forgetful")
-    assert said.code == 1
-    assert "checks of target-update forgetful_probe:Forgetful failed: " in said.err
-    assert said.err.endswith("It is in forgetful_probe.py, line 8.\n")
-    reasons = [line.partition(": ")[2] for line in said.out.splitlines() if line.startswith("FAILED")]
+    result = plugins("check", "target-update", "forgetful_probe:Forgetful")
+    assert result.code == 1
+    assert "checks of target-update forgetful_probe:Forgetful failed: " in result.err
+    assert result.err.endswith("It is in forgetful_probe.py, line 8.\n")
+    reasons = [line.partition(": ")[2] for line in result.out.splitlines() if line.startswith("FAILED")]
     causes = [reason for reason in reasons if not reason.startswith("as check_")]
     assert 1 <= len(causes) == len(set(causes)) < len(reasons), "one cause is said once"

@@ -45,24 +45,24 @@ def registrations(init: str) -> list[list[str]]:
 
 def test_a_replay_by_default_named_after_the_folder(new: New, tmp_path: Path) -> None:
     result = new("projects/My_Replays")
-    made = texts(tmp_path / "projects" / "My_Replays")
-    assert result.out.split() == [f"projects/My_Replays/{path}" for path in sorted(made, key=Path)]
-    assert set(made) == {
+    files = texts(tmp_path / "projects" / "My_Replays")
+    assert result.out.split() == [f"projects/My_Replays/{path}" for path in sorted(files, key=Path)]
+    assert set(files) == {
         ".github/workflows/tests.yml", ".gitignore", "README.md", "pyproject.toml", "my_replays/__init__.py",
         "my_replays/py.typed", "my_replays/replay.py", "tests/test_plugin.py", "tests/test_replay.py",
     }  # fmt: skip
-    project = tomllib.loads(made["pyproject.toml"])
+    project = tomllib.loads(files["pyproject.toml"])
     assert project["project"]["name"] == "my-replays"
     assert project["project"]["entry-points"] == {"cartpole_dqn": {"my-replays": "my_replays"}}
     assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["my_replays"]
-    ((kind, name, target, _),) = registrations(made["my_replays/__init__.py"])
+    ((kind, name, target, _),) = registrations(files["my_replays/__init__.py"])
     assert (kind, name, target) == ("replay", "my-replays", "my_replays.replay:StratifiedReplay")
 
 
 def test_the_next_commands_are_said(new: New) -> None:
-    said = new("a plugin", "--name", "cartpole-dqn-newest", "--kind", "network", "--kind", "target-update").err
-    assert "cartpole-dqn-newest has network newest, target-update newest." in said
-    assert re.findall(r"^    (.+)$", said, re.MULTILINE) == [
+    result = new("a plugin", "--name", "cartpole-dqn-newest", "--kind", "network", "--kind", "target-update").err
+    assert "cartpole-dqn-newest has network newest, target-update newest." in result
+    assert re.findall(r"^    (.+)$", result, re.MULTILINE) == [
         "cd 'a plugin'",
         'pip install -e ".[test]"',
         "pytest",
@@ -95,36 +95,36 @@ def test_a_copy_differs_from_the_template_by_names_alone(
 ) -> None:
     names, folder = ProjectNames(name), tmp_path_factory.mktemp("project")
     written = write_project(folder, names, kinds)
-    made = texts(folder)
-    assert sorted(made) == sorted(map(str, written))
-    init = made[f"{names.module}/__init__.py"]
+    files = texts(folder)
+    assert sorted(files) == sorted(map(str, written))
+    init = files[f"{names.module}/__init__.py"]
     added = registrations(init)
     assert {arguments[0] for arguments in added} == kinds & {*KINDS}
     assert {arguments[1] for arguments in added} <= {names.component}
     for kind, _, target, _ in added:
         module, _, cls = target.partition(":")
         if kind == "preset":
-            assert f"{module}/{cls}" in made
+            assert f"{module}/{cls}" in files
         else:
-            assert f"class {cls}(" in made[f"{module.replace('.', '/')}.py"]
+            assert f"class {cls}(" in files[f"{module.replace('.', '/')}.py"]
     hooks = {hook for hook in ("components", "environments") if f"def register_{hook}(" in init}
     assert hooks == {*["components"] * bool(added), *["environments"] * ("environment" in kinds)}
     assert ("hookimpl" in init) == bool(hooks)
     groups = {*["cartpole_dqn"] * bool(hooks), *["cartpole_dqn.commands"] * ("command" in kinds)}
-    assert set(tomllib.loads(made["pyproject.toml"])["project"]["entry-points"]) == groups
-    assert all(f"    {command}  # " in made["README.md"] for command in usage(names, kinds))
+    assert set(tomllib.loads(files["pyproject.toml"])["project"]["entry-points"]) == groups
+    assert all(f"    {command}  # " in files["README.md"] for command in usage(names, kinds))
     for kind in TEMPLATE_KINDS:
         module = kind.replace("-", "_")
         chosen = kind in kinds
-        assert (f"tests/test_{module}.py" in made) == chosen
-        assert (f"  # {kind}\n" in made["README.md"]) == chosen
-        assert (f"| {kind} | `{names.component}" in made["README.md"]) == chosen
+        assert (f"tests/test_{module}.py" in files) == chosen
+        assert (f"  # {kind}\n" in files["README.md"]) == chosen
+        assert (f"| {kind} | `{names.component}" in files["README.md"]) == chosen
         assert (f"* `{module}." in init) == chosen
     # Undoing the names gives the template's own text, so nothing else was touched.
     template = resources.files("cartpole_dqn") / "plugin" / "template"
     for path in (f"{names.module}/{kind.replace('-', '_')}.py" for kind in kinds - {"preset"}):
         original = (template / path.replace(names.module, "cartpole_dqn_acme", 1)).read_text()
-        assert made[path] == original.replace("acme", names.component)
+        assert files[path] == original.replace("acme", names.component)
 
 
 @pytest.mark.parametrize("name", ["ab", LONG])
@@ -145,9 +145,9 @@ def test_ruff_finds_nothing(tmp_path: Path, name: str) -> None:
 
 
 def test_a_name_that_another_component_has(new: New, tmp_path: Path) -> None:
-    said = new("cartpole-dqn-uniform")
-    assert said.code == 2
-    assert re.search(r"the replay 'uniform' is cartpole-dqn \S+'s already", said.err)
+    result = new("cartpole-dqn-uniform")
+    assert result.code == 2
+    assert re.search(r"the replay 'uniform' is cartpole-dqn \S+'s already", result.err)
     assert not (tmp_path / "cartpole-dqn-uniform").exists()
     new("cartpole-dqn-uniform", "--kind", "network")
     assert names_for(LONG).component == LONG.removeprefix("cartpole-dqn-"), "the longest name is no other's"
@@ -162,7 +162,7 @@ def test_a_folder_that_is_not_empty(new: New, tmp_path: Path) -> None:
         "file": "file is there already",
         "file/inside": "cannot write file/inside",
     }.items():
-        said = new(folder)
-        assert said.code == 2
-        assert words in said.err
+        result = new(folder)
+        assert result.code == 2
+        assert words in result.err
     assert texts(tmp_path) == {"there/mine.txt": "mine", "file": "mine"}

@@ -35,9 +35,9 @@ def some_runs(write_run: WriteRun, tmp_path: Path) -> Path:
 
 
 def test_runs_are_listed_as_text_where_there_is_no_terminal(call: Callable[..., Any], some_runs: Path) -> None:
-    said = call("runs")
-    assert said.code == 0
-    lines = said.out.splitlines()
+    result = call("runs")
+    assert result.code == 0
+    lines = result.out.splitlines()
     assert lines[0].split("  ")[0] == "run"
     cells = [line.split() for line in lines[1:]]
     assert [row[0] for row in cells] == ["new", "CartPole-v1-state-20251121-150801", "old", "broken"]
@@ -45,8 +45,8 @@ def test_runs_are_listed_as_text_where_there_is_no_terminal(call: Callable[..., 
     assert " ".join(cells[1][-2:]) == "2 h"
     assert " ".join(cells[2][-4:]) == "- - 1 d"
     assert cells[3][:5] == ["broken", "-", "-", "-", "broken"]
-    assert "runs/broken/config.toml is not valid TOML" in said.err
-    assert "Traceback" not in said.err
+    assert "runs/broken/config.toml is not valid TOML" in result.err
+    assert "Traceback" not in result.err
     assert len({line.index("CartPole-v1  state") for line in lines[1:4]}) == 1, "aligned"
 
 
@@ -71,18 +71,18 @@ def test_runs_as_json(call: Callable[..., Any], some_runs: Path) -> None:
 
 
 def test_where_no_run_is(call: Callable[..., Any], write_run: WriteRun, tmp_path: Path) -> None:
-    said = call("runs")
-    assert (said.code, said.out) == (0, "")
-    assert said.err == "There is no run in runs. `cartpole-dqn run` makes one in runs/.\n"
+    result = call("runs")
+    assert (result.code, result.out) == (0, "")
+    assert result.err == "There is no run in runs. `cartpole-dqn run` makes one in runs/.\n"
     assert call("runs", "--json").out == "[]\n"
     write_run("benchmarks/pixels/seed-0")
-    said = call("runs", "benchmarks")
-    assert (said.code, said.err) == (0, "There is no run in benchmarks, but in benchmarks/pixels.\n")
+    result = call("runs", "benchmarks")
+    assert (result.code, result.err) == (0, "There is no run in benchmarks, but in benchmarks/pixels.\n")
     assert call("runs", "benchmarks/pixels").out.splitlines()[1].startswith("seed-0 ")
     for wrong in ("nowhere", "benchmarks/pixels/seed-0/config.toml"):
-        said = call("runs", wrong)
-        assert said.code == 2
-        assert said.err.startswith(f"error: the runs in {wrong} cannot be listed: ")
+        result = call("runs", wrong)
+        assert result.code == 2
+        assert result.err.startswith(f"error: the runs in {wrong} cannot be listed: ")
 
 
 @pytest.mark.process
@@ -132,6 +132,6 @@ def test_looking_imports_nothing_heavy(some_runs: Path, arguments: list[str], ab
         f"try: main()\nfinally: print([m for m in {absent!r} if m in sys.modules])"
     )
     command = [sys.executable, "-c", code, *arguments]
-    said = subprocess.run(command, capture_output=True, text=True, cwd=some_runs, check=True)
-    assert said.stdout.splitlines()[-1] == "[]"
-    assert len(said.stdout.splitlines()) >= 2, "and it did its work"
+    done = subprocess.run(command, capture_output=True, text=True, cwd=some_runs, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert len(done.stdout.splitlines()) >= 2, "and it did its work"

@@ -14,10 +14,10 @@ Call = Callable[..., Any]
 
 @pytest.fixture
 def shared(call: Call, runs: Path, tmp_path: Path) -> Path:
-    said = call("share", "latest", "--out", "given", "--episodes", 20, "--record-steps", 0)
-    assert (said.code, said.out) == (0, "given\n"), said.err
-    assert "left out: the curve: " in said.err
-    assert "episodes on held-out seeds (--seed 0); " in said.err
+    result = call("share", "latest", "--out", "given", "--episodes", 20, "--record-steps", 0)
+    assert (result.code, result.out) == (0, "given\n"), result.err
+    assert "left out: the curve: " in result.err
+    assert "episodes on held-out seeds (--seed 0); " in result.err
     return tmp_path / "given"
 
 
@@ -29,33 +29,33 @@ def claim(folder: Path, **changes: float) -> None:
 
 def test_commands_take_it_as_a_run(call: Call, shared: Path) -> None:
     for given in ("given", "given.zip"):
-        said = call("evaluate", given, "--episodes", 20)
-        assert said.code == 0, said.err
-        assert any(line.startswith("The claimed score (mean ") for line in said.out.splitlines())
-        assert said.out.endswith("20 episodes on held-out seeds (--seed 0)) holds.\n")
-        said = call("record", given, "--max-steps", 3, "--no-side-by-side")
-        assert said.code == 0, said.err
-        assert Path(said.out.strip()) == Path("given/record.gif" if given == "given" else "given-record.gif")
-        assert Path(said.out.strip()).exists()
+        result = call("evaluate", given, "--episodes", 20)
+        assert result.code == 0, result.err
+        assert any(line.startswith("The claimed score (mean ") for line in result.out.splitlines())
+        assert result.out.endswith("20 episodes on held-out seeds (--seed 0)) holds.\n")
+        result = call("record", given, "--max-steps", 3, "--no-side-by-side")
+        assert result.code == 0, result.err
+        assert Path(result.out.strip()) == Path("given/record.gif" if given == "given" else "given-record.gif")
+        assert Path(result.out.strip()).exists()
         start = ("--init-from", given, "--set", "evaluation.every=0", "--set", "observer=[]")
-        said = call("run", "--config", "given/config.toml", *start, "--steps", 5, "--out", f"from-{given}", "--plain")
-        assert said.err.startswith("starting from the weights of given (best, trained for 40 steps).\n")
-        said = call("report", given, "--episodes", 1, "--last", "--no-animation", "--out", "x.html")
-        assert said.code == 0, said.err
-        assert ": given holds only its best model" in said.err, "without the place where a zip is unpacked"
+        result = call("run", "--config", "given/config.toml", *start, "--steps", 5, "--out", f"from-{given}", "--plain")
+        assert result.err.startswith("starting from the weights of given (best, trained for 40 steps).\n")
+        result = call("report", given, "--episodes", 1, "--last", "--no-animation", "--out", "x.html")
+        assert result.code == 0, result.err
+        assert ": given holds only its best model" in result.err, "without the place where a zip is unpacked"
 
 
 def test_evaluate_says_that_a_claim_does_not_hold(call: Call, shared: Path) -> None:
     claim(shared, mean=500.0, low=500.0, high=500.0, std=0.0)
-    said = call("evaluate", "given", "--episodes", 20)
-    assert said.code == 1
-    assert ") does not hold: here the interval is " in said.out
-    said = call("evaluate", "given", "--episodes", 20, "--json")
-    assert said.code == 1
-    assert json.loads(said.out)["claimed"]["holds"] is False
-    said = call("evaluate", "given", "--episodes", 2)
-    assert said.code == 0
-    assert said.out.endswith(") cannot be judged from 2 episodes.\n")
+    result = call("evaluate", "given", "--episodes", 20)
+    assert result.code == 1
+    assert ") does not hold: here the interval is " in result.out
+    result = call("evaluate", "given", "--episodes", 20, "--json")
+    assert result.code == 1
+    assert json.loads(result.out)["claimed"]["holds"] is False
+    result = call("evaluate", "given", "--episodes", 2)
+    assert result.code == 0
+    assert result.out.endswith(") cannot be judged from 2 episodes.\n")
     claim(shared, mean=5.0, low=5.0, high=5.0, std=0.0)
     assert call("evaluate", "given", "--episodes", 20, "--json").code == 0, "better than claimed"
 
@@ -74,35 +74,15 @@ def test_each_command_refuses_one_that_names_code(refused: Callable[..., None], 
         refused("names code to import, env.id = 'antigravity:CartPole-v1'", *command.split(), "given")
 
 
-def test_a_configuration_of_others_weights_is_refused(refused: Callable[..., None], shared: Path) -> None:
-    text = (shared / "config.toml").read_text()
-    (shared / "config.toml").write_text(text.replace("128,", "64,"))
-    refused("does not fit", "evaluate", "given")
-    (shared / "config.toml").write_text(text.replace('id = "CartPole-v1"', 'id = "\\u001b[2J"'))
-    refused("has env 'CartPole-v1', but the run's configuration has", "evaluate", "given")
-
-
 def test_the_schema_is_printed(call: Call) -> None:
-    said = call("presets", "schema")
-    assert said.code == 0, said.err
-    assert json.loads(said.out)["properties"]["agent"]["$ref"] == "#/definitions/agent"
+    result = call("presets", "schema")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["properties"]["agent"]["$ref"] == "#/definitions/agent"
 
 
 def test_export_writes_the_file_and_says_how_it_compares(call: Call, trained: Path, tmp_path: Path) -> None:
-    said = call("export", trained, "--out", "play.pt2", "--episodes", "2", "--seed", 3)
-    assert (said.code, said.out) == (0, "play.pt2\n"), said.err
+    result = call("export", trained, "--out", "play.pt2", "--episodes", "2", "--seed", 3)
+    assert (result.code, result.out) == (0, "play.pt2\n"), result.err
     assert (tmp_path / "play.pt2").read_bytes()[:2] == b"PK"
-    assert said.err.splitlines()[0] == "input observation: now"
-    assert "mean return of 2 episodes: agent " in said.err
-
-
-def test_what_is_left_out_is_said(call: Call, trained_once: Callable[..., Path]) -> None:
-    chain = [{"wrapper": "stack", "stack_size": 2, "padding_type": "zero"}, {"wrapper": "flatten"}]
-    settings = {"evaluation": {"every": 0}, "observer": [], "observation": chain, "agent": {"mirror": False}}
-    run = trained_once(obs="state", steps=40, settings=settings)
-    said = call("export", run, "--format", "torch", "--out", "x.pt2", "--episodes", "1")
-    assert said.code == 0, said.err
-    assert said.err.splitlines()[0] == (
-        "FrameStackObservation is not in the file, which begins with its observations: padding_type 'zero' fills in "
-        "what was never observed."
-    )
+    assert result.err.splitlines()[0] == "input observation: now"
+    assert "mean return of 2 episodes: agent " in result.err

@@ -151,6 +151,6 @@ def test_two_sweeps_never_share_a_folder(call: Callable[..., Any], tmp_path: Pat
     (tmp_path / "s").mkdir()
     SweepPlan(seeds=(0,)).write(tmp_path / "s")
     with folder_lock.hold(tmp_path / "s"):
-        said = call("sweep", "--resume", "s")
-    assert said.code == 2
-    assert "is using s" in said.err
+        result = call("sweep", "--resume", "s")
+    assert result.code == 2
+    assert "is using s" in result.err

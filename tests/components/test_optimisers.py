@@ -56,7 +56,7 @@ def equal(a: nn.Module, b: nn.Module) -> bool:
 
 @pytest.mark.parametrize("part", TABLES)
 def test_contract(part: Any) -> None:
-    check_optimiser(part)
+    check_optimiser(part, **TABLES[part], final_lr=1e-5, decay_updates=6)
 
 
 @pytest.mark.parametrize(("part", "table"), TABLES.items())

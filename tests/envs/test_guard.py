@@ -50,7 +50,6 @@ class Unspeakable:
 
 FAULTS: dict[str, tuple[Any, str]] = {
     "raises": (ZeroDivisionError("at last"), "raised ZeroDivisionError: at last (test_guard.py, line"),
-    "raises without words": (KeyError(), "raised KeyError (test_guard.py"),
     "raises many lines": (ValueError("a\nb  c"), "raised ValueError: a b c ("),
     "leaves the process": (lambda: sys.exit(3), "raised SystemExit: 3 (test_guard.py"),
     "NaN": (answer(obs=np.array([0, NAN, NAN], np.float32)), "2 of 3 numbers are not finite; the first is nan at [1]"),
@@ -59,22 +58,16 @@ FAULTS: dict[str, tuple[Any, str]] = {
         answer(obs=np.zeros(4, np.float32)),
         "gave the observation float32 [4], expected an array float32 [3]. Let",
     ),
-    "dimensions": (answer(obs=np.zeros((3, 1), np.float32)), "float32 [3, 1], expected an array float32 [3]"),
     "dtype": (answer(obs=np.zeros(3)), "gave the observation float64 [3], expected an array float32 [3]"),
-    "integers": (answer(obs=np.zeros(3, np.int64)), "gave the observation int64 [3], expected"),
     "list": (answer(obs=[0.0, 0.0, 0.0]), "gave the observation [0.0, 0.0, 0.0] (list), expected"),
     "None": (answer(obs=None), "gave the observation None (NoneType), expected"),
     "no words for it": (answer(obs=Unspeakable()), "gave the observation something (Unspeakable), expected"),
     "reward NaN": (answer(reward=NAN), "gave the reward nan (float), expected a finite number"),
-    "reward infinite": (answer(reward=np.float32(INF)), "gave the reward np.float32(inf) (float32), expected"),
     "reward endless": (answer(reward=10**400), "gave the reward 1000000000000"),
     "reward array": (answer(reward=np.ones(1)), "gave the reward array([1.]) (ndarray), expected"),
-    "reward text": (answer(reward="1"), "gave the reward '1' (str), expected"),
     "flag": (answer(terminated=None), "gave terminated as None (NoneType), expected True or False"),
-    "other flag": (answer(truncated="no"), "gave truncated as 'no' (str), expected"),
     "info": (answer(info=None), "gave the info None (NoneType), expected a dict"),
     "the old way": (SOUND[:4], "from step, expected an observation, a reward, terminated, truncated and an info"),
-    "nothing": (None, "gave None (NoneType) from step, expected"),
 }
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from cartpole_dqn import Collector, Registry
 from cartpole_dqn.agents.dqn import DqnAgent
-from cartpole_dqn.config.schema import parse_toml, to_toml
+from cartpole_dqn.config.schema import to_toml
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.lanes import Lockstep
-from cartpole_dqn.errors import ConfigError, UserError
+from cartpole_dqn.errors import UserError
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.training.assembly import _collector_context, make_collector, used_components
 from cartpole_dqn.training.resolve import resolve_config
@@ -68,25 +66,3 @@ def test_an_agent_that_needs_lockstep_says_so(host: PluginHost) -> None:
 def test_a_collector_that_cannot_be_built_is_blamed(host: PluginHost) -> None:
     with pytest.raises(UserError, match=r"collector 'unfinished' of acme 1\.0 could not be built: ZeroDivisionError"):
         make(host, collector={"name": "unfinished"})
-
-
-@pytest.mark.parametrize(
-    ("collector", "words"),
-    [
-        ({"name": "lockstep", "lanes": 3}, r"unknown option collector\.lanes"),
-        ({"name": 3}, "collector.name: expected the collector's name"),
-        ("lockstep", "collector: expected a table"),
-    ],
-)
-def test_bad_tables_are_refused_in_words(host: PluginHost, collector: Any, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        make(host, collector=collector)
-
-
-def test_the_command_line_chooses_a_collector(call: Callable[..., Any], tmp_path: Path) -> None:
-    said = call("run", "--obs", "state", "--collector", "lockstep", "--steps", "20", "--out", "r", "--plain")
-    assert said.code == 0, said.err
-    assert parse_toml((tmp_path / "r" / "config.toml").read_text(), "x")["collector"] == {"name": "lockstep"}
-    said = call("run", "--obs", "state", "--collector", "lockstop", "--steps", "20", "--plain")
-    assert (said.code, said.out) == (2, "")
-    assert "unknown collector 'lockstop'. Did you mean 'lockstep'?" in said.err

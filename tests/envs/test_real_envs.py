@@ -32,27 +32,17 @@ def newest(family: str) -> str:
 
 CASES: dict[str, tuple[str, str, list[str], str]] = {
     # what: (id, obs, settings, module that it needs)
-    "CartPole-v0, state": ("CartPole-v0", "state", [], ""),
-    "CartPole-v0, pixels": ("CartPole-v0", "pixels", SHORT, ""),
-    "CartPole-v1, state": ("CartPole-v1", "state", [], ""),
     "CartPole-v1, pixels": ("CartPole-v1", "pixels", SHORT, ""),
-    "Acrobot, state": ("Acrobot-v1", "state", SHORT, ""),
     "Acrobot, pixels": ("Acrobot-v1", "pixels", SHORT, ""),
-    "MountainCar, state": ("MountainCar-v0", "state", SHORT, ""),
     "MountainCar, pixels": ("MountainCar-v0", "pixels", [*SHORT, FRAMES], ""),
     "LunarLander, state": ("LunarLander-v3", "state", SHORT, "Box2D"),
-    "LunarLander, pixels": ("LunarLander-v3", "pixels", [*SHORT, FRAMES], "Box2D"),
     "FrozenLake, state": ("FrozenLake-v1", "state", [], ""),
-    "FrozenLake, pixels": ("FrozenLake-v1", "pixels", [*SHORT, FRAMES], ""),
     "Taxi, state": (newest("Taxi"), "state", SHORT, ""),
-    "Taxi, pixels": (newest("Taxi"), "pixels", [*SHORT, FRAMES], ""),
     "Blackjack, state": ("Blackjack-v1", "state", [], ""),
-    "Blackjack, pixels": ("Blackjack-v1", "pixels", [FRAMES], ""),
     "a dict": ("tests/Robot-v0", "state", [], ""),
     "Pong, pixels": ("ALE/Pong-v5", "pixels", ["env.time_limit=120", FRAMES], "ale_py"),
     "Pong, memory": ("ale_py:ALE/Pong-v5", "state", ["env.time_limit=30"], "ale_py"),
     "MiniGrid, pixels": ("minigrid:MiniGrid-Empty-5x5-v0", "pixels", [*SHORT, FRAMES], "minigrid"),
-    "MiniGrid, image": ("minigrid:MiniGrid-Empty-5x5-v0", "state", [*SHORT, IMAGE], "minigrid"),
     "MiniGrid, two parts": ("minigrid:MiniGrid-Empty-5x5-v0", "state", [*SHORT, PARTS], "minigrid"),
     "Pendulum, pressed in steps": ("Pendulum-v1", "state", [*SHORT, PRESSES], ""),
 }

@@ -31,7 +31,6 @@ CASES = {
     "CartPole, frame difference and window": ("CartPole-v1", "pixels", 15, 40),
     "MountainCar, stacks of frames": ("MountainCar-v0", "pixels", 5, 14),
     "FrozenLake": ("FrozenLake-v1", "state", 100, 60),
-    "Blackjack": ("Blackjack-v1", "state", 100, 30),
     "Taxi, masks": ("Taxi", "state", 12, 40),
     "LunarLander": ("LunarLander-v3", "state", 90, 110),
     "Pong, every fourth frame": ("ale_py:ALE/Pong-v5", "pixels", 30, 20),

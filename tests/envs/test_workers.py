@@ -57,18 +57,18 @@ def worker_envs(makes: Sequence[Callable[[], Any]], **given: Any) -> WorkerEnvs:
 @pytest.fixture
 def start() -> Iterator[Callable[..., WorkerEnvs]]:
     """Make workers, reset with the seeds 1, 2, ... They are gone once the test is over."""
-    made: list[WorkerEnvs] = []
+    items: list[WorkerEnvs] = []
 
     def make(n: int = 2, do: Do | None = None, **given: Any) -> WorkerEnvs:
         envs = worker_envs([lambda: Actor(do)] * n, **given)
-        made.append(envs)
+        items.append(envs)
         bound, envs._timeout = envs._timeout, LONG  # A start is slow on a busy machine.
         envs.reset(seed=1)
         envs._timeout = bound
         return envs
 
     yield make
-    for envs in made:
+    for envs in items:
         envs.close(at_once=True)
         assert not any(process.is_alive() for process in envs._processes)
 
@@ -224,6 +224,7 @@ def test_a_slow_one_is_not_given_up(start: Callable[..., WorkerEnvs]) -> None:
     assert envs.step(np.array([1, 1]))[1].tolist() == [1.0, 1.0]
 
 
+@pytest.mark.process  # which takes seconds, like those that start programs
 def test_a_pause_of_the_whole_process_is_not_taken_for_a_hang() -> None:
     def play(say: Say) -> None:
         # In pieces: one long sleep ends at a time of day, however long the process was stopped meanwhile.

@@ -7,14 +7,12 @@ import pytest
 
 from cartpole_dqn import __version__
 from cartpole_dqn.plugin.discovery import (
-    allowed_names,
     find_entry_points,
     import_entry_point,
     origin,
     switched_off,
     unmet_requirement,
 )
-from cartpole_dqn.plugin.registry import PluginError
 from distributions import write
 
 GROUP = "cartpole_dqn_probe"
@@ -64,11 +62,8 @@ def test_of_two_versions_the_first_on_the_path_counts(site: Path, monkeypatch: p
     ("names", "blocked", "allowed", "state"),
     [
         (["a", "acme"], [], None, None),
-        (["a", "acme"], ["a"], None, "blocked"),
-        (["a", "acme"], ["Acme"], None, "blocked"),
         (["a_b"], ["A-B"], None, "blocked"),
         (["a", "acme"], [], [], "not-allowed"),
-        (["a", "acme"], [], ["b"], "not-allowed"),
         (["a", "acme"], [], ["acme"], None),
         (["a", "acme"], ["a"], ["a"], "blocked"),
         (["a", ""], [""], None, None),
@@ -78,14 +73,6 @@ def test_switched_off(names: list[str], blocked: list[str], allowed: list[str] |
     assert switched_off(names, blocked, allowed) == state
 
 
-@pytest.mark.parametrize(("text", "names"), [(None, None), ("", []), ("a", ["a"]), (" a, b ,", ["a", "b"])])
-def test_allowed_names(text: str | None, names: list[str] | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CARTPOLE_DQN_PLUGINS", raising=False)
-    if text is not None:
-        monkeypatch.setenv("CARTPOLE_DQN_PLUGINS", text)
-    assert allowed_names() == names
-
-
 @pytest.mark.parametrize(
     ("requires", "unmet"),
     [
@@ -93,7 +80,6 @@ def test_allowed_names(text: str | None, names: list[str] | None, monkeypatch: p
         ([f"cartpole-dqn=={__version__}"], ""),
         (["Cartpole_DQN>=99"], f"it needs cartpole-dqn >=99, and this is {__version__}."),
         (["cartpole-dqn>=99; extra == 'new'"], ""),
-        (["cartpole-dqn>=99; python_version < '3'"], ""),
         (["nonsense !!", "cartpole-dqn-ray>=99"], ""),
         (["nonsense !!", "cartpole-dqn<0.0.1"], f"it needs cartpole-dqn <0.0.1, and this is {__version__}."),
     ],
@@ -102,17 +88,6 @@ def test_unmet_requirement(site: Path, requires: list[str], unmet: str) -> None:
     write(site, "acme", f"[{GROUP}]\na = x", "1.0", requires)
     (entry,) = find_entry_points(GROUP)[0]
     assert unmet_requirement(entry.dist) == unmet
-
-
-def test_nothing_is_required_of_what_has_no_distribution() -> None:
-    assert unmet_requirement(None) == ""
-    assert origin(EntryPoint("a", "b", "c")) == ("", "")
-
-
-@pytest.mark.parametrize("value", ["", "a b", "a/b.py", "a:", ":b", "1a"])
-def test_an_entry_point_that_names_nothing_is_refused(value: str) -> None:
-    with pytest.raises(PluginError, match="expected 'module' or 'module:object'"):
-        import_entry_point(EntryPoint("a", value, GROUP))
 
 
 def test_an_entry_point_names_a_module_or_something_in_it(capsys: pytest.CaptureFixture[str], site: Path) -> None:

@@ -124,7 +124,7 @@ def test_blocked_and_not_allowed_plugins_are_not_imported(install: Install) -> N
 
 def test_the_environment_variable_allows_a_list_only(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install("acme", {"a": "acme_a", "b": "acme_b"}, **adds("acme_a", "a"), **adds("acme_b", "b"))
-    monkeypatch.setenv("CARTPOLE_DQN_PLUGINS", "b")
+    monkeypatch.setenv("CARTPOLE_DQN_PLUGINS", " b ,")
     assert states(load_plugins()) == {"a": "not-allowed", "b": "loaded"}
     monkeypatch.setenv("CARTPOLE_DQN_PLUGINS", "")
     host = load_plugins()

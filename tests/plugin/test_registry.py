@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.errors import UnknownComponentError, UserError, error_line
-from cartpole_dqn.plugin.registry import KINDS, Component, PluginError, Registry
+from cartpole_dqn.plugin.registry import Component, PluginError, Registry
 
 
 def registry(*names: str, distribution: str = "acme", version: str = "1.0") -> Registry:
-    made = Registry(distribution, version)
+    registry = Registry(distribution, version)
     for name in names:
-        made.add("replay", name, "acme:Replay", f"summary of {name}")
-    return made
+        registry.add("replay", name, "acme:Replay", f"summary of {name}")
+    return registry
 
 
 def test_a_component_says_what_was_registered_and_by_whom() -> None:
@@ -30,23 +30,23 @@ def test_a_component_says_what_was_registered_and_by_whom() -> None:
 def test_loading_imports_the_module_only_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "registry_probe.py").write_text("class Outer:\n    class Inner: ...\n")
     monkeypatch.syspath_prepend(tmp_path)
-    made = Registry("acme", "1.0")
-    made.add("replay", "outer", "registry_probe:Outer")
-    made.add("replay", "inner", "registry_probe:Outer.Inner")
-    assert made.names("replay") == ["inner", "outer"]
+    registry = Registry("acme", "1.0")
+    registry.add("replay", "outer", "registry_probe:Outer")
+    registry.add("replay", "inner", "registry_probe:Outer.Inner")
+    assert registry.names("replay") == ["inner", "outer"]
     assert "registry_probe" not in sys.modules
     try:
-        assert made.load("replay", "outer").__name__ == "Outer"
-        assert made.load("replay", "inner").__qualname__ == "Outer.Inner"
+        assert registry.load("replay", "outer").__name__ == "Outer"
+        assert registry.load("replay", "inner").__qualname__ == "Outer.Inner"
     finally:
         del sys.modules["registry_probe"]
 
 
 def test_a_class_is_its_own_target() -> None:
-    made = Registry("acme", "1.0")
-    made.add("replay", "ordered", OrderedDict)
-    assert made.load("replay", "ordered") is OrderedDict
-    assert made.component("replay", "ordered").reference == "collections:OrderedDict"
+    registry = Registry("acme", "1.0")
+    registry.add("replay", "ordered", OrderedDict)
+    assert registry.load("replay", "ordered") is OrderedDict
+    assert registry.component("replay", "ordered").reference == "collections:OrderedDict"
 
 
 def test_a_preset_is_its_files_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,14 +55,14 @@ def test_a_preset_is_its_files_text(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "preset_probe" / "__init__.py").write_text("")
     (folder / "quick.toml").write_text('summary = "é"\n', encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    made = Registry("acme", "1.0")
-    made.add("preset", "quick", "preset_probe:more/quick.toml")
-    made.add("preset", "gone", "preset_probe:more/gone.toml")
-    assert made.load("preset", "quick") == 'summary = "é"\n'
+    registry = Registry("acme", "1.0")
+    registry.add("preset", "quick", "preset_probe:more/quick.toml")
+    registry.add("preset", "gone", "preset_probe:more/gone.toml")
+    assert registry.load("preset", "quick") == 'summary = "é"\n'
     with pytest.raises(
         PluginError, match=r"preset 'gone' of acme 1\.0 \(preset_probe:more/gone\.toml\) cannot be loaded"
     ):
-        made.load("preset", "gone")
+        registry.load("preset", "gone")
 
 
 TARGETS: dict[str, list[object]] = {
@@ -104,17 +104,6 @@ def test_merging_takes_all_or_nothing_and_names_both_owners() -> None:
     assert host.component("replay", "b").distribution == "acme"
 
 
-@given(st.lists(st.tuples(st.sampled_from(KINDS[:-1]), st.sampled_from("abcdef")), unique=True))
-def test_components_come_by_kind_and_name(pairs: list[tuple[str, str]]) -> None:
-    made = Registry("acme", "1.0")
-    for kind, name in pairs:
-        made.add(kind, name, "acme:Part")
-    expected = [(kind, name) for kind in KINDS for name in "abcdef" if (kind, name) in pairs]
-    assert [(c.kind, c.name) for c in made.components()] == expected
-    for kind in KINDS:
-        assert made.names(kind) == [name for k, name in expected if k == kind]
-
-
 def test_an_unknown_name_gets_the_nearest_one() -> None:
     with pytest.raises(UnknownComponentError, match=r"^unknown replay 'unifrom'\. Did you mean 'uniform'\?$"):
         registry("uniform").component("replay", "unifrom")
@@ -152,7 +141,7 @@ def test_any_error_is_said_in_one_line(error: BaseException, text: str) -> None:
 def test_an_interrupt_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "interrupted_probe.py").write_text("raise KeyboardInterrupt")
     monkeypatch.syspath_prepend(tmp_path)
-    made = Registry("acme", "1.0")
-    made.add("replay", "acme", "interrupted_probe:Part")
+    registry = Registry("acme", "1.0")
+    registry.add("replay", "acme", "interrupted_probe:Part")
     with pytest.raises(KeyboardInterrupt):
-        made.load("replay", "acme")
+        registry.load("replay", "acme")

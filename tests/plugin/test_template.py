@@ -71,14 +71,14 @@ import sys
 from cartpole_dqn.plugin.host import load_plugins
 print(load_plugins().registry.names("replay"), "torch" in sys.modules)
 """
-    said = python("-c", code, cwd=made[0], path=made[1])
-    assert said == "['first-kept', 'newest', 'uniform'] False\n"
+    text = python("-c", code, cwd=made[0], path=made[1])
+    assert text == "['first-kept', 'newest', 'uniform'] False\n"
 
 
 def test_its_own_tests_pass(made: Made) -> None:
     project, site = made
-    said = python("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project, path=site)
-    assert re.search(r"^\d+ passed", said, re.MULTILINE), "no test is skipped or fails"
+    text = python("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project, path=site)
+    assert re.search(r"^\d+ passed", text, re.MULTILINE), "no test is skipped or fails"
 
 
 @pytest.fixture(scope="module")
@@ -121,5 +121,5 @@ def test_pip_installs_it(made: Made, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_mypy_finds_nothing(made: Made, tmp_path: Path) -> None:
     pytest.importorskip("mypy")
-    said = python("-m", "mypy", "--cache-dir", tmp_path, cwd=made[0], path=made[1], isolated=False)
-    assert "Success" in said
+    text = python("-m", "mypy", "--cache-dir", tmp_path, cwd=made[0], path=made[1], isolated=False)
+    assert "Success" in text

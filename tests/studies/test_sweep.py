@@ -27,8 +27,8 @@ from cartpole_dqn.studies.sweep_space import Range, Setting, parse_variants
 from cartpole_dqn.training.resolve import read_config
 from cartpole_dqn.training.session import execute
 
-SETS = ("evaluation.every=100", "evaluation.episodes=1", "agent.learning_starts=150")
-FLAGS = {"obs": "state", "steps": 200}
+SETS = ("evaluation.every=40", "evaluation.episodes=1", "agent.learning_starts=60")
+FLAGS = {"obs": "state", "steps": 80}
 LR = "agent.optimiser.lr"
 
 
@@ -146,12 +146,12 @@ def test_every_trial_is_an_ordinary_run(make: Callable[..., Sweep], tmp_path: Pa
     assert {(v.count("done"), v.count("running"), v.count("waiting")) for v in views} == {
         (0, 2, 2), (1, 2, 1), (2, 2, 0), (3, 1, 0), (4, 0, 0)
     }  # fmt: skip
-    assert all(trial.progress.step == 200 and trial.progress.best is not None for trial in view.trials)
+    assert all(trial.progress.step == 80 and trial.progress.best is not None for trial in view.trials)
     assert read_settings(sweep.done_folders()[1])["agent"]["optimiser"]["lr"] == 1e-4
     # The same as the run by hand that its settings ask for.
-    agent = {"learning_starts": 150, "optimiser": {"lr": 1e-4}}
-    settings = {"evaluation": {"every": 100, "episodes": 1}, "agent": agent}
-    train(obs="state", steps=200, seed=1, out=tmp_path / "hand", settings=settings, plain=True)
+    agent = {"learning_starts": 60, "optimiser": {"lr": 1e-4}}
+    settings = {"evaluation": {"every": 40, "episodes": 1}, "agent": agent}
+    train(obs="state", steps=80, seed=1, out=tmp_path / "hand", settings=settings, plain=True)
     assert episodes(tmp_path / "hand") == episodes(sweep.done_folders()[3])
     assert (tmp_path / "hand" / "config.toml").read_text() == (sweep.done_folders()[3] / "config.toml").read_text()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from cartpole_dqn.api import Run
+from cartpole_dqn.api import Run, load
 from cartpole_dqn.errors import CheckpointError
 from cartpole_dqn.runs.history import RunHistory, read_metrics
 from cartpole_dqn.runs.saved import Model
@@ -64,7 +65,7 @@ def test_the_model_before_training_is_the_one_that_the_seed_makes(trained: Train
 
 
 def test_a_damaged_model_is_refused(trained: Trained, tmp_path: Path) -> None:
-    run = trained(steps=602, **LEARNING)
+    run = load(shutil.copytree(trained(steps=600, **LEARNING).path, tmp_path / "run"))
     (run.folder.progress / "state.json").write_text("{")
     with pytest.raises(CheckpointError, match="progress"):
         record_progress(run, tmp_path / "x.gif", max_steps=5)

@@ -83,19 +83,6 @@ def test_blobs(height: int, width: int, seed: int, dtype: Any, follow: str) -> N
     assert coloured(ENV, one, (20.0,), 0.0, follow) == blob_by_hand(one == 20, follow)
 
 
-def test_an_agent_in_the_plane_is_found_above_the_ground() -> None:
-    picture = np.full((60, 90, 3), 255, np.uint8)
-    picture[50:] = 20  # the ground, in every column
-    picture[11:17, 70:80] = 20
-    place = darkest(ENV, picture, "both")
-    assert place == pytest.approx((75 / 90, 14 / 60))
-    assert darkest(ENV, picture) == pytest.approx(75 / 90)
-    assert darkest(ENV, picture, "rows") == pytest.approx(14 / 60)
-    picture[:50, 70:80] = 20
-    assert darkest(ENV, picture, "both") == pytest.approx((75 / 90, 25 / 60))
-    assert darkest(ENV, picture[:50], "both") == pytest.approx((75 / 90, 0.5)), "as high as the picture"
-
-
 def test_the_cart_is_the_darkest_blob_and_the_track_does_not_disturb(cartpole: gymnasium.Env[Any, Any]) -> None:
     strip = RenderObservation(cartpole, rows=[160, 320])
     strip.reset(seed=0)
@@ -123,16 +110,13 @@ def test_the_range_of_a_color_may_reach_beyond_the_dtype() -> None:
     ("locator", "error", "words"),
     [
         ({}, ValueError, "has a 'color'"),
-        ({"colour": [1, 2, 3]}, ValueError, "has a 'color'"),
         ({"color": [1, 2, 3], "tol": 1}, ValueError, "may have a 'tolerance'"),
         ({"color": [1, 2]}, ValueError, "needs 3 numbers"),
         ({"color": "red"}, TypeError, "list of numbers"),
         ({"color": [1, 2, True]}, TypeError, "list of numbers"),
         ({"color": [1, 2, float("nan")]}, ValueError, "finite"),
         ({"color": [1, 2, 3], "tolerance": -1}, ValueError, "at least 0"),
-        ({"color": [1, 2, 3], "tolerance": "10"}, TypeError, "must be a number"),
         (5, TypeError, "must be a name"),
-        (None, TypeError, "must be a name"),
     ],
 )
 def test_locators_that_are_refused(locator: Any, error: type[Exception], words: str) -> None:

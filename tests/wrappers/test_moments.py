@@ -82,6 +82,25 @@ def test_resize(
 
 
 @given(
+    shape=SHAPES,
+    dtype=st.sampled_from(["uint8", "int16", "float32"]),
+    gap=st.integers(1, 4),
+    keep=st.booleans(),
+    encoding=st.sampled_from(["int16", "uint8"]),
+)
+def test_frame_difference(
+    shape: tuple[int, ...], dtype: str, gap: int, keep: bool, encoding: str, pictures: Callable[..., Env]
+) -> None:
+    bounds = (-100, 200) if dtype == "int16" else ()
+    env = FrameDifference(
+        pictures(shape, np.dtype(dtype), *bounds), gap, keep, encoding if dtype == "uint8" else "int16"
+    )
+    wanted, made, form = both(env)
+    assert np.array_equal(made, wanted)
+    assert [(one.name, one.ago) for one in form.inputs] == [("observation", [0, gap])]
+
+
+@given(
     width=st.one_of(st.integers(1, 600), st.floats(0.05, 1.0)),
     locator=st.sampled_from(["cart", "centre"]),
     edges=st.sampled_from(["clamp", "pad"]),

@@ -251,16 +251,12 @@ class TextOnly(CartPoleEnv):
     ("rows", "error", "words"),
     [
         ([160, 500], ValueError, r"0 <= first < last <= 400\).*the picture has 400, got \[160, 500\]"),
-        ([-10, 50], ValueError, "got"),
-        ([50, 50], ValueError, "got"),
         ([0.5, 1.5], ValueError, "two fractions"),
-        ([0.8, 0.4], ValueError, "two fractions"),
         ([0.5, 0.5001], ValueError, "leaves none of"),
         ([0, 0.5], TypeError, "both of the same kind"),
         ([True, 5], TypeError, "both of the same kind"),
         ([1, 2, 3], TypeError, "must be two whole numbers"),
         ("160:320", TypeError, r"got '160:320' \(str\)"),
-        (160, TypeError, "must be two whole numbers"),
     ],
 )
 def test_rows_that_are_refused(rows: Any, error: type[Exception], words: str, cartpole: Env) -> None:
@@ -271,15 +267,6 @@ def test_rows_that_are_refused(rows: Any, error: type[Exception], words: str, ca
 def test_pictures_before_it_are_refused(cartpole: Env) -> None:
     with pytest.raises(ValueError, match=r"Channel before it would do nothing\. Put RenderObservation first"):
         RenderObservation(Channel(RenderObservation(cartpole), 0))
-
-
-def test_a_size_that_changes_later_is_refused(cartpole: Env) -> None:
-    env: Any = RenderObservation(cartpole)
-    env.reset(seed=0)
-    cartpole.unwrapped.screen = None
-    cartpole.unwrapped.screen_height = 300
-    with pytest.raises(ValueError, match=r"uint8 \[400, 600, 3\] .* as when it was wrapped, got .*\[300, 600, 3\]"):
-        env.step(0)
 
 
 # Processes ------------------------------------------------------------------------------------------------------------

@@ -74,10 +74,16 @@ def copied(trained: Trained, tmp_path: Path) -> Callable[..., Run]:
     return copy
 
 
-def test_everything_there_is_stands_on_the_page(trained: Trained, tmp_path: Path) -> None:
-    run = trained(obs="pixels", steps=130, **PIXELS)
-    told: list[str] = []
-    report, page = written(run, tmp_path / "x.html", episodes=5, seed=3, animation=True, on_status=told.append)
+@pytest.fixture(scope="module")
+def whole(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Report, Page, list[str]]:
+    """A run from pixels, its report with all there can be, the page, and the status texts on the way."""
+    run, texts = trained(obs="pixels", steps=130, **PIXELS), list[str]()
+    out = tmp_path_factory.mktemp("whole") / "x.html"
+    return run, *written(run, out, episodes=5, seed=3, animation=True, on_status=texts.append), texts
+
+
+def test_everything_there_is_stands_on_the_page(whole: tuple[Run, Report, Page, list[str]]) -> None:
+    run, report, page, told = whole
     assert report.missing == []
     played = [said for said in told if said.startswith("evaluating ")]
     assert [said.split()[1].rstrip(",") for said in played] == [f"{done}/5" for done in range(6)]
@@ -112,8 +118,8 @@ def test_everything_there_is_stands_on_the_page(trained: Trained, tmp_path: Path
             Image.open(io.BytesIO(data)).verify()
 
 
-def test_a_page_asks_for_nothing_and_runs_nothing(trained: Trained, tmp_path: Path) -> None:
-    _, page = written(trained(obs="pixels", steps=130, **PIXELS), tmp_path / "x.html", episodes=2, animation=True)
+def test_a_page_asks_for_nothing_and_runs_nothing(whole: tuple[Run, Report, Page, list[str]]) -> None:
+    page = whole[2]
     names = {name for name, _ in page.elements}
     assert not names & {"script", "link", "iframe", "object", "embed", "base", "form"}
     for name, attributes in page.elements:

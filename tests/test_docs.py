@@ -219,9 +219,9 @@ class Written:
 def signature(name: str, function: Any) -> str:
     """A function or property as the pages have it: `name(x: int) -> str`, `name -> str`, without self."""
     called: Any = function.fget if isinstance(function, property) else function
-    found = inspect.signature(called)
-    kept = [p.replace(annotation=Written(p.annotation)) for p in found.parameters.values() if p.name != "self"]
-    text = str(found.replace(parameters=kept, return_annotation=Written(found.return_annotation)))
+    shape = inspect.signature(called)
+    kept = [p.replace(annotation=Written(p.annotation)) for p in shape.parameters.values() if p.name != "self"]
+    text = str(shape.replace(parameters=kept, return_annotation=Written(shape.return_annotation)))
     return name + (text.removeprefix("()") if isinstance(function, property) else text)
 
 

@@ -258,7 +258,7 @@ def test_a_local_wrapper_and_environment_reach_worker_processes(vector: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "words"),
     [
         ({"network": nn.Linear(2, 2)}, "network: expected a name, 'module:Class' or a class, got Linear"),
         ({"network": nn.Linear}, "of torch is a Linear: expected a subclass of cartpole_dqn.Network"),
@@ -284,8 +284,8 @@ def test_a_local_wrapper_and_environment_reach_worker_processes(vector: str) -> 
         ),
     ],
 )
-def test_what_does_not_fit_is_a_sentence(given: dict[str, Any], said: str, folder: Path) -> None:
-    with pytest.raises(UserError, match=re.escape(said)):
+def test_what_does_not_fit_is_a_sentence(given: dict[str, Any], words: str, folder: Path) -> None:
+    with pytest.raises(UserError, match=re.escape(words)):
         short(**given)
     assert not (folder / "run").exists()
 
@@ -356,12 +356,12 @@ def test_an_error_says_its_file_and_line_and_leaves_its_traceback(capfd: pytest.
 def test_references_stand_wherever_a_name_does(folder: Path, call: Callable[..., Any]) -> None:
     (folder / "parts.py").write_text(FILE)
     small = [f"--set=agent.{key}" for key in ("learning_starts=50", "batch_size=8", "network.hidden=6")]
-    said = call("run", "--obs", "state", "--env", "parts:make", "--network", "parts:Net",
+    result = call("run", "--obs", "state", "--env", "parts:make", "--network", "parts:Net",
                 "--observer", "parts:remember",
                 "--agent", "parts:Capped", "--set", "agent.most=0.3", "--target-update", "parts:Every",
                 "--set", "agent.exploration.name=parts:Half", "--set", 'observation=[{wrapper = "parts:Double"}]',
                 *small, "--steps", "120", "--plain", "--out", "run")  # fmt: skip
-    assert said.code == 0, said.err
+    assert result.code == 0, result.err
     assert "Episode" in (folder / "seen.txt").read_text()
     run = load("run")
     assert (run.config.agent["name"], run.config.agent["most"]) == ("parts:Capped", 0.3)
@@ -371,10 +371,10 @@ def test_references_stand_wherever_a_name_does(folder: Path, call: Callable[...,
     assert call("evaluate", "run", "--episodes", "2").code == 0
     (folder / "parts.py").rename(folder / "moved.txt")
     del sys.modules["parts"]
-    said = call("evaluate", "run")
-    assert said.code == 2
+    result = call("evaluate", "run")
+    assert result.code == 2
     assert re.search(
-        "parts.* neither installed nor in the current folder.*It was in parts.py: bring that file", said.err
+        "parts.* neither installed nor in the current folder.*It was in parts.py: bring that file", result.err
     )
 
 
@@ -384,23 +384,23 @@ def test_plugins_show_and_check_take_references(folder: Path, call: Callable[...
     assert "network parts:Net: A hidden layer." in shown.out
     assert "cartpole-dqn run --network parts:Net --set agent.network.hidden=8" in shown.out
     assert call("plugins", "check", "exploration", "parts:Half").code == 0
-    said = call("plugins", "show", "parts:Net")
-    assert said.code == 2
-    assert "Expected KIND/parts:Net" in said.err
-    said = call("run", "--obs", "state", "--network", "parts:Nett")
-    assert said.code == 2
-    assert "the module parts has no Nett. Did you mean 'Net'?" in said.err
+    result = call("plugins", "show", "parts:Net")
+    assert result.code == 2
+    assert "Expected KIND/parts:Net" in result.err
+    result = call("run", "--obs", "state", "--network", "parts:Nett")
+    assert result.code == 2
+    assert "the module parts has no Nett. Did you mean 'Net'?" in result.err
 
 
 def test_traceback_is_shown_where_it_is_asked_for(folder: Path, call: Callable[..., Any]) -> None:
     (folder / "parts.py").write_text("import nonsense_of_mine\n")
-    said = call("run", "--obs", "state", "--network", "parts:Net")
-    assert said.code == 2
-    assert "ModuleNotFoundError: No module named 'nonsense_of_mine' (parts.py, line 1)" in said.err
-    assert "Traceback" not in said.err
-    said = call("--traceback", "run", "--obs", "state", "--network", "parts:Net")
-    assert said.code == 2
-    assert "Traceback (most recent call last)" in said.err
+    result = call("run", "--obs", "state", "--network", "parts:Net")
+    assert result.code == 2
+    assert "ModuleNotFoundError: No module named 'nonsense_of_mine' (parts.py, line 1)" in result.err
+    assert "Traceback" not in result.err
+    result = call("--traceback", "run", "--obs", "state", "--network", "parts:Net")
+    assert result.code == 2
+    assert "Traceback (most recent call last)" in result.err
 
 
 @pytest.mark.process
@@ -419,8 +419,8 @@ def test_a_sweep_compares_classes(folder: Path) -> None:
 
 
 def blocks() -> list[str]:
-    found = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    return [re.sub(r"\bsteps=[\d_]+", "steps=250, settings=few", block) for block in found]
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    return [re.sub(r"\bsteps=[\d_]+", "steps=250, settings=few", block) for block in blocks]
 
 
 @pytest.mark.process

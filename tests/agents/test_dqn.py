@@ -114,10 +114,10 @@ def test_an_update_is_the_papers(double: bool, table: dict[str, Any], allowed: f
     drawn: list[Batch] = []
     sample = agent._replay.sample
     agent._replay.sample = lambda n: drawn.append(sample(n)) or drawn[-1]  # type: ignore[method-assign,func-returns-value]
-    told, seed = None, 5
-    while told is None:
+    figures, seed = None, 5
+    while figures is None:
         agent.break_lane(0)
-        told, seed = feed(agent, 1, seed=seed, allowed=allowed)[0], seed + 1
+        figures, seed = feed(agent, 1, seed=seed, allowed=allowed)[0], seed + 1
     batch = drawn[0]
     assert (batch.next_mask is None) == (allowed is None)
 
@@ -141,7 +141,7 @@ def test_an_update_is_the_papers(double: bool, table: dict[str, Any], allowed: f
     elif table.get("clip") == "norm":
         torch.nn.utils.clip_grad_norm_(online.parameters(), table["clip_at"])
     torch.optim.RMSprop(online.parameters(), lr=0.01, eps=1e-3).step()
-    assert told["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert figures["loss"] == pytest.approx(loss.item(), rel=1e-5)
     for mine, reference in zip(agent.online.parameters(), online.parameters(), strict=True):
         torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-6)
 
@@ -285,8 +285,8 @@ class Recorded(DqnAgent):
         return self.ahead
 
     def losses(self, output: torch.Tensor, batch: Batch) -> Any:
-        self.output, self.batch, self.found = output, batch, super().losses(output, batch)
-        return self.found
+        self.output, self.batch, self.result = output, batch, super().losses(output, batch)
+        return self.result
 
 
 @pytest.mark.parametrize("table", [{}, {"step_reward": 1.0}, {"advantage_learning": 0.5, "double": True}])
@@ -301,7 +301,7 @@ def test_a_subclass_changes_a_step_of_an_update(table: dict[str, Any]) -> None:
     assert (output.shape, next_output.shape, next_actions.shape) == ((8, ACTIONS), (8, ACTIONS), (8,))
     taken = output.gather(1, batch.actions[:, None])[:, 0]
     ahead = next_output.gather(1, next_actions[:, None])[:, 0]
-    losses, td_errors = agent.found
+    losses, td_errors = agent.result
     np.testing.assert_allclose(td_errors, (batch.rewards + batch.discounts * ahead - taken).detach(), rtol=1e-5)
     assert losses.requires_grad
     assert not td_errors.requires_grad

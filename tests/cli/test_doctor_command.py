@@ -25,17 +25,17 @@ def test_a_machine_that_works_has_no_problem(call: Call, monkeypatch: pytest.Mon
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     result = call("doctor", "--json")
     table = json.loads(result.out)
-    found = {finding["name"]: finding for finding in table["findings"]}
+    findings = {finding["name"]: finding for finding in table["findings"]}
     assert result.code == 0, result
     assert table["verdict"] != "problem"
-    assert list(found) == [
+    assert list(findings) == [
         "python", "packages", "processors", "memory", "disk", "terminal",
         "torch", "torchvision", "display", "plugins", "run from state", "run from pixels",
     ]  # fmt: skip
     for name in ("run from state", "run from pixels"):
-        assert found[name]["data"]["steps"] > 0
-        assert found[name]["data"]["updates"] > 0
-    assert found["torch"]["data"]["version"]
+        assert findings[name]["data"]["steps"] > 0
+        assert findings[name]["data"]["updates"] > 0
+    assert findings["torch"]["data"]["version"]
     assert table["environment"]["SDL_VIDEODRIVER"] == "dummy"
     for secret in (str(Path.home()) + os.sep, platform.node(), str(Path.cwd())):
         assert secret not in result.out

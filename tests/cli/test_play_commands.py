@@ -23,15 +23,15 @@ Call = Callable[..., Any]
 
 
 def test_record_writes_into_the_runs_folder_unless_told_otherwise(call: Call, runs: Path) -> None:
-    said = call("record", "latest", "--max-steps", "5")
-    assert (said.code, said.out) == (0, "runs/mine/record.gif\n"), said.err
-    assert said.err.splitlines()[0] == "episode 1: return 5, 5 steps"
-    assert said.err.splitlines()[1].startswith("40 pictures at 50 a second, ")
+    result = call("record", "latest", "--max-steps", "5")
+    assert (result.code, result.out) == (0, "runs/mine/record.gif\n"), result.err
+    assert result.err.splitlines()[0] == "episode 1: return 5, 5 steps"
+    assert result.err.splitlines()[1].startswith("40 pictures at 50 a second, ")
     with Image.open(runs / "mine" / "record.gif") as image:
         assert image.size[0] == 600 + 328
-    said = call("record", "mi", "--out", "x.gif", "--no-side-by-side", "--episodes", 2, "--fps", 10, "--max-steps", 3)
-    assert said.out == "x.gif\n"
-    assert "episode 2: return 3, 3 steps\n20 pictures at 10 a second" in said.err
+    result = call("record", "mi", "--out", "x.gif", "--no-side-by-side", "--episodes", 2, "--fps", 10, "--max-steps", 3)
+    assert result.out == "x.gif\n"
+    assert "episode 2: return 3, 3 steps\n20 pictures at 10 a second" in result.err
     with Image.open("x.gif") as image:
         assert image.size[0] == 600
         assert image.size[1] < 250, "the empty sky is cut off"

@@ -73,14 +73,14 @@ def test_a_damaged_line_costs_no_run_its_place(call: Callable[..., Any], runs: P
 
 def test_a_broken_run_in_a_folder_is_left_out_but_not_when_it_is_named(call: Callable[..., Any], runs: Path) -> None:
     (runs / "b0" / "metrics.jsonl").write_text("x\n")
-    said = call("plot", "runs", "--out", "x.svg")
-    assert said.code == 0
-    assert "left out: runs/b0/metrics.jsonl is not what the observer 'metrics' writes" in said.err
-    said = call("plot", "a0", "b0", "--out", "x.svg")
-    assert said.code == 2
-    assert said.err.startswith("error: runs/b0/metrics.jsonl is not what")
+    result = call("plot", "runs", "--out", "x.svg")
+    assert result.code == 0
+    assert "left out: runs/b0/metrics.jsonl is not what the observer 'metrics' writes" in result.err
+    result = call("plot", "a0", "b0", "--out", "x.svg")
+    assert result.code == 2
+    assert result.err.startswith("error: runs/b0/metrics.jsonl is not what")
     for run in ("a0", "a1"):
         (runs / run / "config.toml").write_text("= x")
-    said = call("plot", "runs", "--out", "x.svg")
-    assert said.code == 2
-    assert said.err.endswith("error: none of the 3 runs there can be read.\n")
+    result = call("plot", "runs", "--out", "x.svg")
+    assert result.code == 2
+    assert result.err.endswith("error: none of the 3 runs there can be read.\n")

@@ -85,26 +85,26 @@ def _installed(install: Callable[..., None]) -> None:
 
 def sections(stdout: str) -> dict[str, dict[str, str]]:
     """The printed lists: "kind  distribution" -> name -> text."""
-    found: dict[str, dict[str, str]] = {}
+    tables: dict[str, dict[str, str]] = {}
     heading = ""
     for line in stdout.splitlines():
         if line.startswith("  "):
             name, _, text = line.strip().partition("  ")
-            found[heading][name] = text.strip()
+            tables[heading][name] = text.strip()
         elif line and line != "noise":
             heading = line
-            found[heading] = {}
+            tables[heading] = {}
     states = ("not-allowed",)
-    found = {key: rows for key, rows in found.items() if not key.startswith("commands  ")}
-    return {key: rows for key, rows in found.items() if not any(text.startswith(states) for text in rows.values())}
+    tables = {key: rows for key, rows in tables.items() if not key.startswith("commands  ")}
+    return {key: rows for key, rows in tables.items() if not any(text.startswith(states) for text in rows.values())}
 
 
 def test_list_shows_components_of_plugins_in_full(plugins: Plugins) -> None:
     nothing = plugins("list", allowed="")
     assert sections(nothing.out) == {}
     assert "--all shows them" in nothing.err
-    found = plugins("list").out
-    assert sections(found) == {
+    text = plugins("list").out
+    assert sections(text) == {
         "wrapper  acme 1.0": {"still": "a wrapper"},
         "network  acme 1.0": {"bare": "declares no options"},
         "target-update  acme 1.0": {
@@ -115,7 +115,7 @@ def test_list_shows_components_of_plugins_in_full(plugins: Plugins) -> None:
             "acme-broken-plugin": "failed: RuntimeError: no [bold]licence[/bold] (acme_broken.py, line 2)"
         },
     }
-    assert "loaded" not in found, "the state is said only where it is another"
+    assert "loaded" not in text, "the state is said only where it is another"
     assert "acme_parts" not in sys.modules
 
 
@@ -133,13 +133,13 @@ def test_list_all_and_kind_choose_rows(plugins: Plugins) -> None:
 
 
 def test_list_json_is_one_object(plugins: Plugins) -> None:
-    found = json.loads(plugins("list", "--json", "--kind", "network").out)
-    (bare,) = found["components"]
+    table = json.loads(plugins("list", "--json", "--kind", "network").out)
+    (bare,) = table["components"]
     assert bare == {
         "name": "bare", "kind": "network", "distribution": "acme", "version": "1.0", "state": "loaded",
         "plugin": "acme-plugin", "target": "acme_parts:Bare", "summary": "declares no options",
     }  # fmt: skip
-    states = {p["distribution"]: (p["state"], p["error"]) for p in found["plugins"] if p["state"] != "not-allowed"}
+    states = {p["distribution"]: (p["state"], p["error"]) for p in table["plugins"] if p["state"] != "not-allowed"}
     error = "RuntimeError: no [bold]licence[/bold] (acme_broken.py, line 2)"
     assert states == {"acme": ("loaded", ""), "acme-broken": ("failed", error)}
     everything = json.loads(plugins("list", "--json", "--all").out)

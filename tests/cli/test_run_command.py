@@ -215,9 +215,9 @@ def test_a_run_without_a_model_is_not_offered_to_watch(tmp_path: Path, capsys: p
     ended = RunEnded("SIGINT", Progress(3, 0, 0.0, {}, {}), None, 0.0, 0.0)
     with pytest.raises(typer.Exit):
         _say_next(Session(), RunFolder(tmp_path), ended)
-    said = capsys.readouterr().err
-    assert "resume with" in said
-    assert "see it play" not in said
+    err = capsys.readouterr().err
+    assert "resume with" in err
+    assert "see it play" not in err
 
 
 # Processes of their own -----------------------------------------------------------------------------------------------

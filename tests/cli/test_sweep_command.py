@@ -63,18 +63,18 @@ def typed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.process
 @pytest.mark.smoke
 def test_what_a_sweep_prints_and_keeps(swept: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    folder, said = swept
-    assert said.returncode == 1, said.stderr
-    assert "after=0,seed=0: running" in said.stderr
-    assert "after=0,seed=0: done after" in said.stderr
-    assert "failed: after=120,seed=0: " in said.stderr
-    assert "RuntimeError: the pole broke" in said.stderr
+    folder, done = swept
+    assert done.returncode == 1, done.stderr
+    assert "after=0,seed=0: running" in done.stderr
+    assert "after=0,seed=0: done after" in done.stderr
+    assert "failed: after=120,seed=0: " in done.stderr
+    assert "RuntimeError: the pole broke" in done.stderr
     assert "error: 1 of 2 trials failed. Try them again with: cartpole-dqn sweep --resume s --retry-failed" in (
-        said.stderr
+        done.stderr
     )
-    assert "Traceback" not in said.stderr
-    assert said.stdout.startswith("Groups\n")
-    assert "Failed, and in no figure: after=120,seed=0" in said.stdout
+    assert "Traceback" not in done.stderr
+    assert done.stdout.startswith("Groups\n")
+    assert "Failed, and in no figure: after=120,seed=0" in done.stdout
     assert "## Groups" in (folder / "s" / "results.md").read_text()
     results = json.loads((folder / "s" / "results.json").read_text())
     assert [run["name"] for run in results["runs"]] == ["after=0,seed=0"]
@@ -90,11 +90,11 @@ def test_what_a_sweep_prints_and_keeps(swept: tuple[Path, subprocess.CompletedPr
 def test_the_same_again_trains_nothing_and_says_the_same(
     swept: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    made, said = swept
-    folder = Path(shutil.copytree(made, tmp_path / "swept"))  # `sweep.toml` is written again, with --jobs 1
+    sweep_folder, done = swept
+    folder = Path(shutil.copytree(sweep_folder, tmp_path / "swept"))  # `sweep.toml` is written again, with --jobs 1
     before = {path: path.stat().st_mtime_ns for path in (folder / "s" / "trials").rglob("*")}
     again = typed(folder, "--resume", "s", "--jobs", "1")
-    assert (again.returncode, again.stdout) == (1, said.stdout)
+    assert (again.returncode, again.stdout) == (1, done.stdout)
     assert "running" not in again.stderr
     assert {path: path.stat().st_mtime_ns for path in (folder / "s" / "trials").rglob("*")} == before
     listed = forked.run(
@@ -104,7 +104,7 @@ def test_the_same_again_trains_nothing_and_says_the_same(
         text=True,
         check=True,
     ).stdout
-    assert said.stdout.splitlines()[2].split()[2:] == listed.splitlines()[2].split()[2:], "what compare prints"
+    assert done.stdout.splitlines()[2].split()[2:] == listed.splitlines()[2].split()[2:], "what compare prints"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

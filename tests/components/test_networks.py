@@ -201,9 +201,9 @@ def test_an_mlp_computes_its_layers(norm: str, activation: str) -> None:
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3), (2, 4, 5, 3)])
 def test_images_and_stacks_become_channels(shape: tuple[int, ...]) -> None:
     images = observations(box(shape), 6)
-    found = channels_first(images)
-    assert found.shape[1:] == image_size(box(shape), "mine")
+    pictures = channels_first(images)
+    assert pictures.shape[1:] == image_size(box(shape), "mine")
     full = images.reshape(6, *((1,) * (len(shape) < 4)), *shape, *((1,) * (len(shape) < 3)))
-    for channel, plane in enumerate(found[3]):
+    for channel, plane in enumerate(pictures[3]):
         stack, last = divmod(channel, full.shape[-1])
         assert torch.equal(plane, full[3, stack, :, :, last])

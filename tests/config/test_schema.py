@@ -109,7 +109,7 @@ def test_renaming_the_agent_keeps_what_fits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("capacity", "above", "said"),
+    ("capacity", "above", "lines"),
     [
         (7, {}, ["agent.replay is now 'tree': capacity = 7 stays from 'ring'."]),
         (7, {"capacity": 9}, []),
@@ -117,10 +117,10 @@ def test_renaming_the_agent_keeps_what_fits() -> None:
     ],
     ids=["inherited", "overridden later", "the new part's default"],
 )
-def test_what_a_changed_part_inherits_is_said(capacity: int, above: dict[str, Any], said: list[str]) -> None:
+def test_what_a_changed_part_inherits_is_said(capacity: int, above: dict[str, Any], lines: list[str]) -> None:
     below = {"agent": {"name": "dqn", "replay": {"name": "ring", "capacity": capacity}}}
     renamed = {"agent": {"replay": {"name": "tree"}}}
-    assert merged(below, renamed, {"agent": {"replay": above}})[1] == said
+    assert merged(below, renamed, {"agent": {"replay": above}})[1] == lines
 
 
 CHAIN = [
@@ -167,7 +167,7 @@ def test_single_entries_of_a_list_change(changes: dict[str, Any], chain: str) ->
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "words"),
     [
         ({"rezise": {"h": 5}}, "observation.rezise: there is no such entry. Did you mean 'resize'? To insert it: "),
         ({"gray": {"drop": True}}, "observation.gray: there is no such entry. Known: render, resize, stack, stack#2."),
@@ -180,8 +180,8 @@ def test_single_entries_of_a_list_change(changes: dict[str, Any], chain: str) ->
     ],
     ids=str,
 )
-def test_changes_that_do_not_fit_get_a_sentence(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(said)):
+def test_changes_that_do_not_fit_get_a_sentence(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
         edited(changes)
 
 

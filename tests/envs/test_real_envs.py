@@ -92,17 +92,17 @@ def test_from_end_to_end(case: str, call: Callable[..., Any], tmp_path: Path) ->
     common = ["run", "--env", env_id, "--obs", obs, "--seed", "3", "--plain", *sets]
     steps = 24 if obs == "pixels" else 60
     for name, budget in (("whole", steps), ("halves", steps // 2)):
-        said = call(*common, "--steps", str(budget), "--out", name)
-        assert said.code == 0, said.err
-        assert "Traceback" not in said.err
+        result = call(*common, "--steps", str(budget), "--out", name)
+        assert result.code == 0, result.err
+        assert "Traceback" not in result.err
 
-    said = call("evaluate", "halves", "--episodes", "1", "--json")
-    assert said.code == 0, said.err
-    assert np.isfinite(json.loads(said.out)["mean"])
+    result = call("evaluate", "halves", "--episodes", "1", "--json")
+    assert result.code == 0, result.err
+    assert np.isfinite(json.loads(result.out)["mean"])
 
-    said = call("resume", "halves", "--steps", str(steps), "--plain")
-    assert said.code == 0, said.err
-    assert "not deterministic" not in said.err
+    result = call("resume", "halves", "--steps", str(steps), "--plain")
+    assert result.code == 0, result.err
+    assert "not deterministic" not in result.err
     for part in ("run", "replay"):
         files = [next((tmp_path / name / "checkpoint").glob(f"{part}-*.safetensors")) for name in ("whole", "halves")]
         assert files[0].read_bytes() == files[1].read_bytes(), f"the resumed run's {part} differs"

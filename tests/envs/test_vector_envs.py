@@ -118,14 +118,14 @@ def check_each_alone(factory: EnvFactory, episodes: list[list[Episode]]) -> None
     for lane, own in enumerate(episodes):
         for number, episode in enumerate(own):
             obs, info = single.reset(seed=episode_seed(Stream.TRAIN, SEED, lane, number))
-            for k, told in enumerate(episode.steps):
-                assert same(told.obs, obs), f"lane {lane}, episode {number}, step {k}"
-                obs, reward, terminated, truncated, info = single.step(told.action)
-                assert same(told.next_obs, obs)
-                assert (told.reward, told.terminated, told.truncated) == (reward, terminated, truncated)
+            for k, step in enumerate(episode.steps):
+                assert same(step.obs, obs), f"lane {lane}, episode {number}, step {k}"
+                obs, reward, terminated, truncated, info = single.step(step.action)
+                assert same(step.next_obs, obs)
+                assert (step.reward, step.terminated, step.truncated) == (reward, terminated, truncated)
                 if "action_mask" in info:
-                    assert told.next_mask is not None
-                    assert told.next_mask.tolist() == info["action_mask"].tolist()
+                    assert step.next_mask is not None
+                    assert step.next_mask.tolist() == info["action_mask"].tolist()
                 assert (terminated or truncated) == (episode.ended and k == len(episode.steps) - 1)
     single.close()
 

@@ -24,14 +24,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def found() -> list[tuple[str, str, str]]:
+def entry_points() -> list[tuple[str, str, str]]:
     return [(*origin(entry), entry.name) for entry in find_entry_points(GROUP)[0]]
 
 
 def test_entry_points_are_sorted_by_distribution_and_name(site: Path) -> None:
     write(site, "Zebra", f"[{GROUP}]\na = x\n[{GROUP}.commands]\nb = x")
     write(site, "alpha_one", f"[{GROUP}]\nc = x\nb = y\n", "2.0")
-    assert found() == [("alpha_one", "2.0", "b"), ("alpha_one", "2.0", "c"), ("Zebra", "1.0", "a")]
+    assert entry_points() == [("alpha_one", "2.0", "b"), ("alpha_one", "2.0", "c"), ("Zebra", "1.0", "a")]
 
 
 def test_one_damaged_distribution_hides_no_other(site: Path) -> None:
@@ -39,7 +39,7 @@ def test_one_damaged_distribution_hides_no_other(site: Path) -> None:
     write(site, "bad", f"[{GROUP}]\na")
     write(site, "worse", f"[{GROUP}]\na = x")
     (site / "worse-1.0.dist-info" / "METADATA").unlink()
-    assert found() == [("good", "1.0", "a")]
+    assert entry_points() == [("good", "1.0", "a")]
     unreadable = dict(find_entry_points(GROUP)[1])
     assert set(unreadable) == {"bad", "worse-1.0.dist-info"}
     assert "expected lines such as 'name = module'" in unreadable["bad"]
@@ -50,12 +50,12 @@ def test_of_two_versions_the_first_on_the_path_counts(site: Path, monkeypatch: p
     write(second, "acme", f"[{GROUP}]\na = x\nb = x", "1.0")
     write(first, "acme", f"[{GROUP}]\na = x", "2.0")
     monkeypatch.syspath_prepend(second)
-    assert found() == [("acme", "1.0", "a"), ("acme", "1.0", "b")]
+    assert entry_points() == [("acme", "1.0", "a"), ("acme", "1.0", "b")]
     monkeypatch.syspath_prepend(first)
-    assert found() == [("acme", "2.0", "a")]
+    assert entry_points() == [("acme", "2.0", "a")]
     write(site / "newer", "acme", "[other]\na = x", "3.0")
     monkeypatch.syspath_prepend(site / "newer")
-    assert found() == [], "a version without the group hides those that have it"
+    assert entry_points() == [], "a version without the group hides those that have it"
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,8 @@ def described(**versions: str) -> list[dict[str, Any]]:
 def test_a_run_s_plugins_are_lines() -> None:
     failed = {"distribution": "broken", "version": "1", "state": "failed", "components": []}
     twice = described(Acme_Two="1.0") + described(Acme_Two="1.0")
-    found = installer.frozen([*described(**{"cartpole-dqn": "0.1.0", "zeta": "2.0rc1"}), *twice, failed])
-    assert found == ["acme-two==1.0", "zeta==2.0rc1"]
+    pinned = installer.frozen([*described(**{"cartpole-dqn": "0.1.0", "zeta": "2.0rc1"}), *twice, failed])
+    assert pinned == ["acme-two==1.0", "zeta==2.0rc1"]
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ def registry(*names: str, distribution: str = "acme", version: str = "1.0") -> R
 
 
 def test_a_component_says_what_was_registered_and_by_whom() -> None:
-    found = registry("acme").component("replay", "acme")
-    assert found == Component("replay", "acme", "acme:Replay", "summary of acme", "acme", "1.0")
-    assert found.owner == "acme 1.0"
+    component = registry("acme").component("replay", "acme")
+    assert component == Component("replay", "acme", "acme:Replay", "summary of acme", "acme", "1.0")
+    assert component.owner == "acme 1.0"
 
 
 def test_loading_imports_the_module_only_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,10 +89,10 @@ def test_names_are_lower_case_letters_digits_and_hyphens(name: str) -> None:
 
 
 def test_a_name_is_unique_within_its_kind_alone() -> None:
-    made = registry("acme")
-    made.add("network", "acme", "acme:Network")
+    target = registry("acme")
+    target.add("network", "acme", "acme:Network")
     with pytest.raises(PluginError, match=r"acme 1\.0 registers replay 'acme' twice"):
-        made.add("replay", "acme", "acme:Other")
+        target.add("replay", "acme", "acme:Other")
 
 
 def test_merging_takes_all_or_nothing_and_names_both_owners() -> None:

@@ -45,7 +45,7 @@ def cartpole_dqn(*arguments: str | Path, cwd: Path, path: Path | None = None) ->
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def new_project(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A project with a component of every kind, and the folder that it is visible from."""
     place = tmp_path_factory.mktemp("template")
     kinds = [word for kind in TEMPLATE_KINDS for word in ("--kind", kind)]
@@ -56,8 +56,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return place / "cartpole-dqn-newest", site
 
 
-def test_it_is_listed(made: Made) -> None:
-    project, site = made
+def test_it_is_listed(new_project: Made) -> None:
+    project, site = new_project
     listed = json.loads(cartpole_dqn("--strict-plugins", "plugins", "list", "--json", cwd=project, path=site))
     assert [(c["kind"], c["name"], c["distribution"], c["version"], c["state"]) for c in listed["components"]] == [
         (kind, "newest", "cartpole-dqn-newest", "0.1.0", "loaded") for kind in KINDS
@@ -65,26 +65,26 @@ def test_it_is_listed(made: Made) -> None:
     assert [command["name"] for command in listed["commands"]] == ["newest"]
 
 
-def test_listing_it_imports_no_torch(made: Made) -> None:
+def test_listing_it_imports_no_torch(new_project: Made) -> None:
     code = """
 import sys
 from cartpole_dqn.plugin.host import load_plugins
 print(load_plugins().registry.names("replay"), "torch" in sys.modules)
 """
-    text = python("-c", code, cwd=made[0], path=made[1])
+    text = python("-c", code, cwd=new_project[0], path=new_project[1])
     assert text == "['first-kept', 'newest', 'uniform'] False\n"
 
 
-def test_its_own_tests_pass(made: Made) -> None:
-    project, site = made
+def test_its_own_tests_pass(new_project: Made) -> None:
+    project, site = new_project
     text = python("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project, path=site)
     assert re.search(r"^\d+ passed", text, re.MULTILINE), "no test is skipped or fails"
 
 
 @pytest.fixture(scope="module")
-def trained(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(new_project: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that learned with the plugin's replay."""
-    project, site = made
+    project, site = new_project
     out = tmp_path_factory.mktemp("trained") / "run"
     options = ["--plain", "--out", str(out), "--set", "agent.learning_starts=100"]
     cartpole_dqn("run", "--obs", "state", "--replay", "newest", "--steps", "300", *options, cwd=project, path=site)
@@ -107,19 +107,19 @@ def test_a_run_without_its_plugin_says_what_to_install(trained: Path, tmp_path: 
 
 
 @needs_hatchling
-def test_pip_installs_it(made: Made, tmp_path: Path) -> None:
+def test_pip_installs_it(new_project: Made, tmp_path: Path) -> None:
     """For this, pip needs neither the network nor the environment that the tests run in."""
     pytest.importorskip("pip")
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
     site = tmp_path / "site"
-    python("-m", "pip", "install", *options, "--target", site, made[0], cwd=tmp_path, isolated=False)
+    python("-m", "pip", "install", *options, "--target", site, new_project[0], cwd=tmp_path, isolated=False)
     assert (site / "cartpole_dqn_newest" / "py.typed").is_file()
     listed = json.loads(cartpole_dqn("--strict-plugins", "plugins", "list", "--json", cwd=tmp_path, path=site))
     assert [c["kind"] for c in listed["components"]] == list(KINDS)
 
 
 @pytest.mark.slow
-def test_mypy_finds_nothing(made: Made, tmp_path: Path) -> None:
+def test_mypy_finds_nothing(new_project: Made, tmp_path: Path) -> None:
     pytest.importorskip("mypy")
-    text = python("-m", "mypy", "--cache-dir", tmp_path, cwd=made[0], path=made[1], isolated=False)
+    text = python("-m", "mypy", "--cache-dir", tmp_path, cwd=new_project[0], path=new_project[1], isolated=False)
     assert "Success" in text

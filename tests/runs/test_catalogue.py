@@ -25,7 +25,7 @@ from cartpole_dqn.runs.history import read_metrics
 NAMES = ("CartPole-v1-pixels-20251121-120000", "CartPole-v1-pixels-20251121-130000", "CartPole-v1-state-1", "sweep")
 
 
-def made(path: Path, age: float) -> Path:
+def run_folder(path: Path, age: float) -> Path:
     path.mkdir(parents=True)
     (path / "config.toml").write_text("")
     os.utime(path / "config.toml", (1e9 - age, 1e9 - age))
@@ -37,7 +37,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A place with four runs, the later in the list the older, a folder that is none, and a file."""
     monkeypatch.chdir(tmp_path)
     for age, name in enumerate(NAMES):
-        made(tmp_path / "runs" / name, age)
+        run_folder(tmp_path / "runs" / name, age)
     (tmp_path / "runs" / "notes").mkdir()
     (tmp_path / "runs" / "sweep.txt").write_text("")
     return tmp_path
@@ -69,11 +69,11 @@ def test_latest_is_the_one_that_was_started_or_resumed_last(here: Path) -> None:
 
 
 def test_the_first_of_several_meanings_counts(here: Path) -> None:
-    made(here / "runs" / "sweep-2", 9)
+    run_folder(here / "runs" / "sweep-2", 9)
     assert find_run("sweep").path == Path("runs/sweep"), "a whole name is not ambiguous"
-    made(here / "sweep", 9)
+    run_folder(here / "sweep", 9)
     assert find_run("sweep").path == Path("sweep"), "a run here comes before one under runs/"
-    made(here / "runs" / "latest", 9)
+    run_folder(here / "runs" / "latest", 9)
     assert find_run("latest").path == Path("runs/latest"), "a name comes before the word"
     (here / "CartPole-v1-st").mkdir()
     assert find_run("CartPole-v1-st").path.name == "CartPole-v1-state-1", "a folder that is no run is in nobody's way"
@@ -115,7 +115,7 @@ def test_what_is_not_clear_gets_a_sentence_with_what_may_be_meant(here: Path, ty
 
 def test_many_candidates_are_cut(here: Path) -> None:
     for i in range(20):
-        made(here / "runs" / f"x{i:02}", 100 + i)
+        run_folder(here / "runs" / f"x{i:02}", 100 + i)
     with pytest.raises(RunFolderError, match=r"20 runs in runs/ begin with 'x': x00, .*, x07 and 12 more\. Type"):
         find_run("x")
 
@@ -144,7 +144,7 @@ def test_several_runs_and_folders_full_of_them(here: Path) -> None:
 
 
 def test_the_folder_of_a_sweep_stands_for_its_trials(here: Path) -> None:
-    trials = {made(here / "sweeps" / "lr" / "trials" / f"seed={seed}", seed) for seed in range(2)}
+    trials = {run_folder(here / "sweeps" / "lr" / "trials" / f"seed={seed}", seed) for seed in range(2)}
     (here / "sweeps" / "lr" / "sweep.toml").write_text("")
     assert {folder.path.resolve() for folder in find_runs(["sweeps/lr", "sweeps/lr/trials"])} == trials
 
@@ -208,11 +208,11 @@ def test_figures_are_those_of_the_whole_history(
     """Looking for a few lines from the end finds what reading all of them does."""
     lines = ['{"event":"run_started","step":0,"name":"\\"best\\":true}"}']
     for step, (mean, best, confirmation) in sorted(events.items()):
-        told = f'{{"event":"evaluation","step":{step},"mean":%r,"returns":[%r],"stream":"%s","best":%s}}'
+        event = f'{{"event":"evaluation","step":{step},"mean":%r,"returns":[%r],"stream":"%s","best":%s}}'
         kept = best or (confirmation is not None and confirmation[1])
-        lines.append(told % (mean, mean, "select", str(kept).lower()))
+        lines.append(event % (mean, mean, "select", str(kept).lower()))
         if confirmation is not None:
-            lines.append(told % (confirmation[0], confirmation[0], "confirm", str(confirmation[1]).lower()))
+            lines.append(event % (confirmation[0], confirmation[0], "confirm", str(confirmation[1]).lower()))
         lines.append(f'{{"event":"episode","step":{step + 1},"episode":{step},"seconds":{step / 7},"return":1.0}}')
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

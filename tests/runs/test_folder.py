@@ -37,7 +37,7 @@ def create(path: Path | None = None, *, env_id: str = "CartPole-v1", obs: str = 
     return RunFolder.create(path, env_id=env_id, obs=obs, clock=lambda: NOON)
 
 
-def made(path: Path) -> Path:
+def run_folder(path: Path) -> Path:
     """A folder as a run leaves it."""
     folder = create(path)
     folder.write_config("seed = 0\n")
@@ -73,7 +73,7 @@ def test_any_environment_makes_one_safe_name(here: Path, env_id: str, name: str)
 
 
 def test_an_out_that_is_there_is_refused_and_kept(here: Path) -> None:
-    made(here / "run")
+    run_folder(here / "run")
     (here / "thesis").mkdir()
     (here / "thesis" / "chapter.tex").write_text("precious")
     (here / "file").write_text("precious")
@@ -144,7 +144,7 @@ def test_a_folder_is_discarded_only_if_it_was_made_and_nothing_came(here: Path) 
 
 
 def test_two_runs_never_share_a_folder(here: Path) -> None:
-    first, second = create(here / "run"), RunFolder(made(here / "old"))
+    first, second = create(here / "run"), RunFolder(run_folder(here / "old"))
     (here / "empty").mkdir()
     twins = create(here / "empty"), create(here / "empty")
     with first.lock():
@@ -161,7 +161,7 @@ def test_two_runs_never_share_a_folder(here: Path) -> None:
 
 
 def test_a_crashed_run_is_told_from_one_that_runs(here: Path) -> None:
-    path = made(here / "run")
+    path = run_folder(here / "run")
     assert run_state(path) == RunStatus("unknown")
 
     def run() -> None:

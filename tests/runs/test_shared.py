@@ -79,8 +79,8 @@ def test_a_zip_made_by_hand_may_hold_more(top: str, agent: RunFolder, tmp_path: 
             target.write(path, top + str(path.relative_to(agent.path)))
         target.writestr(f"{top}.gitattributes", "x")
         target.writestr("__MACOSX/._config.toml", "x")
-    found = unpack_folder(tmp_path / "a.zip")
-    assert {path.name for path in found.path.iterdir()} == {"config.toml", "shared.json", "best"}
+    unpacked = unpack_folder(tmp_path / "a.zip")
+    assert {path.name for path in unpacked.path.iterdir()} == {"config.toml", "shared.json", "best"}
 
 
 def link(name: str, to: str) -> tuple[zipfile.ZipInfo, str]:

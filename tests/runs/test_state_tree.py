@@ -68,9 +68,9 @@ def assert_same(a: Any, b: Any) -> None:
 
 @given(states)
 def test_a_state_comes_back_as_it_was(state: dict[str, Any]) -> None:
-    tree, found = pack(state)
+    tree, parts = pack(state)
     text = json.dumps(tree, allow_nan=False)
-    assert_same(unpack(json.loads(text), found), state)
+    assert_same(unpack(json.loads(text), parts), state)
 
 
 def test_numbers_keep_every_digit() -> None:
@@ -85,14 +85,14 @@ def test_arrays_that_torch_cannot_view_are_copied() -> None:
     state = {"frozen": frozen, "reversed": np.arange(4)[::-1], "every other": np.arange(9)[::2], "0-d": np.array(2.5)}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        tree, found = pack(state)
-    assert_same(unpack(tree, found), state)
+        tree, parts = pack(state)
+    assert_same(unpack(tree, parts), state)
 
 
 def test_gradients_and_other_dict_classes_are_left_behind() -> None:
     module = torch.nn.Linear(2, 1)
-    tree, found = pack({"module": module.state_dict(), "weight": module.weight, "ordered": OrderedDict(b=1, a=2)})
-    state = unpack(tree, found)
+    tree, parts = pack({"module": module.state_dict(), "weight": module.weight, "ordered": OrderedDict(b=1, a=2)})
+    state = unpack(tree, parts)
     assert type(state["module"]) is dict
     assert not state["weight"].requires_grad
     assert list(state["ordered"]) == ["b", "a"]

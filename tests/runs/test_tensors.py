@@ -68,19 +68,19 @@ def test_tensors_come_back_as_they_were(table: dict[str, torch.Tensor], metadata
 def test_tensors_that_share_memory_come_back_apart(tmp_path: Path) -> None:
     base = torch.arange(3_000_000)
     table = {"whole": base, "part": base[5:9], "again": base, "turned": base.reshape(3, -1).T}
-    found = write_and_read(tmp_path / "x", table)
-    assert equal(found, table)
-    found["whole"][0] = 7
-    assert found["again"][0] == 0
-    assert write_and_read(tmp_path / "y", found)["whole"][0] == 7
+    loaded = write_and_read(tmp_path / "x", table)
+    assert equal(loaded, table)
+    loaded["whole"][0] = 7
+    assert loaded["again"][0] == 0
+    assert write_and_read(tmp_path / "y", loaded)["whole"][0] == 7
 
 
 def test_lazy_conjugates_are_written_as_they_look(tmp_path: Path) -> None:
     z = torch.tensor([1 + 2j], dtype=torch.complex64)
     write_tensors(tmp_path / "x", {"z": z.conj(), "imag": z.conj().imag})
-    found = safetensors.torch.load_file(tmp_path / "x")
-    assert found["z"].tolist() == [1 - 2j]
-    assert found["imag"].tolist() == [-2.0]
+    loaded = safetensors.torch.load_file(tmp_path / "x")
+    assert loaded["z"].tolist() == [1 - 2j]
+    assert loaded["imag"].tolist() == [-2.0]
 
 
 def test_a_header_of_every_length_is_read(tmp_path: Path) -> None:
@@ -218,13 +218,13 @@ def test_a_large_tensor_is_mapped(tmp_path: Path) -> None:
         size, digest = write_tensors(path, {"x": storage})
     assert growth() < 16 << 20
     with peak_growth() as growth, open_regular(path) as file:
-        found = read_tensors(file, path, size=size, checksum=digest)["x"]
+        loaded = read_tensors(file, path, size=size, checksum=digest)["x"]
         path.unlink()
-        assert torch.equal(storage, found)
-        storage.copy_(found)
+        assert torch.equal(storage, loaded)
+        storage.copy_(loaded)
     assert growth() < 16 << 20
-    found[:5] = 9
-    assert found[:6].tolist() == [9, 9, 9, 9, 9, 5]
+    loaded[:5] = 9
+    assert loaded[:6].tolist() == [9, 9, 9, 9, 9, 5]
 
 
 class peak_growth:  # noqa: N801

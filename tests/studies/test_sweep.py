@@ -121,10 +121,10 @@ def make(tmp_path: Path, host: PluginHost) -> Callable[..., Sweep]:
     folder = tmp_path / "sweep"
     folder.mkdir()
 
-    def made(asked: SweepPlan | None = None, **changes: Any) -> Sweep:
+    def new_sweep(asked: SweepPlan | None = None, **changes: Any) -> Sweep:
         return Sweep(folder, asked or plan(), host, **changes)
 
-    return made
+    return new_sweep
 
 
 def states(view: SweepView) -> dict[str, str]:

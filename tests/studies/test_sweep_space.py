@@ -89,13 +89,13 @@ def test_bad_grids_get_a_sentence(texts: list[str], words: str) -> None:
 def test_variants_are_settings_with_names(tmp_path: Path) -> None:
     path = tmp_path / "choices.toml"
     path.write_text('[double]\n"agent.double" = false\nobservation = [{wrapper = "resize", height = 3}]\n[plain]\n')
-    found = parse_variants(["hard:agent.target_update={name='hard', every=9}, agent.policy=online", str(path)])
-    assert [(setting.name, setting.sets) for setting in found] == [
+    variants = parse_variants(["hard:agent.target_update={name='hard', every=9}, agent.policy=online", str(path)])
+    assert [(setting.name, setting.sets) for setting in variants] == [
         ("hard", ["agent.target_update={name='hard', every=9}", "agent.policy=online"]),
         ("double", ["agent.double=false", 'observation=[{"wrapper" = "resize", "height" = 3}]']),
         ("plain", []),
     ]
-    assert setting_labels(found) == ["hard", "double", "plain"]
+    assert setting_labels(variants) == ["hard", "double", "plain"]
 
 
 @pytest.mark.parametrize(

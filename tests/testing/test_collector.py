@@ -44,11 +44,11 @@ def returning(change: Callable[[Collected], dict[str, Any]]) -> Any:
     return after(Mended, "spoil", lambda collected: dataclasses.replace(collected, **change(collected)))
 
 
-OneLaneShort = returning(lambda found: {"transitions": [step for step in found.transitions if step.env == 0]})
-NegativePriority = returning(lambda found: {"transitions": [s._replace(priority=-1.0) for s in found.transitions]})
-OddFigures = returning(lambda found: {"figures": {"lanes": [1, 2]}})
+OneLaneShort = returning(lambda result: {"transitions": [step for step in result.transitions if step.env == 0]})
+NegativePriority = returning(lambda result: {"transitions": [s._replace(priority=-1.0) for s in result.transitions]})
+OddFigures = returning(lambda result: {"figures": {"lanes": [1, 2]}})
 WrongReturns = returning(
-    lambda found: {"endings": [dataclasses.replace(e, episode_return=e.episode_return + 1) for e in found.endings]}
+    lambda result: {"endings": [dataclasses.replace(e, episode_return=e.episode_return + 1) for e in result.endings]}
 )
 PromisesLockstep = broken(Bursts, lockstep=True)
 HidesLosses = after(Bursts, "load_state_dict", lambda lost: [])

@@ -74,12 +74,12 @@ class Writer(SweepEngine):
 
 def ending(change: Callable[[TrialEnd], TrialEnd]) -> Any:
     """An engine that reports changed ends."""
-    return after(Writer, "wait", lambda found: [change(end) for end in found])
+    return after(Writer, "wait", lambda ends: [change(end) for end in ends])
 
 
 NoSlots = broken(Writer, slots=property(lambda self: 0 if self.context.jobs is None else 1))
 MoreSlots = broken(Writer, slots=3)
-TellsOfNothing = after(Writer, "wait", lambda found: found or [TrialEnd("", "done")])
+TellsOfNothing = after(Writer, "wait", lambda ends: ends or [TrialEnd("", "done")])
 SaysNoReason = ending(lambda end: TrialEnd(end.name, end.state))
 HidesFailures = ending(lambda end: TrialEnd(end.name, "done" if end.error else end.state))
 SaysDoneWhenStopped = ending(lambda end: TrialEnd(end.name, "done"))
@@ -89,19 +89,19 @@ PlacesNothing = broken(Writer, place=lambda self, name: None)
 
 class TellsTwice(Writer):
     def wait(self, timeout: float) -> list[TrialEnd]:
-        found = super().wait(timeout)
-        for end in found if not getattr(self, "_told", False) else []:
+        ends = super().wait(timeout)
+        for end in ends if not getattr(self, "_told", False) else []:
             self._told = True
             self._ends.put(end)
-        return found
+        return ends
 
 
 class ForgetsTheFolder(Writer):
     def wait(self, timeout: float) -> list[TrialEnd]:
-        found = super().wait(timeout)
+        ends = super().wait(timeout)
         for path in self.context.folder.glob("trials/*/environment.json"):
             path.unlink()
-        return found
+        return ends
 
 
 class OwnSeeds(Writer):

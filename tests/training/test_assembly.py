@@ -208,9 +208,9 @@ def test_the_state_tutorials_have_the_notebooks_hyperparameters(preset: str, env
         True,
     )
     assert agent["optimiser"]["weight_decay"] == torch_default["weight_decay"]
-    made = EnvFactory(config, HOST.registry).make()
-    assert made.spec is not None
-    assert made.spec.max_episode_steps == limit
+    training_env = EnvFactory(config, HOST.registry).make()
+    assert training_env.spec is not None
+    assert training_env.spec.max_episode_steps == limit
     assert EnvFactory(config, HOST.registry).make(evaluating=True).spec.max_episode_steps in (200, 500)  # type: ignore[union-attr]
 
 

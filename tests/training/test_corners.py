@@ -27,7 +27,7 @@ from cartpole_dqn.training.resolve import resolve_config
 HOST = load_plugins(allowed=())
 
 
-def made(steps: int, capacity: int, learning_starts: int) -> tuple[Any, io.StringIO]:
+def assembled(steps: int, capacity: int, learning_starts: int) -> tuple[Any, io.StringIO]:
     agent = {"replay": {"capacity": capacity}, "learning_starts": learning_starts, "batch_size": 8}
     flags = {"obs": "state", "steps": steps, "agent": agent, "evaluation": {"every": 0}, "observer": []}
     output = io.StringIO()
@@ -37,22 +37,23 @@ def made(steps: int, capacity: int, learning_starts: int) -> tuple[Any, io.Strin
 
 
 def test_a_full_replay_is_enough_to_learn_from() -> None:
-    run, said = made(steps=300, capacity=100, learning_starts=100)  # Ends of episodes take slots: never 100 at once.
+    # Ends of episodes take slots: never 100 at once.
+    run, output = assembled(steps=300, capacity=100, learning_starts=100)
     run.runner.run()
     assert run.agent.status()["updates"] > 0
-    assert said.getvalue() == ""
+    assert output.getvalue() == ""
 
 
 def test_an_agent_that_could_never_learn_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"needs 200 transitions.*has room for 100"):
-        made(steps=300, capacity=100, learning_starts=200)
+        assembled(steps=300, capacity=100, learning_starts=200)
 
 
 def test_a_run_that_ends_before_it_learns_says_so_before_and_after() -> None:
-    run, said = made(steps=30, capacity=1000, learning_starts=200)
-    assert "no update will be made: agent dqn begins to learn at step 200" in said.getvalue()
+    run, output = assembled(steps=30, capacity=1000, learning_starts=200)
+    assert "no update will be made: agent dqn begins to learn at step 200" in output.getvalue()
     run.runner.run()
-    assert "no update was made in 30 steps" in said.getvalue()
+    assert "no update was made in 30 steps" in output.getvalue()
 
 
 def test_a_folder_that_was_moved_is_not_made_again(tmp_path: Path) -> None:
@@ -100,11 +101,11 @@ def test_a_close_that_raises_is_said_once() -> None:
         def close(self) -> None:
             raise AttributeError("no screen, here")
 
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(2):
             Guard(Closes(gymnasium.make("CartPole-v1"))).close()
-    assert ["no screen, here" in str(warning.message) for warning in said] == [True]
+    assert ["no screen, here" in str(warning.message) for warning in caught] == [True]
 
 
 def test_a_stream_without_a_reader_is_dropped() -> None:

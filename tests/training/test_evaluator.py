@@ -185,12 +185,12 @@ def play_with(helper: Helper, make_envs: Any, policy: Policy, episodes: int = 23
 
 @forks
 def test_helpers_change_nothing() -> None:
-    make_envs, told = side_by_side(cartpole), []
+    make_envs, reports = side_by_side(cartpole), []
     helper = ready(Helper(Threshold, make_envs))
-    shared = play_with(helper, make_envs, Threshold(0.02), on_progress=told.append)
+    shared = play_with(helper, make_envs, Threshold(0.02), on_progress=reports.append)
     alone = Evaluator(make_envs, seed=0, clock=lambda: 0.0).play(Threshold(0.02), episodes=23, stream=Stream.SELECT)
     assert shared == alone
-    assert [event.done for event in told] == list(range(24))
+    assert [event.done for event in reports] == list(range(24))
 
 
 class Dying(Threshold):
@@ -237,11 +237,11 @@ def test_a_stop_and_an_error_end_helpers_in_the_middle_of_a_round() -> None:
 
 
 def raising_after(count: int) -> Callable[[Evaluating], None]:
-    def told(event: Evaluating) -> None:
+    def note(event: Evaluating) -> None:
         if event.done == count:
             raise ValueError("no more")
 
-    return told
+    return note
 
 
 @forks

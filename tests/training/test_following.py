@@ -17,7 +17,7 @@ from cartpole_dqn.training.models import load_policy
 NORMALISED = {"wrapper": "gymnasium.wrappers:NormalizeObservation"}
 
 
-def made(out: Path, *observation: dict[str, Any], **settings: Any) -> Run:
+def trained_run(out: Path, *observation: dict[str, Any], **settings: Any) -> Run:
     table = {
         "observation": list(observation),
         "agent": {"learning_starts": 50, "batch_size": 16, "mirror": False},
@@ -35,7 +35,7 @@ def counted(run: Run, which: Any) -> float:
 
 
 def test_models_are_saved_with_their_statistics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = made(tmp_path / "r", NORMALISED)
+    run = trained_run(tmp_path / "r", NORMALISED)
     best, last = counted(run, "best"), counted(run, "last")
     assert best > 100
     assert last > 300
@@ -46,12 +46,12 @@ def test_models_are_saved_with_their_statistics(tmp_path: Path, monkeypatch: pyt
     env = run.make_env()
     assert np.abs(env.reset(seed=1)[0]).max() > 0.2, "the raw state is within 0.05"
 
-    begun = made(tmp_path / "s", NORMALISED, init={"run": str(run.path), "which": "last"})
+    begun = trained_run(tmp_path / "s", NORMALISED, init={"run": str(run.path), "which": "last"})
     assert counted(begun, "last") > last + 300
 
 
 def test_a_model_without_the_statistics_it_needs_is_refused(tmp_path: Path) -> None:
-    run = made(tmp_path / "r")
+    run = trained_run(tmp_path / "r")
     with pytest.raises(CheckpointError, match="was saved without the running statistics of the wrappers"):
         load_policy(replace(run, config=changed(run.config, observation=[NORMALISED])), "best")
 
@@ -61,7 +61,7 @@ def test_returns_are_those_of_the_environment(tmp_path: Path) -> None:
     tenth = {"wrapper": "gymnasium.wrappers:ClipReward", "min_reward": -0.1, "max_reward": 0.1}
     for number, mark in enumerate(({}, {"training_only": True})):
         evaluation = {"every": 100, "episodes": 3, "confirm_episodes": 3, "solved_at": 8}
-        run = made(tmp_path / str(number), {**tenth, **mark}, evaluation=evaluation)
+        run = trained_run(tmp_path / str(number), {**tenth, **mark}, evaluation=evaluation)
         assert run.evaluate(episodes=3).returns == tuple(map(float, run.evaluate(episodes=3).lengths))
         rows = [line.split(",") for line in (run.path / "metrics.csv").read_text().splitlines()]
         at, length = rows[0].index("return"), rows[0].index("length")

@@ -26,10 +26,10 @@ PRESETS = HOST.registry.names("preset")
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    found = config_schema(HOST.registry)
-    jsonschema.Draft7Validator.check_schema(found)
-    assert json.loads(json.dumps(found)) == found
-    return found
+    document = config_schema(HOST.registry)
+    jsonschema.Draft7Validator.check_schema(document)
+    assert json.loads(json.dumps(document)) == document
+    return document
 
 
 @pytest.fixture(scope="module")

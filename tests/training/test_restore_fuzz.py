@@ -88,9 +88,9 @@ def spoil(state: Any, chance: Random) -> Any:
 # Trying ---------------------------------------------------------------------------------------------------------------
 
 
-def try_run(made: Assembly, parts: dict[str, Any], where: Path, seed: int) -> bool:
+def try_run(assembly: Assembly, parts: dict[str, Any], where: Path, seed: int) -> bool:
     broken = spoil({"run": parts["run"], "replay": parts["replay"]}, Random(seed))
-    return refused(lambda: made.runner.load_state_dict(broken["run"], broken["replay"]), where, seed)
+    return refused(lambda: assembly.runner.load_state_dict(broken["run"], broken["replay"]), where, seed)
 
 
 def refused(take_over: Any, where: Path, seed: int) -> bool:
@@ -114,22 +114,22 @@ def try_many(sound: Path, config: RunConfig, seeds: range) -> None:
     _, best = read_state(sound / "best")
     small = changed(config, observer=[])
     count = 0
-    made = None
+    assembly = None
     policy, _ = make_policy(config, HOST)
     for seed in seeds:
-        if made is None:
-            made = assemble(small, HOST, folder=None, console=Console(quiet=True), clock=time.perf_counter)
+        if assembly is None:
+            assembly = assemble(small, HOST, folder=None, console=Console(quiet=True), clock=time.perf_counter)
         if seed % 4:
-            was_refused = try_run(made, parts, sound, seed)
+            was_refused = try_run(assembly, parts, sound, seed)
             if was_refused:
-                made.close()
-                made = None  # Its environments are closed, as nothing can go on from half a state.
+                assembly.close()
+                assembly = None  # Its environments are closed, as nothing can go on from half a state.
         else:
             broken = spoil(best, Random(seed))
             was_refused = refused(lambda broken=broken: policy.load_state_dict(broken["policy"]), sound, seed)
         count += was_refused
-    if made is not None:
-        made.collector.close()
+    if assembly is not None:
+        assembly.collector.close()
     assert 0.4 * len(seeds) < count < 0.99 * len(seeds), f"{count} of {len(seeds)} were refused"
 
 

@@ -221,8 +221,8 @@ def test_a_solved_run_stops_once_it_is_confirmed() -> None:
     ended = make_runner(seen, hooks=hooks, solved_at=80.0, evaluate_every=100, steps=900, until_solved=True).run()
     assert (ended.reason, ended.progress.step, ended.solved_step) == ("solved", 300, 300)
     assert kept == [100, 200, 300]
-    told = [(e.step, e.mean, e.best) for e in seen.of("evaluated")]
-    assert told == [(100, 50, True), (200, 90, True), (200, 60, False), (300, 80, True), (300, 85, True)]
+    evaluations = [(e.step, e.mean, e.best) for e in seen.of("evaluated")]
+    assert evaluations == [(100, 50, True), (200, 90, True), (200, 60, False), (300, 80, True), (300, 85, True)]
 
 
 def test_an_evaluation_that_a_stop_broke_off_is_made_when_the_run_goes_on() -> None:
@@ -298,14 +298,14 @@ class Broken(DqnAgent):
 def test_an_agent_hears_which_episodes_were_lost(with_replay: bool) -> None:
     """Also where the replay was not saved: an agent may keep more of an episode than its replay does."""
 
-    def made(steps: int) -> tuple[Runner, Broken]:
+    def new_runner(steps: int) -> tuple[Runner, Broken]:
         agent = agent_of(Broken, 2)
         envs = SyncVectorEnv([lambda: Jittering(cartpole())] * 2, autoreset_mode=AutoresetMode.DISABLED)
         return make_runner(agent=agent, collector=lockstep(envs), steps=steps), agent
 
-    first, agent = made(10)
+    first, agent = new_runner(10)
     first.run()
-    resumed, other = made(20)
+    resumed, other = new_runner(20)
     replay = copy.deepcopy(agent.replay_state_dict()) if with_replay else None
     assert resumed.load_state_dict(copy.deepcopy(first.state_dict()), replay) == [0, 1]
     assert other.lanes == [0, 1]
@@ -612,10 +612,10 @@ class Bursts(Lockstep):
 
 def make_bursts(num_envs: int = 2) -> Bursts:
     envs = SyncVectorEnv([cartpole] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
-    made = lockstep(envs)
-    made.__class__ = Bursts
-    assert isinstance(made, Bursts)
-    return made
+    collector = lockstep(envs)
+    collector.__class__ = Bursts
+    assert isinstance(collector, Bursts)
+    return collector
 
 
 def test_a_collector_may_bring_any_number_of_steps_and_none() -> None:
@@ -639,23 +639,23 @@ def test_a_collector_may_bring_any_number_of_steps_and_none() -> None:
     assert saved == [56, 112, 140], "the first collection at or behind each multiple"
     assert evaluated == [42, 70, 98, 126, 140], "once each, also where nothing was collected next"
     assert agent.lanes == [1]
-    told = [p.status for p in seen.of("updated")]
-    assert [status.get("waiting") for status in told[3:6]] == [None, "yes", "no"]
-    assert told[0]["epsilon"] == 0.25, "what the collector tells stands in place of what the agent tells"
-    assert told[-1]["updates"] > 100
+    figures = [p.status for p in seen.of("updated")]
+    assert [status.get("waiting") for status in figures[3:6]] == [None, "yes", "no"]
+    assert figures[0]["epsilon"] == 0.25, "what the collector tells stands in place of what the agent tells"
+    assert figures[-1]["updates"] > 100
 
 
 def test_a_resumed_run_knows_how_many_steps_the_last_collection_brought() -> None:
-    def made(evaluate: Any, steps: int) -> Runner:
+    def new_runner(evaluate: Any, steps: int) -> Runner:
         hooks = Hooks(evaluate=evaluate)
         return make_runner(num_envs=2, collector=make_bursts(), hooks=hooks, steps=steps, evaluate_every=40)
 
-    first = made(lambda policy, stream, step: first.request_stop("SIGINT"), 140)
+    first = new_runner(lambda policy, stream, step: first.request_stop("SIGINT"), 140)
     assert first.run().progress.step == 42
     state = copy.deepcopy(first.state_dict())
     assert state["collected"] == 14
     evaluated: list[int] = []
-    resumed = made(counting(evaluated), 60)
+    resumed = new_runner(counting(evaluated), 60)
     resumed.load_state_dict(state, copy.deepcopy(first._agent.replay_state_dict()))
     resumed.run()
     assert evaluated[0] == 42

@@ -15,9 +15,9 @@ Trained = Callable[..., Run]
 
 def test_pictures_and_films_are_shown_themselves(tmp_path: Path) -> None:
     Image.new("RGB", (2, 2)).save(tmp_path / "x.png")
-    found = shown_as(tmp_path / "x.png")
-    assert found["text/plain"] == str(tmp_path / "x.png")
-    assert found["text/html"].startswith('<img src="data:image/png;base64,iVBOR')
+    bundle = shown_as(tmp_path / "x.png")
+    assert bundle["text/plain"] == str(tmp_path / "x.png")
+    assert bundle["text/html"].startswith('<img src="data:image/png;base64,iVBOR')
     (tmp_path / "x.mp4").write_bytes(b"film")
     assert shown_as(tmp_path / "x.mp4")["text/html"].startswith('<video src="data:video/mp4;base64,ZmlsbQ==" controls')
 
@@ -50,10 +50,10 @@ def test_a_run_shows_itself_and_what_it_makes(trained: Trained, tmp_path: Path) 
     assert "130 of 130" in words
     picture = run.plot(tmp_path / "curves.svg", theme="dark", x="episodes")
     assert "image/svg+xml" in picture._repr_mimebundle_()["text/html"]
-    made = run.record(tmp_path / "play.gif", max_steps=5, side_by_side=False)
-    assert made.lengths == (5,)
-    assert Path(made) == made.path == tmp_path / "play.gif"
-    assert "image/gif" in made._repr_mimebundle_()["text/html"]
+    recording = run.record(tmp_path / "play.gif", max_steps=5, side_by_side=False)
+    assert recording.lengths == (5,)
+    assert Path(recording) == recording.path == tmp_path / "play.gif"
+    assert "image/gif" in recording._repr_mimebundle_()["text/html"]
     page = run.report(tmp_path / "x.html", episodes=0, animation=False)
     assert page.read_text().startswith("<!DOCTYPE html>")
     assert run.record(max_steps=2).path == run.path / "record.gif"

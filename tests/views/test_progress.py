@@ -30,22 +30,22 @@ LEARNING = {
 def test_every_model_plays_the_same_episode(trained: Trained, tmp_path: Path) -> None:
     run = trained(steps=600, **LEARNING)
     heard: list[int] = []
-    made = record_progress(run, tmp_path / "x.gif", max_steps=60, on_progress=heard.append)
+    recording = record_progress(run, tmp_path / "x.gif", max_steps=60, on_progress=heard.append)
     models = _some(models_of_progress(run))
     played = []
     for model in models:
         with Playback(run, which=model, max_steps=60) as playback:
             played.append(list(playback.episode(1))[-1])
-    assert made.returns == tuple(scene.total for scene in played)
-    assert made.lengths == tuple(scene.step for scene in played)
-    assert made.fps == 25
-    assert heard[-1] == max(made.lengths)
-    with Image.open(made.path) as image:
+    assert recording.returns == tuple(scene.total for scene in played)
+    assert recording.lengths == tuple(scene.step for scene in played)
+    assert recording.fps == 25
+    assert heard[-1] == max(recording.lengths)
+    with Image.open(recording.path) as image:
         assert image.size[0] == 10 + 310 * len(models)
         frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
     first = frames[0][36:100].astype(int)
     assert (first[:, 10:310] == first[:, 320:620]).all(), "all start alike"
-    fallen = made.lengths.index(min(made.lengths))
+    fallen = recording.lengths.index(min(recording.lengths))
     column = slice(10 + 310 * fallen, 310 + 310 * fallen)
     assert frames[0][37:-33, column].min() < 10, "the cart is black"
     assert played[fallen].ending == "terminated"

@@ -75,9 +75,9 @@ def test_blobs(height: int, width: int, seed: int, dtype: Any, follow: str) -> N
         ),
     ]
     for find, mask in cases:
-        found, expected = find(ENV, picture), blob_by_hand(mask, follow)
-        assert (found is None) == (expected is None)
-        assert found is None or np.allclose(found, expected, rtol=0, atol=1e-6)
+        seen, expected = find(ENV, picture), blob_by_hand(mask, follow)
+        assert (seen is None) == (expected is None)
+        assert seen is None or np.allclose(seen, expected, rtol=0, atol=1e-6)
     one = picture[..., 0]
     assert darkest(ENV, one, follow) == darkest(ENV, picture[..., :1], follow)
     assert coloured(ENV, one, (20.0,), 0.0, follow) == blob_by_hand(one == 20, follow)
@@ -90,9 +90,9 @@ def test_the_cart_is_the_darkest_blob_and_the_track_does_not_disturb(cartpole: g
     for x in (-1.7, -0.4, 0.0, 0.9, 1.6):
         base.state = np.array([x, 0.0, 0.05, 0.0])
         place = x / 4.8 + 0.5
-        found: Any = darkest(cartpole, strip.observation(None))
-        assert found is not None
-        assert abs(found - place) * 600 < 2
+        seen: Any = darkest(cartpole, strip.observation(None))
+        assert seen is not None
+        assert abs(seen - place) * 600 < 2
     base.state = np.array([1.0, 0.0, 0.0, 0.0])
     pole: Any = coloured(cartpole, strip.observation(None), (202.0, 152.0, 101.0), 0.0)
     assert pole is not None
@@ -125,9 +125,9 @@ def test_locators_that_are_refused(locator: Any, error: type[Exception], words: 
 
 
 def test_own_locators_by_name() -> None:
-    found = find_locator("Who", "operator:add", ENV, 3)
-    assert found.find(1, 2) == 3  # type: ignore[arg-type]
-    assert found.looks
+    locator = find_locator("Who", "operator:add", ENV, 3)
+    assert locator.find(1, 2) == 3  # type: ignore[arg-type]
+    assert locator.looks
     nested = find_locator("Who", "pathlib:Path.exists", ENV, 3)
     assert callable(nested.find)
 

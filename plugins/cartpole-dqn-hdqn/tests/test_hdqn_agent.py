@@ -100,11 +100,11 @@ def test_the_meta_controller_is_told_the_goal_its_start_and_the_sum() -> None:
                 (int(story[start].obs.argmax()), goals[i], pytest.approx(total), 0.0 if step.terminated else 1)
             )
             start, total = i + 1, 0.0
-    found = [(int(obs.argmax()), goal, reward, float(d > 0)) for obs, goal, reward, d in stored(agent, "meta")]
-    assert found == expected
-    assert len({start for start, *_ in found}) > 2
-    assert len({goal for _, goal, *_ in found}) == STATES
-    assert any(goal > 1 for _, goal, *_ in found)  # no action is called that
+    transitions = [(int(obs.argmax()), goal, reward, float(d > 0)) for obs, goal, reward, d in stored(agent, "meta")]
+    assert transitions == expected
+    assert len({start for start, *_ in transitions}) > 2
+    assert len({goal for _, goal, *_ in transitions}) == STATES
+    assert any(goal > 1 for _, goal, *_ in transitions)  # no action is called that
 
 
 def test_a_goal_that_holds_already_is_not_set() -> None:

@@ -165,7 +165,7 @@ def test_it_renders_as_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "words"),
     [
         ({"length": 2}, "length of 3 states or more, got 2"),
         ({"length": 6.0}, "got 6.0"),
@@ -176,8 +176,8 @@ def test_it_renders_as_text() -> None:
         ({"render_mode": "human"}, "renders as ansi or rgb_array, not as 'human'"),
     ],
 )
-def test_wrong_arguments_are_said(arguments: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_wrong_arguments_are_said(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
         DiscreteStochasticDecisionProcess(**arguments)
 
 

@@ -39,7 +39,7 @@ def context(lanes: int) -> Context:
     )
 
 
-def told(lanes: int, story: list[list[Step]]) -> tuple[list[Any], list[Any]]:
+def both_levels(lanes: int, story: list[list[Step]]) -> tuple[list[Any], list[Any]]:
     """What the lanes say of a story: (goal, controller's transition), and the meta-controller's, in their order."""
     where = context(lanes)
     courses = GoalLanes(make_goals({"name": "states"}, where), where)
@@ -118,7 +118,7 @@ def account(lanes: int, story: list[list[Step]]) -> tuple[list[Any], list[Any]]:
 @given(data=st.data(), lanes=st.integers(1, 3), length=st.integers(1, 25))
 def test_both_levels_are_told_what_happened(data: st.DataObject, lanes: int, length: int) -> None:
     story = data.draw(st.lists(st.lists(STEP, min_size=lanes, max_size=lanes), min_size=length, max_size=length))
-    assert told(lanes, story) == account(lanes, story)
+    assert both_levels(lanes, story) == account(lanes, story)
 
 
 def test_a_broken_lane_forgets_its_goal() -> None:

@@ -24,8 +24,8 @@ def registry() -> Registry:
 
 
 def test_every_component_is_where_it_says() -> None:
-    found = {(part.kind, part.name) for part in registry().components()}
-    assert {kind for kind, _ in found} == {"agent", "preset"}
+    parts = {(part.kind, part.name) for part in registry().components()}
+    assert {kind for kind, _ in parts} == {"agent", "preset"}
     for part in registry().components():
         assert part.summary
         if part.kind == "agent":
@@ -35,7 +35,7 @@ def test_every_component_is_where_it_says() -> None:
         else:
             table: dict[str, Any] = tomllib.loads(part.load())
             assert table["summary"] == part.summary
-    assert {name for kind, name in found if kind == "preset"} == {
+    assert {name for kind, name in parts if kind == "preset"} == {
         path.stem for path in PROJECT.glob("cartpole_dqn_hdqn/presets/*.toml")
     }
 

@@ -26,9 +26,9 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def answers(uri: str) -> bool:
@@ -65,9 +65,9 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    found = Server(tmp_path_factory.mktemp("server"))
-    yield found
-    found.stop()
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    server.stop()
 
 
 def run(out: Path, uri: str, steps: int, **options: Any) -> Run:
@@ -89,7 +89,7 @@ def run(out: Path, uri: str, steps: int, **options: Any) -> Run:
     return train(obs="state", steps=steps, seed=1, settings=settings, plain=True, out=out)
 
 
-def found(uri: str, name: str) -> MlflowRun:
+def stored_run(uri: str, name: str) -> MlflowRun:
     """The only run of a name."""
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("cart")
@@ -100,7 +100,7 @@ def found(uri: str, name: str) -> MlflowRun:
 
 
 def points(uri: str, name: str) -> dict[str, list[tuple[int, float]]]:
-    client, one = MlflowClient(uri), found(uri, name)
+    client, one = MlflowClient(uri), stored_run(uri, name)
     histories = {tag: client.get_metric_history(one.info.run_id, tag) for tag in one.data.metrics}
     return {tag: [(metric.step, metric.value) for metric in history] for tag, history in histories.items()}
 
@@ -114,7 +114,7 @@ def test_a_run_and_its_resumption(tmp_path: Path, server: Server) -> None:
     assert [step for step, _ in at["evaluation/mean"]] == [500, 1000]
     learned = [step for step, _ in at["learning/loss"]]
     assert learned == list(range(learned[0], 1001, 20))
-    one = found(server.uri, "whole")
+    one = stored_run(server.uri, "whole")
     assert one.info.status == "FINISHED"
     assert one.data.params["agent.replay.capacity"] == "2000"
     assert one.data.params["observer.1.name"] == "mlflow"
@@ -134,7 +134,7 @@ def test_a_run_and_its_resumption(tmp_path: Path, server: Server) -> None:
     assert [step for step, _ in again["evaluation/mean"]] == [500, 600, 800, 1000]
     for tag in at.keys() - {"speed/steps_per_second", "evaluation/mean", "evaluation/std"}:
         assert again[tag] == at[tag], tag
-    two = found(server.uri, "parts")
+    two = stored_run(server.uri, "parts")
     assert (two.data.params["steps"], two.data.tags["steps"]) == ("600", "1000")
 
 

@@ -76,14 +76,14 @@ def test_a_batch_has_one_from_each_part() -> None:
     st.floats(0, 1),
     st.integers(1, 40),
 )
-def test_weights_are_the_papers(told: list[float], alpha: float, beta: float, size: int) -> None:
+def test_weights_are_the_papers(learned: list[float], alpha: float, beta: float, size: int) -> None:
     replay = make(alpha=alpha, beta_start=beta, beta_steps=10**9, eps=1e-3)
-    fill(replay, len(told))
-    errors = dict(enumerate(told))
+    fill(replay, len(learned))
+    errors = dict(enumerate(learned))
     tell(replay, errors)
     chance = probabilities(errors, alpha, 1e-3)
     batch = replay.sample(size)
-    weights = [(len(told) * chance[index]) ** -beta for index in batch.indices.tolist()]
+    weights = [(len(learned) * chance[index]) ** -beta for index in batch.indices.tolist()]
     assert batch.weights.tolist() == pytest.approx([weight / max(weights) for weight in weights], rel=1e-5)
     assert batch.weights.dtype == torch.float32
 
@@ -214,9 +214,9 @@ def test_a_transition_that_brings_its_error_has_that_and_any_other_the_largest(
         # What this step completed: the one n steps ago, and at an end all that wait.
         first = max(0, time - n_step + 1)
         done = range(first, time + 1) if end and time == last else range(first, first + (time >= n_step - 1))
-        told = {index: (errors[index] + 0.01) ** 0.5 for index in done if errors[index] is not None}  # type: ignore[operator]
-        expected |= {index: largest for index in done} | told
-        largest = max([largest, *told.values()])
+        raised = {index: (errors[index] + 0.01) ** 0.5 for index in done if errors[index] is not None}  # type: ignore[operator]
+        expected |= {index: largest for index in done} | raised
+        largest = max([largest, *raised.values()])
     assert priorities(replay) == pytest.approx(expected)
 
 

@@ -54,7 +54,7 @@ def cluster() -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
-    made = Cluster(
+    cluster = Cluster(
         initialize_head=True,
         head_node_args={
             "num_cpus": 0,
@@ -64,12 +64,12 @@ def cluster() -> Iterator[Any]:
             "_system_config": {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500},
         },
     )
-    made.spare = [made.add_node(num_cpus=1, num_gpus=0, object_store_memory=STORE) for _ in range(2)]
-    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
-    made.wait_for_nodes()
-    yield made
+    cluster.spare = [cluster.add_node(num_cpus=1, num_gpus=0, object_store_memory=STORE) for _ in range(2)]
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    cluster.wait_for_nodes()
+    yield cluster
     ray.shutdown()
-    made.shutdown()
+    cluster.shutdown()
 
 
 @pytest.fixture(autouse=True)
@@ -84,12 +84,12 @@ def no_actor_is_left() -> Iterator[None]:
 def players(parent: int | None = None) -> list[int]:
     """The processes of actors among those that `parent`, by default this process, started."""
     ancestor = os.getpid() if parent is None else parent
-    parents, found = {}, []
+    parents, processes = {}, []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             if (entry / "cmdline").read_bytes().startswith(b"ray::Player"):
-                found.append(int(entry.name))
+                processes.append(int(entry.name))
         except (OSError, ValueError):
             continue
 
@@ -100,7 +100,7 @@ def players(parent: int | None = None) -> list[int]:
             pid = parents.get(pid, 0)
         return False
 
-    return [pid for pid in found if ours(pid)]
+    return [pid for pid in processes if ours(pid)]
 
 
 def while_it_runs(act: Callable[[], None]) -> threading.Thread:
@@ -146,7 +146,7 @@ def collect(collector: RayCollector, agent: Agent, enough: Callable[[list[Transi
     return steps
 
 
-def made(context: CollectorContext, **options: Any) -> RayCollector:
+def ray_collector(context: CollectorContext, **options: Any) -> RayCollector:
     given = {"cpus": 0.5, "fragment": 8, "publish_every": 4, "max_staleness": 40, "patience": 400.0, **options}
     return RayCollector(RayCollectionOptions(**given), context)
 
@@ -159,7 +159,7 @@ def test_new_weights_arrive_and_epsilon_falls_from_lane_to_lane(cluster: Any) ->
     import torch
 
     context, agent = builtin_collection(2)
-    collector = made(context, epsilon=0.5, alpha=20.0, actors=1)
+    collector = ray_collector(context, epsilon=0.5, alpha=20.0, actors=1)
     collector.start()
     try:
         for best in (1, 0):
@@ -186,7 +186,7 @@ def test_new_weights_arrive_and_epsilon_falls_from_lane_to_lane(cluster: Any) ->
 def test_staleness_is_bounded_and_told(cluster: Any) -> None:
     for bound in (0, 15):
         context, agent = builtin_collection(2)
-        collector = made(context, max_staleness=bound, publish_every=100, in_flight=4, actors=1)
+        collector = ray_collector(context, max_staleness=bound, publish_every=100, in_flight=4, actors=1)
         collector.start()
         seen: list[float] = []
         learner = agent
@@ -224,14 +224,14 @@ def test_an_actor_and_a_node_killed_in_the_middle_of_a_run_lose_nothing_but_epis
     run = train(obs="state", steps=15_000, seed=1, settings=settings, plain=True, out=tmp_path / "run")
     for thread in threads:
         thread.join()
-    told = events(run)
-    assert told[-1]["event"] == "run_ended"
-    assert 15_000 <= told[-1]["step"] < 15_000 + 4 * (8 + 5)
-    status = [event["status"] for event in told if event["event"] == "episode"][-1]
+    rows = events(run)
+    assert rows[-1]["event"] == "run_ended"
+    assert 15_000 <= rows[-1]["step"] < 15_000 + 4 * (8 + 5)
+    status = [event["status"] for event in rows if event["event"] == "episode"][-1]
     assert status["actors_replaced"] >= 2
     assert 0 < status["staleness_max"] <= 40
     assert status["updates"] > 2500
-    seeds = [event["seed"] for event in told if event["event"] == "episode"]
+    seeds = [event["seed"] for event in rows if event["event"] == "episode"]
     assert len(set(seeds)) == len(seeds)
     text = " ".join(capfd.readouterr().err.split())
     assert text.count("another takes its place, and new episodes begin in lanes") == status["actors_replaced"]
@@ -242,7 +242,7 @@ def test_an_actor_and_a_node_killed_in_the_middle_of_a_run_lose_nothing_but_epis
 def test_the_lanes_of_an_actor_that_died_go_on_with_others_episodes(cluster: Any) -> None:
     messages: list[str] = []
     context, agent = builtin_collection(2, warn=messages.append)
-    collector = made(context, actors=2)
+    collector = ray_collector(context, actors=2)
     collector.start()
     try:
         assert collect(collector, agent, lambda steps: {0, 1} == {step.env for step in steps})
@@ -312,7 +312,7 @@ def test_an_actor_of_another_version_is_refused_with_what_to_do(cluster: Any, mo
     here = collection_team.versions_here()
     monkeypatch.setattr(collection_team, "versions_here", lambda: {**here, "cartpole-dqn": "9.9.9"})
     context, agent = builtin_collection(1)
-    collector = made(context)
+    collector = ray_collector(context)
     collector.start()
     try:
         with pytest.raises(
@@ -324,7 +324,7 @@ def test_an_actor_of_another_version_is_refused_with_what_to_do(cluster: Any, mo
     messages: list[str] = []
     monkeypatch.setattr(collection_team, "versions_here", lambda: {**here, "torch": "0.1"})
     context, agent = builtin_collection(1, warn=messages.append)
-    collector = made(context)
+    collector = ray_collector(context)
     collector.start()
     try:
         collect(collector, agent, lambda steps: len(steps) > 10)
@@ -337,7 +337,7 @@ def test_an_actor_of_another_version_is_refused_with_what_to_do(cluster: Any, mo
 def test_an_actor_that_no_node_can_take_is_refused(cluster: Any) -> None:
     context, _ = builtin_collection(1)
     with pytest.raises(UserError, match="an actor takes 3 CPUs, and no node of the cluster has more than 1"):
-        made(context, cpus=3)
+        ray_collector(context, cpus=3)
 
 
 @pytest.mark.parametrize("group", [True, False], ids=["ctrl-c", "sigterm"])
@@ -358,14 +358,14 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, group: bool) -> None:
             os.killpg(process.pid, signal.SIGINT)
         else:
             process.terminate()
-        _, said = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=60)
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)
         raise
-    assert process.returncode == (130 if group else 143), said
+    assert process.returncode == (130 if group else 143), err
     assert time.monotonic() - began < 45
-    assert "resume with:" in said
-    assert "Traceback" not in said
+    assert "resume with:" in err
+    assert "Traceback" not in err
     assert (run / "checkpoint").exists()
     late = time.monotonic() + 10
     while (left := of_session(process.pid)) and time.monotonic() < late:

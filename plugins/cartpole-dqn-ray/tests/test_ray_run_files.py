@@ -53,9 +53,9 @@ def a_run(folder: Path, number: int = 1) -> Path:
 
 
 def bring(source: Path, target: Path, known: Stamps | None = None) -> Stamps:
-    files, found = read_run(source, known or {}, bytes)
+    files, stamps = read_run(source, known or {}, bytes)
     write_run(target, files, bytes)
-    return found
+    return stamps
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -108,9 +108,9 @@ def test_a_checkpoint_that_is_written_at_any_call_is_not_torn(tmp_path: Path, ti
             sys.setprofile(None)
         if calls < due:
             break
-        said = json.loads(files["checkpoint/state.json"])
-        assert files[f"checkpoint/run-{said['number']}.safetensors"] == bytes.fromhex(said["content"])
-        assert files[f"checkpoint/replay-{said['number']}.safetensors"] == bytes.fromhex(said["content"]) * 3
+        state = json.loads(files["checkpoint/state.json"])
+        assert files[f"checkpoint/run-{state['number']}.safetensors"] == bytes.fromhex(state["content"])
+        assert files[f"checkpoint/replay-{state['number']}.safetensors"] == bytes.fromhex(state["content"]) * 3
     assert 20 < due < 999
 
 

@@ -56,9 +56,9 @@ def trial(folder: Path, name: str, *, seed: int = 0, steps: int = STEPS, env: st
 def weights(run: Path) -> dict[str, bytes]:
     """Return the last checkpoint's tensors, replay included, and the best model's, whatever number their files have."""
     paths = [*(run / "checkpoint").glob("*.safetensors"), *(run / "best").glob("*.safetensors")]
-    found = {f"{path.parent.name}/{path.name.rsplit('-', 1)[0]}": path.read_bytes() for path in paths}
-    assert len(found) == len(paths) >= 3
-    return found
+    bits = {f"{path.parent.name}/{path.name.rsplit('-', 1)[0]}": path.read_bytes() for path in paths}
+    assert len(bits) == len(paths) >= 3
+    return bits
 
 
 def episodes(run: Path) -> list[list[str]]:
@@ -91,7 +91,7 @@ def cluster() -> Iterator[Any]:
     # As in a Ray that the engine starts: else runs on a busy machine take many times as long as by hand.
     os.environ.setdefault("RAY_worker_niceness", "0")
     checks = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 3}
-    made = Cluster(
+    cluster = Cluster(
         initialize_head=True,
         head_node_args={
             "num_cpus": 0,
@@ -100,8 +100,8 @@ def cluster() -> Iterator[Any]:
             "_system_config": checks,
         },
     )
-    yield made
-    made.shutdown()
+    yield cluster
+    cluster.shutdown()
 
 
 @pytest.fixture
@@ -123,10 +123,10 @@ class Driver:
     """An engine, driven as `sweep` drives it, and what it said."""
 
     def __init__(self, folder: Path, jobs: int | None, **options: Any) -> None:
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.ends: dict[str, TrialEnd] = {}
         self.engine = RaySweep(
-            RaySweepOptions(**options), SweepEngineContext(folder=folder, jobs=jobs, say=self.said.append)
+            RaySweepOptions(**options), SweepEngineContext(folder=folder, jobs=jobs, say=self.messages.append)
         )
 
     def wait_until(self, condition: Callable[[], object], seconds: float = 240) -> None:
@@ -187,7 +187,7 @@ def test_a_lost_node_loses_no_trial(
         add_node()
         sweep.until_ended("t0", "t1")
         assert [end.state for end in sweep.ends.values()] == ["done", "done"], sweep.ends
-        assert any(before in text and "goes on from its last checkpoint" in text for text in sweep.said)
+        assert any(before in text and "goes on from its last checkpoint" in text for text in sweep.messages)
     assert equal(tmp_path / "trials" / "t0", reference)
     assert runs_under(tmp_path) == []
     assert [path.name for path in tmp_path.iterdir()] == ["trials"]
@@ -234,9 +234,9 @@ def test_a_node_with_another_version_is_not_used_and_a_failing_trial_harms_no_ot
         assert sweep.engine.slots == 2
     with driving(tmp_path, address=cluster.address) as sweep:
         assert sweep.engine.slots == 1
-        (said,) = sweep.said
-        assert wrong.node_id[:4] in said
-        assert f"this machine has {cartpole_dqn.__version__}" in said
+        (message,) = sweep.messages
+        assert wrong.node_id[:4] in message
+        assert f"this machine has {cartpole_dqn.__version__}" in message
         sweep.engine.start(trial(tmp_path, "bad", env="no_such_module:Nothing-v0"))
         sweep.until_ended("bad")
         assert sweep.ends["bad"].state == "failed"
@@ -258,9 +258,9 @@ def test_a_trial_that_is_lost_too_often_fails_with_a_sentence(cluster: Any, add_
         sweep.engine.start(trial(tmp_path, "t0", steps=100_000_000))
         sweep.wait_until((tmp_path / "trials" / "t0" / "config.toml").exists)
         os.kill(int((tmp_path / "trials" / "t0" / ".lock").read_text()), signal.SIGKILL)
-        sweep.wait_until(lambda: sweep.said)
-        assert "its process was ended by SIGKILL" in sweep.said[0]
-        assert "goes on from its last checkpoint" in sweep.said[0]
+        sweep.wait_until(lambda: sweep.messages)
+        assert "its process was ended by SIGKILL" in sweep.messages[0]
+        assert "goes on from its last checkpoint" in sweep.messages[0]
         remove(cluster, node)
         sweep.until_ended("t0")
         assert sweep.ends["t0"].state == "failed"

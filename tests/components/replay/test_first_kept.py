@@ -26,20 +26,20 @@ def replay(capacity: int = 50, lanes: int = 1, n_step: int = 1, first: float = 0
     return FirstKeptReplay(FirstKeptOptions(capacity=capacity, first=first), context)
 
 
-def fill(made: FirstKeptReplay, steps: int, lanes: int = 1, length: int = 7) -> None:
+def fill(part: FirstKeptReplay, steps: int, lanes: int = 1, length: int = 7) -> None:
     """Step t of lane e starts at the observation 1000 e + t; its reward says the same."""
     for t in range(steps):
         for env in range(lanes):
             value = 1000.0 * env + t
             obs, after = np.array([value], np.float32), np.array([value + 1], np.float32)
-            made.add(Transition(obs, t % 2, value, after, False, (t + 1) % length == 0, env))
+            part.add(Transition(obs, t % 2, value, after, False, (t + 1) % length == 0, env))
 
 
-def drawn(made: FirstKeptReplay, times: int = 400) -> dict[float, int]:
+def drawn(part: FirstKeptReplay, times: int = 400) -> dict[float, int]:
     """How often each transition is drawn, by where it starts."""
     counts: dict[float, int] = {}
     for _ in range(times):
-        batch = made.sample(16)
+        batch = part.sample(16)
         assert len(set(batch.weights.tolist())) == 1
         for start, reward, after in zip(batch.obs[:, 0], batch.rewards, batch.next_obs[:, 0], strict=True):
             assert (float(reward), float(after)) == (float(start), float(start) + 1)

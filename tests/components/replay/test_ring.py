@@ -85,16 +85,16 @@ class SlowRing:
                 return None
         discount = 0.0 if terminated else self.gamma**steps
         mask = slots[number + steps].mask
-        told = np.ones(ACTIONS, np.bool_) if mask is None else mask
-        return slots[number].obs, slots[number].action, total, slots[number + steps].obs, discount, told
+        allowed = np.ones(ACTIONS, np.bool_) if mask is None else mask
+        return slots[number].obs, slots[number].action, total, slots[number + steps].obs, discount, allowed
 
     def all_valid(self) -> list[tuple[int, int, tuple[Any, ...]]]:
         """(lane, number, transition) of all that are valid: lane after lane, oldest first."""
         return [
-            (lane, number, found)
+            (lane, number, transition)
             for lane, slots in enumerate(self.lanes)
             for number in range(max(0, len(slots) - self.length), len(slots))
-            if (found := self.transition(lane, number)) is not None
+            if (transition := self.transition(lane, number)) is not None
         ]
 
 
@@ -178,17 +178,17 @@ def check_against_reference(world: World) -> None:
     assert batch.rewards.dtype == batch.discounts.dtype == batch.weights.dtype == torch.float32
     assert batch.indices.tolist() == indices.tolist()
     assert batch.weights.tolist() == [1.0] * len(expected)
-    assert batch.obs.tolist() == [found[0].tolist() for _, _, found in expected]
-    assert batch.actions.tolist() == [found[1] for _, _, found in expected]
-    assert batch.rewards.tolist() == [float(np.float32(found[2])) for _, _, found in expected]
-    assert batch.next_obs.tolist() == [found[3].tolist() for _, _, found in expected]
-    assert batch.discounts.tolist() == [float(np.float32(found[4])) for _, _, found in expected]
+    assert batch.obs.tolist() == [transition[0].tolist() for _, _, transition in expected]
+    assert batch.actions.tolist() == [transition[1] for _, _, transition in expected]
+    assert batch.rewards.tolist() == [float(np.float32(transition[2])) for _, _, transition in expected]
+    assert batch.next_obs.tolist() == [transition[3].tolist() for _, _, transition in expected]
+    assert batch.discounts.tolist() == [float(np.float32(transition[4])) for _, _, transition in expected]
     if not world.slow.heard_masks:
         assert batch.next_mask is None
     else:
         assert batch.next_mask is not None
         assert batch.next_mask.dtype == torch.bool
-        assert batch.next_mask.tolist() == [found[5].tolist() for _, _, found in expected]
+        assert batch.next_mask.tolist() == [transition[5].tolist() for _, _, transition in expected]
 
 
 @given(worlds())

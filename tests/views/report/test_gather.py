@@ -49,7 +49,7 @@ class Page(HTMLParser):
         self._open = ""
 
     def pictures(self) -> list[tuple[str, bytes]]:
-        addresses = [found[name] for _, found in self.elements for name in ("src", "srcset") if name in found]
+        addresses = [table[name] for _, table in self.elements for name in ("src", "srcset") if name in table]
         return [(a.split(";")[0].removeprefix("data:"), b64decode(a.split(",")[1])) for a in addresses]
 
     def sections(self) -> list[str]:
@@ -83,24 +83,24 @@ def whole(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[R
 
 
 def test_everything_there_is_stands_on_the_page(whole: tuple[Run, Report, Page, list[str]]) -> None:
-    run, report, page, told = whole
+    run, report, page, texts = whole
     assert report.missing == []
-    played = [said for said in told if said.startswith("evaluating ")]
-    assert [said.split()[1].rstrip(",") for said in played] == [f"{done}/5" for done in range(6)]
+    played = [text for text in texts if text.startswith("evaluating ")]
+    assert [text.split()[1].rstrip(",") for text in played] == [f"{done}/5" for done in range(6)]
     last = ["recording", "recording how it learned", "finding out what it looks at"]
-    assert told == ["drawing the curves", "looking at what the agent sees", *played, *last]
+    assert texts == ["drawing the curves", "looking at what the agent sees", *played, *last]
     assert report.played.look is not None
     assert page.sections() == [
         "How it learned", "At play", "Curves", "What the agent sees", "What it looks at", "How good it is",
         "Evaluations during training", "Episodes",
         "Configuration", "Made with", "Again",
     ]  # fmt: skip
-    found = run.evaluate(5, seed=3)
+    evaluation = run.evaluate(5, seed=3)
     assert report.played.evaluation is not None
-    assert report.played.evaluation.returns == found.returns
+    assert report.played.evaluation.returns == evaluation.returns
     assert report.played.play is not None
-    assert report.played.play.recording.returns[0] == found.returns[0]
-    assert f"{found.mean:,.1f}" in page.words
+    assert report.played.play.recording.returns[0] == evaluation.returns[0]
+    assert f"{evaluation.mean:,.1f}" in page.words
     for words in ("dqn on CartPole-v1", "Not solved: no model was confirmed to reach a mean of 475", "130 steps"):
         assert words in page.words
     assert "2001-09-09 01:46 UTC" in page.words
@@ -109,8 +109,8 @@ def test_everything_there_is_stands_on_the_page(whole: tuple[Run, Report, Page, 
     assert kinds.count("image/gif") == 4, "light and dark"
     assert kinds.count("image/svg+xml") == 4, "light and dark, wide and narrow"
     assert kinds.count("image/png") == 4 + 8 + 2
-    least, most = min(found.returns), max(found.returns)
-    places = {min(24, int(25 * (value - least) / (most - least))) for value in found.returns}
+    least, most = min(evaluation.returns), max(evaluation.returns)
+    places = {min(24, int(25 * (value - least) / (most - least))) for value in evaluation.returns}
     bars = [attributes for name, attributes in page.elements if name == "rect" and attributes["height"] != "0"]
     assert {int(float(bar["x"])) for bar in bars} == places
     for kind, data in page.pictures():

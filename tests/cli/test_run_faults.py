@@ -154,17 +154,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.mark.process
-def test_a_worker_killed_from_outside_stops_the_run(start: Callable[..., Any], tmp_path: Path) -> None:
-    run = start("none")
-    until((tmp_path / "r" / "checkpoint" / "state.json").exists)
-    os.kill(forked.workers_of(run.pid)[1], signal.SIGKILL)
-    assert run.wait(60) == 1
-    text = run.err.read_text()
-    assert re.search(r"environment 1 \(.*\) is gone: its process was ended by SIGKILL\. The last checkpoint is", text)
-    assert run.out.read_text() == ""
-
-
-@pytest.mark.process
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_to_the_whole_group_ends_a_run_with_workers_in_order(
     name: str, start: Callable[..., Any], tmp_path: Path

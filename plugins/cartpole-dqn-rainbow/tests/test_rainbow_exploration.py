@@ -66,6 +66,17 @@ def test_choices_against_gumbel_one_by_one(
         assert came[lane] == max(scores, key=lambda action: scores[action])
 
 
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_frequencies_are_those_of_the_softmax(temperature: float) -> None:
+    part = build(Boltzmann, temperature=temperature, final_temperature=temperature)
+    q, mask = torch.tensor([1.0, 2.0, 0.0, 9.0]), torch.tensor([True, True, True, False])
+    chosen = select(part, q.expand(40_000, 4), mask=mask.expand(40_000, 4))
+    shares = torch.bincount(chosen, minlength=4) / 40_000
+    expected = (q / temperature).masked_fill(~mask, -math.inf).softmax(0)
+    # Four standard deviations of a share of 40,000 draws are at most 0.01.
+    torch.testing.assert_close(shares, expected, atol=0.01, rtol=0)
+
+
 @pytest.mark.parametrize("temperature", [1e-300, 1e-12, 1e12])
 def test_extreme_temperatures(temperature: float) -> None:
     part = build(Boltzmann, temperature=temperature, final_temperature=temperature)

@@ -119,6 +119,14 @@ def test_a_copy_has_noise_of_its_own(make: Any, observations: Any) -> None:
     assert not torch.equal(clone(obs), network(obs))
 
 
+def test_a_state_holds_the_noise_that_was_drawn(make: Any, observations: Any) -> None:
+    network, other = (make(Noisy, STATE, seed=seed, **SMALL) for seed in (0, 1))
+    network.resample_noise(generator(1))
+    other.load_state_dict(network.state_dict())
+    obs = observations(STATE, 4)
+    assert torch.equal(network(obs), other(obs))
+
+
 def test_the_noise_is_in_the_head_alone(make: Any) -> None:
     network = make(Noisy, STATE, hidden=[8, 9, 10], dueling=True)
     noisy = [module for module in network.modules() if isinstance(module, NoisyLinear)]

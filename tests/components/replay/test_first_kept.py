@@ -26,9 +26,9 @@ def replay(capacity: int = 50, lanes: int = 1, n_step: int = 1, first: float = 0
     return FirstKeptReplay(FirstKeptOptions(capacity=capacity, first=first), context)
 
 
-def fill(part: FirstKeptReplay, steps: int, lanes: int = 1, length: int = 7) -> None:
+def fill(part: FirstKeptReplay, steps: int, lanes: int = 1, length: int = 7, start: int = 0) -> None:
     """Step t of lane e starts at the observation 1000 e + t; its reward says the same."""
-    for t in range(steps):
+    for t in range(start, start + steps):
         for env in range(lanes):
             value = 1000.0 * env + t
             obs, after = np.array([value], np.float32), np.array([value + 1], np.float32)
@@ -80,6 +80,24 @@ def test_every_transition_is_one_that_was_stored_with_all_its_steps(
         assert count == min(n_step, left), "the episode's end alone cuts a return short"
         assert float(reward) == pytest.approx(sum(0.9**k * (float(start) + k) for k in range(count)), rel=1e-5)
         assert float(discount) == pytest.approx(0.9**count)
+
+
+def test_a_restored_replay_goes_on_as_if_nothing_had_happened_wherever_its_first_slots_end() -> None:
+    whole = replay(n_step=4)
+    fill(whole, 40, length=30)
+    for steps in range(10, 30):  # the 20 first slots end among them
+        part, restored = replay(n_step=4), replay(n_step=4)
+        fill(part, steps, length=30)
+        restored.load_state_dict(part.state_dict())
+        fill(restored, 40 - steps, length=30, start=steps)
+        assert len(restored) == len(whole)
+        assert drawn_steps(restored) == drawn_steps(whole)
+
+
+def drawn_steps(part: FirstKeptReplay) -> set[tuple[float, float]]:
+    """Where the transitions that can be drawn start and end."""
+    batches = [part.sample(64) for _ in range(20)]
+    return {(float(a), float(b)) for x in batches for a, b in zip(x.obs[:, 0], x.next_obs[:, 0], strict=True)}
 
 
 def test_contract() -> None:

@@ -45,7 +45,7 @@ from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.history import read_metrics
 from cartpole_dqn.runs.metrics import columns, flat_row, read_events
 from cartpole_dqn.runs.saved import Which
-from cartpole_dqn.studies.comparison import Comparison, Estimate, Played, kept_scores
+from cartpole_dqn.studies.comparison import Comparison, Estimate, Played
 from cartpole_dqn.studies.comparison import compare as compare_groups
 from cartpole_dqn.studies.export import Exported, export_run
 from cartpole_dqn.studies.grouping import group_records, read_records
@@ -624,11 +624,9 @@ def compare(
     host, say = load_plugins(), functools.partial(_console().print, markup=False, highlight=False)
     records = read_records([run.path if isinstance(run, Run) else run for run in runs], say)
     groups = group_records(records, [group_by] if isinstance(group_by, str) else group_by)
-    if episodes is None:
-        return Study(compare_groups(groups, kept_scores(records), "metrics", score=score), host)
     with torch_put_back():
-        scores = play_models(records, host, episodes=episodes, seed=seed, say=say)
-    return Study(compare_groups(groups, scores, "played", score=score), host)
+        played = None if episodes is None else play_models(records, host, episodes=episodes, seed=seed, say=say)
+    return Study(compare_groups(groups, played, score=score), host)
 
 
 class Study:

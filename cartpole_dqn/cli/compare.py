@@ -51,7 +51,6 @@ def compare(
     The tables show scores with intervals over seeds, steps and time to solved, and probabilities of improvement.
     """
     from cartpole_dqn.studies.comparison import compare as compare_groups
-    from cartpole_dqn.studies.comparison import kept_scores
     from cartpole_dqn.studies.grouping import group_records, read_records
     from cartpole_dqn.views.comparison_tables import comparison_text, print_comparison
 
@@ -59,12 +58,11 @@ def compare(
     session: Session = ctx.obj
     records = read_records(runs, session.warn)
     groups = group_records(records, options.group_keys(group_by))
-    if episodes is None:
-        comparison = compare_groups(groups, kept_scores(records), "metrics", score=score)
-    else:
+    played = None
+    if episodes is not None:
         from cartpole_dqn.studies.playing import play_models
 
-        scores = play_models(
+        played = play_models(
             records,
             session.host,
             episodes=episodes,
@@ -72,7 +70,7 @@ def compare(
             say=session.say,
             showing=session.showing_evaluation,
         )
-        comparison = compare_groups(groups, scores, "played", score=score)
+    comparison = compare_groups(groups, played, score=score)
     if out is None:
         print_comparison(session.out, comparison, form)
         return

@@ -1,7 +1,6 @@
 """Compares groups of runs.
 
-* `compare`: groups of runs and the scores of their models -> `Comparison`.
-* `kept_scores`: scores from the evaluations during training.
+* `compare`: groups of runs -> `Comparison`, from `Scores` of models that were played, or those kept during training.
 * `Comparison`: a `RunScore` for each run, a `GroupScore` for each group, an `Improvement` for each pair, and notes.
 
 A run has two scores: the mean returns of its best model (`best`) and of its last (`last`).
@@ -43,6 +42,8 @@ RESAMPLES = 10_000
 _SEEDS = SeedTree(0).child("compare")
 _FEW = 5
 """Intervals from fewer runs are too narrow."""
+_SHOWN = 6
+"""Names in a note."""
 
 
 @dataclass(frozen=True)
@@ -143,17 +144,16 @@ class Comparison:
 
 
 def compare(
-    groups: Sequence[Group], scores: Mapping[Path, Scores], source: Source, *, score: Score = "best"
+    groups: Sequence[Group], played: Mapping[Path, Scores] | None = None, *, score: Score = "best"
 ) -> Comparison:
     """Compare groups of runs.
 
     Args:
         groups: the runs.
-        scores: by `Record.path`.
-        source: where the scores come from.
+        played: scores by `Record.path`; None takes those of the evaluations during training.
         score: the one that the probabilities of improvement compare.
     """
-    runs = {group.label: [_run_score(r, group.label, scores[r.path]) for r in group.records] for group in groups}
+    runs = {group.label: [_run_score(record, group.label, played) for record in group.records] for group in groups}
     group_scores = tuple(_group_score(group, runs[group.label]) for group in groups)
     improvements = [
         Improvement(label, other, chance)
@@ -163,7 +163,7 @@ def compare(
     notes = [note for group in groups for note in _group_notes(group)]
     all_runs = [run for members in runs.values() for run in members]
     return Comparison(
-        source=source,
+        source="metrics" if played is None else "played",
         score=score,
         runs=tuple(all_runs),
         groups=group_scores,
@@ -172,16 +172,13 @@ def compare(
     )
 
 
-def kept_scores(records: Sequence[Record]) -> dict[Path, Scores]:
-    """Return the scores from the evaluations during training, by `Record.path`."""
-    return {r.path: Scores(Played.of(r.history.best_returns), Played.of(r.history.last_returns)) for r in records}
-
-
 # Runs and groups ------------------------------------------------------------------------------------------------------
 
 
-def _run_score(record: Record, label: str, scores: Scores) -> RunScore:
+def _run_score(record: Record, label: str, played: Mapping[Path, Scores] | None) -> RunScore:
     history, status = record.history, run_state(record.path)
+    kept = Scores(Played.of(history.best_returns), Played.of(history.last_returns))
+    scores = kept if played is None else played[record.path]
     steps = [status.step, *history.step[-1:], *([history.end[0]] if history.end else [])]
     return RunScore(
         name=record.name,
@@ -288,6 +285,6 @@ def _interval_notes(groups: Sequence[GroupScore]) -> list[str]:
     return [note] if few else []
 
 
-def _listed(names: Sequence[str], most: int = 6) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return "; ".join(names[:most]) + more
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return "; ".join(names[:_SHOWN]) + more

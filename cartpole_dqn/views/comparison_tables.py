@@ -22,7 +22,6 @@ from cartpole_dqn.studies.comparison import (
     Played,
     RunScore,
     compare,
-    kept_scores,
 )
 from cartpole_dqn.studies.grouping import group_records, read_record
 from cartpole_dqn.text.figures import NOTHING, duration, number, one_line, score
@@ -117,7 +116,7 @@ def sweep_comparison(folders: Sequence[Path], failed: Sequence[str]) -> Comparis
             notes.append(f"In no figure: {error}")
     if not records:
         return None
-    comparison = compare(group_records(records), kept_scores(records), "metrics")
+    comparison = compare(group_records(records))
     return dataclasses.replace(comparison, notes=(*comparison.notes, *notes))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cartpole_dqn.runs.folder import RunFolder
-from cartpole_dqn.studies.comparison import Comparison, Estimate, Played, Scores, compare, kept_scores
+from cartpole_dqn.studies.comparison import Comparison, Estimate, Played, Scores, compare
 from cartpole_dqn.studies.grouping import Record, group_records
 
 Write = Callable[..., Record]
@@ -14,7 +14,7 @@ LR = "agent.optimiser.lr=0.01"
 
 
 def compared(records: Sequence[Record], *keys: str, **options: Any) -> Comparison:
-    return compare(group_records(records, keys), kept_scores(records), "metrics", **options)
+    return compare(group_records(records, keys), **options)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_equal_seeds_give_equal_intervals_whatever_else_is_compared(two_groups: 
 def test_played_scores_are_taken_as_they_are(two_groups: list[Record]) -> None:
     records = two_groups[5:]
     scores = {record.path: Scores(Played(7, 5.0 + i, 0.0, 5.0)) for i, record in enumerate(records)}
-    comparison = compare(group_records(records), scores, "played")
+    comparison = compare(group_records(records), scores)
     assert comparison.groups[0].best is not None
     assert comparison.groups[0].best.value == 6.0
     assert (comparison.groups[0].last, comparison.groups[0].last_lowest) == (None, None)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from cartpole_dqn.studies.comparison import Comparison, Played, Scores, compare, kept_scores
+from cartpole_dqn.studies.comparison import Comparison, Played, Scores, compare
 from cartpole_dqn.studies.grouping import group_records, read_record
 from cartpole_dqn.views.comparison_tables import comparison_tables, comparison_text, explanations
 
@@ -21,8 +21,8 @@ def made(write_run: WriteRun, *, played: bool = False) -> Comparison:
     records.append(read_record(write_run("b\x1b[31m", sets=sets, evaluations={100: [-3], 300: [-5.25]}, best=[100])))
     if played:
         scores = {record.path: Scores(Played(30, 1.0, 0.5, 0.0), Played(30, 2.0, 0.5, 1.0)) for record in records}
-        return compare(group_records(records), scores, "played")
-    return compare(group_records(records), kept_scores(records), "metrics")
+        return compare(group_records(records), scores)
+    return compare(group_records(records))
 
 
 def test_tables_say_everything(write_run: WriteRun) -> None:
@@ -58,7 +58,7 @@ def test_played_scores_do_not_flatter(write_run: WriteRun) -> None:
 
 def test_one_group_has_no_improvement(write_run: WriteRun) -> None:
     record = read_record(write_run("r"))
-    comparison = compare(group_records([record]), {record.path: Scores()}, "metrics")
+    comparison = compare(group_records([record]), {record.path: Scores()})
     assert [table.title for table in comparison_tables(comparison)] == ["Groups", "Runs"]
     assert "some episodes" in explanations(comparison)[0]
 

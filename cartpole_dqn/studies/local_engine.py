@@ -7,7 +7,6 @@ the sweep. The trials stop when the sweep's process ends for any reason.
 from __future__ import annotations
 
 import os
-import time
 from multiprocessing import connection
 from typing import ClassVar
 
@@ -71,15 +70,11 @@ class LocalEngine(SweepEngine):
     def wait(self, timeout: float) -> list[TrialEnd]:
         """Return the trials that ended, and kill those that exceed the time to stop."""
         ends, self._unstarted = self._unstarted, []
-        until = time.monotonic() + timeout
-        while self._running:
-            remaining = 0.0 if ends else max(0.0, until - time.monotonic())
-            connection.wait([process.pipe for process in self._running.values()], min(remaining, _SLICE))
-            ends += [end for name, process in self._running.items() if (end := process.end(name))]
-            for end in ends:
-                self._running.pop(end.name, None)
-            if ends or remaining <= _SLICE:
-                break
+        if self._running and not ends:
+            connection.wait([process.pipe for process in self._running.values()], min(timeout, _SLICE))
+        ends += [end for name, process in self._running.items() if (end := process.end(name))]
+        for end in ends:
+            self._running.pop(end.name, None)
         return ends
 
     def stop(self) -> None:

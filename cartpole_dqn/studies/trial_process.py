@@ -12,6 +12,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import contextlib
+import functools
 import math
 import multiprocessing
 import os
@@ -26,7 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cartpole_dqn.contracts.sweep_engine import TrialEnd
 
@@ -77,17 +78,18 @@ class TrialProcess:
         self.pipe: Connection
         self.pipe, child_pipe = context.Pipe()
         """Readable when the process ends, for `multiprocessing.connection.wait`."""
-        setup = _Setup(
+        work = functools.partial(
+            _work,
+            child_pipe,
             list(arguments),
-            str(log.absolute()),
-            str((folder or Path.cwd()).absolute()),
-            dict(os.environ if environment is None else environment),
-            list(sys.path if path is None else path),
-            stop_seconds,
-            _FORKS,
+            log=str(log.absolute()),
+            folder=str((folder or Path.cwd()).absolute()),
+            environment=dict(os.environ if environment is None else environment),
+            path=list(sys.path if path is None else path),
+            stop_seconds=stop_seconds,
         )
         # A daemon, so that this process does not wait for it at exit.
-        self._process: BaseProcess = context.Process(target=_work, args=(setup, child_pipe), daemon=True)
+        self._process: BaseProcess = context.Process(target=work, daemon=True)
         self._code: int | None = None
         self._log = log
         self._stop_seconds, self._kill_at = math.inf, math.inf
@@ -170,18 +172,6 @@ class TrialProcess:
         return _KILLED if code is None or code == _UNKNOWN else code
 
 
-class _Setup(NamedTuple):
-    """Arguments and surroundings of a process."""
-
-    arguments: list[str]
-    log: str
-    folder: str
-    environment: dict[str, str]
-    path: list[str]
-    stop_seconds: float
-    forked: bool
-
-
 @contextlib.contextmanager
 def _without_main() -> Iterator[None]:
     """Hide the main module from `multiprocessing`, which would import it in the child. It may lack a guard."""
@@ -193,25 +183,33 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _work(setup: _Setup, pipe: Connection) -> None:
+def _work(
+    pipe: Connection,
+    arguments: list[str],
+    *,
+    log: str,
+    folder: str,
+    environment: dict[str, str],
+    path: list[str],
+    stop_seconds: float,
+) -> None:
     """Run `cartpole-dqn` in the new process."""
     if sys.platform != "win32":
         os.setsid()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())  # The starting thread may have blocked some.
-    _redirect(setup.log)
-    os.chdir(setup.folder)
+    _redirect(log)
+    os.chdir(folder)
     os.environ.clear()
-    os.environ.update(setup.environment)
-    sys.path[:] = setup.path
-    sys.argv = ["cartpole-dqn", *setup.arguments]
+    os.environ.update(environment)
+    sys.path[:] = path
+    sys.argv = ["cartpole-dqn", *arguments]
     # Processes of environments start as in a run by hand.
     multiprocessing.current_process().daemon = False
     multiprocessing.set_start_method(None, force=True)
     signal.signal(signal.SIGTERM, _leave if sys.platform == "win32" else signal.SIG_DFL)
-    threading.Thread(target=_follow, args=(pipe, setup.stop_seconds), name="follow-starter", daemon=True).start()
+    threading.Thread(target=_follow, args=(pipe, stop_seconds), name="follow-starter", daemon=True).start()
     code = _run()
-    if setup.forked:
-        atexit._run_exitfuncs()  # A fork exits without them.
+    atexit._run_exitfuncs()  # A fork exits without them.
     with contextlib.suppress(OSError):
         pipe.send(code)
     sys.exit(code)

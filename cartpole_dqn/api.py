@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from cartpole_dqn.config.layers import merge_tables
-from cartpole_dqn.config.schema import RunConfig, read_text
+from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.calls import typed
 from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.contracts.options import to_table
@@ -55,7 +55,8 @@ from cartpole_dqn.studies.sweep_space import (
     Setting,
     as_toml,
     checked_variants,
-    parse_grid,
+    grid_values,
+    plain_value,
     read_space,
     read_space_table,
 )
@@ -566,16 +567,15 @@ def sweep(
     if "seed" in (settings or {}):
         raise UserError("settings: a sweep takes its seeds from `seeds`.")
     named = {"env": env, "obs": obs, "steps": steps, "episodes": episodes, "device": device}
-    file = None if config is None else Path(config)
     plan = SweepPlan(
         seeds=tuple(map(int, seeds)),
         preset=preset,
-        config=None if file is None else read_text(file),
+        config=None if config is None else Path(config),
         flags=merge_tables(dict(settings or {}), named_settings(host.registry, named)),
-        grid=parse_grid([f"{key}={','.join(map(as_toml, values))}" for key, values in (grid or {}).items()]),
+        grid={key: grid_values(f"grid: {key}", key, [*map(as_toml, values)]) for key, values in (grid or {}).items()},
         variants=tuple(
             checked_variants(
-                ("variants", Setting({key: as_toml(value) for key, value in table.items()}, name))
+                ("variants", Setting({key: plain_value(value) for key, value in table.items()}, name))
                 for name, table in (variants or {}).items()
             )
         ),
@@ -589,7 +589,7 @@ def sweep(
     )
     folder = sweep_folder(None if out is None else Path(out), env_id=env or preset or DEFAULT_ENV, obs=obs)
     with torch_put_back():
-        swept = run_sweep(folder, plan, host, console=_console(), config=file, retry_failed=retry_failed, plain=plain)
+        swept = run_sweep(folder, plan, host, console=_console(), retry_failed=retry_failed, plain=plain)
     if swept.left and swept.stopped:
         raise KeyboardInterrupt(f"{swept.left} of {swept.total} trials are left; resume with: {swept.resume}")
     if swept.comparison is None:

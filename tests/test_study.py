@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cartpole_dqn import (
@@ -74,7 +75,7 @@ def swept(**given: Any) -> Any:
 
 
 def test_a_grid_gives_runs_rows_and_tables(call: Callable[..., Any]) -> None:
-    study = swept(grid={LR: [1e-3, 5e-4]}, out="lr")
+    study = swept(grid={LR: [np.float64(1e-3), 5e-4]}, out="lr")
     assert [run.config.seed for run in study.runs] == [row["seed"] for row in study.rows()] == [0, 1, 0, 1]
     assert {run.config.agent["optimiser"]["lr"] for run in study.runs} == {1e-3, 5e-4}
     assert all(row["best.mean"] > 0 and row["path"].is_dir() for row in study.rows())

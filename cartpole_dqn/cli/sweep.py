@@ -116,9 +116,7 @@ def sweep(
     else:
         name = env or preset or (config.stem if config is not None else "CartPole-v1")
         folder = sweep_folder(out, env_id=name, obs=obs)
-    swept = run_sweep(
-        folder, plan, session.host, console=session.err, config=config, retry_failed=retry_failed, plain=plain
-    )
+    swept = run_sweep(folder, plan, session.host, console=session.err, retry_failed=retry_failed, plain=plain)
     _finish(session, swept)
 
 
@@ -143,7 +141,6 @@ def _require_sense(args: dict[str, Any]) -> None:
 
 
 def _plan(args: dict[str, Any]) -> SweepPlan:
-    from cartpole_dqn.config.schema import read_text
     from cartpole_dqn.studies.sweep_plan import SweepPlan
     from cartpole_dqn.studies.sweep_space import parse_grid, parse_variants, read_space
 
@@ -154,7 +151,7 @@ def _plan(args: dict[str, Any]) -> SweepPlan:
     return SweepPlan(
         seeds=tuple(range(first, first + args.get("--seeds", _SEEDS))),
         preset=args.get("--preset"),
-        config=read_text(args["--config"]) if "--config" in args else None,
+        config=args.get("--config"),
         flags=flags,
         sets=tuple(args.get("--set", [])),
         grid=parse_grid(args.get("--grid", [])),

@@ -3,7 +3,7 @@
 * `merge_layers`: merges tables, from defaults to `--set`, and says what a changed part inherits and loses.
 * `merge_tables`, `merge_plain`: merge two tables without looking at options.
 * `edit_list`: changes, inserts and drops single entries of `[[observation]]` or `[[observer]]`.
-* `parse_set`: applies `agent.replay.capacity=5000` to a table.
+* `parse_set`, `set_value`: apply `agent.replay.capacity=5000` to a table. `parse_value`: a value of `--set`.
 """
 
 from __future__ import annotations
@@ -121,14 +121,27 @@ def parse_set(text: str, table: Table) -> None:
     key, separator, value = text.partition("=")
     if not separator or not key.strip():
         raise ConfigError(f"--set {bad(text)}: expected KEY=VALUE, such as agent.batch_size=64.")
-    nested = _parse_value(value)
+    set_value(key, parse_value(value), table)
+
+
+def set_value(key: str, value: Any, table: Table) -> None:
+    """Apply a value to `table` in place. `key` is that of `parse_set`, which raises the same errors."""
+    nested = value
     for step in reversed(key.split(".")):
         nested = {step.strip(): nested}
     try:
         require_bounded(nested)
     except ValueError as error:
-        raise ConfigError(f"--set {bad(text[:60])}...: {error}.") from None
+        raise ConfigError(f"--set {bad(key[:60])}: {error}.") from None
     table.update(merge_tables(table, nested))
+
+
+def parse_value(text: str) -> Any:
+    """Return the value of a text: of TOML, or else the text itself."""
+    try:
+        return load_toml(f"value = {text}")["value"]
+    except ValueError:
+        return text.strip()
 
 
 class _Renamed(NamedTuple):
@@ -213,10 +226,3 @@ def _plain(value: Any) -> Any:
 def _as_text(value: Any) -> str:
     """Return a value as TOML; of a part, its name."""
     return json.dumps(value.get("name", value) if isinstance(value, Mapping) else value, default=str)
-
-
-def _parse_value(text: str) -> Any:
-    try:
-        return load_toml(f"value = {text}")["value"]
-    except ValueError:
-        return text.strip()

@@ -1,7 +1,7 @@
 """Runs a sweep: schedules its trials and records their states.
 
 * `Sweep`: a sweep in a folder. `run` drives an engine until all trials have ended or it is asked to stop.
-* `SweepView`, `TrialView`: progress, for a table.
+* `SweepView`: the trials with their states and progress, for a table.
 
 The folder holds `sweep.toml` (the plan), `trials.json` (the trials' states) and the run folders `trials/NAME/`. Only
 its run folder decides whether a trial is done, so that a killed sweep can be resumed.
@@ -13,30 +13,20 @@ import contextlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from cartpole_dqn.config.schema import RunConfig
-from cartpole_dqn.contracts.sweep_engine import SweepEngine
+from cartpole_dqn.config.schema import read_toml
+from cartpole_dqn.contracts.sweep_engine import SweepEngine, TrialEnd
 from cartpole_dqn.errors import RunFolderError, UserError
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs import lock as folder_lock
 from cartpole_dqn.runs.folder import is_run, run_state, write_text_atomic
-from cartpole_dqn.runs.metrics import RunFigures, read_figures
-from cartpole_dqn.studies.sweep_plan import (
-    FILE,
-    Planned,
-    SweepPlan,
-    check_setting,
-    corner_settings,
-    labels_of,
-    plan_trials,
-)
+from cartpole_dqn.runs.metrics import read_figures
+from cartpole_dqn.studies.sweep_plan import FILE, SweepPlan, SweepTrial, TrialStatus, corner_settings, plan_trials
 from cartpole_dqn.studies.sweep_search import Search
 from cartpole_dqn.studies.sweep_space import Setting
-
-TrialStatus = Literal["waiting", "running", "done", "failed", "interrupted"]
 
 _RECORD = "trials.json"
 _LOOK = 0.5
@@ -44,27 +34,10 @@ _LOOK = 0.5
 
 
 @dataclass(frozen=True)
-class TrialView:
-    """State and progress of a trial."""
-
-    name: str
-    state: TrialStatus
-    error: str
-    progress: RunFigures
-    steps: int | None
-    """Total steps of the run; None if it is limited by episodes."""
-    episodes: int | None
-    seconds: float
-    """Running time, over all sessions of the sweep."""
-    place: str
-    """Where it runs, as the engine says; "" for nothing."""
-
-
-@dataclass(frozen=True)
 class SweepView:
     """States and progress of a sweep's trials."""
 
-    trials: tuple[TrialView, ...]
+    trials: tuple[SweepTrial, ...]
     total: int
     """Number of trials, including those of settings that a search has not chosen yet."""
     stopping: bool = False
@@ -75,33 +48,6 @@ class SweepView:
         return sum(trial.state == state for trial in self.trials) + unknown
 
 
-@dataclass
-class _Entry:
-    """A trial and its state."""
-
-    planned: Planned
-    setting: int
-    state: TrialStatus = "waiting"
-    error: str = ""
-    seconds: float = 0.0
-    began: float | None = None
-    """Start time in this session."""
-    progress: RunFigures = field(default_factory=RunFigures)
-
-    @property
-    def name(self) -> str:
-        return self.planned.trial.name
-
-    @property
-    def path(self) -> Path:
-        return self.planned.trial.folder
-
-    def look(self) -> None:
-        """Read the trial's progress. Another process or machine may be writing to its folder."""
-        with contextlib.suppress(RunFolderError):
-            self.progress = read_figures(self.path)
-
-
 class Sweep:
     """A sweep in its folder. Use it inside `folder_lock.hold(folder)`. Nothing is written before `run`.
 
@@ -109,9 +55,7 @@ class Sweep:
         folder: new, empty, or the folder of a sweep with the same plan.
         plan: the trials.
         host: the loaded plugins.
-        base: the file with `plan.config`, for messages.
         retry_failed: whether to try failed trials again.
-        prepare: completes each setting's configuration with details of this machine.
         warn: called with messages for the user.
         clock: seconds, monotonic.
         sleep: waits for some seconds.
@@ -126,20 +70,20 @@ class Sweep:
         plan: SweepPlan,
         host: PluginHost,
         *,
-        base: Path | None = None,
         retry_failed: bool = False,
-        prepare: Callable[[RunConfig], RunConfig] = lambda config: config,
         warn: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.folder = folder
         self.plan = plan
-        self._host, self._base, self._prepare = host, base, prepare
-        self._clock, self._sleep = clock, sleep
-        self._entries: list[_Entry] = []
-        self._scored: set[int] = set()
-        self._search = Search(plan.space, plan.seed) if plan.searches else None
+        self._host, self._clock, self._sleep = host, clock, sleep
+        self._trials: dict[str, SweepTrial] = {}
+        self._counted: dict[str, float] = {}
+        """Until when the seconds of each trial of this session are counted."""
+        self._search = Search(plan.space, plan.seed, plan.searches) if plan.searches else None
+        self._unscored: dict[int, Setting] = {}
+        """The settings whose scores the search does not know yet, by number."""
         self._stopping = False
         self._require_same()
         self._check(warn)
@@ -168,34 +112,37 @@ class Sweep:
                     engine.stop()
                 if not self._stopping:
                     self._start(engine)
-                watch(self.view(engine))
+                for trial in self._running():
+                    self._change(trial, place=engine.place(trial.name))
+                watch(self.view())
                 if not self._running() and (self._stopping or not self._waiting()):
                     break
                 if not self._running():
                     self._sleep(_LOOK)  # A process of an earlier session still locks the remaining folders.
                     continue
                 for end in engine.wait(_LOOK):
-                    self._record_end(end.name, end.state, end.error)
+                    self._record_end(end)
         finally:
             engine.close()
-            for entry in self._running():
-                self._record_end(entry.name, "interrupted", "")
-        view = self.view(None)
-        watch(view)
-        return view
+            for trial in self._running():
+                self._record_end(TrialEnd(trial.name, "interrupted"))
+        watch(self.view())
+        return self.view()
 
-    def view(self, engine: SweepEngine | None) -> SweepView:
+    def view(self) -> SweepView:
         """Return the current states."""
-        total = self.plan.searches * len(self.plan.seeds) if self._search else len(self._entries)
-        return SweepView(tuple(self._view(entry, engine) for entry in self._entries), total, self._stopping)
+        total = self.plan.searches * len(self.plan.seeds) if self._search else len(self._trials)
+        return SweepView(tuple(self._trials.values()), total, self._stopping)
 
     def done_folders(self) -> list[Path]:
         """Return the run folders of finished trials, in the order of the plan."""
-        return [entry.path for entry in self._entries if entry.state == "done"]
+        return [trial.run.folder for trial in self._trials.values() if trial.state == "done"]
 
     # Before ---------------------------------------------------------------------------------------------------------
 
     def _require_same(self) -> None:
+        if self.plan.config is not None:
+            read_toml(self.plan.config)  # Here its errors name no setting.
         if (self.folder / FILE).is_file():
             differences = SweepPlan.read(self.folder).differences(self.plan)
             if differences:
@@ -211,56 +158,57 @@ class Sweep:
 
     def _check(self, warn: Callable[[str], None]) -> None:
         """Plan all known trials and build each setting once. For a search, build the corners of its space."""
-        settings = self.plan.settings()
-        labels = labels_of(self.plan, settings)
-        planned: list[list[Planned]] = []
-        notes: dict[str, None] = {}
-        corners = corner_settings(self.plan.space) if self._search else []
-        for i, setting in enumerate([*settings, *corners]):
-            label = labels[i] if i < len(labels) else ", ".join(setting.sets)
-            trials, config, setting_notes = self._planned(setting, label)
-            notes.update(dict.fromkeys([*setting_notes, *check_setting(config, label, self._host)]))
-            planned += [trials] if i < len(labels) else []
+        planned, notes = [], dict[str, None]()
+        for setting in corner_settings(self.plan.space) if self._search else self.plan.settings():
+            trials, messages = plan_trials(self.plan, setting, self._host, self.folder, build=True)
+            planned.append(trials)
+            notes.update(dict.fromkeys(messages))
         for text in notes:
             warn(text)
-        # Seed by seed, so that a sweep that is cut short has compared all settings.
-        self._entries = [_Entry(trials[k], i) for k in range(len(self.plan.seeds)) for i, trials in enumerate(planned)]
-
-    def _planned(self, setting: Setting, label: str) -> tuple[list[Planned], RunConfig, list[str]]:
-        return plan_trials(self.plan, setting, label, self._host, self.folder, base=self._base, prepare=self._prepare)
+        if self._search is None:
+            # Seed by seed, so that a sweep that is cut short has compared all settings.
+            self._trials = {trial.name: trial for trials in zip(*planned, strict=True) for trial in trials}
 
     def _recall(self, retry_failed: bool) -> None:
         """Restore the states of an earlier session."""
         saved = self._read()
         if self._search:
             for params in saved.get("settings", []):
-                self._search.take_back(dict(params))
-                self._add_latest(self._search)
+                self._add(self._search, self._search.take_back(dict(params)))
         before = {str(entry["name"]): entry for entry in saved.get("trials", [])}
-        for entry in self._entries:
-            earlier = before.get(entry.name, {})
-            entry.seconds = float(earlier.get("seconds", 0.0))
-            if run_state(entry.path).state == "done":
-                entry.state = "done"
+        for name, trial in self._trials.items():
+            earlier = before.get(name, {})
+            changes: dict[str, Any] = {"seconds": float(earlier.get("seconds", 0.0))}
+            if run_state(trial.run.folder).state == "done":
+                changes["state"] = "done"
             elif earlier.get("state") == "failed" and not retry_failed:
-                entry.state, entry.error = "failed", str(earlier.get("error", ""))
-            elif is_run(entry.path):
-                entry.state = "interrupted"
-            if entry.state != "waiting":
-                entry.look()
+                changes |= {"state": "failed", "error": str(earlier.get("error", ""))}
+            elif is_run(trial.run.folder):
+                changes["state"] = "interrupted"
+            self._change(trial, **changes)
         self._tell()
 
     # A round --------------------------------------------------------------------------------------------------------
 
-    def _running(self) -> list[_Entry]:
-        return [entry for entry in self._entries if entry.state == "running"]
+    def _change(self, trial: SweepTrial, **changes: Any) -> None:
+        """Change a trial, count its time, and read its progress. Another process or machine may write to its folder."""
+        if trial.state == "running":
+            now = self._clock()
+            changes["seconds"] = trial.seconds + now - self._counted[trial.name]
+            self._counted[trial.name] = now
+        with contextlib.suppress(RunFolderError):
+            changes["progress"] = read_figures(trial.run.folder)
+        self._trials[trial.name] = replace(trial, **changes)
 
-    def _waiting(self) -> list[_Entry]:
+    def _running(self) -> list[SweepTrial]:
+        return [trial for trial in self._trials.values() if trial.state == "running"]
+
+    def _waiting(self) -> list[SweepTrial]:
         """Return the trials to start. If none is left, a search adds those of its next setting."""
-        waiting = [e for e in self._entries if e.state in ("waiting", "interrupted") and e.began is None]
-        if not waiting and self._search and len(self._search.proposed) < self.plan.searches:
-            self._search.ask()
-            waiting = self._add_latest(self._search)
+        states = ("waiting", "interrupted")
+        waiting = [trial for name, trial in self._trials.items() if trial.state in states and name not in self._counted]
+        if not waiting and self._search and (setting := self._search.ask()):
+            waiting = self._add(self._search, setting)
             self._keep()
         return waiting
 
@@ -268,62 +216,59 @@ class Sweep:
         """Fill the free slots. Skip folders that a process of an earlier session still locks."""
         running, slots = len(self._running()), engine.slots
         while running < slots:
-            entry = next((entry for entry in self._waiting() if not folder_lock.is_held(entry.path)), None)
-            if entry is None:
+            trial = next((trial for trial in self._waiting() if not folder_lock.is_held(trial.run.folder)), None)
+            if trial is None:
                 return
-            entry.state, entry.error, entry.began = "running", "", self._clock()
+            self._counted[trial.name] = self._clock()
+            self._change(trial, state="running", error="")
             self._keep()
-            engine.start(entry.planned.trial)
+            engine.start(trial.run)
             running += 1
 
-    def _record_end(self, name: str, state: TrialStatus, error: str) -> None:
-        entry = next((entry for entry in self._running() if entry.name == name), None)
-        if entry is None:
-            raise RuntimeError(f"it reported the end of a trial {name!r}, which does not run.")
-        entry.seconds += self._clock() - (entry.began or 0.0)
-        folder_state = run_state(entry.path).state
-        if state == "done" and folder_state != "done":
-            state, error = "failed", f"the engine reports it as done, but its folder {entry.path} says {folder_state}."
-        entry.state, entry.error = state, error
-        entry.look()
+    def _record_end(self, end: TrialEnd) -> None:
+        trial = self._trials.get(end.name)
+        if trial is None or trial.state != "running":
+            raise RuntimeError(f"it reported the end of a trial {end.name!r}, which does not run.")
+        folder_state = run_state(trial.run.folder).state
+        if end.state == "done" and folder_state != "done":
+            error = f"the engine reports it as done, but its folder {trial.run.folder} says {folder_state}."
+            end = TrialEnd(end.name, "failed", error)
+        self._change(trial, state=end.state, error=end.error, place="")
         self._keep()
         self._tell()
 
     # A search -------------------------------------------------------------------------------------------------------
 
-    def _add_latest(self, search: Search) -> list[_Entry]:
+    def _add(self, search: Search, setting: Setting) -> list[SweepTrial]:
         """Add and return the trials of a search's latest setting."""
-        number, setting = len(search.proposed) - 1, search.latest()
-        trials, _, _ = self._planned(setting, labels_of(self.plan, [setting], first=number)[0])
-        entries = [_Entry(planned, number) for planned in trials]
-        self._entries += entries
-        return entries
+        trials, _ = plan_trials(self.plan, setting, self._host, self.folder)
+        self._trials |= {trial.name: trial for trial in trials}
+        self._unscored[len(search.proposed) - 1] = setting
+        return trials
 
     def _tell(self) -> None:
         """Pass the search the score of each setting whose trials have all ended."""
-        if self._search is None:
-            return
-        for number in range(len(self._search.proposed)):
-            entries = [entry for entry in self._entries if entry.setting == number]
-            if number in self._scored or not all(entry.state in ("done", "failed") for entry in entries):
-                continue
-            self._scored.add(number)
-            scores = [e.progress.best for e in entries if e.state == "done" and e.progress.best is not None]
-            self._search.tell(number, sum(scores) / len(scores) if len(scores) == len(entries) else None)
+        for number, setting in list(self._unscored.items()):
+            trials = [trial for trial in self._trials.values() if trial.setting is setting]
+            if self._search and all(trial.state in ("done", "failed") for trial in trials):
+                del self._unscored[number]
+                best = [trial.progress.best for trial in trials if trial.state == "done"]
+                scores = [score for score in best if score is not None]
+                self._search.tell(number, sum(scores) / len(scores) if len(scores) == len(trials) else None)
 
     # The record -----------------------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
         trials = [
             {
-                "name": entry.name,
-                "setting": entry.planned.label,
-                "seed": entry.planned.seed,
-                "state": entry.state,
-                "error": entry.error,
-                "seconds": round(entry.seconds, 3),
+                "name": trial.name,
+                "setting": trial.setting.label,
+                "seed": trial.seed,
+                "state": trial.state,
+                "error": trial.error,
+                "seconds": round(trial.seconds, 3),
             }
-            for entry in self._entries
+            for trial in self._trials.values()
         ]
         table = {"trials": trials, **({"settings": self._search.proposed} if self._search else {})}
         write_text_atomic(self.folder / _RECORD, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
@@ -338,17 +283,3 @@ class Sweep:
             return {}
         except (OSError, ValueError, AssertionError, RecursionError) as error:
             raise RunFolderError(f"{path} is not what a sweep writes: {error}.") from None
-
-    def _view(self, entry: _Entry, engine: SweepEngine | None) -> TrialView:
-        if entry.state == "running":
-            entry.look()
-        return TrialView(
-            name=entry.name,
-            state=entry.state,
-            error=entry.error,
-            progress=entry.progress,
-            steps=entry.planned.steps,
-            episodes=entry.planned.episodes,
-            seconds=entry.seconds + (self._clock() - (entry.began or 0.0) if entry.state == "running" else 0.0),
-            place=engine.place(entry.name) if engine is not None and entry.state == "running" else "",
-        )

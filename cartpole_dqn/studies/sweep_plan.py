@@ -1,40 +1,46 @@
 """The plan of a sweep.
 
 * `SweepPlan`: the request. `write` and `read` store it as `sweep.toml` in the sweep's folder.
-* `plan_trials`: a setting and the seeds -> `Planned` trials with valid configurations.
-* `check_setting`: builds a setting's environment and agent, so that errors appear before any trial starts.
+* `plan_trials`: a setting and the seeds -> a `SweepTrial` with a valid configuration for each seed.
+* `corner_settings`: settings at the ends of a space, to check before a search.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 
-from cartpole_dqn.config.schema import RunConfig, Table, parse_toml, read_text, read_toml, to_toml
+from cartpole_dqn.config.layers import parse_value
+from cartpole_dqn.config.schema import RunConfig, Table, read_text, read_toml, to_toml
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.contracts.seeding import SeedTree
-from cartpole_dqn.contracts.sweep_engine import Trial
+from cartpole_dqn.contracts.sweep_engine import Trial, TrialState
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunFolderError, UserError, bad, error_line
 from cartpole_dqn.plugin.host import PluginHost
-from cartpole_dqn.runs.catalogue import TRIALS
+from cartpole_dqn.runs.catalogue import TRIALS, find_run
 from cartpole_dqn.runs.folder import write_text_atomic
+from cartpole_dqn.runs.metrics import RunFigures
 from cartpole_dqn.studies.sweep_space import (
     Choice,
+    Grid,
+    Range,
     Setting,
     Space,
+    as_toml,
     checked_variants,
     draw,
     grid_settings,
+    grid_values,
+    numbered_setting,
     read_space_table,
-    setting_labels,
     space_table,
 )
 from cartpole_dqn.system import __version__
 from cartpole_dqn.training import assembly
+from cartpole_dqn.training.initial_weights import find_initial_weights
 from cartpole_dqn.training.resolve import components_of, resolve_config
 
 FILE = "sweep.toml"
@@ -51,12 +57,12 @@ class SweepPlan:
 
     seeds: tuple[int, ...]
     preset: str | None = None
-    config: str | None = None
-    """Text of the `--config` file."""
+    config: Path | None = None
+    """The `--config` file. `write` copies it."""
     flags: Table = field(default_factory=dict)
     """Settings from command-line options, as for `resolve_config`."""
     sets: tuple[str, ...] = ()
-    grid: Mapping[str, list[str]] = field(default_factory=dict)
+    grid: Grid = field(default_factory=dict)
     variants: tuple[Setting, ...] = ()
     """Named settings, instead of a grid."""
     space: Space = field(default_factory=dict)
@@ -77,12 +83,12 @@ class SweepPlan:
         if not self.draws:
             return list(self.variants) or grid_settings(self.grid)
         generator = SeedTree(self.seed).child("sweep").numpy("draws")
-        distinct: dict[tuple[str, ...], Setting] = {}
+        distinct: dict[str, Table] = {}
         for _ in range(_PATIENCE * self.draws):
-            setting = draw(self.space, generator)
-            distinct.setdefault(tuple(setting.values.values()), setting)
+            values = draw(self.space, generator)
+            distinct.setdefault(as_toml(values), values)
             if len(distinct) == self.draws:
-                return list(distinct.values())
+                return [numbered_setting(values, i, self.draws) for i, values in enumerate(distinct.values())]
         raise UserError(f"--random {bad(self.draws)}: the space holds no more than {len(distinct)} different settings.")
 
     def table(self) -> Table:
@@ -93,7 +99,8 @@ class SweepPlan:
             method, number = ("search", self.searches) if self.searches else ("random", self.draws)
             settings = {"method": method, "number": number, "seed": self.seed, "space": space_table(self.space)}
         elif self.variants:
-            settings = {"method": "variants", "variants": {entry.name: dict(entry.values) for entry in self.variants}}
+            texts = {one.label: {key: as_toml(value) for key, value in one.values.items()} for one in self.variants}
+            settings = {"method": "variants", "variants": texts}
         elif self.grid:
             settings = {"method": "grid", "grid": {key: list(values) for key, values in self.grid.items()}}
         return {
@@ -111,7 +118,7 @@ class SweepPlan:
     def write(self, folder: Path) -> None:
         """Write `sweep.toml` and the base configuration. Raises `RunError`."""
         if self.config is not None:
-            write_text_atomic(folder / BASE, self.config)
+            write_text_atomic(folder / BASE, read_text(self.config))
         write_text_atomic(folder / FILE, tomli_w.dumps(self.table()))
 
     @classmethod
@@ -128,23 +135,23 @@ class SweepPlan:
 
     @classmethod
     def _of_table(cls, folder: Path, table: Table) -> SweepPlan:
-        base, settings, engine = table["base"], table["settings"], table["engine"]
+        base, settings, engine, file = table["base"], table["settings"], table["engine"], str(folder / FILE)
         method = settings.get("method", "grid")
         number = int(settings.get("number", 0))
         return cls(
             seeds=tuple(int(seed) for seed in table["seeds"]),
             preset=base.get("preset"),
-            config=read_text(folder / BASE) if "config" in base else None,
+            config=folder / BASE if "config" in base else None,
             flags=dict(base["flags"]),
             sets=tuple(map(str, base.get("set", []))),
-            grid={key: list(map(str, values)) for key, values in settings.get("grid", {}).items()},
+            grid={key: grid_values(file, key, [*map(str, values)]) for key, values in settings.get("grid", {}).items()},
             variants=tuple(
                 checked_variants(
-                    (str(folder / FILE), Setting({key: str(text) for key, text in values.items()}, name))
-                    for name, values in settings.get("variants", {}).items()
+                    (file, Setting({key: parse_value(str(text)) for key, text in texts.items()}, name))
+                    for name, texts in settings.get("variants", {}).items()
                 )
             ),
-            space=read_space_table(str(folder / FILE), settings.get("space", {})),
+            space=read_space_table(file, settings.get("space", {})),
             draws=number if method == "random" else 0,
             searches=number if method == "search" else 0,
             seed=int(settings.get("seed", 0)),
@@ -163,82 +170,94 @@ class SweepPlan:
         ]
 
     def _comparable(self) -> Table:
-        table = replace(self, config=None).table()
+        table = self.table()
         base = {f"base.{key}": value for key, value in table["base"].items()}
-        text = None if self.config is None else parse_toml(self.config, BASE)
-        return {"seeds": table["seeds"], **base, "base.config": text, **table["settings"]}
+        content = {} if self.config is None else {"base.config": read_toml(self.config)}
+        return {"seeds": table["seeds"], **base, **content, **table["settings"]}
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A trial with its setting's label, its seed and its limits."""
+TrialStatus = TrialState | Literal["waiting", "running"]
 
-    trial: Trial
-    label: str
+
+@dataclass(frozen=True, kw_only=True)
+class SweepTrial:
+    """A trial, its state and its progress."""
+
+    run: Trial
+    """What the engine runs."""
+    setting: Setting
     seed: int
     steps: int | None
+    """Total steps of the run; None if it is limited by episodes."""
     episodes: int | None
+    state: TrialStatus = "waiting"
+    error: str = ""
+    seconds: float = 0.0
+    """Running time, over all sessions of the sweep."""
+    progress: RunFigures = field(default_factory=RunFigures)
+    place: str = ""
+    """Where it runs, as the engine says; "" for nothing."""
+
+    @property
+    def name(self) -> str:
+        """Unique in the sweep."""
+        return self.run.name
 
 
 def plan_trials(
-    plan: SweepPlan,
-    setting: Setting,
-    label: str,
-    host: PluginHost,
-    folder: Path,
-    *,
-    base: Path | None,
-    prepare: Callable[[RunConfig], RunConfig] = lambda config: config,
-) -> tuple[list[Planned], RunConfig, list[str]]:
-    """Return a setting's trials, its configuration, and messages for the user. Arguments are those of `Sweep`.
+    plan: SweepPlan, setting: Setting, host: PluginHost, folder: Path, *, build: bool = False
+) -> tuple[list[SweepTrial], list[str]]:
+    """Return a setting's trials in a sweep's folder, and messages for the user.
+
+    If `build` is set, the environment and the agent are built once, to find out whether they fit together.
 
     Raises:
-        UserError: the configuration is invalid.
+        UserError: the setting is invalid.
     """
+    where = f"setting {setting.label}: " if setting.label else ""
     try:
         config, notes = resolve_config(
             host,
             preset=plan.preset,
-            config_file=base,
+            config_file=plan.config,
             flags=plan.flags,
-            sets=[*plan.sets, *setting.sets],
+            sets=plan.sets,
+            values=setting.values,
             observers=["metrics"],
         )
         _require_in_files(config, host)
-        config = prepare(config)
+        config = _with_initial_weights(config, host)
+        note = assembly.check_agent(config, host) if build else ""
     except CartpoleDqnError as error:
-        raise type(error)(f"{_where(label)}{error}") from None
-    planned = []
+        raise type(error)(f"{where}{error}") from None
+    trials = []
     for seed in plan.seeds:
-        name = ",".join(part for part in (label, f"seed={seed}") if part)
-        trial = Trial(name=name, config=to_toml(changed(config, seed=seed)), folder=folder / TRIALS / name)
-        planned.append(Planned(trial, label, seed, config.steps, config.episodes))
-    return planned, config, notes
-
-
-def check_setting(config: RunConfig, label: str, host: PluginHost) -> list[str]:
-    """Build a setting's environment and agent, and return warnings. Raises `UserError` if they do not fit."""
-    try:
-        note = assembly.check_agent(config, host)
-    except CartpoleDqnError as error:
-        raise type(error)(f"{_where(label)}{error}") from None
-    return [f"{_where(label)}{note}"] if note else []
+        name = ",".join(part for part in (setting.label, f"seed={seed}") if part)
+        run = Trial(name=name, config=to_toml(changed(config, seed=seed)), folder=folder / TRIALS / name)
+        trials.append(SweepTrial(run=run, setting=setting, seed=seed, steps=config.steps, episodes=config.episodes))
+    return trials, [*notes, *([f"{where}{note}"] if note else [])]
 
 
 def corner_settings(space: Space) -> list[Setting]:
     """Return settings that cover every choice and both ends of every range, changing one key at a time."""
     ends = {key: _ends(entry) for key, entry in space.items()}
     first = {key: values[0] for key, values in ends.items()}
-    every = [Setting({**first, key: value}) for key, values in ends.items() for value in values]
-    return list({tuple(setting.values.values()): setting for setting in every}.values())
+    settings = {}
+    for key, values in ends.items():
+        for value in values:
+            corner = {**first, key: value}
+            label = ", ".join(f"{key}={as_toml(value)}" for key, value in corner.items())
+            settings[label] = Setting(corner, label)
+    return list(settings.values())
 
 
-def labels_of(plan: SweepPlan, settings: list[Setting], *, first: int = 0) -> list[str]:
-    """Return the settings' labels. Those of drawn and searched settings start with a number, from `first`."""
-    if not (plan.draws or plan.searches):
-        return setting_labels(settings)
-    width = len(str(max(plan.draws, plan.searches) - 1))
-    return [f"{i:0{width}},{setting_labels([setting])[0]}" for i, setting in enumerate(settings, first)]
+def _with_initial_weights(config: RunConfig, host: PluginHost) -> RunConfig:
+    """Return the configuration with an absolute path and a checksum for its initial weights, if it has any."""
+    if not config.init.run:
+        return config
+    path = find_run(config.init.run).path.resolve()
+    filled, _ = find_initial_weights(config, host)
+    return changed(filled, init=changed(filled.init, run=str(path)))
 
 
 def _require_in_files(config: RunConfig, host: PluginHost) -> None:
@@ -252,14 +271,10 @@ def _require_in_files(config: RunConfig, host: PluginHost) -> None:
             )
 
 
-def _ends(entry: Any) -> list[str]:
+def _ends(entry: Range | Choice) -> list[Any]:
     if isinstance(entry, Choice):
         return list(entry.values)
-    return [str(int(value)) if entry.int else repr(value) for value in (entry.low, entry.high)]
-
-
-def _where(label: str) -> str:
-    return f"setting {label}: " if label else ""
+    return [int(value) if entry.int else value for value in (entry.low, entry.high)]
 
 
 def _short(value: Any) -> str:

@@ -9,39 +9,48 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from cartpole_dqn.config.layers import parse_value
 from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.errors import UserError
-from cartpole_dqn.studies.sweep_space import Choice, Setting, Space, rounded
+from cartpole_dqn.studies.sweep_space import Choice, Setting, Space, as_toml, numbered_setting, rounded
 
 Params = dict[str, Any]
 """Unrounded numbers or TOML texts, by key."""
 
 
 class Search:
-    """A search in a space for the setting with the highest score. Raises `UserError` if optuna is missing."""
+    """A search in a space for the setting with the highest score. Raises `UserError` if optuna is missing.
 
-    def __init__(self, space: Space, seed: int) -> None:
+    Args:
+        space: ranges and choices.
+        seed: of the samplers.
+        total: how many settings to try.
+    """
+
+    def __init__(self, space: Space, seed: int, total: int) -> None:
         self._optuna = require_optuna()
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
-        self._space = space
+        self._space, self._total = space, total
         self._seeds = SeedTree(seed).child("search")
         self._distributions = {key: self._distribution(key) for key in space}
         self._study = self._optuna.create_study(direction="maximize", sampler=self._sampler(0))
         self.proposed: list[Params] = []
         """The settings so far, by their numbers."""
 
-    def ask(self) -> None:
-        """Choose the next setting to try."""
+    def ask(self) -> Setting | None:
+        """Choose the next setting to try. Return None if there were enough."""
+        if len(self.proposed) == self._total:
+            return None
         self._study.sampler = self._sampler(len(self.proposed))
-        self.proposed.append(dict(self._study.ask(fixed_distributions=self._distributions).params))
+        return self._next(self._study.ask(fixed_distributions=self._distributions).params)
 
-    def take_back(self, params: Params) -> None:
-        """Add the next setting of an earlier session, before any new one."""
+    def take_back(self, params: Params) -> Setting:
+        """Return the next setting of an earlier session, before any new one."""
         trial = self._optuna.trial.create_trial(
             params=params, distributions=self._distributions, state=self._optuna.trial.TrialState.RUNNING
         )
         self._study.add_trial(trial)
-        self.proposed.append(params)
+        return self._next(params)
 
     def tell(self, number: int, score: float | None) -> None:
         """Record the score of setting `number`; None if one of its trials failed."""
@@ -51,13 +60,14 @@ class Search:
         else:
             self._study.tell(number, score, state=states.COMPLETE)
 
-    def latest(self) -> Setting:
-        """Return the latest setting, its values rounded to four significant digits."""
-        values = {}
-        for key, value in self.proposed[-1].items():
+    def _next(self, params: Params) -> Setting:
+        """Return the next setting, its values rounded to four significant digits."""
+        number, values = len(self.proposed), dict[str, Any]()
+        for key, value in params.items():
             entry = self._space[key]
-            values[key] = str(value) if isinstance(entry, Choice) else rounded(entry, float(value))
-        return Setting(values)
+            values[key] = parse_value(value) if isinstance(entry, Choice) else rounded(entry, float(value))
+        self.proposed.append(params)
+        return numbered_setting(values, number, self._total)
 
     def _sampler(self, number: int) -> Any:
         seed = self._seeds.integer(str(number)) & 0x7FFFFFFF
@@ -67,7 +77,7 @@ class Search:
     def _distribution(self, key: str) -> Any:
         entry, kinds = self._space[key], self._optuna.distributions
         if isinstance(entry, Choice):
-            return kinds.CategoricalDistribution(entry.values)
+            return kinds.CategoricalDistribution(tuple(map(as_toml, entry.values)))
         if entry.int:
             return kinds.IntDistribution(int(entry.low), int(entry.high), log=entry.log)
         return kinds.FloatDistribution(entry.low, entry.high, log=entry.log)

@@ -1,11 +1,12 @@
 """The settings of a sweep.
 
-* `Setting`: values of dotted keys as TOML text, and the name of a variant.
-* `parse_grid`, `grid_settings`: `--grid KEY=A,B` -> every combination.
+* `Setting`: values of dotted keys, and a label.
+* `parse_grid`, `grid_values`, `grid_settings`: `--grid KEY=A,B` -> every combination.
 * `parse_variants`, `checked_variants`: `--variant NAME:KEY=VALUE,...` or a file -> named settings.
-* `read_space`, `Range`, `Choice`, `draw`: ranges from a file, and random settings. `read_space_table` and `space_table`
-  convert from and to TOML tables.
-* `setting_labels`: unique labels for folder names. `as_toml`: a value as TOML text on one line.
+* `read_space`, `Range`, `Choice`, `draw`: ranges from a file, and random values. `read_space_table` and `space_table`
+  convert from and to TOML tables. `numbered_setting`: a setting of such values.
+* `setting_labels`: unique labels for folder names.
+* `as_toml`: a value as TOML text on one line. `plain_value`: a value as TOML would have it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import hashlib
 import itertools
 import json
 import math
+import numbers
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from cartpole_dqn.config.layers import parse_set
+from cartpole_dqn.config.layers import parse_value
 from cartpole_dqn.config.schema import read_toml
 from cartpole_dqn.contracts.options import check_options, option, options_class
 from cartpole_dqn.errors import ConfigError, UserError, bad
@@ -32,22 +34,18 @@ _DIGITS = 4
 """Significant digits of drawn numbers."""
 _LONGEST = 120
 """Most characters of a label. Folder names may have 255 bytes."""
+_GRID = "KEY=A,B,... such as agent.optimiser.lr=1e-3,5e-4"
 _OWN_KEYS = {"seed": "--seeds", "steps": "--steps", "episodes": "--episodes"}
 """Keys that are the same in all trials, and the options that set them."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Values as TOML text, by dotted key."""
+    """Values by dotted key."""
 
-    values: Mapping[str, str] = field(default_factory=dict)
-    name: str = ""
-    """Name of a variant. Other settings are named after their values."""
-
-    @property
-    def sets(self) -> list[str]:
-        """The setting as `--set` arguments."""
-        return [f"{key}={text}" for key, text in self.values.items()]
+    values: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+    """Begins the names of the setting's trials: the name of a variant, or made of the values."""
 
 
 @options_class
@@ -62,11 +60,13 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some values, as TOML text."""
+    """One of some values."""
 
-    values: tuple[str, ...]
+    values: tuple[Any, ...]
 
 
+Grid = Mapping[str, Mapping[str, Any]]
+"""By dotted key: the values, by their TOML texts as typed. Labels are made of texts."""
 Space = Mapping[str, Range | Choice]
 """By dotted key."""
 
@@ -74,34 +74,47 @@ Space = Mapping[str, Range | Choice]
 # Grids and variants ---------------------------------------------------------------------------------------------------
 
 
-def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Return the values of each key in `--grid KEY=A,B,...` arguments, as TOML text.
+def parse_grid(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the values of each key in `--grid KEY=A,B,...` arguments.
 
     Commas inside brackets, braces or quotes do not separate values.
 
     Raises:
         UserError: no `=`, no values, or a repeated value or key.
     """
-    grid: dict[str, list[str]] = {}
+    grid: dict[str, dict[str, Any]] = {}
     for text in texts:
-        key, separator, value_text = text.partition("=")
+        key, separator, values = text.partition("=")
         key = key.strip()
-        values = _split(value_text)
-        if not separator or not key or not all(values):
-            raise UserError(f"--grid {bad(text)}: expected KEY=A,B,... such as agent.optimiser.lr=1e-3,5e-4.")
-        _refuse_own(key, f"--grid {text}")
+        if not separator or not key:
+            raise UserError(f"--grid {bad(text)}: expected {_GRID}.")
         if key in grid:
             raise UserError(f"--grid {bad(key)} comes twice: give all its values in one, {key}=A,B,...")
-        twice = [value for i, value in enumerate(values) if _value(value) in map(_value, values[:i])]
-        if twice:
-            raise UserError(f"--grid {text}: {bad(twice[0])} comes twice.")
-        grid[key] = values
+        grid[key] = grid_values(f"--grid {text}", key, _split(values))
     return grid
 
 
-def grid_settings(grid: Mapping[str, Sequence[str]]) -> list[Setting]:
+def grid_values(where: str, key: str, texts: Sequence[str]) -> dict[str, Any]:
+    """Return the values of a key, by their TOML texts. Raises `UserError`, which begins with `where`."""
+    _refuse_own(key, where)
+    if not texts or not all(texts):
+        raise UserError(f"{bad(where)}: expected {_GRID}.")
+    values: dict[str, Any] = {}
+    for text in texts:
+        value = parse_value(text)
+        if value in values.values():
+            raise UserError(f"{where}: {bad(text)} comes twice.")
+        values[text] = value
+    return values
+
+
+def grid_settings(grid: Grid) -> list[Setting]:
     """Return every combination of the grid's values. The last key changes fastest."""
-    return [Setting(dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())]
+    combinations = [dict(zip(grid, texts, strict=True)) for texts in itertools.product(*grid.values())]
+    return [
+        Setting({key: grid[key][text] for key, text in texts.items()}, label)
+        for texts, label in zip(combinations, setting_labels(combinations), strict=True)
+    ]
 
 
 def parse_variants(texts: Sequence[str]) -> list[Setting]:
@@ -114,41 +127,34 @@ def parse_variants(texts: Sequence[str]) -> list[Setting]:
     Raises:
         UserError: an invalid or repeated name, no `=`, or a file that cannot be read.
     """
-    variants: list[tuple[str, Setting]] = []
-    for text in texts:
-        if text.endswith(".toml") and "=" not in text:
-            variants += [(text, setting) for setting in _read_variants(Path(text))]
-        else:
-            variants.append((f"--variant {text}", _variant(text)))
-    return checked_variants(variants)
+    return checked_variants(variant for text in texts for variant in _variants(text))
 
 
 def checked_variants(variants: Iterable[tuple[str, Setting]]) -> list[Setting]:
     """Return the variants of (source, variant) pairs. Raises `UserError` for invalid names and keys."""
     unique: dict[str, Setting] = {}
     for source, setting in variants:
-        if not VARIANT_NAME.fullmatch(setting.name):
+        if not VARIANT_NAME.fullmatch(setting.label):
             raise UserError(f"{source}: expected a name of letters, digits and ._+- such as no-double.")
-        if unique.setdefault(setting.name.lower(), setting) is not setting:
-            raise UserError(f"{source}: the variant {setting.name} comes twice.")
+        if unique.setdefault(setting.label.lower(), setting) is not setting:
+            raise UserError(f"{source}: the variant {setting.label} comes twice.")
         for key in setting.values:
-            _refuse_own(key, f"{source}: {setting.name}")
+            _refuse_own(key, f"{source}: {setting.label}")
     return list(unique.values())
 
 
-def _variant(text: str) -> Setting:
+def _variants(text: str) -> Iterator[tuple[str, Setting]]:
+    if text.endswith(".toml") and "=" not in text:
+        for name, table in read_toml(Path(text)).items():
+            if not isinstance(table, Mapping):
+                raise ConfigError(f"{text}: {name}: expected a table [{name}] of settings, got {bad(repr(table))}.")
+            yield text, Setting(table, name)
+        return
     name, separator, assignments = text.partition(":")
     pairs = [part.partition("=") for part in _split(assignments)] if separator else []
     if not all(key.strip() and equals and value.strip() for key, equals, value in pairs):
         raise UserError(f"--variant {bad(text)}: expected NAME:KEY=VALUE,... such as no-double:agent.double=false.")
-    return Setting({key.strip(): value.strip() for key, _, value in pairs}, name.strip())
-
-
-def _read_variants(path: Path) -> Iterator[Setting]:
-    for name, table in read_toml(path).items():
-        if not isinstance(table, Mapping):
-            raise ConfigError(f"{path}: {name}: expected a table [{name}] of settings, got {bad(repr(table))}.")
-        yield Setting({key: as_toml(value) for key, value in table.items()}, name)
+    yield f"--variant {text}", Setting({key.strip(): parse_value(value) for key, _, value in pairs}, name.strip())
 
 
 def _split(text: str) -> list[str]:
@@ -198,41 +204,29 @@ def space_table(space: Space) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for key, entry in space.items():
         if isinstance(entry, Choice):
-            table[key] = {"values": [_value(text) for text in entry.values]}
+            table[key] = {"values": list(entry.values)}
         else:
             number = int if entry.int else float
             table[key] = {"low": number(entry.low), "high": number(entry.high), "log": entry.log, "int": entry.int}
     return table
 
 
-def draw(space: Space, generator: np.random.Generator) -> Setting:
-    """Draw a setting, each key independently. Numbers have four significant digits."""
-    return Setting({key: _draw_value(entry, generator) for key, entry in space.items()})
+def draw(space: Space, generator: np.random.Generator) -> dict[str, Any]:
+    """Draw a value for each key, independently. Numbers have four significant digits."""
+    return {key: _draw_value(entry, generator) for key, entry in space.items()}
 
 
-def rounded(entry: Range, value: float) -> str:
-    """Return a number as TOML text: an integer, or four significant digits within the range."""
+def rounded(entry: Range, value: float) -> float:
+    """Return an integer, or a number of four significant digits within the range."""
     if entry.int:
-        return str(round(value))
-    return as_toml(float(min(max(float(f"{value:.{_DIGITS}g}"), entry.low), entry.high)))
+        return round(value)
+    return min(max(float(f"{value:.{_DIGITS}g}"), entry.low), entry.high)
 
 
-def as_toml(value: Any) -> str:
-    """Return a value as TOML text on one line."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_quoted(str(k))} = {as_toml(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(as_toml, value)) + "]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(value)
-    return _quoted(str(value))
-
-
-def _quoted(text: str) -> str:
-    # JSON strings are TOML strings, apart from the delete character, which TOML escapes.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+def numbered_setting(values: Mapping[str, Any], number: int, total: int) -> Setting:
+    """Return a setting of values from a space. Its label begins with its number, from 0 to `total` - 1."""
+    (label,) = setting_labels([{key: as_toml(value) for key, value in values.items()}])
+    return Setting(values, f"{number:0{len(str(total - 1))}},{label}")
 
 
 def _tables(source: str, table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -251,7 +245,7 @@ def _entry(where: str, table: Mapping[str, Any]) -> Range | Choice:
         values = table["values"]
         if len(table) > 1 or not isinstance(values, list) or not values:
             raise ConfigError(f"{where}: expected values = [A, B, ...] and no other key.")
-        return Choice(tuple(as_toml(value) for value in values))
+        return Choice(tuple(map(plain_value, values)))
     entry = check_options(Range, table, where=where)
     for value in (entry.low, entry.high):
         if entry.int and not value.is_integer():
@@ -263,7 +257,7 @@ def _entry(where: str, table: Mapping[str, Any]) -> Range | Choice:
     return entry
 
 
-def _draw_value(entry: Range | Choice, generator: np.random.Generator) -> str:
+def _draw_value(entry: Range | Choice, generator: np.random.Generator) -> Any:
     if isinstance(entry, Choice):
         return entry.values[int(generator.integers(len(entry.values)))]
     # Half a unit more on both sides makes the ends of integer ranges as likely as the rest.
@@ -276,30 +270,30 @@ def _draw_value(entry: Range | Choice, generator: np.random.Generator) -> str:
 # Names ----------------------------------------------------------------------------------------------------------------
 
 
-def setting_labels(settings: Sequence[Setting]) -> list[str]:
-    """Return unique labels: a setting's name, or "lr=0.001,batch_size=64", or "" if it sets nothing.
+def setting_labels(settings: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return a unique label for each setting, such as "lr=0.001,batch_size=64", or "" if it sets nothing.
 
     They contain only letters, digits and `._+=,-`.
+
+    Args:
+        settings: the TOML texts of the values, by dotted key.
     """
-    keys = list(dict.fromkeys(key for setting in settings for key in setting.values))
+    keys = list(dict.fromkeys(key for texts in settings for key in texts))
     short = {key: re.sub(r"[^A-Za-z0-9._-]+", "-", short_key(key, keys)) for key in keys}
     labels = []
-    for setting in settings:
-        label = setting.name or ",".join(f"{short[key]}={_word(text)}" for key, text in setting.values.items())
-        if len(label) > _LONGEST:
-            label = f"{label[: _LONGEST - 10]}-{_digest(setting)}"
-        labels.append(label)
+    for texts in settings:
+        label = ",".join(f"{short[key]}={_word(parse_value(text))}" for key, text in texts.items())
+        labels.append(label if len(label) <= _LONGEST else f"{label[: _LONGEST - 10]}-{_digest(texts)}")
     # Some file systems ignore case.
     lower = [label.lower() for label in labels]
     return [
-        label if lower.count(lowered) == 1 else f"{label},{_digest(setting)}" if setting.values else label
-        for label, lowered, setting in zip(labels, lower, settings, strict=True)
+        label if lower.count(lowered) == 1 or not texts else f"{label},{_digest(texts)}"
+        for label, lowered, texts in zip(labels, lower, settings, strict=True)
     ]
 
 
-def _word(text: str) -> str:
+def _word(value: Any) -> str:
     """Return a value in characters for a folder name."""
-    value = _value(text)
     if isinstance(value, Mapping):
         value = value.get("name", value.get("wrapper", as_toml(value)))
     if isinstance(value, float) and len(repr(value)) > 9:
@@ -310,17 +304,38 @@ def _word(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._+-]+", "-", word).strip("-") or "empty"
 
 
-def _digest(setting: Setting) -> str:
-    return hashlib.blake2b(json.dumps(sorted(setting.values.items())).encode(), digest_size=4).hexdigest()
-
-
-def _value(text: str) -> Any:
-    """Return the value of a text, parsed as `--set` does."""
-    table: dict[str, Any] = {}
-    parse_set(f"value={text}", table)
-    return table["value"]
+def _digest(texts: Mapping[str, str]) -> str:
+    return hashlib.blake2b(json.dumps(sorted(texts.items())).encode(), digest_size=4).hexdigest()
 
 
 def _refuse_own(key: str, where: str) -> None:
     if key in _OWN_KEYS:
         raise UserError(f"{where}: {key} is the same for all settings of a sweep: give it by {_OWN_KEYS[key]}.")
+
+
+# Values ---------------------------------------------------------------------------------------------------------------
+
+
+def plain_value(value: Any) -> Any:
+    """Return a value as TOML would have it: a tuple as a list, a number of NumPy as one of Python, a path as text."""
+    return parse_value(as_toml(value))
+
+
+def as_toml(value: Any) -> str:
+    """Return a value as TOML text on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_quoted(str(k))} = {as_toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(as_toml, value)) + "]"
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, numbers.Integral):
+        return repr(int(value))
+    if isinstance(value, numbers.Real):
+        return repr(float(value))
+    return _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    # JSON strings are TOML strings, apart from the delete character, which TOML escapes.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cartpole_dqn.config.layers import merge_layers, merge_plain, parse_set
+from cartpole_dqn.config.layers import merge_layers, merge_plain, parse_set, set_value
 from cartpole_dqn.config.presets import choose_preset, layers_of, parse_preset
 from cartpole_dqn.config.schema import (
     RunConfig,
@@ -51,9 +51,12 @@ def resolve_config(
     config_file: Path | None = None,
     flags: Table | None = None,
     sets: Sequence[str] = (),
+    values: Mapping[str, Any] | None = None,
     observers: Sequence[Any] = (),
 ) -> tuple[RunConfig, list[str]]:
-    """Combine defaults, preset, file, flags and `--set`, where later ones win, and add `observers`.
+    """Combine defaults, preset, file, flags, `--set` and `values`, where later ones win, and add `observers`.
+
+    The keys of `values` are dotted, as those of `--set`.
 
     Returns:
         The complete configuration, and what changed parts inherit and lose.
@@ -75,6 +78,8 @@ def resolve_config(
     top: Table = {}
     for text in sets:
         parse_set(text, top)
+    for key, value in (values or {}).items():
+        set_value(key, value, top)
     layers = [*lowest, from_file, flags, {"observer": added}, top]
     layers = [_without_budget(layer, *layers[i + 1 :]) for i, layer in enumerate(layers)]
     options_of = host.registry.options

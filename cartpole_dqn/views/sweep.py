@@ -14,20 +14,17 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from cartpole_dqn.config.schema import RunConfig
-from cartpole_dqn.contracts.options import changed, check_options
+from cartpole_dqn.contracts.options import check_options
 from cartpole_dqn.contracts.sweep_engine import SweepEngine, SweepEngineContext
 from cartpole_dqn.errors import CartpoleDqnError, RunError, error_line
 from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.runs import lock as folder_lock
-from cartpole_dqn.runs.catalogue import find_run
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.studies.comparison import Comparison
 from cartpole_dqn.studies.sweep import Sweep
-from cartpole_dqn.studies.sweep_plan import BASE, FILE, SweepPlan
+from cartpole_dqn.studies.sweep_plan import FILE, SweepPlan
 from cartpole_dqn.system import stopping_on_signals
 from cartpole_dqn.text.tables import print_warning
-from cartpole_dqn.training.initial_weights import find_initial_weights
 from cartpole_dqn.training.session import say_notes
 from cartpole_dqn.views.comparison_tables import sweep_comparison, write_results
 from cartpole_dqn.views.sweep_table import watching
@@ -48,11 +45,8 @@ class Swept:
     """The signal that stopped the sweep, or ""."""
     comparison: Comparison | None
     """None if trials are left, or all have failed."""
-
-    @property
-    def resume(self) -> str:
-        """The command that runs the trials that are left."""
-        return f"cartpole-dqn sweep --resume {shlex.quote(str(self.folder))}"
+    resume: str
+    """The command that runs the trials that are left."""
 
 
 def sweep_folder(out: Path | None, *, env_id: str, obs: str | None) -> RunFolder:
@@ -68,7 +62,6 @@ def run_sweep(
     host: PluginHost,
     *,
     console: Console,
-    config: Path | None = None,
     retry_failed: bool = False,
     plain: bool = False,
 ) -> Swept:
@@ -79,7 +72,6 @@ def run_sweep(
         plan: the trials.
         host: the loaded plugins.
         console: for the table and warnings.
-        config: the file with `plan.config`; by default the copy in the folder.
         retry_failed: run failed trials again.
         plain: print lines instead of a live table.
 
@@ -88,10 +80,9 @@ def run_sweep(
         RunError: the engine failed.
     """
     stop: list[str] = []
-    base = None if plan.config is None else config or folder.path / BASE
     try:
         with folder_lock.hold(folder.path), stopping_on_signals(stop.append):
-            return _run(folder.path, plan, host, console, base, retry_failed, plain, stop)
+            return _run(folder.path, plan, host, console, retry_failed, plain, stop)
     except CartpoleDqnError:
         folder.discard_if_empty()
         raise
@@ -102,7 +93,6 @@ def _run(
     plan: SweepPlan,
     host: PluginHost,
     console: Console,
-    base: Path | None,
     retry_failed: bool,
     plain: bool,
     stop: list[str],
@@ -115,9 +105,7 @@ def _run(
         folder.resolve(),
         plan,
         host,
-        base=base,
         retry_failed=retry_failed,
-        prepare=lambda config: _with_initial_weights(config, host),
         warn=functools.partial(print_warning, console),
     )
     cls = host.registry.load("sweep-engine", plan.engine)
@@ -125,35 +113,26 @@ def _run(
     options: Any = check_options(declared, plan.engine_options, where=f"sweep-engine '{plan.engine}'")
     with _engine_errors(host, plan.engine):
         engine: SweepEngine = cls(options, SweepEngineContext(folder=folder.resolve(), jobs=plan.jobs, say=say))
-    swept = Swept(folder, 0, {}, 0, "", None)
+    resume = f"cartpole-dqn sweep --resume {shlex.quote(str(folder))}"
     try:
         with _engine_errors(host, plan.engine), watching(console, time.monotonic, plain=plain) as watch:
             view = sweep.run(engine, watch=watch, should_stop=lambda: bool(stop))
     except KeyboardInterrupt:
-        say(f"resume with: {swept.resume}")
+        say(f"resume with: {resume}")
         raise
     except RunError as error:
-        raise RunError(f"{error}\nresume with: {swept.resume}") from error.__cause__
+        raise RunError(f"{error}\nresume with: {resume}") from error.__cause__
     failed = {trial.name: trial.error for trial in view.trials if trial.state == "failed"}
     errors = [f"{name}: {error}" for name, error in failed.items()]
     for text in errors:
         say(f"failed: {text}", "red")
     unfinished = view.total - view.count("done") - len(failed)
     if unfinished:
-        say(f"{unfinished} of {view.total} trials are left; resume with: {swept.resume}")
+        say(f"{unfinished} of {view.total} trials are left; resume with: {resume}")
     comparison = None if unfinished else sweep_comparison(sweep.done_folders(), errors)
     if comparison is not None:
         write_results(folder, comparison)
-    return Swept(folder, view.total, failed, unfinished, stop[0] if stop else "", comparison)
-
-
-def _with_initial_weights(config: RunConfig, host: PluginHost) -> RunConfig:
-    """Return the configuration with an absolute path and a checksum for its initial weights, if it has any."""
-    if not config.init.run:
-        return config
-    path = find_run(config.init.run).path.resolve()
-    filled, _ = find_initial_weights(config, host)
-    return changed(filled, init=changed(filled.init, run=str(path)))
+    return Swept(folder, view.total, failed, unfinished, stop[0] if stop else "", comparison, resume)
 
 
 @contextlib.contextmanager

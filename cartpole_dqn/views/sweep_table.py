@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cartpole_dqn.observers.display.screen import Screen, is_live
-from cartpole_dqn.studies.sweep import SweepView, TrialView
+from cartpole_dqn.studies.sweep import SweepView
+from cartpole_dqn.studies.sweep_plan import SweepTrial
 from cartpole_dqn.text.figures import NOTHING, count_of, duration, one_line, score
 from cartpole_dqn.text.tables import WARNING
 
@@ -110,7 +111,7 @@ def watching(
             console.print(sweep_table(views[-1], clock() - began, console.options))
 
 
-def _select_trials(trials: Sequence[TrialView], room: int) -> list[TrialView]:
+def _select_trials(trials: Sequence[SweepTrial], room: int) -> list[SweepTrial]:
     """Return the `room` most important trials in their order; of those done, the latest."""
     if len(trials) <= room:
         return list(trials)
@@ -122,7 +123,7 @@ def _select_trials(trials: Sequence[TrialView], room: int) -> list[TrialView]:
     return [trial for trial in trials if trial.name in names]
 
 
-def _columns(trials: Sequence[TrialView], width: int) -> tuple[list[str], int]:
+def _columns(trials: Sequence[SweepTrial], width: int) -> tuple[list[str], int]:
     """Return the columns after name and state that leave room for names, and the cells left for names."""
     columns = ["steps", "last", "best", "time", *(["place"] if any(trial.place for trial in trials) else [])]
     while True:
@@ -137,7 +138,7 @@ def _columns(trials: Sequence[TrialView], width: int) -> tuple[list[str], int]:
         columns.remove(droppable[0])
 
 
-def _cell(trial: TrialView, column: str) -> RenderableType:
+def _cell(trial: SweepTrial, column: str) -> RenderableType:
     text = _text(trial, column)
     if column != "steps" or not text:
         return Text(text)
@@ -150,7 +151,7 @@ def _cell(trial: TrialView, column: str) -> RenderableType:
     return grid
 
 
-def _text(trial: TrialView, column: str) -> str:
+def _text(trial: SweepTrial, column: str) -> str:
     progress = trial.progress
     if column == "steps":
         return _steps(trial) if trial.state != "waiting" and (trial.steps or trial.episodes) else ""
@@ -161,14 +162,14 @@ def _text(trial: TrialView, column: str) -> str:
     return score(progress.last if column == "last" else progress.best)
 
 
-def _steps(trial: TrialView) -> str:
+def _steps(trial: SweepTrial) -> str:
     progress = trial.progress
     if trial.steps:
         return f"{progress.step:,} of {trial.steps:,}"
     return f"{progress.episode:,} of {trial.episodes or 0:,} episodes"
 
 
-def _trial_line(trial: TrialView) -> str:
+def _trial_line(trial: SweepTrial) -> str:
     if trial.state == "running":
         return f"{trial.name}: running{f', from step {trial.progress.step:,}' if trial.progress.step else ''}"
     best = f", best {score(trial.progress.best)}" if trial.progress.best is not None else ""
@@ -181,7 +182,7 @@ def _counts(view: SweepView) -> str:
     return f"{count_of(view.total, 'trial')}: {', '.join(dict.fromkeys(counts))}"
 
 
-def _rest(view: SweepView, shown: Sequence[TrialView]) -> str:
+def _rest(view: SweepView, shown: Sequence[SweepTrial]) -> str:
     names = {trial.name for trial in shown}
     hidden = [trial.state for trial in view.trials if trial.name not in names]
     hidden += ["waiting"] * (view.total - len(view.trials))

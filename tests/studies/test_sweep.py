@@ -6,7 +6,9 @@ import contextlib
 import io
 import json
 import shutil
+import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from cartpole_dqn.runs.catalogue import read_settings
 from cartpole_dqn.runs.folder import RunFolder, run_state
 from cartpole_dqn.studies.sweep import Sweep, SweepView
 from cartpole_dqn.studies.sweep_plan import SweepPlan, plan_trials
-from cartpole_dqn.studies.sweep_space import Range, Setting, parse_variants
+from cartpole_dqn.studies.sweep_space import Range, Setting, parse_grid, parse_variants
 from cartpole_dqn.training.resolve import read_config
 from cartpole_dqn.training.session import execute
 
@@ -113,7 +115,9 @@ def host() -> PluginHost:
 
 
 def plan(**changes: Any) -> SweepPlan:
-    return SweepPlan(**{"seeds": (0, 1), "flags": FLAGS, "sets": SETS, "grid": {LR: ["1e-3", "1e-4"]}, **changes})
+    return SweepPlan(
+        **{"seeds": (0, 1), "flags": FLAGS, "sets": SETS, "grid": parse_grid([f"{LR}=1e-3,1e-4"]), **changes}
+    )
 
 
 @pytest.fixture
@@ -263,8 +267,9 @@ def test_an_end_that_is_told_twice_is_refused(make: Callable[..., Sweep]) -> Non
 
 
 def test_the_plan_repeats_the_sweep(tmp_path: Path, host: PluginHost) -> None:
+    (tmp_path / "mine.toml").write_text("# mine\n[agent]\ngamma = 0.9\n")
     asked = plan(
-        config="[agent]\ngamma = 0.9\n",
+        config=tmp_path / "mine.toml",
         preset="state",
         grid={},
         space={LR: Range(low=1e-4, high=1e-2, log=True)},
@@ -275,14 +280,16 @@ def test_the_plan_repeats_the_sweep(tmp_path: Path, host: PluginHost) -> None:
     )
     asked.write(tmp_path)
     read = SweepPlan.read(tmp_path)
-    assert read == asked
+    assert read == replace(asked, config=tmp_path / "base.toml")
     assert read.differences(asked) == []
+    assert (tmp_path / "base.toml").read_text() == (tmp_path / "mine.toml").read_text()
     assert [s.values for s in read.settings()] == [s.values for s in asked.settings()]
     other = plan(seeds=(0,), jobs=1)
     assert any(text.startswith("seeds: [0, 1], now [0]") for text in asked.differences(other))
-    (trial, _), config, _ = plan_trials(asked, Setting(), "x", host, tmp_path, base=tmp_path / "base.toml")
-    assert (config.agent["gamma"], config.seed) == (0.9, 0)
-    assert trial.trial.folder == tmp_path / "trials" / "x,seed=0"
+    (trial, _), _ = plan_trials(read, Setting({}, "x"), host, tmp_path)
+    config = tomllib.loads(trial.run.config)
+    assert (config["agent"]["gamma"], config["seed"]) == (0.9, 0)
+    assert trial.run.folder == tmp_path / "trials" / "x,seed=0"
 
 
 @pytest.mark.parametrize("obs", ["pixels", "state"])
@@ -293,18 +300,19 @@ def test_every_choice_of_a_default_can_be_taken_away(obs: str, tmp_path: Path, h
     Sweep(tmp_path, asked, host)  # builds the agent of each
     asked.write(tmp_path)
     assert SweepPlan.read(tmp_path) == asked
-    trials = [plan_trials(asked, variant, variant.name, host, tmp_path, base=None)[0][0].trial for variant in variants]
-    assert [trial.name for trial in trials[:2]] == ["default,seed=0", f"{variants[1].name},seed=0"]
+    trials = [plan_trials(asked, variant, host, tmp_path)[0][0].run for variant in variants]
+    assert [trial.name for trial in trials[:2]] == ["default,seed=0", f"{variants[1].label},seed=0"]
     assert len({trial.config for trial in trials}) == len(variants) > 6
 
 
 def test_wrong_settings_get_a_sentence_and_nothing_is_begun(make: Callable[..., Sweep], tmp_path: Path) -> None:
     few = {"agent.n_step": Range(low=1, high=3, int=True)}
     for asked, words in (
-        (plan(grid={LR: ["1e-3", "-1"]}), "setting lr=-1: agent.optimiser.lr"),
-        (plan(grid={"agent.network.name": ["mlp", "conv"]}), "setting network=conv: network conv reads images"),
+        (plan(grid=parse_grid([f"{LR}=1e-3,-1"])), "setting lr=-1: agent.optimiser.lr"),
+        (plan(grid=parse_grid(["agent.network.name=mlp,conv"])), "setting network=conv: network conv reads images"),
         (plan(grid={}, space=few, draws=4), "--random 4: the space holds no more than 3 different settings"),
         (plan(grid={}, space={LR: Range(low=-1, high=1)}, searches=3), "agent.optimiser.lr=-1"),
+        (plan(config=tmp_path / "none.toml"), "^cannot read the configuration .*none.toml"),
     ):
         with pytest.raises(UserError, match=words):
             make(asked)

@@ -21,8 +21,10 @@ from cartpole_dqn.studies.sweep_space import (
     as_toml,
     draw,
     grid_settings,
+    grid_values,
     parse_grid,
     parse_variants,
+    plain_value,
     read_space,
     read_space_table,
     setting_labels,
@@ -44,6 +46,15 @@ def test_a_value_as_toml_is_read_as_that_value(value: Any) -> None:
     text = as_toml(value)
     assert "\n" not in text
     assert tomllib.loads(f"value = {text}")["value"] == value
+    assert plain_value(value) == value
+
+
+def test_values_of_python_are_those_of_toml() -> None:
+    values = (np.float64(1e-3), np.float32(0.5), np.int64(3), np.True_, (1, (2,)), Path("a/b"), {"a": (1.0,)})
+    found = [plain_value(value) for value in values]
+    assert found == [0.001, 0.5, 3, True, [1, [2]], "a/b", {"a": [1.0]}]
+    assert [type(value) for value in found[:4]] == [float, float, int, bool]
+    assert list(grid_values("grid", "k", [as_toml('a"b, c'), as_toml("d")]).values()) == ['a"b, c', "d"]
 
 
 @given(st.lists(plain.map(as_toml), min_size=1, max_size=4, unique=True))
@@ -53,19 +64,23 @@ def test_commas_inside_values_split_nothing(values: list[str]) -> None:
         return  # 1 and 1.0: one value, written twice
     quotes = [value for value in values if "\\" in value]  # an escaped quote is for files, not for a command line
     if not quotes:
-        assert parse_grid([f"a.b={','.join(values)}"]) == {"a.b": [value.strip() for value in values]}
+        expected = dict(zip((value.strip() for value in values), read, strict=True))
+        assert parse_grid([f"a.b={','.join(values)}"]) == {"a.b": expected}
 
 
 def test_a_grid_is_every_combination() -> None:
     grid = parse_grid(["agent.optimiser.lr=1e-3, 5e-4", "agent.target_update={name='hard', every=9},{name='soft'}"])
     assert grid == {
-        "agent.optimiser.lr": ["1e-3", "5e-4"],
-        "agent.target_update": ["{name='hard', every=9}", "{name='soft'}"],
+        "agent.optimiser.lr": {"1e-3": 0.001, "5e-4": 0.0005},
+        "agent.target_update": {
+            "{name='hard', every=9}": {"name": "hard", "every": 9},
+            "{name='soft'}": {"name": "soft"},
+        },
     }
-    assert [setting.sets for setting in grid_settings(grid)] == [
-        [f"agent.optimiser.lr={lr}", f"agent.target_update={update}"]
-        for lr in grid["agent.optimiser.lr"]
-        for update in grid["agent.target_update"]
+    assert grid_settings(grid) == [
+        Setting({"agent.optimiser.lr": lr, "agent.target_update": update}, f"lr={lr},target_update={update['name']}")
+        for lr in (0.001, 0.0005)
+        for update in ({"name": "hard", "every": 9}, {"name": "soft"})
     ]
     assert grid_settings({}) == [Setting()]
 
@@ -90,12 +105,11 @@ def test_variants_are_settings_with_names(tmp_path: Path) -> None:
     path = tmp_path / "choices.toml"
     path.write_text('[double]\n"agent.double" = false\nobservation = [{wrapper = "resize", height = 3}]\n[plain]\n')
     variants = parse_variants(["hard:agent.target_update={name='hard', every=9}, agent.policy=online", str(path)])
-    assert [(setting.name, setting.sets) for setting in variants] == [
-        ("hard", ["agent.target_update={name='hard', every=9}", "agent.policy=online"]),
-        ("double", ["agent.double=false", 'observation=[{"wrapper" = "resize", "height" = 3}]']),
-        ("plain", []),
+    assert variants == [
+        Setting({"agent.target_update": {"name": "hard", "every": 9}, "agent.policy": "online"}, "hard"),
+        Setting({"agent.double": False, "observation": [{"wrapper": "resize", "height": 3}]}, "double"),
+        Setting({}, "plain"),
     ]
-    assert setting_labels(variants) == ["hard", "double", "plain"]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +152,7 @@ def test_a_space_is_read_from_quoted_keys_and_from_tables(tmp_path: Path) -> Non
     assert space == {
         "agent.optimiser.lr": Range(low=1e-4, high=1e-2, log=True),
         "agent.n_step": Range(low=1, high=5, int=True),
-        "agent.network.hidden": Choice(("[64]", "[64, 64]")),
+        "agent.network.hidden": Choice(([64], [64, 64])),
     }
     assert read_space_table("again", space_table(space)) == space
 
@@ -179,8 +193,7 @@ def test_draws_lie_in_their_range(a: float, b: float, log: bool, whole: bool, se
         return
     space = {"x": Range(low=low, high=high, log=log, int=whole)}
     for _ in range(20):
-        text = draw(space, np.random.default_rng(seed)).values["x"]
-        value = tomllib.loads(f"x = {text}")["x"]
+        value = draw(space, np.random.default_rng(seed))["x"]
         assert low <= value <= high
         assert isinstance(value, int) == whole
 
@@ -188,18 +201,18 @@ def test_draws_lie_in_their_range(a: float, b: float, log: bool, whole: bool, se
 def test_draws_are_spread_as_was_said() -> None:
     generator = np.random.default_rng(0)
     space = {"l": Range(low=1e-4, high=1e-2, log=True), "n": Range(low=1, high=4, int=True), "c": Choice(("1", "2"))}
-    drawn = [draw(space, generator).values for _ in range(600)]
-    assert 240 < sum(float(values["l"]) < 1e-3 for values in drawn) < 360, "a decade is as likely as the other"
-    counts = [sum(values["n"] == str(n) for values in drawn) for n in (1, 2, 3, 4)]
+    drawn = [draw(space, generator) for _ in range(600)]
+    assert 240 < sum(values["l"] < 1e-3 for values in drawn) < 360, "a decade is as likely as the other"
+    counts = [sum(values["n"] == n for values in drawn) for n in (1, 2, 3, 4)]
     assert min(counts) > 110, "the ends are as likely as the rest"
     assert 240 < sum(values["c"] == "1" for values in drawn) < 360
     again = np.random.default_rng(0)
-    assert [draw(space, again).values for _ in range(600)] == drawn
+    assert [draw(space, again) for _ in range(600)] == drawn
 
 
 def test_labels_are_short_and_say_what_differs() -> None:
-    def labels(*values: dict[str, str]) -> list[str]:
-        return setting_labels([Setting(value) for value in values])
+    def labels(*settings: dict[str, str]) -> list[str]:
+        return setting_labels(settings)
 
     assert labels({"agent.optimiser.lr": "1e-3", "agent.n_step": "3"}) == ["lr=0.001,n_step=3"]
     assert labels({"agent.low.replay.capacity": "1", "agent.high.replay.capacity": "2"}) == [
@@ -210,6 +223,8 @@ def test_labels_are_short_and_say_what_differs() -> None:
     assert labels({"a": "[64, 64]"}, {"a": "true"}, {"a": "''"}) == ["a=64-64", "a=true", "a=empty"]
     assert labels({"a": "0.00031781234567"}, {"a": "-1"}, {"a": "1"}) == ["a=0.0003178", "a=-1", "a=1"]
     assert labels({}) == [""]
+    # As in older sweeps, which a change of names would train again.
+    assert labels({"a": "{name='x', n=1}"}, {"a": "{name='x', n=2}"}) == ["a=x,050819bf", "a=x,3aba5d03"]
 
 
 @given(
@@ -225,7 +240,7 @@ def test_labels_are_short_and_say_what_differs() -> None:
     )
 )
 def test_labels_are_all_different_and_fit_for_folders(values: list[dict[str, str]]) -> None:
-    labels = setting_labels([Setting(value) for value in values])
+    labels = setting_labels(values)
     assert len({label.lower() for label in labels}) == len(labels)
     for label in labels:
         assert re.fullmatch(r"[A-Za-z0-9._+=,-]{1,140}", label)

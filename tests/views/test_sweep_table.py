@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from cartpole_dqn.contracts.sweep_engine import Trial
 from cartpole_dqn.runs.metrics import RunFigures
-from cartpole_dqn.studies.sweep import SweepView, TrialView
+from cartpole_dqn.studies.sweep import SweepView
+from cartpole_dqn.studies.sweep_plan import SweepTrial
+from cartpole_dqn.studies.sweep_space import Setting
 from cartpole_dqn.views.sweep_table import PlainSweep, sweep_table, watching
 
 
-def trial(name: str, state: str, step: int = 0, **changes: object) -> TrialView:
+def trial(name: str, state: str, step: int = 0, **changes: object) -> SweepTrial:
     told = {
-        "name": name,
+        "run": Trial(name=name, config="", folder=Path(name)),
+        "setting": Setting(),
+        "seed": 0,
         "state": state,
-        "error": "",
         "progress": RunFigures(step=step, episode=step // 10, last=step / 3 if step else None, best=None),
         "steps": 3000,
         "episodes": None,
         "seconds": step / 100,
-        "place": "",
     }
-    return TrialView(**{**told, **changes})  # type: ignore[arg-type]
+    return SweepTrial(**{**told, **changes})  # type: ignore[arg-type]
 
 
 def drawn(view: SweepView, width: int, height: int, encoding: str = "utf-8") -> list[str]:

@@ -1,12 +1,14 @@
-"""The connection to a cluster, or to a Ray that is started on this machine.
+"""Ray, and the connection to a cluster, or to a Ray that is started on this machine.
 
-* `Connection`: `embedded` tells which of the two it is; `close` ends it.
-* `answer`: returns the result of a remote call, and raises this project's errors as they were raised there.
+* `ray`: Ray's module. Its environment variables are set before it is imported.
+* `Connection`: connects, and ends the connection when it is closed.
+* `on_node`: has a task or an actor run on one node.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import signal
@@ -16,7 +18,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from cartpole_dqn import CartpoleDqnError, UserError
+from cartpole_dqn import UserError
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -31,9 +33,15 @@ here runs trials at the priority that they have by hand."""
 _KNOCK = 10.0
 """Seconds in which a cluster's head must accept a connection."""
 
+for _name, _value in _ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
+ray: Any = importlib.import_module("ray")  # Its types leave out `ray.nodes` and some options.
 
-class Connection:
+
+class Connection(contextlib.ExitStack):
     """A connection of this process to Ray. If the process has one already, it is used and stays open.
+
+    What is entered into it is left before it ends.
 
     Args:
         address: HOST:PORT of a cluster's head, or "auto" for the one on this machine; "" starts a Ray.
@@ -45,26 +53,21 @@ class Connection:
     """
 
     def __init__(self, address: str, *, cpus: int, store: int) -> None:
+        super().__init__()
         if address.startswith("ray://"):
             raise UserError(
                 f"address: expected HOST:PORT of the cluster's head, got {address}, which is Ray Client's. Start the "
                 f"sweep on a machine of the cluster, or one that reaches all of its ports, with HOST:6379."
             )
-        self.embedded = not address
-        self._opened = contextlib.ExitStack()
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        import ray
-
         if ray.is_initialized():
             return
         options: dict[str, Any] = {"address": address}
-        if self.embedded:
+        if not address:
             # The names of sockets in the folder must be short, so it is not in the sweep's folder.
-            folder = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="cdr-", ignore_cleanup_errors=True))
+            folder = self.enter_context(tempfile.TemporaryDirectory(prefix="cdr-", ignore_cleanup_errors=True))
             options = {"address": "local", "num_cpus": cpus, "object_store_memory": store, "_temp_dir": folder}
             options["include_dashboard"] = False
-        self._opened.callback(ray.shutdown)
+        self.callback(ray.shutdown)
         try:
             if ":" in address:  # Ray itself would try for minutes.
                 host, _, port = address.rpartition(":")
@@ -74,32 +77,19 @@ class Connection:
         except (RuntimeError, ValueError, OSError, OverflowError, ray.exceptions.RayError) as error:
             self.close()
             reason = " ".join(str(error).split())[:600]
-            if self.embedded:
-                raise UserError(f"Ray could not be started on this machine: {reason}") from error
-            raise UserError(
-                f"no Ray cluster can be used at {address}: {reason}. Start one there with `ray start --head`, or leave "
-                f"out the address to have one on this machine."
-            ) from error
+            advice = "Start one there with `ray start --head`, or leave out the address to have one on this machine."
+            none_there = f"no Ray cluster can be used at {address}: {reason}. {advice}"
+            raise UserError(none_there if address else f"Ray could not be started on this machine: {reason}") from error
 
     def close(self) -> None:
         """End the connection, and the Ray that was started for it."""
         with _keeping_sigterm():
-            self._opened.close()
+            super().close()
 
 
-def answer(reference: Any) -> Any:
-    """Return the result of a remote call.
-
-    Raises:
-        CartpoleDqnError, OSError: as raised by the call; Ray's own text is a traceback.
-        RayError: anything else that went wrong.
-    """
-    import ray
-
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause if isinstance(error.cause, CartpoleDqnError | OSError) else error from None
+def on_node(node_id: str) -> Any:
+    """Return Ray's scheduling strategy for a task or an actor that runs on one node, or fails."""
+    return ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node_id, soft=False)
 
 
 @contextlib.contextmanager

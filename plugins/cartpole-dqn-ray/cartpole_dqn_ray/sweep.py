@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -18,13 +18,11 @@ from cartpole_dqn import (
     options_class,
     usable_cores,
 )
-from cartpole_dqn_ray.connection import Connection, answer
+from cartpole_dqn_ray.connection import Connection, on_node, ray
 from cartpole_dqn_ray.home import Home
-from cartpole_dqn_ray.nodes import Node, Nodes
-from cartpole_dqn_ray.trial import MovedError, run_trial
+from cartpole_dqn_ray.nodes import Nodes
+from cartpole_dqn_ray.trial import run_trial
 
-_LOOK = 0.5
-"""Seconds between two looks at what became of the trials."""
 _LEAVING = 10.0
 """Seconds that trials may take to end when the engine closes."""
 _THREADS = 16
@@ -75,19 +73,26 @@ class RaySweep(SweepEngine):
 
     def __init__(self, options: RaySweepOptions, context: SweepEngineContext) -> None:
         super().__init__(options, context)
-        _require_whole(options)
+        for name, amount in (("cpus", options.cpus), ("gpus", options.gpus)):
+            if amount > 1 and amount != int(amount):  # Ray does not set it aside.
+                raise UserError(f"{name}: expected a fraction below 1 or a whole number, got {amount:g}.")
         self._tasks: dict[Any, Trial] = {}
         """The trial of each task that has not ended."""
-        self._places: dict[str, Node] = {}
-        self._ended: list[TrialEnd] = []
+        self._places: dict[str, str] = {}
+        """The node's name of each trial that has one."""
         self._stopping = False
-        self._no_place_since = math.inf
+        self._placed_at = time.monotonic()
+        """When each trial last had a node, or could have got one."""
         cores = math.ceil((context.jobs or usable_cores()) * options.cpus)
         self._connection = Connection(options.address, cpus=cores, store=options.object_store_megabytes << 20)
         try:
-            self._nodes = Nodes(context.folder.absolute(), options, context.say)
-            self._nodes.require_one()
-            self._home = self._make_home()
+            mark = tempfile.NamedTemporaryFile(prefix=".ray-", dir=context.folder)  # noqa: SIM115 (closed with it)
+            self._connection.enter_context(mark)
+            takes = {"CPU": options.cpus, **({"GPU": options.gpus} if options.gpus else {})}
+            self._nodes = Nodes(Path(mark.name), takes, options.storage, context.say)
+            here = on_node(ray.get_runtime_context().get_node_id())
+            home = ray.remote(num_cpus=0, max_concurrency=_THREADS, max_task_retries=-1, scheduling_strategy=here)(Home)
+            self._home = home.remote(options.max_moves, context.folder / "ray")
         except BaseException:
             self._connection.close()
             raise
@@ -95,130 +100,70 @@ class RaySweep(SweepEngine):
     @property
     def slots(self) -> int:
         """The number of trials that the usable nodes can run, at most `--jobs`."""
-        places = max(1, self._nodes.places)
-        return places if self.context.jobs is None else min(places, self.context.jobs)
+        return max(1, min(self._nodes.places, self.context.jobs or self._nodes.places))
 
     def start(self, trial: Trial) -> None:
         """Give the trial to Ray."""
-        trial = dataclasses.replace(trial, folder=trial.folder.absolute())
-        answer(self._home.expect.remote(trial))
+        ray.get(self._home.expect.remote(trial))
         self._submit(trial)
 
     def wait(self, timeout: float) -> list[TrialEnd]:
-        """Return the trials that ended, and release those that wait for a node in vain."""
-        import ray
-
-        until = time.monotonic() + timeout
-        while True:
-            self._listen()
-            left = max(0.0, until - time.monotonic()) if self._tasks and not self._ended else 0.0
-            done = ray.wait(list(self._tasks), timeout=min(left, _LOOK))[0] if self._tasks else []
-            for task in done:
-                self._hear(task)
-            self._release()
-            if self._ended or left <= _LOOK:
-                ends, self._ended = self._ended, []
-                return ends
+        """Return the trials that ended, and those that wait for a node in vain, or while the sweep stops."""
+        self._nodes.refresh()
+        names = {trial.name for trial in self._tasks.values()}
+        self._places, over, messages = ray.get(self._home.news.remote(self._nodes.known, self._stopping, names))
+        for text in messages:
+            self.context.say(text)
+        done = ray.wait(list(self._tasks), timeout=timeout)[0] if self._tasks else []
+        ends = [end for task in done if (end := self._hear(task))]
+        waiting = {task: trial.name for task, trial in self._tasks.items() if trial.name not in self._places}
+        now = time.monotonic()
+        if not waiting or self._nodes.places:
+            self._placed_at = now
+        if now - self._placed_at > self.options.patience:
+            why = f"for {self.options.patience:g} seconds no node of the cluster could take it."
+            over = {**dict.fromkeys(waiting.values(), why), **over}
+        for task, name in waiting.items():
+            if self._stopping or name in over:
+                del self._tasks[task]
+                ends.append(TrialEnd(name, "failed" if name in over else "interrupted", over.get(name, "")))
+        return ends
 
     def stop(self) -> None:
-        """Ask every run to save and stop."""
+        """Have `wait` ask every run to save and stop."""
         self._stopping = True
-        self._listen()
-        self._release()
 
     def close(self) -> None:
         """End every run, and the Ray that was started here."""
-        import ray
-
         # A task whose home is gone ends its run. None is cancelled: Ray 2.60 aborts if one ends at that moment.
         ray.kill(self._home)
         placed = [task for task, trial in self._tasks.items() if trial.name in self._places]
         if placed:
             ray.wait(placed, num_returns=len(placed), timeout=_LEAVING)
-        self._nodes.close()
         self._connection.close()
 
     def place(self, name: str) -> str:
         """Return the node of a trial; "" while it waits for one, and if there is only this machine."""
-        return "" if name not in self._places or self._connection.embedded else self._places[name].name
-
-    def _make_home(self) -> Any:
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        remote: Any = ray.remote  # Its types leave some of its options out.
-        decorate = remote(num_cpus=0, max_concurrency=_THREADS, max_task_retries=-1, scheduling_strategy=here)
-        return decorate(Home).remote(self.options.max_moves)
+        return self._places.get(name, "") if self.options.address else ""
 
     def _submit(self, trial: Trial) -> None:
-        """Have Ray run a trial, and run it again if its node, worker or process is lost."""
-        import ray
-
-        remote: Any = ray.remote  # Its types leave some of its options out.
-        decorate = remote(
+        """Have Ray run a trial, and run it again if its node or worker is lost."""
+        refused = [node.id for node in self._nodes.known.values() if node.refused]
+        task = ray.remote(
             num_cpus=self.options.cpus,
             num_gpus=self.options.gpus,
-            max_retries=self.options.max_moves,
-            retry_exceptions=[MovedError],
-            label_selector=self._nodes.selector,
-        )
-        self._tasks[decorate(run_trial).remote(trial, self.options, Path.cwd(), self._home)] = trial
+            max_retries=self.options.max_moves + 1,  # The home refuses the last one, and says why.
+            label_selector={"ray.io/node-id": f"!in({','.join(refused)})"} if refused else {},
+        )(run_trial)
+        self._tasks[task.remote(trial, self.options, Path.cwd(), self._home)] = trial
 
-    def _listen(self) -> None:
-        self._nodes.refresh()
-        places, messages = answer(self._home.news.remote(self._nodes.known, self._stopping))
-        self._places = {name: node for name, node in places.items() if node.id in self._nodes.known}
-        for text in messages:
-            self.context.say(text)
-
-    def _hear(self, task: Any) -> None:
-        """Take what became of a task."""
-        import ray
-
+    def _hear(self, task: Any) -> TrialEnd | None:
+        """Return how a trial ended, or give it to Ray once more."""
         trial = self._tasks.pop(task)
         try:
-            outcome: tuple[TrialEnd, bytes] | None = answer(task)
-        except (MovedError, ray.exceptions.RayError) as error:
-            why = answer(self._home.finish.remote(trial.name))
-            if not why or isinstance(error, ray.exceptions.RayTaskError):
-                why = f"Ray could not run it: {str(error).strip().splitlines()[-1][:300]}"
-            self._ended.append(TrialEnd(trial.name, "failed", why))
-            return
-        if outcome is None:  # Its node joined after it was given to Ray, and is not to be used.
+            end: TrialEnd | None = ray.get(task)
+        except ray.exceptions.RayError as error:
+            return TrialEnd(trial.name, "failed", f"Ray could not run it: {str(error).strip().splitlines()[-1][:300]}")
+        if end is None:  # Its node joined after the trial was given to Ray, and is not to be used.
             self._submit(trial)
-            return
-        end, output = outcome
-        if end.state == "failed" and output:
-            log = self.context.folder / "ray" / f"{end.name}.log"
-            try:
-                log.parent.mkdir(exist_ok=True)
-                log.write_bytes(output)
-            except OSError as problem:
-                self.context.say(f"{end.name}: its output could not be kept: {problem.strerror or problem}.")
-        self._end(end)
-
-    def _end(self, end: TrialEnd) -> None:
-        self._ended.append(end)
-        answer(self._home.finish.remote(end.name))
-
-    def _release(self) -> None:
-        """End the trials without a node when the sweep stops, or if no node could take one for too long."""
-        waiting = {task: trial.name for task, trial in self._tasks.items() if trial.name not in self._places}
-        now = time.monotonic()
-        if not waiting or self._nodes.places:
-            self._no_place_since = math.inf
-        self._no_place_since = min(self._no_place_since, now)
-        if not self._stopping and now - self._no_place_since <= self.options.patience:
-            return
-        for task, name in waiting.items():
-            del self._tasks[task]
-            why = f"for {self.options.patience:g} seconds no node of the cluster could take it."
-            self._end(TrialEnd(name, "interrupted") if self._stopping else TrialEnd(name, "failed", why))
-
-
-def _require_whole(options: RaySweepOptions) -> None:
-    """Raise a `UserError` for an amount that Ray does not set aside: above 1 it must be whole."""
-    for name, amount in (("cpus", options.cpus), ("gpus", options.gpus)):
-        if amount > 1 and amount != int(amount):
-            raise UserError(f"{name}: expected a fraction below 1 or a whole number, got {amount:g}.")
+        return end

@@ -12,12 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import ray
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
-
 from cartpole_dqn import CartpoleDqnError, RunError, State, UserError
 from cartpole_dqn_ray.collection_actor import Answer, Greeting, Player, portable
-from cartpole_dqn_ray.connection import Connection
+from cartpole_dqn_ray.connection import Connection, ray
 from cartpole_dqn_ray.versions import differences, mismatch, versions_here
 
 _IN_VAIN = 3
@@ -241,11 +238,11 @@ class Team:
         """Return what a reference stands for, None where the actor that should have sent it is gone."""
         try:
             return ray.get(ref, timeout=_REACH_SECONDS)
-        except RayTaskError as error:
+        except ray.exceptions.RayTaskError as error:
             raise RunError(f"actor {number}{self._place(number)}: {_cause_text(error)}") from error
-        except GetTimeoutError:
+        except ray.exceptions.GetTimeoutError:
             self._say(number, "is out of reach")
-        except RayError as error:
+        except ray.exceptions.RayError as error:
             self._say(number, f"died ({type(error).__name__})")
         return None
 
@@ -296,7 +293,7 @@ class Team:
         actor.handle = actor.greeting = None
 
 
-def _cause_text(error: RayTaskError) -> str:
+def _cause_text(error: Any) -> str:
     """Return an actor's exception in words: a sentence of ours as it is, else its type and what it says."""
     cause = error.cause
     if isinstance(cause, CartpoleDqnError):
@@ -308,5 +305,4 @@ def _cause_text(error: RayTaskError) -> str:
 
 
 def _cpus_left() -> float:
-    left: Any = ray.available_resources  # Ray gives it no types
-    return float(left().get("CPU", 0.0))
+    return float(ray.available_resources().get("CPU", 0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,8 @@ from cartpole_dqn import UserError
 from cartpole_dqn_ray.connection import on_node, ray
 from cartpole_dqn_ray.versions import differences, mismatch, versions_here
 
-_PROBE_SECONDS = 120.0
-"""How long nodes may take to answer at first: each starts a Python for that."""
+_PROBE_SECONDS, _LOOK = 120.0, 0.5
+"""How long nodes may take to answer at first, as each starts a Python for that; and how often to look."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,11 @@ class Nodes:
         self._alive: dict[str, Mapping[str, Any]] = {}
         self._asked: dict[Any, str] = {}
         """The id of the node that each pending answer comes from."""
+        until = time.monotonic() + _PROBE_SECONDS
         self.refresh(_PROBE_SECONDS)
+        while self._unknown() and not self.places and time.monotonic() < until:
+            time.sleep(_LOOK)
+            self.refresh()
         if not self.places:
             raise UserError(self._why_none())
 
@@ -58,23 +63,26 @@ class Nodes:
         """Look which nodes are alive, ask new ones, and take answers, for which to wait `wait` seconds at most."""
         self._alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
         self.known = {node_id: node for node_id, node in self.known.items() if node_id in self._alive}
-        for node_id in self._alive.keys() - self.known.keys() - set(self._asked.values()):
-            if self._places_on(node_id):
-                probe = ray.remote(num_cpus=0, max_retries=1, scheduling_strategy=on_node(node_id))(_probe)
-                self._asked[probe.remote(self._mark)] = node_id
+        for node_id in self._unknown() - set(self._asked.values()):
+            probe = ray.remote(num_cpus=0, max_retries=1, scheduling_strategy=on_node(node_id))(_probe)
+            self._asked[probe.remote(self._mark)] = node_id
         if self._asked:
             for answer in ray.wait(list(self._asked), num_returns=len(self._asked), timeout=wait)[0]:
                 node_id = self._asked.pop(answer)
-                if node_id in self._alive:
-                    self.known[node_id] = self._judge(node_id, answer)
+                if node_id in self._alive and (node := self._judge(node_id, answer)):
+                    self.known[node_id] = node
 
     @property
     def places(self) -> int:
         """How many trials the nodes run at once, if they do nothing else."""
         return sum(node.places for node in self.known.values())
 
+    def _unknown(self) -> set[str]:
+        """The nodes with room for a trial that have not answered."""
+        return {node_id for node_id in self._alive.keys() - self.known.keys() if self._places_on(node_id)}
+
     def _why_none(self) -> str:
-        if self._asked:
+        if self._unknown():
             return f"no node of the cluster answered within {_PROBE_SECONDS:g} seconds. See `ray status`."
         if self.known:
             return " ".join(["no node of the cluster can be used.", *(node.refused for node in self.known.values())])
@@ -88,7 +96,8 @@ class Nodes:
         have = self._alive[node_id]["Resources"]
         return min(int(have.get(name, 0) / amount + 1e-9) for name, amount in self._takes.items())
 
-    def _judge(self, node_id: str, answer: Any) -> Node:
+    def _judge(self, node_id: str, answer: Any) -> Node | None:
+        """Return what is known of a node with its answer; None if it has just joined or left, to be asked again."""
         node, here = self._alive[node_id], self._alive[ray.get_runtime_context().get_node_id()]
         name, versions, sees, why = node["NodeManagerHostname"], versions_here(), False, ""
         if sum(other["NodeManagerHostname"] == name for other in self._alive.values()) > 1:
@@ -103,6 +112,8 @@ class Nodes:
                 )
             elif not why and (other := differences(there, versions)):
                 self._say(f"{name} has other versions: {other}. Its trials may take another course.")
+        except ray.exceptions.TaskUnschedulableError:
+            return None
         except ray.exceptions.RayError as error:
             reason = " ".join(str(error).split())[-300:]
             why = f"cartpole-dqn and this plugin cannot be imported there ({reason})."

@@ -356,7 +356,8 @@ def table(results: Sequence[dict[str, Any]]) -> str:
                 solved = f"{sum(row['solved'] for row in rows)} of {len(rows)}"
                 figures = (("steps", 0), ("training", 2), ("processor", 2), ("all", 1))
                 cells = [median(rows, figure, digits) for figure, digits in figures]
-                best = f"{min(row['best'] for row in rows):.1f} to {max(row['best'] for row in rows):.1f}"
+                lowest, highest = (f"{choose(row['best'] for row in rows):.1f}" for choose in (min, max))
+                best = lowest if lowest == highest else f"{lowest} to {highest}"
                 lines.append(f"| {obs} | {name} | {solved} | {' | '.join(cells)} | {best} |")
     seeds = sorted({row["seed"] for row in results})
     return "\n".join([*lines, "", f"Seeds {', '.join(map(str, seeds))}.", "", results[-1]["machine"]])

@@ -43,6 +43,9 @@ class CartpoleDqnError(Exception):
         """Return the message without marks."""
         return "".join(text for _, text in self.pieces())
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
 
 class UserError(CartpoleDqnError):
     """Invalid input, such as a setting, a name or a file. Raised before anything starts."""

@@ -53,6 +53,7 @@ def test_what_was_meant_is_marked_as_good_and_options_too() -> None:
 def test_marks_are_not_in_the_text_and_survive_pickling() -> None:
     error = pickle.loads(pickle.dumps(UserError(f"--seed {bad(3)}: no.")))
     assert str(error) == "--seed 3: no."
+    assert repr(error) == "UserError('--seed 3: no.')"
     assert marked(error)["3"] == f"bold {WARNING}"
 
 

@@ -27,6 +27,7 @@ from cartpole_dqn.training.models import SavedRun, Which
 from cartpole_dqn.views.colours import Theme
 from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.scene import HOLD, Scene, draw_scene, picture_of
+from cartpole_dqn.wrappers.render import requested_driver
 
 KEYS = "space: pause, n: next step, arrows: speed, q: quit"
 
@@ -91,11 +92,11 @@ def watch_run(
 
 
 def require_display(run: str, problem: str = "") -> None:
-    """Raise a `UserError` if no window can be opened: on Linux without a display, unless SDL_VIDEODRIVER is set.
+    """Raise a `UserError` if no window can be opened: on Linux without a display, unless the user set SDL_VIDEODRIVER.
 
     `run` is the run's name in the command that the message offers instead. `problem` is a known reason.
     """
-    has_display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
+    has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or requested_driver()
     if not problem and sys.platform.startswith("linux") and not has_display:
         problem = "neither DISPLAY nor WAYLAND_DISPLAY is set"
     if problem:
@@ -166,7 +167,7 @@ class Window:
             require_display(run, problem=str(error))
         driver = pygame.display.get_driver()
         # SDL falls back to these drivers, which show nothing.
-        if driver in ("dummy", "offscreen") and not os.environ.get("SDL_VIDEODRIVER"):
+        if driver in ("dummy", "offscreen") and not requested_driver():
             require_display(run, problem=f"SDL reaches no screen, only its driver {driver}")
 
     def show(self, scene: Scene, speed: str) -> None:

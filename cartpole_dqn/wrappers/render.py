@@ -22,6 +22,9 @@ from cartpole_dqn.wrappers.moments import Moments
 from cartpole_dqn.wrappers.probe import NotResetError, changes_rendering, sample_frame
 from cartpole_dqn.wrappers.surface import Drawing, drawing_of, pixels, read
 
+_SELECTED = "CARTPOLE_DQN_SDL_VIDEODRIVER"
+"""The environment variable with the driver that `prepare_display` selected, which processes of this one inherit."""
+
 
 class RenderObservation(gymnasium.ObservationWrapper[Frame, Any, Any], RecordConstructorArgs):
     """Observes the frame that `env.render()` returns: uint8 [H, W, 3], red, green, blue, a new array each time.
@@ -134,8 +137,15 @@ def prepare_display() -> None:
     """Select SDL's dummy driver on Linux without a display, and stop SDL from handling signals, unless already set."""
     # With a display, SDL ignores SIGTERM unless this is set before it starts.
     os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or "SDL_VIDEODRIVER" in os.environ
+    if sys.platform.startswith("linux") and not has_display:
+        os.environ["SDL_VIDEODRIVER"] = os.environ[_SELECTED] = "dummy"
+
+
+def requested_driver() -> str:
+    """Return the SDL driver in SDL_VIDEODRIVER, or "" if there is none or `prepare_display` selected it."""
+    driver = os.environ.get("SDL_VIDEODRIVER", "")
+    return "" if driver == os.environ.get(_SELECTED) else driver
 
 
 def _require_frames(env: gymnasium.Env[Any, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -206,6 +207,22 @@ def test_without_a_display_it_says_so_and_offers_a_recording(monkeypatch: pytest
     for platform in ("darwin", "win32"):
         monkeypatch.setattr(sys, "platform", platform)
         require_display("mine")
+
+
+def test_a_recording_before_it_does_not_stand_for_a_display(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recording without a display selects SDL's dummy driver, which shows nothing."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER", "CARTPOLE_DQN_SDL_VIDEODRIVER"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    trained().record(tmp_path / "play.gif", max_steps=2)
+    with pytest.raises(UserError, match="neither DISPLAY nor WAYLAND_DISPLAY is set"):
+        trained().watch(episodes=1)
+    monkeypatch.setenv("DISPLAY", ":4711")
+    with pytest.raises(UserError, match="SDL reaches no screen, only its driver dummy"):
+        trained().watch(episodes=1)
 
 
 def test_a_display_that_does_not_answer_or_that_nobody_sees_is_said_too(

@@ -54,11 +54,11 @@ from cartpole_dqn.studies.sweep_plan import SweepPlan
 from cartpole_dqn.studies.sweep_space import (
     Setting,
     as_toml,
+    checked_texts,
     checked_variants,
-    grid_values,
-    plain_value,
     read_space,
     read_space_table,
+    texts_of,
 )
 from cartpole_dqn.system import Steady, stopping_on_signals
 from cartpole_dqn.text.figures import score
@@ -572,12 +572,9 @@ def sweep(
         preset=preset,
         config=None if config is None else Path(config),
         flags=merge_tables(dict(settings or {}), named_settings(host.registry, named)),
-        grid={key: grid_values(f"grid: {key}", key, [*map(as_toml, values)]) for key, values in (grid or {}).items()},
+        grid={key: checked_texts(f"grid: {key}", key, [*map(as_toml, values)]) for key, values in (grid or {}).items()},
         variants=tuple(
-            checked_variants(
-                ("variants", Setting({key: plain_value(value) for key, value in table.items()}, name))
-                for name, table in (variants or {}).items()
-            )
+            checked_variants(("variants", Setting(texts_of(table), name)) for name, table in (variants or {}).items())
         ),
         space=read_space(Path(space)) if isinstance(space, str | Path) else read_space_table("space", space or {}),
         draws=random or 0,

@@ -81,11 +81,11 @@ class Sweep:
         self._trials: dict[str, SweepTrial] = {}
         self._counted: dict[str, float] = {}
         """Until when the seconds of each trial of this session are counted."""
-        self._search = Search(plan.space, plan.seed, plan.searches) if plan.searches else None
         self._unscored: dict[int, Setting] = {}
         """The settings whose scores the search does not know yet, by number."""
         self._stopping = False
         self._require_same()
+        self._search = Search(plan.space, plan.seed, plan.searches) if plan.searches else None
         self._check(warn)
         self._recall(retry_failed)
 
@@ -104,7 +104,7 @@ class Sweep:
             should_stop: called as often. Once it returns True, running trials stop cleanly and no other starts.
         """
         try:
-            self.plan.write(self.folder)
+            self.plan = self.plan.write(self.folder)  # The user may change the file of --config meanwhile.
             self._keep()
             while True:
                 if should_stop() and not self._stopping:
@@ -144,12 +144,15 @@ class Sweep:
         if self.plan.config is not None:
             read_toml(self.plan.config)  # Here its errors name no setting.
         if (self.folder / FILE).is_file():
-            differences = SweepPlan.read(self.folder).differences(self.plan)
-            if differences:
+            kept = SweepPlan.read(self.folder)
+            if differences := kept.differences(self.plan):
                 raise UserError(
                     f"{self.folder} holds a sweep with other settings. {'; '.join(differences)}. Resume it unchanged "
                     f"with `cartpole-dqn sweep --resume {self.folder}`, or choose another folder with --out."
                 )
+            # Its texts name the trials, which may be typed in another way now.
+            now = self.plan
+            self.plan = replace(kept, engine=now.engine, engine_options=now.engine_options, jobs=now.jobs)
         elif others := [path.name for path in self.folder.iterdir() if path.name != folder_lock.NAME]:
             raise RunFolderError(
                 f"{self.folder} is not empty, and no sweep is in it ({sorted(others)[0]}). Choose a new or empty "

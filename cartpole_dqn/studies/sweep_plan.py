@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,13 +30,14 @@ from cartpole_dqn.studies.sweep_space import (
     Setting,
     Space,
     as_toml,
+    checked_texts,
     checked_variants,
     draw,
     grid_settings,
-    grid_values,
     numbered_setting,
     read_space_table,
     space_table,
+    texts_of,
 )
 from cartpole_dqn.system import __version__
 from cartpole_dqn.training import assembly
@@ -99,10 +100,9 @@ class SweepPlan:
             method, number = ("search", self.searches) if self.searches else ("random", self.draws)
             settings = {"method": method, "number": number, "seed": self.seed, "space": space_table(self.space)}
         elif self.variants:
-            texts = {one.label: {key: as_toml(value) for key, value in one.values.items()} for one in self.variants}
-            settings = {"method": "variants", "variants": texts}
+            settings = {"method": "variants", "variants": {one.label: one.texts for one in self.variants}}
         elif self.grid:
-            settings = {"method": "grid", "grid": {key: list(values) for key, values in self.grid.items()}}
+            settings = {"method": "grid", "grid": self.grid}
         return {
             "cartpole_dqn": __version__,
             "seeds": list(self.seeds),
@@ -115,11 +115,12 @@ class SweepPlan:
             },
         }
 
-    def write(self, folder: Path) -> None:
-        """Write `sweep.toml` and the base configuration. Raises `RunError`."""
+    def write(self, folder: Path) -> SweepPlan:
+        """Write `sweep.toml` and the base configuration, and return the plan as `read` does. Raises `RunError`."""
         if self.config is not None:
             write_text_atomic(folder / BASE, read_text(self.config))
         write_text_atomic(folder / FILE, tomli_w.dumps(self.table()))
+        return replace(self, config=self.config and folder / BASE)
 
     @classmethod
     def read(cls, folder: Path) -> SweepPlan:
@@ -144,10 +145,10 @@ class SweepPlan:
             config=folder / BASE if "config" in base else None,
             flags=dict(base["flags"]),
             sets=tuple(map(str, base.get("set", []))),
-            grid={key: grid_values(file, key, [*map(str, values)]) for key, values in settings.get("grid", {}).items()},
+            grid={key: checked_texts(file, key, [*map(str, texts)]) for key, texts in settings.get("grid", {}).items()},
             variants=tuple(
                 checked_variants(
-                    (file, Setting({key: parse_value(str(text)) for key, text in texts.items()}, name))
+                    (file, Setting({key: str(text) for key, text in texts.items()}, name))
                     for name, texts in settings.get("variants", {}).items()
                 )
             ),
@@ -164,16 +165,25 @@ class SweepPlan:
         """Return the differences apart from the engine: "seeds: [0, 1], now [0]", ..."""
         before, now = self._comparable(), other._comparable()
         return [
-            f"{name}: {_short(before.get(name))}, now {_short(now.get(name))}"
-            for name in dict.fromkeys([*before, *now])
-            if before.get(name) != now.get(name)
+            f"{name}: {_short(before[name])}, now {_short(now[name])}" for name in before if before[name] != now[name]
         ]
 
     def _comparable(self) -> Table:
-        table = self.table()
-        base = {f"base.{key}": value for key, value in table["base"].items()}
-        content = {} if self.config is None else {"base.config": read_toml(self.config)}
-        return {"seeds": table["seeds"], **base, **content, **table["settings"]}
+        """Return what decides the trials, with values for texts: 1e-3 and 0.001 are one."""
+        sets = [text.partition("=") for text in self.sets]
+        return {
+            "seeds": list(self.seeds),
+            "preset": self.preset,
+            "config": None if self.config is None else read_toml(self.config),
+            "flags": self.flags,
+            "set": [f"{key.strip()}={as_toml(parse_value(text))}" for key, _, text in sets],
+            "grid": {key: [*map(parse_value, texts)] for key, texts in self.grid.items()},
+            "variants": {one.label: one.values for one in self.variants},
+            "space": space_table(self.space),
+            "random": self.draws,
+            "search": self.searches,
+            "sweep_seed": self.seed if self.space else None,
+        }
 
 
 TrialStatus = TrialState | Literal["waiting", "running"]
@@ -245,9 +255,9 @@ def corner_settings(space: Space) -> list[Setting]:
     settings = {}
     for key, values in ends.items():
         for value in values:
-            corner = {**first, key: value}
-            label = ", ".join(f"{key}={as_toml(value)}" for key, value in corner.items())
-            settings[label] = Setting(corner, label)
+            texts = texts_of({**first, key: value})
+            label = ", ".join(f"{key}={text}" for key, text in texts.items())
+            settings[label] = Setting(texts, label)
     return list(settings.values())
 
 

@@ -1,12 +1,12 @@
 """The settings of a sweep.
 
-* `Setting`: values of dotted keys, and a label.
-* `parse_grid`, `grid_values`, `grid_settings`: `--grid KEY=A,B` -> every combination.
+* `Setting`: values of dotted keys as TOML texts, and a label.
+* `parse_grid`, `checked_texts`, `grid_settings`: `--grid KEY=A,B` -> every combination.
 * `parse_variants`, `checked_variants`: `--variant NAME:KEY=VALUE,...` or a file -> named settings.
 * `read_space`, `Range`, `Choice`, `draw`: ranges from a file, and random values. `read_space_table` and `space_table`
   convert from and to TOML tables. `numbered_setting`: a setting of such values.
 * `setting_labels`: unique labels for folder names.
-* `as_toml`: a value as TOML text on one line. `plain_value`: a value as TOML would have it.
+* `as_toml`: a value as TOML text on one line. `texts_of`: the texts of several values.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 
 from cartpole_dqn.config.layers import parse_value
 from cartpole_dqn.config.schema import read_toml
-from cartpole_dqn.contracts.options import check_options, option, options_class
+from cartpole_dqn.contracts.options import check_options, option, options_class, to_table
 from cartpole_dqn.errors import ConfigError, UserError, bad
 from cartpole_dqn.studies.grouping import VARIANT_NAME, short_key
 
@@ -41,11 +41,16 @@ _OWN_KEYS = {"seed": "--seeds", "steps": "--steps", "episodes": "--episodes"}
 
 @dataclass(frozen=True)
 class Setting:
-    """Values by dotted key."""
+    """Values by dotted key, as the TOML texts in `sweep.toml`."""
 
-    values: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
     label: str = ""
     """Begins the names of the setting's trials: the name of a variant, or made of the values."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values by dotted key."""
+        return {key: parse_value(text) for key, text in self.texts.items()}
 
 
 @options_class
@@ -65,8 +70,8 @@ class Choice:
     values: tuple[Any, ...]
 
 
-Grid = Mapping[str, Mapping[str, Any]]
-"""By dotted key: the values, by their TOML texts as typed. Labels are made of texts."""
+Grid = Mapping[str, Sequence[str]]
+"""The TOML texts of the values, by dotted key."""
 Space = Mapping[str, Range | Choice]
 """By dotted key."""
 
@@ -74,15 +79,15 @@ Space = Mapping[str, Range | Choice]
 # Grids and variants ---------------------------------------------------------------------------------------------------
 
 
-def parse_grid(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the values of each key in `--grid KEY=A,B,...` arguments.
+def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Return the texts of the values of each key in `--grid KEY=A,B,...` arguments.
 
     Commas inside brackets, braces or quotes do not separate values.
 
     Raises:
         UserError: no `=`, no values, or a repeated value or key.
     """
-    grid: dict[str, dict[str, Any]] = {}
+    grid: dict[str, list[str]] = {}
     for text in texts:
         key, separator, values = text.partition("=")
         key = key.strip()
@@ -90,31 +95,26 @@ def parse_grid(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
             raise UserError(f"--grid {bad(text)}: expected {_GRID}.")
         if key in grid:
             raise UserError(f"--grid {bad(key)} comes twice: give all its values in one, {key}=A,B,...")
-        grid[key] = grid_values(f"--grid {text}", key, _split(values))
+        grid[key] = checked_texts(f"--grid {text}", key, _split(values))
     return grid
 
 
-def grid_values(where: str, key: str, texts: Sequence[str]) -> dict[str, Any]:
-    """Return the values of a key, by their TOML texts. Raises `UserError`, which begins with `where`."""
+def checked_texts(where: str, key: str, texts: Sequence[str]) -> list[str]:
+    """Return the texts of the values of a key. Raises `UserError`, which begins with `where`."""
     _refuse_own(key, where)
     if not texts or not all(texts):
         raise UserError(f"{bad(where)}: expected {_GRID}.")
-    values: dict[str, Any] = {}
-    for text in texts:
-        value = parse_value(text)
-        if value in values.values():
+    values = [*map(parse_value, texts)]
+    for i, text in enumerate(texts):
+        if values[i] in values[:i]:
             raise UserError(f"{where}: {bad(text)} comes twice.")
-        values[text] = value
-    return values
+    return [*texts]
 
 
 def grid_settings(grid: Grid) -> list[Setting]:
     """Return every combination of the grid's values. The last key changes fastest."""
     combinations = [dict(zip(grid, texts, strict=True)) for texts in itertools.product(*grid.values())]
-    return [
-        Setting({key: grid[key][text] for key, text in texts.items()}, label)
-        for texts, label in zip(combinations, setting_labels(combinations), strict=True)
-    ]
+    return [*map(Setting, combinations, setting_labels(combinations))]
 
 
 def parse_variants(texts: Sequence[str]) -> list[Setting]:
@@ -138,7 +138,7 @@ def checked_variants(variants: Iterable[tuple[str, Setting]]) -> list[Setting]:
             raise UserError(f"{source}: expected a name of letters, digits and ._+- such as no-double.")
         if unique.setdefault(setting.label.lower(), setting) is not setting:
             raise UserError(f"{source}: the variant {setting.label} comes twice.")
-        for key in setting.values:
+        for key in setting.texts:
             _refuse_own(key, f"{source}: {setting.label}")
     return list(unique.values())
 
@@ -148,13 +148,13 @@ def _variants(text: str) -> Iterator[tuple[str, Setting]]:
         for name, table in read_toml(Path(text)).items():
             if not isinstance(table, Mapping):
                 raise ConfigError(f"{text}: {name}: expected a table [{name}] of settings, got {bad(repr(table))}.")
-            yield text, Setting(table, name)
+            yield text, Setting(texts_of(table), name)
         return
     name, separator, assignments = text.partition(":")
     pairs = [part.partition("=") for part in _split(assignments)] if separator else []
     if not all(key.strip() and equals and value.strip() for key, equals, value in pairs):
         raise UserError(f"--variant {bad(text)}: expected NAME:KEY=VALUE,... such as no-double:agent.double=false.")
-    yield f"--variant {text}", Setting({key.strip(): parse_value(value) for key, _, value in pairs}, name.strip())
+    yield f"--variant {text}", Setting({key.strip(): value.strip() for key, _, value in pairs}, name.strip())
 
 
 def _split(text: str) -> list[str]:
@@ -201,14 +201,7 @@ def read_space_table(source: str, table: Mapping[str, Any]) -> dict[str, Range |
 
 def space_table(space: Space) -> dict[str, Any]:
     """Return ranges as a TOML table, the inverse of `read_space_table`."""
-    table: dict[str, Any] = {}
-    for key, entry in space.items():
-        if isinstance(entry, Choice):
-            table[key] = {"values": list(entry.values)}
-        else:
-            number = int if entry.int else float
-            table[key] = {"low": number(entry.low), "high": number(entry.high), "log": entry.log, "int": entry.int}
-    return table
+    return {key: {"values": [*one.values]} if isinstance(one, Choice) else to_table(one) for key, one in space.items()}
 
 
 def draw(space: Space, generator: np.random.Generator) -> dict[str, Any]:
@@ -225,8 +218,9 @@ def rounded(entry: Range, value: float) -> float:
 
 def numbered_setting(values: Mapping[str, Any], number: int, total: int) -> Setting:
     """Return a setting of values from a space. Its label begins with its number, from 0 to `total` - 1."""
-    (label,) = setting_labels([{key: as_toml(value) for key, value in values.items()}])
-    return Setting(values, f"{number:0{len(str(total - 1))}},{label}")
+    texts = texts_of(values)
+    (label,) = setting_labels([texts])
+    return Setting(texts, f"{number:0{len(str(total - 1))}},{label}")
 
 
 def _tables(source: str, table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -245,7 +239,7 @@ def _entry(where: str, table: Mapping[str, Any]) -> Range | Choice:
         values = table["values"]
         if len(table) > 1 or not isinstance(values, list) or not values:
             raise ConfigError(f"{where}: expected values = [A, B, ...] and no other key.")
-        return Choice(tuple(map(plain_value, values)))
+        return Choice(tuple(parse_value(as_toml(value)) for value in values))
     entry = check_options(Range, table, where=where)
     for value in (entry.low, entry.high):
         if entry.int and not value.is_integer():
@@ -316,13 +310,13 @@ def _refuse_own(key: str, where: str) -> None:
 # Values ---------------------------------------------------------------------------------------------------------------
 
 
-def plain_value(value: Any) -> Any:
-    """Return a value as TOML would have it: a tuple as a list, a number of NumPy as one of Python, a path as text."""
-    return parse_value(as_toml(value))
+def texts_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the TOML texts of the values of a setting."""
+    return {key: as_toml(value) for key, value in values.items()}
 
 
 def as_toml(value: Any) -> str:
-    """Return a value as TOML text on one line."""
+    """Return a value as TOML text on one line: a tuple as a list, NumPy's numbers as Python's, a path as text."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_quoted(str(k))} = {as_toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):

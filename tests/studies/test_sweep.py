@@ -335,6 +335,41 @@ def test_other_folders_are_refused(make: Callable[..., Sweep], tmp_path: Path, h
         Sweep(tmp_path / "mine", plan(), host)
 
 
+def test_another_spelling_of_the_same_values_is_the_same_sweep(make: Callable[..., Sweep]) -> None:
+    pairs = [f"{LR}=1e-3,1e-4", "agent.network={name='mlp', hidden=[8]},{name='mlp', hidden=[9]}"]
+    sweep = make(plan(seeds=(0,), grid=parse_grid(pairs)))
+    sweep.run(Here(sweep.folder))
+    text = (sweep.folder / "sweep.toml").read_text()
+    spelt = [f"{LR}=0.001, 0.00010", 'agent.network={ name="mlp", hidden=[8]},{name="mlp", hidden=[9]}']
+    sets = tuple(f" {text.replace('=', ' = ')}" for text in SETS)
+    again = make(plan(seeds=(0,), grid=parse_grid(spelt), sets=sets, jobs=3))
+    engine = Here(again.folder)
+    again.run(engine)
+    assert engine.started == [], "its trials have the names of before"
+    assert (sweep.folder / "sweep.toml").read_text() == text.replace('"local"\n', '"local"\njobs = 3\n')
+    with pytest.raises(UserError, match=r"grid: .*0\.0001\], .*, now .*0\.0002\]\}"):
+        make(plan(seeds=(0,), grid=parse_grid([f"{LR}=1e-3,2e-4"])))
+
+
+def test_a_search_keeps_to_the_configuration_that_it_began_with(
+    make: Callable[..., Sweep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    file = tmp_path / "mine.toml"
+    file.write_text("[agent]\ngamma = 0.9\n")
+    sweep = make(plan(seeds=(0,), grid={}, space={LR: Range(low=1e-4, high=1e-2)}, searches=2, config=file))
+    engine = Here(sweep.folder, slots=1)
+    train_trial = engine.start
+
+    def start(trial: Trial) -> None:
+        file.write_text("[agent]\ngamma = 0.8\n")
+        train_trial(trial)
+
+    monkeypatch.setattr(engine, "start", start)
+    assert sweep.run(engine).count("done") == 2
+    assert {read_settings(folder)["agent"]["gamma"] for folder in sweep.done_folders()} == {0.9}
+
+
 def test_a_search_is_told_what_was_reached_and_goes_on_as_if_never_stopped(
     make: Callable[..., Sweep], tmp_path: Path, host: PluginHost
 ) -> None:

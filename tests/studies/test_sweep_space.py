@@ -19,16 +19,16 @@ from cartpole_dqn.studies.sweep_space import (
     Range,
     Setting,
     as_toml,
+    checked_texts,
     draw,
     grid_settings,
-    grid_values,
     parse_grid,
     parse_variants,
-    plain_value,
     read_space,
     read_space_table,
     setting_labels,
     space_table,
+    texts_of,
 )
 
 plain = st.recursive(
@@ -46,15 +46,15 @@ def test_a_value_as_toml_is_read_as_that_value(value: Any) -> None:
     text = as_toml(value)
     assert "\n" not in text
     assert tomllib.loads(f"value = {text}")["value"] == value
-    assert plain_value(value) == value
+    assert Setting(texts_of({"k": value})).values == {"k": value}
 
 
 def test_values_of_python_are_those_of_toml() -> None:
     values = (np.float64(1e-3), np.float32(0.5), np.int64(3), np.True_, (1, (2,)), Path("a/b"), {"a": (1.0,)})
-    found = [plain_value(value) for value in values]
+    found = [*Setting(texts_of(dict(zip("abcdefg", values, strict=True)))).values.values()]
     assert found == [0.001, 0.5, 3, True, [1, [2]], "a/b", {"a": [1.0]}]
     assert [type(value) for value in found[:4]] == [float, float, int, bool]
-    assert list(grid_values("grid", "k", [as_toml('a"b, c'), as_toml("d")]).values()) == ['a"b, c', "d"]
+    assert checked_texts("grid", "k", [as_toml('a"b, c'), as_toml("d")]) == [r'"a\"b, c"', '"d"']
 
 
 @given(st.lists(plain.map(as_toml), min_size=1, max_size=4, unique=True))
@@ -64,21 +64,17 @@ def test_commas_inside_values_split_nothing(values: list[str]) -> None:
         return  # 1 and 1.0: one value, written twice
     quotes = [value for value in values if "\\" in value]  # an escaped quote is for files, not for a command line
     if not quotes:
-        expected = dict(zip((value.strip() for value in values), read, strict=True))
-        assert parse_grid([f"a.b={','.join(values)}"]) == {"a.b": expected}
+        assert parse_grid([f"a.b={','.join(values)}"]) == {"a.b": [value.strip() for value in values]}
 
 
 def test_a_grid_is_every_combination() -> None:
     grid = parse_grid(["agent.optimiser.lr=1e-3, 5e-4", "agent.target_update={name='hard', every=9},{name='soft'}"])
     assert grid == {
-        "agent.optimiser.lr": {"1e-3": 0.001, "5e-4": 0.0005},
-        "agent.target_update": {
-            "{name='hard', every=9}": {"name": "hard", "every": 9},
-            "{name='soft'}": {"name": "soft"},
-        },
+        "agent.optimiser.lr": ["1e-3", "5e-4"],
+        "agent.target_update": ["{name='hard', every=9}", "{name='soft'}"],
     }
-    assert grid_settings(grid) == [
-        Setting({"agent.optimiser.lr": lr, "agent.target_update": update}, f"lr={lr},target_update={update['name']}")
+    assert [(setting.values, setting.label) for setting in grid_settings(grid)] == [
+        ({"agent.optimiser.lr": lr, "agent.target_update": update}, f"lr={lr},target_update={update['name']}")
         for lr in (0.001, 0.0005)
         for update in ({"name": "hard", "every": 9}, {"name": "soft"})
     ]
@@ -105,10 +101,10 @@ def test_variants_are_settings_with_names(tmp_path: Path) -> None:
     path = tmp_path / "choices.toml"
     path.write_text('[double]\n"agent.double" = false\nobservation = [{wrapper = "resize", height = 3}]\n[plain]\n')
     variants = parse_variants(["hard:agent.target_update={name='hard', every=9}, agent.policy=online", str(path)])
-    assert variants == [
-        Setting({"agent.target_update": {"name": "hard", "every": 9}, "agent.policy": "online"}, "hard"),
-        Setting({"agent.double": False, "observation": [{"wrapper": "resize", "height": 3}]}, "double"),
-        Setting({}, "plain"),
+    assert [(variant.values, variant.label) for variant in variants] == [
+        ({"agent.target_update": {"name": "hard", "every": 9}, "agent.policy": "online"}, "hard"),
+        ({"agent.double": False, "observation": [{"wrapper": "resize", "height": 3}]}, "double"),
+        ({}, "plain"),
     ]
 
 

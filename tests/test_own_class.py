@@ -290,7 +290,7 @@ def test_what_does_not_fit_is_a_sentence(given: dict[str, Any], words: str, fold
     assert not (folder / "run").exists()
 
 
-def test_torch_has_its_threads_back() -> None:
+def test_torch_has_its_threads_back(folder: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -298,6 +298,8 @@ def test_torch_has_its_threads_back() -> None:
         again = load("run")
         again.act(np.zeros(4, dtype=np.float32))
         again.evaluate(episodes=1)
+        again.share(folder / "shared", episodes=10, recorded_steps=0)
+        again.export(form="torch", episodes=1)
         assert torch.get_num_threads() == 3
         assert run.config.threads == 1
     finally:

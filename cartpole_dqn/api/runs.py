@@ -1,33 +1,23 @@
-"""Use runs from scripts and notebooks.
-
-* `train`: configures a run and trains. `load`: opens a run folder.
-* `Run`: evaluates the model, acts with it, draws curves, records, reports, shares and resumes.
-* `sweep`: trains settings times seeds. `compare`: compares runs. Both return a `Study`.
-
-In a notebook the display is below the cell, and interrupting the kernel stops the run cleanly. After each call torch
-has as many threads as before.
-"""
+"""One run: `train` configures it and trains, `load` opens its folder, and a `Run` is used."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import signal
-import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TextIO, cast, overload
+from typing import Any, Literal, overload
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
-from rich.console import Console
 
+from cartpole_dqn.api.calls import entry, given, make_console, require_one
 from cartpole_dqn.config.layers import merge_tables
 from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.contracts.calls import typed
@@ -37,7 +27,7 @@ from cartpole_dqn.contracts.parts import Obs, Policy
 from cartpole_dqn.contracts.seeding import torch_put_back
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.ids import use_env
-from cartpole_dqn.errors import Notice, RunError, UserError
+from cartpole_dqn.errors import Notice, UserError
 from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.runs.catalogue import find_run, run_title, summarise_run
@@ -45,42 +35,26 @@ from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.history import read_metrics
 from cartpole_dqn.runs.metrics import columns, flat_row, read_events
 from cartpole_dqn.runs.saved import Which
-from cartpole_dqn.studies.comparison import Comparison, Estimate, Played
-from cartpole_dqn.studies.comparison import compare as compare_groups
 from cartpole_dqn.studies.export import Exported, export_run
-from cartpole_dqn.studies.grouping import group_records, read_records
-from cartpole_dqn.studies.playing import play_models
-from cartpole_dqn.studies.sweep_plan import SweepPlan
-from cartpole_dqn.studies.sweep_space import (
-    Setting,
-    as_toml,
-    checked_texts,
-    checked_variants,
-    read_space,
-    read_space_table,
-    texts_of,
-)
-from cartpole_dqn.system import Steady, stopping_on_signals
+from cartpole_dqn.system import stopping_on_signals
 from cartpole_dqn.text.figures import score
 from cartpole_dqn.training.models import SavedRun, evaluate_run, load_policy
-from cartpole_dqn.training.resolve import DEFAULT_ENV, named_settings, read_config
+from cartpole_dqn.training.resolve import named_settings, read_config
 from cartpole_dqn.training.session import adjusted, execute, prepare, say_notes
 from cartpole_dqn.views.chart import XAxis
 from cartpole_dqn.views.colours import Theme
-from cartpole_dqn.views.comparison_tables import comparison_text
 from cartpole_dqn.views.curves import draw_curves, draw_run
 from cartpole_dqn.views.in_notebook import ShownFile, summary_html
 from cartpole_dqn.views.record import Recording, record_run
 from cartpole_dqn.views.report.gather import write_report
 from cartpole_dqn.views.share import share_run
-from cartpole_dqn.views.sweep import run_sweep, sweep_folder
 from cartpole_dqn.views.watch import watch_run
 
 Part = Any
 """A name, "module:Class", a class, or a pair of one of these and a dictionary of options."""
 
 
-@typed
+@entry
 def train(
     *,
     env: Any = None,
@@ -154,15 +128,14 @@ def train(
     """
     arguments = dict(locals())
     host = load_plugins()
-    _one_of(steps=steps, episodes=episodes)
+    require_one(steps=steps, episodes=episodes)
     named = {key: value for key, value in arguments.items() if key not in _NOT_SETTINGS}
     named["init_from"] = init_from.path if isinstance(init_from, Run) else init_from
     flags = merge_tables(dict(settings or {}), named_settings(host.registry, named))
-    with torch_put_back():
-        place, file = (None if path is None else Path(path) for path in (out, config))
-        folder, resolved, initial = prepare(
-            host, _console(), place, preset=preset, config_file=file, flags=flags, observers=observers
-        )
+    place, file = (None if path is None else Path(path) for path in (out, config))
+    folder, resolved, initial = prepare(
+        host, make_console(), place, preset=preset, config_file=file, flags=flags, observers=observers
+    )
     _execute(folder, resolved, host, plain=plain, initial=initial)
     return Run(folder, resolved, host)
 
@@ -236,7 +209,7 @@ class Run(SavedRun):
         """The run's folder."""
         return self.folder.path
 
-    @typed
+    @entry
     def evaluate(
         self, episodes: int = 100, *, seed: int = 0, which: Which = "best", device: str | None = None
     ) -> Evaluation:
@@ -249,10 +222,9 @@ class Run(SavedRun):
             device: "auto", "cpu" or "cuda"; None for the run's own.
         """
         run = replace(self, config=adjusted(self.config, device=device))
-        with torch_put_back():
-            return evaluate_run(run, episodes=episodes, seed=seed, which=which)
+        return evaluate_run(run, episodes=episodes, seed=seed, which=which)
 
-    @typed
+    @entry
     def make_env(self, *, training: bool = False) -> gymnasium.Env[Any, Any]:
         """Return a new environment with the run's wrappers. Give its observations to `act`.
 
@@ -351,7 +323,7 @@ class Run(SavedRun):
         draw_curves(history, target, title=run_title(to_table(self.config)), theme=theme, x=x)
         return target
 
-    @typed
+    @entry
     def record(
         self,
         out: str | Path | None = None,
@@ -378,13 +350,10 @@ class Run(SavedRun):
             theme: "light" or "dark".
             attribution: colour what raises and lowers the value of the chosen action. For agents that observe pictures.
         """
-        target = self.folder.product("record.gif") if out is None else Path(out)
-        options: dict[str, Any] = {"episodes": episodes, "seed": seed, "which": which, "side_by_side": side_by_side}
-        options |= {"fps": fps, "max_steps": max_steps, "theme": theme, "attribution": attribution}
-        with torch_put_back():
-            return record_run(self, target, **options)
+        out = self.folder.product("record.gif") if out is None else Path(out)
+        return record_run(self, **given(locals()))
 
-    @typed
+    @entry
     def watch(
         self,
         *,
@@ -408,11 +377,9 @@ class Run(SavedRun):
         Raises:
             UserError: no window can be opened, or the environment renders no pictures.
         """
-        options: dict[str, Any] = {"episodes": episodes, "seed": seed, "which": which, "side_by_side": side_by_side}
-        with torch_put_back():
-            return watch_run(self, **options, speed=speed, max_steps=max_steps)
+        return watch_run(self, **given(locals()))
 
-    @typed
+    @entry
     def report(
         self,
         out: str | Path | None = None,
@@ -431,13 +398,11 @@ class Run(SavedRun):
             which: "best" or "last": the model to use; the last if there is no best one.
             animation: include an animation of the model.
         """
-        target = ShownFile(self.folder.product("report.html") if out is None else out)
-        options: dict[str, Any] = {"episodes": episodes, "seed": seed, "which": which, "animation": animation}
-        with torch_put_back():
-            write_report(self.folder, self, target, now=time.time(), **options)
-        return target
+        out = ShownFile(self.folder.product("report.html") if out is None else out)
+        write_report(self.folder, self, now=time.time(), **given(locals()))
+        return out
 
-    @typed
+    @entry
     def share(self, out: str | Path, *, episodes: int = 100, seed: int = 0, recorded_steps: int = 250) -> Path:
         """Write the best model as a shared agent, a folder and a zip beside it, and return the folder.
 
@@ -447,10 +412,9 @@ class Run(SavedRun):
             seed: another number gives other episodes, as in `evaluate`.
             recorded_steps: steps of the recording, 0 for none.
         """
-        options: dict[str, Any] = {"episodes": episodes, "seed": seed, "recorded_steps": recorded_steps}
-        return share_run(self, Path(out), **options).folder.path
+        return share_run(self, **given(locals(), out=Path(out))).folder.path
 
-    @typed
+    @entry
     def export(
         self,
         out: str | Path | None = None,
@@ -470,14 +434,13 @@ class Run(SavedRun):
             seed: another number gives other episodes, as in `evaluate`.
             which: "best" or "last": the model to use; the last if there is no best one.
         """
-        target = None if out is None else Path(out)
-        return export_run(self, target, form=form, episodes=episodes, seed=seed, which=which)
+        return export_run(self, **given(locals(), out=None if out is None else Path(out)))
 
     def _repr_html_(self) -> str:
         """Return a summary for notebooks: title, progress and best score."""
         return summary_html(summarise_run(self.path), run_title(to_table(self.config)))
 
-    @typed
+    @entry
     def resume(self, steps: int | None = None, *, device: str | None = None, plain: bool = False) -> Run:
         """Continue training from the last checkpoint, and return the run.
 
@@ -487,190 +450,9 @@ class Run(SavedRun):
             plain: print lines instead of a live display.
         """
         config = adjusted(self.config, steps=steps, device=device)
-        say_notes(_console(), self.host, [])
+        say_notes(make_console(), self.host, [])
         _execute(self.folder, config, self.host, plain=plain, resuming=True)
         return Run(self.folder, read_config(self.folder, self.host), self.host)
-
-
-# Many runs ------------------------------------------------------------------------------------------------------------
-
-
-@typed
-def sweep(
-    *,
-    env: str | None = None,
-    obs: str | None = None,
-    preset: str | None = None,
-    config: str | Path | None = None,
-    settings: Mapping[str, Any] | None = None,
-    steps: int | None = None,
-    episodes: int | None = None,
-    device: str | None = None,
-    seeds: int | Sequence[int] = 5,
-    grid: Mapping[str, Sequence[Any]] | None = None,
-    variants: Mapping[str, Mapping[str, Any]] | None = None,
-    space: Mapping[str, Any] | str | Path | None = None,
-    random: int | None = None,
-    search: int | None = None,
-    sweep_seed: int = 0,
-    out: str | Path | None = None,
-    retry_failed: bool = False,
-    jobs: int | None = None,
-    engine: str = "local",
-    engine_options: Mapping[str, Any] | None = None,
-    plain: bool = False,
-) -> Study:
-    """Train every setting with every seed, several runs at once, and compare them, as `cartpole-dqn sweep` does.
-
-    The runs train in processes of their own. These import your classes by "module:Class", so they must be in a file.
-
-    Args:
-        env: a Gymnasium id, or "module:Id", or "module:Class".
-        obs: "pixels", or "state".
-        preset: the name of a preset. By default `env` and `obs` select one.
-        config: a TOML file whose settings override the preset.
-        settings: further settings as tables, such as `{"agent": {"batch_size": 64}}`.
-        steps: environment steps to train each run for.
-        episodes: episodes to train each run for, instead of steps.
-        device: "auto", "cpu" or "cuda".
-        seeds: how many, from 0 on; or the seeds themselves.
-        grid: values by dotted key; all combinations are tried: `{"agent.optimiser.lr": [1e-3, 5e-4]}`.
-        variants: instead of a grid, settings by name: `{"default": {}, "no-double": {"agent.double": False}}`.
-        space: ranges and choices by dotted key, for `random` and `search`, as a table or a TOML file:
-            `{"agent.optimiser.lr": {"low": 1e-4, "high": 1e-2, "log": True}}`.
-        random: how many settings to draw from `space`.
-        search: how many settings of `space` to try, guided by the scores so far (with the extra `optuna`).
-        sweep_seed: the seed of `random` and `search`.
-        out: the sweep's folder; by default a new one under `sweeps/`. If it holds a sweep, that is resumed.
-        retry_failed: run failed trials again.
-        jobs: how many runs at once; by default one per core.
-        engine: the sweep engine, which runs the trials.
-        engine_options: its options.
-        plain: print lines instead of a live table.
-
-    Raises:
-        UserError: a setting is invalid. Nothing has started.
-        RunError: trials did not finish, or all have failed. The message says how to resume.
-        KeyboardInterrupt: you interrupted the sweep, and every run has saved a checkpoint.
-    """
-    host = load_plugins()
-    _one_of(steps=steps, episodes=episodes)
-    _one_of(grid=grid, variants=variants, random=random, search=search)
-    if (random is None and search is None) != (space is None):
-        raise UserError("random and search need space, and only they use it.")
-    seeds = range(seeds) if isinstance(seeds, int) else seeds
-    for name, number in {"seeds": len(seeds), "random": random, "search": search, "jobs": jobs}.items():
-        if number is not None and number < 1:
-            raise UserError(f"{name}: expected 1 or more, got {number}.")
-    if min(seeds) < 0:
-        raise UserError(f"seeds: expected 0 or more, got {min(seeds)}.")
-    if "seed" in (settings or {}):
-        raise UserError("settings: a sweep takes its seeds from `seeds`.")
-    named = {"env": env, "obs": obs, "steps": steps, "episodes": episodes, "device": device}
-    plan = SweepPlan(
-        seeds=tuple(map(int, seeds)),
-        preset=preset,
-        config=None if config is None else Path(config),
-        flags=merge_tables(dict(settings or {}), named_settings(host.registry, named)),
-        grid={key: checked_texts(f"grid: {key}", key, [*map(as_toml, values)]) for key, values in (grid or {}).items()},
-        variants=tuple(
-            checked_variants(("variants", Setting(texts_of(table), name)) for name, table in (variants or {}).items())
-        ),
-        space=read_space(Path(space)) if isinstance(space, str | Path) else read_space_table("space", space or {}),
-        draws=random or 0,
-        searches=search or 0,
-        seed=sweep_seed,
-        engine=engine,
-        engine_options=dict(engine_options or {}),
-        jobs=jobs,
-    )
-    folder = sweep_folder(None if out is None else Path(out), env_id=env or preset or DEFAULT_ENV, obs=obs)
-    with torch_put_back():
-        swept = run_sweep(folder, plan, host, console=_console(), retry_failed=retry_failed, plain=plain)
-    if swept.left and swept.stopped:
-        raise KeyboardInterrupt(f"{swept.left} of {swept.total} trials are left; resume with: {swept.resume}")
-    if swept.comparison is None:
-        raise RunError(f"{swept.left or swept.total} trials did not finish. Resume with: {swept.resume}")
-    return Study(swept.comparison, host, path=swept.folder, failed=swept.failed)
-
-
-@typed
-def compare(
-    *runs: str | Path | Run,
-    group_by: str | Sequence[str] = (),
-    episodes: int | None = None,
-    seed: int = 0,
-    score: Literal["best", "last"] = "best",
-) -> Study:
-    """Compare runs, as `cartpole-dqn compare` does.
-
-    Args:
-        runs: runs, or paths and names as for `load`. A folder of runs, or of a sweep, stands for all of them.
-        group_by: settings that the runs of a group share, such as "lr" or "agent.replay"; "run" keeps all apart, "all"
-            joins them. By default runs that differ only in their seed form a group.
-        episodes: play so many episodes with the best and the last model of each run. By default the evaluations made
-            during training are compared.
-        seed: selects the held-out seeds of these episodes.
-        score: the model, best or last, that the probabilities of improvement compare.
-
-    Raises:
-        UserError: there is no such run, or no such setting.
-    """
-    if not runs:
-        raise UserError("compare: which runs? Expected paths, such as runs/ or the folder of a sweep.")
-    host, say = load_plugins(), functools.partial(_console().print, markup=False, highlight=False)
-    records = read_records([run.path if isinstance(run, Run) else run for run in runs], say)
-    groups = group_records(records, [group_by] if isinstance(group_by, str) else group_by)
-    with torch_put_back():
-        played = None if episodes is None else play_models(records, host, episodes=episodes, seed=seed, say=say)
-    return Study(compare_groups(groups, played, score=score), host)
-
-
-class Study:
-    """Runs and their comparison, from `sweep` or `compare`. `print(study)` prints the tables of `cartpole-dqn compare`.
-
-    Attributes:
-        path: the sweep's folder; None for runs of several folders.
-        failed: the error of each trial that failed, by its name. Failed trials are in no figure.
-    """
-
-    def __init__(
-        self, comparison: Comparison, host: PluginHost, *, path: Path | None = None, failed: Mapping[str, str] = {}
-    ) -> None:
-        self._comparison, self._host = comparison, host
-        self.path, self.failed = path, dict(failed)
-
-    @functools.cached_property
-    def runs(self) -> list[Run]:
-        """The runs, in the order of `rows()`."""
-        folders = [RunFolder(run.path) for run in self._comparison.runs]
-        return [Run(folder, read_config(folder, self._host), self._host) for folder in folders]
-
-    @typed
-    def rows(self, of: Literal["runs", "groups", "improvements"] = "runs") -> list[dict[str, Any]]:
-        """Return the figures as rows. `pandas.DataFrame` takes them.
-
-        Args:
-            of: "runs": a run's name, group, seed, scores ("best.mean", "last.mean", ...), and the steps and training
-                seconds until it was solved; "groups": interquartile means with their intervals ("best.value",
-                "best.low", "best.high"), and how many runs were solved; "improvements": the probability that a run of
-                `group` scores higher than one of `over` ("chance.value", ...). What is unknown is None.
-        """
-        unknown = dict.fromkeys(field.name for field in dataclasses.fields(Played if of == "runs" else Estimate))
-        tables = [dataclasses.asdict(entry) for entry in getattr(self._comparison, of)]
-        for table in tables:
-            table |= {key: unknown for key in ("best", "last") if table.get(key, "") is None}
-        return [flat_row(table) for table in tables]
-
-    def __repr__(self) -> str:
-        """Return the tables of groups, of improvements, and of runs, and what the figures mean."""
-        return comparison_text(self._comparison)
-
-
-def _one_of(**arguments: Any) -> None:
-    names = [name for name, value in arguments.items() if value is not None]
-    if len(names) > 1:
-        raise UserError(f"{' and '.join(names)}: give one of them.")
 
 
 # Helpers --------------------------------------------------------------------------------------------------------------
@@ -681,13 +463,8 @@ def _warn(problem: str | None) -> None:
         warnings.warn(problem, Notice, stacklevel=3)
 
 
-def _console() -> Console:
-    return Console(file=cast(TextIO, Steady(sys.stderr)))
-
-
 def _execute(folder: RunFolder, config: RunConfig, host: PluginHost, **options: Any) -> None:
-    with torch_put_back():
-        execute(folder, config, host, console=_console(), handle=_ending_on_interrupt, draw=draw_run, **options)
+    execute(folder, config, host, console=make_console(), handle=_ending_on_interrupt, draw=draw_run, **options)
 
 
 def _ending_on_interrupt(ask: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:

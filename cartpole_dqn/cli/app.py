@@ -63,23 +63,18 @@ app = App(
     help="Train deep Q-learning agents on Gymnasium environments, from pixels or state.",
     epilog="cartpole-dqn run --obs pixels",
 )
-_TRAIN, _LOOK, _PARTS, _HELP = "Train", "Look and measure", "Presets and plugins", "When something is wrong"
-app.command("run", rich_help_panel=_TRAIN, epilog=train.RUN_EXAMPLES)(train.run)
-app.command("resume", rich_help_panel=_TRAIN, epilog=train.RESUME_EXAMPLES)(train.resume)
-app.command("sweep", rich_help_panel=_TRAIN, epilog=sweep.SWEEP_EXAMPLES)(sweep.sweep)
-app.command("evaluate", rich_help_panel=_LOOK, epilog=look.EVALUATE_EXAMPLES)(look.evaluate)
-app.command("preview", rich_help_panel=_LOOK, epilog=look.PREVIEW_EXAMPLES)(look.preview)
-app.command("watch", rich_help_panel=_LOOK, epilog=play.WATCH_EXAMPLES)(play.watch)
-app.command("record", rich_help_panel=_LOOK, epilog=play.RECORD_EXAMPLES)(play.record)
-app.command("report", rich_help_panel=_LOOK, epilog=look.REPORT_EXAMPLES)(look.report)
-app.command("share", rich_help_panel=_LOOK, epilog=share.SHARE_EXAMPLES)(share.share)
-app.command("runs", rich_help_panel=_LOOK, epilog=runs.RUNS_EXAMPLES)(runs.runs)
-app.command("plot", rich_help_panel=_LOOK, epilog=plot.PLOT_EXAMPLES)(plot.plot)
-app.command("compare", rich_help_panel=_LOOK, epilog=compare.COMPARE_EXAMPLES)(compare.compare)
-app.command("export", rich_help_panel=_LOOK, epilog=share.EXPORT_EXAMPLES)(share.export)
-app.add_typer(presets.app, name="presets", rich_help_panel=_PARTS)
-app.add_typer(plugins.app, name="plugins", rich_help_panel=_PARTS)
-app.command("doctor", rich_help_panel=_HELP, epilog=doctor.DOCTOR_EXAMPLES)(doctor.doctor)
+for panel, commands in {
+    "Train": (train.run, train.resume, sweep.sweep),
+    "Look and measure": (
+        *(look.evaluate, look.preview, play.watch, play.record, look.report),
+        *(share.share, runs.runs, plot.plot, compare.compare, share.export),
+    ),
+    "When something is wrong": (doctor.doctor,),
+}.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+for name, group in (("presets", presets.app), ("plugins", plugins.app)):
+    app.add_typer(group, name=name, rich_help_panel="Presets and plugins")
 
 
 def _say_version(value: bool) -> None:

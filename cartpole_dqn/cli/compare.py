@@ -11,12 +11,6 @@ from cartpole_dqn.cli import options
 from cartpole_dqn.cli.session import Session
 from cartpole_dqn.files import replace_file, writing
 
-COMPARE_EXAMPLES = (
-    "cartpole-dqn compare runs/\n"
-    "cartpole-dqn compare a/ b/ --group-by agent.replay --episodes 100\n"
-    "cartpole-dqn compare runs/ --out comparison.md"
-)
-
 _BY_SUFFIX = {".md": "markdown", ".json": "json"}
 
 
@@ -49,6 +43,11 @@ def compare(
     """Compare runs, and groups of runs.
 
     The tables show scores with intervals over seeds, steps and time to solved, and probabilities of improvement.
+
+    Examples:
+        cartpole-dqn compare runs/
+        cartpole-dqn compare a/ b/ --group-by agent.replay --episodes 100
+        cartpole-dqn compare runs/ --out comparison.md
     """
     from cartpole_dqn.studies.comparison import compare as compare_groups
     from cartpole_dqn.studies.grouping import group_records, read_records

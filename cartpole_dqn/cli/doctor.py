@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from cartpole_dqn.studies.doctor_checks import Finding
 
-DOCTOR_EXAMPLES = "cartpole-dqn doctor\ncartpole-dqn doctor --json > report.json"
 
 _STYLES = {"ok": "green", "warning": WARNING, "problem": "bold red"}
 
@@ -31,6 +30,10 @@ def doctor(
     """Check the installation, and train for a second.
 
     The exit code is 1 if there is a problem.
+
+    Examples:
+        cartpole-dqn doctor
+        cartpole-dqn doctor --json > report.json
     """
     from cartpole_dqn.runs.catalogue import ROOT
     from cartpole_dqn.studies.doctor import as_json as to_json

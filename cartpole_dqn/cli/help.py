@@ -26,7 +26,7 @@ _OTHERS = "Options"
 
 
 class Command(TyperCommand):
-    """A command. Its epilog has examples, one a line."""
+    """A command. Its epilog has the examples, one a line."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help."""
@@ -50,8 +50,14 @@ class App(typer.Typer):
     def command(
         self, name: str | None = None, *, cls: type[TyperCommand] | None = Command, **settings: Any
     ) -> Callable[[_Function], _Function]:
-        """Return a decorator that makes a function a command."""
-        return super().command(name, cls=cls, **settings)
+        """Return a decorator that makes a function a command. Its docstring is the help, and ends with "Examples:"."""
+
+        def decorate(function: _Function) -> _Function:
+            text, _, examples = inspect.cleandoc(function.__doc__ or "").partition("\n\nExamples:\n")
+            register = super(App, self).command(name, cls=cls, help=text, epilog=inspect.cleandoc(examples), **settings)
+            return register(function)
+
+        return decorate
 
 
 def print_help(command: Any, ctx: Any) -> None:

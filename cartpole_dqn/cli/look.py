@@ -15,18 +15,6 @@ from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.system import unwinding_on_signals
 
-EVALUATE_EXAMPLES = "cartpole-dqn evaluate latest\ncartpole-dqn evaluate runs/NAME --last --json"
-PREVIEW_EXAMPLES = (
-    "cartpole-dqn preview --env Acrobot-v1\n"
-    "cartpole-dqn preview --obs pixels --set observation.resize.height=60 --out finer.png\n"
-    "cartpole-dqn preview --obs pixels --compare tutorial-pixels --out compared.png"
-)
-REPORT_EXAMPLES = (
-    "cartpole-dqn report latest\n"
-    "cartpole-dqn report runs/NAME --out report.html\n"
-    "cartpole-dqn report latest --episodes 0 --no-animation"
-)
-
 
 def evaluate(
     ctx: typer.Context,
@@ -41,6 +29,10 @@ def evaluate(
 
     It plays without random actions, on held-out seeds that training never uses. For a shared agent, it also checks the
     claimed score; if that does not hold, the exit code is 1.
+
+    Examples:
+        cartpole-dqn evaluate latest
+        cartpole-dqn evaluate runs/NAME --last --json
     """
     from cartpole_dqn.studies.scoring import score_model
     from cartpole_dqn.text.figures import number
@@ -94,6 +86,11 @@ def preview(
     """Draw what the agent sees.
 
     The page has a labelled picture for each observation wrapper.
+
+    Examples:
+        cartpole-dqn preview --env Acrobot-v1
+        cartpole-dqn preview --obs pixels --set observation.resize.height=60 --out finer.png
+        cartpole-dqn preview --obs pixels --compare tutorial-pixels --out compared.png
     """
     from cartpole_dqn.training.resolve import named_settings, resolve_config
     from cartpole_dqn.views.preview import make_preview
@@ -135,6 +132,11 @@ def report(
     """Write a run's report: one HTML page that needs no other file.
 
     It has curves, evaluations, an animation, what the agent sees, and the settings. It says what is missing.
+
+    Examples:
+        cartpole-dqn report latest
+        cartpole-dqn report runs/NAME --out report.html
+        cartpole-dqn report latest --episodes 0 --no-animation
     """
     from cartpole_dqn.runs.catalogue import find_run
 

@@ -12,18 +12,6 @@ from cartpole_dqn.cli.session import Session
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.system import unwinding_on_signals
 
-WATCH_EXAMPLES = (
-    "cartpole-dqn watch latest\n"
-    "cartpole-dqn watch latest --terminal\n"
-    "cartpole-dqn watch runs/NAME --episodes 3 --speed 2"
-)
-RECORD_EXAMPLES = (
-    "cartpole-dqn record latest\n"
-    "cartpole-dqn record runs/NAME --out play.mp4 --episodes 3\n"
-    "cartpole-dqn record runs/NAME --out plain.gif --no-side-by-side --max-steps 200\n"
-    "cartpole-dqn record latest --progress --theme dark"
-)
-
 BesideOption = Annotated[
     bool,
     typer.Option(
@@ -68,6 +56,11 @@ def watch(
     """Watch a run's model play in a window, or in the terminal.
 
     Keys in the window: space pauses, n takes one step, arrows change the speed, q and escape quit.
+
+    Examples:
+        cartpole-dqn watch latest
+        cartpole-dqn watch latest --terminal
+        cartpole-dqn watch runs/NAME --episodes 3 --speed 2
     """
     from cartpole_dqn.runs.catalogue import find_run
 
@@ -123,7 +116,14 @@ def record(
         ),
     ] = False,
 ) -> None:
-    """Record a run's model at play, or how the run learned, as a GIF or an MP4."""
+    """Record a run's model at play, or how the run learned, as a GIF or an MP4.
+
+    Examples:
+        cartpole-dqn record latest
+        cartpole-dqn record runs/NAME --out play.mp4 --episodes 3
+        cartpole-dqn record runs/NAME --out plain.gif --no-side-by-side --max-steps 200
+        cartpole-dqn record latest --progress --theme dark
+    """
     from cartpole_dqn.runs.catalogue import find_run
 
     folder = find_run(run)

@@ -15,12 +15,6 @@ if TYPE_CHECKING:
     from cartpole_dqn.studies.grouping import Record
     from cartpole_dqn.views.colours import Theme
 
-PLOT_EXAMPLES = (
-    "cartpole-dqn plot latest\n"
-    "cartpole-dqn plot runs/a runs/b\n"
-    "cartpole-dqn plot sweep/ --out sweep.svg --group-by lr --x time"
-)
-
 
 def plot(
     ctx: typer.Context,
@@ -48,6 +42,11 @@ def plot(
     """Plot the curves of a run, or of groups of runs.
 
     For one run, the curves are returns, evaluations, loss and epsilon. For groups, they are medians and quartiles.
+
+    Examples:
+        cartpole-dqn plot latest
+        cartpole-dqn plot runs/a runs/b
+        cartpole-dqn plot sweep/ --out sweep.svg --group-by lr --x time
     """
     from cartpole_dqn.studies.grouping import BUDGET, group_records, read_records
     from cartpole_dqn.views.curves import draw_curves

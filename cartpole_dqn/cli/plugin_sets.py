@@ -27,7 +27,12 @@ def install(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help=_WANTED)],
     dry_run: DryRun = False,
 ) -> None:
-    """Install plugins into the current environment with its own installer, uv or pip."""
+    """Install plugins into the current environment with its own installer, uv or pip.
+
+    Examples:
+        cartpole-dqn plugins install cartpole-dqn-acme
+        cartpole-dqn plugins install . -- --no-index
+    """
     _install(ctx.obj, names, dry_run)
 
 
@@ -36,7 +41,11 @@ def uninstall(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Distributions, as in `plugins list`.")],
     dry_run: DryRun = False,
 ) -> None:
-    """Remove plugins from the current environment. Other distributions are refused."""
+    """Remove plugins from the current environment. Other distributions are refused.
+
+    Examples:
+        cartpole-dqn plugins uninstall cartpole-dqn-acme
+    """
     from cartpole_dqn.plugin import installer
 
     installer.require_plugins(names)
@@ -53,7 +62,11 @@ def freeze(
         typer.Argument(metavar="RUN", help="A run, instead of this environment.", autocompletion=options.complete),
     ] = None,
 ) -> None:
-    """Print the plugins that are installed here, or that a run was made with, as name==version."""
+    """Print the plugins that are installed here, or that a run was made with, as name==version.
+
+    Examples:
+        cartpole-dqn plugins freeze > plugins.txt
+    """
     from cartpole_dqn.plugin import installer
 
     for line in installer.frozen_now() if run is None else _of_run(run):
@@ -69,7 +82,12 @@ def restore(
     more: InstallerOptions = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Install the plugins that a run was made with, in the same versions. Others stay as they are."""
+    """Install the plugins that a run was made with, in the same versions. Others stay as they are.
+
+    Examples:
+        cartpole-dqn plugins restore latest --dry-run
+        cartpole-dqn plugins restore plugins.txt
+    """
     from cartpole_dqn.plugin import installer
 
     path = Path(target)

@@ -38,14 +38,19 @@ app = App(no_args_is_help=True, help="List, show, check, create and install plug
 _KIND_HELP = f"One of {', '.join(KINDS)}."
 
 
-@app.command("list", epilog=("cartpole-dqn plugins list\ncartpole-dqn plugins list --all --kind replay"))
+@app.command("list")
 def list_plugins(
     ctx: typer.Context,
     every: Annotated[bool, typer.Option("--all", help="Include the built-in components.")] = False,
     kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help=_KIND_HELP)] = None,
     as_json: options.Json = False,
 ) -> None:
-    """List components and commands from plugins, and the state of each plugin."""
+    """List components and commands from plugins, and the state of each plugin.
+
+    Examples:
+        cartpole-dqn plugins list
+        cartpole-dqn plugins list --all --kind replay
+    """
     if kind is not None:
         Registry.require_kind(kind)
     session: Session = ctx.obj
@@ -87,7 +92,7 @@ def list_plugins(
         session.say("The built-in components are left out; --all shows them.")
 
 
-@app.command("show", epilog=("cartpole-dqn plugins show replay/uniform\ncartpole-dqn plugins show conv"))
+@app.command()
 def show(
     ctx: typer.Context,
     name: Annotated[
@@ -95,7 +100,12 @@ def show(
         typer.Argument(metavar="NAME|KIND/NAME|KIND/MODULE:CLASS", help="A component, a class of yours, or a plugin."),
     ],
 ) -> None:
-    """Show a component's options, documentation and an example command."""
+    """Show a component's options, documentation and an example command.
+
+    Examples:
+        cartpole-dqn plugins show replay/uniform
+        cartpole-dqn plugins show conv
+    """
     session: Session = ctx.obj
     match = session.host.find(name)
     if not isinstance(match, Component):
@@ -112,10 +122,7 @@ def show(
     print_component(session.out, match)
 
 
-@app.command(
-    "check",
-    epilog=("cartpole-dqn plugins check replay uniform\ncartpole-dqn plugins check exploration linear --set steps=100"),
-)
+@app.command()
 def check(
     ctx: typer.Context,
     kind: Annotated[str, typer.Argument(metavar="KIND", help=_KIND_HELP)],
@@ -128,6 +135,10 @@ def check(
     """Run the conformance kit on a component.
 
     MODULE may be in the current folder. The exit code is 1 if a check fails.
+
+    Examples:
+        cartpole-dqn plugins check replay uniform
+        cartpole-dqn plugins check exploration linear --set steps=100
     """
     from cartpole_dqn.config.layers import parse_set
 
@@ -158,10 +169,7 @@ def check(
     session.say(f"All {len(results)} checks of {kind} {target} passed.")
 
 
-@app.command(
-    "new",
-    epilog=("cartpole-dqn plugins new my-replay\ncartpole-dqn plugins new my-parts --kind network --kind environment"),
-)
+@app.command()
 def new(
     ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder, new or empty.")],
@@ -181,6 +189,10 @@ def new(
     """Create a working plugin project.
 
     It is a package with an entry point, conformance tests, a README and CI.
+
+    Examples:
+        cartpole-dqn plugins new my-replay
+        cartpole-dqn plugins new my-parts --kind network --kind environment
     """
     kinds = list(dict.fromkeys(kind or ["replay"]))
     for kind_name in kinds:
@@ -201,12 +213,8 @@ def new(
         session.say(f"    {line}")
 
 
-_INSTALL = "cartpole-dqn plugins install cartpole-dqn-acme\ncartpole-dqn plugins install . -- --no-index"
-_RESTORE = "cartpole-dqn plugins restore latest --dry-run\ncartpole-dqn plugins restore plugins.txt"
-app.command("install", epilog=_INSTALL)(plugin_sets.install)
-app.command("uninstall", epilog="cartpole-dqn plugins uninstall cartpole-dqn-acme")(plugin_sets.uninstall)
-app.command("freeze", epilog="cartpole-dqn plugins freeze > plugins.txt")(plugin_sets.freeze)
-app.command("restore", epilog=_RESTORE)(plugin_sets.restore)
+for command in (plugin_sets.install, plugin_sets.uninstall, plugin_sets.freeze, plugin_sets.restore):
+    app.command()(command)
 
 
 def _status_text(plugin: PluginRecord, summary: str = "") -> Text:

@@ -14,9 +14,14 @@ from cartpole_dqn.cli.session import Session
 app = App(no_args_is_help=True, help="List and show presets, which are complete configurations with a name.")
 
 
-@app.command("list", epilog=("cartpole-dqn presets list\ncartpole-dqn presets list --json"))
+@app.command("list")
 def list_presets(ctx: typer.Context, as_json: options.Json = False) -> None:
-    """List the presets, with the environments that use each by default."""
+    """List the presets, with the environments that use each by default.
+
+    Examples:
+        cartpole-dqn presets list
+        cartpole-dqn presets list --json
+    """
     from rich.text import Text
 
     from cartpole_dqn.config.presets import parse_preset
@@ -36,13 +41,18 @@ def list_presets(ctx: typer.Context, as_json: options.Json = False) -> None:
     print_sections(session.out, [(Text("Presets", style=HEADING), rows)], wrap=session.out.is_terminal)
 
 
-@app.command("show", epilog=("cartpole-dqn presets show pixels\ncartpole-dqn presets show state > my.toml"))
+@app.command("show")
 def show_preset(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The preset's name.")],
     full: Annotated[bool, typer.Option("--full", help="Include what it extends, and all defaults.")] = False,
 ) -> None:
-    """Print a preset as TOML, which you can edit and use with `run --config`."""
+    """Print a preset as TOML, which you can edit and use with `run --config`.
+
+    Examples:
+        cartpole-dqn presets show pixels
+        cartpole-dqn presets show state > my.toml
+    """
     session: Session = ctx.obj
     from cartpole_dqn.cli.component_text import print_toml
     from cartpole_dqn.config.schema import to_toml
@@ -53,11 +63,14 @@ def show_preset(
     print_toml(session.out, (to_toml(resolve_config(host, preset=name)[0]) if full else text).rstrip())
 
 
-@app.command("schema", epilog="cartpole-dqn presets schema > cartpole-dqn.schema.json")
+@app.command()
 def schema(ctx: typer.Context) -> None:
     """Print a JSON Schema of configuration files.
 
     With it, an editor checks and completes them. It includes the parts of installed plugins.
+
+    Examples:
+        cartpole-dqn presets schema > cartpole-dqn.schema.json
     """
     from cartpole_dqn.training.json_schema import config_schema
 

@@ -19,7 +19,6 @@ from cartpole_dqn.text.tables import WARNING
 if TYPE_CHECKING:
     from cartpole_dqn.runs.catalogue import RunSummary
 
-RUNS_EXAMPLES = "cartpole-dqn runs\ncartpole-dqn runs lr/trials\ncartpole-dqn runs --json"
 
 _COLUMNS = ("run", "env", "obs", "preset", "state", "seed", "steps", "best", "solved at", "solved in", "age")
 _WORDS = 5
@@ -43,7 +42,13 @@ def runs(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """List runs, most recent first, with progress and best score."""
+    """List runs, most recent first, with progress and best score.
+
+    Examples:
+        cartpole-dqn runs
+        cartpole-dqn runs lr/trials
+        cartpole-dqn runs --json
+    """
     from cartpole_dqn.runs.catalogue import ROOT, list_runs
     from cartpole_dqn.text.tables import TextTable, fitted, print_table, to_json
 

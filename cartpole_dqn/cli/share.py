@@ -11,11 +11,6 @@ from cartpole_dqn.cli import options
 from cartpole_dqn.cli.session import Session
 from cartpole_dqn.system import unwinding_on_signals
 
-SHARE_EXAMPLES = (
-    "cartpole-dqn share latest --out my-agent\ncartpole-dqn share runs/NAME --out my-agent --record-steps 0"
-)
-EXPORT_EXAMPLES = "cartpole-dqn export latest\ncartpole-dqn export runs/NAME --out policy.pt2"
-
 
 def share(
     ctx: typer.Context,
@@ -34,6 +29,10 @@ def share(
     """Make a folder and a zip of a run's best model, to give to others.
 
     They contain weights, configuration, score, model card and recording, and are safe to open.
+
+    Examples:
+        cartpole-dqn share latest --out my-agent
+        cartpole-dqn share runs/NAME --out my-agent --record-steps 0
     """
     from cartpole_dqn.text.figures import size
     from cartpole_dqn.views.share import score_text, share_run
@@ -79,6 +78,10 @@ def export(
     """Export a run's model for other programs.
 
     The file is an ONNX model or a torch.export program. It includes the observation wrappers.
+
+    Examples:
+        cartpole-dqn export latest
+        cartpole-dqn export runs/NAME --out policy.pt2
     """
     from cartpole_dqn.studies.export import export_run
     from cartpole_dqn.text.figures import number

@@ -20,13 +20,6 @@ if TYPE_CHECKING:
     from cartpole_dqn.studies.sweep_plan import SweepPlan
     from cartpole_dqn.views.sweep import Swept
 
-SWEEP_EXAMPLES = (
-    "cartpole-dqn sweep --obs state --seeds 10\n"
-    "cartpole-dqn sweep --obs state --grid agent.optimiser.lr=1e-3,5e-4 --grid agent.n_step=1,3 --out lr\n"
-    "cartpole-dqn sweep --obs state --variant default --variant no-double:agent.double=false\n"
-    "cartpole-dqn sweep --obs state --random 20 --space ranges.toml\n"
-    "cartpole-dqn sweep --resume lr"
-)
 
 _SEEDS = 5
 _WAYS = ("--grid", "--variant", "--random", "--search")
@@ -97,6 +90,13 @@ def sweep(
     """Train every setting with every seed, and compare them.
 
     Each setting and seed is a trial with a run folder of its own.
+
+    Examples:
+        cartpole-dqn sweep --obs state --seeds 10
+        cartpole-dqn sweep --obs state --grid agent.optimiser.lr=1e-3,5e-4 --grid agent.n_step=1,3 --out lr
+        cartpole-dqn sweep --obs state --variant default --variant no-double:agent.double=false
+        cartpole-dqn sweep --obs state --random 20 --space ranges.toml
+        cartpole-dqn sweep --resume lr
     """
     values = {option.opts[0]: ctx.params[option.name] for option in ctx.command.params}
     args = {name: value for name, value in values.items() if value not in (None, [], ()) and name not in _GOING_ON}

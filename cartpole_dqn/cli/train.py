@@ -27,13 +27,6 @@ if TYPE_CHECKING:
 _LONG = 3.0
 """Seconds of stopping after which a second Ctrl-C is offered."""
 
-RUN_EXAMPLES = (
-    "cartpole-dqn run --obs pixels\n"
-    "cartpole-dqn run --preset tutorial-state --seed 1\n"
-    "cartpole-dqn run --env Acrobot-v1 --obs state --set agent.optimiser.lr=1e-3\n"
-    "cartpole-dqn run --config runs/NAME/config.toml --init-from runs/NAME"
-)
-RESUME_EXAMPLES = "cartpole-dqn resume latest\ncartpole-dqn resume runs/NAME --steps 100000"
 
 _NOT_SETTINGS = ("preset", "config", "wrapper", "set_", "out", "plain", "observer")
 """The options of `run` that are no settings by themselves."""
@@ -120,6 +113,12 @@ def run(
     """Train an agent, show its progress, and save the run in a folder.
 
     A PART is a name from `cartpole-dqn plugins list --all`, or your own class as MODULE:CLASS.
+
+    Examples:
+        cartpole-dqn run --obs pixels
+        cartpole-dqn run --preset tutorial-state --seed 1
+        cartpole-dqn run --env Acrobot-v1 --obs state --set agent.optimiser.lr=1e-3
+        cartpole-dqn run --config runs/NAME/config.toml --init-from runs/NAME
     """
     if steps is not None and episodes is not None:
         raise UserError("--steps and --episodes: give one of them.")
@@ -152,7 +151,12 @@ def resume(
     device: options.Device = None,
     plain: options.Plain = False,
 ) -> None:
-    """Resume a run from its last checkpoint."""
+    """Resume a run from its last checkpoint.
+
+    Examples:
+        cartpole-dqn resume latest
+        cartpole-dqn resume runs/NAME --steps 100000
+    """
     if steps is not None and steps < 1:
         raise UserError(f"--steps: expected a number from 1, got {bad(steps)}.")
     from cartpole_dqn.runs.catalogue import find_run

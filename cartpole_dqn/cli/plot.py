@@ -10,9 +10,6 @@ import typer
 from cartpole_dqn.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cartpole_dqn.studies.grouping import Record
     from cartpole_dqn.views.colours import Theme
 
 
@@ -49,8 +46,7 @@ def plot(
         cartpole-dqn plot sweep/ --out sweep.svg --group-by lr --x time
     """
     from cartpole_dqn.studies.grouping import BUDGET, group_records, read_records
-    from cartpole_dqn.views.curves import draw_curves
-    from cartpole_dqn.views.overlay import draw_groups
+    from cartpole_dqn.views.overlay import draw_records
 
     themes: tuple[Theme, ...] = ("light", "dark") if theme == "both" else (theme,)
     records = read_records(runs, ctx.obj.warn)
@@ -58,17 +54,5 @@ def plot(
     target = out or (records[0].path / "curve.png" if len(records) == 1 else Path("curves.png"))
     for theme_name in themes:
         picture = target.with_name(f"{target.stem}-dark{target.suffix}") if theme_name != themes[0] else target
-        if len(records) == 1:
-            draw_curves(records[0].history, picture, title=title or records[0].title, theme=theme_name, x=x)
-        else:
-            histories = {group.label: [record.history for record in group.records] for group in groups}
-            draw_groups(histories, picture, title=title or _common_title(records), theme=theme_name, x=x)
+        draw_records(groups, picture, title=title or "", theme=theme_name, x=x)
         print(picture)
-
-
-def _common_title(records: Sequence[Record]) -> str:
-    """Return the settings that all runs share: "dqn on CartPole-v1, pixels"."""
-    shared = [{str(record.settings.get(key)) for record in records} for key in ("agent.name", "env.id", "obs")]
-    agent, env, obs = (values.pop() if len(values) == 1 else "" for values in shared)
-    start = " on ".join(part for part in (agent, env) if part)
-    return ", ".join(part for part in (start, obs) if part) or f"{len(records)} runs"

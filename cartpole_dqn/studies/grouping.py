@@ -98,6 +98,8 @@ def read_records(runs: Sequence[str | Path], warn: Callable[[str], None]) -> lis
     failures = 0
     for folder in find_runs(runs):
         try:
+            if folder.shared.exists():
+                raise RunFolderError(f"{folder.path.name} is a shared agent, which holds no metrics.")
             records.append(record := read_record(folder.path))
             if record.history.problem:
                 warn(record.history.problem)

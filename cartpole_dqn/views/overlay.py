@@ -1,6 +1,7 @@
 """Groups of runs over each other, each as the median and quartiles over its runs.
 
 * `draw_groups`: draws training returns, evaluations, loss and epsilon of groups of histories.
+* `draw_records`: draws groups of runs, or the only run, with a title.
 * `spread`: the quartiles of curves at given positions.
 """
 
@@ -15,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartpole_dqn.runs.history import MEAN_OVER, Floats, RunHistory, trailing_mean
+from cartpole_dqn.studies.grouping import Group, Record
 from cartpole_dqn.views import chart as charts
 from cartpole_dqn.views.chart import Axis, Chart, XAxis
 from cartpole_dqn.views.colours import Theme
+from cartpole_dqn.views.curves import draw_curves
 
 Line = tuple[Floats, Floats]
 """Rising positions, and the known value at each."""
@@ -87,6 +90,26 @@ def draw_groups(
     notes = ["lines: median over runs; bands: quartiles"] * several
     chart.note("; ".join([*notes, *["dashed: some of the runs only"] * any(partly for _, partly in results)]))
     chart.save(out)
+
+
+def draw_records(
+    groups: Sequence[Group], out: Path | str, *, title: str = "", theme: Theme = "light", x: XAxis = "steps"
+) -> None:
+    """Draw groups of runs as `draw_groups`, or a single run as `draw_curves`. By default they say what they share."""
+    records = [record for group in groups for record in group.records]
+    if len(records) == 1:
+        draw_curves(records[0].history, out, title=title or records[0].title, theme=theme, x=x)
+        return
+    histories = {group.label: [record.history for record in group.records] for group in groups}
+    draw_groups(histories, out, title=title or _common_title(records), theme=theme, x=x)
+
+
+def _common_title(records: Sequence[Record]) -> str:
+    """Return the settings that all runs share: "dqn on CartPole-v1, pixels"."""
+    shared = [{str(record.settings.get(key)) for record in records} for key in ("agent.name", "env.id", "obs")]
+    agent, env, obs = (values.pop() if len(values) == 1 else "" for values in shared)
+    start = " on ".join(part for part in (agent, env) if part)
+    return ", ".join(part for part in (start, obs) if part) or f"{len(records)} runs"
 
 
 # Panels ---------------------------------------------------------------------------------------------------------------

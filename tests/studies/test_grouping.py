@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from cartpole_dqn.errors import RunFolderError, UserError
-from cartpole_dqn.studies.grouping import Record, group_records, has_effect, read_record
+from cartpole_dqn.studies.grouping import Record, group_records, has_effect, read_record, read_records
 
 Write = Callable[..., Record]
 
@@ -115,6 +116,16 @@ def test_what_cannot_be_read_is_refused(record: Write) -> None:
     shutil.rmtree(folder)
     with pytest.raises(RunFolderError, match=r"holds no config\.toml"):
         read_record(folder)
+
+
+def test_a_shared_agent_is_no_record_and_says_why(record: Write, tmp_path: Path) -> None:
+    shared = shutil.copytree(Path(__file__).parents[2] / "examples" / "trained" / "state", tmp_path / "given")
+    with pytest.raises(RunFolderError, match="given is a shared agent, which holds no metrics"):
+        read_records([shared], print)
+    record("mine")
+    warned: list[str] = []
+    assert [found.name for found in read_records([tmp_path], warned.append)] == ["mine"]
+    assert warned == ["left out: given is a shared agent, which holds no metrics."]
 
 
 def test_what_has_an_effect() -> None:

@@ -1,14 +1,16 @@
 """Text for `cartpole-dqn plugins show`.
 
 * `print_component`: heading, documentation, options and example.
-* `option_rows`: the options as text, from the options class or from a wrapper's constructor.
+* `options_of`: the options, from the options class or from a wrapper's constructor.
 * `example`: a command, or TOML, that uses the component.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cartpole_dqn.cli.help import ASIDE, HEADING, NAME
@@ -36,22 +38,22 @@ def print_component(console: Console, component: Component) -> None:
     summary = f": {component.summary}" if component.summary else ""
     console.print(Text.assemble((f"{component.kind} {component.name}", HEADING), summary))
     console.print(Text(f"from {component.owner}, {component.reference}", style=ASIDE))
-    rows: list[tuple[str, ...]] = []
+    options: list[OptionInfo] = []
     if component.kind == "preset":
         console.print()
         print_toml(console, loaded.strip())
     else:
         print_documentation(console, inspect.getdoc(loaded) or "")
-        rows = option_rows(component.kind, loaded)
-        if rows:
+        options = options_of(component.kind, loaded)
+        if options:
             console.print()
             print_sections(
-                console, [(Text("Options", style=HEADING), [_entry(row) for row in rows])], wrap=console.is_terminal
+                console, [(Text("Options", style=HEADING), [*map(_entry, options)])], wrap=console.is_terminal
             )
         else:
             console.print("\nIt has no options.")
     console.print(Text("\nExample", style=HEADING))
-    console.print(Text(f"    {example(component, rows)}"), soft_wrap=True)
+    console.print(Text(f"    {example(component, options)}"), soft_wrap=True)
 
 
 def print_documentation(console: Console, text: str) -> None:
@@ -85,15 +87,15 @@ def print_toml(console: Console, text: str) -> None:
     console.print(highlighted, soft_wrap=True)
 
 
-def option_rows(kind: str, cls: Any) -> list[tuple[str, ...]]:
-    """Return (option, type, default, range, effect, typical) for each option."""
+def options_of(kind: str, cls: Any) -> list[OptionInfo]:
+    """Return the options of a component's class."""
     declared = getattr(cls, "Options", None)
     if isinstance(declared, type):
-        return [_row(info) for info in describe_options(declared)]
-    return _constructor_rows(cls) if kind == "wrapper" else []
+        return describe_options(declared)
+    return _parameters(cls) if kind == "wrapper" else []
 
 
-def example(component: Component, rows: list[tuple[str, ...]]) -> str:
+def example(component: Component, options: Sequence[OptionInfo]) -> str:
     """Return a command that uses the component."""
     if component.kind == "sweep-engine":
         return f"cartpole-dqn sweep --engine {component.name}"
@@ -102,44 +104,39 @@ def example(component: Component, rows: list[tuple[str, ...]]) -> str:
     command = f"cartpole-dqn run --{component.kind} {component.name}"
     place = f"agent.{component.kind.replace('-', '_')}" if component.kind in _PARTS else component.kind
     if component.kind == "wrapper":
-        required = [row[0] for row in rows if row[2] == "required"]
-        return command + "".join(f" --set observation.{component.name}.{option}=..." for option in required)
-    plain = [row for row in rows if re.fullmatch(r"-?[\d.e-]+", row[2])]
-    if plain and component.kind in (*_PARTS, "agent", "collector"):
-        command += f" --set {place}.{plain[0][0]}={plain[0][2]}"
+        required = [option.name for option in options if option.required]
+        return command + "".join(f" --set observation.{component.name}.{name}=..." for name in required)
+    numbers = [option for option in options if type(option.default) in (int, float) and math.isfinite(option.default)]
+    if numbers and component.kind in (*_PARTS, "agent", "collector"):
+        command += f" --set {place}.{numbers[0].name}={numbers[0].default}"
     return command
 
 
-def _entry(row: tuple[str, ...]) -> tuple[Text, Text]:
+def _entry(option: OptionInfo) -> tuple[Text, Text]:
     """Return an option's name and text, as in the help of a command."""
     from rich.text import Text
 
-    name, kind, default, bounds, effect, typical = row
-    default = default if default in ("", "required") else f"default: {default}"
-    bounds = re.sub(r"^>= (\S+), <= (\S+)$", r"from \1 to \2", bounds)
-    aside = ", ".join(filter(None, [f"{kind} {bounds}".strip(), default, typical and f"typical: {typical}"]))
-    return Text(name, style=NAME), Text.assemble(f"{effect} ".lstrip(), (f"[{aside}]", ASIDE))
+    kind = f"{option.part} part" if option.part else option.type
+    bounds = re.sub(r"^>= (\S+), <= (\S+)$", r"from \1 to \2", option.range)
+    default = option.default.get("name", "") if option.part else _text(option.default)
+    default = "required" if option.required else f"default: {default}"
+    asides = [f"{kind} {bounds}".strip(), default, option.typical and f"typical: {option.typical}"]
+    aside = f"[{', '.join(filter(None, asides))}]"
+    return Text(option.name, style=NAME), Text.assemble(f"{option.effect} ".lstrip(), (aside, ASIDE))
 
 
-def _row(info: OptionInfo) -> tuple[str, ...]:
-    if info.part:
-        default = str(info.default.get("name", ""))
-        return info.name, f"{info.part} part", default, "", info.effect, info.typical
-    default = "required" if info.required else _text(info.default)
-    return info.name, info.type, default, info.range, info.effect, info.typical
-
-
-def _constructor_rows(cls: Any) -> list[tuple[str, ...]]:
+def _parameters(cls: Any) -> list[OptionInfo]:
+    """Return the arguments of a wrapper's constructor as options."""
     from cartpole_dqn.envs.chain import parameters_of
 
     effects = _documented_arguments(cls)
-    rows: list[tuple[str, ...]] = []
+    options = []
     for name, parameter in parameters_of(cls).items():
-        annotation = parameter.annotation
+        annotation, required = parameter.annotation, parameter.default is parameter.empty
         kind = "" if annotation is parameter.empty else inspect.formatannotation(annotation).strip("'")
-        default = "required" if parameter.default is parameter.empty else _text(parameter.default)
-        rows.append((name, kind, default, "", effects.get(name, ""), ""))
-    return rows
+        default = None if required else parameter.default
+        options.append(OptionInfo(name, kind, default, required, "", effects.get(name, ""), "", ""))
+    return options
 
 
 def _documented_arguments(cls: Any) -> dict[str, str]:

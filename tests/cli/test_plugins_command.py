@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Callable
@@ -9,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cartpole_dqn.cli.component_text import example, option_rows
-from cartpole_dqn.contracts.options import Part, options_class, part
+from cartpole_dqn.cli.component_text import example
+from cartpole_dqn.contracts.options import OptionInfo
 from cartpole_dqn.plugin.registry import KINDS, Component
 
 Plugins = Callable[..., Any]
@@ -204,32 +205,24 @@ def test_bad_input_gets_a_sentence(tmp_path: Path, plugins: Plugins, name: str, 
 
 
 @pytest.mark.parametrize(
-    ("kind", "rows", "text"),
+    ("kind", "defaults", "text"),
     [
-        ("replay", [("capacity", "int", "100")], "cartpole-dqn run --replay a --set agent.replay.capacity=100"),
-        ("replay", [("mode", "str", '"x"')], "cartpole-dqn run --replay a"),
-        ("agent", [("gamma", "float", "0.99")], "cartpole-dqn run --agent a --set agent.gamma=0.99"),
-        ("observer", [("every", "int", "1")], "cartpole-dqn run --observer a"),
-        ("sweep-engine", [], "cartpole-dqn sweep --engine a"),
-        ("collector", [], "cartpole-dqn run --collector a"),
-        ("collector", [("every", "int", "1")], "cartpole-dqn run --collector a --set collector.every=1"),
+        ("replay", {"full": False, "capacity": 100}, "cartpole-dqn run --replay a --set agent.replay.capacity=100"),
+        ("replay", {"mode": "x"}, "cartpole-dqn run --replay a"),
+        ("agent", {"gamma": 0.99}, "cartpole-dqn run --agent a --set agent.gamma=0.99"),
+        ("observer", {"every": 1}, "cartpole-dqn run --observer a"),
+        ("sweep-engine", {}, "cartpole-dqn sweep --engine a"),
+        ("collector", {}, "cartpole-dqn run --collector a"),
+        ("collector", {"every": 1}, "cartpole-dqn run --collector a --set collector.every=1"),
     ],
 )
-def test_example_commands(kind: str, rows: list[tuple[str, ...]], text: str) -> None:
-    assert example(Component(kind, "a", "a:A"), rows) == text
+def test_example_commands(kind: str, defaults: dict[str, Any], text: str) -> None:
+    options = [OptionInfo(name, "", value, False, "", "", "", "") for name, value in defaults.items()]
+    assert example(Component(kind, "a", "a:A"), options) == text
 
 
-@options_class
-class HolderOptions:
-    replay: Part = part("replay", "uniform", capacity=5)
-
-
-class Holder:
-    Options = HolderOptions
-
-
-def test_option_rows_of_a_part_name_its_kind_and_default() -> None:
-    assert option_rows("agent", Holder) == [("replay", "replay part", "uniform", "", "the replay and its options", "")]
+def test_an_option_that_is_a_part_has_its_kind_and_default(plugins: Plugins) -> None:
+    assert re.search(r"\n +replay +.* \[replay part, default: uniform\]\n", plugins("show", "agent/dqn").out)
 
 
 # check ----------------------------------------------------------------------------------------------------------------

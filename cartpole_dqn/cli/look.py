@@ -34,6 +34,7 @@ def evaluate(
         cartpole-dqn evaluate latest
         cartpole-dqn evaluate runs/NAME --last --json
     """
+    from cartpole_dqn.config.schema import which_model
     from cartpole_dqn.studies.scoring import score_model
     from cartpole_dqn.text.figures import number
     from cartpole_dqn.training.session import adjusted
@@ -43,7 +44,7 @@ def evaluate(
     opened = session.open_run(run)
     opened = dataclasses.replace(opened, config=adjusted(opened.config, device=device))
     with session.showing_evaluation() as on_progress:
-        result = score_model(opened, episodes=episodes, seed=seed, which=options.which(last), on_progress=on_progress)
+        result = score_model(opened, episodes=episodes, seed=seed, which=which_model(last), on_progress=on_progress)
     figures = result.figures()
     if as_json:
         print(json.dumps(figures))
@@ -138,6 +139,7 @@ def report(
         cartpole-dqn report runs/NAME --out report.html
         cartpole-dqn report latest --episodes 0 --no-animation
     """
+    from cartpole_dqn.config.schema import which_model
     from cartpole_dqn.runs.catalogue import find_run
 
     folder = find_run(run)
@@ -158,7 +160,7 @@ def report(
             now=time.time(),
             episodes=episodes,
             seed=seed,
-            which=options.which(last),
+            which=which_model(last),
             animation=animation,
             problem=problem,
             on_status=on_status,

@@ -3,7 +3,7 @@
 * `Run`, `Runs`: one run or several, with shell completion that imports no torch.
 * `Env`, `Obs`, `Preset`, `Config`, `Wrapper`, `Set`, `Steps`, `Episodes`: a configuration.
 * `Seed`, `Device`, `NewDevice`, `Last`, `Json`, `Plain`, `Theme`, `GroupBy`: the same in every command.
-* `wrapper_changes`, `which`, `group_keys`: what `--wrapper`, `--last` and `--group-by` say.
+* `wrapper_changes`, `group_keys`: what `--wrapper` and `--group-by` say.
 * `whole_number`, `count`: options such as `--steps 1e4`.
 * `choice`, `format_choice`: options that take one of a few words.
 * `what`, `where`: options in the sections of `--help`. `new_folder`: the folder of `--out`.
@@ -15,14 +15,11 @@ import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from cartpole_dqn.errors import UserError, bad, did_you_mean
-
-if TYPE_CHECKING:
-    from cartpole_dqn.runs.saved import Which
 
 _RUN = "its folder, the beginning of its name under runs/, latest, or a shared zip"
 WHAT, HOW_LONG, WHERE, DISPLAY = "What", "How long", "Where", "Display"
@@ -155,11 +152,6 @@ def wrapper_changes(texts: Sequence[str] | None) -> dict[str, dict[str, str]] | 
             raise UserError(f"--wrapper {bad(text)}: expected NAME, NAME@after:OTHER or NAME@before:OTHER.")
         changes[name] = {side: anchor}
     return changes or None
-
-
-def which(last: bool) -> Which:
-    """Return the model that `--last` chooses."""
-    return "last" if last else "best"
 
 
 def group_keys(texts: Sequence[str] | None) -> list[str]:

@@ -62,6 +62,7 @@ def watch(
         cartpole-dqn watch latest --terminal
         cartpole-dqn watch runs/NAME --episodes 3 --speed 2
     """
+    from cartpole_dqn.config.schema import which_model
     from cartpole_dqn.runs.catalogue import find_run
 
     folder = find_run(run)  # An unknown run is reported first, also without a display.
@@ -79,7 +80,7 @@ def watch(
             console=session.err if terminal else None,
             episodes=episodes,
             seed=seed,
-            which=options.which(last),
+            which=which_model(last),
             side_by_side=side_by_side,
             speed=speed,
             max_steps=max_steps,
@@ -124,6 +125,7 @@ def record(
         cartpole-dqn record runs/NAME --out plain.gif --no-side-by-side --max-steps 200
         cartpole-dqn record latest --progress --theme dark
     """
+    from cartpole_dqn.config.schema import which_model
     from cartpole_dqn.runs.catalogue import find_run
 
     folder = find_run(run)
@@ -150,7 +152,7 @@ def record(
                 opened,
                 target,
                 episodes=episodes,
-                which=options.which(last),
+                which=which_model(last),
                 side_by_side=side_by_side,
                 attribution=attribution,
                 on_progress=lambda episode, at: set_status(f"recording episode {episode}, step {at}"),

@@ -34,6 +34,7 @@ def share(
         cartpole-dqn share latest --out my-agent
         cartpole-dqn share runs/NAME --out my-agent --record-steps 0
     """
+    from cartpole_dqn.config.schema import which_model
     from cartpole_dqn.text.figures import size
     from cartpole_dqn.views.share import score_text, share_run
 
@@ -47,7 +48,7 @@ def share(
             out,
             episodes=episodes,
             seed=seed,
-            which=options.which(last),
+            which=which_model(last),
             recorded_steps=record_steps,
             on_status=on_status,
         )
@@ -83,6 +84,7 @@ def export(
         cartpole-dqn export latest
         cartpole-dqn export runs/NAME --out policy.pt2
     """
+    from cartpole_dqn.config.schema import which_model
     from cartpole_dqn.studies.export import export_run
     from cartpole_dqn.text.figures import number
 
@@ -95,7 +97,7 @@ def export(
             form=format_,
             episodes=episodes,
             seed=seed,
-            which=options.which(last),
+            which=which_model(last),
             on_progress=on_progress,
         )
     for wrapper, reason in result.stops.items():

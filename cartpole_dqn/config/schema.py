@@ -5,6 +5,7 @@
 * `check_part`: does the same for the table of one part.
 * `part_name`: the name in the table of a part.
 * `to_toml`, `read_toml`, `read_text`, `parse_toml`: write and read files.
+* `Which`, `which_model`: the best model of a run, or the last.
 
 This module does not use the registry. Pass a function that finds the options of a part (`OptionsOf`).
 """
@@ -37,6 +38,8 @@ OptionsOf = Callable[[str, str], type]
 
 PARTS = {"agent": "dqn", "collector": "lockstep"}
 """The parts of a run: kind, which is also the key, and default name."""
+Which = Literal["best", "last"]
+"""The best model of a run, or the last one."""
 
 
 @options_class
@@ -104,7 +107,7 @@ class InitConfig:
     """The run whose weights to start from. `step` and `weights` are filled in."""
 
     run: str = option(default="", effect="the run whose weights this one starts from, empty for random weights")
-    which: Literal["best", "last"] = option(default="best", effect="that run's best model, or its last")
+    which: Which = option(default="best", effect="that run's best model, or its last")
     step: int = option(default=0, ge=0, effect="environment steps that these weights were trained for")
     weights: str = option(default="", effect="their checksum, which must be the same when the run is repeated")
 
@@ -233,6 +236,11 @@ def part_name(table: Any, kind: str, where: str) -> str:
     if not isinstance(name, str):
         raise ConfigError(f"{where}.name: expected the {kind}'s name, got {bad(repr(name))}.")
     return name
+
+
+def which_model(last: bool) -> Which:
+    """Return the model that `--last` or `init_last` chooses."""
+    return "last" if last else "best"
 
 
 def read_toml(path: Path) -> Table:

@@ -16,11 +16,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 
 from cartpole_dqn.config.schema import RunConfig
+from cartpole_dqn.config.schema import Which as Which
 from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.contracts.parts import Agent, State
 from cartpole_dqn.errors import CheckpointError, RunFolderError, UserError, bad
@@ -29,8 +30,6 @@ from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.state_tree import bytes_of, pack
 from cartpole_dqn.runs.tensors import new_checksum
 
-Which = Literal["best", "last"]
-"""The best model, or the last one."""
 LARGEST_KEPT = 8 << 20
 """Most bytes of a policy in `progress/`."""
 

@@ -65,11 +65,7 @@ def examine(runs: Path, *, blocked: Sequence[str] = (), stream: Any = None) -> l
     if stream is not None:
         looks["terminal"] = functools.partial(checks.check_terminal, stream)
     answers = probe(blocked)
-    for name in STAGES:
-        if name in answers:
-            looks[name] = functools.partial(checks.judge, name, answers[name])
-        else:
-            looks[name] = functools.partial(Finding, name, "warning", "not checked: the process had ended")
+    looks |= {name: functools.partial(checks.judge, name, answers.get(name)) for name in STAGES}
     findings = []
     for name, look in looks.items():
         try:

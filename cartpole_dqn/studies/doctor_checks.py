@@ -162,8 +162,10 @@ def check_terminal(stream: Any) -> Finding:
 # Checked in another process ------------------------------------------------------------------------------------------
 
 
-def judge(name: str, answer: Mapping[str, Any]) -> Finding:
-    """Return what a stage of `doctor_probe` found, or what its error means."""
+def judge(name: str, answer: Mapping[str, Any] | None) -> Finding:
+    """Return what a stage of `doctor_probe` found, or what its error means. `answer` is None if it did not begin."""
+    if answer is None:
+        return Finding(name, "warning", "not checked: the process had ended")
     if "found" in answer:
         return Finding(**answer["found"])
     error, version = str(answer["error"]), _version(name)

@@ -19,6 +19,7 @@ from cartpole_dqn.config.schema import (
     default_layer,
     read_toml,
     require_sections,
+    which_model,
     with_obs_renamed,
 )
 from cartpole_dqn.contracts.options import changed, describe_options
@@ -108,7 +109,7 @@ def named_settings(registry: Registry, settings: Mapping[str, Any]) -> Table:
             continue
         if key == "init_from":
             # The whole section, so that nothing remains of other weights that a file names.
-            which = "last" if settings.get("init_last") else "best"
+            which = which_model(bool(settings.get("init_last")))
             table["init"] = {"run": str(value), "which": which, "step": 0, "weights": ""}
         elif key == "env":
             table.setdefault("env", {})["id"] = use_env(value)

@@ -169,7 +169,7 @@ def _with_engine(plan: SweepPlan, name: str | None, settings: Sequence[str], job
 
     table = dict(plan.engine_options) if name in (None, plan.engine) else {}
     for text in settings:
-        parse_set(text, table)
+        parse_set(text, table, option="--engine-set")
     return dataclasses.replace(
         plan, engine=name or plan.engine, engine_options=table, jobs=plan.jobs if jobs is None else jobs
     )

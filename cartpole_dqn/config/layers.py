@@ -109,18 +109,19 @@ def edit_list(key: str, entries: Sequence[Any], changes: Mapping[str, Any]) -> l
     return [tables[label] for label in order]
 
 
-def parse_set(text: str, table: Table) -> None:
+def parse_set(text: str, table: Table, *, option: str = "--set") -> None:
     """Apply `key=value` to `table` in place.
 
     The key is dotted and may name an entry of a list: `observation.resize.height=60`. The value is TOML, or else a
-    string.
+    string. `option` is where it was given, for errors.
 
     Raises:
         ConfigError: there is no `=`, no such entry in a list, or the key has too many steps.
     """
     key, separator, value = text.partition("=")
     if not separator or not key.strip():
-        raise ConfigError(f"--set {bad(text)}: expected KEY=VALUE, such as agent.batch_size=64.")
+        example = ", such as agent.batch_size=64" if option == "--set" else ""
+        raise ConfigError(f"{option} {bad(text)}: expected KEY=VALUE{example}.")
     set_value(key, parse_value(value), table)
 
 

@@ -144,6 +144,11 @@ def test_ctrl_c_ends_in_order_and_resume_finishes(tmp_path: Path, times: int) ->
         assert "seed=0: running, from step" in again.stderr
 
 
+def test_an_option_of_the_engine_without_a_value_is_named(call: Callable[..., Any]) -> None:
+    result = call("sweep", "--obs", "state", "--engine-set", "stop_seconds", "--out", "s")
+    assert (result.code, result.err) == (2, "error: --engine-set stop_seconds: expected KEY=VALUE.\n")
+
+
 def test_two_sweeps_never_share_a_folder(call: Callable[..., Any], tmp_path: Path) -> None:
     from cartpole_dqn.runs import lock as folder_lock
     from cartpole_dqn.studies.sweep_plan import SweepPlan

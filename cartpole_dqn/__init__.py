@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from cartpole_dqn.observers.points import Point as Point
     from cartpole_dqn.observers.points import PointObserver as PointObserver
     from cartpole_dqn.observers.remote import RemoteObserver as RemoteObserver
+    from cartpole_dqn.observers.remote import RemoteOptions as RemoteOptions
     from cartpole_dqn.observers.remote_process import PointRow as PointRow
     from cartpole_dqn.observers.remote_process import RemoteRecord as RemoteRecord
     from cartpole_dqn.plugin.hookspecs import hookimpl as hookimpl

@@ -1,5 +1,7 @@
 """`RemoteObserver`: sends the points of a run to a tracking service, from a process of its own.
 
+`RemoteOptions`: what every such observer can set.
+
 The observer appends each row of points to `rows.jsonl` in a folder of its own inside the run's. The process
 (`remote_process.py`) reads the file and sends it. So the run never waits for the service, and what is not sent yet
 survives both.
@@ -13,16 +15,29 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from cartpole_dqn.contracts.events import Episode, ObserverContext, RunEnded, RunFailed, RunStarted
+from cartpole_dqn.contracts.options import option, options_class, to_table
 from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.files import write_all
 from cartpole_dqn.observers.points import Point, PointObserver
 from cartpole_dqn.text.tables import print_warning
+
+
+@options_class
+class RemoteOptions:
+    """Options of every `RemoteObserver`. A subclass adds those of its service."""
+
+    every_updates: int = option(
+        default=100, ge=1, effect="updates of the network between two points of loss and q_mean", typical="10 to 1000"
+    )
+    wait: float = option(
+        default=60.0, ge=0, effect="seconds that a run's end waits at most until all is sent", typical="10 to 300"
+    )
 
 
 class RemoteObserver(PointObserver):
@@ -31,38 +46,25 @@ class RemoteObserver(PointObserver):
     A resumed run continues its record, also if it was killed before its first checkpoint. Rows that an earlier session
     sent are not sent again.
 
-    Args:
-        name: the observer's name, and that of its folder in the run's folder.
-        record: the `RemoteRecord`, as "module:Class". Only the separate process imports it.
-        context: the observer's context.
-        every_updates: see `PointObserver`.
-        wait: how many seconds to wait at the end of a run until everything is sent.
-        options: passed to the record; only texts, numbers and booleans.
-
     Raises:
         UserError: the run has no folder.
     """
 
+    Options: ClassVar[type] = RemoteOptions
     needs_folder: ClassVar[bool] = True
+    name: ClassVar[str]
+    """The observer's name, and that of its folder in the run's folder."""
+    record: ClassVar[str]
+    """The `RemoteRecord`, as "module:Class". Only the separate process imports it. It gets the options as a table."""
 
-    def __init__(
-        self,
-        name: str,
-        record: str,
-        context: ObserverContext,
-        *,
-        every_updates: int,
-        wait: float,
-        options: Mapping[str, Any],
-    ) -> None:
-        super().__init__(every_updates)
+    def __init__(self, options: RemoteOptions, context: ObserverContext) -> None:
+        super().__init__(options.every_updates)
         if context.folder is None:
-            raise UserError(f"observer {name!r} needs a run folder to write to, and this run keeps none.")
-        self._name = name
+            raise UserError(f"observer {self.name!r} needs a run folder to write to, and this run keeps none.")
         self._console = context.console
-        self._place = Path(context.folder).absolute() / name
-        self._wait = wait
-        self._start = {"record": record, "wait": wait, "options": dict(options)}
+        self._place = Path(context.folder).absolute() / self.name
+        self._wait = options.wait
+        self._start = {"record": self.record, "wait": options.wait, "options": to_table(options)}
         self._row = (0, 0)  # the last row: its step, and how many rows that step has so far
         self._file: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -141,7 +143,7 @@ class RemoteObserver(PointObserver):
             process.wait()
         if not is_complete and wait > 0:
             self._say_problem()
-            self._say(f"not everything was sent within {wait:g} s, see {self._name}/log.txt", "The rest waits")
+            self._say(f"not everything was sent within {wait:g} s, see {self.name}/log.txt", "The rest waits")
 
     def _say_problem(self) -> None:
         if not self._reported:
@@ -152,7 +154,7 @@ class RemoteObserver(PointObserver):
     def _say(self, problem: str, what: str) -> None:
         if not self._reported:
             self._reported = True
-            text = f"observer {self._name}: {problem}. {what} in {self._name}/ in the run's folder; resume sends them."
+            text = f"observer {self.name}: {problem}. {what} in {self.name}/ in the run's folder; resume sends them."
             print_warning(self._console, text)
 
 

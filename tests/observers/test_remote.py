@@ -12,10 +12,22 @@ import pytest
 from rich.console import Console
 
 from cartpole_dqn.contracts.events import Episode, ObserverContext, Progress, RunEnded, RunFailed, RunStarted
+from cartpole_dqn.contracts.options import option, options_class
 from cartpole_dqn.contracts.parts import State
-from cartpole_dqn.observers.remote import RemoteObserver
+from cartpole_dqn.observers.remote import RemoteObserver, RemoteOptions
 from cartpole_dqn.observers.remote_process import MOST_ROWS, Outbox
 from waiting import until
+
+
+@options_class
+class FileOptions(RemoteOptions):
+    file: str = option(effect="where the service is")
+
+
+class FileObserver(RemoteObserver):
+    Options = FileOptions
+    name = "made-up"
+    record = "file_record:FileRecord"
 
 
 def begun(
@@ -26,8 +38,7 @@ def begun(
     (run / "config.toml").write_text('seed = 1\n[agent]\nname = "dqn"\n')
     said = io.StringIO()
     context = ObserverContext(folder=str(run), console=Console(file=said, width=500), clock=time.monotonic)
-    how: dict[str, Any] = {"every_updates": 10, "wait": wait, "options": {"file": str(run.parent / "record")}}
-    observer = RemoteObserver("made-up", "file_record:FileRecord", context, **how)
+    observer = FileObserver(FileOptions(every_updates=10, wait=wait, file=str(run.parent / "record")), context)
     if state is not None:
         observer.load_state_dict(state)
     observer.run_started(RunStarted("made up", None, steps=1000, episodes=None, step=step, episode=0, num_envs=1))

@@ -125,7 +125,7 @@ def test_a_run_and_its_resumption(tmp_path: Path) -> None:
 
 
 def test_another_mode_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="expected mode online or offline, got 'onlin'"):
+    with pytest.raises(UserError, match=r"mode: expected '', 'online' or 'offline', got 'onlin'"):
         run(tmp_path / "run", 100, mode="onlin")
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import ClipReward
 
@@ -20,31 +19,13 @@ from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.training.resolve import resolve_config
 from cartpole_dqn.training.rollout import Rollout
 from cartpole_dqn.wrappers import LifeLost
+from lives import Lives
 
 HOST = load_plugins(allowed=())
 
 
-class Game(gymnasium.Env[Any, Any]):
-    """Three lives; each second step costs one, and each step gives 5 points."""
-
-    observation_space = spaces.Box(0, 100, (1,), np.float32)
-    action_space = spaces.Discrete(2)
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
-        self.count = 0
-        return self._seen(), {"lives": 3}
-
-    def step(self, action: Any) -> Any:
-        self.count += 1
-        lives = 3 - self.count // 2
-        return self._seen(), 5.0, lives == 0, False, {"lives": lives}
-
-    def _seen(self) -> Any:
-        return np.array([self.count], np.float32)
-
-
 def guarded() -> Guard:
-    return Guard(LifeLost(ClipReward(Tally(Game()), -1.0, 1.0)))
+    return Guard(LifeLost(ClipReward(Tally(Lives()), -1.0, 1.0)))
 
 
 @pytest.mark.parametrize("apart", [False, True])
@@ -64,11 +45,10 @@ def test_a_lost_life_ends_what_is_learned_and_not_the_game(apart: bool) -> None:
     assert [(e.env, e.episode_return, e.length, e.terminated) for e in ended] == [(0, 30, 6, True), (1, 30, 6, True)]
 
 
-def test_an_actor_expects_nothing_after_a_lost_life(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(gymnasium.registry, "Game-v0", gymnasium.envs.registration.EnvSpec("Game-v0", Game))
+def test_an_actor_expects_nothing_after_a_lost_life() -> None:
     lost = {"wrapper": "life-lost", "training_only": True}
     agent = {"n_step": 5, "gamma": 1.0, "network": {"name": "mlp", "hidden": []}}
-    flags = {"obs": "state", "steps": 9, "env": {"id": "Game-v0"}, "agent": agent, "observation": [lost]}
+    flags = {"obs": "state", "steps": 9, "env": {"id": "Lives-v0"}, "agent": agent, "observation": [lost]}
     rollout = Rollout(to_toml(resolve_config(HOST, preset="any-state", flags=flags)[0]), [0])
     rollout.load(zero_weights(rollout))
     steps = [step for fragment in rollout.collect(4, [0.0]) for step in fragment.transitions()]
@@ -87,7 +67,7 @@ def test_a_game_without_lives_is_told() -> None:
 
 
 def test_what_is_no_number_below_the_wrappers_is_a_fault() -> None:
-    class Torn(Game):
+    class Torn(Lives):
         def step(self, action: Any) -> Any:
             obs, _, *rest = super().step(action)
             return obs, float("nan"), *rest

@@ -35,7 +35,6 @@ from cartpole_dqn.plugin.discovery import (
     import_entry_point,
     origin,
     switched_off,
-    unmet_requirement,
 )
 from cartpole_dqn.plugin.registry import PluginError, owner_text
 
@@ -108,9 +107,6 @@ def load_plugin_command(entry_point: EntryPoint) -> TyperCommand | TyperGroup:
     """Import a plugin's command. Raises `PluginError` for any failure, including `SystemExit`."""
     owner = owner_text(*origin(entry_point))
     try:
-        unmet = unmet_requirement(entry_point.dist)
-        if unmet:
-            raise PluginError(unmet)
         return _as_command(import_entry_point(entry_point), entry_point.name)
     except (Exception, SystemExit) as error:
         raise PluginError(

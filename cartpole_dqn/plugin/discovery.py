@@ -1,9 +1,10 @@
 """Find plugins in the metadata of installed distributions, without importing them.
 
 * `find_entry_points`: the entry points of a group, and the distributions that cannot be read.
-* `origin`: the distribution of an entry point. `unmet_requirement`: whether it needs another cartpole-dqn.
+* `origin`: the distribution of an entry point.
 * `switched_off`, `allowed_names`: which plugins the user has disabled.
 * `import_entry_point`: imports the object that an entry point names.
+* `require_version`: raises `IncompatibleError` for a plugin that needs another cartpole-dqn.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from importlib.metadata import Distribution, EntryPoint
 from typing import Any, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from cartpole_dqn.plugin.registry import PluginError
@@ -97,28 +99,34 @@ def allowed_names() -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-def unmet_requirement(distribution: Distribution | None) -> str:
-    """Return how a distribution's requirement of cartpole-dqn is not met; "" if it is met."""
-    for line in (distribution.requires if distribution is not None else None) or []:
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        if canonicalize_name(requirement.name) != DISTRIBUTION or not applies:
-            continue
-        # Plugins also load in a pre-release of cartpole-dqn.
-        if not requirement.specifier.contains(__version__, prereleases=True):
-            return f"it needs cartpole-dqn {requirement.specifier}, and this is {__version__}."
-    return ""
+class IncompatibleError(PluginError):
+    """A plugin needs another version of cartpole-dqn."""
 
 
 def import_entry_point(entry: EntryPoint) -> Any:
-    """Import what an entry point names. Raises `PluginError` if its value is invalid, or whatever the import raises."""
+    """Import what an entry point names.
+
+    Raises:
+        IncompatibleError: its distribution requires another version of cartpole-dqn.
+        PluginError: its value is invalid.
+        Exception: whatever the import raises.
+    """
+    for line in (entry.dist.requires if entry.dist is not None else None) or []:
+        with contextlib.suppress(InvalidRequirement):
+            requirement = Requirement(line)
+            applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if canonicalize_name(requirement.name) == DISTRIBUTION and applies:
+                require_version(requirement.specifier)
     if not _VALUE.fullmatch(entry.value.strip()):
         raise PluginError(f"its entry point is {entry.value!r}: expected 'module' or 'module:object'.")
     with stdout_kept_clean():
         return entry.load()
+
+
+def require_version(specifier: SpecifierSet) -> None:
+    """Raise `IncompatibleError` unless this cartpole-dqn fits. Plugins also load in a pre-release of one that fits."""
+    if not specifier.contains(__version__, prereleases=True):
+        raise IncompatibleError(f"it needs cartpole-dqn {specifier}, and this is {__version__}.")
 
 
 def stdout_kept_clean() -> contextlib.AbstractContextManager[Any]:

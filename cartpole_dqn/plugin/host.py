@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import warnings
@@ -28,14 +27,15 @@ from cartpole_dqn.plugin.discovery import (
     DISTRIBUTION,
     GROUP,
     WHY_OFF,
+    IncompatibleError,
     allowed_names,
     find_entry_points,
     import_entry_point,
     origin,
+    require_version,
     sorting_key,
     stdout_kept_clean,
     switched_off,
-    unmet_requirement,
 )
 from cartpole_dqn.plugin.registry import Component, PluginError, Registry, owner_text
 from cartpole_dqn.system import __version__
@@ -50,7 +50,7 @@ _HOOKS = ("register_components", "register_environments")
 _SIGNATURES = "register_components(registry) and register_environments()"
 
 
-@dataclass(frozen=True)
+@dataclass
 class PluginRecord:
     """A plugin, and whether it loaded."""
 
@@ -58,13 +58,15 @@ class PluginRecord:
     """The name of its entry point."""
     distribution: str
     version: str
-    state: PluginState
+    state: PluginState = "loaded"
     error: str = ""
     """Why it did not load, or failed later; one line."""
     components: tuple[Component, ...] = ()
     """The components that it registered."""
     cause: BaseException | None = field(default=None, repr=False, compare=False)
     """The exception behind `error`, with its traceback."""
+    hooks: pluggy.PluginManager | None = field(default=None, repr=False, compare=False)
+    """Calls its hooks. Each plugin has a manager of its own, so that none affects the calls of another."""
 
     @property
     def label(self) -> str:
@@ -81,9 +83,6 @@ class PluginHost:
         self.plugins: list[PluginRecord] = []
         """The built-ins, then every installed plugin, sorted by distribution and name."""
         self.strict = strict
-        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
-        self._manager.add_hookspecs(hookspecs)
-        self._objects: dict[int, Any] = {}
         self._packages: dict[str, set[str]] = {}
         self._unmatched: list[str] = []
         self.notes: list[str] = []
@@ -180,14 +179,13 @@ class PluginHost:
             return
         self._environments_registered = True
         before = len(self.failures())
-        for index, plugin in self._objects.items():
-            if not self._implements("register_environments", plugin):
+        for record in self.plugins:
+            if record.hooks is None or not record.hooks.hook.register_environments.get_hookimpls():
                 continue
             try:
-                _guard_environments(functools.partial(self._call, "register_environments", plugin))
+                _guard_environments(functools.partial(_call, record.hooks, "register_environments"))
             except (Exception, SystemExit) as error:
-                text = f"register_environments: {error_line(error)}"
-                self._record(dataclasses.replace(self.plugins[index], state="failed", error=text, cause=error), index)
+                self._fail(record, error, "register_environments: ")
         if len(self.failures()) > before:
             self._refuse_if_strict()
 
@@ -210,89 +208,64 @@ class PluginHost:
     def _load(self, entry: EntryPoint) -> None:
         """Load one entry point and record the result."""
         distribution, version = (DISTRIBUTION, __version__) if entry is _BUILTINS else origin(entry)
-        record = PluginRecord(entry.name, distribution, version, "loaded")
+        record = PluginRecord(entry.name, distribution, version)
         scratch = Registry(distribution, version)
-        index = len(self.plugins)
         try:
-            _require(unmet_requirement(entry.dist))
-            self._register(import_entry_point(entry), f"{distribution}:{entry.name}", index)
-            if self._implements("register_components", self._objects[index]):
-                self._call("register_components", self._objects[index], registry=scratch)
+            hooks = self._hooks_of(import_entry_point(entry), record)
+            _call(hooks, "register_components", registry=scratch)
             self.registry.merge(scratch)
         except (Exception, SystemExit) as error:
-            plugin = self._objects.pop(index, None)
-            if plugin is not None and self._manager.is_registered(plugin):
-                self._manager.unregister(plugin)
             if entry is _BUILTINS:
                 raise
-            state: PluginState = "incompatible" if isinstance(error, _IncompatibleError) else "failed"
-            self._record(dataclasses.replace(record, state=state, error=error_line(error), cause=error))
-            return
-        module = entry.value.partition(":")[0].strip()
-        for package in {module, module.partition(".")[0]}:
-            self._packages.setdefault(package, set()).add(distribution)
-        self._record(dataclasses.replace(record, components=tuple(scratch.components())))
-
-    def _record(self, record: PluginRecord, index: int | None = None) -> None:
-        if index is None:
-            self.plugins.append(record)
+            self._fail(record, error)
         else:
-            self.plugins[index] = record
-        if record.state in ("failed", "incompatible"):
-            self.registry.unavailable.append(f"{record.label}: {record.error}")
+            record.hooks, record.components = hooks, tuple(scratch.components())
+            module = entry.value.partition(":")[0].strip()
+            for package in {module, module.partition(".")[0]}:
+                self._packages.setdefault(package, set()).add(distribution)
+        self.plugins.append(record)
 
-    def _register(self, plugin: Any, name: str, index: int) -> None:
-        """Register a plugin with pluggy. If this raises once `_objects` has the plugin, pluggy may have it too."""
+    def _fail(self, record: PluginRecord, error: BaseException, what: str = "") -> None:
+        """Note that a plugin failed."""
+        record.state = "incompatible" if isinstance(error, IncompatibleError) else "failed"
+        record.error, record.cause = f"{what}{error_line(error)}", error
+        self.registry.unavailable.append(f"{record.label}: {record.error}")
+
+    def _hooks_of(self, plugin: Any, record: PluginRecord) -> pluggy.PluginManager:
+        """Return a manager that calls the hooks of this plugin, and note hooks and parameters that are to go."""
         if isinstance(plugin, type):
             raise PluginError(f"its entry point names the class {plugin.__name__}: name the module, or an instance.")
-        _require(_unmet_attribute(plugin))
-        registered_name = self._manager.get_name(plugin)
-        if registered_name is not None:
-            distribution, _, first = registered_name.partition(":")
-            raise PluginError(f"entry point '{first}' of {distribution} names the same module: drop one of the two.")
-        if self._manager.has_plugin(name):
-            raise PluginError("its distribution has another entry point of that name.")
-        hash(plugin)  # pluggy keeps plugins in sets: an unhashable one would break calls to the others.
-        self._objects[index] = plugin
+        _require_attribute(plugin)
+        for other in self.plugins:
+            if other.hooks is not None and other.hooks.get_name(plugin) is not None:
+                owner = f"entry point '{other.name}' of {other.distribution}"
+                raise PluginError(f"{owner} names the same module: drop one of the two.")
+            if other.hooks is not None and (other.distribution, other.name) == (record.distribution, record.name):
+                raise PluginError("its distribution has another entry point of that name.")
+        hooks = pluggy.PluginManager(hookspecs.PROJECT)
+        hooks.add_hookspecs(hookspecs)
         try:
-            with warnings.catch_warnings(record=True) as caught_warnings:
+            with warnings.catch_warnings(record=True) as deprecations:
                 warnings.simplefilter("always")
-                self._manager.register(plugin, name)
-            self._note_deprecations(caught_warnings, name)
+                hooks.register(plugin, record.name)
         except pluggy.PluginValidationError as error:
-            hooks = [(hook, getattr(plugin, hook, None)) for hook in _HOOKS]
-            signatures = ", ".join(f"{hook}{inspect.signature(f)}" for hook, f in hooks if callable(f))
+            found = [(hook, getattr(plugin, hook, None)) for hook in _HOOKS]
+            signatures = ", ".join(f"{hook}{inspect.signature(f)}" for hook, f in found if callable(f))
             raise PluginError(f"a hook does not fit: expected {_SIGNATURES}, got {signatures}.") from error
-        callers = self._manager.get_hookcallers(plugin) or []
+        for warning in deprecations:
+            place = f"{PurePath(warning.filename).name}, line {warning.lineno}"
+            self.notes.append(f"plugin '{record.name}' of {record.distribution}: {warning.message} ({place})")
+        callers = hooks.get_hookcallers(plugin) or []
         for caller in callers:
             if caller.name not in _HOOKS and not all(impl.optionalhook for impl in caller.get_hookimpls()):
                 raise PluginError(f"there is no hook '{bad(caller.name)}'.{did_you_mean(caller.name, _HOOKS)}")
-        self._manager.check_pending()
+        hooks.check_pending()
         if not callers:
             subject = f"{type(plugin).__name__} {getattr(plugin, '__name__', '')}".rstrip()
             raise PluginError(
                 f"the {subject} implements no hook: expected {_SIGNATURES}, one or both, under @cartpole_dqn.hookimpl."
             )
-
-    def _note_deprecations(self, caught_warnings: Iterable[Any], name: str) -> None:
-        """Note what pluggy warned of: a hook or a parameter that is to go, by `warn_on_impl` in `hookspecs`."""
-        distribution, _, entry = name.partition(":")
-        for warning in caught_warnings:
-            place = f"{PurePath(warning.filename).name}, line {warning.lineno}"
-            self.notes.append(f"plugin '{entry}' of {distribution}: {warning.message} ({place})")
-
-    def _implements(self, hook: str, plugin: Any) -> bool:
-        return any(impl.plugin is plugin for impl in getattr(self._manager.hook, hook).get_hookimpls())
-
-    def _call(self, hook: str, plugin: Any, **arguments: Any) -> None:
-        """Call a hook of this plugin alone."""
-        others = [other for other in self._manager.get_plugins() if other is not plugin]
-        with stdout_kept_clean():
-            results = self._manager.subset_hook_caller(hook, others)(**arguments)
-        for result in results:
-            if hasattr(result, "close"):
-                result.close()
-            raise PluginError(f"{hook} returned a {type(result).__name__}: expected a function that returns nothing.")
+        return hooks
 
     def _refuse_if_strict(self) -> None:
         failures = self.failures()
@@ -332,39 +305,39 @@ def load_plugins(
     else:
         entries = sorted(entry_points, key=sorting_key)
     for distribution, problem in unreadable:
-        host._record(PluginRecord("?", distribution, "", "failed", problem))
+        record = PluginRecord("?", distribution, "")
+        host._fail(record, PluginError(problem))
+        host.plugins.append(record)
     for entry in entries:
         distribution, version = origin(entry)
         off = switched_off([entry.name, distribution], blocked, allowed)
         if off is None:
             host._load(entry)
         else:
-            host._record(PluginRecord(entry.name, distribution, version, off, WHY_OFF[off]))
+            host.plugins.append(PluginRecord(entry.name, distribution, version, off, WHY_OFF[off]))
     host._unmatched = _unmatched(entries, blocked, allowed or ())
     host._refuse_if_strict()
     return host
 
 
-class _IncompatibleError(PluginError):
-    pass
+def _call(hooks: pluggy.PluginManager, hook: str, **arguments: Any) -> None:
+    """Call a hook of one plugin, if the plugin implements it."""
+    with stdout_kept_clean():
+        results = getattr(hooks.hook, hook)(**arguments)
+    for result in results:
+        if hasattr(result, "close"):
+            result.close()
+        raise PluginError(f"{hook} returned a {type(result).__name__}: expected a function that returns nothing.")
 
 
-def _require(unmet: str) -> None:
-    if unmet:
-        raise _IncompatibleError(unmet)
-
-
-def _unmet_attribute(plugin: Any) -> str:
-    required = getattr(plugin, "requires_cartpole_dqn", None)
-    if required is None:
-        return ""
+def _require_attribute(plugin: Any) -> None:
+    """Raise `IncompatibleError` if the plugin's attribute `requires_cartpole_dqn` asks for another version."""
+    required = getattr(plugin, "requires_cartpole_dqn", None) or ""
     try:
         specifier = SpecifierSet(required)
     except (InvalidSpecifier, TypeError, AttributeError):
         raise PluginError(f"requires_cartpole_dqn: expected a specifier such as '>=0.2', got {required!r}.") from None
-    if specifier.contains(__version__, prereleases=True):
-        return ""
-    return f"it needs cartpole-dqn {specifier}, and this is {__version__}."
+    require_version(specifier)
 
 
 def _guard_environments(register: Callable[[], None]) -> None:

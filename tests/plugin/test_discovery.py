@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import re
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -7,11 +9,11 @@ import pytest
 
 from cartpole_dqn import __version__
 from cartpole_dqn.plugin.discovery import (
+    IncompatibleError,
     find_entry_points,
     import_entry_point,
     origin,
     switched_off,
-    unmet_requirement,
 )
 from distributions import write
 
@@ -84,10 +86,11 @@ def test_switched_off(names: list[str], blocked: list[str], allowed: list[str] |
         (["nonsense !!", "cartpole-dqn<0.0.1"], f"it needs cartpole-dqn <0.0.1, and this is {__version__}."),
     ],
 )
-def test_unmet_requirement(site: Path, requires: list[str], unmet: str) -> None:
-    write(site, "acme", f"[{GROUP}]\na = x", "1.0", requires)
+def test_a_distribution_that_needs_another_cartpole_dqn(site: Path, requires: list[str], unmet: str) -> None:
+    write(site, "acme", f"[{GROUP}]\na = collections", "1.0", requires)
     (entry,) = find_entry_points(GROUP)[0]
-    assert unmet_requirement(entry.dist) == unmet
+    with pytest.raises(IncompatibleError, match=f"^{re.escape(unmet)}$") if unmet else contextlib.nullcontext():
+        import_entry_point(entry)
 
 
 def test_an_entry_point_names_a_module_or_something_in_it(capsys: pytest.CaptureFixture[str], site: Path) -> None:

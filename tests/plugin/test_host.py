@@ -87,10 +87,8 @@ def test_a_failed_module_may_be_loaded_by_a_later_entry_point(install: Install) 
     assert len(host.failures()) == 2
 
 
-@pytest.mark.parametrize(("line", "state"), [("", "loaded"), ("__hash__ = None", "failed")])
-def test_an_object_can_be_a_plugin_and_fails_alone_where_it_cannot_be_hashed(
-    install: Install, line: str, state: str
-) -> None:
+@pytest.mark.parametrize("line", ["", "__hash__ = None"])
+def test_an_object_can_be_a_plugin(install: Install, line: str) -> None:
     source = f"""
     from cartpole_dqn import hookimpl
     class Plugin:
@@ -100,7 +98,9 @@ def test_an_object_can_be_a_plugin_and_fails_alone_where_it_cannot_be_hashed(
     plugin = Plugin()
     """
     install("acme", {"a": "acme_a:plugin", "b": "acme_b"}, acme_a=source, **adds("acme_b", "b"))
-    assert states(load_plugins(allowed=["acme"])) == {"a": state, "b": "loaded"}
+    host = load_plugins(allowed=["acme"])
+    host.register_environments()
+    assert states(host) == {"a": "loaded", "b": "loaded"}
 
 
 def test_an_optional_hook_of_a_later_version_is_passed_over(install: Install) -> None:

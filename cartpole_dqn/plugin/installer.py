@@ -58,13 +58,7 @@ def install(arguments: Sequence[str]) -> list[str]:
 
 
 def uninstall(names: Sequence[str]) -> None:
-    """Remove distributions that bring plugins.
-
-    Raises:
-        UserError: a name is not one of these.
-        RunError: the installer failed.
-    """
-    require_plugins(names)
+    """Remove distributions, which `require_plugins` accepts. Raises `RunError` if the installer failed."""
     _run(command("uninstall", names))
 
 
@@ -122,15 +116,14 @@ def read_frozen(path: Path) -> list[str]:
 
 def missing(lines: Sequence[str]) -> list[str]:
     """Return the lines whose distribution is not here, or here with another version."""
-    installed = []
-    for line in lines:
-        name, _, version = line.partition("==")
+
+    def is_here(name: str, version: str) -> bool:
         try:
-            if importlib.metadata.version(name) == version:
-                installed.append(line)
+            return importlib.metadata.version(name) == version
         except importlib.metadata.PackageNotFoundError:
-            continue
-    return [line for line in lines if line not in installed]
+            return False
+
+    return [line for line in lines if not is_here(*line.split("=="))]
 
 
 def _pinned(line: str) -> str:

@@ -79,19 +79,9 @@ _COMPONENTS = {
 """(kind, module) -> (name, class, summary)."""
 
 _PRESETS = (
-    ("tutorial-pixels", "the PyTorch DQN tutorial from the screen, every hyperparameter as written there"),
-    ("tutorial-state", "the PyTorch DQN tutorial from the state on CartPole-v1, with a soft target"),
-    ("tutorial-state-v0", "the PyTorch DQN tutorial from the state on CartPole-v0 without its time limit"),
-    ("pixels", "CartPole from the screen: one window around the cart now, over the frame and its difference"),
-    ("state", "CartPole from its four numbers"),
-    ("acrobot-pixels", "Acrobot from the screen: 60 x 60 pixels of one channel, and what changed since the last step"),
-    ("atari", "Atari games from the screen: four grey frames of 84 x 84, every fourth one seen"),
-    ("atari-ram", "Atari games from their memory: 128 bytes"),
-    ("acrobot", "Acrobot from its six numbers"),
-    ("lunar-lander", "LunarLander from its eight numbers"),
-    ("any-pixels", "a start for any environment that renders: four grey frames of 84 x 84"),
-    ("any-state", "a start for any environment with discrete actions, as it gives its observations"),
-)
+    "tutorial-pixels", "tutorial-state", "tutorial-state-v0", "pixels", "state", "acrobot-pixels", "atari", "atari-ram",
+    "acrobot", "lunar-lander", "any-pixels", "any-state",
+)  # fmt: skip
 
 
 @hookimpl
@@ -100,5 +90,5 @@ def register_components(registry: Registry) -> None:
     for (kind, module), entries in _COMPONENTS.items():
         for name, cls, summary in entries:
             registry.add(kind, name, f"{module}:{cls}", summary)
-    for name, summary in _PRESETS:
-        registry.add("preset", name, f"cartpole_dqn:config/presets/{name}.toml", summary)
+    for name in _PRESETS:
+        registry.add("preset", name, f"cartpole_dqn:config/presets/{name}.toml")

@@ -20,11 +20,13 @@ cartpole_dqn.errors.UnknownComponentError: unknown replay 'newset'. Did you mean
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
 import re
 import sys
 import sysconfig
+import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -69,10 +71,19 @@ class Component:
     target: Any
     """A class, "module:Class", or "package:path/file.toml" for a preset. Observers and wrappers may be functions, and
     observers instances."""
-    summary: str = ""
+    registered_summary: str = ""
     distribution: str = ""
     """The distribution that registered it. For a component that is given by reference, its file."""
     version: str = ""
+
+    @property
+    def summary(self) -> str:
+        """One line for listings. That of a preset is in its file, unless another one was registered."""
+        if self.registered_summary or self.kind != "preset":
+            return self.registered_summary
+        with contextlib.suppress(PluginError, ValueError):  # whoever selects the preset gets the error
+            return one_line(str(tomllib.loads(self.load()).get("summary", "")))
+        return ""
 
     @property
     def owner(self) -> str:
@@ -130,7 +141,7 @@ class Registry:
             name: lower-case letters, digits and hyphens; unique within its kind.
             target: "module:Class", imported when the component is selected, or the class itself. For a preset
                 "package:path/file.toml".
-            summary: one line for listings.
+            summary: one line for listings. A preset has its own in its file.
 
         Raises:
             PluginError: an argument is invalid, or the name is taken.

@@ -59,6 +59,7 @@ def test_a_preset_is_its_files_text(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     registry.add("preset", "quick", "preset_probe:more/quick.toml")
     registry.add("preset", "gone", "preset_probe:more/gone.toml")
     assert registry.load("preset", "quick") == 'summary = "é"\n'
+    assert [component.summary for component in registry.components()] == ["", "é"]
     with pytest.raises(
         PluginError, match=r"preset 'gone' of acme 1\.0 \(preset_probe:more/gone\.toml\) cannot be loaded"
     ):

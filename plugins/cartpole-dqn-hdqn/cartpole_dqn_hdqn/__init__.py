@@ -34,13 +34,7 @@ _AGENTS = (
     ("q-learning", "q_learning:QLearningAgent", "one-step Q-learning with a table, without goals"),
     ("visit-counts", "visit_counts:VisitCountsAgent", "any other agent, with counts of its visits to each state"),
 )
-_PRESETS = (
-    ("hdqn", "h-DQN with networks on the six-state decision process"),
-    ("hdqn-tabular", "h-DQN with tables on the six-state decision process"),
-    ("hdqn-frozen-lake", "h-DQN with landmarks as goals on FrozenLake"),
-    ("flat-dqn", "one-step DQN on the six-state decision process, for comparison"),
-    ("flat-q-learning", "one-step Q-learning on the six-state decision process, for comparison"),
-)
+_PRESETS = ("hdqn", "hdqn-tabular", "hdqn-frozen-lake", "flat-dqn", "flat-q-learning")
 
 
 @hookimpl
@@ -48,8 +42,8 @@ def register_components(registry: Registry) -> None:
     """Add the plugin's agents and presets."""
     for name, target, summary in _AGENTS:
         registry.add("agent", name, f"cartpole_dqn_hdqn.{target}", summary)
-    for name, summary in _PRESETS:
-        registry.add("preset", name, f"cartpole_dqn_hdqn:presets/{name}.toml", summary)
+    for name in _PRESETS:
+        registry.add("preset", name, f"cartpole_dqn_hdqn:presets/{name}.toml")
 
 
 @hookimpl

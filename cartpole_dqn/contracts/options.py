@@ -157,7 +157,6 @@ def check_options(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
     Raises:
         ConfigError: a key is unknown, a type is wrong, or a number is out of range or not finite.
     """
-    _refuse_unknown(cls, table, where)
     _refuse_foreign(table, where)
     try:
         # JSON mode is strict about numbers and booleans but accepts a list for a tuple, as TOML needs. NumPy's numbers
@@ -197,17 +196,6 @@ def changed(instance: T, **changes: Any) -> T:
     return cast(T, dataclasses.replace(cast(Any, instance), **changes))
 
 
-def _refuse_unknown(cls: type, table: Mapping[str, Any], where: str) -> None:
-    fields = fields_of(cls)
-    for key, value in table.items():
-        place = _dotted(where, key)
-        if key not in fields:
-            raise ConfigError(f"unknown option {bad(place)}.{did_you_mean(str(key), fields)}")
-        section = _section(fields[key])
-        if section is not None and isinstance(value, Mapping):
-            _refuse_unknown(section, value, place)
-
-
 def _section(field: FieldInfo) -> type | None:
     """Return the options class of a field that holds a section."""
     annotation = field.annotation
@@ -244,23 +232,31 @@ def _dotted(where: str, key: object) -> str:
 
 
 def _explain(where: str, cls: type, errors: Sequence[Any]) -> str:
-    """Return a sentence for each wrong place. The errors of a union's members share one sentence."""
+    """Return a sentence for each wrong place, unknown options first. A union's members share one sentence."""
     places: dict[str, list[Any]] = {}
+    unknown = []
     for error in errors:
-        places.setdefault(_place(where, cls, error["loc"]), []).append(error)
-    return " ".join(_sentence(place, cls, wrong) for place, wrong in places.items())
+        place, section = _place(where, cls, error["loc"])
+        if error["type"] == "unexpected_keyword_argument":
+            key = str(error["loc"][-1])
+            known = fields_of(section) if section is not None else ()
+            unknown.append(f"unknown option {bad(_dotted(place, key))}.{did_you_mean(key, known)}")
+        else:
+            places.setdefault(place, []).append(error)
+    return " ".join([*unknown, *(_sentence(place, cls, wrong) for place, wrong in places.items())])
 
 
-def _place(where: str, cls: type | None, steps: Sequence[str | int]) -> str:
-    """Return the dotted path of an error, without the steps that name a member of a union."""
-    place, section = where, cls
+def _place(where: str, cls: type, steps: Sequence[str | int]) -> tuple[str, type | None]:
+    """Return the dotted path of an error, without the steps that name a member of a union, and the class there."""
+    place = where
+    section: type | None = cls
     for step in steps:
         if isinstance(step, int):
             place = f"{place}[{step}]"
         elif section is not None and step in fields_of(section):
             place = _dotted(place, step)
             section = _section(fields_of(section)[step])
-    return place
+    return place, section
 
 
 def _sentence(place: str, cls: type, errors: Sequence[Any]) -> str:

@@ -52,6 +52,7 @@ def test_defaults_and_values() -> None:
         ({"width": "wide"}, ["x.width: expected a valid integer or a valid array, got 'wide'"]),
         ({"szie": 3}, ["unknown option x.szie", "Did you mean 'size'?"]),
         ({"zzz": 3}, ["unknown option x.zzz", "Known: flag, kind"]),
+        ({"size": 0, "szie": 3, "zzz": 1}, ["unknown option x.szie", "unknown option x.zzz", "x.size: expected"]),
         ({"size": object()}, ["x.size: ", "is of the type object, and a configuration holds numbers"]),
         ({"sizes": [1, date(2024, 1, 2)]}, ["x.sizes[1]: 2024-01-02 is of the type date"]),
         ({"replay": {"name": "r", "at": time(3)}}, ["x.replay.at: 03:00:00 is of the type time"]),

@@ -195,34 +195,31 @@ class CenteredCrop(ImageWrapper):
 
     def _centre(self, observation: Image) -> tuple[int | None, int | None]:
         """Return the column and the row of the window's centre; None is the middle."""
-        looks = self._locator.looks
-        place = self._locator.find(self.env, self._picture(observation) if looks else observation)
+        place: Any = self._locator.find(self.env, self._picture(observation) if self._locator.looks else observation)
         if place is None:
             return None, None
-        if not looks:  # a fraction of the whole picture
-            return self._columns.at(self._check_fraction(place), slice(0, self.layout.width)), None
-        if self._follow == "columns":
-            return self._columns.at(self._check_fraction(place), self._columns.region), None
-        if self._follow == "rows":
-            return None, self._rows.at(self._check_fraction(place), self._rows.region)
-        if not isinstance(place, list | tuple | np.ndarray) or len(place) != 2:
+        both = self._follow == "both"
+        if both and not (isinstance(place, list | tuple | np.ndarray) and len(place) == 2):
             raise TypeError(
                 f"CenteredCrop: the locator {self._locator.name} must return two fractions, of the picture's width and "
                 f"height, or None, to follow 'both', got {value_and_type(place)}."
             )
-        across, down = self._check_fraction(place[0]), self._check_fraction(place[1])
-        return self._columns.at(across, self._columns.region), self._rows.at(down, self._rows.region)
+        across, down = place if both else (place, place)
+        return self._pixel(self._columns, across, "width"), self._pixel(self._rows, down, "height")
 
-    def _check_fraction(self, fraction: Any) -> float:
+    def _pixel(self, side: _Side, fraction: Any, size: str) -> int | None:
+        """Return the pixel at a fraction that the locator returned; None along an axis that does not follow."""
         who = f"CenteredCrop: the locator {self._locator.name}"
-        size = "height" if self._follow == "rows" else "width"
+        if not side.follows:
+            return None
         if not is_number(fraction):
             raise TypeError(
                 f"{who} must return a fraction of the picture's {size} or None, got {value_and_type(fraction)}."
             )
         if not math.isfinite(fraction):
             raise ValueError(f"{who} must return a finite fraction of the picture's {size}, got {fraction}.")
-        return float(fraction)
+        # A locator that does not look at the picture returns a fraction of all its columns.
+        return side.at(float(fraction), side.region if self._locator.looks else slice(0, self.layout.width))
 
     def _picture(self, observation: Image) -> Image:
         """Return what a locator gets: the newest picture, cut, and only the channels that show the present."""

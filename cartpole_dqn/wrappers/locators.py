@@ -11,8 +11,8 @@ fraction of the height, 0.0 at the top. To follow "both", it is the pair of the 
 from __future__ import annotations
 
 import functools
-import importlib
 import math
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -211,11 +211,8 @@ def _colour_locator(who: str, locator: Mapping[str, Any], channels: int, follow:
 
 
 def _import_locator(who: str, reference: str) -> Find:
-    module_name, _, attribute = reference.partition(":")
     try:
-        target: Any = importlib.import_module(module_name)
-        for name in attribute.split("."):
-            target = getattr(target, name)
+        target = pkgutil.resolve_name(reference)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"{who}: cannot import the locator {reference!r}: {error}. Expected 'module:attr' of an importable module."

@@ -247,6 +247,14 @@ def test_what_a_locator_must_not_return(pictures: Any, follow: str, answers: lis
     env.reset(seed=0)
 
 
+def test_an_error_names_the_side_of_the_wrong_fraction(pictures: Any) -> None:
+    env = CenteredCrop(pictures((8, 9, 3)), width=3, height=3, locator=TOLD, follow="both")
+    for answer, side in (((math.nan, 0.5), "width"), ((0.5, math.nan), "height")):
+        say(answer)
+        with pytest.raises(ValueError, match=f"a finite fraction of the picture's {side}"):
+            env.reset(seed=0)
+
+
 def test_a_window_that_nothing_is_found_for_is_in_the_middle_whatever_came_before(pictures: Any) -> None:
     env = CenteredCrop(pictures((8, 9, 3)), width=3, locator={"color": [1, 2, 3]})
     seen, nothing = np.zeros((8, 9, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)

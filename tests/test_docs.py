@@ -326,7 +326,9 @@ def test_preset_of_the_page_holds_together(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "cartpole_dqn_acme" / "presets" / "acme-long.toml").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     module = run_python("docs/plugins/preset.md", monkeypatch)
-    host = load_plugins(entry_points=[EntryPoint("acme", module.__name__, "cartpole_dqn")])
+    entry = EntryPoint("acme", module.__name__, "cartpole_dqn")
+    monkeypatch.setattr("cartpole_dqn.plugin.host.find_entry_points", lambda group: ([entry], []))
+    host = load_plugins()
     config, _ = resolve_config(host, preset="acme-long")
     assert config.agent["target_update"]["every"] == 200
     config, _ = resolve_config(host, flags={"env": {"id": "LongCartPole-v3"}, "obs": "state"})

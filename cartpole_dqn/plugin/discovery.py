@@ -44,7 +44,9 @@ _VALUE = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?\s*(\[.*\])?")
 
 
 def find_entry_points(group: str) -> tuple[list[EntryPoint], list[tuple[str, str]]]:
-    """Return the sorted entry points of a group, and (distribution, reason) for distributions that cannot be read.
+    """Return the entry points of a group, and (distribution, reason) for distributions that cannot be read.
+
+    Entry points are sorted by distribution, name and value.
 
     Unlike with `importlib.metadata.entry_points`, one damaged distribution does not hide the others.
     """
@@ -68,12 +70,7 @@ def find_entry_points(group: str) -> tuple[list[EntryPoint], list[tuple[str, str
             unreadable.append((name, str(error)))
         except Exception:
             unreadable.append((name, "its entry_points.txt cannot be read: expected lines such as 'name = module'."))
-    return sorted(entry_points, key=sorting_key), unreadable
-
-
-def sorting_key(entry: EntryPoint) -> tuple[str, str, str]:
-    """Sort entry points by distribution, name and value."""
-    return canonicalize_name(origin(entry)[0]), entry.name, entry.value
+    return sorted(entry_points, key=lambda e: (canonicalize_name(origin(e)[0]), e.name, e.value)), unreadable
 
 
 def origin(entry: EntryPoint) -> tuple[str, str]:

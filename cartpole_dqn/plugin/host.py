@@ -33,7 +33,6 @@ from cartpole_dqn.plugin.discovery import (
     import_entry_point,
     origin,
     require_version,
-    sorting_key,
     stdout_kept_clean,
     switched_off,
 )
@@ -274,11 +273,7 @@ class PluginHost:
 
 
 def load_plugins(
-    *,
-    blocked: Collection[str] = (),
-    allowed: Collection[str] | None = None,
-    strict: bool = False,
-    entry_points: Iterable[EntryPoint] | None = None,
+    *, blocked: Collection[str] = (), allowed: Collection[str] | None = None, strict: bool = False
 ) -> PluginHost:
     """Load the built-ins, then every installed plugin.
 
@@ -287,7 +282,6 @@ def load_plugins(
         allowed: the only plugins to load. None loads those in the environment variable `CARTPOLE_DQN_PLUGINS`, or all
             if it is not set. The built-ins always load.
         strict: raise `PluginError` if a plugin fails.
-        entry_points: load these instead of the installed ones.
 
     Raises:
         PluginError: a plugin failed, in strict mode.
@@ -299,11 +293,7 @@ def load_plugins(
             raise UserError(f"'{bad(name)}' cannot be blocked: the built-in components are always there.")
     host = PluginHost(strict=strict)
     host._load(_BUILTINS)
-    unreadable: list[tuple[str, str]] = []
-    if entry_points is None:
-        entries, unreadable = find_entry_points(GROUP)
-    else:
-        entries = sorted(entry_points, key=sorting_key)
+    entries, unreadable = find_entry_points(GROUP)
     for distribution, problem in unreadable:
         record = PluginRecord("?", distribution, "")
         host._fail(record, PluginError(problem))

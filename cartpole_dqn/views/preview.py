@@ -31,7 +31,6 @@ Env = gymnasium.Env[Any, Any]
 Chain = Sequence[tuple[str, Callable[[Env], Env]]]
 """(name, function env -> wrapped env), the innermost first."""
 
-_ATTEMPTS = 20
 _STEPS, _PER_STEP = 8, 0.04
 """Steps before the moment that is compared, and how far the moving cart goes in each: 5 pixels of the screen."""
 _PLACE = 0.002
@@ -86,12 +85,33 @@ def preview_stages(base: Callable[[], Env], chain: Chain, *, seed: int, steps: i
         The frame that `base` renders if its `render_mode` is "rgb_array", otherwise its observation; then one stage for
         each entry of the chain.
     """
-    for _ in range(_ATTEMPTS):
-        steps_taken, is_over, stages = _look(base, chain, seed, steps)
-        if not is_over or steps_taken == 0:
-            break
-        steps = steps_taken - 1
-    return stages
+    inner = base()
+    env: Env = inner
+    try:
+        recorders: list[_Recorder] = []
+        frame = inner.render_mode == "rgb_array"
+        # A wrapper that renders may need the environment right below it, without a recorder between them.
+        first: Chain = [] if frame else [("environment", lambda env: env)]
+        for name, wrap in [*first, *chain]:
+            wrapped = wrap(env)
+            if wrapped is env and env is not inner:  # nothing to do
+                continue
+            env = _Recorder(wrapped, name)
+            recorders.append(env)
+        env.action_space.seed(seed)
+        _, info = env.reset(seed=seed)
+        for taken in range(steps):
+            mask = info.get("action_mask") if isinstance(env.action_space, spaces.Discrete) else None
+            masked = {} if mask is None else {"mask": np.asarray(mask, dtype=np.int8)}
+            _, _, terminated, truncated, info = env.step(env.action_space.sample(**masked))
+            if terminated or truncated:
+                steps = taken
+                break
+        else:
+            return _stages_of(inner if frame else None, recorders)
+    finally:
+        close_env(env)
+    return preview_stages(base, chain, seed=seed, steps=steps)  # Once more, up to the moment before the end.
 
 
 def shows_cart_motion(base: Callable[[], Env], chain: Chain) -> bool | None:
@@ -127,40 +147,16 @@ class _Recorder(gymnasium.ObservationWrapper[Any, Any, Any]):
         return self.env.window if isinstance(self.env, ImageWrapper | RenderObservation) else None
 
 
-def _look(base: Callable[[], Env], chain: Chain, seed: int, steps: int) -> tuple[int, bool, list[Stage]]:
-    """Take up to `steps` random actions. Return their number, whether the episode ended, and the stages."""
-    inner = base()
-    env: Env = inner
-    try:
-        recorders: list[_Recorder] = []
-        frame = inner.render_mode == "rgb_array"
-        # A wrapper that renders may need the environment right below it, without a recorder between them.
-        first: Chain = [] if frame else [("environment", lambda env: env)]
-        for name, wrap in [*first, *chain]:
-            wrapped = wrap(env)
-            if wrapped is env and env is not inner:  # nothing to do
-                continue
-            env = _Recorder(wrapped, name)
-            recorders.append(env)
-        env.action_space.seed(seed)
-        _, info = env.reset(seed=seed)
-        steps_taken, is_over = 0, False
-        while steps_taken < steps and not is_over:
-            mask = info.get("action_mask") if isinstance(env.action_space, spaces.Discrete) else None
-            masked = {} if mask is None else {"mask": np.asarray(mask, dtype=np.int8)}
-            _, _, terminated, truncated, info = env.step(env.action_space.sample(**masked))
-            is_over = terminated or truncated
-            steps_taken += 1
-        stages = [recorder.stage() for recorder in recorders]
-        if frame:
-            stages.insert(0, Stage("env.render()", np.array(inner.render()), None))
-        crops = [recorder.kept for recorder in recorders[0 if frame else 1 :]]
-        if frame and crops and not isinstance(recorders[0].env, RenderObservation):
-            crops[0] = None  # It crops something other than the frame.
-        stages[:-1] = [replace(stage, kept=part) for stage, part in zip(stages[:-1], crops, strict=True)]
-        return steps_taken, is_over, stages
-    finally:
-        close_env(env)
+def _stages_of(rendered: Env | None, recorders: Sequence[_Recorder]) -> list[Stage]:
+    """Return what the recorders hold, after the frame of an environment that is `rendered`."""
+    stages = [recorder.stage() for recorder in recorders]
+    if rendered is not None:
+        stages.insert(0, Stage("env.render()", np.array(rendered.render()), None))
+    crops = [recorder.kept for recorder in recorders[0 if rendered is not None else 1 :]]
+    if rendered is not None and crops and not isinstance(recorders[0].env, RenderObservation):
+        crops[0] = None  # It crops something other than the frame.
+    stages[:-1] = [replace(stage, kept=part) for stage, part in zip(stages[:-1], crops, strict=True)]
+    return stages
 
 
 def _after(base: Callable[[], Env], chain: Chain, per_step: float) -> Any:

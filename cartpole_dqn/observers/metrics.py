@@ -11,11 +11,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import io
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,8 +20,8 @@ from typing import Any, ClassVar
 from cartpole_dqn.contracts import events
 from cartpole_dqn.contracts.options import options_class
 from cartpole_dqn.contracts.parts import State
-from cartpole_dqn.errors import CheckpointError, RunFolderError, error_line
-from cartpole_dqn.files import write_all
+from cartpole_dqn.errors import RunFolderError, error_line
+from cartpole_dqn.observers.line_file import LineFile
 from cartpole_dqn.text.tables import json_value
 
 COLUMNS = (
@@ -55,9 +52,9 @@ class Metrics(events.Observer):
         if context.folder is None:
             raise RunFolderError("observer 'metrics' needs a run folder to write to, and this run keeps none.")
         folder = Path(context.folder)
-        self._csv = _LineFile(folder / "metrics.csv")
+        self._csv = LineFile(folder / "metrics.csv")
         self._rows = csv.DictWriter(self._csv, COLUMNS, lineterminator="\n")
-        self._jsonl = _LineFile(folder / "metrics.jsonl")
+        self._jsonl = LineFile(folder / "metrics.jsonl")
         self._last = (0, 0.0)  # Step and training seconds at the last episode's end.
         self._rate: float | None = None
 
@@ -159,75 +156,6 @@ class Metrics(events.Observer):
     def _close(self) -> None:
         self._csv.close()
         self._jsonl.close()
-
-
-class _LineFile:
-    """An unbuffered file to which whole lines are appended."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: io.FileIO | None = None
-
-    def open(self) -> None:
-        """Open for appending, and drop a last line that a crash left incomplete."""
-        self._file = io.FileIO(self._path, "a+")
-        size = self.size()
-        end = _end_of_last_line(self._file, size)
-        if end != size:
-            self._file.truncate(end)
-
-    def write(self, line: str) -> None:
-        """Append a line. On `OSError` the file is closed: later lines would follow an incomplete one."""
-        if self._file is None:
-            raise ValueError(f"{self._path} is closed: nothing can be written to it.")
-        try:
-            write_all(self._file.fileno(), line.encode())
-        except OSError:
-            self.close()
-            raise
-
-    def sync(self) -> int:
-        """Sync the file to the disk and return its size in bytes."""
-        if self._file is None:
-            return self._path.stat().st_size if self._path.exists() else 0
-        with contextlib.suppress(OSError):  # Some filesystems cannot sync.
-            os.fsync(self._file.fileno())
-        return self.size()
-
-    def size(self) -> int:
-        assert self._file is not None
-        return os.fstat(self._file.fileno()).st_size
-
-    def require(self, size: int) -> None:
-        """Raise `CheckpointError` unless the file has at least `size` bytes."""
-        actual = self._path.stat().st_size if self._path.exists() else 0
-        if actual < size:
-            state = f"has {actual:,} bytes" if self._path.exists() else "is missing"
-            raise CheckpointError(
-                f"{self._path} {state}, but had {size:,} bytes when the checkpoint was written, so its figures cannot "
-                f"go on from there. Put the file back as it was."
-            )
-
-    def cut(self, size: int) -> None:
-        if self._path.exists():
-            os.truncate(self._path, size)
-
-    def close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
-
-
-def _end_of_last_line(file: io.FileIO, size: int) -> int:
-    """Return the offset after the last newline; 0 without one."""
-    while size > 0:
-        start = max(0, size - 65_536)
-        file.seek(start)
-        position = file.read(size - start).rfind(b"\n")
-        if position >= 0:
-            return start + position + 1
-        size = start
-    return 0
 
 
 def _cell(value: Any) -> Any:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -23,7 +22,7 @@ from cartpole_dqn.contracts.events import Episode, ObserverContext, RunEnded, Ru
 from cartpole_dqn.contracts.options import option, options_class, to_table
 from cartpole_dqn.contracts.parts import State
 from cartpole_dqn.errors import UserError
-from cartpole_dqn.files import write_all
+from cartpole_dqn.observers.line_file import LineFile
 from cartpole_dqn.observers.points import Point, PointObserver
 from cartpole_dqn.text.tables import print_warning
 
@@ -66,7 +65,7 @@ class RemoteObserver(PointObserver):
         self._wait = options.wait
         self._start = {"record": self.record, "wait": options.wait, "options": to_table(options)}
         self._row = (0, 0)  # the last row: its step, and how many rows that step has so far
-        self._file: int | None = None
+        self._file = LineFile(self._place / "rows.jsonl")
         self._process: subprocess.Popen[bytes] | None = None
         self._reported = False
 
@@ -74,10 +73,7 @@ class RemoteObserver(PointObserver):
         """Start the process."""
         self._place.mkdir(exist_ok=True)
         (self._place / "problem.txt").unlink(missing_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        self._file = os.open(self._place / "rows.jsonl", flags, 0o666)
-        # A crash may have left half a line; an empty line is no row.
-        write_all(self._file, b"\n")
+        self._file.open()
         with (self._place / "log.txt").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "cartpole_dqn.observers.remote_process", str(self._place)],
@@ -92,9 +88,8 @@ class RemoteObserver(PointObserver):
         """Append a row to the file that the process sends."""
         last, count = self._row
         self._row = (step, count + 1 if step == last else 1)
-        if self._file is not None:
-            row = {"row": self._row, "time": round(time.time(), 3), "points": points}
-            write_all(self._file, json.dumps(row, separators=(",", ":")).encode() + b"\n")
+        row = {"row": self._row, "time": round(time.time(), 3), "points": points}
+        self._file.write(json.dumps(row, separators=(",", ":")) + "\n")
 
     def episode_ended(self, event: Episode) -> None:
         """Append the episode's row, and show the first problem that the process reported."""
@@ -128,9 +123,7 @@ class RemoteObserver(PointObserver):
         process, self._process = self._process, None
         if process is None:
             return
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self._file.close()
         _tell(process, reason)
         if process.stdin is not None:
             with contextlib.suppress(OSError):

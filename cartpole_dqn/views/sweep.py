@@ -80,59 +80,55 @@ def run_sweep(
         RunError: the engine failed.
     """
     stop: list[str] = []
+
+    def say(text: str, style: str = "") -> None:
+        console.print(Text(text, style))
+
+    with _held(folder), stopping_on_signals(stop.append):
+        say_notes(console, host, [])
+        warn = functools.partial(print_warning, console)
+        sweep = Sweep(folder.path.resolve(), plan, host, retry_failed=retry_failed, warn=warn)
+        engine = _make_engine(plan, host, SweepEngineContext(folder=folder.path.resolve(), jobs=plan.jobs, say=say))
+        resume = f"cartpole-dqn sweep --resume {shlex.quote(str(folder.path))}"
+        try:
+            with _engine_errors(host, plan.engine), watching(console, time.monotonic, plain=plain) as watch:
+                view = sweep.run(engine, watch=watch, should_stop=lambda: bool(stop))
+        except KeyboardInterrupt:
+            say(f"resume with: {resume}")
+            raise
+        except RunError as error:
+            raise RunError(f"{error}\nresume with: {resume}") from error.__cause__
+        failed = {trial.name: trial.error for trial in view.trials if trial.state == "failed"}
+        errors = [f"{name}: {error}" for name, error in failed.items()]
+        for text in errors:
+            say(f"failed: {text}", "red")
+        unfinished = view.total - view.count("done") - len(failed)
+        if unfinished:
+            say(f"{unfinished} of {view.total} trials are left; resume with: {resume}")
+        comparison = None if unfinished else sweep_comparison(sweep.done_folders(), errors)
+        if comparison is not None:
+            write_results(folder.path, comparison)
+    return Swept(folder.path, view.total, failed, unfinished, stop[0] if stop else "", comparison, resume)
+
+
+@contextlib.contextmanager
+def _held(folder: RunFolder) -> Iterator[None]:
+    """Lock the folder. If the block is refused before anything is written, a new folder is removed again."""
     try:
-        with folder_lock.hold(folder.path), stopping_on_signals(stop.append):
-            return _run(folder.path, plan, host, console, retry_failed, plain, stop)
+        with folder_lock.hold(folder.path):
+            yield
     except CartpoleDqnError:
         folder.discard_if_empty()
         raise
 
 
-def _run(
-    folder: Path,
-    plan: SweepPlan,
-    host: PluginHost,
-    console: Console,
-    retry_failed: bool,
-    plain: bool,
-    stop: list[str],
-) -> Swept:
-    def say(text: str, style: str = "") -> None:
-        console.print(Text(text, style))
-
-    say_notes(console, host, [])
-    sweep = Sweep(
-        folder.resolve(),
-        plan,
-        host,
-        retry_failed=retry_failed,
-        warn=functools.partial(print_warning, console),
-    )
+def _make_engine(plan: SweepPlan, host: PluginHost, context: SweepEngineContext) -> SweepEngine:
     cls = host.registry.load("sweep-engine", plan.engine)
     declared = host.registry.options("sweep-engine", plan.engine)
     options: Any = check_options(declared, plan.engine_options, where=f"sweep-engine '{plan.engine}'")
     with _engine_errors(host, plan.engine):
-        engine: SweepEngine = cls(options, SweepEngineContext(folder=folder.resolve(), jobs=plan.jobs, say=say))
-    resume = f"cartpole-dqn sweep --resume {shlex.quote(str(folder))}"
-    try:
-        with _engine_errors(host, plan.engine), watching(console, time.monotonic, plain=plain) as watch:
-            view = sweep.run(engine, watch=watch, should_stop=lambda: bool(stop))
-    except KeyboardInterrupt:
-        say(f"resume with: {resume}")
-        raise
-    except RunError as error:
-        raise RunError(f"{error}\nresume with: {resume}") from error.__cause__
-    failed = {trial.name: trial.error for trial in view.trials if trial.state == "failed"}
-    errors = [f"{name}: {error}" for name, error in failed.items()]
-    for text in errors:
-        say(f"failed: {text}", "red")
-    unfinished = view.total - view.count("done") - len(failed)
-    if unfinished:
-        say(f"{unfinished} of {view.total} trials are left; resume with: {resume}")
-    comparison = None if unfinished else sweep_comparison(sweep.done_folders(), errors)
-    if comparison is not None:
-        write_results(folder, comparison)
-    return Swept(folder, view.total, failed, unfinished, stop[0] if stop else "", comparison, resume)
+        engine: SweepEngine = cls(options, context)
+    return engine
 
 
 @contextlib.contextmanager

@@ -40,10 +40,11 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         which: the best model, the last, or one that was loaded.
         seed: selects the held-out seeds, as in `evaluate`.
         max_steps: limit of each episode; None for the environment's own limit, as in evaluation.
+        longest: limit of each episode if there is no other one.
         attribution: find out where the value of each chosen action comes from. That computes some hundred values.
 
     Raises:
-        UserError: there is no attribution for this policy or these observations.
+        UserError: `max_steps` is below 1, or there is no attribution for this policy or these observations.
         RunFolderError, CheckpointError: there is no such model, or it is damaged.
         UnsuitableEnvError: the environment renders no pictures.
     """
@@ -55,13 +56,15 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         which: Which | Model = "best",
         seed: int = 0,
         max_steps: int | None = None,
+        longest: int | None = None,
         attribution: bool = False,
     ) -> None:
+        if max_steps is not None and max_steps < 1:
+            raise UserError(f"max_steps: expected 1 or more, got {max_steps}.")
         prepare_display()
         self._env_id = run.config.env.id
         self._policy, factory, _ = load_policy(run, which, for_viewing=True)
         self._seed = seed
-        self.max_steps = max_steps
         self._attribution = attribution
         guard = factory.make(evaluating=True)
         self._envs = SyncVectorEnv([lambda: guard], autoreset_mode=AutoresetMode.DISABLED)
@@ -70,6 +73,9 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
         """Actions per second of real time."""
         self.limit = own_limit(self._env)
         """The limit of steps of the configuration or the environment, if there is one."""
+        self.bound = longest if max_steps is None and self.limit is None else None
+        """`longest`, if it limits the episodes."""
+        self._max_steps = self.bound if max_steps is None else max_steps
 
     def episode(self, number: int) -> Iterator[Scene]:
         """Play episode `number` (from 1). Yield a scene before each action, and one at the end.
@@ -96,7 +102,7 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
                 obs, mask = lanes.obs, lanes.mask
                 # Values first: acting changes the state of a recurrent policy.
                 values = self._policy.q_values(obs)
-                if not ending and step == self.max_steps:
+                if not ending and step == self._max_steps:
                     ending = CUT_OFF
                 action = None if ending else int(self._policy.act(obs, mask)[0])
                 stage = stage_of(env, obs[0])

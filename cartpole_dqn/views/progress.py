@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,11 +16,9 @@ from cartpole_dqn.errors import RunFolderError
 from cartpole_dqn.runs.history import RunHistory, read_metrics
 from cartpole_dqn.training.models import Model, SavedRun, models_of_progress
 from cartpole_dqn.views import panels as paint
-from cartpole_dqn.views.animation import check_animation, open_animation
 from cartpole_dqn.views.colours import Theme
 from cartpole_dqn.views.panels import Canvas
-from cartpole_dqn.views.playback import Playback
-from cartpole_dqn.views.record import Recording
+from cartpole_dqn.views.record import Recording, record_run
 from cartpole_dqn.views.scene import Scene, picture_of
 
 _MOST = 4
@@ -55,36 +54,20 @@ def record_progress(
         UserError: the name, the rate, a model or the environment is unsuitable, or `out` cannot be written.
         RunError: the environment failed; `out` is unchanged.
     """
-    check_animation(out)
     models = _some(models_of_progress(run))
     history = RunHistory(run.folder.path.name)
     with contextlib.suppress(RunFolderError):  # Without metrics the times are missing.
         history = read_metrics(run.folder.path)
     titles = [_title(model, history) for model in models]
-    with contextlib.ExitStack() as stack:
-        playbacks = [
-            stack.enter_context(Playback(run, which=model, seed=seed, max_steps=max_steps)) for model in models
-        ]
-        steps_per_second = fps or playbacks[0].fps
-        skip = max(1, round(steps_per_second / most))
-        rate = steps_per_second / skip
-        episodes = [playback.episode(1) for playback in playbacks]
-        animation = stack.enter_context(open_animation(out, fps=rate))
-        scenes = [next(episode) for episode in episodes]
-        step = 0
-        while True:
-            is_over = all(scene.ending for scene in scenes)
-            if is_over or step % skip == 0:
-                picture = _draw(scenes, titles, across, theme)
-                for _ in range(max(1, round(rate * _LAST)) if is_over else 1):
-                    animation.add(picture)
-                on_progress(step)
-            if is_over:
-                break
-            scenes = [scene if scene.ending else next(episode) for scene, episode in zip(scenes, episodes, strict=True)]
-            step += 1
-    returns, lengths = (tuple(values) for values in zip(*((s.total, s.step) for s in scenes), strict=True))
-    return Recording(out, returns, lengths, animation.frames, rate, out.stat().st_size)
+    play: dict[str, Any] = {"which": models, "seed": seed, "max_steps": max_steps, "fps": fps, "most": most}
+    return record_run(
+        run,
+        out,
+        **play,
+        draw=lambda scenes: _draw(scenes, titles, across, theme),
+        hold=_LAST,
+        on_progress=lambda _, step: on_progress(step),
+    )
 
 
 def _some(models: Sequence[Model]) -> list[Model]:

@@ -6,9 +6,12 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control import MountainCarEnv
 from PIL import Image, ImageSequence
 
 from cartpole_dqn.api import Run, load
@@ -62,6 +65,16 @@ def test_the_model_before_training_is_the_one_that_the_seed_makes(trained: Train
     policy, _, _ = load_policy(fresh, "last")
     untrained = policy.state_dict()["network"]
     assert all((untrained[name] == weights).all() for name, weights in models[0].policy["network"].items())
+
+
+def test_an_episode_without_a_limit_is_cut_after_a_bound(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cartpole_dqn.views.record.LONGEST", 4)
+    endless: Any = MountainCarEnv
+    gymnasium.register("tests/EndlessProgress-v0", endless)
+    recording = record_progress(trained("tests/EndlessProgress-v0"), tmp_path / "x.gif")
+    assert (recording.lengths, recording.bound, recording.cut) == ((4, 4), 4, True)
 
 
 def test_a_damaged_model_is_refused(trained: Trained, tmp_path: Path) -> None:

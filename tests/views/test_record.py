@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -10,7 +12,7 @@ from gymnasium.envs.classic_control import MountainCarEnv
 from PIL import Image, ImageSequence
 
 from cartpole_dqn.api import Run
-from cartpole_dqn.errors import RunError
+from cartpole_dqn.errors import RunError, UserError
 from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.record import record_run
 from cartpole_dqn.views.scene import draw_scene
@@ -60,6 +62,25 @@ def test_an_environment_without_a_limit_is_cut_after_a_bound(
     endless = record_run(trained("tests/Endless-v0"), tmp_path / "x.gif")
     assert (endless.lengths, endless.bound) == ((4,), 4)
     assert record_run(trained(), tmp_path / "x.gif").bound is None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"fps": math.nan}, "fps: expected a number above 0, got nan"),
+        ({"fps": math.inf}, "fps: expected a number above 0, got inf"),
+        ({"fps": 0.0}, "fps: expected a number above 0, got 0"),
+        ({"fps": 60.0}, "60 pictures a second: expected a number from 0.01, up to 50"),
+        ({"max_steps": 0}, "max_steps: expected 1 or more, got 0"),
+        ({"max_steps": -3}, "max_steps: expected 1 or more, got -3"),
+    ],
+)
+def test_numbers_that_make_no_recording_are_refused(
+    trained: Trained, tmp_path: Path, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        record_run(trained(), tmp_path / "x.gif", **options)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_fails_leaves_nothing(trained: Trained, tmp_path: Path) -> None:

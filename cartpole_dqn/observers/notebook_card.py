@@ -6,7 +6,7 @@ A notebook may be light or dark. Text therefore has the page's own colour, and l
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cartpole_dqn.observers.display.tracker import Snapshot
@@ -71,29 +71,21 @@ class _Curves:
     def x(self, step: float) -> float:
         return round(_LEFT + (_WIDTH - _LEFT - _RIGHT) * min(step / self.end, 1.0), 1)
 
+    def area(self, top: float, height: float, ticks: Sequence[float]) -> Callable[[Points], Points]:
+        """Add an area with a line at each of the `ticks`. Return the function from points to their places in it."""
+        low, high = ticks[0], ticks[-1]
 
-@dataclass(frozen=True)
-class _Area:
-    """Where a range of values is drawn."""
+        def placed(points: Points) -> Points:
+            return [(self.x(step), round(top + height * (high - value) / (high - low), 1)) for step, value in points]
 
-    curves: _Curves
-    top: float
-    height: float
-    ticks: Sequence[float]
+        self.grid += [(placed([(0.0, tick)])[0][1], f"{tick:,g}") for tick in ticks]
+        return placed
 
-    def __post_init__(self) -> None:
-        self.curves.grid += [(self._y(tick), f"{tick:,g}") for tick in self.ticks]
+    def line(self, places: Points, colour: str, width: float) -> None:
+        self.lines.append((" ".join(f"{x},{y}" for x, y in places), colour, width))
 
-    def _y(self, value: float) -> float:
-        low, high = self.ticks[0], self.ticks[-1]
-        return round(self.top + self.height * (high - value) / (high - low), 1)
-
-    def line(self, points: Points, colour: str, width: float) -> None:
-        places = " ".join(f"{self.curves.x(step)},{self._y(value)}" for step, value in points)
-        self.curves.lines.append((places, colour, width))
-
-    def dots(self, points: Points, colour: str, radius: float) -> None:
-        self.curves.dots += [(self.curves.x(step), self._y(value), colour, radius) for step, value in points]
+    def mark(self, places: Points, colour: str, radius: float) -> None:
+        self.dots += [(x, y, colour, radius) for x, y in places]
 
 
 def _curves(snapshot: Snapshot) -> _Curves | None:
@@ -108,15 +100,15 @@ def _curves(snapshot: Snapshot) -> _Curves | None:
     step = snapshot.started.step if snapshot.progress is None else snapshot.progress.step
     curves = _Curves(float(max(1, step, snapshot.started.steps or 0)))
     finite = [value for _, value in (*returns, *means, *greedy) if math.isfinite(value)]
-    area = _Area(curves, _TOP, _RETURNS, _ticks(min(0.0, *finite), max(0.0, *finite)))
-    area.line(returns, _EPISODE, 1)
-    area.line(means, _MEAN, 2)
-    area.dots(returns if len(returns) == 1 else (), _EPISODE, 2)
-    area.line(greedy, _GREEDY, 0.8)
-    area.dots(greedy, _GREEDY, 3)
+    placed = curves.area(_TOP, _RETURNS, _ticks(min(0.0, *finite), max(0.0, *finite)))
+    curves.line(placed(returns), _EPISODE, 1)
+    curves.line(placed(means), _MEAN, 2)
+    curves.mark(placed(returns if len(returns) == 1 else ()), _EPISODE, 2)
+    curves.line(placed(greedy), _GREEDY, 0.8)
+    curves.mark(placed(greedy), _GREEDY, 3)
     bottom = float(_TOP + _RETURNS)
     if epsilon:
-        _Area(curves, bottom + _GAP, _EPSILON, (0.0, 1.0)).line(epsilon, _MEAN, 1.2)
+        curves.line(curves.area(bottom + _GAP, _EPSILON, (0.0, 1.0))(epsilon), _MEAN, 1.2)
         curves.words.append(("epsilon", _LEFT + 4, bottom + _GAP + 12, "start"))
         bottom += _GAP + _EPSILON
     ticks = [tick for tick in _ticks(0.0, curves.end) if tick <= curves.end]

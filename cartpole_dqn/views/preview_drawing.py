@@ -24,6 +24,9 @@ from cartpole_dqn.views.colours import Theme
 from cartpole_dqn.views.panels import Canvas
 from cartpole_dqn.views.preview import Preview
 
+Sized = tuple[Panel, tuple[int, int]]
+"""A picture, and the width and height to draw it in."""
+
 _MARGIN, _GAP, _LABEL, _PICTURES, _RULER = 24, 34, 180, 920, 30  # pixels
 _SHARED, _LEAST = 430, 240
 """Width of the pictures where two previews stand side by side, and the least one."""
@@ -102,30 +105,29 @@ class _Row:
         self._stage, last = stages[number], number == len(stages) - 1
         self._title = f"{number}  {self._stage.name}"
         panels = self._stage.panels()
-        self._panels = panels[: paint.MOST_PANELS]
-        self._across = 1 if wide == _SHARED else max(1, len(self._panels))
-        share = (wide - _SPACE * (self._across - 1)) // self._across
-        self._sizes = [
+        shown = panels[: paint.MOST_PANELS]
+        across = 1 if wide == _SHARED else max(1, len(shown))
+        share = (wide - _SPACE * (across - 1)) // across
+        sizes = [
             (min(share, _SHARED), paint.numbers_height(len(panel.values)))
             if panel.kind == "numbers"
             else paint.size_within(panel.values.shape, share, _TALLEST)
-            for panel in self._panels
+            for panel in shown
         ]
-        self._drop = paint.CAPTION + 2 if any(panel.caption for panel in self._panels) else 0
+        sized = list(zip(shown, sizes, strict=True))
+        self._pictures = [sized[i : i + across] for i in range(0, len(sized), across)]
+        self._drop = paint.CAPTION + 2 if any(panel.caption for panel in shown) else 0
         self._lines = [(line, "ink") for fact in self._stage.facts() for line in textwrap.wrap(fact, 26)[:3]]
         if len(panels) > paint.MOST_PANELS:
             self._lines.append((f"and {len(panels) - paint.MOST_PANELS} more pictures", "ink"))
         if last:
             self._lines.append(("what the agent sees", "red"))
-        scales = [(panel.kind, *panel.span()) for panel in self._panels if panel.kind in ("grey", "difference")]
+        scales = [(panel.kind, *panel.span()) for panel in shown if panel.kind in ("grey", "difference")]
         self._scales = list(dict.fromkeys(scales))[:_MOST_SCALES]
-        self._lines_of_panels = range(0, len(self._panels), self._across)
-        tall = [max(size[1] for size in self._sizes[i : i + self._across]) for i in self._lines_of_panels]
+        tall = [max(size[1] for _, size in line) for line in self._pictures]
         self._tops = [sum(tall[:i]) + i * (self._drop + _RULER) for i in range(len(tall))]
         pictures = self._tops[-1] + tall[-1] + self._drop if tall else 0
-        line_widths = [
-            sum(max(size[0], 90) + _SPACE for size in self._sizes[i : i + self._across]) for i in self._lines_of_panels
-        ]
+        line_widths = [sum(max(size[0], 90) + _SPACE for _, size in line) for line in self._pictures]
         pictures_width = max(_LEAST, *line_widths) - _SPACE if line_widths else _PICTURES
         self.width = _LABEL + (_SHARED if wide == _SHARED else pictures_width) + _RULER
         self.height = max(pictures, _TITLE + _FACT * len(self._lines) + _BAR * len(self._scales))
@@ -138,19 +140,18 @@ class _Row:
             paint.write(canvas, (start, top + _TITLE + _FACT * i), line, colour=colour)
         for i, scale in enumerate(self._scales):
             _draw_scale(canvas, *scale, (start, top + _TITLE + _FACT * len(self._lines) + _BAR * i + 4))
-        for first, above in zip(self._lines_of_panels, self._tops, strict=True):
-            self._draw_line(canvas, first, (start + _LABEL, top + above), end)
-        if not self._panels:
+        for pictures, above in zip(self._pictures, self._tops, strict=True):
+            self._draw_line(canvas, pictures, (start + _LABEL, top + above), end)
+        if not self._pictures:
             for i, line in enumerate(textwrap.wrap(repr(self._stage.obs), (end - start - _LABEL) // 8)[:5]):
                 paint.write(canvas, (start + _LABEL, top + _FACT * i), line)
 
-    def _draw_line(self, canvas: Canvas, first: int, place: tuple[int, int], end: int) -> None:
-        """Draw the pictures from number `first` on that stand side by side."""
+    def _draw_line(self, canvas: Canvas, pictures: Sequence[Sized], place: tuple[int, int], end: int) -> None:
+        """Draw pictures side by side."""
         left, top = place
-        last = min(first + self._across, len(self._panels)) - 1
-        for i in range(first, last + 1):
-            panel, size = self._panels[i], self._sizes[i]
-            room = end - left if i == last else size[0]
+        for i, (panel, size) in enumerate(pictures):
+            is_last = i == len(pictures) - 1
+            room = end - left if is_last else size[0]
             paint.write(canvas, (left, top), paint.shortened(panel.caption, room, 12), size=12)
             corner = (left, top + self._drop)
             if panel.kind == "numbers":
@@ -158,7 +159,7 @@ class _Row:
             else:
                 crop = self._stage.kept if panel.is_cut(self._stage.kept) else None
                 paint.paste(canvas, canvas.colours_of(panel), corner, size, kept=crop)
-                _draw_rulers(canvas, panel, corner, size, across=i == first, down=i == last)
+                _draw_rulers(canvas, panel, corner, size, across=i == 0, down=is_last)
             left += max(size[0], 90) + _SPACE
 
 

@@ -12,7 +12,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -63,8 +63,8 @@ def watch_run(
         The returns of the episodes played to their end.
 
     Raises:
-        UserError: there is no display, `console` is not a terminal, the run has no model, or its environment renders no
-            pictures.
+        UserError: a number is out of range, there is no display, `console` is not a terminal, the run has no model, or
+            its environment renders no pictures.
         RunError: the environment failed.
     """
     name = run.folder.path.name
@@ -72,23 +72,54 @@ def watch_run(
         require_display(name)
     elif not is_live(console):
         raise UserError(f"--terminal draws on a terminal, and stderr is none. {_RECORD.format(shlex.quote(name))}")
+    if episodes is not None and episodes < 1:
+        raise UserError(f"episodes: expected 1 or more, got {episodes}.")
+    if not _SLOWEST <= speed <= _FASTEST:
+        raise UserError(f"speed: expected a number from {_SLOWEST:g} to {_FASTEST:g}, got {speed:g}.")
     returns: list[float] = []
     screen = Window(name, theme, side_by_side) if console is None else Terminal(name, theme, side_by_side, console)
     with (
         contextlib.closing(screen),
         Playback(run, which=which, seed=seed, max_steps=max_steps, attribution=attribution) as playback,
     ):
-        show = _Show(screen, Pace(playback.fps, speed, clock), wait)
+        numbers = itertools.count(1) if episodes is None else range(1, episodes + 1)
+        scenes = (scene for number in numbers for scene in playback.episode(number))
         try:
-            for number in itertools.count(1) if episodes is None else range(1, episodes + 1):
-                for scene in playback.episode(number):
-                    if not show.play(scene):
-                        return tuple(returns)
-                returns.append(scene.total)
+            for scene in _show(scenes, screen, Pace(playback.fps, speed, clock), wait):
+                if scene.ending:
+                    returns.append(scene.total)
         except KeyboardInterrupt:
             if console is None:
                 raise
     return tuple(returns)
+
+
+def _show(
+    scenes: Iterable[Scene], screen: Window | Terminal, pace: Pace, wait: Callable[[float], None]
+) -> Iterator[Scene]:
+    """Show each scene and yield it when the next one is due, until the window is closed."""
+    last, shown_at = None, -1.0
+    for scene in scenes:
+        is_overdue = pace.clock() - shown_at >= screen.refresh
+        if last is None or is_overdue or scene.ending or pace.paused:
+            last = scene
+            screen.show(last, pace.label)
+            shown_at = pace.clock()
+        pace.wait_for(1 + HOLD * pace.fps if scene.ending else 1)
+        while True:
+            pressed = screen.pressed()
+            if "quit" in pressed:
+                return
+            for word in pressed:
+                pace.press(word)
+            if pressed:
+                screen.show(last, pace.label)
+            remaining = pace.left()
+            if remaining <= 0:
+                break
+            wait(min(remaining, _TICK))
+        pace.steps = max(0, pace.steps - 1)
+        yield scene
 
 
 def require_display(run: str, problem: str = "") -> None:
@@ -132,10 +163,15 @@ class Pace:
             return 0.0 if self.steps else _TICK
         return max(0.0, self.due - self.clock())
 
-    def change(self, faster: bool) -> None:
-        """Double or halve the speed, between 1/16 and 64."""
-        self.speed = min(max(self.speed * (2.0 if faster else 0.5), _SLOWEST), _FASTEST)
-        self.due = self.clock()
+    def press(self, key: str) -> None:
+        """React to "pause", "step", "faster" or "slower". The speed is doubled or halved, between 1/16 and 64."""
+        if key == "pause":
+            self.paused, self.steps, self.due = not self.paused, 0, self.clock()
+        elif key == "step":
+            self.paused, self.steps = True, 1
+        elif key in ("faster", "slower"):
+            self.speed = min(max(self.speed * (2.0 if key == "faster" else 0.5), _SLOWEST), _FASTEST)
+            self.due = self.clock()
 
     @property
     def label(self) -> str:
@@ -281,47 +317,3 @@ class Terminal:
 
     def close(self) -> None:
         self._screen.stop()
-
-
-class _Show:
-    """Shows scenes when they are due, and handles the keys."""
-
-    def __init__(self, screen: Window | Terminal, pace: Pace, wait: Callable[[float], None]) -> None:
-        self._screen, self._pace, self._wait = screen, pace, wait
-        self._shown_at = -1.0
-        self._last: Scene | None = None
-
-    def play(self, scene: Scene) -> bool:
-        """Show `scene` until the next one is due. Return False if the window was closed."""
-        pace = self._pace
-        overdue = pace.clock() - self._shown_at >= self._screen.refresh
-        if overdue or scene.ending or pace.paused or self._last is None:
-            self._last = scene
-            self._screen.show(scene, pace.label)
-            self._shown_at = pace.clock()
-        pace.wait_for(1 + HOLD * pace.fps if scene.ending else 1)
-        while True:
-            if not self._handle_keys(self._last):
-                return False
-            remaining = pace.left()
-            if remaining <= 0:
-                pace.steps = max(0, pace.steps - 1)
-                return True
-            self._wait(min(remaining, _TICK))
-
-    def _handle_keys(self, scene: Scene) -> bool:
-        """Return False if the window was closed."""
-        pace = self._pace
-        pressed = self._screen.pressed()
-        for word in pressed:
-            if word == "quit":
-                return False
-            if word == "pause":
-                pace.paused, pace.steps, pace.due = not pace.paused, 0, pace.clock()
-            elif word in ("faster", "slower"):
-                pace.change(word == "faster")
-            elif word == "step":
-                pace.paused, pace.steps = True, 1
-        if pressed:
-            self._screen.show(scene, pace.label)
-        return True

@@ -174,6 +174,21 @@ def test_the_window_shows_the_picture_and_keeps_its_proportions(monkeypatch: pyt
     window.close()
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"speed": 0}, "speed: expected a number from 0.0625 to 64, got 0"),
+        ({"speed": float("nan")}, "speed: expected a number from 0.0625 to 64, got nan"),
+        ({"episodes": 0}, "episodes: expected 1 or more, got 0"),
+        ({"max_steps": 0}, "max_steps: expected 1 or more, got 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(trained: Trained, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        watch(trained(), Time(), **options)
+    assert not pygame.display.get_init()
+
+
 def test_who_is_late_does_not_hurry_to_catch_up() -> None:
     time = Time()
     pace = Pace(50, 1.0, time.clock)
@@ -186,10 +201,10 @@ def test_who_is_late_does_not_hurry_to_catch_up() -> None:
     pace.wait_for()
     assert pace.left() == pytest.approx(0.02)
     for _ in range(20):
-        pace.change(faster=True)
+        pace.press("faster")
     assert pace.label == "64x"
     for _ in range(20):
-        pace.change(faster=False)
+        pace.press("slower")
     assert pace.label == "1/16x"
 
 

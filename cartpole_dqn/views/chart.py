@@ -210,9 +210,16 @@ def _threshold_of(runs: Sequence[RunHistory]) -> float | None:
     return thresholds.pop() if len(thresholds) == 1 else None
 
 
-def scale_loss(panel: Any, losses: Floats) -> None:
+def start_at_zero(panel: Any, values: Sequence[Floats]) -> None:
+    """Let the panel begin at 0 if no value is negative."""
+    lowest = [float(np.nanmin(value)) for value in values if np.isfinite(value).any()]
+    if lowest and min(lowest) >= 0:
+        panel.set_ylim(bottom=0)
+
+
+def scale_loss(panel: Any, values: Sequence[Floats]) -> None:
     """Make the panel logarithmic if every loss is above 0, with few plain tick labels."""
-    panel.set_ylabel("loss")
+    losses = np.concatenate(values)
     if not len(losses) or not (losses > 0).all():
         return
     from matplotlib.ticker import LogLocator, NullLocator
@@ -224,11 +231,9 @@ def scale_loss(panel: Any, losses: Floats) -> None:
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def start_at_zero(panel: Any, values: Sequence[Floats]) -> None:
-    """Let the panel begin at 0 if no value is negative."""
-    lowest = [float(np.nanmin(value)) for value in values if np.isfinite(value).any()]
-    if lowest and min(lowest) >= 0:
-        panel.set_ylim(bottom=0)
+def scale_epsilon(panel: Any, values: Sequence[Floats]) -> None:
+    """Let the panel reach from 0 to 1, whatever the values."""
+    panel.set_ylim(-0.05, 1.05)
 
 
 def same_as_duration(runs: Sequence[RunHistory]) -> bool:

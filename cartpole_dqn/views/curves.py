@@ -18,7 +18,16 @@ from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.history import MEAN_OVER, Floats, RunHistory, read_metrics, trailing_mean
 from cartpole_dqn.text.figures import score
 from cartpole_dqn.text.tables import print_warning
-from cartpole_dqn.views.chart import WIDTH, Axis, Chart, XAxis, same_as_duration, scale_loss, start_at_zero
+from cartpole_dqn.views.chart import (
+    WIDTH,
+    Axis,
+    Chart,
+    XAxis,
+    same_as_duration,
+    scale_epsilon,
+    scale_loss,
+    start_at_zero,
+)
 from cartpole_dqn.views.colours import Theme
 
 _FEW_EPISODES = 60
@@ -127,16 +136,15 @@ def _draw_loss(chart: Chart, panel: Any, run: RunHistory, axis: Axis) -> None:
         panel.plot(places, loss, color=chart.colours.episode, linewidth=0.7)
     marker = "." if len(loss) < _FEW_EPISODES else None
     panel.plot(places, trailing_mean(loss, window), color=chart.colours.lines[0], linewidth=1.5, marker=marker)
-    scale_loss(panel, loss)
-    if window > 1:
-        panel.set_ylabel(f"loss, and mean\nof the last {window}")
+    panel.set_ylabel(f"loss, and mean\nof the last {window}" if window > 1 else "loss")
+    scale_loss(panel, [loss])
 
 
 def _draw_epsilon(chart: Chart, panel: Any, run: RunHistory, axis: Axis) -> None:
     marker = "." if len(run.epsilon) < _FEW_EPISODES else None
     panel.plot(axis.episodes(run), run.epsilon, color=chart.colours.lines[0], linewidth=1.5, marker=marker)
     panel.set_ylabel("epsilon")
-    panel.set_ylim(-0.05, 1.05)
+    scale_epsilon(panel, [run.epsilon])
 
 
 def _count(evaluations: Sequence[Sequence[float]]) -> str:

@@ -25,7 +25,6 @@ from cartpole_dqn.views.curves import draw_curves
 Line = tuple[Floats, Floats]
 """Rising positions, and the known value at each."""
 
-_LOSS, _EPSILON = "loss", "epsilon"
 _PLACES = 400
 _MOST_MARKS = 40
 _MOST_LABELS = 4
@@ -74,9 +73,6 @@ def draw_groups(
     heights = [panel.height for panel in panels]
     above = 0.06 * max(0, len(groups) - _MOST_LABELS)
     chart = Chart(heights, runs, axis, theme=theme, title=title, above=above)
-    for axes, panel in zip(chart.panels, panels, strict=True):
-        if panel.scores:
-            chart.mark_threshold(axes)
     results = [_fill(chart, axes, panel, groups) for axes, panel in zip(chart.panels, panels, strict=True)]
     if 1 < len(groups) <= _MOST_LABELS:
         ends = [(line.get_ydata(), label, line.get_color()) for line, label in results[0][0]]
@@ -115,11 +111,12 @@ def _common_title(records: Sequence[Record]) -> str:
 # Panels ---------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Panel:
     height: float
     label: str
     curve: Callable[[RunHistory], Line]
+    scale: Callable[[Any, Sequence[Floats]], None] = charts.start_at_zero
     marks: bool = False
     """Whether its points are marked if they are few."""
     scores: bool = False
@@ -134,13 +131,15 @@ def _panels(runs: Sequence[RunHistory], axis: Axis) -> list[_Panel]:
     if any(len(run.evaluation_step) for run in runs):
         # Only over steps are runs evaluated at the same positions.
         marks = axis.kind == "steps"
-        panels.append(_Panel(2.4, "evaluation:\nmean return", lambda run: _evaluations(axis, run), marks, True))
+        panels.append(
+            _Panel(2.4, "evaluation:\nmean return", lambda run: _evaluations(axis, run), marks=marks, scores=True)
+        )
     if not same:
         panels.append(_Panel(1.5, "duration [steps]", lambda run: _trailing(axis, run, run.lengths, MEAN_OVER)))
     if any(np.isfinite(run.loss).any() for run in runs):
-        panels.append(_Panel(1.4, _LOSS, lambda run: _trailing(axis, run, run.loss, 20)))
+        panels.append(_Panel(1.4, "loss", lambda run: _trailing(axis, run, run.loss, 20), charts.scale_loss))
     if any(np.isfinite(run.epsilon).any() for run in runs):
-        panels.append(_Panel(1.0, _EPSILON, lambda run: _trailing(axis, run, run.epsilon, 1)))
+        panels.append(_Panel(1.0, "epsilon", lambda run: _trailing(axis, run, run.epsilon, 1), charts.scale_epsilon))
     return panels
 
 
@@ -162,6 +161,8 @@ def _fill(
     chart: Chart, axes: Any, panel: _Panel, groups: Mapping[str, Sequence[RunHistory]]
 ) -> tuple[list[tuple[Any, str]], bool]:
     """Draw every group into a panel; return legend entries, and whether a line is dashed."""
+    if panel.scores:
+        chart.mark_threshold(axes)
     entries: list[tuple[Any, str]] = []
     partly = False
     all_values: list[Floats] = []
@@ -176,12 +177,7 @@ def _fill(
         partly = partly or missing
         all_values += [values for _, values in curves]
     axes.set_ylabel(panel.label)
-    if panel.label == _LOSS:
-        charts.scale_loss(axes, np.concatenate(all_values))
-    elif panel.label == _EPSILON:
-        axes.set_ylim(-0.05, 1.05)
-    else:
-        charts.start_at_zero(axes, all_values)
+    panel.scale(axes, all_values)
     return entries, partly
 
 

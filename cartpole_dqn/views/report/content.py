@@ -1,6 +1,5 @@
 """The content of a report: `Report`, and its parts.
 
-* `Setup`: what the run was made of. `Played`: what its model did for this report.
 * `Play`, `Look`: an episode, and a moment of it. `Shown`: a picture for any screen.
 """
 
@@ -51,33 +50,6 @@ class Look:
     """The chosen one."""
 
 
-@dataclass
-class Setup:
-    """What a run was made of."""
-
-    differences: list[tuple[str, Any, Any]] | None = None
-    """Settings that differ from the preset: key, here, in the preset. A missing key has None."""
-    components: Mapping[str, str] = field(default_factory=dict)
-    changed: list[str] = field(default_factory=list)
-    """Differences between the run's machine and this one: "torch 2.14.0 is now 2.15.0"."""
-
-
-@dataclass
-class Played:
-    """What a run's model did for this report."""
-
-    seed: int
-    """Selects the held-out seeds, as in `evaluate`."""
-    which: Which = "best"
-    """The model: "best" or "last"."""
-    evaluation: Evaluation | None = None
-    play: Play | None = None
-    """An episode of it."""
-    progress: Play | None = None
-    """One episode with models of several stages."""
-    look: Look | None = None
-
-
 @dataclass(kw_only=True)
 class Report:
     """A run's data. Unknown parts stay None or empty, and `missing` gives the reasons."""
@@ -89,13 +61,26 @@ class Report:
     environment: Mapping[str, Any]
     now: float
     """The time of the report, in seconds since the epoch."""
+    seed: int
+    """Selects the held-out seeds, as in `evaluate`."""
+    which: Which = "best"
+    """The model that plays: "best" or "last"."""
     missing: list[str] = field(default_factory=list)
     history: RunHistory | None = None
     curves: Shown | None = None
-    setup: Setup = field(default_factory=Setup)
+    differences: list[tuple[str, Any, Any]] | None = None
+    """Settings that differ from the preset: key, here, in the preset. A missing key has None."""
+    components: Mapping[str, str] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
+    """Differences between the run's machine and this one: "torch 2.14.0 is now 2.15.0"."""
     stages: Sequence[Stage] = ()
     """What the agent sees."""
-    played: Played
+    evaluation: Evaluation | None = None
+    play: Play | None = None
+    """An episode of the model."""
+    progress: Play | None = None
+    """One episode with models of several stages."""
+    look: Look | None = None
 
     @property
     def name(self) -> str:

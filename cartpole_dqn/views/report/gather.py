@@ -34,7 +34,7 @@ from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.preview import preview_stages
 from cartpole_dqn.views.progress import record_progress
 from cartpole_dqn.views.record import Recording, record_run
-from cartpole_dqn.views.report.content import Look, Play, Played, Report, Shown
+from cartpole_dqn.views.report.content import Look, Play, Report, Shown
 from cartpole_dqn.views.report.page import report_page
 from cartpole_dqn.views.report.pictures import png_of
 from cartpole_dqn.views.scene import draw_scene
@@ -98,7 +98,7 @@ def write_report(
         config_text=folder.config.read_text(encoding="utf-8", errors="replace"),
         environment=folder.description(),
         now=now,
-        played=Played(seed),
+        seed=seed,
     )
     if problem:
         report.say(f"The configuration cannot be used here: {problem}")
@@ -118,7 +118,7 @@ def write_report(
             factory = EnvFactory(run.config, run.host.registry)
             report.stages = preview_stages(factory.base, factory.chain(), seed=0)
         if has_state(folder.best) or has_state(folder.checkpoint):
-            report.played.which = choose_model(folder, which)
+            report.which = choose_model(folder, which)
             if episodes:
                 _evaluate(report, run, episodes, on_status)
             if animation:
@@ -141,41 +141,41 @@ def _set_up(report: Report, run: SavedRun) -> None:
         )
         own, base = (flat(to_table(table)) for table in (config, preset))
         keys = [key for key in dict.fromkeys([*own, *base]) if key != "preset" and own.get(key) != base.get(key)]
-        report.setup.differences = [(key, own.get(key), base.get(key)) for key in keys]
+        report.differences = [(key, own.get(key), base.get(key)) for key in keys]
     with report.or_say("Which parts it used"):
-        report.setup.components = assembly.used_components(config, host.registry)
+        report.components = assembly.used_components(config, host.registry)
         device = str(assembly.choose_device("auto" if config.device == "cuda" else config.device))
         described = describe_environment(plugins=host.describe(), threads=config.threads, device=device)
-        report.setup.changed = report.folder.differences(described)
+        report.changed = report.folder.differences(described)
 
 
 def _evaluate(report: Report, run: SavedRun, episodes: int, on_status: Callable[[str], None]) -> None:
     """Add the evaluation on held-out seeds."""
     with report.or_say("Its evaluation on held-out seeds"):
-        report.played.evaluation = evaluate_run(
+        report.evaluation = evaluate_run(
             run,
             episodes=episodes,
-            seed=report.played.seed,
-            which=report.played.which,
+            seed=report.seed,
+            which=report.which,
             on_progress=lambda event: on_status(describe_evaluating(event)),
         )
 
 
 def _play(report: Report, run: SavedRun, on_status: Callable[[str], None]) -> None:
     """Add the animations, and where the value of an action comes from."""
-    played, stages = report.played, report.stages
-    model: dict[str, Any] = {"seed": played.seed, "which": played.which}
+    stages = report.stages
+    model: dict[str, Any] = {"seed": report.seed, "which": report.which}
     with report.or_say("The animation"):
         on_status("recording")
-        played.play = _record(record_run, run, **model)
+        report.play = _record(record_run, run, **model)
         with report.or_say("How it learned"):
             on_status("recording how it learned")
-            played.progress = _record(record_progress, run, seed=played.seed, across=2)
+            report.progress = _record(record_progress, run, seed=report.seed, across=2)
         if not stages or not stages[-1].pictorial:
             return  # It sees numbers, or what it sees is missing already.
         with report.or_say("What it looks at"):
             on_status("finding out what it looks at")
-            played.look = _look_at(Playback(run, **model, max_steps=_SEEN, attribution=True))
+            report.look = _look_at(Playback(run, **model, max_steps=_SEEN, attribution=True))
 
 
 def _record(record: Callable[..., Recording], run: SavedRun, **options: Any) -> Play:

@@ -32,11 +32,10 @@ from cartpole_dqn.views.report.setup import (
 
 def report_page(report: Report) -> str:
     """Return the page of a run."""
-    evaluation, history = report.played.evaluation, report.history
+    evaluation, history = report.evaluation, report.history
     page = render(
         "views/report/report.html.jinja",
         report=report,
-        played=report.played,
         title=run_title(report.settings),
         version=__version__,
         made_at=_date(report.now),
@@ -98,12 +97,12 @@ def _confirmation(history: RunHistory, step: int) -> str:
 
 def _tiles(report: Report) -> list[tuple[str, str, str]]:
     """Return the most important figures: name, figure, explanation."""
-    run, history, evaluation = report.summary, report.history, report.played.evaluation
+    run, history, evaluation = report.summary, report.history, report.evaluation
     tiles = []
     if evaluation is not None:
         mean, std = alike((evaluation.mean, evaluation.std))
         episodes_text = f"± {std} over {count_of(len(evaluation.returns), 'greedy episode')} on held-out seeds"
-        tiles.append(("Mean return", mean, f"{episodes_text}, {report.played.which} model of step {evaluation.step:,}"))
+        tiles.append(("Mean return", mean, f"{episodes_text}, {report.which} model of step {evaluation.step:,}"))
     if run.solved_step is not None:
         tiles.append(("Solved", f"step {run.solved_step:,}", "the first model that was confirmed"))
     if run.best is not None:

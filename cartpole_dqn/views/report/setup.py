@@ -24,9 +24,9 @@ def preset_of(report: Report) -> str:
 
 def differences_of(report: Report) -> TextTable | None:
     """Return the settings that differ from the preset; None without any, or if unknown."""
-    if not report.setup.differences:
+    if not report.differences:
         return None
-    rows = tuple((key, _value(own), _value(preset)) for key, own, preset in report.setup.differences)
+    rows = tuple((key, _value(own), _value(preset)) for key, own, preset in report.differences)
     title = f"Settings that differ from {preset_of(report)}"
     return TextTable(title, ("setting", "here", "in the preset"), rows, left=3)
 
@@ -86,7 +86,7 @@ def made_with(environment: Mapping[str, Any]) -> list[TextTable]:
 def plugins_of(report: Report) -> TextTable:
     """Return the installed plugins, and the components that the run used from each."""
     plugins = report.environment.get("plugins")
-    rows = [_plugin(plugin, report.setup.components) for plugin in _list(plugins) if isinstance(plugin, Mapping)]
+    rows = [_plugin(plugin, report.components) for plugin in _list(plugins) if isinstance(plugin, Mapping)]
     return TextTable("Plugins", ("distribution", "version", "used by this run"), tuple(rows), left=3)
 
 

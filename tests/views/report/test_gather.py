@@ -89,17 +89,17 @@ def test_everything_there_is_stands_on_the_page(whole: tuple[Run, Report, Page, 
     assert [text.split()[1].rstrip(",") for text in played] == [f"{done}/5" for done in range(6)]
     last = ["recording", "recording how it learned", "finding out what it looks at"]
     assert texts == ["drawing the curves", "looking at what the agent sees", *played, *last]
-    assert report.played.look is not None
+    assert report.look is not None
     assert page.sections() == [
         "How it learned", "At play", "Curves", "What the agent sees", "What it looks at", "How good it is",
         "Evaluations during training", "Episodes",
         "Configuration", "Made with", "Again",
     ]  # fmt: skip
     evaluation = run.evaluate(5, seed=3)
-    assert report.played.evaluation is not None
-    assert report.played.evaluation.returns == evaluation.returns
-    assert report.played.play is not None
-    assert report.played.play.recording.returns[0] == evaluation.returns[0]
+    assert report.evaluation is not None
+    assert report.evaluation.returns == evaluation.returns
+    assert report.play is not None
+    assert report.play.recording.returns[0] == evaluation.returns[0]
     assert f"{evaluation.mean:,.1f}" in page.words
     for words in ("dqn on CartPole-v1", "Not solved: no model was confirmed to reach a mean of 475", "130 steps"):
         assert words in page.words
@@ -139,9 +139,9 @@ def test_the_configuration_can_be_taken_from_the_page(copied: Callable[..., Run]
     (link,) = (attributes for name, attributes in page.elements if name == "a")
     assert link["download"] == "config.toml"
     assert b64decode(link["href"].split(",")[1]).decode() == run.folder.config.read_text()
-    assert report.setup.differences is not None
-    assert {key: (here, preset) for key, here, preset in report.setup.differences}["evaluation.every"] == (60, 1000)
-    assert "agent.gamma" not in {key for key, *_ in report.setup.differences}
+    assert report.differences is not None
+    assert {key: (here, preset) for key, here, preset in report.differences}["evaluation.every"] == (60, 1000)
+    assert "agent.gamma" not in {key for key, *_ in report.differences}
 
 
 def test_where_it_lay_is_nobodys_business(copied: Callable[..., Run], tmp_path: Path) -> None:
@@ -253,8 +253,8 @@ def test_an_animation_is_cut_where_it_would_be_large(
 ) -> None:
     run = copied()
     report, _ = written(run, tmp_path / "x.html", animation=True)
-    assert report.played.play is not None
-    shown, whole = report.played.play
+    assert report.play is not None
+    shown, whole = report.play
     assert (whole.lengths[0], whole.cut) == (int(whole.returns[0]), False)
     frames = [Image.open(io.BytesIO(film)) for film in (shown.data, shown.others[-1][1])]
     corners = [frame.convert("RGB").getpixel((0, 0)) for frame in frames]
@@ -263,8 +263,8 @@ def test_an_animation_is_cut_where_it_would_be_large(
     monkeypatch.setattr(module, "_SHORTEST_PLAY", 3)
     monkeypatch.setattr(module, "MOST_ANIMATION_BYTES", len(shown.data) * 2 // 3)
     report, page = written(run, tmp_path / "x.html", animation=True)
-    assert report.played.play is not None
-    shown, cut = report.played.play
+    assert report.play is not None
+    shown, cut = report.play
     assert cut.cut
     assert 3 <= cut.lengths[0] < whole.lengths[0]
     assert len(shown.data) <= module.MOST_ANIMATION_BYTES

@@ -98,12 +98,12 @@ class RemoteObserver(PointObserver):
 
     def run_ended(self, event: RunEnded) -> None:
         """Wait until everything is sent, for at most `wait` seconds."""
-        self._close(event.reason, self._wait)
+        self._close(event.reason)
 
     def run_failed(self, event: RunFailed) -> None:
         """Wait as in `run_ended`. After an interrupt do not wait: the process finishes by itself."""
         if isinstance(event.error, Exception):
-            self._close("failed", self._wait)
+            self._close("failed")
         elif self._process is not None and self._process.stdin is not None:
             # For as long as the run would have waited.
             self._process.stdin.close()
@@ -119,7 +119,7 @@ class RemoteObserver(PointObserver):
         step, count = state["row"]
         self._row = (int(step), int(count))
 
-    def _close(self, reason: str, wait: float) -> None:
+    def _close(self, reason: str) -> None:
         process, self._process = self._process, None
         if process is None:
             return
@@ -129,14 +129,14 @@ class RemoteObserver(PointObserver):
             with contextlib.suppress(OSError):
                 process.stdin.close()
         try:
-            is_complete = process.wait(wait) == 0
+            is_complete = process.wait(self._wait) == 0
         except subprocess.TimeoutExpired:
             is_complete = False
             process.kill()
             process.wait()
-        if not is_complete and wait > 0:
+        if not is_complete and self._wait > 0:
             self._say_problem()
-            self._say(f"not everything was sent within {wait:g} s, see {self.name}/log.txt", "The rest waits")
+            self._say(f"not everything was sent within {self._wait:g} s, see {self.name}/log.txt", "The rest waits")
 
     def _say_problem(self) -> None:
         if not self._reported:

@@ -135,11 +135,11 @@ class Playback(contextlib.AbstractContextManager["Playback"]):
     def _attribute(self, stage: Stage, action: int) -> Attribution:
         """Return where the value of `action` comes from."""
         if not stage.pictorial:
-            raise UserError(f"there is no picture to show it in: {self._env_id} is observed as numbers.")
+            raise UserError(f"attribution needs observed pictures, and {self._env_id} is observed as numbers.")
         values: Any = self._policy.q_values
         if values(stage.obs[None]) is None:
             name = type(self._policy).__name__
-            raise UserError(f"{name} gives no values of actions, so nothing tells their source.")
+            raise UserError(f"attribution needs the values of actions, and {name} has none.")
         change = occlusion(values, stage.obs, action, stage.background(), rows_axis=int(stage.stacked))
         return Attribution(change, place_in_frame(self._env, *change.shape))
 

@@ -71,7 +71,7 @@ def watch_run(
     if console is None:
         require_display(name)
     elif not is_live(console):
-        raise UserError(f"--terminal draws on a terminal, and stderr is none. {_RECORD.format(shlex.quote(name))}")
+        raise UserError(f"--terminal needs a terminal, and stderr is not one. {_RECORD.format(shlex.quote(name))}")
     if episodes is not None and episodes < 1:
         raise UserError(f"episodes: expected 1 or more, got {episodes}.")
     if not _SLOWEST <= speed <= _FASTEST:

@@ -114,7 +114,7 @@ def test_it_plays_in_a_terminal(trained: Trained) -> None:
         raise KeyboardInterrupt
 
     assert watch_run(run, **{**how, "clock": lambda: 0.0, "wait": interrupted}) == ()
-    with pytest.raises(UserError, match="--terminal draws on a terminal"):
+    with pytest.raises(UserError, match="--terminal needs a terminal"):
         watch_run(run, console=Console(file=io.StringIO()))
 
 

@@ -1,8 +1,8 @@
 """The pictures of an observation, as `preview`, `record`, `watch` and `report` draw them.
 
-* `Canvas`: a picture to draw on in the colours of a page.
-* `size_within`: the size to draw a panel in. `paste`: draws it.
-* `draw_numbers`, `draw_columns`: a vector as bars. `write`, `shortened`, `figure`: text and numbers beside them.
+* `Canvas`: a picture to draw pictures and text on, in the colours of a page.
+* `size_within`: the size to draw a panel in. `draw_numbers`, `draw_columns`: a vector as bars.
+* `figure`, `decimals_of`: a number as text.
 """
 
 from __future__ import annotations
@@ -41,6 +41,46 @@ class Canvas:
         paper, more, less = map(rgb, (self.palette.paper, self.palette.red, self.palette.blue))
         return colours_of(panel, moving=moving, page=(paper, more, less))
 
+    def paste(
+        self, colours: Picture, place: tuple[int, int], size: tuple[int, int], *, kept: Kept | None = None
+    ) -> None:
+        """Draw a picture [H, W, 3] with a frame, `size` in pixels, and a dashed line around its `kept` part."""
+        picture = Image.fromarray(np.ascontiguousarray(colours))
+        # Enlarged pixels stay squares. Shrinking takes averages, so that thin lines stay visible.
+        resampling = Image.Resampling.BOX if picture.width > size[0] else Image.Resampling.NEAREST
+        resized = picture.resize(size, resampling)
+        if kept is not None:
+            zoom = size[0] / picture.width, size[1] / picture.height
+            x, y = ([round(end * zoom[axis]) for end in (kept[1 - axis].start, kept[1 - axis].stop)] for axis in (0, 1))
+            _outline(ImageDraw.Draw(resized), (x[0], y[0], x[1] - 1, y[1] - 1), self.palette)
+        self.image.paste(resized, place)
+        frame = (place[0] - 1, place[1] - 1, place[0] + size[0], place[1] + size[1])
+        self.draw.rectangle(frame, outline=self.palette.line)
+
+    def write(
+        self,
+        place: tuple[int, int],
+        text: str,
+        *,
+        room: int | None = None,
+        size: int = 13,
+        colour: str = "ink",
+        bold: bool = False,
+        anchor: str = "la",
+    ) -> None:
+        """Write `text` in a colour of the palette, shortened to `room` pixels.
+
+        `anchor` is its point at `place`: "l", "m" or "r" across, then "a" (top) or "m" down.
+        """
+        text = text if room is None else _shortened(text, room, size)
+        if not text:
+            return
+        letters = _letters(text, size)
+        x = place[0] - {"l": 0, "m": letters.width // 2, "r": letters.width}[anchor[0]]
+        y = place[1] - (letters.height // 2 if anchor[1] == "m" else 0)
+        for shift in range(1 + bold):  # Pillow's own font has one weight.
+            self.draw.bitmap((x + shift, y), letters, fill=getattr(self.palette, colour))
+
 
 def size_within(shape: Sequence[int], wide: float, high: float) -> tuple[int, int]:
     """Return width and height to draw an array [H, W, ...] in: its own times an integer, or less than its own."""
@@ -48,28 +88,6 @@ def size_within(shape: Sequence[int], wide: float, high: float) -> tuple[int, in
     zoom = min(wide / columns, high / rows)
     zoom = float(int(zoom)) if zoom >= 1 else zoom
     return max(1, round(columns * zoom)), max(1, round(rows * zoom))
-
-
-def paste(
-    canvas: Canvas,
-    colours: Picture,
-    place: tuple[int, int],
-    size: tuple[int, int],
-    *,
-    kept: Kept | None = None,
-) -> None:
-    """Draw a picture [H, W, 3] in a frame at `place`, `size` in pixels, with a dashed line around its `kept` part."""
-    picture = Image.fromarray(np.ascontiguousarray(colours))
-    # Enlarged pixels stay squares. Shrinking takes averages, so that thin lines stay visible.
-    resampling = Image.Resampling.BOX if picture.width > size[0] else Image.Resampling.NEAREST
-    resized = picture.resize(size, resampling)
-    if kept is not None:
-        zoom = size[0] / picture.width, size[1] / picture.height
-        x, y = ([round(end * zoom[axis]) for end in (kept[1 - axis].start, kept[1 - axis].stop)] for axis in (0, 1))
-        _outline(ImageDraw.Draw(resized), (x[0], y[0], x[1] - 1, y[1] - 1), canvas.palette)
-    canvas.image.paste(resized, place)
-    frame = (place[0] - 1, place[1] - 1, place[0] + size[0], place[1] + size[1])
-    canvas.draw.rectangle(frame, outline=canvas.palette.line)
 
 
 def _outline(draw: ImageDraw.ImageDraw, box: Box, palette: Colours) -> None:
@@ -108,8 +126,8 @@ def draw_numbers(canvas: Canvas, panel: Panel, box: Box, shares: NDArray[np.floa
     middle, reach = (left + _BARS + right) // 2, (right - left - _BARS) // 2
     for i, number in enumerate(values.tolist()):
         y = top + i * ROW + ROW // 2
-        write(canvas, (left, y), shortened(panel.name(i), _NAME, 12), size=12, colour="faint", anchor="lm")
-        write(canvas, (left + _FIGURE, y), figure(number, decimals_of(values)), size=12, anchor="rm")
+        canvas.write((left, y), panel.name(i), room=_NAME, size=12, colour="faint", anchor="lm")
+        canvas.write((left + _FIGURE, y), figure(number, decimals_of(values)), size=12, anchor="rm")
         end = middle + round(reach * float(shares[i]))
         draw.rectangle((min(middle, end), y - 5, max(middle, end), y + 5), fill=page.blue)
         draw.line((middle, y - ROW // 2, middle, y + ROW // 2), fill=page.line)
@@ -144,29 +162,6 @@ def figure(number: float, decimals: int) -> str:
     return text if len(text) <= 8 else f"{number:+.1e}"
 
 
-def write(
-    canvas: Canvas,
-    place: tuple[int, int],
-    text: str,
-    *,
-    size: int = 13,
-    colour: str = "ink",
-    bold: bool = False,
-    anchor: str = "la",
-) -> None:
-    """Write `text` in a colour of the palette.
-
-    `anchor` is its point at `place`: "l", "m" or "r" across, then "a" (top) or "m" down.
-    """
-    if not text:
-        return
-    letters = _letters(text, size)
-    x = place[0] - {"l": 0, "m": letters.width // 2, "r": letters.width}[anchor[0]]
-    y = place[1] - (letters.height // 2 if anchor[1] == "m" else 0)
-    for shift in range(1 + bold):  # Pillow's own font has one weight.
-        canvas.draw.bitmap((x + shift, y), letters, fill=getattr(canvas.palette, colour))
-
-
 @functools.cache
 def _font(size: int) -> Any:
     return ImageFont.load_default(size)
@@ -183,7 +178,7 @@ def _letters(text: str, size: int) -> Image.Image:
 
 
 @functools.lru_cache(maxsize=512)
-def shortened(text: str, width: int, size: int) -> str:
+def _shortened(text: str, width: int, size: int) -> str:
     """Return the text, shortened to `width` pixels."""
     if _font(size).getlength(text) <= width:
         return text

@@ -59,9 +59,9 @@ def draw_previews(previews: Sequence[Preview], out: Path | str, *, theme: Theme 
     canvas = Canvas(_MARGIN + (column + _MARGIN) * len(columns), height, theme)
     for i, preview in enumerate(previews if several else ()):
         place = _MARGIN + i * (column + _MARGIN), _MARGIN
-        paint.write(canvas, place, paint.shortened(preview.title, column, 20), size=20, bold=True)
+        canvas.write(place, preview.title, room=column, size=20, bold=True)
         colour = "green" if preview.good else "red"
-        paint.write(canvas, (place[0], place[1] + 28), preview.finding, size=16, colour=colour, bold=True)
+        canvas.write((place[0], place[1] + 28), preview.finding, size=16, colour=colour, bold=True)
     for i, lines in enumerate(columns):
         top = above
         for line in lines:
@@ -135,16 +135,16 @@ class _Row:
     def draw(self, canvas: Canvas, start: int, top: int) -> None:
         """Draw the label at `start`, and the pictures beside it."""
         end = start + self.width
-        paint.write(canvas, (start, top), paint.shortened(self._title, _LABEL - _SPACE, 16), size=16)
+        canvas.write((start, top), self._title, room=_LABEL - _SPACE, size=16)
         for i, (line, colour) in enumerate(self._lines):
-            paint.write(canvas, (start, top + _TITLE + _FACT * i), line, colour=colour)
+            canvas.write((start, top + _TITLE + _FACT * i), line, colour=colour)
         for i, scale in enumerate(self._scales):
             _draw_scale(canvas, *scale, (start, top + _TITLE + _FACT * len(self._lines) + _BAR * i + 4))
         for pictures, above in zip(self._pictures, self._tops, strict=True):
             self._draw_line(canvas, pictures, (start + _LABEL, top + above), end)
         if not self._pictures:
             for i, line in enumerate(textwrap.wrap(repr(self._stage.obs), (end - start - _LABEL) // 8)[:5]):
-                paint.write(canvas, (start + _LABEL, top + _FACT * i), line)
+                canvas.write((start + _LABEL, top + _FACT * i), line)
 
     def _draw_line(self, canvas: Canvas, pictures: Sequence[Sized], place: tuple[int, int], end: int) -> None:
         """Draw pictures side by side."""
@@ -152,13 +152,13 @@ class _Row:
         for i, (panel, size) in enumerate(pictures):
             is_last = i == len(pictures) - 1
             room = end - left if is_last else size[0]
-            paint.write(canvas, (left, top), paint.shortened(panel.caption, room, 12), size=12)
+            canvas.write((left, top), panel.caption, room=room, size=12)
             corner = (left, top + self._drop)
             if panel.kind == "numbers":
                 paint.draw_numbers(canvas, panel, (*corner, left + size[0], corner[1] + size[1]))
             else:
                 crop = self._stage.kept if panel.is_cut(self._stage.kept) else None
-                paint.paste(canvas, canvas.colours_of(panel), corner, size, kept=crop)
+                canvas.paste(canvas.colours_of(panel), corner, size, kept=crop)
                 _draw_rulers(canvas, panel, corner, size, across=i == 0, down=is_last)
             left += max(size[0], 90) + _SPACE
 
@@ -169,10 +169,10 @@ def _draw_scale(canvas: Canvas, kind: Kind, low: float, high: float, place: tupl
     values = np.linspace(low, high, _LABEL - 2 * _SPACE)[None].repeat(8, axis=0)
     width = values.shape[1]
     colours = canvas.colours_of(Panel("", values, kind, low, high, middle))
-    paint.paste(canvas, colours, place, (width, 8))
+    canvas.paste(colours, place, (width, 8))
     for anchor, value in (("la", low), ("ra", high), *([("ma", middle)] if kind == "difference" else [])):
         x = place[0] + {"l": 0, "m": width // 2, "r": width}[anchor[0]]
-        paint.write(canvas, (x, place[1] + 10), f"{value:.4g}", size=10, colour="faint", anchor=anchor)
+        canvas.write((x, place[1] + 10), f"{value:.4g}", size=10, colour="faint", anchor=anchor)
 
 
 def _draw_rulers(
@@ -184,11 +184,11 @@ def _draw_rulers(
     for mark in _marks(columns, size[0], _NUMBERED) if across else ():
         x = place[0] + round(mark * size[0] / columns)
         canvas.draw.line((x, bottom, x, bottom + 3), fill=canvas.palette.line)
-        paint.write(canvas, (x, bottom + 4), str(mark), size=10, colour="faint", anchor="ma")
+        canvas.write((x, bottom + 4), str(mark), size=10, colour="faint", anchor="ma")
     for mark in _marks(rows, size[1], _NUMBERED // 2) if down else ():
         y = place[1] + round(mark * size[1] / rows)
         canvas.draw.line((right, y, right + 3, y), fill=canvas.palette.line)
-        paint.write(canvas, (right + 6, y), str(mark), size=10, colour="faint", anchor="lm")
+        canvas.write((right + 6, y), str(mark), size=10, colour="faint", anchor="lm")
 
 
 def _marks(count: int, pixels: int, apart: int) -> range:

@@ -15,7 +15,6 @@ from cartpole_dqn.contracts.pictures import Picture
 from cartpole_dqn.errors import RunFolderError
 from cartpole_dqn.runs.history import RunHistory, read_metrics
 from cartpole_dqn.training.models import Model, SavedRun, models_of_progress
-from cartpole_dqn.views import panels as paint
 from cartpole_dqn.views.colours import Theme
 from cartpole_dqn.views.panels import Canvas
 from cartpole_dqn.views.record import Recording, record_run
@@ -103,10 +102,10 @@ def _draw(scenes: Sequence[Scene], titles: Sequence[str], across: int, theme: Th
         verdict, colour = scene.verdict
         if colour == "red":
             resized = Image.blend(resized, Image.new("RGB", size, canvas.palette.paper), _FADED)
-        paint.write(canvas, (left, top + 8), paint.shortened(titles[i], column - _GAP, 16), size=16, bold=True)
-        paint.paste(canvas, np.asarray(resized), (left, top + _HEAD), size)
+        canvas.write((left, top + 8), titles[i], room=column - _GAP, size=16, bold=True)
+        canvas.paste(np.asarray(resized), (left, top + _HEAD), size)
         count = f"{scene.step} steps"
         text = f"{count}, {verdict}" if verdict and colour != "green" else verdict or count
         place = (left, top + _HEAD + size[1] + _FOOT // 2)
-        paint.write(canvas, place, text, size=14, colour=colour if verdict else "ink", anchor="lm", bold=bool(verdict))
+        canvas.write(place, text, size=14, colour=colour if verdict else "ink", anchor="lm", bold=bool(verdict))
     return np.array(canvas.image)

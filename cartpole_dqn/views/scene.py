@@ -105,8 +105,8 @@ def draw_scene(scene: Scene, theme: Theme = "light") -> Picture:
     canvas.draw.line((0, height, left, height, left, 0), fill=canvas.palette.line)
     _draw_standing(canvas, scene, (8, height, left, height + _FOOT))
     x = left + _MARGIN
-    paint.write(canvas, (x, 7), "what the agent sees", size=13)
-    paint.write(canvas, (x + _SIDE, 8), scene.observed, size=11, colour="faint", anchor="ra")
+    canvas.write((x, 7), "what the agent sees", size=13)
+    canvas.write((x + _SIDE, 8), scene.observed, size=11, colour="faint", anchor="ra")
     if scene.panels and scene.panels[0].kind == "numbers":
         numbers, box = scene.panels[0], (x, _HEAD, x + _SIDE, drop - _GAP)
         paint.draw_numbers(canvas, numbers, box, _shares(numbers.values, scene.reaches))
@@ -139,8 +139,7 @@ def _draw_standing(canvas: Canvas, scene: Scene, box: Box) -> None:
     for i, word in enumerate(words):
         place, room = (left + i * share, (top + bottom) // 2), share - 8 if i < 3 else right - left - 3 * share
         last = i == 3 and bool(ending)
-        text = paint.shortened(word, room, 13)
-        paint.write(canvas, place, text, colour=colour if last else "ink", anchor="lm", bold=last)
+        canvas.write(place, word, room=room, colour=colour if last else "ink", anchor="lm", bold=last)
 
 
 # What the agent sees --------------------------------------------------------------------------------------------------
@@ -189,11 +188,11 @@ def _draw_pictures(canvas: Canvas, scene: Scene, grid: _Grid, place: tuple[int, 
         caption = panel.caption
         if i == paint.MOST_PANELS - 1 and len(panels) > paint.MOST_PANELS:
             caption = f"and {len(panels) - i - 1} more; {caption}"
-        paint.write(canvas, (x, y), paint.shortened(caption, share - _GAP, 11), size=11, colour="faint")
+        canvas.write((x, y), caption, room=share - _GAP, size=11, colour="faint")
         colours = canvas.colours_of(panel, moving=True)
         if attribution is not None and attribution.place is None:
             colours = laid_over(colours, attribution, (0, 0, *colours.shape[:2]), canvas.theme)
-        paint.paste(canvas, colours, (x, y + paint.CAPTION), (grid.wide, grid.high))
+        canvas.paste(colours, (x, y + paint.CAPTION), (grid.wide, grid.high))
 
 
 def _shares(values: NDArray[np.generic], reaches: NDArray[np.float64] | None) -> NDArray[np.float64]:
@@ -212,11 +211,11 @@ def _draw_values(canvas: Canvas, scene: Scene, box: Box) -> None:
     left, top, right, bottom = box
     has_values = scene.q_values is not None
     page = canvas.palette
-    paint.write(canvas, (left, top + 7), "value of each action" if has_values else "actions", size=13)
+    canvas.write((left, top + 7), "value of each action" if has_values else "actions", size=13)
     if scene.attribution is not None:
         words = "red raises it, blue lowers it"
         room = right - left - 132
-        paint.write(canvas, (right, top + 8), paint.shortened(words, room, 11), size=11, colour="faint", anchor="ra")
+        canvas.write((right, top + 8), words, room=room, size=11, colour="faint", anchor="ra")
     values = np.zeros(len(scene.actions)) if scene.q_values is None else scene.q_values.astype(np.float64)
     allowed = np.ones(len(values), dtype=np.bool_) if scene.allowed is None else scene.allowed
     finite = np.where(np.isfinite(values), values, 0.0)
@@ -236,16 +235,12 @@ def _draw_values(canvas: Canvas, scene: Scene, box: Box) -> None:
         if chosen:
             edges = (left - 4, y - paint.ROW // 2 + 1, right + 3, y + paint.ROW // 2 - 1)
             canvas.draw.rectangle(edges, fill=page.chosen)
-        paint.write(
-            canvas, (left, y), paint.shortened(name, 86, 12), size=12, colour="blue" if chosen else colour, anchor="lm"
-        )
+        canvas.write((left, y), name, room=86, size=12, colour="blue" if chosen else colour, anchor="lm")
         if not has_values:
             continue
         end = zero + round(reach * finite[i] / most)
         fill = page.blue if chosen else page.pale if allowed[i] else page.line
         canvas.draw.rectangle((min(zero, end), y - 5, max(zero, end), y + 5), fill=fill)
-        paint.write(canvas, (right - 46, y), paint.figure(float(values[i]), 2), size=12, colour=colour, anchor="rm")
+        canvas.write((right - 46, y), paint.figure(float(values[i]), 2), size=12, colour=colour, anchor="rm")
         if allowed[i] and finite[i] < best:
-            paint.write(
-                canvas, (right, y), paint.figure(float(finite[i] - best), 2), size=11, colour="faint", anchor="rm"
-            )
+            canvas.write((right, y), paint.figure(float(finite[i] - best), 2), size=11, colour="faint", anchor="rm")

@@ -338,5 +338,4 @@ def _ascii(line: Iterable[Segment]) -> Line:
 
 def _cut(line: Text, width: int) -> Text:
     line.truncate(max(0, width), overflow="ellipsis")
-    line.no_wrap = True
     return line

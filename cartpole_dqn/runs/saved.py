@@ -24,6 +24,7 @@ from cartpole_dqn.config.schema import RunConfig
 from cartpole_dqn.config.schema import Which as Which
 from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.contracts.parts import Agent, State
+from cartpole_dqn.envs.statistics import STATISTICS, Statistics, without_statistics
 from cartpole_dqn.errors import CheckpointError, RunFolderError, UserError, bad
 from cartpole_dqn.runs.checkpoint import has_state, read_state, taking_over, write_state
 from cartpole_dqn.runs.folder import RunFolder
@@ -194,10 +195,14 @@ class InitialWeights:
         """The weights, for messages."""
         return f"the weights of {self.run} ({self.which}, trained for {self.step:,} steps)"
 
-    def load_into(self, agent: Agent) -> None:
-        """Load them into `agent`. Raises `UserError` if they do not fit."""
+    def load_into(self, agent: Agent, statistics: Statistics) -> None:
+        """Let a run start from them, and from the running statistics of wrappers with which they were learned.
+
+        Raises `UserError` if they do not fit `agent`.
+        """
         with taking_over(f"the {self.which} model of {self.run}"):
-            agent.start_from(self.policy)
+            agent.start_from(without_statistics(self.policy))
+        statistics.load_state_dict(self.policy.get(STATISTICS, {}))
 
     def write(self, folder: RunFolder) -> None:
         """Write a copy into a run's folder. Raises `RunError`."""

@@ -43,7 +43,7 @@ from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.ids import find_spec
 from cartpole_dqn.envs.names import action_names
 from cartpole_dqn.envs.stages import stage_of
-from cartpole_dqn.envs.statistics import Statistics
+from cartpole_dqn.envs.statistics import Following, Statistics
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, error_line
 from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
@@ -53,7 +53,6 @@ from cartpole_dqn.runs.saved import keep_progress, write_best, write_checkpoint
 from cartpole_dqn.system import available_bytes, keep_freed_memory, require_memory
 from cartpole_dqn.text.tables import print_warning
 from cartpole_dqn.training.evaluator import Evaluator
-from cartpole_dqn.training.following import Following
 from cartpole_dqn.training.observer_group import ObserverGroup
 from cartpole_dqn.training.resolve import components_of, resolve_config
 from cartpole_dqn.training.rounds import Helper, free_processes

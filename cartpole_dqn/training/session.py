@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +26,6 @@ from cartpole_dqn.runs.folder import RunFolder, describe_environment, run_state
 from cartpole_dqn.runs.saved import InitialWeights, read_checkpoint
 from cartpole_dqn.text.tables import print_warning
 from cartpole_dqn.training.assembly import Assembly, assemble, choose_device
-from cartpole_dqn.training.following import STATISTICS, without_statistics
 from cartpole_dqn.training.initial_weights import find_initial_weights
 from cartpole_dqn.training.resolve import resolve_config
 
@@ -131,7 +129,7 @@ def execute(
             if resuming:
                 _restore(assembly, folder, config, saved, warn)
             elif initial is not None:
-                _load_initial(initial, assembly)
+                initial.load_into(assembly.agent, assembly.statistics)
                 initial.write(folder)
             elif config.init.run:
                 raise UserError("init.run is set, but there are no weights: call find_initial_weights first.")
@@ -181,12 +179,6 @@ def _is_over(folder: RunFolder, state: State, config: RunConfig) -> bool:
     return (evaluated and is_ended) or (steps is not None and step - state["collected"] >= steps)
 
 
-def _load_initial(initial: InitialWeights, assembly: Assembly) -> None:
-    """Let a run start from weights, and from the running statistics with which they were learned."""
-    dataclasses.replace(initial, policy=without_statistics(initial.policy)).load_into(assembly.agent)
-    assembly.statistics.load_state_dict(initial.policy.get(STATISTICS, {}))
-
-
 def _stopped_as_solved(folder: RunFolder, run: State, config: RunConfig) -> bool:
     """Return whether a saved run is complete, but for the budget that `until_solved` left over."""
     solved = config.evaluation.until_solved and run["selection"]["solved_step"] is not None
@@ -203,7 +195,7 @@ def _restore(
     if saved is None:
         warn("no checkpoint was written yet: starting from the beginning.")
         if config.init.run:
-            _load_initial(InitialWeights.read(folder), assembly)
+            InitialWeights.read(folder).load_into(assembly.agent, assembly.statistics)
         folder.metrics_csv.unlink(missing_ok=True)
         folder.metrics_jsonl.unlink(missing_ok=True)
         return

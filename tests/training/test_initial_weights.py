@@ -91,7 +91,7 @@ def test_both_networks_get_the_weights_and_nothing_else_changes(here: Path) -> N
     fresh = assemble(config, HOST, folder=None, console=Console(quiet=True), clock=lambda: 0.0)
     before = fresh.agent.state_dict()
     untouched = {key: value for key, value in before.items() if key not in ("online", "target", "average")}
-    initial.load_into(fresh.agent)
+    initial.load_into(fresh.agent, fresh.statistics)
     after = fresh.agent.state_dict()
     assert config.agent["policy"] == "average"
     for network in ("online", "target", "average"):

@@ -55,7 +55,7 @@ def test_a_file_makes_the_environment(name: str, folder: Path, host: PluginHost)
     if name in EXTRAS:
         pytest.importorskip(EXTRAS[name])
     config, _ = resolve_config(host, config_file=folder / name)
-    env: Any = EnvFactory(config, host.registry).make()
+    env: Any = EnvFactory(config, host).make()
     try:
         assert env.observation_space.shape == SHAPES[name]
         assert env.observation_space.dtype == np.uint8

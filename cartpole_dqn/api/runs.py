@@ -231,8 +231,7 @@ class Run(SavedRun):
         Args:
             training: use the time limit and the wrappers of training, not those of evaluation.
         """
-        self.host.register_environments()
-        env = EnvFactory(self.config, self.host.registry).make(evaluating=not training)
+        env = EnvFactory(self.config, self.host).make(evaluating=not training)
         if env.running:
             _, factory, _ = load_policy(self, "best")
             env.running.load_state_dict(factory.statistics.state_dict())

@@ -24,7 +24,7 @@ from cartpole_dqn.envs.ids import make_env, specs_to_send
 from cartpole_dqn.envs.statistics import Statistics
 from cartpole_dqn.envs.workers import WorkerEnvs
 from cartpole_dqn.errors import ConfigError, UnsuitableEnvError, sentence
-from cartpole_dqn.plugin.registry import Registry
+from cartpole_dqn.plugin.host import PluginHost
 from cartpole_dqn.system import require_memory
 from cartpole_dqn.wrappers.image import wrappers_of
 from cartpole_dqn.wrappers.numeric import NumericObservation
@@ -43,7 +43,7 @@ class EnvFactory:
 
     Args:
         config: only its `env` and `observation` are read.
-        registry: where wrappers are looked up.
+        host: the loaded plugins, with the wrappers. Their environments are registered now.
         for_viewing: whether people will look at what the environments draw: `render()` then returns pictures, whatever
             the agent observes, and draws each moment once.
         slots: how many observations will be stored, to refuse at once those that do not fit into memory.
@@ -52,12 +52,13 @@ class EnvFactory:
         ConfigError: an entry names no wrapper, or an option that the wrapper does not have.
     """
 
-    def __init__(self, config: RunConfig, registry: Registry, *, for_viewing: bool = False, slots: int = 0) -> None:
+    def __init__(self, config: RunConfig, host: PluginHost, *, for_viewing: bool = False, slots: int = 0) -> None:
+        host.register_environments()
         # Otherwise a pygame display takes over the process's signals.
         os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
         self._config = config.env
         self._for_viewing, self._slots = for_viewing, slots
-        self._entries = read_entries(config.observation, registry)
+        self._entries = read_entries(config.observation, host.registry)
         self._renders = for_viewing or any(entry.renders for entry in self._entries)
         self.skips = any(entry.training_only for entry in self._entries)
         """Whether evaluation skips some wrappers."""

@@ -166,7 +166,7 @@ class PluginHost:
         raise UnknownComponentError(f"no component or plugin is named '{bad(name)}'.{hint}")
 
     def register_environments(self) -> None:
-        """Call the `register_environments` hooks, once. Call this before you make an environment.
+        """Call the `register_environments` hooks, once. `EnvFactory` does so before it makes an environment.
 
         If a plugin raises or replaces an environment, its registrations are undone and it is recorded as failed. Its
         components stay.

@@ -116,7 +116,6 @@ def make_agent(
 
 def check_agent(config: RunConfig, host: PluginHost) -> str:
     """Build a run's environment and agent, and return a warning as `check_learning` does. Raises `UserError`."""
-    host.register_environments()
     factory = make_factory(config, host)
     env = factory.make()
     env.close()
@@ -190,7 +189,7 @@ def builtin_collection(
         },
     }
     config, _ = resolve_config(host, preset="state", flags=flags)
-    factory = EnvFactory(config, host.registry)
+    factory = EnvFactory(config, host)
     env = factory.make()
     env.close()
     context = _collector_context(config, factory, time.monotonic, warn)
@@ -208,8 +207,7 @@ def make_policy(config: RunConfig, host: PluginHost, factory: EnvFactory | None 
     """Return an untrained policy of the configured agent, and its environment factory, by default a new one."""
     torch.set_num_threads(config.threads)
     keep_freed_memory()
-    host.register_environments()
-    factory = factory or EnvFactory(config, host.registry)
+    factory = factory or EnvFactory(config, host)
     env = factory.make(evaluating=True)
     env.close()
     # A policy needs one lane, and no replay: make them small.
@@ -226,7 +224,7 @@ def make_policy(config: RunConfig, host: PluginHost, factory: EnvFactory | None 
 def make_factory(config: RunConfig, host: PluginHost) -> EnvFactory:
     """Return the environment factory of a run, which refuses observations that do not fit into its replays."""
     slots = sum(config.agent[name]["capacity"] for name in _replays(config, host))
-    return EnvFactory(config, host.registry, slots=slots)
+    return EnvFactory(config, host, slots=slots)
 
 
 def _replays(config: RunConfig, host: PluginHost) -> list[str]:
@@ -336,7 +334,6 @@ def assemble(
     """
     torch.set_num_threads(config.threads)
     keep_freed_memory()
-    host.register_environments()
     factory = make_factory(config, host)
     warn = functools.partial(print_warning, console)
     with contextlib.ExitStack() as undo:

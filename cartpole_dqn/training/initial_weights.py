@@ -75,8 +75,7 @@ def _read_from_run(config: RunConfig, host: PluginHost) -> InitialWeights:
 
 def _origin(config: RunConfig, host: PluginHost) -> dict[str, Any]:
     """Return what the weights depend on, as plain data: agent, networks, observations and actions."""
-    host.register_environments()
-    env = EnvFactory(config, host.registry).make(evaluating=True)
+    env = EnvFactory(config, host).make(evaluating=True)
     env.close()
     observations, actions = env.observation_space, env.action_space
     assert isinstance(observations, spaces.Box)

@@ -52,7 +52,7 @@ def load_policy(run: SavedRun, which: Which | Model, *, for_viewing: bool = Fals
     """
     model = which if isinstance(which, Model) else read_model(run.folder, run.config, which)
     config = _on_this_machine(run.config)
-    policy, factory = make_policy(config, run.host, EnvFactory(config, run.host.registry, for_viewing=for_viewing))
+    policy, factory = make_policy(config, run.host, EnvFactory(config, run.host, for_viewing=for_viewing))
     with taking_over(model.folder):
         policy.load_state_dict(model.policy)
     return policy, factory, model.step

@@ -56,8 +56,7 @@ def make_preview(
 
     Raises `UserError` if the environment or a wrapper does not fit, and `RunError` if the environment fails.
     """
-    host.register_environments()
-    factory = EnvFactory(config, host.registry)
+    factory = EnvFactory(config, host)
     # Not `factory.make()`: it refuses environments that cannot be learned, such as those with continuous actions.
     chain = factory.chain()
     try:

@@ -158,7 +158,7 @@ def test_what_the_presets_show_is_the_same_in_a_mirror(env_id: str) -> None:
     host = load_plugins(allowed=())
     config, _ = resolve_config(host, flags={"obs": "pixels", "env": {"id": env_id}})
     assert config.agent["mirror"], "it learns in a mirror"
-    envs = [EnvFactory(config, host.registry).make(evaluating=True) for _ in range(2)]
+    envs = [EnvFactory(config, host).make(evaluating=True) for _ in range(2)]
     rng = np.random.default_rng(0)
     apart, moved = [], []
     for episode in range(3):

@@ -309,7 +309,7 @@ def our_env(obs: str) -> Callable[[], Any]:
 
     host = load_plugins(allowed=())
     config, _ = resolve_config(host, flags={"obs": obs})
-    factory = EnvFactory(config, host.registry)
+    factory = EnvFactory(config, host)
     return lambda: factory.make(evaluating=True)
 
 

@@ -45,7 +45,7 @@ def agent_of(preset: str) -> Any:
     """An agent of a preset, with a gradient for each weight."""
     host = load_plugins(allowed=())
     config, _ = resolve_config(host, preset=preset, flags={"agent": {"replay": {"capacity": 1000}}})
-    env = EnvFactory(config, host.registry).make()
+    env = EnvFactory(config, host).make()
     agent: Any = make_agent(config, host, env.observation_space, env.action_space)
     env.close()
     for parameter in agent._parameters:

@@ -57,8 +57,7 @@ def time_lanes(env: str, obs: str, way: str, num_envs: int, *, seconds: float) -
     host = load_plugins()
     flags = {"obs": obs, "steps": 1, "env": {"id": env, "num_envs": num_envs, "vector": way}}
     config, _ = resolve_config(host, flags=flags)
-    host.register_environments()
-    envs = EnvFactory(config, host.registry).make_vector()
+    envs = EnvFactory(config, host).make_vector()
     actions = int(envs.single_action_space.n)
     generator = SeedTree(0).numpy("actions")
     lanes = Lanes(envs, seeds=training_seeds(0))

@@ -57,7 +57,7 @@ def resolve(env_id: str, obs: str = "state", sets: list[str] | None = None) -> R
 
 
 def make(env_id: str, obs: str = "state", *sets: str) -> gymnasium.Env[Any, Any]:
-    return EnvFactory(resolve(env_id, obs, list(sets)), HOST.registry).make()
+    return EnvFactory(resolve(env_id, obs, list(sets)), HOST).make()
 
 
 def refusal(env_id: str, obs: str = "state", *sets: str) -> str:
@@ -70,7 +70,7 @@ def test_a_wrapper_for_training_only_is_left_out_of_evaluation() -> None:
     entry = {"wrapper": "transform", "name": "GaussianNoise", "options": {"sigma": 0.2}, "training_only": True}
     config, _ = resolve_config(HOST, flags={"obs": "pixels", "observation": [{"wrapper": "render"}, entry]})
     assert config.observation[-1] == entry, "the run's configuration keeps the mark"
-    factory = EnvFactory(config, HOST.registry)
+    factory = EnvFactory(config, HOST)
     training, evaluating = factory.make(), factory.make(evaluating=True)
     assert training.observation_space == evaluating.observation_space
     noisy, clean = training.reset(seed=1)[0], evaluating.reset(seed=1)[0]
@@ -89,7 +89,7 @@ def test_a_wrapper_for_training_only_is_left_out_of_evaluation() -> None:
 def test_a_mark_that_does_not_fit_is_refused(entry: dict[str, Any], words: str) -> None:
     def made() -> Any:
         config, _ = resolve_config(HOST, flags={"obs": "pixels", "observation": [{"wrapper": "render"}, entry]})
-        return EnvFactory(config, HOST.registry).make()
+        return EnvFactory(config, HOST).make()
 
     with pytest.raises(ConfigError, match=words):
         made()
@@ -139,9 +139,9 @@ def test_observations_that_a_replay_cannot_hold_are_refused_at_once() -> None:
     config = resolve("tests/Odd-v0", obs="state")
     words = r"a replay with 90000000 slots of uint8 \[4000, 3000\] would take 1,080 TB of memory, but "
     with pytest.raises(UserError, match=words):
-        EnvFactory(config, HOST.registry, slots=90_000_000).make()
+        EnvFactory(config, HOST, slots=90_000_000).make()
     for slots in (0, 1):
-        EnvFactory(config, HOST.registry, slots=slots).make().close()
+        EnvFactory(config, HOST, slots=slots).make().close()
 
 
 def test_what_the_sentences_advise_works() -> None:
@@ -187,7 +187,7 @@ def test_what_cannot_be_drawn_gets_a_sentence(accepts: bool) -> None:
 )
 def test_an_unknown_id_says_what_may_help(env_id: str, words: str) -> None:
     with pytest.raises(UnsuitableEnvError) as caught:
-        EnvFactory(resolve("CartPole-v1", sets=[f'env.id="{env_id}"']), HOST.registry).base()
+        EnvFactory(resolve("CartPole-v1", sets=[f'env.id="{env_id}"']), HOST).base()
     text = str(caught.value)
     assert text.endswith(words) or words in text
     assert not any(odd in text for odd in ("?.", "..", "? Did"))
@@ -323,15 +323,15 @@ def cameras(*observation: dict[str, Any], **kwargs: Any) -> RunConfig:
 
 
 def test_a_picture_inside_a_dict_is_selected(own_envs: None) -> None:
-    env = EnvFactory(cameras(SELECT, {"wrapper": "crop", "rows": [2, 5]}), HOST.registry).make()
+    env = EnvFactory(cameras(SELECT, {"wrapper": "crop", "rows": [2, 5]}), HOST).make()
     assert env.observation_space.shape == (3, 8, 3)
     assert env.reset(seed=0)[0].max() == 7
 
 
 def test_a_rendering_wrapper_of_ones_own_counts_for_the_agent_and_for_those_who_watch(own_envs: None) -> None:
     config = cameras(BYTES, RENDER)
-    assert EnvFactory(config, HOST.registry).make().observation_space == spaces.Box(0, 255, (6, 5, 3), np.uint8)
-    shown: Any = EnvFactory(config, HOST.registry, for_viewing=True).make()
+    assert EnvFactory(config, HOST).make().observation_space == spaces.Box(0, 255, (6, 5, 3), np.uint8)
+    shown: Any = EnvFactory(config, HOST, for_viewing=True).make()
     module = sys.modules["own_envs"]
     module.Cameras.renders = 0
     observation = shown.reset(seed=0)[0]
@@ -347,13 +347,13 @@ def test_a_function_that_takes_no_render_mode_may_draw_all_the_same() -> None:
 def test_a_renderer_that_fails_is_called_once_and_its_environment_closed(own_envs: None) -> None:
     config = cameras(RENDER, draws=False)
     with pytest.raises(ConfigError, match=r"observation\[0\] \(render\): .* RuntimeError: no context"):
-        EnvFactory(config, HOST.registry).make()
+        EnvFactory(config, HOST).make()
     module = sys.modules["own_envs"]
     assert (module.Cameras.renders, module.Cameras.alive) == (1, 0)
 
 
 def test_one_that_can_exist_only_once_is_refused_before_the_run(own_envs: None) -> None:
-    factory = EnvFactory(cameras(SELECT, alone=True), HOST.registry)
+    factory = EnvFactory(cameras(SELECT, alone=True), HOST)
     env = factory.make()
     with pytest.raises(
         UnsuitableEnvError,
@@ -441,7 +441,7 @@ STACK = '{wrapper = "stack", stack_size = 3}'
 )
 def test_a_stack_is_known_where_its_frames_can_be_shared(env_id: str, observation: str, expected: int) -> None:
     config = resolve(env_id, sets=[f"observation={observation}", "agent.replay.capacity=100"])
-    env = EnvFactory(config, HOST.registry).make()
+    env = EnvFactory(config, HOST).make()
     space: Any = env.observation_space
     assert frame_stack(config.observation, HOST.registry, space) == expected
     agent: Any = make_agent(config, HOST, space, env.action_space)
@@ -452,4 +452,4 @@ def test_a_list_of_toml_is_a_tuple_for_a_wrapper_that_wants_one() -> None:
     entry = {"wrapper": "gymnasium.wrappers:ReshapeObservation", "shape": [2, 2]}
     config = resolve_config(HOST, flags={"obs": "state", "observation": [entry]})[0]
     assert config.observation == [entry]
-    assert EnvFactory(config, HOST.registry).make().observation_space.shape == (2, 2)
+    assert EnvFactory(config, HOST).make().observation_space.shape == (2, 2)

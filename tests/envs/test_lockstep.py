@@ -43,7 +43,7 @@ def host() -> PluginHost:
 
 def make(host: PluginHost, **flags: Any) -> Collector:
     config, _ = resolve_config(host, flags={"obs": "state", "steps": 10, **flags})
-    factory = EnvFactory(config, host.registry)
+    factory = EnvFactory(config, host)
     return make_collector(config, host, factory, _collector_context(config, factory, lambda: 0.0, print))
 
 

@@ -25,7 +25,7 @@ SCALED = {"wrapper": "gymnasium.wrappers:NormalizeReward", "training_only": True
 
 def factory_of(*observation: dict[str, Any], **env: Any) -> EnvFactory:
     flags = {"obs": "state", "env": env, "observation": list(observation)}
-    return EnvFactory(resolve_config(HOST, flags=flags)[0], HOST.registry)
+    return EnvFactory(resolve_config(HOST, flags=flags)[0], HOST)
 
 
 def trained(factory: EnvFactory, steps: int = 60) -> Any:

@@ -91,7 +91,7 @@ def test_no_transition_crosses_an_episodes_end(case: str, vector: str) -> None:
     config, _ = resolve_config(HOST, flags={"obs": obs, "env": env, "steps": 1})
     if "ALE" in env_id:
         config.env.kwargs["frameskip"] = 1
-    factory = EnvFactory(config, HOST.registry)
+    factory = EnvFactory(config, HOST)
     envs = factory.make_vector()
     space: Any = envs.single_observation_space
     ring = TransitionRing(
@@ -164,7 +164,7 @@ def made_in(method: str, env_id: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(multiprocessing, "get_context", lambda: context)
     flags = {"obs": "state", "env": {"id": env_id, "num_envs": 2, "vector": "async"}, "steps": 1}
     config, _ = resolve_config(HOST, flags=flags)
-    return EnvFactory(config, HOST.registry).make_vector()
+    return EnvFactory(config, HOST).make_vector()
 
 
 @pytest.mark.filterwarnings("ignore:.*latest versioned environment")

@@ -182,7 +182,7 @@ def test_the_pixel_tutorial_has_the_notebooks_hyperparameters() -> None:
     torch_default = torch.optim.RMSprop([torch.zeros(1, requires_grad=True)]).defaults
     for key in ("lr", "alpha", "eps", "momentum", "centered"):
         assert agent["optimiser"][key] == torch_default[key]
-    env = EnvFactory(config, HOST.registry).make()
+    env = EnvFactory(config, HOST).make()
     assert env.observation_space.shape == (40, 80, 3)
     assert env.spec is not None
     assert env.spec.max_episode_steps is None
@@ -208,10 +208,10 @@ def test_the_state_tutorials_have_the_notebooks_hyperparameters(preset: str, env
         True,
     )
     assert agent["optimiser"]["weight_decay"] == torch_default["weight_decay"]
-    training_env = EnvFactory(config, HOST.registry).make()
+    training_env = EnvFactory(config, HOST).make()
     assert training_env.spec is not None
     assert training_env.spec.max_episode_steps == limit
-    assert EnvFactory(config, HOST.registry).make(evaluating=True).spec.max_episode_steps in (200, 500)  # type: ignore[union-attr]
+    assert EnvFactory(config, HOST).make(evaluating=True).spec.max_episode_steps in (200, 500)  # type: ignore[union-attr]
 
 
 def test_every_preset_trains() -> None:
@@ -228,7 +228,7 @@ def test_every_preset_trains() -> None:
 
 def test_a_transition_of_the_pixel_default_takes_under_10000_bytes() -> None:
     config = resolve(flags={"obs": "pixels"})
-    env = EnvFactory(config, HOST.registry).make()
+    env = EnvFactory(config, HOST).make()
     agent = assembly.make_agent(config, HOST, env.observation_space, env.action_space)
     assert agent.nbytes / config.agent["replay"]["capacity"] < 10_000
     env.close()

@@ -70,7 +70,7 @@ def test_the_background_is_the_commonest_value_and_no_difference() -> None:
 def test_the_observation_is_found_again_in_the_frame(trained: Trained) -> None:
     """What the agent's first channel shows black, the cart, is black in the frame at the place that was computed."""
     run = trained(obs="pixels", steps=130, agent={"learning_starts": 30})
-    env = EnvFactory(run.config, run.host.registry).make(evaluating=True)
+    env = EnvFactory(run.config, run.host).make(evaluating=True)
     obs, _ = env.reset(seed=3)
     env.unwrapped.state[0] = 1.3  # type: ignore[attr-defined]
     obs, *_ = env.step(0)

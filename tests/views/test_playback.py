@@ -116,7 +116,7 @@ def test_looking_changes_nothing_of_what_an_agent_sees_in_pixels(trained: Traine
         pytest.importorskip("Box2D")
     small = [{"wrapper": "render"}, {"wrapper": "resize", "height": 20}, {"wrapper": "grayscale", "keep_dim": True}]
     run = trained(env, "pixels", steps=4, observation=small, agent={"network": {"name": "mlp"}})
-    unseen = EnvFactory(run.config, run.host.registry).make(evaluating=True)
+    unseen = EnvFactory(run.config, run.host).make(evaluating=True)
     told, _ = unseen.reset(seed=episode_seed(Stream.REPORT, 0, 0, 0))
     with Playback(run) as shown:
         for scene in itertools.islice(shown.episode(1), 40):

@@ -208,5 +208,5 @@ def test_two_carts_that_end_alike_are_told_apart_or_not(case: str) -> None:
     flags, expected = MOTION[case]
     host = load_plugins(allowed=())
     config, _ = resolve_config(host, flags=flags)
-    factory = EnvFactory(config, host.registry)
+    factory = EnvFactory(config, host)
     assert shows_cart_motion(factory.base, factory.chain()) is expected

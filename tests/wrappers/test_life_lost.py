@@ -85,7 +85,7 @@ def test_what_is_no_number_below_the_wrappers_is_a_fault() -> None:
 def test_repeated_actions_need_no_other_count() -> None:
     skip = {"wrapper": "max-and-skip", "skip": 4}
     config = resolve_config(HOST, flags={"obs": "state", "observation": [skip]})[0]
-    guard = EnvFactory(config, HOST.registry).make()
+    guard = EnvFactory(config, HOST).make()
     guard.reset(seed=0)
     _, reward, _, _, info = guard.step(0)
     assert reward == 4.0
@@ -96,6 +96,6 @@ def test_repeated_actions_need_no_other_count() -> None:
 def test_atari_presets_clip_and_end_lives_while_training_only(preset: str) -> None:
     pytest.importorskip("ale_py")
     config = resolve_config(HOST, preset=preset, flags={"env": {"id": "ale_py:ALE/Breakout-v5"}})[0]
-    factory = EnvFactory(config, HOST.registry)
+    factory = EnvFactory(config, HOST)
     names = [str(factory.make(evaluating=evaluating)) for evaluating in (False, True)]
     assert ["LifeLost<" in name and "ClipReward<" in name for name in names] == [True, False]

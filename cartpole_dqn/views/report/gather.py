@@ -114,8 +114,7 @@ def write_report(
         _set_up(report, run)
         on_status("looking at what the agent sees")
         with report.or_say("What the agent sees"):
-            run.host.register_environments()
-            factory = EnvFactory(run.config, run.host.registry)
+            factory = EnvFactory(run.config, run.host)
             report.stages = preview_stages(factory.base, factory.chain(), seed=0)
         if has_state(folder.best) or has_state(folder.checkpoint):
             report.which = choose_model(folder, which)

@@ -21,15 +21,7 @@ from cartpole_dqn.studies.comparison import compare as compare_groups
 from cartpole_dqn.studies.grouping import group_records, read_records
 from cartpole_dqn.studies.playing import play_models
 from cartpole_dqn.studies.sweep_plan import SweepPlan
-from cartpole_dqn.studies.sweep_space import (
-    Setting,
-    as_toml,
-    checked_texts,
-    checked_variants,
-    read_space,
-    read_space_table,
-    texts_of,
-)
+from cartpole_dqn.studies.sweep_space import Setting, as_toml, read_space, read_space_table, texts_of
 from cartpole_dqn.training.resolve import DEFAULT_ENV, named_settings, read_config
 from cartpole_dqn.views.comparison_tables import comparison_text
 from cartpole_dqn.views.sweep import run_sweep, sweep_folder
@@ -112,10 +104,8 @@ def sweep(
         preset=preset,
         config=None if config is None else Path(config),
         flags=merge_tables(dict(settings or {}), named_settings(host.registry, named)),
-        grid={key: checked_texts(f"grid: {key}", key, [*map(as_toml, values)]) for key, values in (grid or {}).items()},
-        variants=tuple(
-            checked_variants(("variants", Setting(texts_of(table), name)) for name, table in (variants or {}).items())
-        ),
+        grid={key: [*map(as_toml, values)] for key, values in (grid or {}).items()},
+        variants=tuple(Setting(texts_of(table), name) for name, table in (variants or {}).items()),
         space=read_space(Path(space)) if isinstance(space, str | Path) else read_space_table("space", space or {}),
         draws=random or 0,
         searches=search or 0,

@@ -155,7 +155,7 @@ def _plan(args: dict[str, Any]) -> SweepPlan:
         flags=flags,
         sets=tuple(args.get("--set", [])),
         grid=parse_grid(args.get("--grid", [])),
-        variants=tuple(parse_variants(args.get("--variant", []))),
+        variants=parse_variants(args.get("--variant", [])),
         space=read_space(args["--space"]) if "--space" in args else {},
         draws=args.get("--random", 0),
         searches=args.get("--trials", 0),

@@ -30,8 +30,9 @@ from cartpole_dqn.studies.sweep_space import (
     Setting,
     Space,
     as_toml,
-    checked_texts,
-    checked_variants,
+    check_grid,
+    check_keys,
+    check_variants,
     draw,
     grid_settings,
     numbered_setting,
@@ -54,7 +55,11 @@ _PATIENCE = 100
 
 @dataclass(frozen=True, kw_only=True)
 class SweepPlan:
-    """The trials of a sweep. The engine does not change them."""
+    """The trials of a sweep. The engine does not change them.
+
+    Raises:
+        UserError: a value or a variant comes twice, or a key or a name is unsuitable.
+    """
 
     seeds: tuple[int, ...]
     preset: str | None = None
@@ -76,6 +81,11 @@ class SweepPlan:
     engine: str = "local"
     engine_options: Table = field(default_factory=dict)
     jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        check_grid(self.grid)
+        check_variants(self.variants)
+        check_keys([*self.grid, *self.space, *(key for variant in self.variants for key in variant.texts)])
 
     def settings(self) -> list[Setting]:
         """Return the settings, or none for a search. Raises `UserError` if the space has fewer than `draws`."""
@@ -136,7 +146,7 @@ class SweepPlan:
 
     @classmethod
     def _of_table(cls, folder: Path, table: Table) -> SweepPlan:
-        base, settings, engine, file = table["base"], table["settings"], table["engine"], str(folder / FILE)
+        base, settings, engine = table["base"], table["settings"], table["engine"]
         method = settings.get("method", "grid")
         number = int(settings.get("number", 0))
         return cls(
@@ -145,14 +155,12 @@ class SweepPlan:
             config=folder / BASE if "config" in base else None,
             flags=dict(base["flags"]),
             sets=tuple(map(str, base.get("set", []))),
-            grid={key: checked_texts(file, key, [*map(str, texts)]) for key, texts in settings.get("grid", {}).items()},
+            grid={key: [*map(str, texts)] for key, texts in settings.get("grid", {}).items()},
             variants=tuple(
-                checked_variants(
-                    (file, Setting({key: str(text) for key, text in texts.items()}, name))
-                    for name, texts in settings.get("variants", {}).items()
-                )
+                Setting({key: str(text) for key, text in texts.items()}, name)
+                for name, texts in settings.get("variants", {}).items()
             ),
-            space=read_space_table(file, settings.get("space", {})),
+            space=read_space_table(str(folder / FILE), settings.get("space", {})),
             draws=number if method == "random" else 0,
             searches=number if method == "search" else 0,
             seed=int(settings.get("seed", 0)),

@@ -1,8 +1,9 @@
 """The settings of a sweep.
 
 * `Setting`: values of dotted keys as TOML texts, and a label.
-* `parse_grid`, `checked_texts`, `grid_settings`: `--grid KEY=A,B` -> every combination.
-* `parse_variants`, `checked_variants`: `--variant NAME:KEY=VALUE,...` or a file -> named settings.
+* `parse_grid`, `grid_settings`: `--grid KEY=A,B` -> every combination.
+* `parse_variants`: `--variant NAME:KEY=VALUE,...` or a file -> named settings.
+* `check_grid`, `check_variants`, `check_keys`: refuse what no sweep can try.
 * `read_space`, `Range`, `Choice`, `draw`: ranges from a file, and random values. `read_space_table` and `space_table`
   convert from and to TOML tables. `numbered_setting`: a setting of such values.
 * `setting_labels`: unique labels for folder names.
@@ -34,7 +35,6 @@ _DIGITS = 4
 """Significant digits of drawn numbers."""
 _LONGEST = 120
 """Most characters of a label. Folder names may have 255 bytes."""
-_GRID = "KEY=A,B,... such as agent.optimiser.lr=1e-3,5e-4"
 _OWN_KEYS = {"seed": "--seeds", "steps": "--steps", "episodes": "--episodes"}
 """Keys that are the same in all trials, and the options that set them."""
 
@@ -85,30 +85,28 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
     Commas inside brackets, braces or quotes do not separate values.
 
     Raises:
-        UserError: no `=`, no values, or a repeated value or key.
+        UserError: no `=`, no values, or a repeated key.
     """
     grid: dict[str, list[str]] = {}
     for text in texts:
-        key, separator, values = text.partition("=")
-        key = key.strip()
-        if not separator or not key:
-            raise UserError(f"--grid {bad(text)}: expected {_GRID}.")
+        key, values = text.partition("=")[0].strip(), _split(text.partition("=")[2])
+        if not key or not all(values):
+            raise UserError(f"--grid {bad(text)}: expected KEY=A,B,... such as agent.optimiser.lr=1e-3,5e-4.")
         if key in grid:
             raise UserError(f"--grid {bad(key)} comes twice: give all its values in one, {key}=A,B,...")
-        grid[key] = checked_texts(f"--grid {text}", key, _split(values))
+        grid[key] = values
     return grid
 
 
-def checked_texts(where: str, key: str, texts: Sequence[str]) -> list[str]:
-    """Return the texts of the values of a key. Raises `UserError`, which begins with `where`."""
-    _refuse_own(key, where)
-    if not texts or not all(texts):
-        raise UserError(f"{bad(where)}: expected {_GRID}.")
-    values = [*map(parse_value, texts)]
-    for i, text in enumerate(texts):
-        if values[i] in values[:i]:
-            raise UserError(f"{where}: {bad(text)} comes twice.")
-    return [*texts]
+def check_grid(grid: Grid) -> None:
+    """Raise a `UserError` for a key without values, or with one that comes twice."""
+    for key, texts in grid.items():
+        if not texts:
+            raise UserError(f"grid: {bad(key)}: expected one value or more.")
+        values = [*map(parse_value, texts)]
+        for i, text in enumerate(texts):
+            if values[i] in values[:i]:
+                raise UserError(f"grid: {key}: {bad(text)} comes twice.")
 
 
 def grid_settings(grid: Grid) -> list[Setting]:
@@ -117,7 +115,7 @@ def grid_settings(grid: Grid) -> list[Setting]:
     return [*map(Setting, combinations, setting_labels(combinations))]
 
 
-def parse_variants(texts: Sequence[str]) -> list[Setting]:
+def parse_variants(texts: Sequence[str]) -> tuple[Setting, ...]:
     """Return the settings of `--variant` arguments.
 
     Args:
@@ -125,36 +123,41 @@ def parse_variants(texts: Sequence[str]) -> list[Setting]:
             variant, with quoted keys: `[NAME]`, `"agent.double" = false`.
 
     Raises:
-        UserError: an invalid or repeated name, no `=`, or a file that cannot be read.
+        UserError: no `=`, or a file that cannot be read.
     """
-    return checked_variants(variant for text in texts for variant in _variants(text))
+    return tuple(variant for text in texts for variant in _variants(text))
 
 
-def checked_variants(variants: Iterable[tuple[str, Setting]]) -> list[Setting]:
-    """Return the variants of (source, variant) pairs. Raises `UserError` for invalid names and keys."""
-    unique: dict[str, Setting] = {}
-    for source, setting in variants:
-        if not VARIANT_NAME.fullmatch(setting.label):
-            raise UserError(f"{source}: expected a name of letters, digits and ._+- such as no-double.")
-        if unique.setdefault(setting.label.lower(), setting) is not setting:
-            raise UserError(f"{source}: the variant {setting.label} comes twice.")
-        for key in setting.texts:
-            _refuse_own(key, f"{source}: {setting.label}")
-    return list(unique.values())
+def check_variants(variants: Iterable[Setting]) -> None:
+    """Raise a `UserError` for a name that is invalid or comes twice. Some file systems ignore case."""
+    names: set[str] = set()
+    for label in (variant.label for variant in variants):
+        if not VARIANT_NAME.fullmatch(label):
+            raise UserError(f"variant {bad(label)}: expected a name of letters, digits and ._+- such as no-double.")
+        if label.lower() in names:
+            raise UserError(f"the variant {bad(label)} comes twice.")
+        names.add(label.lower())
 
 
-def _variants(text: str) -> Iterator[tuple[str, Setting]]:
+def check_keys(keys: Iterable[str]) -> None:
+    """Raise a `UserError` for a key that is the same in all settings of a sweep."""
+    for key in keys:
+        if key in _OWN_KEYS:
+            raise UserError(f"{bad(key)} is the same for all settings of a sweep: give it by {_OWN_KEYS[key]}.")
+
+
+def _variants(text: str) -> Iterator[Setting]:
     if text.endswith(".toml") and "=" not in text:
         for name, table in read_toml(Path(text)).items():
             if not isinstance(table, Mapping):
                 raise ConfigError(f"{text}: {name}: expected a table [{name}] of settings, got {bad(repr(table))}.")
-            yield text, Setting(texts_of(table), name)
+            yield Setting(texts_of(table), name)
         return
     name, separator, assignments = text.partition(":")
     pairs = [part.partition("=") for part in _split(assignments)] if separator else []
     if not all(key.strip() and equals and value.strip() for key, equals, value in pairs):
         raise UserError(f"--variant {bad(text)}: expected NAME:KEY=VALUE,... such as no-double:agent.double=false.")
-    yield f"--variant {text}", Setting({key.strip(): value.strip() for key, _, value in pairs}, name.strip())
+    yield Setting({key.strip(): value.strip() for key, _, value in pairs}, name.strip())
 
 
 def _split(text: str) -> list[str]:
@@ -193,10 +196,7 @@ def read_space(path: Path) -> dict[str, Range | Choice]:
 
 def read_space_table(source: str, table: Mapping[str, Any]) -> dict[str, Range | Choice]:
     """Return the ranges in a table. Raises `ConfigError` that names `source`."""
-    space = {key: _entry(f"{source}: {key}", entry) for key, entry in _tables(source, table)}
-    for key in space:
-        _refuse_own(key, f"{source}: {key}")
-    return space
+    return {key: _entry(f"{source}: {key}", entry) for key, entry in _tables(source, table)}
 
 
 def space_table(space: Space) -> dict[str, Any]:
@@ -300,11 +300,6 @@ def _word(value: Any) -> str:
 
 def _digest(texts: Mapping[str, str]) -> str:
     return hashlib.blake2b(json.dumps(sorted(texts.items())).encode(), digest_size=4).hexdigest()
-
-
-def _refuse_own(key: str, where: str) -> None:
-    if key in _OWN_KEYS:
-        raise UserError(f"{where}: {key} is the same for all settings of a sweep: give it by {_OWN_KEYS[key]}.")
 
 
 # Values ---------------------------------------------------------------------------------------------------------------

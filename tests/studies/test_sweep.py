@@ -296,7 +296,7 @@ def test_the_plan_repeats_the_sweep(tmp_path: Path, host: PluginHost) -> None:
 def test_every_choice_of_a_default_can_be_taken_away(obs: str, tmp_path: Path, host: PluginHost) -> None:
     """The variants of `examples/` fit together, and differ from the default and from each other."""
     variants = parse_variants([str(Path(__file__).parents[2] / "examples" / f"ablation-{obs}.toml")])
-    asked = plan(seeds=(0,), flags={"obs": obs, "steps": 200}, sets=(), grid={}, variants=tuple(variants))
+    asked = plan(seeds=(0,), flags={"obs": obs, "steps": 200}, sets=(), grid={}, variants=variants)
     Sweep(tmp_path, asked, host)  # builds the agent of each
     asked.write(tmp_path)
     assert SweepPlan.read(tmp_path) == asked

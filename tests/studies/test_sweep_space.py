@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn.errors import ConfigError, UserError
+from cartpole_dqn.studies.sweep_plan import SweepPlan
 from cartpole_dqn.studies.sweep_space import (
     Choice,
     Range,
     Setting,
     as_toml,
-    checked_texts,
     draw,
     grid_settings,
     parse_grid,
@@ -54,7 +54,7 @@ def test_values_of_python_are_those_of_toml() -> None:
     found = [*Setting(texts_of(dict(zip("abcdefg", values, strict=True)))).values.values()]
     assert found == [0.001, 0.5, 3, True, [1, [2]], "a/b", {"a": [1.0]}]
     assert [type(value) for value in found[:4]] == [float, float, int, bool]
-    assert checked_texts("grid", "k", [as_toml('a"b, c'), as_toml("d")]) == [r'"a\"b, c"', '"d"']
+    assert as_toml('a"b, c') == r'"a\"b, c"'
 
 
 @given(st.lists(plain.map(as_toml), min_size=1, max_size=4, unique=True))
@@ -94,7 +94,7 @@ def test_a_grid_is_every_combination() -> None:
 )
 def test_bad_grids_get_a_sentence(texts: list[str], words: str) -> None:
     with pytest.raises(UserError, match=re.escape(words)):
-        parse_grid(texts)
+        SweepPlan(seeds=(0,), grid=parse_grid(texts))
 
 
 def test_variants_are_settings_with_names(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_bad_variants_get_a_sentence(
     monkeypatch.chdir(tmp_path)
     Path("bad.toml").write_text("x = 3")
     with pytest.raises(UserError, match=re.escape(words)):
-        parse_variants(texts)
+        SweepPlan(seeds=(0,), variants=parse_variants(texts))
 
 
 SPACE = """
@@ -164,7 +164,6 @@ BAD = {
     "a = {low = 1, hihg = 2}": "a.hihg. Did you mean 'high'?",
     "a = {values = []}": "expected values = [A, B, ...]",
     "a = {values = [1], low = 1}": "no other key",
-    "seed = {values = [1]}": "give it by --seeds",
     "a = [": "is not valid TOML",
 }
 
@@ -178,6 +177,11 @@ def test_bad_spaces_get_a_sentence_with_the_place(text: str, tmp_path: Path) -> 
     assert "space.toml" in str(caught.value)
     with pytest.raises(ConfigError, match="cannot read"):
         read_space(tmp_path / "none.toml")
+
+
+def test_a_space_of_seeds_is_refused() -> None:
+    with pytest.raises(UserError, match="seed is the same for all settings of a sweep: give it by --seeds"):
+        SweepPlan(seeds=(0,), space={"seed": Choice((1,))}, draws=1)
 
 
 @given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3), st.booleans(), st.booleans(), st.integers(0, 99))

@@ -151,10 +151,12 @@ def suggestion(name: object) -> str:
     return f" Did you mean '{MEANT}{name}{_END}'?"
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return a `suggestion` of the most similar of `names`, or a list of all if none is similar."""
+def did_you_mean(name: str, names: Iterable[str], otherwise: str | None = None) -> str:
+    """Return a `suggestion` of the most similar of `names`; if none is similar, `otherwise` or a list of all."""
     choices = sorted(set(names))
     matches = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     if matches:
         return suggestion(matches[0])
+    if otherwise is not None:
+        return otherwise
     return f" Known: {', '.join(choices)}." if choices else ""

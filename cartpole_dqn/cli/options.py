@@ -53,9 +53,8 @@ def choice(choices: Sequence[str], *names: str, **settings: Any) -> Any:
 
     def parse(text: str) -> str:
         if text not in choices:
-            hint = did_you_mean(text, choices)
-            hint = hint if hint.startswith(" Did") else ""
-            raise typer.BadParameter(f"expected {', '.join(choices[:-1])} or {choices[-1]}.{hint}")
+            known = f"{', '.join(choices[:-1])} or {choices[-1]}"
+            raise typer.BadParameter(f"expected {known}.{did_you_mean(text, choices, '')}")
         return text
 
     return typer.Option(*names, parser=parse, metavar="|".join(choices), **settings)

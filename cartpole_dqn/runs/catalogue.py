@@ -256,9 +256,7 @@ def _unknown(text: str, runs: Sequence[Path], root: Path) -> RunFolderError:
     start += f": here it is {kind}, and" if kind else ": there is no such folder, and"
     if not runs:
         return RunFolderError(f"{start} {root}/ holds no run. `cartpole-dqn run` makes one.")
-    hint = did_you_mean(text, [LATEST, *(run.name for run in runs)])
-    if hint.startswith(" Known:"):
-        hint = f" Those in {root}/: {_listed(runs)}."
+    hint = did_you_mean(text, [LATEST, *(run.name for run in runs)], f" Those in {root}/: {_listed(runs)}.")
     return RunFolderError(f"{start} no name in {root}/ begins with it.{hint}")
 
 

@@ -170,8 +170,7 @@ def _resolve(text: str, present: Sequence[str]) -> str:
         if ending:
             return ending[0]
     choices = [RUN, ALL, *present, *(key.rsplit(".", 1)[-1] for key in present)]
-    hint = did_you_mean(name, choices)
-    hint = hint if hint.startswith(" Did") else " `config.toml` in a run's folder has the keys there are."
+    hint = did_you_mean(name, choices, " `config.toml` in a run's folder has the keys there are.")
     raise UserError(f"--group-by {bad(text)}: no run has such a key.{hint}")
 
 

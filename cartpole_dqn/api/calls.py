@@ -28,7 +28,7 @@ def entry(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def given(arguments: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """Return the `locals()` of a method without self, with some changes, to pass them on as arguments."""
+    """Return the `locals()` of a function without self, with some changes, to pass them on."""
     return {**{name: value for name, value in arguments.items() if name != "self"}, **changes}
 
 

@@ -126,11 +126,12 @@ def train(
         UserError: a setting is invalid.
         RunError: the run failed.
     """
-    arguments = dict(locals())
+    arguments = given(locals(), init_from=init_from.path if isinstance(init_from, Run) else init_from)
     host = load_plugins()
     require_one(steps=steps, episodes=episodes)
+    if init_last and init_from is None:
+        raise UserError("init_last needs init_from.")
     named = {key: value for key, value in arguments.items() if key not in _NOT_SETTINGS}
-    named["init_from"] = init_from.path if isinstance(init_from, Run) else init_from
     flags = merge_tables(dict(settings or {}), named_settings(host.registry, named))
     place, file = (None if path is None else Path(path) for path in (out, config))
     folder, resolved, initial = prepare(
@@ -180,7 +181,7 @@ def load(
     Raises:
         UserError: there is no such run, it needs something that is missing, or a shared agent is not safe to open.
     """
-    arguments = dict(locals())
+    arguments = given(locals())
     host = load_plugins()
     folder = find_run(path)
     for kind, targets in (("wrapper", wrappers), ("observer", observers)):

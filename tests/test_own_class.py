@@ -291,6 +291,12 @@ def test_what_does_not_fit_is_a_sentence(given: dict[str, Any], words: str, fold
     assert not (folder / "run").exists()
 
 
+def test_a_resume_to_no_steps_is_a_sentence() -> None:
+    run = load(Path(__file__).parents[1] / "examples" / "trained" / "state")
+    with pytest.raises(UserError, match=r"steps: expected greater than 0, got 0 \(int\)\. Environment steps"):
+        run.resume(0)
+
+
 def test_torch_has_its_threads_back(folder: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)

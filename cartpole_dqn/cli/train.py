@@ -16,7 +16,7 @@ import typer
 from cartpole_dqn.cli import options
 from cartpole_dqn.cli.options import HOW_LONG, WHERE, what, where
 from cartpole_dqn.cli.session import Session
-from cartpole_dqn.errors import RunError, UserError, bad, is_diverged
+from cartpole_dqn.errors import RunError, UserError, is_diverged
 from cartpole_dqn.system import stopping_on_signals
 
 if TYPE_CHECKING:
@@ -157,8 +157,6 @@ def resume(
         cartpole-dqn resume latest
         cartpole-dqn resume runs/NAME --steps 100000
     """
-    if steps is not None and steps < 1:
-        raise UserError(f"--steps: expected a number from 1, got {bad(steps)}.")
     from cartpole_dqn.runs.catalogue import find_run
 
     session: Session = ctx.obj

@@ -59,12 +59,14 @@ def adjusted(
     """Return the configuration of a saved run with another budget, device or time limit of a step, where given.
 
     Raises:
-        UserError: this machine lacks the device, or the limit is invalid.
+        UserError: this machine lacks the device, or a value is invalid.
     """
+    given = {name: value for name, value in (("steps", steps), ("device", device)) if value is not None}
+    checked = check_options(RunConfig, given, where="")
     if steps is not None:
-        config = changed(config, steps=steps, episodes=None)
+        config = changed(config, steps=checked.steps, episodes=None)
     if device is not None:
-        config = changed(config, device=check_options(RunConfig, {"device": device}, where="").device)
+        config = changed(config, device=checked.device)
         choose_device(config.device)
     return config if step_timeout is None else with_step_timeout(config, step_timeout)
 

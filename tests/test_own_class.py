@@ -324,6 +324,9 @@ def test_a_run_acts_in_its_own_environment() -> None:
     assert action == int(values.argmax()) == int(run.policy.act(obs[None])[0])
     with pytest.raises(UserError, match=r"expected one observation float32 \[4\], got float64 \[3\]: `make_env\(\)`"):
         run.act(np.zeros(3))
+    with pytest.raises(UserError, match=r"mask: expected \[2\], one for each action, got \[1\]"):
+        run.act(obs, [True])
+    assert [run.act(obs, mask) for mask in ([True, False], [False, True])] == [0, 1]
     arrays = run.metrics(arrays=True)
     assert arrays["return"].tolist() == [row["return"] for row in run.metrics()]
     assert len(run.metrics("evaluation")) == 1

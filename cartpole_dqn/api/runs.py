@@ -252,11 +252,14 @@ class Run(SavedRun):
             mask: [A], True for allowed actions, as in `info["action_mask"]`; None if all are allowed.
 
         Raises:
-            UserError: the observation has the wrong shape.
+            UserError: the observation or the mask has the wrong shape.
         """
+        actions = self._spaces[1]
         allowed = None if mask is None else np.asarray(mask, dtype=np.bool_)[None]
+        if allowed is not None and allowed.shape != (1, actions.n):
+            raise UserError(f"mask: expected [{actions.n}], one for each action, got {list(allowed.shape[1:])}.")
         with torch_put_back(self.config.threads):
-            return int(self.policy.act(self._batch(obs), allowed)[0]) + self._spaces[1]
+            return int(self.policy.act(self._batch(obs), allowed)[0] + actions.start)
 
     def q_values(self, obs: Obs) -> NDArray[np.float32] | None:
         """Return the best model's action values [A] of one observation, as for `act`; None if the agent has none."""
@@ -269,11 +272,11 @@ class Run(SavedRun):
         self.policy.reset(np.ones(1, dtype=np.bool_))
 
     @functools.cached_property
-    def _spaces(self) -> tuple[spaces.Box, int]:
-        """The space of observations, and the number of the environment's first action."""
+    def _spaces(self) -> tuple[spaces.Box, spaces.Discrete]:
+        """The spaces of observations and actions."""
         env: Any = self.make_env()
         env.close()
-        return env.observation_space, int(env.action_space.start)
+        return env.observation_space, env.action_space
 
     def _batch(self, obs: Obs) -> Obs:
         """Return one observation as a batch, in the dtype of its space."""

@@ -58,7 +58,7 @@ class SweepPlan:
     """The trials of a sweep. The engine does not change them.
 
     Raises:
-        UserError: a value or a variant comes twice, or a key or a name is unsuitable.
+        UserError: a seed, a value or a variant comes twice, or a key or a name is unsuitable.
     """
 
     seeds: tuple[int, ...]
@@ -83,6 +83,8 @@ class SweepPlan:
     jobs: int | None = None
 
     def __post_init__(self) -> None:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise UserError(f"seeds: expected each one once, got {list(self.seeds)}.")
         check_grid(self.grid)
         check_variants(self.variants)
         check_keys([*self.grid, *self.space, *(key for variant in self.variants for key in variant.texts)])

@@ -307,7 +307,7 @@ def _digest(texts: Mapping[str, str]) -> str:
 
 def texts_of(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the TOML texts of the values of a setting."""
-    return {key: as_toml(value) for key, value in values.items()}
+    return {str(key): as_toml(value) for key, value in values.items()}
 
 
 def as_toml(value: Any) -> str:

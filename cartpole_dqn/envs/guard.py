@@ -35,6 +35,8 @@ _WARNED: set[str] = set()
 """Warnings of this process. Python's own filter forgets them."""
 EARNED = "reward_below_wrappers"
 """The reward of the environment below the wrappers, in `info`."""
+REST = 2**62
+"""The action with which a `Guard` repeats its last observation and does not step its environment."""
 
 
 class EnvError(RunError):
@@ -78,8 +80,8 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
     Observations must be arrays of the shape and dtype of `env.observation_space` (a `Box`) without NaN or infinity.
     Rewards must be finite numbers, and flags booleans. An exception in the environment becomes an `EnvError` too.
 
-    Actions count from 0, whatever `Discrete.start` is, and others are refused. `info["action_mask"]` is bool [A], and
-    all True if the environment allows no action. It is absent if the environment gives none.
+    Actions count from 0, whatever `Discrete.start` is, and others are refused, except `REST`. `info["action_mask"]` is
+    bool [A], and all True if the environment allows no action. It is absent if the environment gives none.
 
     Above a `Tally`, `info[EARNED]` is what the environment gave in this step if wrappers changed it.
 
@@ -105,6 +107,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.running = Running(env)
         self.start_from: Callable[[], State] = self.running.state_dict
         self.begun: State = {}
+        self._obs: Obs = np.empty(0)  # the last one
         self._is_floating = self._dtype is not None and np.issubdtype(self._dtype, np.inexact)
 
     def as_torch(self, moments: Moments) -> Any:
@@ -127,6 +130,8 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> StepResult:
         if not 0 <= action < self._num_actions:
+            if action == REST:
+                return self._obs, 0.0, False, False, {}
             raise EnvError(self._lane, f"was given the action {_short(action)}, expected 0 to {self._num_actions - 1}.")
         tally = self._tally
         if tally is not None:
@@ -172,6 +177,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
                 f"an observation in which {np.count_nonzero(bad)} of {obs.size} numbers are not finite; "
                 f"the first is {obs[first]} at {list(first)}"
             )
+        self._obs = obs
         return obs
 
     def _check_info(self, info: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from cartpole_dqn.contracts.collector import Collected, Collector, CollectorCont
 from cartpole_dqn.contracts.options import NoOptions
 from cartpole_dqn.contracts.parts import Agent, Obs, State, Transition
 from cartpole_dqn.contracts.seeding import Stream, episode_seed
-from cartpole_dqn.envs.guard import EARNED, EnvError, EnvTimeoutError, Guard
+from cartpole_dqn.envs.guard import EARNED, REST, EnvError, EnvTimeoutError, Guard
 from cartpole_dqn.envs.workers import WorkerEnvs
 from cartpole_dqn.wrappers.life_lost import LIFE_LOST
 
@@ -196,31 +196,22 @@ class Lanes:
     def _replay_actions(self, histories: Sequence[Sequence[int]]) -> set[int]:
         """Repeat the actions, and return the lanes whose episode ended with one of them.
 
-        All lanes step together, so shorter histories start later. Before its history starts, and after its episode
-        ended, a lane is reset at every step and its results are discarded.
+        All lanes step together. One whose history is shorter, or whose episode has ended, rests.
         """
-        longest = max(len(h) for h in histories)
-        starts = [longest - len(h) for h in histories]
         ended_lanes: set[int] = set()
         self._reset(range(len(self)))
-        for t in range(longest):
-            idle = [env for env, start in enumerate(starts) if t > 0 and (t <= start or env in ended_lanes)]
-            if idle:
-                self._reset(idle)
-            actions = [
-                h[t - start] if t >= start and env not in ended_lanes else int(self._mask[env].argmax())
-                for env, (h, start) in enumerate(zip(histories, starts, strict=True))
-            ]
+        for t in range(max(len(h) for h in histories)):
+            going = np.array([t < len(h) and env not in ended_lanes for env, h in enumerate(histories)])
+            actions = [h[t] if goes else REST for h, goes in zip(histories, going, strict=True)]
             try:
                 self.obs, _, terminated, truncated, infos = self._envs.step(np.asarray(actions, dtype=np.int64))
             except EnvError as fault:
                 fault.place = f"episode seed {self._seeds[fault.env]}, while its actions were repeated"
                 raise
-            self._update_masks(infos, np.ones(len(self), dtype=np.bool_))
-            ended_lanes |= {int(env) for env in np.flatnonzero(terminated | truncated) if t >= starts[env]}
-        unmoved = [env for env, h in enumerate(histories) if not h]
-        if longest and unmoved:
-            self._reset(unmoved)
+            self._update_masks(infos, going)
+            if ended := np.flatnonzero(terminated | truncated).tolist():
+                self._reset(ended)  # Gymnasium steps no ended episode, not even to let it rest.
+                ended_lanes.update(ended)
         return ended_lanes
 
     def _reset(self, envs: Sequence[int]) -> None:

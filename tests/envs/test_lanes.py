@@ -109,6 +109,22 @@ def test_an_episode_that_takes_another_course_is_lost_and_the_others_are_restore
     assert [len(actions) for actions in after["actions"]] == [0 if i in moody else [5, 5, 3][i] for i in range(3)]
 
 
+def test_lanes_are_restored_with_one_reset_each() -> None:
+    """A reset may take much longer than a step, and a long episode has thousands of steps."""
+    lanes = make_lanes(3, Oracle)
+    lanes.start()
+    for t in range(9):
+        lanes.step(np.zeros(3, np.int64))
+        if t in (4, 8):
+            lanes.begin([1 if t == 4 else 2])
+    restored = make_lanes(3, Oracle)
+    assert restored.load_state_dict(lanes.state_dict()) == []
+    assert restored.obs[:, 0].tolist() == [9, 4, 0]
+    assert [env.unwrapped.resets for env in restored._envs.envs] == [1, 1, 1]  # type: ignore[attr-defined]
+    transitions, _ = restored.step(np.zeros(3, np.int64))
+    assert [int(transition.next_obs[0]) for transition in transitions] == [10, 5, 1]
+
+
 def test_an_environment_that_raises_at_every_start_is_a_fault_while_it_is_restored() -> None:
     lanes = make_lanes(1)
     lanes.start()

@@ -133,7 +133,7 @@ def make_runner(
         checkpoint=CheckpointConfig(every_steps=save_every_steps, every_seconds=save_every_seconds),
         **budget,
     )
-    envs = SyncVectorEnv([cartpole] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+    envs = SyncVectorEnv([lambda: Guard(cartpole())] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
     warn = (warnings if warnings is not None else []).append
     return Runner(
         config,
@@ -300,7 +300,7 @@ def test_an_agent_hears_which_episodes_were_lost(with_replay: bool) -> None:
 
     def new_runner(steps: int) -> tuple[Runner, Broken]:
         agent = agent_of(Broken, 2)
-        envs = SyncVectorEnv([lambda: Jittering(cartpole())] * 2, autoreset_mode=AutoresetMode.DISABLED)
+        envs = SyncVectorEnv([lambda: Guard(Jittering(cartpole()))] * 2, autoreset_mode=AutoresetMode.DISABLED)
         return make_runner(agent=agent, collector=lockstep(envs), steps=steps), agent
 
     first, agent = new_runner(10)
@@ -611,7 +611,7 @@ class Bursts(Lockstep):
 
 
 def make_bursts(num_envs: int = 2) -> Bursts:
-    envs = SyncVectorEnv([cartpole] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+    envs = SyncVectorEnv([lambda: Guard(cartpole())] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
     collector = lockstep(envs)
     collector.__class__ = Bursts
     assert isinstance(collector, Bursts)

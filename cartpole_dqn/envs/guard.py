@@ -212,26 +212,21 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 class Resting(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Pauses after a reset without a seed: repeats its last observation and does not step its environment."""
+    """Rests after a reset without a seed, until the next one with a seed: takes the action `REST` at every step."""
+
+    env: Guard
 
     def __init__(self, env: Guard) -> None:
         super().__init__(env)
         self._rests = False
-        self._obs: Obs = np.empty(0)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
-        """Reset or, if `seed` is None, pause. The first reset needs a seed."""
+        """Reset or, if `seed` is None, rest. The first reset needs a seed."""
         self._rests = seed is None
-        if self._rests:
-            return self._obs, {}
-        self._obs, info = self.env.reset(seed=seed, options=options)
-        return self._obs, info
+        return (self.env.step(REST)[0], {}) if self._rests else self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> StepResult:
-        if self._rests:
-            return self._obs, 0.0, False, False, {}
-        self._obs, reward, terminated, truncated, info = self.env.step(action)
-        return self._obs, float(reward), terminated, truncated, info
+        return self.env.step(REST if self._rests else action)
 
 
 def close_env(env: gymnasium.Env[Any, Any]) -> None:

@@ -4,7 +4,7 @@
 * `UserError` (exit code 2): invalid input. Subclasses: `ConfigError`, `UnknownComponentError`, `UnsuitableEnvError`,
   `RunFolderError`, `CheckpointError`.
 * `RunError` (exit code 1): a run or a check failed. `DivergedError`: learning did; `is_diverged` looks for it.
-* `Notice`: a warning. `error_line`: formats any exception as one line.
+* `Notice`: a warning. `error_line`: formats any exception as one line. `message_of`: its message alone.
 * `bad`: marks a value in a message. `suggestion`, `did_you_mean`: suggest a name for a typo.
 * `place_of`: the file and line that raised an exception. `sentence`: ends a text.
 """
@@ -103,15 +103,20 @@ def error_line(error: BaseException) -> str:
     """
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r})."
-    try:
-        text = " ".join(str(error).partition("\nException raised from ")[0].split())  # torch's C++ frames follow
-    except Exception:
-        text = "(an exception that cannot be printed)"
+    text = message_of(error)
     if isinstance(error, CartpoleDqnError):
         return text
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     place = place_of(error)
     return (f"{type(error).__name__}: {text}" if text else type(error).__name__) + (f" ({place})" if place else "")
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of any exception as one line."""
+    try:
+        return " ".join(str(error).partition("\nException raised from ")[0].split())  # torch's C++ frames follow
+    except Exception:
+        return "(an exception that cannot be printed)"
 
 
 def place_of(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cartpole_dqn.contracts.parts import Obs, State
 from cartpole_dqn.envs.statistics import Running
-from cartpole_dqn.errors import Notice, RunError, place_of
+from cartpole_dqn.errors import Notice, RunError, message_of, place_of
 from cartpole_dqn.wrappers.image import wrappers_of
 from cartpole_dqn.wrappers.moments import Moments
 
@@ -242,7 +242,7 @@ def close_env(env: gymnasium.Env[Any, Any]) -> None:
 
 def describe(error: BaseException) -> str:
     """Return an exception in one line: its type, its message, and the file and line that raised it."""
-    text = " ".join(str(error).split())[:500]
+    text = message_of(error)[:500]
     message = f"{type(error).__name__}: {text}" if text else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     place = place_of(error) or (f"{PurePath(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "")

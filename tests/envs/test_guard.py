@@ -43,14 +43,20 @@ def answer(**changes: Any) -> tuple[Any, ...]:
     return tuple(changes.get(name, value) for name, value in zip(names, SOUND, strict=True))
 
 
-class Unspeakable:
+class UnspeakableError(Exception):
     def __repr__(self) -> str:
         raise RuntimeError
+
+    __str__ = __repr__
 
 
 FAULTS: dict[str, tuple[Any, str]] = {
     "raises": (ZeroDivisionError("at last"), "raised ZeroDivisionError: at last (test_guard.py, line"),
     "raises many lines": (ValueError("a\nb  c"), "raised ValueError: a b c ("),
+    "raises what has no words": (
+        UnspeakableError(),
+        "raised UnspeakableError: (an exception that cannot be printed) (test_gua",
+    ),
     "leaves the process": (lambda: sys.exit(3), "raised SystemExit: 3 (test_guard.py"),
     "NaN": (answer(obs=np.array([0, NAN, NAN], np.float32)), "2 of 3 numbers are not finite; the first is nan at [1]"),
     "infinity": (answer(obs=np.array([0, 0, -INF], np.float32)), "1 of 3 numbers are not finite; the first is -inf"),
@@ -61,7 +67,7 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "dtype": (answer(obs=np.zeros(3)), "gave the observation float64 [3], expected an array float32 [3]"),
     "list": (answer(obs=[0.0, 0.0, 0.0]), "gave the observation [0.0, 0.0, 0.0] (list), expected"),
     "None": (answer(obs=None), "gave the observation None (NoneType), expected"),
-    "no words for it": (answer(obs=Unspeakable()), "gave the observation something (Unspeakable), expected"),
+    "no words for it": (answer(obs=UnspeakableError()), "gave the observation something (UnspeakableError), expected"),
     "reward NaN": (answer(reward=NAN), "gave the reward nan (float), expected a finite number"),
     "reward endless": (answer(reward=10**400), "gave the reward 1000000000000"),
     "reward array": (answer(reward=np.ones(1)), "gave the reward array([1.]) (ndarray), expected"),

@@ -17,31 +17,32 @@ import distributions
 
 
 class Result(NamedTuple):
-    """What a command left: its exit code and what it wrote."""
+    """What a command wrote."""
 
-    code: int
     out: str
     err: str
 
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Result]:
-    """Run the command line in this process, in the test's own folder."""
+    """Run the command line in this process, in the test's own folder, to the expected exit code."""
     from cartpole_dqn import cli
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
-    def typed(*arguments: str | Path) -> Result:
+    def typed(*arguments: str | Path, code: int = 0) -> Result:
         monkeypatch.setattr(sys, "argv", ["cartpole-dqn", *map(str, arguments)])
         capfd.readouterr()
-        code: object = 0
+        left: object = 0
         try:
             cli.main()
-        except SystemExit as left:
-            code = left.code or 0
-        assert isinstance(code, int)
-        return Result(code, *capfd.readouterr())
+        except SystemExit as leaving:
+            left = leaving.code or 0
+        result = Result(*capfd.readouterr())
+        assert left == code, (arguments, result)
+        assert "Traceback" not in result.err or {"--traceback", "show"} & {*arguments}
+        return result
 
     return typed
 

@@ -5,26 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pygame
 import pytest
 from PIL import Image
 
-import forked
 from cartpole_dqn import system
-from waiting import until
 
 Call = Callable[..., Any]
 
 
 def test_record_writes_into_the_runs_folder_unless_told_otherwise(call: Call, runs: Path) -> None:
     result = call("record", "latest", "--max-steps", "5")
-    assert (result.code, result.out) == (0, "runs/mine/record.gif\n"), result.err
+    assert result.out == "runs/mine/record.gif\n"
     assert result.err.splitlines()[0] == "episode 1: return 5, 5 steps"
     assert result.err.splitlines()[1].startswith("40 pictures at 50 a second, ")
     with Image.open(runs / "mine" / "record.gif") as image:
@@ -40,38 +38,20 @@ def test_record_writes_into_the_runs_folder_unless_told_otherwise(call: Call, ru
 def test_watch_plays_and_says_what_came_of_it(call: Call, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     result = call("watch", "mine", "--episodes", 2, "--max-steps", 4, "--speed", 8)
-    assert result.code == 0, result.err
     assert result.out == "episode 1: return 4\nepisode 2: return 4\n"
     assert result.err == "space: pause, n: next step, arrows: speed, q: quit\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(("command", "number"), [("record", signal.SIGTERM), ("watch", signal.SIGINT)])
-@pytest.mark.process
-def test_a_signal_ends_it_in_order(runs: Path, command: str, number: signal.Signals) -> None:
+def test_a_signal_ends_it_in_order(
+    call: Call, runs: Path, signalled_once: Call, monkeypatch: pytest.MonkeyPatch, command: str, number: signal.Signals
+) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    is_playing = (runs.parent / ".x.new.gif").exists if command == "record" else pygame.display.get_init
+    signalled_once(is_playing, number)
     options = ["--out", "x.gif", "--episodes", "100000"] if command == "record" else []
-    process = forked.Popen(
-        [sys.executable, "-m", "cartpole_dqn", command, "mine", *options],
-        cwd=runs.parent,
-        env={**os.environ, "SDL_VIDEODRIVER": "dummy", "PYTHONPATH": str(Path(__file__).parents[2])},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    try:
-        if command == "record":
-            until(lambda: (runs.parent / ".x.new.gif").exists() or process.poll() is not None, 120)
-        else:
-            assert process.stderr.readline().startswith("space: pause")
-            time.sleep(1.0)
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    # Python itself dies of an interrupt that met it while it ran the source of an import; a shell sees 130 either way.
-    assert process.returncode in ((130, -2) if number == signal.SIGINT else (143,))
-    assert "Traceback" not in err
+    call(command, "mine", *options, code=128 + number)
     assert [path.name for path in runs.parent.iterdir()] == ["runs"]
 
 

@@ -199,8 +199,7 @@ def test_show_a_plugin_named_as_its_components(plugins: Plugins, install: Callab
 )
 def test_bad_input_gets_a_sentence(tmp_path: Path, plugins: Plugins, name: str, words: str) -> None:
     (tmp_path / "acme_parts.py").unlink()
-    result = plugins("show", name)
-    assert result.code == 2
+    result = plugins("show", name, code=2)
     assert words in result.err
 
 
@@ -261,8 +260,7 @@ def test_check_a_class_in_the_current_folder_that_fails(
         )
     )
     monkeypatch.setattr(sys, "path", list(sys.path))
-    result = plugins("check", "target-update", "forgetful_probe:Forgetful")
-    assert result.code == 1
+    result = plugins("check", "target-update", "forgetful_probe:Forgetful", code=1)
     assert "checks of target-update forgetful_probe:Forgetful failed: " in result.err
     assert result.err.endswith("It is in forgetful_probe.py, line 8.\n")
     reasons = [line.partition(": ")[2] for line in result.out.splitlines() if line.startswith("FAILED")]

@@ -145,8 +145,7 @@ def test_ruff_finds_nothing(tmp_path: Path, name: str) -> None:
 
 
 def test_a_name_that_another_component_has(new: New, tmp_path: Path) -> None:
-    result = new("cartpole-dqn-uniform")
-    assert result.code == 2
+    result = new("cartpole-dqn-uniform", code=2)
     assert re.search(r"the replay 'uniform' is cartpole-dqn \S+'s already", result.err)
     assert not (tmp_path / "cartpole-dqn-uniform").exists()
     new("cartpole-dqn-uniform", "--kind", "network")
@@ -162,7 +161,6 @@ def test_a_folder_that_is_not_empty(new: New, tmp_path: Path) -> None:
         "file": "file is there already",
         "file/inside": "cannot write file/inside",
     }.items():
-        result = new(folder)
-        assert result.code == 2
+        result = new(folder, code=2)
         assert words in result.err
     assert texts(tmp_path) == {"there/mine.txt": "mine", "file": "mine"}

@@ -73,7 +73,7 @@ def preview(call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_an_environment_alone_is_enough(preview: Callable[..., Any], tmp_path: Path) -> None:
     result = preview("--env", "toy_world:Toy-v0")
-    assert (result.code, result.out) == (0, "preview.png\n"), "whatever its actions are"
+    assert result.out == "preview.png\n", "whatever its actions are"
     assert "stages of toy_world:Toy-v0, pixels" in result.err
     with Image.open(tmp_path / "preview.png") as picture:
         assert picture.size[0] > 300
@@ -81,7 +81,6 @@ def test_an_environment_alone_is_enough(preview: Callable[..., Any], tmp_path: P
 
 def test_numbers_that_are_made_of_other_observations_are_shown(preview: Callable[..., Any], tmp_path: Path) -> None:
     result = preview("--env", "Blackjack-v1", "--obs", "state")
-    assert result.code == 0, result.err
     assert "2 stages of Blackjack-v1" in result.err
     (tmp_path / "graphs.py").write_text(
         "import gymnasium\nfrom gymnasium.spaces import Box, Discrete, Graph\n"
@@ -89,8 +88,7 @@ def test_numbers_that_are_made_of_other_observations_are_shown(preview: Callable
         "    observation_space, action_space = Graph(Box(0, 1, (2,)), None), Discrete(2)\n"
         "gymnasium.register('Graphs-v0', Graphs)\n"
     )
-    result = preview("--env", "graphs:Graphs-v0", "--obs", "state")
-    assert result.code == 2
+    result = preview("--env", "graphs:Graphs-v0", "--obs", "state", code=2)
     assert "the observation (Graph) varies in shape from step to step" in result.err
     assert "1 stage of CartPole-v1" in preview("--obs", "state").err
 
@@ -98,8 +96,7 @@ def test_numbers_that_are_made_of_other_observations_are_shown(preview: Callable
 def test_a_locator_of_ones_own(preview: Callable[..., Any], tmp_path: Path) -> None:
     for locator, code in {"toy_world:to_the_left": 0, "toy_world:to_the_right": 2, "cart": 2}.items():
         (tmp_path / "chain.toml").write_text(CHAIN.replace("LOCATOR", locator))
-        result = preview("--env", "toy_world:Toy-v0", "--config", "chain.toml")
-        assert result.code == code, result.err
+        result = preview("--env", "toy_world:Toy-v0", "--config", "chain.toml", code=code)
         assert code == 0 or result.err.startswith("error: observation[1] (centered-crop): CenteredCrop: "), result.err
 
 
@@ -109,18 +106,16 @@ def test_a_locator_of_ones_own(preview: Callable[..., Any], tmp_path: Path) -> N
 )
 def test_an_environment_that_fails_on_the_way(preview: Callable[..., Any], late: str, words: str) -> None:
     kind = f'env.kwargs.late="{late}"'
-    result = preview("--env", "toy_world:Toy-v0", "--set", kind, "--seed", "7")
-    assert result.code == 1
+    result = preview("--env", "toy_world:Toy-v0", "--set", kind, "--seed", "7", code=1)
     begin, _, end = words.partition(".*")
     assert f"toy_world:Toy-v0 failed within 12 random steps of seed 7: {begin}" in result.err
     assert end in result.err
-    assert "Traceback" not in result.err
-    assert preview("--env", "toy_world:Toy-v0", "--set", kind, "--steps", "4").code == 0
+    preview("--env", "toy_world:Toy-v0", "--set", kind, "--steps", "4")
 
 
 def test_a_preset_beside_it(preview: Callable[..., Any], tmp_path: Path) -> None:
     result = preview("--obs", "pixels", "--compare", "tutorial-pixels", "--theme", "dark")
-    assert (result.code, result.out) == (0, "preview.png\n"), result.err
+    assert result.out == "preview.png\n"
     lines = result.err.splitlines()
     assert lines[:2] == ["tutorial-pixels: cart's motion: gone", "pixels: cart's motion: kept"]
     with Image.open(tmp_path / "preview.png") as picture:
@@ -130,5 +125,4 @@ def test_a_preset_beside_it(preview: Callable[..., Any], tmp_path: Path) -> None
 def test_single_wrappers_are_put_into_the_chain(preview: Callable[..., Any]) -> None:
     gray = ["--wrapper", "grayscale@before:resize", "--set", "observation.grayscale.keep_dim=true"]
     result = preview("--obs", "pixels", *gray, "--set", "observation.channel.drop=true", "--wrapper", "flatten")
-    assert result.code == 0, result.err
     assert "7 stages of CartPole-v1" in result.err, "the frame, and six wrappers"

@@ -84,8 +84,7 @@ def test_a_run_s_plugins_are_printed_and_asked_for(call: Callable[..., Any], tmp
     run = tmp_path / "runs" / "one"
     run.mkdir(parents=True)
     (run / "config.toml").write_text("")
-    result = call("plugins", "freeze", str(run))
-    assert result.code == 2
+    result = call("plugins", "freeze", str(run), code=2)
     assert "does not say which plugins" in result.err
     (run / "environment.json").write_text(json.dumps({"plugins": described(**{"cartpole-dqn": "0", "acme": "1.0"})}))
     assert call("plugins", "freeze", str(run)).out == "acme==1.0\n"
@@ -94,8 +93,7 @@ def test_a_run_s_plugins_are_printed_and_asked_for(call: Callable[..., Any], tmp
     assert result.out.endswith("acme==1.0 --no-index\n")
     assert "acme==1.0: to be installed" in result.err
     (run / "environment.json").write_text(json.dumps({"plugins": described(**{"--index-url=x": "1.0"})}))
-    result = call("plugins", "restore", str(run))
-    assert result.code == 2
+    result = call("plugins", "restore", str(run), code=2)
     assert "expected a distribution and its version" in result.err
 
 

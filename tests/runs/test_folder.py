@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-import forked
 from cartpole_dqn.errors import RunError, RunFolderError
 from cartpole_dqn.runs.folder import RunFolder, RunStatus, describe_environment, run_state, write_text_atomic
-from children import kill, ready, start
+from children import in_child, kill, ready, start
 
 NOON = 1_763_726_400.0
 
@@ -91,19 +90,13 @@ def test_an_out_that_is_there_is_refused_and_kept(here: Path) -> None:
     assert (here / "file").read_text() == (here / "thesis" / "chapter.tex").read_text() == "precious"
 
 
-@pytest.mark.process
 def test_a_run_that_is_killed_before_its_configuration_stands_leaves_the_folder_free(here: Path) -> None:
-    killed = """
-import os, signal, sys
-from pathlib import Path
-from cartpole_dqn.runs.folder import RunFolder
+    def die() -> None:
+        os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+        with create(here / "run").lock() as folder:
+            folder.write_config("half")
 
-os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
-with RunFolder.create(Path(sys.argv[1]), env_id="e", obs="o").lock() as folder:
-    folder.write_config("half")
-"""
-    ended = forked.run([sys.executable, "-c", killed, str(here / "run")], check=False)
-    assert ended.returncode == -signal.SIGKILL
+    assert in_child(die) == signal.SIGKILL
     assert len(list((here / "run").iterdir())) == 2
     with create(here / "run").lock() as folder:
         folder.write_config("whole")

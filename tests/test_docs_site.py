@@ -200,14 +200,6 @@ def test_names_of_the_source_are_where_the_page_says(page: Path) -> None:
         assert defines(path, name), f"{page.name} says that {name} is in {path.relative_to(ROOT)}"
 
 
-def test_a_name_that_is_gone_is_noticed() -> None:
-    parts = ROOT / "cartpole_dqn" / "contracts" / "parts.py"
-    assert defines(parts, "Network.td_loss")
-    assert not defines(parts, "Network.td_lost")
-    assert not defines(parts, "td_loss")
-    assert len(list(named_sources(DOCS / "how-dqn-works.md"))) >= 10
-
-
 def test_pages_for_contributors_name_what_is_there() -> None:
     named = []
     for page in (ROOT / "CONTRIBUTING.md", DOCS / "architecture.md"):

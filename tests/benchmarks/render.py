@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import torchvision.transforms as T
 from gymnasium.wrappers import AddRenderObservation
+from timing import measure, show
 
 from cartpole_dqn.wrappers import CenteredCrop, RenderObservation, Resize
 from cartpole_dqn.wrappers.surface import drawing_of
@@ -38,7 +39,7 @@ def main() -> None:
     torch.set_num_threads(1)
 
     print("From state to the 40-row patch, CartPole-v1")
-    show(measure(patches(), rounds), bars={"chain": 3.0, "chain with rows": 4.0})
+    show(measure(patches(), rounds, time.perf_counter), bars={"chain": 3.0, "chain with rows": 4.0})
     for env_id in ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1", "LunarLander-v3"):
         try:
             ways = frames(env_id)
@@ -46,7 +47,8 @@ def main() -> None:
             print(f"\n{env_id}: left out, {error}")
             continue
         print(f"\nThe whole frame, {env_id}")
-        show(measure(ways, rounds), bars={"RenderObservation": 2.0} if env_id != "Pendulum-v1" else {})
+        bars = {"RenderObservation": 2.0} if env_id != "Pendulum-v1" else {}
+        show(measure(ways, rounds, time.perf_counter), bars)
 
 
 def patches() -> dict[str, Callable[[], Any]]:
@@ -107,25 +109,6 @@ def get_screen(base: Any) -> Any:
     start = min(max(location - 160, 0), 600 - 320)
     patch = np.ascontiguousarray(screen[:, :, start : start + 320], dtype=np.float32) / 255
     return RESIZE(torch.from_numpy(patch)).unsqueeze(0)
-
-
-def measure(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Return the mean microseconds of each way over its faster half of rounds, the ways taking turns."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            begin = time.perf_counter()
-            way()
-            times[name].append((time.perf_counter() - begin) * 1e6)
-    return {name: float(np.mean(sorted(values)[: max(1, rounds // 2)])) for name, values in times.items()}
-
-
-def show(means: dict[str, float], bars: dict[str, float]) -> None:
-    """Print a table; ratios are to the first way."""
-    first = next(iter(means.values()))
-    for name, mean in means.items():
-        bar = f"  bar {bars[name]:.0f}: {'met' if first / mean >= bars[name] else 'MISSED'}" if name in bars else ""
-        print(f"  {name:24s} {mean:8.0f} us  {first / mean:5.2f} times{bar}")
 
 
 if __name__ == "__main__":

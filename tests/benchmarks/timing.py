@@ -2,6 +2,7 @@
 
 * `timed`: a script in a process of its own -> the JSON object that it prints last.
 * `pin`: keep this process on as many processors as it has threads.
+* `measure`: functions called in turn -> the microseconds of each; `show` prints them.
 * `spread`: figures as a table has them.
 * `machine`: a line on processor and versions.
 """
@@ -16,8 +17,9 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cartpole_dqn.runs.folder import describe_environment
@@ -39,6 +41,25 @@ def pin(threads: int) -> None:
     """Keep this process on as many processors as it has threads, where the system allows it."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+
+
+def measure(ways: Mapping[str, Callable[[], Any]], rounds: int, clock: Callable[[], float]) -> dict[str, float]:
+    """Return the mean microseconds of each way over its faster half of rounds, the ways taking turns."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            begin = clock()
+            way()
+            times[name].append((clock() - begin) * 1e6)
+    return {name: statistics.fmean(sorted(values)[: max(1, rounds // 2)]) for name, values in times.items()}
+
+
+def show(means: Mapping[str, float], bars: Mapping[str, float] = MappingProxyType({})) -> None:
+    """Print a table: microseconds, how many times as fast as the first way, and whether that meets a bar."""
+    first = next(iter(means.values()))
+    for name, mean in means.items():
+        bar = f"  bar {bars[name]:.0f}: {'met' if first / mean >= bars[name] else 'MISSED'}" if name in bars else ""
+        print(f"  {name:26s} {mean:8.1f} us  {first / mean:5.2f} times{bar}")
 
 
 def spread(figures: Sequence[float], digits: int = 0) -> str:

@@ -17,8 +17,8 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 import torch
+from timing import measure, show
 from torch import nn
 
 from cartpole_dqn.envs.factory import EnvFactory
@@ -38,7 +38,7 @@ def main() -> None:
         numbers = sum(p.numel() for p in agent._parameters)
         print(f"The network of {preset}, {len(agent._parameters)} tensors of {numbers:,} weights")
         for ways in (steps(agent), clippings(agent, "norm"), clippings(agent, "value")):
-            show(measure(ways, rounds))
+            show(measure(ways, rounds, time.process_time))
 
 
 def agent_of(preset: str) -> Any:
@@ -70,24 +70,6 @@ def clippings(agent: Any, kind: str) -> dict[str, Callable[[], Any]]:
     names = {"norm": "clip_grad_norm_", "value": "clip_grad_value_"}
     clip, at = getattr(nn.utils, names[kind]), agent.options.clip_at
     return {f"agent's clipping, {kind}": agent._clip, names[kind]: lambda: clip(agent._parameters, at)}
-
-
-def measure(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Return the mean microseconds of each way over its faster half of rounds, the ways taking turns."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            begin = time.process_time()
-            way()
-            times[name].append((time.process_time() - begin) * 1e6)
-    return {name: float(np.mean(sorted(values)[: max(1, rounds // 2)])) for name, values in times.items()}
-
-
-def show(means: dict[str, float]) -> None:
-    """Print a table; ratios are to the first way."""
-    first = next(iter(means.values()))
-    for name, mean in means.items():
-        print(f"  {name:26s} {mean:7.1f} us  {mean / first:5.2f} times")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import forked
-import scripts
-from cartpole_dqn.runs.checkpoint import read_state, write_state
 
 SCRIPT = Path(__file__).parents[1] / "soak" / "kill_and_resume.py"
 
@@ -49,29 +46,6 @@ def test_killed_runs_end_with_the_same_bits(tmp_path: Path, names: list[str]) ->
     assert all(case["kills"] >= 1 for case in cases.values())
     assert any(step > 0 for case in cases.values() for step in case["resumed_from"])
     assert all(case["differences"] == [] for case in cases.values())
-    if "pixels-4-uniform-async" in names:
-        _a_difference_is_found(tmp_path / "runs")
-
-
-def _a_difference_is_found(runs: Path) -> None:
-    """Without this the comparison might see nothing at all."""
-    loaded = scripts.load(SCRIPT)
-    one, other = runs / "state-1-uniform" / "whole", runs / "state-1-uniform" / "killed-1"
-    assert loaded.differences(one, other) == []
-    assert loaded.differences(one, runs / "pixels-4-uniform-async" / "whole")
-
-    rows = (other / "metrics.csv").read_text()
-    (other / "metrics.csv").write_text(rows.replace(",1,", ",2,", 1))
-    assert [text.split("/")[0] for text in loaded.differences(one, other)] == ["metrics.csv"]
-    (other / "metrics.csv").write_text(rows)
-
-    meta, parts = read_state(other / "checkpoint")
-    weights = parts["run"]["agent"]["online"]
-    name = next(iter(weights))
-    first = weights[name].view(-1)
-    first[0] = torch.nextafter(first[0], torch.tensor(10.0))
-    write_state(other / "checkpoint", parts, meta=meta)
-    assert loaded.differences(one, other) == [f"checkpoint/1/run/agent/online/{name} differs"]
 
 
 @pytest.mark.slow

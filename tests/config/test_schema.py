@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import copy
 import re
 from datetime import date
@@ -8,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cartpole_dqn.config.layers import merge_layers, parse_set
 from cartpole_dqn.config.schema import (
@@ -277,12 +274,6 @@ def test_values_that_python_cannot_print_or_copy_are_refused(number: str) -> Non
     table: dict[str, Any] = {}
     parse_set(f"seed={number}", table)
     assert table == {"seed": number}, "as a string, which no option of numbers takes"
-
-
-@given(st.text(max_size=60))
-def test_any_text_is_toml_or_refused_in_words(text: str) -> None:
-    with contextlib.suppress(CartpoleDqnError):
-        complete(merge_layers([default_layer(), parse_toml(text, "f.toml")], options_of)[0], options_of)
 
 
 def test_unreadable_files_get_a_sentence(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from cartpole_dqn.errors import UserError
 from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.training.resolve import read_config, resolve_config
+from hostile import places_in
 
 HOST = load_plugins(allowed=())
 WORDS = [
@@ -67,7 +68,7 @@ def edited(draw: st.DrawFn, text: bytes) -> bytes:
     """Up to three places of the table are deleted, renamed, or have another value."""
     table = tomllib.loads(text.decode())
     for _ in range(draw(st.integers(1, 3))):
-        places = list(places_in(table))
+        places = places_in(table)
         node, key = draw(st.sampled_from(places))
         value = node.pop(key)
         if isinstance(node, list):
@@ -77,13 +78,6 @@ def edited(draw: st.DrawFn, text: bytes) -> bytes:
         elif draw(st.booleans()):
             node[draw(st.sampled_from(TEXTS))] = value
     return tomli_w.dumps(table).encode()
-
-
-def places_in(node: Any) -> Iterator[tuple[Any, Any]]:
-    for key in list(node) if isinstance(node, dict) else range(len(node)):
-        yield node, key
-        if isinstance(node[key], dict | list):
-            yield from places_in(node[key])
 
 
 def found_at(node: Any, key: Any) -> Any:
@@ -127,11 +121,7 @@ def try_many(place: Path, count: int) -> None:
     }
 
 
-def test_two_hundred_broken_configurations(tmp_path: Path) -> None:
-    try_many(tmp_path, 200)
-
-
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_ten_thousand_broken_configurations(tmp_path: Path) -> None:
-    try_many(tmp_path, 10_000)
+@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_broken_configurations(tmp_path: Path, count: int) -> None:
+    try_many(tmp_path, count)

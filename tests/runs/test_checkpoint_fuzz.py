@@ -179,18 +179,10 @@ def try_broken(folder: Path, sound: Files, seed: int) -> bool:
     return refused
 
 
-def try_many(place: Path, seeds: range) -> None:
-    sound = sound_files(place / "sound")
-    refused = sum(try_broken(place / "broken", sound, seed) for seed in seeds)
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("seeds", [range(400), pytest.param(range(1_000, 21_000), marks=pytest.mark.slow)])
+def test_broken_checkpoints(tmp_path: Path, seeds: range) -> None:
+    sound = sound_files(tmp_path / "sound")
+    refused = sum(try_broken(tmp_path / "broken", sound, seed) for seed in seeds)
     # Where too much is refused at the door, or too little at all, the breaks reach nothing.
     assert 0.6 * len(seeds) < refused < 0.999 * len(seeds)
-
-
-def test_some_hundred_broken_checkpoints(tmp_path: Path) -> None:
-    try_many(tmp_path, range(400))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_twenty_thousand_broken_checkpoints(tmp_path: Path) -> None:
-    try_many(tmp_path, range(1_000, 21_000))

@@ -133,11 +133,7 @@ def try_many(sound: Path, config: RunConfig, seeds: range) -> None:
     assert 0.4 * len(seeds) < count < 0.99 * len(seeds), f"{count} of {len(seeds)} were refused"
 
 
-def test_two_hundred_spoiled_states(sound: Path, config: RunConfig) -> None:
-    try_many(sound, config, range(200))
-
-
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_ten_thousand_spoiled_states(sound: Path, config: RunConfig) -> None:
-    try_many(sound, config, range(1_000, 11_000))
+@pytest.mark.parametrize("seeds", [range(200), pytest.param(range(1_000, 11_000), marks=pytest.mark.slow)])
+def test_spoiled_states(sound: Path, config: RunConfig, seeds: range) -> None:
+    try_many(sound, config, seeds)

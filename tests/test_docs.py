@@ -6,6 +6,7 @@ runs its page.
 
 from __future__ import annotations
 
+import doctest
 import importlib
 import inspect
 import os
@@ -193,14 +194,20 @@ def test_commands_parse(page: str) -> None:
             assert not refused or refused.startswith(("MissingParameter", "NoArgsIsHelp")), f"{page}: {span}: {refused}"
 
 
-def test_commands_are_found_and_judged() -> None:
-    text = "a\n\n    cd x && cartpole-dqn run --obs state  # so\n\n```console\n$ cartpole-dqn plugins list\nout\n```\n"
-    assert list(command_lines(text)) == ["cartpole-dqn run --obs state  # so", "cartpole-dqn plugins list"]
-    assert sum(len(list(command_lines(read(page)))) for page in PAGES) > 30
-    assert why_refused("cartpole-dqn -p no:x plugins new DIR --kind replay # so") == ""
-    assert why_refused("cartpole-dqn --version") == ""
-    for wrong in ("rums", "run --ob state", "plugins lists", "plugins show", "run extra", "-q run"):
-        assert why_refused(f"cartpole-dqn {wrong}"), wrong
+# Docstrings -----------------------------------------------------------------------------------------------------------
+
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "cartpole_dqn").rglob("*.py")
+    if "template" not in path.parts and ">>>" in path.read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name: str) -> None:
+    results = doctest.testmod(importlib.import_module(name.removesuffix(".__init__")))
+    assert results.attempted > 0
+    assert results.failed == 0
 
 
 # Plugin pages ---------------------------------------------------------------------------------------------------------

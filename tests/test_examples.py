@@ -1,4 +1,4 @@
-"""The examples run as they stand, only shorter: the scripts, and the notebook in a kernel of its own.
+"""The examples run as they stand, only shorter: the scripts, the notebook in a kernel of its own, the trained agents.
 
 `tests/studies/test_export.py` runs `play_onnx.py`, which needs a model.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from typing import Any
 import pytest
 
 import forked
+from cartpole_dqn.api import load
+from cartpole_dqn.runs.shared import read_claim
+from cartpole_dqn.studies.estimates import holds, score_of
+from cartpole_dqn.views.watch import watch_run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -86,3 +91,33 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert said["again.act(obs) == run.act(obs)"][0]["text/plain"] == "True"
     last = said['print(f"{len(returns)} episodes, the longest {max(returns):.0f}")']
     assert any("episodes, the longest" in str(output) for output in last)
+
+
+# Trained agents: small, solved, and open at once ----------------------------------------------------------------------
+
+TRAINED = EXAMPLES / "trained"
+NAMES = ("pixels", "state")
+
+
+def test_they_are_small() -> None:
+    assert sum(path.stat().st_size for path in TRAINED.rglob("*") if path.is_file()) < 1_000_000
+    assert {path.name for path in TRAINED.iterdir()} == {*NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_score_holds(name: str) -> None:
+    run = load(TRAINED / name)
+    claimed = read_claim(run.folder)
+    assert claimed is not None
+    assert (claimed.mean, claimed.low, claimed.episodes) == (500.0, 500.0, 100)
+    assert run.config.obs == name
+    assert holds(claimed, score_of(run.evaluate(10), 0)) is True
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_can_be_watched(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    run = load(shutil.copytree(TRAINED / name, tmp_path / name))
+    before = sorted(path.name for path in run.path.rglob("*"))
+    assert watch_run(run, episodes=1, speed=64, max_steps=5) == (5.0,)
+    assert sorted(path.name for path in run.path.rglob("*")) == before

@@ -17,6 +17,7 @@ from cartpole_dqn.observers.display.panel import RunPanel, _cell
 from cartpole_dqn.observers.wording import (
     describe_checkpoint,
     describe_evaluation,
+    evaluation_line,
     figures_of,
     plain_line,
     summary_lines,
@@ -69,10 +70,10 @@ def test_everything_is_shown_where_there_is_room(snapshot: Make) -> None:
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 160])
 def test_no_width_cuts_digits(snapshot: Make, events: Any, width: int) -> None:
     status = {"epsilon": 0.0213, "lr": 0.000912, "replay_size": 28_345, "replay_capacity": 50_000, "updates": 126_554}
-    made = snapshot(status=status, solved_at=475.0, evaluate_every=500)
-    lines = shown(made, width, 34)
+    view = snapshot(status=status, solved_at=475.0, evaluate_every=500)
+    lines = shown(view, width, 34)
     text = "\n".join(lines)
-    figures = dict(figures_of(made))
+    figures = dict(figures_of(view))
     for label in ("last return", "mean of 20", "mean of 100", "epsilon", "loss", "mean Q"):
         assert re.search(rf"[a-zQ0-9] +{re.escape(figures[label])}\b", text), label
     for words in ("60%", "60.0 ± 10.0", "0:30 gone", "mean of 100" if width >= 50 else "mean"):
@@ -98,13 +99,13 @@ def test_a_confirmation_has_a_bar_of_its_own(snapshot: Make, events: Any) -> Non
 def test_solved_is_said(snapshot: Make, events: Any) -> None:
     confirmed = Evaluation(500, (498.0, 500.0), (1, 1), "confirm", 3.0, True)
     ended = events.ended(600, reason="solved", solved_step=500)
-    made = snapshot(solved_at=475.0, confirmed=confirmed, ended=ended)
-    text = "\n".join(shown(made, 100, 30))
+    view = snapshot(solved_at=475.0, confirmed=confirmed, ended=ended)
+    text = "\n".join(shown(view, 100, 30))
     assert " SOLVED  499.0 ± 1.0 over 2 greedy episodes on held-out seeds, at step 500" in text
     assert "took 0:30" in text
     assert re.search(r"━{40,}  1,000 steps|━{40,}  600 steps", text), "the bar is full"
     assert "Ctrl-C" not in text
-    assert summary_lines(made)[0] == "SOLVED: 499.0 ± 1.0 over 2 episodes at step 500"
+    assert summary_lines(view)[0] == "SOLVED: 499.0 ± 1.0 over 2 episodes at step 500"
     assert summary_lines(snapshot(solved_at=475.0, ended=events.ended()))[0] == (
         "best: 150.0 ± 50.0 over 2 episodes at step 500, needs 475"
     )
@@ -118,12 +119,12 @@ def test_solved_is_said(snapshot: Make, events: Any) -> None:
 
 
 def test_a_failed_run_announces_nothing_more(snapshot: Make) -> None:
-    made = replace(snapshot(solved_at=475.0, evaluate_every=500), failed="failed")
-    text = "\n".join(shown(made, 100, 30))
+    view = replace(snapshot(solved_at=475.0, evaluate_every=500), failed="failed")
+    text = "\n".join(shown(view, 100, 30))
     assert "failed · runs/x" in text
     for words in ("left", "steps/s", "next at"):
         assert words not in text
-        assert words in "\n".join(shown(replace(made, failed=""), 100, 30))
+        assert words in "\n".join(shown(replace(view, failed=""), 100, 30))
 
 
 def test_without_colours_the_bar_keeps_its_place(snapshot: Make) -> None:
@@ -133,9 +134,9 @@ def test_without_colours_the_bar_keeps_its_place(snapshot: Make) -> None:
 
 
 def test_the_last_line_says_what_ctrl_c_does_and_what_it_did(snapshot: Make, events: Any) -> None:
-    def last(made: Any, width: int = 80, stopping: bool | None = None) -> str:
+    def last(view: Any, width: int = 80, stopping: bool | None = None) -> str:
         out = Console(file=io.StringIO(), width=width, height=24, force_terminal=True, color_system=None)
-        out.print(RunPanel(made, stopping=stopping))
+        out.print(RunPanel(view, stopping=stopping))
         return out.file.getvalue().splitlines()[-1].strip("╰╯─ ")  # type: ignore[attr-defined, no-any-return]
 
     assert last(snapshot()) == "runs/x"
@@ -157,8 +158,8 @@ def test_never_wider_or_higher_than_the_console(
 ) -> None:
     name = "長い名前の環境" if wide else "dqn on CartPole-v1"
     needed = 475.0 if evaluated else None
-    made = snapshot(played=played, evaluated=evaluated, name=name, solved_at=needed, glimpsed=wide)
-    lines = shown(made, width, height)
+    view = snapshot(played=played, evaluated=evaluated, name=name, solved_at=needed, glimpsed=wide)
+    lines = shown(view, width, height)
     assert len(lines) <= max(1, height - 1)
     assert max(cell_len(line) for line in lines) <= width
 
@@ -264,3 +265,13 @@ def test_summary_says_training_and_evaluation_apart(snapshot: Make, events: Any)
     ended = events.ended(best=None, progress=events.progress(0, episode=0, seconds=0.0))
     lines = summary_lines(snapshot(played=0, evaluated=False, ended=ended))
     assert lines == ["0 steps, 0 episodes; training 0:00, evaluation 1:05, checkpoints 0:02"]
+
+
+def test_an_evaluation_shows_the_time_left_once_it_can_tell() -> None:
+    # Ten long episodes side by side: for their first seconds none has ended.
+    assert evaluation_line(Evaluating(4_000, "report", 0, 5_000, None), 3.0) == (
+        "evaluating 0/5,000, the first episodes are running"
+    )
+    assert evaluation_line(Evaluating(4_000, "report", 50, 5_000, 499.5), 17.0) == (
+        "evaluating 50/5,000, mean 499.5, 28:03 left"
+    )

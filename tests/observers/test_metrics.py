@@ -26,9 +26,9 @@ def make(folder: Path) -> Metrics:
 @pytest.fixture
 def metrics(tmp_path: Path, events: Any) -> Metrics:
     """The observer of a run that has started in the test's folder."""
-    made = make(tmp_path)
-    made.run_started(events.started())
-    return made
+    observer = make(tmp_path)
+    observer.run_started(events.started())
+    return observer
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:

@@ -25,7 +25,7 @@ CELLS = {
         from cartpole_dqn.runs.folder import run_state
 
         drawn, own = [], Notebook._draw
-        Notebook._draw = lambda self, *said: (drawn.append(said), own(self, *said))
+        Notebook._draw = lambda self, *state: (drawn.append(state), own(self, *state))
         quick = {"evaluation": {"every": 200, "confirmations": 0}}
         never = {"evaluation": {"every": 0}}
     """,
@@ -123,8 +123,8 @@ def test_outside_a_notebook_it_is_silent_and_imports_nothing() -> None:
         "import sys; from cartpole_dqn.observers.notebook import in_kernel\n"
         "print(in_kernel(), [m for m in ('IPython', 'matplotlib') if m in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "False []\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False []\n"
 
 
 def test_a_kernel_is_known_by_its_shell(monkeypatch: pytest.MonkeyPatch) -> None:

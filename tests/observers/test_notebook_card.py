@@ -21,16 +21,16 @@ def parsed(text: str) -> ElementTree.Element:
 
 
 def test_a_card_tells_how_the_run_stands(snapshot: Make) -> None:
-    made = card(snapshot())
-    words = " ".join(parsed(made).itertext())
+    page = card(snapshot())
+    words = " ".join(parsed(page).itertext())
     assert "dqn on CartPole-v1, pixels" in words
     assert "600 of 1,000 steps" in words
     assert "mean of 100" in words
     assert "evaluation at step 500: mean 60.0 ± 10.0" in words
     assert "best so far: 150.0 ± 50.0 over 2 episodes at step 300" in words
-    curves = [line.get("points", "").split() for line in parsed(made).iter("polyline")]
+    curves = [line.get("points", "").split() for line in parsed(page).iter("polyline")]
     assert [len(points) for points in curves] == [30, 30, 2, 30]
-    assert len(list(parsed(made).iter("circle"))) == 2
+    assert len(list(parsed(page).iter("circle"))) == 2
 
 
 def test_a_card_says_solved(snapshot: Make) -> None:
@@ -41,15 +41,15 @@ def test_a_card_says_solved(snapshot: Make) -> None:
 
 
 def test_curves_keep_their_places(snapshot: Make) -> None:
-    made = snapshot()
+    view = snapshot()
     (returns, means, greedy, epsilon) = (
         [tuple(map(float, point.split(","))) for point in line.get("points", "").split()]
-        for line in parsed(card(made)).iter("polyline")
+        for line in parsed(card(view)).iter("polyline")
     )
     # Steps run to the right up to the budget of 1,000, of which 600 are done; larger values stand higher.
     assert returns[-1][0] == pytest.approx(46 + (760 - 46 - 22) * 0.6)
     assert [point[0] for point in returns] == [point[0] for point in means] == [point[0] for point in epsilon]
-    for points, values in ((returns, made.trail.returns), (means, made.trail.means_100)):
+    for points, values in ((returns, view.trail.returns), (means, view.trail.means_100)):
         heights = [22 + 200 * (1 - value / 150) for value in values]
         assert [point[1] for point in points] == pytest.approx(heights, abs=0.1)
     assert greedy[0][1] < greedy[1][1], "150 stands above 60"
@@ -70,18 +70,18 @@ def test_what_is_not_known_is_left_out(snapshot: Make) -> None:
 
 def test_what_an_agent_tells_cannot_break_the_page(snapshot: Make) -> None:
     status = {"epsilon": 0.5, "<script>": "</div><b>"}
-    made = card(snapshot(status=status, name="<i>", folder="</style>"), ["<u>"])
-    assert not re.search(r"<(script|i|b>\w*</b|u)>", made.replace("<b>", "").replace("</b>", ""))
-    assert "&lt;script&gt;" in made
-    parsed(made)
+    page = card(snapshot(status=status, name="<i>", folder="</style>"), ["<u>"])
+    assert not re.search(r"<(script|i|b>\w*</b|u)>", page.replace("<b>", "").replace("</b>", ""))
+    assert "&lt;script&gt;" in page
+    parsed(page)
 
 
 @given(st.just(0.0) | st.floats(-1e6, -1e-6), st.just(0.0) | st.floats(1e-6, 1e6))
 def test_ticks_enclose_the_range_and_are_few(low: float, high: float) -> None:
-    found = _ticks(low, high)
-    apart = found[1] - found[0]
-    assert found[0] <= low + 1e-6 * apart
-    assert found[-1] >= high - 1e-6 * apart
-    assert 2 <= len(found) <= 8
+    ticks = _ticks(low, high)
+    apart = ticks[1] - ticks[0]
+    assert ticks[0] <= low + 1e-6 * apart
+    assert ticks[-1] >= high - 1e-6 * apart
+    assert 2 <= len(ticks) <= 8
     assert float(f"{apart:.0e}") == pytest.approx(apart)
-    assert 0.0 in found
+    assert 0.0 in ticks

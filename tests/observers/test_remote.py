@@ -36,13 +36,13 @@ def begun(
     """An observer of the run in `run`, whose service is the file `record` beside the folder; and what it says."""
     run.mkdir(exist_ok=True)
     (run / "config.toml").write_text('seed = 1\n[agent]\nname = "dqn"\n')
-    said = io.StringIO()
-    context = ObserverContext(folder=str(run), console=Console(file=said, width=500), clock=time.monotonic)
+    output = io.StringIO()
+    context = ObserverContext(folder=str(run), console=Console(file=output, width=500), clock=time.monotonic)
     observer = FileObserver(FileOptions(every_updates=10, wait=wait, file=str(run.parent / "record")), context)
     if state is not None:
         observer.load_state_dict(state)
     observer.run_started(RunStarted("made up", None, steps=1000, episodes=None, step=step, episode=0, num_envs=1))
-    return observer, said
+    return observer, output
 
 
 def end(observer: RemoteObserver, reason: str = "done") -> None:
@@ -132,20 +132,20 @@ def test_a_resumed_run_continues_its_record(tmp_path: Path) -> None:
     episode(observer, 9)
     episode(observer, 9)
     observer.run_failed(RunFailed(9, RuntimeError("made up")))
-    observer, said = begun(run, 5, state)
+    observer, output = begun(run, 5, state)
     for step in (9, 9, 12):
         episode(observer, step)
     end(observer)
     assert sent(run) == [(0, 5), (1, 9), (2, 9), (3, 12)]
     assert heard(run, "open") == [[None, {"seed": 1, "agent.name": "dqn"}], ["made", {"seed": 1, "agent.name": "dqn"}]]
     assert heard(run, "close") == [["failed"], ["done"]]
-    assert said.getvalue() == ""
+    assert output.getvalue() == ""
 
 
 @pytest.mark.process
 def test_a_service_that_goes_down_is_said_once_and_gets_the_rest_later(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    observer, said = begun(run)
+    observer, output = begun(run)
     episode(observer, 1)
     until(lambda: (tmp_path / "record").exists() and sent(run) == [(0, 1)])
     (tmp_path / "down").touch()
@@ -154,28 +154,28 @@ def test_a_service_that_goes_down_is_said_once_and_gets_the_rest_later(tmp_path:
     for step in range(3, 6):
         episode(observer, step)
     end(observer)
-    assert said.getvalue().count("\n") == 1
-    assert "observer made-up: nobody answers at made-up.example. The run goes on" in said.getvalue()
+    assert output.getvalue().count("\n") == 1
+    assert "observer made-up: nobody answers at made-up.example. The run goes on" in output.getvalue()
     assert sent(run) == [(0, 1)]
     (tmp_path / "down").unlink()
-    observer, said = begun(run, 5, observer.state_dict())
+    observer, output = begun(run, 5, observer.state_dict())
     end(observer)
     assert sent(run) == [(step - 1, step) for step in range(1, 6)]
-    assert said.getvalue() == ""
+    assert output.getvalue() == ""
 
 
 @pytest.mark.process
 def test_a_service_that_never_answers_does_not_hold_the_run_up(tmp_path: Path) -> None:
     run = tmp_path / "run"
     (tmp_path / "hang").touch()
-    observer, said = begun(run, wait=0.5)
+    observer, output = begun(run, wait=0.5)
     process = observer._process
     assert process is not None
     for step in range(1, 2000):  # more than a pipe holds
         episode(observer, step)
     end(observer)
     assert process.returncode == -signal.SIGKILL
-    assert "not everything was sent within 0.5 s" in said.getvalue()
+    assert "not everything was sent within 0.5 s" in output.getvalue()
 
 
 @pytest.mark.process

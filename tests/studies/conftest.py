@@ -15,7 +15,7 @@ from cartpole_dqn.studies.grouping import Record, read_record
 def record(write_run: Callable[..., Path]) -> Callable[..., Record]:
     """Write a run as `write_run` does and read it."""
 
-    def made(name: str, **given: Any) -> Record:
+    def read(name: str, **given: Any) -> Record:
         return read_record(write_run(name, **given))
 
-    return made
+    return read

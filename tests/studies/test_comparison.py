@@ -25,8 +25,8 @@ def two_groups(record: Write) -> list[Record]:
         evaluations = {step: [400.0 + seed, 410.0 + seed] for step in (100, 200, 300)}
         confirmations = {solved: ([480.0, 490.0 + seed], True)} if solved else {}
         best = [solved or 100]
-        told = {"evaluations": evaluations, "confirmations": confirmations, "best": best}
-        records.append(record(f"a{seed}", seed=seed, sets=["agent.optimiser.lr=0.001"], **told))
+        figures = {"evaluations": evaluations, "confirmations": confirmations, "best": best}
+        records.append(record(f"a{seed}", seed=seed, sets=["agent.optimiser.lr=0.001"], **figures))
     for seed in range(3):
         records.append(record(f"b{seed}", seed=seed, sets=[LR], evaluations={200: [seed + 1.0]}, best=[200]))
     return records

@@ -64,13 +64,13 @@ def test_what_was_not_reached_is_a_warning_and_a_check_that_raises_a_problem(
         raise ZeroDivisionError("so it\nis")
 
     monkeypatch.setattr(checks, "check_memory", fails)
-    found = {finding.name: finding for finding in examine(tmp_path)}
-    assert found["memory"].verdict == "problem"
-    assert found["memory"].said.startswith("this check failed: ZeroDivisionError: so it is (test_doctor.py, line ")
-    assert found["torch"].verdict == "problem"
+    findings = {finding.name: finding for finding in examine(tmp_path)}
+    assert findings["memory"].verdict == "problem"
+    assert findings["memory"].said.startswith("this check failed: ZeroDivisionError: so it is (test_doctor.py, line ")
+    assert findings["torch"].verdict == "problem"
     for name in ("torchvision", "display", "plugins", "run from state", "run from pixels"):
-        assert (found[name].verdict, found[name].said) == ("warning", "not checked: the process had ended")
-    assert "terminal" not in found
+        assert (findings[name].verdict, findings[name].said) == ("warning", "not checked: the process had ended")
+    assert "terminal" not in findings
 
 
 @pytest.mark.process
@@ -152,7 +152,7 @@ def test_terminals_are_judged_by_what_they_can_show() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "verdict", "words"),
+    ("drawing", "verdict", "words"),
     [
         ({"colours": 32, "driver": "x11", "window": ""}, "ok", "SDL's driver x11"),
         ({"colours": 32, "driver": "dummy", "window": ""}, "ok", "`watch` has no window"),
@@ -160,8 +160,8 @@ def test_terminals_are_judged_by_what_they_can_show() -> None:
         ({"colours": 1, "driver": "x11", "window": ""}, "problem", "rendered pictures are empty"),
     ],
 )
-def test_displays_are_judged_by_what_comes_out(found: dict[str, Any], verdict: str, words: str) -> None:
-    finding = judge_display(**found)
+def test_displays_are_judged_by_what_comes_out(drawing: dict[str, Any], verdict: str, words: str) -> None:
+    finding = judge_display(**drawing)
     assert (finding.verdict, words in finding.said) == (verdict, True)
 
 
@@ -176,12 +176,12 @@ def test_broken_plugins_are_warned_of() -> None:
 
 def test_a_report_names_no_user_host_or_home() -> None:
     user, home, host = getpass.getuser(), str(Path.home()), platform.node()
-    said = f"{home}/lib/torch.so of {user}@{host}: {home}x {user}s"
-    finding = Finding("torch", "problem", said, f"ask {user}", {"list": [f"{home}/x", 3], "inner": {"host": host}})
+    sentence = f"{home}/lib/torch.so of {user}@{host}: {home}x {user}s"
+    finding = Finding("torch", "problem", sentence, f"ask {user}", {"list": [f"{home}/x", 3], "inner": {"host": host}})
     table = json.loads(as_json([finding]))
-    (told,) = table["findings"]
-    assert told["said"] == f"~/lib/torch.so of USER@HOST: {home}x {user}s"
-    assert told["advice"] == "ask USER"
-    assert told["data"] == {"list": ["~/x", 3], "inner": {"host": "HOST"}}
+    (entry,) = table["findings"]
+    assert entry["said"] == f"~/lib/torch.so of USER@HOST: {home}x {user}s"
+    assert entry["advice"] == "ask USER"
+    assert entry["data"] == {"list": ["~/x", 3], "inner": {"host": "HOST"}}
     assert table["verdict"] == "problem"
     assert json.loads(as_json([]))["verdict"] == "ok"

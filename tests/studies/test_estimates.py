@@ -49,9 +49,9 @@ def test_interquartile_mean_equals_the_slow_reference(scores: list[float]) -> No
 @given(Pairs)
 def test_probability_of_improvement_equals_the_slow_reference(pairs: list[tuple[list[float], list[float]]]) -> None:
     xs, ys = [x for x, _ in pairs], [y for _, y in pairs]
-    found = probability_of_improvement(arrays(xs), arrays(ys))
-    assert found == pytest.approx(slow_improvement(xs, ys))
-    assert found + probability_of_improvement(arrays(ys), arrays(xs)) == pytest.approx(1)
+    estimate = probability_of_improvement(arrays(xs), arrays(ys))
+    assert estimate == pytest.approx(slow_improvement(xs, ys))
+    assert estimate + probability_of_improvement(arrays(ys), arrays(xs)) == pytest.approx(1)
 
 
 @given(Scores, st.integers(0, 5))
@@ -85,12 +85,12 @@ def test_interval_leaves_out_as_much_on_either_side() -> None:
 
 @given(st.lists(st.none() | st.integers(1, 50).map(float), max_size=9))
 def test_median_of_reached_counts_the_others_as_later(times: list[float | None]) -> None:
-    found = median_of_reached(times)
+    estimate = median_of_reached(times)
     known = sorted(time for time in times if time is not None)
     if not times or 2 * len(known) <= len(times):
-        assert found is None, "half or more were never reached"
+        assert estimate is None, "half or more were never reached"
     else:
         ordered = known + [math.inf] * (len(times) - len(known))
         middle = [ordered[(len(times) - 1) // 2], ordered[len(times) // 2]]
-        assert found == (None if math.inf in middle else sum(middle) / 2)
-        assert found is None or found >= np.median(known), "never earlier than among those alone that reached it"
+        assert estimate == (None if math.inf in middle else sum(middle) / 2)
+        assert estimate is None or estimate >= np.median(known), "never earlier than among those alone that reached it"

@@ -78,11 +78,11 @@ def test_a_program_from_pixels_plays_alone(trained: Callable[..., Any], tmp_path
     assert exported.parity.equal_actions == exported.parity.steps > 10
     assert exported.parity.score == exported.parity.exported_score
     played(run, exported)
-    said = metadata(exported.path)
-    assert said["env"] == "CartPole-v1"
-    assert said["inputs"] == exported.inputs
-    assert said["parity"]["episodes"] == 2
-    assert [entry["wrapper"] for entry in said["observation"]][-1] == "centered-crop"
+    meta = metadata(exported.path)
+    assert meta["env"] == "CartPole-v1"
+    assert meta["inputs"] == exported.inputs
+    assert meta["parity"]["episodes"] == 2
+    assert [entry["wrapper"] for entry in meta["observation"]][-1] == "centered-crop"
 
 
 def test_a_program_from_state_is_in_the_runs_folder(trained: Callable[..., Any]) -> None:
@@ -157,9 +157,9 @@ def test_the_example_plays_an_onnx_model(obs: str, trained: Callable[..., Any], 
     pytest.importorskip("onnxscript", reason="the extra export brings it")
     exported = trained(obs).export(tmp_path / "policy.onnx", episodes=2)
     assert exported.parity.equal_actions == exported.parity.steps
-    said = runtime.InferenceSession(exported.path).get_modelmeta()
-    assert json.loads(said.custom_metadata_map["parity"])["steps"] == exported.parity.steps
-    assert said.producer_name == "cartpole-dqn"
+    meta = runtime.InferenceSession(exported.path).get_modelmeta()
+    assert json.loads(meta.custom_metadata_map["parity"])["steps"] == exported.parity.steps
+    assert meta.producer_name == "cartpole-dqn"
     blocked = tmp_path / "blocked"
     for name in ("torch", "cartpole_dqn"):
         (blocked / name).mkdir(parents=True)

@@ -34,15 +34,15 @@ every = 0
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Callable[..., LocalEngine]:
-    made: list[LocalEngine] = []
+    engines: list[LocalEngine] = []
 
     def make(**options: float) -> LocalEngine:
         context = SweepEngineContext(folder=tmp_path, jobs=2, say=print)
-        made.append(LocalEngine(LocalOptions(**options), context))
-        return made[-1]
+        engines.append(LocalEngine(LocalOptions(**options), context))
+        return engines[-1]
 
     yield make
-    for one in made:
+    for one in engines:
         one.close()
 
 
@@ -51,54 +51,54 @@ def trial(folder: Path, name: str = "one", steps: int = 100_000_000) -> Trial:
 
 
 def ended(engine: LocalEngine) -> TrialEnd:
-    found: list[TrialEnd] = []
-    until(lambda: bool(found.extend(engine.wait(1.0)) or found))
-    return found[0]
+    ends: list[TrialEnd] = []
+    until(lambda: bool(ends.extend(engine.wait(1.0)) or ends))
+    return ends[0]
 
 
 @pytest.mark.process
 def test_a_killed_process_is_a_failed_trial_that_can_go_on(engine: Callable[..., LocalEngine], tmp_path: Path) -> None:
-    made, one = engine(), trial(tmp_path)
-    made.start(one)
+    local, one = engine(), trial(tmp_path)
+    local.start(one)
     until(lambda: is_under_way(one.folder))
     pid = int((one.folder / folder_lock.NAME).read_text())
     os.kill(pid, signal.SIGKILL)
-    told = ended(made)
-    assert told == TrialEnd(
+    end = ended(local)
+    assert end == TrialEnd(
         "one", "failed", "its process was ended by SIGKILL: the system does that when memory is short."
     )
-    made.start(one)
+    local.start(one)
     # The lock is taken before the process writes its number into it.
     until(lambda: (one.folder / folder_lock.NAME).read_text().strip() not in ("", str(pid)))
     os.kill(int((one.folder / folder_lock.NAME).read_text()), signal.SIGTERM)
-    assert ended(made) == TrialEnd("one", "interrupted")
+    assert ended(local) == TrialEnd("one", "interrupted")
 
 
 @pytest.mark.process
 def test_who_ends_too_late_is_killed_and_interrupted(engine: Callable[..., LocalEngine], tmp_path: Path) -> None:
-    made, one = engine(stop_seconds=0.001), trial(tmp_path)
-    made.start(one)
+    local, one = engine(stop_seconds=0.001), trial(tmp_path)
+    local.start(one)
     until(lambda: is_under_way(one.folder))
     os.kill(int((one.folder / folder_lock.NAME).read_text()), signal.SIGSTOP)
-    made.stop()
-    told = ended(made)
-    assert (told.state, "did not end within 0.001 seconds and was killed" in told.error) == ("interrupted", True)
+    local.stop()
+    end = ended(local)
+    assert (end.state, "did not end within 0.001 seconds and was killed" in end.error) == ("interrupted", True)
     assert run_state(one.folder).state == "killed"
 
 
 @pytest.mark.process
 def test_its_log_and_its_sentence(engine: Callable[..., LocalEngine], tmp_path: Path) -> None:
-    made, one = engine(), trial(tmp_path, steps=0)
-    made.start(one)
-    told = ended(made)
-    assert told.state == "failed"
-    assert told.error.startswith("steps: expected greater than 0, got 0")
-    assert told.error in " ".join((tmp_path / "local" / "one.log").read_text().split())
+    local, one = engine(), trial(tmp_path, steps=0)
+    local.start(one)
+    end = ended(local)
+    assert end.state == "failed"
+    assert end.error.startswith("steps: expected greater than 0, got 0")
+    assert end.error in " ".join((tmp_path / "local" / "one.log").read_text().split())
     assert not one.folder.exists()
     (tmp_path / "trials").rmdir()
     (tmp_path / "trials").touch()
-    made.start(one)
-    assert ended(made) == TrialEnd("one", "failed", "it could not be started: File exists.")
+    local.start(one)
+    assert ended(local) == TrialEnd("one", "failed", "it could not be started: File exists.")
 
 
 @pytest.mark.process
@@ -115,7 +115,7 @@ def test_as_many_at_once_as_there_are_cores(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("returncode", "said", "end"),
+    ("returncode", "output", "end"),
     [
         (0, "", TrialEnd("t", "done")),
         (143, "", TrialEnd("t", "interrupted")),
@@ -127,6 +127,6 @@ def test_as_many_at_once_as_there_are_cores(tmp_path: Path) -> None:
         (7, "", "its process ended with exit code 7."),
     ],
 )
-def test_what_an_exit_code_means(returncode: int, said: str, end: TrialEnd | str) -> None:
+def test_what_an_exit_code_means(returncode: int, output: str, end: TrialEnd | str) -> None:
     expected = TrialEnd("t", "failed", end) if isinstance(end, str) else end
-    assert TrialEnd.of_process("t", returncode, said) == expected
+    assert TrialEnd.of_process("t", returncode, output) == expected

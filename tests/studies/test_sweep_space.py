@@ -51,9 +51,9 @@ def test_a_value_as_toml_is_read_as_that_value(value: Any) -> None:
 
 def test_values_of_python_are_those_of_toml() -> None:
     values = (np.float64(1e-3), np.float32(0.5), np.int64(3), np.True_, (1, (2,)), Path("a/b"), {"a": (1.0,)})
-    found = [*Setting(texts_of(dict(zip("abcdefg", values, strict=True)))).values.values()]
-    assert found == [0.001, 0.5, 3, True, [1, [2]], "a/b", {"a": [1.0]}]
-    assert [type(value) for value in found[:4]] == [float, float, int, bool]
+    plain_values = [*Setting(texts_of(dict(zip("abcdefg", values, strict=True)))).values.values()]
+    assert plain_values == [0.001, 0.5, 3, True, [1, [2]], "a/b", {"a": [1.0]}]
+    assert [type(value) for value in plain_values[:4]] == [float, float, int, bool]
     assert as_toml('a"b, c') == r'"a\"b, c"'
 
 

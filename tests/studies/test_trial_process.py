@@ -29,14 +29,14 @@ Start = Callable[..., TrialProcess]
 @pytest.fixture(params=[pytest.param(True, marks=forks), False], ids=["forked", "spawned"])
 def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     monkeypatch.setattr(trial_process, "_FORKS", request.param)
-    made: list[TrialProcess] = []
+    processes: list[TrialProcess] = []
 
     def begin(arguments: list[str], **options: object) -> TrialProcess:
-        made.append(TrialProcess(arguments, **options))
-        return made[-1]
+        processes.append(TrialProcess(arguments, **options))
+        return processes[-1]
 
     yield begin
-    for one in made:
+    for one in processes:
         one.kill()
         one.wait()
 
@@ -93,11 +93,11 @@ def test_it_is_a_new_process_of_its_own(start: Start, tmp_path: Path) -> None:
         path=[str(tmp_path), *sys.path],
     )
     assert run.wait(60) == 0, (tmp_path / "log").read_text()
-    said = (tmp_path / "log").read_text()
-    assert "threads ['MainThread', 'follow-starter']" in said
-    assert f"place {tmp_path} yes {tmp_path} True" in said
-    assert said.count("\nleft\n") == 1
-    assert said.count("numbers") == 1, "workers of environments are forks, as by hand"
+    text = (tmp_path / "log").read_text()
+    assert "threads ['MainThread', 'follow-starter']" in text
+    assert f"place {tmp_path} yes {tmp_path} True" in text
+    assert text.count("\nleft\n") == 1
+    assert text.count("numbers") == 1, "workers of environments are forks, as by hand"
     assert (tmp_path / "run" / "config.toml").exists()
 
 

@@ -62,8 +62,8 @@ def test_a_gif_of_up_to_255_colours_at_a_time_is_without_loss(
     tmp_path_factory: pytest.TempPathFactory, pictures: list[Picture]
 ) -> None:
     path = write(tmp_path_factory.mktemp("gif") / "x.gif", pictures, fps=25)
-    found = read_gif(path)
-    shown = [picture for picture, milliseconds in found for _ in range(milliseconds // 40)]
+    frames = read_gif(path)
+    shown = [picture for picture, milliseconds in frames for _ in range(milliseconds // 40)]
     assert len(shown) == len(pictures)
     for ours, theirs in zip(pictures, shown, strict=True):
         assert (ours == theirs).all()
@@ -72,17 +72,17 @@ def test_a_gif_of_up_to_255_colours_at_a_time_is_without_loss(
 def test_many_colours_are_brought_down_to_near_ones(tmp_path: Path) -> None:
     rows, columns = np.mgrid[0:64, 0:64]
     gradient = np.stack([rows * 4, columns * 4, (rows + columns) * 2], axis=-1).astype(np.uint8)
-    ((found, _),) = read_gif(write(tmp_path / "x.gif", [gradient]))
-    assert np.abs(found.astype(int) - gradient).mean() < 8
+    ((frames, _),) = read_gif(write(tmp_path / "x.gif", [gradient]))
+    assert np.abs(frames.astype(int) - gradient).mean() < 8
 
 
 @pytest.mark.parametrize("fps", [50, 30, 29.97, 15, 7, 1, 0.5])
 def test_a_gif_takes_as_long_as_it_should(tmp_path: Path, fps: float) -> None:
     rng = np.random.default_rng(0)
     pictures = [few_colours(rng, 4, 4, 9) for _ in range(61)]
-    found = read_gif(write(tmp_path / "x.gif", pictures, fps=fps))
-    assert abs(sum(milliseconds for _, milliseconds in found) - 61_000 / fps) <= 10
-    assert len(found) == 61
+    frames = read_gif(write(tmp_path / "x.gif", pictures, fps=fps))
+    assert abs(sum(milliseconds for _, milliseconds in frames) - 61_000 / fps) <= 10
+    assert len(frames) == 61
     with Image.open(tmp_path / "x.gif") as image:
         assert (image.format, image.info["loop"]) == ("GIF", 0), "it repeats for ever"
 
@@ -165,9 +165,9 @@ def test_an_mp4_shows_what_was_added(tmp_path: Path) -> None:
         stream = container.streams.video[0]
         assert (stream.width, stream.height) == (84, 62)  # H.264 takes even sizes alone
         assert stream.average_rate == 25
-        found = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    assert len(found) == 12
-    for ours, theirs in zip(pictures, found, strict=True):
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 12
+    for ours, theirs in zip(pictures, frames, strict=True):
         assert np.abs(theirs[:61, :83].astype(int) - ours).mean() < 4
     moved = path.read_bytes()
     assert moved.index(b"moov") < moved.index(b"mdat")  # a browser may begin before it has the whole

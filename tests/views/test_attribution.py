@@ -36,10 +36,10 @@ def test_of_a_linear_value_each_pixel_gives_its_weight_times_its_distance_from_t
     rng = np.random.default_rng(0)
     obs, weights = rng.integers(0, 256, shape).astype(np.uint8), rng.normal(size=shape)
     background = np.full(shape, 7, np.uint8)
-    found = occlusion(linear(weights), obs, 1, background, rows_axis=axis)
+    attribution = occlusion(linear(weights), obs, 1, background, rows_axis=axis)
     expected = weights * (obs.astype(np.float64) - 7)
     others = tuple(i for i in range(len(shape)) if i not in (axis, axis + 1))
-    assert found == pytest.approx(expected.sum(axis=others), abs=2e-3)
+    assert attribution == pytest.approx(expected.sum(axis=others), abs=2e-3)
     assert (occlusion(linear(weights), obs, 0, background, rows_axis=axis) == 0).all(), "the other action is worth 0"
 
 
@@ -48,13 +48,13 @@ def test_squares_find_what_matters_and_nothing_else() -> None:
     obs[10:14, 50:54] = 0
     weights = np.zeros((40, 80))
     weights[10:14, 50:54] = -1.0  # Black there is worth most.
-    found = occlusion(linear(weights), obs, 1, np.array([[255]], np.uint8))
-    row, column = np.unravel_index(found.argmax(), found.shape)
+    attribution = occlusion(linear(weights), obs, 1, np.array([[255]], np.uint8))
+    row, column = np.unravel_index(attribution.argmax(), attribution.shape)
     assert (10 <= row < 14, 50 <= column < 54) == (True, True)
-    near = np.zeros_like(found, dtype=bool)
+    near = np.zeros_like(attribution, dtype=bool)
     near[5:19, 45:59] = True
-    assert (found[~near] == 0).all()
-    assert found.min() >= 0
+    assert (attribution[~near] == 0).all()
+    assert attribution.min() >= 0
 
 
 def test_the_background_is_the_commonest_value_and_no_difference() -> None:
@@ -102,14 +102,14 @@ def test_an_unknown_wrapper_hides_the_place() -> None:
 
 def test_it_is_drawn_where_it_lies_and_cut_at_the_edge() -> None:
     picture = np.full((20, 30, 3), 255, np.uint8)
-    found = Attribution(np.array([[1.0, 0.0], [0.0, -0.5]]), None)
-    drawn = laid_over(picture, found, (10.0, -5.0, 20.0, 5.0), "light")
+    attribution = Attribution(np.array([[1.0, 0.0], [0.0, -0.5]]), None)
+    drawn = laid_over(picture, attribution, (10.0, -5.0, 20.0, 5.0), "light")
     changed = (drawn != picture).any(axis=2)
     assert changed[10:20, :5].any()
     assert not changed[:10].any()
     assert not changed[:, 5:].any()
-    assert (laid_over(picture, found, (50.0, 0.0, 60.0, 9.0), "light") == picture).all()
-    whole = laid_over(picture, found, (0.0, 0.0, 20.0, 30.0), "light").astype(int)
+    assert (laid_over(picture, attribution, (50.0, 0.0, 60.0, 9.0), "light") == picture).all()
+    whole = laid_over(picture, attribution, (0.0, 0.0, 20.0, 30.0), "light").astype(int)
     assert whole[0, 0, 0] > whole[0, 0, 2], "red where it raises the value"
     assert whole[-1, -1, 2] > whole[-1, -1, 0], "blue where it lowers it"
 

@@ -11,7 +11,7 @@ from cartpole_dqn.views.comparison_tables import comparison_tables, comparison_t
 WriteRun = Callable[..., Path]
 
 
-def made(write_run: WriteRun, *, played: bool = False) -> Comparison:
+def comparison_of(write_run: WriteRun, *, played: bool = False) -> Comparison:
     records = []
     for seed in range(2):
         confirmed = {200: ([480.0] * 4, True)}
@@ -26,7 +26,7 @@ def made(write_run: WriteRun, *, played: bool = False) -> Comparison:
 
 
 def test_tables_say_everything(write_run: WriteRun) -> None:
-    groups, improvements, runs = comparison_tables(made(write_run))
+    groups, improvements, runs = comparison_tables(comparison_of(write_run))
     assert groups.columns == (
         "group", "runs", "best [95%]", "lowest", "last [95%]", "lowest", "solved", "steps to solved", "training time",
     )  # fmt: skip
@@ -43,17 +43,17 @@ def test_tables_say_everything(write_run: WriteRun) -> None:
 
 
 def test_what_a_score_is_is_said(write_run: WriteRun, tmp_path: Path) -> None:
-    said = explanations(made(write_run))
-    assert "model in best/ (1 or 4 episodes) and of the last model (1), in the evaluations made during" in said[0]
-    assert "interquartile mean over its runs, with its 95% bootstrap interval" in said[0]
-    assert any("--episodes 100" in text for text in said)
-    assert any("fewer than 5 runs" in text for text in said)
+    sentences = explanations(comparison_of(write_run))
+    assert "model in best/ (1 or 4 episodes) and of the last model (1), in the evaluations made during" in sentences[0]
+    assert "interquartile mean over its runs, with its 95% bootstrap interval" in sentences[0]
+    assert any("--episodes 100" in text for text in sentences)
+    assert any("fewer than 5 runs" in text for text in sentences)
 
 
 def test_played_scores_do_not_flatter(write_run: WriteRun) -> None:
-    said = explanations(made(write_run, played=True))
-    assert "(30 episodes) and of the last model (30), on held-out seeds, played just now" in said[0]
-    assert not any("too high" in text for text in said)
+    sentences = explanations(comparison_of(write_run, played=True))
+    assert "(30 episodes) and of the last model (30), on held-out seeds, played just now" in sentences[0]
+    assert not any("too high" in text for text in sentences)
 
 
 def test_one_group_has_no_improvement(write_run: WriteRun) -> None:
@@ -64,7 +64,7 @@ def test_one_group_has_no_improvement(write_run: WriteRun) -> None:
 
 
 def test_json_holds_the_whole(write_run: WriteRun) -> None:
-    table = json.loads(comparison_text(made(write_run), "json"))
+    table = json.loads(comparison_text(comparison_of(write_run), "json"))
     assert table["source"] == "metrics"
     assert [run["name"] for run in table["runs"]] == ["a0", "a1", "b\x1b[31m"]
     assert table["groups"][0]["best"] == {"value": 480.0, "low": 480.0, "high": 480.0}

@@ -192,8 +192,8 @@ def test_drawing_uses_no_state_of_matplotlib(tmp_path: Path) -> None:
         f"draw_curves(history, {str(tmp_path / 'a.png')!r}, theme='dark')\n"
         "assert settings() == before; print('matplotlib.pyplot' in sys.modules)"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "False"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_the_outcome_and_the_threshold_are_said(history: RunHistory, tmp_path: Path) -> None:

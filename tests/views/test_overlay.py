@@ -43,8 +43,8 @@ def slow_quantile(values: list[float], share: float) -> float:
 @given(st.lists(Points, min_size=1, max_size=5), st.lists(st.integers(0, 60).map(lambda k: k / 2), max_size=8))
 def test_spread_equals_the_slow_reference(curves: list[dict[int, int]], where: list[float]) -> None:
     places = np.unique(np.array(where, dtype=np.float64))
-    made = [(np.array(sorted(c), dtype=np.float64), np.array([c[x] for x in sorted(c)], dtype=float)) for c in curves]
-    (lower, median, upper), count = spread(made, places)
+    arrays = [(np.array(sorted(c), dtype=np.float64), np.array([c[x] for x in sorted(c)], dtype=float)) for c in curves]
+    (lower, median, upper), count = spread(arrays, places)
     for i, place in enumerate(places):
         values = [value for c in curves if (value := slow_at(c, place)) is not None]
         assert count[i] == len(values)
@@ -103,11 +103,11 @@ def test_runs_of_different_lengths_are_dashed_where_some_are_missing(write_run: 
 def test_a_run_keeps_its_last_mean_until_it_ends(write_run: WriteRun, tmp_path: Path) -> None:
     """Runs of equally many steps end together, wherever their last episodes do."""
     runs = [read_metrics(write_run(f"r{k}", returns=range(10), length=length)) for k, length in enumerate((90, 100))]
-    told = [RunHistory(**{**vars(run), "end": (1000.0, 10.0)}) for run in runs]
-    draw_groups({"both": told}, tmp_path / "x.svg")
+    ended = [RunHistory(**{**vars(run), "end": (1000.0, 10.0)}) for run in runs]
+    draw_groups({"both": ended}, tmp_path / "x.svg")
     words = " ".join(words_in(tmp_path / "x.svg"))
     assert "dashed" in words, "the first episodes end at different steps"
-    starts = [RunHistory(**{**vars(run), "step": run.step - run.step[0] + 50}) for run in told]
+    starts = [RunHistory(**{**vars(run), "step": run.step - run.step[0] + 50}) for run in ended]
     draw_groups(
         {"both": [RunHistory(**{**vars(run), "loss": run.loss * np.nan}) for run in starts]}, tmp_path / "x.svg"
     )
@@ -147,7 +147,7 @@ def test_up_to_four_lines_are_named_at_their_ends(write_run: WriteRun, tmp_path:
         re.search(rf"<!-- group {i} \(1 run\) -->\s*<g [^>]*translate\(([\d.]+) ([\d.]+)\)", text) for i in range(4)
     ]
     assert all(places)
-    x, y = zip(*((float(found[1]), float(found[2])) for found in places if found), strict=True)
+    x, y = zip(*((float(match[1]), float(match[2])) for match in places if match), strict=True)
     assert len(set(x)) == 1
     assert all(below - above >= 11 for below, above in itertools.pairwise(y)), y
     draw_groups(groups, tmp_path / "x.svg")

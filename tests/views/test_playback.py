@@ -72,8 +72,8 @@ class Counting(Blind):
 @pytest.fixture(autouse=True, scope="module")
 def _registered() -> None:
     for cls in (Blind, Odd, Counting):
-        made: Any = cls
-        gymnasium.register(f"{cls.__name__}Playback-v0", entry_point=made, max_episode_steps=20)
+        entry_point: Any = cls
+        gymnasium.register(f"{cls.__name__}Playback-v0", entry_point=entry_point, max_episode_steps=20)
 
 
 def test_it_plays_the_episodes_that_evaluate_plays(trained: Trained) -> None:
@@ -117,15 +117,15 @@ def test_looking_changes_nothing_of_what_an_agent_sees_in_pixels(trained: Traine
     small = [{"wrapper": "render"}, {"wrapper": "resize", "height": 20}, {"wrapper": "grayscale", "keep_dim": True}]
     run = trained(env, "pixels", steps=4, observation=small, agent={"network": {"name": "mlp"}})
     unseen = EnvFactory(run.config, run.host).make(evaluating=True)
-    told, _ = unseen.reset(seed=episode_seed(Stream.REPORT, 0, 0, 0))
+    obs, _ = unseen.reset(seed=episode_seed(Stream.REPORT, 0, 0, 0))
     with Playback(run) as shown:
         for scene in itertools.islice(shown.episode(1), 40):
-            assert (scene.panels[0].values == np.asarray(told)[..., 0]).all()
+            assert (scene.panels[0].values == np.asarray(obs)[..., 0]).all()
             if env == "CartPole-v1":  # LunarLander's sparks age by being drawn
                 assert (scene.frame == np.asarray(unseen.render())).all()
             if scene.action is None:
                 break
-            told, *_ = unseen.step(scene.action)
+            obs, *_ = unseen.step(scene.action)
     unseen.close()
 
 

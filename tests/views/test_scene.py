@@ -56,13 +56,13 @@ def test_the_environments_picture_is_shown_as_it_is() -> None:
 def test_what_the_agent_sees_is_enlarged_pixel_for_pixel() -> None:
     values = np.random.default_rng(1).integers(0, 256, (40, 80), dtype=np.uint8)
     panels = [Panel("channel 0", values, "grey", 0.0, 255.0), Panel("channel 1", values[::-1], "grey", 0.0, 255.0)]
-    found = beside(draw_scene(scene(panels=panels)))
+    side = beside(draw_scene(scene(panels=panels)))
     for panel in panels:
         enlarged = np.repeat(np.repeat(panel.values, 3, axis=0), 3, axis=1)
-        assert contains(found, np.repeat(enlarged[..., None], 3, axis=2))
+        assert contains(side, np.repeat(enlarged[..., None], 3, axis=2))
     shown = frame(20, 30, seed=3)
-    found = beside(draw_scene(scene(panels=[Panel("", shown, "colour")])))
-    assert contains(found, np.repeat(np.repeat(shown, 10, axis=0), 10, axis=1))
+    side = beside(draw_scene(scene(panels=[Panel("", shown, "colour")])))
+    assert contains(side, np.repeat(np.repeat(shown, 10, axis=0), 10, axis=1))
 
 
 def contains(picture: NDArray[np.uint8], part: NDArray[np.uint8]) -> bool:
@@ -83,8 +83,8 @@ def test_differences_are_blue_and_red_around_white(dtype: Any, zero: int, most: 
     panel = Panel("difference", values, "difference", zero=zero)
     # The action is left out: what is taken is blue too.
     without = scene(panels=[panel], action=None, q_values=None)
-    found = beside(draw_scene(without))
-    assert count(found, RED) == count(found, BLUE) > 0
+    side = beside(draw_scene(without))
+    assert count(side, RED) == count(side, BLUE) > 0
     still = beside(draw_scene(replace(without, panels=[replace(panel, values=np.full_like(values, zero))])))
     assert count(still, RED) == count(still, BLUE) == 0
     halved = colours_of(replace(panel, values=((values.astype(float) - zero) / 2 + zero).astype(dtype)))
@@ -99,8 +99,8 @@ def test_the_same_difference_looks_the_same_beside_a_larger_one() -> None:
     share = np.sqrt(10 / 127)
     pink = [int(paper + share * (red - paper)) for paper, red in zip(PAPER, RED, strict=True)]
     for values in (small, both):
-        found = beside(draw_scene(scene(panels=[Panel("", values, "difference", zero=128)])))
-        assert count(found, pink) >= 100
+        side = beside(draw_scene(scene(panels=[Panel("", values, "difference", zero=128)])))
+        assert count(side, pink) >= 100
 
 
 def bar(picture: NDArray[np.uint8], colour: Sequence[int]) -> int:
@@ -137,9 +137,9 @@ def test_numbers_with_a_bound_fill_their_line_and_others_never_quite() -> None:
 
 def test_all_that_is_said_of_a_moment_is_in_its_picture() -> None:
     named = Panel("", np.array([0.5, -0.25], np.float32), "numbers", names=("x", "y"))
-    said: list[dict[str, Any]] = [{}, {"panels": [named]}, {"step": 7}, {"total": 7.5}, {"episode": 2}]
-    said += [{"ending": "terminated", "action": None}, {"observed": "4  float32"}, {"actions": ("up", "down")}]
-    assert len({draw_scene(scene(**changes)).tobytes() for changes in said}) == len(said)
+    variants: list[dict[str, Any]] = [{}, {"panels": [named]}, {"step": 7}, {"total": 7.5}, {"episode": 2}]
+    variants += [{"ending": "terminated", "action": None}, {"observed": "4  float32"}, {"actions": ("up", "down")}]
+    assert len({draw_scene(scene(**changes)).tobytes() for changes in variants}) == len(variants)
 
 
 kinds = st.sampled_from(["numbers", "grey", "colour", "difference"])

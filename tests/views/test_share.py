@@ -10,13 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from cartpole_dqn.api import Run, load, train
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.errors import RunFolderError, UserError
-from cartpole_dqn.runs.checkpoint import read_state
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.saved import InitialWeights
 from cartpole_dqn.runs.shared import read_claim
@@ -69,15 +67,15 @@ def test_it_is_opened_as_a_run_is(run: Run, shared: Shared) -> None:
 
 def test_nothing_of_the_machine_or_the_person_is_in_it(run: Run, tmp_path: Path) -> None:
     watched = changed(run.config, observer=[{"name": "private", "folder": "/home/me/secrets"}])
-    made = share_run(replace(run, config=watched), tmp_path / "x", episodes=10, recorded_steps=0)
-    text = "".join(p.read_text() for p in made.folder.path.iterdir() if p.suffix in (".toml", ".json", ".md"))
+    result = share_run(replace(run, config=watched), tmp_path / "x", episodes=10, recorded_steps=0)
+    text = "".join(p.read_text() for p in result.folder.path.iterdir() if p.suffix in (".toml", ".json", ".md"))
     for private in ("secrets", str(run.path), str(tmp_path), "cpu_count", "memory_bytes", "platform"):
         assert private not in text
-    (needed,) = made.folder.plugins()
+    (needed,) = result.folder.plugins()
     assert needed["distribution"] == "cartpole-dqn"
     assert {"agent/dqn", "network/mlp", "replay/uniform"} <= set(needed["components"])
     assert "network/conv" not in needed["components"], "only what it needs"
-    assert "record.gif" not in (made.folder.path / "README.md").read_text()
+    assert "record.gif" not in (result.folder.path / "README.md").read_text()
 
 
 def test_the_card_is_one_of_the_hub(shared: Shared) -> None:
@@ -104,32 +102,24 @@ def test_the_card_is_one_of_the_hub(shared: Shared) -> None:
         assert text in card.text
 
 
-def test_its_command_repeats_the_run(run: Run, shared: Shared, tmp_path: Path) -> None:
-    again = train(config=shared.folder.config, out=tmp_path / "again", plain=True)
-    _, here = read_state(again.folder.best)
-    _, there = read_state(shared.folder.best)
-    for name, weights in there["policy"]["network"].items():
-        assert torch.equal(here["policy"]["network"][name], weights)
-
-
 def test_weights_that_a_run_started_from_go_with_it(run: Run, shared: Shared, tmp_path: Path) -> None:
     started = train(
         obs="state", steps=20, out=tmp_path / "next", plain=True, settings={"init": {"run": str(shared.archive)}}
     )
     assert started.config.init.run == "mine"
-    made = share_run(started, tmp_path / "x", episodes=10, recorded_steps=0)
-    assert InitialWeights.read(made.folder).checksum == started.config.init.weights
-    assert load(made.archive).folder.initial.is_dir()
-    again = train(config=made.folder.config, out=tmp_path / "again", plain=True)
+    result = share_run(started, tmp_path / "x", episodes=10, recorded_steps=0)
+    assert InitialWeights.read(result.folder).checksum == started.config.init.weights
+    assert load(result.archive).folder.initial.is_dir()
+    again = train(config=result.folder.config, out=tmp_path / "again", plain=True)
     assert again.config.init == started.config.init
 
 
 def test_a_run_without_metrics_is_shared_without_a_curve(run: Run, tmp_path: Path) -> None:
     folder = RunFolder(Path(shutil.copytree(run.path, tmp_path / "run")))
     folder.metrics_jsonl.unlink()
-    made = share_run(replace(run, folder=folder), tmp_path / "x", episodes=10, recorded_steps=0)
-    assert not made.folder.curve.exists()
-    assert made.missing[0].startswith("the curve: ")
+    result = share_run(replace(run, folder=folder), tmp_path / "x", episodes=10, recorded_steps=0)
+    assert not result.folder.curve.exists()
+    assert result.missing[0].startswith("the curve: ")
 
 
 def test_what_cannot_be_shared_leaves_nothing(run: Run, tmp_path: Path) -> None:

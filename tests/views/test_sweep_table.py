@@ -20,7 +20,7 @@ from cartpole_dqn.views.sweep_table import PlainSweep, sweep_table, watching
 
 
 def trial(name: str, state: str, step: int = 0, **changes: object) -> SweepTrial:
-    told = {
+    fields = {
         "run": Trial(name=name, config="", folder=Path(name)),
         "setting": Setting(),
         "seed": 0,
@@ -30,7 +30,7 @@ def trial(name: str, state: str, step: int = 0, **changes: object) -> SweepTrial
         "episodes": None,
         "seconds": step / 100,
     }
-    return SweepTrial(**{**told, **changes})  # type: ignore[arg-type]
+    return SweepTrial(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 def drawn(view: SweepView, width: int, height: int, encoding: str = "utf-8") -> list[str]:

@@ -95,8 +95,8 @@ def test_it_plays_in_a_terminal(trained: Trained) -> None:
         before = drawings()
         until(lambda: drawings() > before + 1)  # The first of them may have begun before.
 
-    how: dict[str, Any] = {"console": console, "clock": lambda: now[0], "wait": wait, "max_steps": 5, "speed": 64}
-    (value,) = watch_run(run, episodes=1, **how)
+    options: dict[str, Any] = {"console": console, "clock": lambda: now[0], "wait": wait, "max_steps": 5, "speed": 64}
+    (value,) = watch_run(run, episodes=1, **options)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for words in (
         "episode 1, step 0, return 0",
@@ -113,7 +113,7 @@ def test_it_plays_in_a_terminal(trained: Trained) -> None:
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    assert watch_run(run, **{**how, "clock": lambda: 0.0, "wait": interrupted}) == ()
+    assert watch_run(run, **{**options, "clock": lambda: 0.0, "wait": interrupted}) == ()
     with pytest.raises(UserError, match="--terminal needs a terminal"):
         watch_run(run, console=Console(file=io.StringIO()))
 
@@ -147,10 +147,10 @@ KEYS: dict[str, tuple[dict[float, int], dict[float, str]]] = {
 
 @pytest.mark.parametrize("case", KEYS)
 def test_keys(trained: Trained, case: str) -> None:
-    pressed, said = KEYS[case]
-    time = Time({**pressed, max(said) + 0.1: pygame.K_q})
+    pressed, captions = KEYS[case]
+    time = Time({**pressed, max(captions) + 0.1: pygame.K_q})
     watch(trained(), time, max_steps=200)
-    for at, words in said.items():
+    for at, words in captions.items():
         assert time.caption(at).endswith(f" {words}")
 
 

@@ -50,13 +50,13 @@ def test_a_line_has_no_gaps_and_meets_its_points(drawn: list[tuple[float, float]
     line, dots = canvas(drawn, width, height), canvas(drawn, width, height)
     line.line(tuple(drawn))
     dots.points(tuple(drawn))
-    found = dots_of(line)
-    assert dots_of(dots) <= found
+    marks = dots_of(line)
+    assert dots_of(dots) <= marks
     if len({x for x, _ in drawn}) > 1:
-        assert {x for x, _ in found} == set(range(2 * width))
-    for x, y in found:  # each dot touches another one
+        assert {x for x, _ in marks} == set(range(2 * width))
+    for x, y in marks:  # each dot touches another one
         near = {(x + i, y + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} - {(x, y)}
-        assert len(found) == 1 or near & found
+        assert len(marks) == 1 or near & marks
 
 
 values = st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=40)

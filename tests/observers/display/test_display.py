@@ -125,8 +125,8 @@ def test_a_long_evaluation_has_its_lines_in_plain_mode(clock: Any, events: Any) 
     for done in range(101):
         display.evaluating(Evaluating(600, "confirm", done, 100, 0.5 if done else None))
         clock.now += 0.2
-    said = [line for line in terminal.text.splitlines() if "confirming" in line]
-    assert said == [f"confirming {done}/100, mean 0.5" for done in (25, 50, 75, 100)]
+    lines = [line for line in terminal.text.splitlines() if "confirming" in line]
+    assert lines == [f"confirming {done}/100, mean 0.5" for done in (25, 50, 75, 100)]
 
 
 def test_steps_draw_nothing(clock: Any, events: Any) -> None:
@@ -147,15 +147,15 @@ def test_a_display_that_fails_is_named_and_gives_the_terminal_back(clock: Any, e
             raise ZeroDivisionError("no figure")
 
     terminal = Terminal()
-    said: list[str] = []
+    warnings: list[str] = []
     display = make(terminal, clock, refresh_per_second=30.0)
-    group = ObserverGroup([("display", display)], said.append)
+    group = ObserverGroup([("display", display)], warnings.append)
     group.tell("run_started", events.started())
     deadline = time.monotonic() + 20
-    while not said and time.monotonic() < deadline:
+    while not warnings and time.monotonic() < deadline:
         group.tell("updated", events.progress(status={"goal": Broken()}))
         time.sleep(0.01)
-    assert [text.partition(" (")[0] for text in said] == [
+    assert [text.partition(" (")[0] for text in warnings] == [
         "observer display failed in updated and is switched off: ZeroDivisionError: no figure"
     ]
     assert not terminal.cursor_hidden

@@ -89,9 +89,9 @@ def test_remaining_time_of_a_budget_in_episodes(clock: Any, events: Any) -> None
         progress = events.progress(20 * k, episode=k, seconds=float(k))
         tracker.updated(progress)
         tracker.episode_ended(events.episode(k, step=20 * k, progress=progress))
-    found = tracker.snapshot()
-    assert (found.done, found.total) == (30, 50)
-    assert found.remaining == pytest.approx(20, rel=0.1)
+    snapshot = tracker.snapshot()
+    assert (snapshot.done, snapshot.total) == (30, 50)
+    assert snapshot.remaining == pytest.approx(20, rel=0.1)
 
 
 def test_while_a_model_is_confirmed_its_evaluation_is_known(clock: Any, events: Any) -> None:

@@ -213,12 +213,6 @@ def test_a_file_in_place_of_its_class_gets_a_suggestion(tmp_path: Path, monkeypa
     assert refusal("broken").endswith("--env PACKAGE:broken")
 
 
-def test_the_spec_of_an_id(own_envs: None) -> None:
-    assert find_spec("own_envs:Cameras-v0").id == "Cameras-v0"
-    with pytest.raises(UnsuitableEnvError, match="Foo"):
-        find_spec("Foo-v1")
-
-
 @pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "ale_py:ALE/Pong-v5"])
 def test_atari_games_without_their_package_name_the_extra(env_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ale_py", None)
@@ -240,12 +234,6 @@ def test_one_argument_more_keeps_those_of_the_preset() -> None:
     config = resolve("ALE/Pong-v5", "pixels", ["env.kwargs.difficulty=1"])
     assert config.env.kwargs == {"frameskip": 1, "difficulty": 1}
     assert resolve("ALE/Pong-v5", "pixels", ["env.kwargs.frameskip=2"]).env.kwargs == {"frameskip": 2}
-
-
-def test_atari_games_have_presets_of_their_own() -> None:
-    for env_id in ("ALE/Pong-v5", "ale_py:ALE/Breakout-v5"):
-        assert resolve(env_id, "pixels").preset == "atari"
-        assert resolve(env_id, "state").preset == "atari-ram"
 
 
 @pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "ale_py:ALE/Pong-v5"])

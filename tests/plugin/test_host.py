@@ -77,15 +77,6 @@ def test_one_failure_leaves_the_others_and_nothing_of_itself(install: Install) -
         host.registry.component("replay", "c")
 
 
-def test_a_failed_module_may_be_loaded_by_a_later_entry_point(install: Install) -> None:
-    # The first fails by its clash with a built-in; having been unregistered, it is nobody's second name.
-    source = ADDS.format(kind="replay", name="uniform", module="acme_a")
-    install("acme", {"a": "acme_a", "b": "acme_a"}, acme_a=source)
-    host = load_plugins(allowed=["acme"])
-    assert all("already registered by cartpole-dqn" in record.error for record in host.failures())
-    assert len(host.failures()) == 2
-
-
 @pytest.mark.parametrize("line", ["", "__hash__ = None"])
 def test_an_object_can_be_a_plugin(install: Install, line: str) -> None:
     source = f"""
@@ -157,12 +148,6 @@ def test_strict_mode_refuses_every_failure(install: Install) -> None:
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert states(load_plugins(allowed=["acme"])) == {"a": "failed", "b": "incompatible"}
     load_plugins(allowed=(), strict=True)
-
-
-def test_what_does_not_fit_by_metadata_is_not_imported(install: Install) -> None:
-    install("acme", {"a": "acme_a"}, requires="cartpole-dqn<0.0.1", **adds("acme_a", "a"))
-    assert states(load_plugins(allowed=["acme"])) == {"a": "incompatible"}
-    assert "acme_a" not in sys.modules
 
 
 @pytest.mark.parametrize("moment", ["acme_a = 1", "register_components"])

@@ -6,7 +6,6 @@ pip itself installs it too.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -21,12 +20,9 @@ from cartpole_dqn.plugin.project import TEMPLATE_KINDS
 from cartpole_dqn.plugin.registry import KINDS
 
 ROOT = Path(__file__).parents[2]
-TEMPLATE = ROOT / "cartpole_dqn" / "plugin" / "template"
 Made = tuple[Path, Path]
 
 pytestmark = pytest.mark.process
-
-needs_hatchling = pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="hatchling is not installed")
 
 
 def python(*arguments: str | Path, cwd: Path, path: Path | None = None, isolated: bool = True) -> str:
@@ -65,16 +61,6 @@ def test_it_is_listed(new_project: Made) -> None:
     assert [command["name"] for command in listed["commands"]] == ["newest"]
 
 
-def test_listing_it_imports_no_torch(new_project: Made) -> None:
-    code = """
-import sys
-from cartpole_dqn.plugin.host import load_plugins
-print(load_plugins().registry.names("replay"), "torch" in sys.modules)
-"""
-    text = python("-c", code, cwd=new_project[0], path=new_project[1])
-    assert text == "['first-kept', 'newest', 'uniform'] False\n"
-
-
 def test_its_own_tests_pass(new_project: Made) -> None:
     project, site = new_project
     text = python("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project, path=site)
@@ -104,18 +90,6 @@ def test_a_run_without_its_plugin_says_what_to_install(trained: Path, tmp_path: 
         AssertionError, match=r"replay 'newest'. It came from cartpole-dqn-newest 0\.1\.0: install that"
     ):
         cartpole_dqn("resume", trained, cwd=tmp_path)
-
-
-@needs_hatchling
-def test_pip_installs_it(new_project: Made, tmp_path: Path) -> None:
-    """For this, pip needs neither the network nor the environment that the tests run in."""
-    pytest.importorskip("pip")
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
-    site = tmp_path / "site"
-    python("-m", "pip", "install", *options, "--target", site, new_project[0], cwd=tmp_path, isolated=False)
-    assert (site / "cartpole_dqn_newest" / "py.typed").is_file()
-    listed = json.loads(cartpole_dqn("--strict-plugins", "plugins", "list", "--json", cwd=tmp_path, path=site))
-    assert [c["kind"] for c in listed["components"]] == list(KINDS)
 
 
 @pytest.mark.slow

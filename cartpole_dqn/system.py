@@ -134,9 +134,10 @@ def stopping_on_signals(
 
 @contextlib.contextmanager
 def unwinding_on_signals() -> Iterator[None]:
-    """Inside the block, SIGTERM and SIGHUP raise `SystemExit` with the code 128 + signal.
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, and then raise `SystemExit` with the code 128 + signal.
 
-    Python drops an exception in a finaliser or a library's callback, so it is raised again until the block is left.
+    In the block they raise `KeyboardInterrupt`, which nobody takes for an exit of an environment or a plugin. Python
+    drops an exception in a finaliser or a library's callback, so it is raised again until the block is left.
     """
     first_signal = 0
 
@@ -145,15 +146,20 @@ def unwinding_on_signals() -> Iterator[None]:
         if not first_signal and hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
         first_signal = first_signal or number
-        sys.exit(128 + first_signal)
+        raise KeyboardInterrupt
 
     alarm = [signal.SIGALRM] if hasattr(signal, "setitimer") else []
     with _handling([number for number in STOP_SIGNALS if number != signal.SIGINT] + alarm, leave):
         try:
             yield
+        except KeyboardInterrupt:
+            if not first_signal:
+                raise
         finally:
             if first_signal and alarm:
                 signal.setitimer(signal.ITIMER_REAL, 0)
+    if first_signal:
+        sys.exit(128 + first_signal)
 
 
 @contextlib.contextmanager

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import pygame
 import pytest
 from PIL import Image
 
 from cartpole_dqn import system
+from cartpole_dqn.envs.guard import Guard
 
 Call = Callable[..., Any]
 
@@ -61,7 +63,7 @@ def test_an_exit_that_was_dropped_is_raised_again(monkeypatch: pytest.MonkeyPatc
 
     def plays() -> None:
         with system.unwinding_on_signals():
-            with contextlib.suppress(SystemExit):
+            with contextlib.suppress(KeyboardInterrupt):
                 os.kill(os.getpid(), signal.SIGTERM)
                 time.sleep(5)
             time.sleep(5)
@@ -70,3 +72,14 @@ def test_an_exit_that_was_dropped_is_raised_again(monkeypatch: pytest.MonkeyPatc
         plays()
     assert left.value.code == 143
     assert signal.getitimer(signal.ITIMER_REAL)[1] == 0.0
+
+
+def test_a_signal_that_meets_an_environment_is_not_its_exit() -> None:
+    class Signalled(gymnasium.Wrapper[Any, Any, Any, Any]):
+        def reset(self, **given: Any) -> Any:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return self.env.reset(**given)
+
+    with pytest.raises(SystemExit) as left, system.unwinding_on_signals():
+        Guard(Signalled(gymnasium.make("CartPole-v1"))).reset()
+    assert left.value.code == 143

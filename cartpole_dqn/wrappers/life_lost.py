@@ -7,6 +7,8 @@ from typing import Any
 import gymnasium
 from gymnasium.utils import RecordConstructorArgs
 
+from cartpole_dqn.wrappers.moments import Moments
+
 LIFE_LOST = "life_lost"
 """The key in `info`."""
 
@@ -49,3 +51,6 @@ class LifeLost(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if 0 < lives < before:
             info = {**info, LIFE_LOST: True}
         return obs, reward, terminated, truncated, info
+
+    def as_torch(self, moments: Moments) -> Any:
+        return moments.observation()

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from gymnasium.wrappers import ClipReward
+from gymnasium.wrappers import ClipReward, FrameStackObservation
 
 from cartpole_dqn.config.schema import to_toml
 from cartpole_dqn.envs.factory import EnvFactory
@@ -19,6 +19,7 @@ from cartpole_dqn.plugin.host import load_plugins
 from cartpole_dqn.training.resolve import resolve_config
 from cartpole_dqn.training.rollout import Rollout
 from cartpole_dqn.wrappers import LifeLost
+from cartpole_dqn.wrappers.moments import TorchForm
 from lives import Lives
 
 HOST = load_plugins(allowed=())
@@ -59,6 +60,14 @@ def test_an_actor_expects_nothing_after_a_lost_life() -> None:
 def zero_weights(rollout: Any) -> Any:
     state = rollout._policy.state_dict()
     return {**state, "network": {name: value * 0 for name, value in state["network"].items()}}
+
+
+def test_torch_sees_through_it() -> None:
+    env = FrameStackObservation(LifeLost(Lives()), 2)
+    env.reset()
+    form = TorchForm(env)
+    assert form.stops == {}
+    assert [(given.source, given.ago) for given in form.inputs] == [("Lives", [0, 1])]
 
 
 def test_a_game_without_lives_is_told() -> None:

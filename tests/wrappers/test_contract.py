@@ -32,7 +32,7 @@ Env = Any
 
 
 def cartpole() -> Env:
-    return gymnasium.make("CartPole-v1", render_mode="rgb_array", max_episode_steps=50)
+    return gymnasium.make("CartPole-v1", render_mode="rgb_array", max_episode_steps=12)
 
 
 def render(**arguments: Any) -> Env:

@@ -83,9 +83,9 @@ class PluginHost:
         """The built-ins, then every installed plugin, sorted by distribution and name."""
         self.strict = strict
         self._packages: dict[str, set[str]] = {}
-        self._unmatched: list[str] = []
         self.notes: list[str] = []
-        """Further warnings, such as a plugin's use of a hook that is to go, or an observer that a run cannot bring."""
+        """Further warnings: a name of the user's that no plugin has, a plugin's use of a hook that is to go, or an
+        observer that a run cannot bring."""
         self._environments_registered = False
 
     def failures(self) -> list[PluginRecord]:
@@ -93,9 +93,8 @@ class PluginHost:
         return [record for record in self.plugins if record.state in ("failed", "incompatible")]
 
     def warnings(self) -> list[str]:
-        """Return a line for each failed plugin, each blocked or allowed name that matches none, and each note."""
-        failed = [f"plugin {record.label} failed: {record.error}" for record in self.failures()]
-        return failed + self._unmatched + self.notes
+        """Return a line for each failed plugin, and each note."""
+        return [*(f"plugin {record.label} failed: {record.error}" for record in self.failures()), *self.notes]
 
     def describe(self) -> list[dict[str, Any]]:
         """Return every plugin as plain data, for a run folder and `expect`."""
@@ -305,7 +304,7 @@ def load_plugins(
             host._load(entry)
         else:
             host.plugins.append(PluginRecord(entry.name, distribution, version, off, WHY_OFF[off]))
-    host._unmatched = _unmatched(entries, blocked, allowed or ())
+    host.notes += _unmatched(entries, blocked, allowed or ())
     host._refuse_if_strict()
     return host
 

@@ -131,6 +131,7 @@ def test_list_all_and_kind_choose_rows(plugins: Plugins) -> None:
     assert sections(nothing.out) == {}
     assert "No plugin adds any replay" in nothing.err
     assert "'acme-broken-plugin' of acme-broken 1.0" in nothing.err, "it may have more"
+    assert "no plugin 'acmee' is installed that could be allowed" in plugins("list", allowed="acmee").err
 
 
 def test_list_json_is_one_object(plugins: Plugins) -> None:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import abc
-import importlib
+import pkgutil
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -150,11 +150,10 @@ def make_goals(table: Mapping[str, Any], context: Context) -> Goals:
 
 
 def _imported(name: str) -> type[Goals]:
-    module, colon, attribute = name.partition(":")
-    if not colon:
+    if ":" not in name:
         raise UserError(f"unknown goals '{name}': expected {_choices()}.")
     try:
-        cls = getattr(importlib.import_module(module), attribute)
+        cls = pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"goals '{name}' cannot be imported: {error}.") from error
     if not isinstance(cls, type) or not issubclass(cls, Goals) or not isinstance(getattr(cls, "Options", 0), type):

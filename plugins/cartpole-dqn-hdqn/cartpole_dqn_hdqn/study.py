@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from cartpole_dqn import Run, load, train
+from cartpole_dqn import Run, load, replace_file, train
 
 PRESETS = ("hdqn", "hdqn-tabular", "flat-dqn", "flat-q-learning")
 GOOD = 0.19
@@ -74,7 +74,7 @@ def greedy_trial(preset: str, seed: int, out: Path, *, report_episodes: int, ste
     run = _train(folder, preset=preset, seed=seed, steps=steps)
     best, last = (run.evaluate(report_episodes, seed=REPORT_SEED, which=which).mean for which in ("best", "last"))
     trial = _trial(preset, seed, best, last, _events(folder))
-    _keep(kept, asdict(trial))
+    replace_file(kept, json.dumps(asdict(trial)).encode())
     return trial
 
 
@@ -97,7 +97,8 @@ def long_trial(preset: str, seed: int, out: Path, *, episodes: int) -> Course:
         settings = {"agent": agent, "evaluation": {"every": 0}, "checkpoint": {"every_seconds": 60.0}}
         _train(folder, preset=preset, seed=seed, episodes=episodes, settings=settings)
         course = _course([event for event in _events(folder) if event["event"] == "episode"][:episodes])
-        _keep(kept, {"returns": course.returns.tolist(), "visits": course.visits.tolist()})
+        figures = {"returns": course.returns.tolist(), "visits": course.visits.tolist()}
+        replace_file(kept, json.dumps(figures).encode())
     table = json.loads(kept.read_text(encoding="utf-8"))
     return Course(np.array(table["returns"]), np.array(table["visits"]))
 
@@ -150,13 +151,6 @@ def _train(folder: Path, *, settings: Mapping[str, Any] | None = None, **argumen
 def _events(folder: Path) -> list[dict[str, Any]]:
     with (folder / "metrics.jsonl").open(encoding="utf-8") as file:
         return [json.loads(line) for line in file]
-
-
-def _keep(path: Path, table: Mapping[str, Any]) -> None:
-    """Write the figures whole or not at all."""
-    beside = path.with_suffix(".part")
-    beside.write_text(json.dumps(table) + "\n", encoding="utf-8")
-    beside.replace(path)
 
 
 def _agent_of(preset: str) -> dict[str, Any]:

@@ -36,14 +36,13 @@ class C51(RainbowNetwork):
     """
 
     Options = C51Options
+    name = "c51"
     support: Tensor
 
     def __init__(self, options: C51Options, context: Context) -> None:
         if options.v_min >= options.v_max:
             raise UserError(f"network c51: expected v_min < v_max, got {options.v_min:g} and {options.v_max:g}.")
-        super().__init__(
-            options, context, who="c51", outputs=options.atoms, dueling=options.dueling, noisy=options.noisy
-        )
+        super().__init__(options, context, options.atoms)
         support = torch.linspace(options.v_min, options.v_max, options.atoms)
         self.register_buffer("support", support, persistent=False)
 

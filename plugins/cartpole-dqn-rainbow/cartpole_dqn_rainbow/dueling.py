@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cartpole_dqn import Context, option, options_class
+from cartpole_dqn import option, options_class
 from cartpole_dqn_rainbow.network import NoiseOptions, RainbowNetwork
 
 
@@ -21,6 +21,4 @@ class Dueling(RainbowNetwork):
     """
 
     Options = DuelingOptions
-
-    def __init__(self, options: DuelingOptions, context: Context) -> None:
-        super().__init__(options, context, who="dueling", outputs=None, dueling=True, noisy=options.noisy)
+    name = "dueling"

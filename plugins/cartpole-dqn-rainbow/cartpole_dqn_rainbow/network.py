@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,40 +40,31 @@ class StreamOptions(NoiseOptions):
 
 
 class RainbowNetwork(Network):
-    """`Trunk`, then `Head`.
+    """`Trunk`, then `Head`. A network without the option `dueling` has two streams, one without `noisy` has noise.
 
     Args:
-        options: the trunk's sizes, and how much noise there is.
+        options: the trunk's sizes, how much noise there is, and what the head is.
         context: spaces.
-        who: the network's name, for messages.
         outputs: numbers for each action; None is one, without an axis of its own.
-        dueling: whether the head has two streams.
-        noisy: whether its layers are noisy.
 
     Raises:
         UserError: the sizes do not fit together, or not the observations.
     """
 
-    def __init__(
-        self,
-        options: NoiseOptions,
-        context: Context,
-        *,
-        who: str,
-        outputs: int | None,
-        dueling: bool,
-        noisy: bool,
-    ) -> None:
+    name: ClassVar[str]
+    """For messages."""
+
+    def __init__(self, options: NoiseOptions, context: Context, outputs: int | None = None) -> None:
         super().__init__(context)
         self._one = outputs is None
-        self.trunk = Trunk(options, context.observation_space, who)
+        self.trunk = Trunk(options, context.observation_space, self.name)
         self.head = Head(
             self.trunk.features,
             next(reversed(hidden_widths(options)), None),
             actions=self.num_actions,
             outputs=outputs or 1,
-            dueling=dueling,
-            sigma=options.sigma if noisy else None,
+            dueling=getattr(options, "dueling", True),
+            sigma=options.sigma if getattr(options, "noisy", True) else None,
         )
         self._noisy = [module for module in self.head.modules() if isinstance(module, NoisyLinear)]
 

@@ -28,12 +28,11 @@ class Quantile(RainbowNetwork):
     """For each action N returns, the i-th of them (from 1) at the probability (2 i - 1) / 2 N; output [B, A, N]."""
 
     Options = QuantileOptions
+    name = "quantile"
     levels: Tensor
 
     def __init__(self, options: QuantileOptions, context: Context) -> None:
-        super().__init__(
-            options, context, who="quantile", outputs=options.quantiles, dueling=options.dueling, noisy=options.noisy
-        )
+        super().__init__(options, context, options.quantiles)
         self._kappa = options.kappa
         levels = (torch.arange(options.quantiles) + 0.5) / options.quantiles
         self.register_buffer("levels", levels, persistent=False)

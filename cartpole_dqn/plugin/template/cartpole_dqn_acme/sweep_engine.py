@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from cartpole_dqn import (
-    SweepEngine,
-    SweepEngineContext,
-    Trial,
-    TrialEnd,
-    TrialProcess,
-    options_class,
-)
-
-
-@options_class
-class OneByOneOptions:
-    """It has none."""
+from cartpole_dqn import SweepEngine, SweepEngineContext, Trial, TrialEnd, TrialProcess
 
 
 class OneByOne(SweepEngine):
     """Runs a trial at a time."""
 
-    Options = OneByOneOptions
-
-    def __init__(self, options: OneByOneOptions, context: SweepEngineContext) -> None:
+    def __init__(self, options: Any, context: SweepEngineContext) -> None:
         super().__init__(options, context)
         self._running: dict[str, TrialProcess] = {}
 

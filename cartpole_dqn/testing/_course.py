@@ -23,7 +23,7 @@ from cartpole_dqn.contracts.options import check_options, describe_options, fiel
 from cartpole_dqn.contracts.seeding import seeded_torch
 from cartpole_dqn.errors import ConfigError
 from cartpole_dqn.testing._contract import Subject
-from cartpole_dqn.testing._state import difference, global_randomness_untouched, snapshot
+from cartpole_dqn.testing._state import assert_same, difference, global_randomness_untouched, snapshot
 
 
 class Course(abc.ABC):
@@ -94,13 +94,13 @@ def check_bad_options_are_refused(part: Subject) -> None:
 
 def check_same_seed(part: Subject) -> None:
     """Equal seeds give exactly equal results, whatever torch's global seed is."""
-    place = _compare(part, lambda _: 0)
-    assert not place, f"equal seeds gave different results: {place}."
+    one, other = _results(part, 0, 0)
+    assert_same(one, other, "equal seeds gave different results", "results")
 
 
 def check_other_seed(part: Subject) -> None:
     """Different seeds give different results: randomness comes from `context.seeds`."""
-    assert _compare(part, lambda number: number), "two seeds gave the same results: use context.seeds."
+    assert difference(*_results(part, 0, 1)), "two seeds gave the same results: use context.seeds."
 
 
 def check_global_randomness(part: Subject) -> None:
@@ -118,8 +118,8 @@ def check_state_round_trip(part: Subject) -> None:
             state = snapshot(old.state())
             new.go(2)  # which the state replaces
             new.take_over(state, old)
-            place = difference(old.go(steps), new.go(steps))
-        assert not place, f"saved after {done} steps and loaded into another, it continued differently: {place}."
+            problem = f"saved after {done} steps and loaded into another, it continued differently"
+            assert_same(old.go(steps), new.go(steps), problem)
 
 
 def check_saving_changes_nothing(part: Subject) -> None:
@@ -133,10 +133,8 @@ def assert_undisturbed(part: Subject, disturb: Callable[[Any], object], who: str
     with closing(part.course()) as plain, closing(part.course()) as other:
         for _ in range(4):
             disturb(other)
-            place = difference(plain.go(few), other.go(few), "results")
-            assert not place, f"{who} continued differently: {place}."
-        place = difference(snapshot(plain.state()), snapshot(other.state()), "state")
-        assert not place, f"{who} came to another state: {place}."
+            assert_same(plain.go(few), other.go(few), f"{who} continued differently", "results")
+        assert_same(snapshot(plain.state()), snapshot(other.state()), f"{who} came to another state", "state")
 
 
 def assert_figures(who: str, figures: Mapping[str, object]) -> None:
@@ -154,12 +152,13 @@ SEEDED = (check_same_seed, check_other_seed, check_global_randomness, *STATE)
 """For kinds that draw from `context.seeds`."""
 
 
-def _compare(part: Subject, seed: Callable[[int], int]) -> str:
+def _results(part: Subject, *seeds: int) -> list[Any]:
+    """Return the results of a course with each seed, whatever torch's global seed is."""
     steps, results = _plan(part)[0], []
-    for number in (0, 1):
-        with seeded_torch(number), closing(part.course(seed=seed(number))) as course:
+    for number, seed in enumerate(seeds):
+        with seeded_torch(number), closing(part.course(seed=seed)) as course:
             results.append(course.go(steps))
-    return difference(results[0], results[1], "results")
+    return results
 
 
 def _plan(part: Subject) -> tuple[int, Iterable[int]]:

@@ -1,7 +1,8 @@
 """Copies and comparisons of states, and a watch on the global generators.
 
 * `snapshot`: a copy of a state, as a checkpoint returns it.
-* `difference`: the first place where two states, results or batches differ.
+* `difference`: the first place where two states, results or batches differ. `assert_same`: there is none.
+* `kind_of`, `assert_kind`: dtype and shape of an array or a tensor. `assert_in_space`: an observation and its space.
 * `global_randomness_untouched`: a block that must not use Python's, NumPy's or torch's global generators.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 
 
 def snapshot(state: Any, place: str = "state") -> Any:
@@ -68,6 +70,35 @@ def difference(left: Any, right: Any, place: str = "") -> str:
     if isinstance(left, float) and isinstance(right, float) and math.isnan(left) and math.isnan(right):
         return ""
     return "" if type(left) is type(right) and left == right else f"{label} ({left!r} and {right!r})"
+
+
+def assert_same(left: Any, right: Any, problem: str, place: str = "", *, hint: str = "") -> None:
+    """Fail if there is a `difference`: with the `problem`, where it is, and a `hint`."""
+    where = difference(left, right, place)
+    assert not where, f"{problem}: {where}.{hint}"
+
+
+def kind_of(value: Any) -> str:
+    """Return "int64 [4]" of an array, "torch.int64 [4] on cpu" of a tensor, and the type of anything else."""
+    if isinstance(value, torch.Tensor):
+        return f"{value.dtype} {list(value.shape)} on {value.device.type}"
+    return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
+
+
+def assert_kind(value: Any, expected: str, who: str) -> None:
+    """Fail unless `kind_of` says what is `expected`."""
+    assert kind_of(value) == expected, f"{who}: expected {expected}, got {kind_of(value)}."
+
+
+def assert_in_space(obs: Any, space: spaces.Space[Any], who: str) -> None:
+    """Fail unless an observation fits its space exactly, dtype included."""
+    if isinstance(space, spaces.Box):
+        assert_kind(obs, f"{space.dtype} {list(space.shape)}", f"{who}, by its space")
+        assert obs in space, (
+            f"{who} goes from {obs.min()} to {obs.max()}: outside the space's bounds, {space.low.min()} to "
+            f"{space.high.max()}."
+        )
+    assert obs in space, f"{who} ({kind_of(obs)}) is not in {space}."
 
 
 @contextlib.contextmanager

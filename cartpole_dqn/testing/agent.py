@@ -17,7 +17,7 @@ from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._course import OPTIONS, SEEDED, Course, assert_figures, assert_undisturbed
 from cartpole_dqn.testing._games import Endings, Game, Matching, Moment, observations, play
 from cartpole_dqn.testing._spaces import context, devices
-from cartpole_dqn.testing._state import difference, snapshot
+from cartpole_dqn.testing._state import assert_kind, assert_same, difference, snapshot
 
 LANES = 2
 PATIENCE = 4000
@@ -192,8 +192,7 @@ def check_policy(part: Subject) -> None:
         assert np.array_equal(first, again), "two policies made at once act differently: a policy is greedy."
         values = _policy(course.part, lanes).q_values(_probes(lanes))
         if values is not None:
-            actual, expected = f"{values.dtype} {list(values.shape)}", f"float32 [{lanes}, {Matching.actions}]"
-            assert actual == expected, f"a policy's q_values: expected {expected}, got {actual}."
+            assert_kind(values, f"float32 [{lanes}, {Matching.actions}]", "a policy's q_values")
 
 
 @AGENT.check
@@ -211,8 +210,7 @@ def check_policy_module(part: Subject) -> None:
     later = policy.module()
     assert later is not None, "a policy has a module, and a later one has none."
     values = later(probes).detach()
-    actual, expected = f"{values.dtype} {list(values.shape)}", f"torch.float32 [4, {Matching.actions}]"
-    assert actual == expected, f"a policy's module: expected {expected}, got {actual}."
+    assert_kind(values, f"torch.float32 [4, {Matching.actions}] on cpu", "a policy's module")
     actions, best = policy.act(_probes(4)).tolist(), values.argmax(1).tolist()
     assert actions == best, f"a policy takes {actions}, but the highest values of its module are those of {best}."
 
@@ -238,14 +236,13 @@ def check_policy_is_a_copy(part: Subject) -> None:
     before, values = snapshot(policy.state_dict()), _values(policy)
     course.warm()
     course.go(50)
-    place = difference(before, snapshot(policy.state_dict())) or difference(values, _values(policy))
-    assert not place, f"a policy changed while the agent learned: {place}. Give it copies."
-    later = _policy(course.part, 4)
-    assert difference(before, snapshot(later.state_dict())), "a policy made after learning equals one made before."
-    policy.load_state_dict(snapshot(later.state_dict()))
+    later = snapshot(policy.state_dict()), _values(policy)
+    assert_same((before, values), later, "a policy changed while the agent learned", hint=" Give it copies.")
+    other = _policy(course.part, 4)
+    assert difference(before, snapshot(other.state_dict())), "a policy made after learning equals one made before."
+    policy.load_state_dict(snapshot(other.state_dict()))
     policy.reset(np.ones(4, dtype=np.bool_))
-    place = difference(_values(policy), _values(later))
-    assert not place, f"a policy that loaded another's state differs from it: {place}."
+    assert_same(_values(policy), _values(other), "a policy that loaded another's state differs from it")
 
 
 # Randomness and state -------------------------------------------------------------------------------------------------
@@ -264,25 +261,22 @@ def check_resuming_without_replay(part: Subject) -> None:
     for seed in (1, 2):
         resumed = Playing(part, seed=seed)
         resumed.part.load_state_dict(snapshot(state))
-        place = difference(values, _values(_policy(resumed.part, 4)))
-        assert not place, f"without its replay, a resumed agent's policy differs: {place}."
+        resumed_values = _values(_policy(resumed.part, 4))
+        assert_same(values, resumed_values, "without its replay, a resumed agent's policy differs")
         resumed.game = copy.deepcopy(course.game)
         results.append(resumed.warm())
-    place = difference(results[0], results[1], "actions and metrics")
-    assert not place, (
-        f"two agents that loaded one state without a replay continued differently: {place}. Save the replay's "
-        f"small_state_dict with the agent's state."
-    )
+    problem = "two agents that loaded one state without a replay continued differently"
+    hint = " Save the replay's small_state_dict with the agent's state."
+    assert_same(results[0], results[1], problem, "actions and metrics", hint=hint)
 
 
 AGENT.share(SEEDED)
 
 
-def _assert_actions(actions: object, lanes: int, who: str) -> None:
-    assert isinstance(actions, np.ndarray), f"{who} gave a {type(actions).__name__}: expected a NumPy array."
-    actual, choices = f"{actions.dtype} {list(actions.shape)}", Matching.actions
-    assert actual == f"int64 [{lanes}]", f"{who}: expected int64 [{lanes}], got {actual}."
-    assert ((actions >= 0) & (actions < choices)).all(), f"{who} among {choices} actions gave {actions.tolist()}."
+def _assert_actions(actions: NDArray[np.int64], lanes: int, who: str) -> None:
+    assert_kind(actions, f"int64 [{lanes}]", who)
+    in_range = ((actions >= 0) & (actions < Matching.actions)).all()
+    assert in_range, f"{who} among {Matching.actions} actions gave {actions.tolist()}."
 
 
 def _assert_solves(part: Subject, rules: type[Game]) -> None:

@@ -15,7 +15,7 @@ from cartpole_dqn.contracts.collector import Collected, Collector, CollectorCont
 from cartpole_dqn.contracts.parts import Agent, State, Transition
 from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._course import OPTIONS, assert_figures
-from cartpole_dqn.testing._state import snapshot
+from cartpole_dqn.testing._state import assert_in_space, snapshot
 
 Surroundings = Callable[[], tuple[CollectorContext, Agent]]
 """Makes a collector's context, and an agent to collect for: `cartpole_dqn.builtin_collection`."""
@@ -69,9 +69,9 @@ class Collecting:
             self.collector.begin([ending.env for ending in collected.endings])
         return collected
 
-    def go(self, steps: int | None = None) -> None:
-        """Collect until every lane has made so many more steps, or `ENOUGH`."""
-        goal = [len(history) + (ENOUGH if steps is None else steps) for history in self.steps]
+    def go(self, steps: int) -> None:
+        """Collect until every lane has made so many more steps."""
+        goal = [len(history) + steps for history in self.steps]
         late = time.monotonic() + PATIENCE
         while any(len(history) < target for history, target in zip(self.steps, goal, strict=True)):
             self.collect()
@@ -81,10 +81,11 @@ class Collecting:
 
 
 @contextlib.contextmanager
-def collecting(part: Subject) -> Iterator[Collecting]:
-    """A collector that has started, closed at the end."""
+def collecting(part: Subject, steps: int | None = None) -> Iterator[Collecting]:
+    """A collector that has collected `steps` of every lane, by default `ENOUGH`, closed at the end."""
     with closing(Collecting(part)) as course:
         course.collector.start()
+        course.go(ENOUGH if steps is None else steps)
         yield course
 
 
@@ -110,7 +111,6 @@ def check_collector(
 def check_steps_in_order(part: Subject) -> None:
     """In every lane each step begins where the last one led, until the episode ends or the lane is broken."""
     with collecting(part) as course:
-        course.go()
         ends = [step for steps in course.steps for step in steps if step.terminated or step.truncated]
         assert ends, "no episode ever ended."
 
@@ -125,14 +125,12 @@ def check_steps_fit(part: Subject) -> None:
         course.collector.start()
         first = course.collect()
         copies = [(step.obs, step.obs.copy()) for step in first.transitions]
-        course.go()
+        course.go(ENOUGH)
         for lane, steps in enumerate(course.steps):
             for i, step in enumerate(steps):
                 place = f"step {i} of lane {lane}"
                 for obs in (step.obs, step.next_obs):
-                    assert obs.shape == box.shape, f"{place} observes {list(obs.shape)}: expected {list(box.shape)}."
-                    assert obs.dtype == box.dtype, f"{place} observes {obs.dtype}: expected {box.dtype}."
-                    assert box.contains(obs), f"{place} observes what is not in {box}."
+                    assert_in_space(obs, box, f"an observation of {place}")
                 assert 0 <= step.action < int(actions.n), f"{place} took action {step.action} of {int(actions.n)}."
                 assert np.isfinite(step.reward), f"{place} was rewarded by {step.reward}."
                 priority = step.priority
@@ -146,7 +144,6 @@ def check_steps_fit(part: Subject) -> None:
 def check_endings_match(part: Subject) -> None:
     """Each episode's end is reported once, with its last step: return, length and whether it terminated."""
     with collecting(part) as course:
-        course.go()
         for lane, steps in enumerate(course.steps):
             endings, total, length = list(course.endings[lane]), 0.0, 0
             for i, step in enumerate(steps):
@@ -170,7 +167,6 @@ def check_endings_match(part: Subject) -> None:
 def check_episodes_differ(part: Subject) -> None:
     """No two episodes have the same reset seed."""
     with collecting(part) as course:
-        course.go()
         seeds = [ending.seed for endings in course.endings for ending in endings]
         assert len(seeds) > 1, "no two episodes ever ended."
         assert len(set(seeds)) == len(seeds), (
@@ -183,7 +179,7 @@ def check_lockstep_is_kept(part: Subject) -> None:
     """If the class sets `lockstep`, each collection is one step of every lane, in the order of lanes."""
     if not getattr(part.cls, "lockstep", False):
         return
-    with collecting(part) as course:
+    with collecting(part, 0) as course:
         for _ in range(50):
             lanes = [step.env for step in course.collect().transitions]
             assert lanes == list(range(course.lanes)), f"a collection had steps of the lanes {lanes}."
@@ -192,7 +188,7 @@ def check_lockstep_is_kept(part: Subject) -> None:
 @COLLECTOR.check
 def check_figures(part: Subject) -> None:
     """`figures` are numbers and strings by name."""
-    with collecting(part) as course:
+    with collecting(part, 0) as course:
         for _ in range(20):
             assert_figures("figures", course.collect().figures)
 
@@ -200,8 +196,7 @@ def check_figures(part: Subject) -> None:
 @COLLECTOR.check
 def check_resume(part: Subject) -> None:
     """A new one that loads its state continues every lane, except those it returns: there new episodes begin."""
-    with collecting(part) as course:
-        course.go(50)
+    with collecting(part, 50) as course:
         state: State = snapshot(course.collector.state_dict())
         seeds = {ending.seed for endings in course.endings for ending in endings}
         old = [list(steps) for steps in course.steps]
@@ -223,8 +218,7 @@ def check_resume(part: Subject) -> None:
 @COLLECTOR.check
 def check_hurry(part: Subject) -> None:
     """After `hurry` a collection takes little time."""
-    with collecting(part) as course:
-        course.go(5)
+    with collecting(part, 5) as course:
         course.collector.hurry()
         began = time.monotonic()
         course.collect()
@@ -236,8 +230,8 @@ def check_hurry(part: Subject) -> None:
 def check_close(part: Subject) -> None:
     """`close` leaves no process behind, and may be called twice, or before `start`."""
     before = _children()
-    with collecting(part) as course:
-        course.go(5)
+    with collecting(part, 5) as course:
+        pass
     course.collector.close(at_once=True)
     with closing(part.course()):
         pass

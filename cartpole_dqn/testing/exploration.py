@@ -14,7 +14,7 @@ from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._course import OPTIONS, STATE, Course, check_global_randomness
 from cartpole_dqn.testing._spaces import context
-from cartpole_dqn.testing._state import difference
+from cartpole_dqn.testing._state import assert_kind, assert_same
 
 STEPS = (0, 1, 100, 2_000, 50_000, 10_000_000)
 """From the first step to long after any schedule."""
@@ -63,9 +63,7 @@ def check_actions(part: Subject) -> None:
         chooser = Chooser(part, lanes=lanes, actions=actions)
         for step in STEPS * 5:
             picked = chooser.select(step)
-            assert isinstance(picked, Tensor), f"select gave a {type(picked).__name__}: expected a tensor."
-            actual, expected = (picked.dtype, tuple(picked.shape), picked.device.type), (torch.int64, (lanes,), "cpu")
-            assert actual == expected, f"select for {lanes} lanes: expected {expected}, got {actual}."
+            assert_kind(picked, f"torch.int64 [{lanes}] on cpu", f"select for {lanes} lanes")
             assert bool(((picked >= 0) & (picked < actions)).all()), (
                 f"select among {actions} actions gave {picked.tolist()}."
             )
@@ -146,8 +144,8 @@ def check_epsilon(part: Subject) -> None:
 @EXPLORATION.check
 def check_generator(part: Subject) -> None:
     """The `generator` argument is the only source of randomness: equal generators give equal actions."""
-    place = difference(part.course(seed=0).go(60), part.course(seed=1).go(60), "actions")
-    assert not place, f"equal generators gave different actions: {place}. Draw from `generator` alone."
+    one, other = (part.course(seed=seed).go(60) for seed in (0, 1))
+    assert_same(one, other, "equal generators gave different actions", "actions", hint=" Draw from `generator` alone.")
 
 
 EXPLORATION.share((check_global_randomness, *STATE))

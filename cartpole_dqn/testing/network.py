@@ -19,7 +19,7 @@ from cartpole_dqn.errors import UserError
 from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._course import OPTIONS, SEEDED, Course
 from cartpole_dqn.testing._spaces import VECTOR, context, devices
-from cartpole_dqn.testing._state import difference, snapshot
+from cartpole_dqn.testing._state import assert_kind, assert_same, snapshot
 
 SPACES = (
     VECTOR,
@@ -304,8 +304,7 @@ def check_target_copy(part: Subject) -> None:
             "a copy in evaluation mode gave another output when the network it was copied from was trained, or when it "
             "was asked twice."
         )
-        place = difference(before, dict(target.state_dict()))
-        assert not place, f"running a copy in evaluation mode changed its state at {place}."
+        assert_same(before, dict(target.state_dict()), "running a copy in evaluation mode changed its state")
 
 
 @NETWORK.check
@@ -353,11 +352,9 @@ def _assert_output(attempt: Attempt, count: int) -> None:
     assert tuple(output.shape[:2]) == (count, actions), (
         f"forward {where}: expected [{count}, {actions}, ...], got {list(output.shape)}."
     )
-    assert tuple(values.shape) == (count, actions), (
-        f"q_values {where}: expected [{count}, {actions}], got {list(values.shape)}."
-    )
+    assert_kind(values, f"torch.float32 [{count}, {actions}] on {values.device.type}", f"q_values {where}")
+    assert output.dtype == torch.float32, f"forward {where}: expected float32, got {output.dtype}."
     for name, tensor in (("forward", output), ("q_values", values)):
-        assert tensor.dtype == torch.float32, f"{name} {where}: expected float32, got {tensor.dtype}."
         assert bool(torch.isfinite(tensor).all()), f"{name} {where} is not finite."
 
 

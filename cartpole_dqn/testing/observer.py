@@ -34,7 +34,7 @@ from cartpole_dqn.contracts.pictures import Panel
 from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._course import OPTIONS, STATE, Course, check_global_randomness
-from cartpole_dqn.testing._state import difference, snapshot
+from cartpole_dqn.testing._state import assert_same, snapshot
 
 Call = tuple[str, Any]
 """A method of `Observer`, and the event it is called with."""
@@ -105,8 +105,8 @@ class Watching(Course):
                 shutil.rmtree(mine.context.folder)
                 shutil.copytree(theirs.context.folder, mine.context.folder)
             mine.renew(saved)
-        place = difference(state, snapshot(self.state()), "state")
-        assert not place, f"a state that was loaded after {self.step} steps became another: {place}."
+        problem = f"a state that was loaded after {self.step} steps became another"
+        assert_same(state, snapshot(self.state()), problem, "state")
 
     def _end(self) -> None:
         if self._begun:
@@ -159,8 +159,7 @@ def check_events_are_left_alone(part: Subject) -> None:
     before, events = ([started(0), *happening(0, 60), *ended("done", 60)] for _ in range(2))
     with closing(part.course()) as course:
         course.play(*events)
-    place = difference(before, events, "events")
-    assert not place, f"it changed an event: {place}."
+    assert_same(before, events, "it changed an event", "events")
 
 
 @OBSERVER.check

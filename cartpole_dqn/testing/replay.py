@@ -17,7 +17,7 @@ from cartpole_dqn.contracts.parts import Batch, Context, ReplayBuffer
 from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._course import OPTIONS, Course
 from cartpole_dqn.testing._spaces import IMAGE, SIGNED, VECTOR, context, devices
-from cartpole_dqn.testing._state import difference, snapshot
+from cartpole_dqn.testing._state import assert_kind, assert_same, snapshot
 from cartpole_dqn.testing._story import Outcome, Row, Step, Story, draw_batch, fill, live
 
 CAPACITY = 60
@@ -118,11 +118,8 @@ def _assert_shapes(batch: Batch, size: int, where: Context) -> None:
         "indices": ((size,), torch.int64),
     }
     for name, (shape, dtype) in expected.items():
-        tensor = getattr(batch, name)
-        assert isinstance(tensor, torch.Tensor), f"batch.{name} is a {type(tensor).__name__}: expected a tensor."
-        actual = f"{tensor.dtype} {list(tensor.shape)} on {tensor.device.type}"
         declared = f"{dtype} {list(shape)} on {where.device.type}"
-        assert actual == declared, f"batch.{name} of sample({size}): expected {declared}, got {actual}."
+        assert_kind(getattr(batch, name), declared, f"batch.{name} of sample({size})")
 
 
 @REPLAY.check
@@ -253,9 +250,8 @@ def check_storage_is_its_own(part: Subject) -> None:
     batch = draw_batch(replay)
     before = snapshot([batch.obs, batch.next_obs, batch.rewards])
     fill(replay, story, replay.capacity)
-    assert not difference(before, [batch.obs, batch.next_obs, batch.rewards]), (
-        "a batch changed when more transitions were added: make batches of copies."
-    )
+    after, problem = [batch.obs, batch.next_obs, batch.rewards], "a batch changed when more transitions were added"
+    assert_same(before, after, problem, "batch", hint=" Make batches of copies.")
 
 
 @REPLAY.check

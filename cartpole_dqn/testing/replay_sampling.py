@@ -16,7 +16,7 @@ from cartpole_dqn.contracts.parts import ReplayBuffer
 from cartpole_dqn.testing._contract import Subject
 from cartpole_dqn.testing._course import SEEDED
 from cartpole_dqn.testing._spaces import UNREADABLE, context
-from cartpole_dqn.testing._state import difference, snapshot
+from cartpole_dqn.testing._state import assert_same, snapshot
 from cartpole_dqn.testing._story import Draws, Story, draw, draw_batch, fill, known, live
 from cartpole_dqn.testing.replay import REPLAY as REPLAY
 from cartpole_dqn.testing.replay import build
@@ -199,11 +199,11 @@ def check_small_state(part: Subject) -> None:
     for seed in (1, 2):
         new = part.course(seed=seed)
         new.part.load_small_state_dict(state)
-        place = difference(state, snapshot(new.part.small_state_dict()), "state")
-        assert not place, f"a small state that was loaded became another: {place}."
+        loaded = snapshot(new.part.small_state_dict())
+        assert_same(state, loaded, "a small state that was loaded became another", "state")
         results.append(new.go(20))
-    place = difference(results[0], results[1], "results")
-    assert not place, f"two replays that loaded one small state, and stored the same, differ: {place}."
+    problem = "two replays that loaded one small state, and stored the same, differ"
+    assert_same(results[0], results[1], problem, "results")
 
 
 def _arrays(state: Any) -> Iterator[Any]:
@@ -249,8 +249,7 @@ def _assert_weights_undo_sampling(replay: ReplayBuffer, draws: Draws, what: str 
 
 def _assert_same_batches(one: tuple[ReplayBuffer, Story], other: tuple[ReplayBuffer, Story], when: str) -> None:
     """Use both for a while and compare every batch."""
-    place = difference(live(*one, 10), live(*other, 10), "batches")
-    assert not place, f"the batches differ after {when}: {place}."
+    assert_same(live(*one, 10), live(*other, 10), f"the batches differ after {when}", "batches")
 
 
 def _assert_weights(draws: Draws) -> None:

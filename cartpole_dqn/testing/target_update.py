@@ -14,7 +14,7 @@ from cartpole_dqn.contracts.seeding import SeedTree, seeded_torch
 from cartpole_dqn.testing._contract import Contract, Subject
 from cartpole_dqn.testing._course import DETERMINISTIC, OPTIONS, Course
 from cartpole_dqn.testing._spaces import context
-from cartpole_dqn.testing._state import difference, snapshot
+from cartpole_dqn.testing._state import assert_same, difference, snapshot
 
 UPDATES = 20_000
 """The most updates of a check. An episode ends after every hundredth."""
@@ -117,8 +117,8 @@ def check_online_stays(part: Subject) -> None:
     parameters = list(pair.online.parameters())
     before, grads = snapshot(dict(pair.online.state_dict())), snapshot([p.grad for p in parameters])
     next(pair.moves(), None)
-    place = difference(before, dict(pair.online.state_dict())) or difference(grads, [p.grad for p in parameters])
-    assert not place, f"the online network changed at {place}."
+    assert_same(before, dict(pair.online.state_dict()), "the online network changed")
+    assert_same(grads, [p.grad for p in parameters], "the online network's gradients changed")
     assert pair.online.training, "the online network is no longer in training mode."
     assert all(p.requires_grad for p in parameters), "the online network takes no gradients any more."
 

@@ -12,12 +12,11 @@ from typing import Any, cast
 import gymnasium
 import numpy as np
 import torch
-from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import AddRenderObservation
 
 from cartpole_dqn.testing._contract import Contract, Subject
-from cartpole_dqn.testing._state import difference, global_randomness_untouched
+from cartpole_dqn.testing._state import assert_in_space, assert_same, difference, global_randomness_untouched
 from cartpole_dqn.wrappers.image import wrappers_of
 from cartpole_dqn.wrappers.moments import TorchForm
 
@@ -39,10 +38,13 @@ def _make_env(part: Subject) -> Env:
     if not (isinstance(make, type) and issubclass(make, gymnasium.Wrapper)):
         return cast(Env, make(**part.table))
     env = gymnasium.make("CartPole-v1", render_mode="rgb_array")
-    try:
-        return make(AddRenderObservation(env, render_only=True), **part.table)
-    except (TypeError, ValueError):
-        return make(env, **part.table)
+    refusals: dict[str, list[str]] = {}
+    for what, wrappable in (("pictures", AddRenderObservation(env, render_only=True)), ("numbers", env)):
+        try:
+            return make(wrappable, **part.table)
+        except (TypeError, ValueError) as error:
+            refusals.setdefault(str(error), []).append(what)
+    raise AssertionError(" ".join(f"It refuses CartPole's {' and '.join(of)}: {why}" for why, of in refusals.items()))
 
 
 WRAPPER = Contract("wrapper", wrapped)
@@ -64,7 +66,7 @@ def check_observations(part: Subject) -> None:
     """Every observation is in the space and has its dtype: after resets, steps, and at an episode's end."""
     with part.course() as env:
         for obs, *_ in itertools.chain(*(_episode(env, seed) for seed in range(3))):
-            _assert_in_space(obs, env.observation_space)
+            assert_in_space(obs, env.observation_space, "an observation")
 
 
 @WRAPPER.check
@@ -89,13 +91,13 @@ def check_observations_are_their_own(part: Subject) -> None:
     with part.course() as env, part.course() as spoilt:
         observations, copies = [], []
         for (obs, *_), (victim, *_) in zip(_episode(env, 0), _episode(spoilt, 0), strict=True):
-            place = difference(obs, victim)
-            assert not place, "an observation differs because an earlier one was overwritten: return copies."
+            is_same = not difference(obs, victim)
+            assert is_same, "an observation differs because an earlier one was overwritten: return copies."
             observations.append(obs)
             copies.append(copy.deepcopy(obs))
             _spoil(victim)
-        place = difference(observations, copies, "observations")
-        assert not place, f"an observation changed when later ones came: {place}. Return a new array each time."
+        problem = "an observation changed when later ones came"
+        assert_same(observations, copies, problem, "observations", hint=" Return a new array each time.")
 
 
 @WRAPPER.check
@@ -104,8 +106,7 @@ def check_determinism(part: Subject) -> None:
     with part.course() as one, part.course() as other:
         for seed in (0, 1):
             for a, b in zip(_episode(one, seed), _episode(other, seed), strict=True):
-                place = difference(a, b)
-                assert not place, f"two environments with equal seeds and actions differ: {place}."
+                assert_same(a, b, "two environments with equal seeds and actions differ")
 
 
 @WRAPPER.check
@@ -116,8 +117,8 @@ def check_reset_forgets(part: Subject) -> None:
         for length in (1, 3, BUDGET):
             for _ in itertools.islice(_episode(used, 7), length):
                 pass
-            place = difference(expected, list(_episode(used, 0)), "episode")
-            assert not place, f"an episode after another one differs from the first of a new environment: {place}."
+            problem = "an episode after another one differs from the first of a new environment"
+            assert_same(expected, list(_episode(used, 0)), problem, "episode")
 
 
 @WRAPPER.check
@@ -135,8 +136,8 @@ def check_spec(part: Subject) -> None:
             assert again.observation_space == env.observation_space, (
                 f"the environment made from the spec observes {again.observation_space}, not {env.observation_space}."
             )
-            place = difference(list(_episode(env, 0)), list(_episode(again, 0)), "episode")
-            assert not place, f"the environment made from the spec plays another episode: {place}."
+            one, other = list(_episode(env, 0)), list(_episode(again, 0))
+            assert_same(one, other, "the environment made from the spec plays another episode", "episode")
 
 
 @WRAPPER.check
@@ -150,7 +151,7 @@ def check_as_torch(part: Subject) -> None:
         for obs, *_ in _episode(form.env, 0):
             tensors = {name: torch.from_numpy(value) for name, value in form.look().items()}
             computed = form.observation(tensors).numpy()
-            _assert_in_space(computed, env.observation_space)
+            assert_in_space(computed, env.observation_space, "what as_torch returns")
             tolerance = 1.0 if np.issubdtype(computed.dtype, np.integer) else 1e-3 * max(1.0, float(np.abs(obs).max()))
             apart = float(np.abs(computed.astype(np.float64) - obs).max(initial=0.0))
             assert apart <= tolerance, f"as_torch gives numbers up to {apart:g} from those of the observation."
@@ -180,18 +181,6 @@ def _results(env: Env, seed: int) -> Iterator[Any]:
         if step[2] or step[3]:
             return
     raise AssertionError(f"no episode ended in {BUDGET} random steps: give the environment a TimeLimit.")
-
-
-def _assert_in_space(obs: Any, space: spaces.Space[Any]) -> None:
-    actual = f"{obs.dtype} {list(obs.shape)}" if isinstance(obs, np.ndarray) else type(obs).__name__
-    if isinstance(space, spaces.Box):
-        declared = f"{space.dtype} {list(space.shape)}"
-        assert actual == declared, f"an observation is {actual}: the space says {declared}."
-        assert obs in space, (
-            f"an observation goes from {obs.min()} to {obs.max()}: outside the space's bounds, {space.low.min()} to "
-            f"{space.high.max()}."
-        )
-    assert obs in space, f"an observation ({actual}) is not in {space}."
 
 
 def _spoil(obs: Any) -> None:

@@ -256,7 +256,7 @@ TABLE = [
     (NeverLearns, "check_actions", "it never learned"),
     (MixesActions, "check_learning", "its policy takes"),
     (TruncationEnds, "check_learning_at_ends", "takes [0, 0] in the two states: expected [1, 0]"),
-    (TensorsForTwo, "check_devices", "a policy's act on cpu gave a Tensor"),
+    (TensorsForTwo, "check_devices", "a policy's act on cpu: expected int64 [2], got torch.int64 [2] on cpu"),
     (CannotBreakLanes, "check_broken_lanes", "NotImplementedError"),
     (RandomPolicy, "check_policy", "a policy is greedy"),
     (WideValues, "check_policy", "expected float32 [1, 3], got float64 [1, 3]"),

@@ -135,7 +135,7 @@ TABLE = [
     # (class, the check that names the fault, words of its message)
     (LosesSteps, "check_steps_in_order", "does not begin where step"),
     (OneLaneShort, "check_steps_in_order", "the lanes made"),
-    (DoublePrecision, "check_steps_fit", "observes float32: expected float64"),
+    (DoublePrecision, "check_steps_fit", "by its space: expected float64 [4], got float32 [4]"),
     (NegativePriority, "check_steps_fit", "has the priority -1"),
     (KeepsOneArray, "check_steps_fit", "changed afterwards"),
     (ForgetsEndings, "check_endings_match", "was not reported"),

@@ -191,7 +191,7 @@ TABLE = [
     # (class, the check that names the fault, words of its message)
     (RefusesEverything, "check_output_shapes", "refused every observation space"),
     (OneValueTooMany, "check_output_shapes", "expected [2, 4, ...], got [2, 5]"),
-    (DoubleValues, "check_output_shapes", "expected float32"),
+    (DoubleValues, "check_output_shapes", "expected torch.float32 [2, 4] on cpu, got torch.float64"),
     (SqueezesSingles, "check_single_observations", "expected [1, 4, ...], got [4]"),
     (NormalisesTheBatch, "check_single_observations", "Expected more than 1 value"),
     (ForgetsToScale, "check_integers_are_scaled", "call self.scale(obs)"),
@@ -206,7 +206,7 @@ TABLE = [
     (CentresTheBatch, "check_rows_stay_apart", "depends on the others"),
     (RanksLosses, "check_rows_stay_apart", "its place among them"),
     (SharedWithCopies, "check_target_copy", "shares tensors"),
-    (CountsCalls, "check_target_copy", "changed its state at ['calls']"),
+    (CountsCalls, "check_target_copy", "changed its state: ['calls']"),
     (LooseTensor, "check_buffers_are_registered", "factor is a plain attribute"),
     (Dropout, "check_global_randomness", "state of torch"),
     (OwnGenerator, "check_noise", "equal generators"),

@@ -106,7 +106,7 @@ TABLE = [
     (TooSlow, "check_target_moves", "still 94%"),
     (MovesTheOnline, "check_online_stays", "the online network changed"),
     (FreezesTheOnline, "check_online_stays", "no gradients any more"),
-    (ForgetsGradients, "check_online_stays", "the online network changed"),
+    (ForgetsGradients, "check_online_stays", "the online network's gradients changed"),
     (EvaluatesTheOnline, "check_online_stays", "no longer in training mode"),
     (AveragesBuffers, "check_buffers_are_copied", "running_mean"),
     (SharesMemory, "check_target_is_its_own", "shares its memory"),

@@ -14,7 +14,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from broken import after, name_all
 from cartpole_dqn.testing import run_checks
-from cartpole_dqn.wrappers import Moments
+from cartpole_dqn.wrappers import Crop, Moments
 
 Env = gymnasium.Env[Any, Any]
 
@@ -144,9 +144,9 @@ name_all(globals())
 RIGHT = [make, partial(make, max_episode_steps=5), lambda: Tired(make()), Tired, InTorch]
 TABLE = [
     # (class, the check that names the fault, words of its message)
-    (OtherDtype, "check_observations", "an observation is float64 [2, 4]: the space says float32 [2, 4]"),
+    (OtherDtype, "check_observations", "by its space: expected float32 [2, 4], got float64 [2, 4]"),
     (OutOfBounds, "check_observations", "outside the space's bounds, -0.3"),
-    (BadLastObservation, "check_observations", "an observation is NoneType"),
+    (BadLastObservation, "check_observations", "expected float32 [2, 4], got NoneType"),
     (NeverEnds, "check_observations", "no episode ended in 5000 random steps"),
     (ResetWithoutInfo, "check_steps", "reset gave (ndarray, NoneType)"),
     (FlagsAreNumbers, "check_steps", "step gave 0: expected a boolean"),
@@ -168,6 +168,14 @@ def test_an_environment_without_a_spec_is_told_so() -> None:
     failed = {result.name: result.message for result in run_checks("wrapper", CartPoleEnv) if not result.passed}
     assert failed.keys() == {"check_spec"}
     assert "env.spec is None" in failed["check_spec"]
+
+
+def test_a_class_that_refuses_pictures_and_numbers_says_why_of_both() -> None:
+    (message,) = {result.message for result in run_checks("wrapper", Crop, {"rows": [5, 1]})}
+    assert "refuses CartPole's pictures: Crop: rows must be two whole numbers" in message
+    assert "refuses CartPole's numbers: Crop: expected pictures of shape" in message
+    (message,) = {result.message for result in run_checks("wrapper", Crop, {"raws": [1, 5]})}
+    assert message.startswith("It refuses CartPole's pictures and numbers: ")
 
 
 def test_a_class_that_takes_pictures_gets_them() -> None:

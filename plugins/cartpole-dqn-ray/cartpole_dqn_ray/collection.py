@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from gymnasium import spaces
 
@@ -24,12 +24,8 @@ from cartpole_dqn import (
 )
 from cartpole_dqn_ray.collection_pace import Meter, Pace, ladder
 
-if TYPE_CHECKING:
-    from cartpole_dqn_ray.collection_team import Team
-
 _SLICE = 0.25
 """Seconds of waiting after which a wish to end is looked for."""
-_MEBIBYTE = 1 << 20
 
 
 @options_class
@@ -117,23 +113,10 @@ class RayCollector(Collector):
         self._replaced = 0
         self._broken: list[int] = []
         self._hurried = False
-        self._team: Team | None = self._make_team(actors, each)
-
-    def _make_team(self, actors: int, each: int) -> Team:
         from cartpole_dqn_ray.collection_team import Team  # late: it imports Ray
 
-        return Team(
-            config=self._context.config,
-            lanes=[range(i * each, (i + 1) * each) for i in range(actors)],
-            epsilons=self._epsilons,
-            steps=self._options.fragment,
-            address=self._options.address,
-            cpus=self._options.cpus,
-            store=self._options.store_mib * _MEBIBYTE,
-            patience=self._options.patience,
-            clock=self._clock,
-            warn=self._context.warn,
-        )
+        lanes = [range(i * each, (i + 1) * each) for i in range(actors)]
+        self._team = Team(options, context, lanes, self._epsilons)
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
@@ -147,7 +130,7 @@ class RayCollector(Collector):
 
     def start(self) -> None:
         """See `Collector`. The actors start; they play once there are weights."""
-        self._alive().start(self._incarnation)
+        self._team.start(self._incarnation)
 
     def collect(self, agent: Agent) -> Collected:
         """Return what one actor sent: some steps of each of its lanes.
@@ -155,22 +138,22 @@ class RayCollector(Collector):
         Raises:
             RunError: an environment failed, no actor can be had, or the agent does not count its updates.
         """
-        team, updates = self._alive(), _updates_of(agent)
+        team, updates = self._team, _updates_of(agent)
         if self._published < 0:
             self._meter.begin(updates)
         while not self._hurried:
-            self._greet(team)
-            self._ask(team, agent, updates)
+            self._bury(team.greet())
+            self._ask(agent, updates)
             chosen = self._pace.choose(team.ready(), updates)
             if chosen is None:
                 began = self._clock()
                 team.wait(_SLICE)
                 self._meter.add(idle=self._clock() - began)
-                self._bury(team, team.overdue())
+                self._bury(team.overdue())
                 continue
             answer = team.take(chosen)
             if answer is None:
-                self._bury(team, [team.owner(chosen)])
+                self._bury([team.owner(chosen)])
                 continue
             staleness = self._pace.take(chosen, updates)
             self._stalest = max(self._stalest, staleness)
@@ -184,44 +167,40 @@ class RayCollector(Collector):
                 fragments=1,
             )
             if transitions:
-                return Collected(transitions, endings, self._hand_over_broken(), self._figures(team, updates))
-        return Collected(broken=self._hand_over_broken(), figures=self._figures(team, updates))
+                return Collected(transitions, endings, self._hand_over_broken(), self._figures(updates))
+        return Collected(broken=self._hand_over_broken(), figures=self._figures(updates))
 
-    def _greet(self, team: Team) -> None:
-        """Let actors that are ready play; bury those that died before they were."""
-        self._bury(team, team.greet())
-
-    def _ask(self, team: Team, agent: Agent, updates: int) -> None:
+    def _ask(self, agent: Agent, updates: int) -> None:
         """Ask each actor for as many fragments as it may have under way, with new weights where they are due."""
-        for actor in team.idle(self._options.in_flight):
+        for actor in self._team.idle(self._options.in_flight):
             due = self._published < 0 or updates - self._published >= self._options.publish_every
             if due or not self._pace.may_ask(updates, self._published):
                 if updates != self._published and self._pace.may_ask(updates, updates):
-                    self._weights, self._published = team.publish(agent.policy().state_dict()), updates
+                    self._weights, self._published = self._team.publish(agent.policy().state_dict()), updates
                 elif not self._pace.may_ask(updates, self._published):
                     return
-            self._pace.ask(team.ask(actor, self._weights, self._published), self._published)
+            self._pace.ask(self._team.ask(actor, self._weights, self._published), self._published)
 
-    def _bury(self, team: Team, dead: list[int]) -> None:
+    def _bury(self, dead: list[int]) -> None:
         """Replace actors that are gone: their lanes break, and what they had under way never comes."""
         for actor in dead:
             self._incarnation += 1
             self._replaced += 1
-            for fragment in team.replace(actor, self._incarnation):
+            for fragment in self._team.replace(actor, self._incarnation):
                 self._pace.drop(fragment)
-            self._broken += team.lanes(actor)
+            self._broken += self._team.lanes(actor)
 
     def _hand_over_broken(self) -> list[int]:
         broken, self._broken = sorted(set(self._broken)), []
         return broken
 
-    def _figures(self, team: Team, updates: int) -> dict[str, float | str]:
+    def _figures(self, updates: int) -> dict[str, float | str]:
         return {
             "epsilon": sum(self._epsilons) / len(self._epsilons),
-            "actors": team.playing,
+            "actors": self._team.playing,
             "actors_replaced": self._replaced,
             "staleness_max": self._stalest,
-            **self._meter.figures(updates, team.playing),
+            **self._meter.figures(updates, self._team.playing),
         }
 
     def state_dict(self) -> State:
@@ -243,14 +222,8 @@ class RayCollector(Collector):
 
     def close(self, *, at_once: bool = False) -> None:
         """See `Collector`: actors are killed, and a Ray that was started for the run ends."""
-        team, self._team, self._weights = self._team, None, None
-        if team is not None:
-            team.close()
-
-    def _alive(self) -> Team:
-        if self._team is None:
-            raise RunError("collector ray is closed.")
-        return self._team
+        self._weights = None
+        self._team.close()
 
 
 def _updates_of(agent: Agent) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 _WINDOW = 2.0
 
@@ -33,7 +34,7 @@ class Pace:
     def __init__(self, bound: int, cost: int) -> None:
         self.bound = bound
         self.cost = cost
-        self._queue: list[tuple[int, int]] = []
+        self._queue: list[tuple[Any, int]] = []
 
     def __len__(self) -> int:
         """How many fragments were asked for and not taken."""
@@ -43,11 +44,11 @@ class Pace:
         """Whether a fragment may be asked for now with weights of `version`; with fresh ones it may if none waits."""
         return updates + len(self._queue) * self.cost - version <= self.bound
 
-    def ask(self, fragment: int, version: int) -> None:
+    def ask(self, fragment: Any, version: int) -> None:
         """Called when it was asked for."""
         self._queue.append((fragment, version))
 
-    def choose(self, ready: Iterable[int], updates: int) -> int | None:
+    def choose(self, ready: Iterable[Any], updates: int) -> Any:
         """Return the first of those that are ready that may be taken now; None where those before must come first."""
         there = set(ready)
         for place, (fragment, version) in enumerate(self._queue):
@@ -57,12 +58,12 @@ class Pace:
                 return None
         return None
 
-    def take(self, fragment: int, updates: int) -> int:
+    def take(self, fragment: Any, updates: int) -> int:
         """Take it out of the queue, and return its staleness."""
         place = next(i for i, (queued, _) in enumerate(self._queue) if queued == fragment)
         return updates - self._queue.pop(place)[1]
 
-    def drop(self, fragment: int) -> None:
+    def drop(self, fragment: Any) -> None:
         """Called when it will never come."""
         self._queue = [entry for entry in self._queue if entry[0] != fragment]
 

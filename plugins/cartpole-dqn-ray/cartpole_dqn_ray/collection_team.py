@@ -1,6 +1,6 @@
 """`Team`: the actors of a run, each with some of its lanes, and what was asked of them.
 
-Handles of Ray stay in here. A fragment that was asked for goes by a number of its own.
+A fragment that was asked for goes by Ray's reference to it.
 """
 
 from __future__ import annotations
@@ -8,14 +8,17 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cartpole_dqn import CartpoleDqnError, RunError, State, UserError
+from cartpole_dqn import CartpoleDqnError, CollectorContext, RunError, State, UserError
 from cartpole_dqn_ray.collection_actor import Answer, Greeting, Player, portable
 from cartpole_dqn_ray.connection import Connection, ray
 from cartpole_dqn_ray.versions import differences, mismatch, versions_here
+
+if TYPE_CHECKING:
+    from cartpole_dqn_ray.collection import RayCollectionOptions
 
 _IN_VAIN = 3
 """Deaths of one actor in a row, without a fragment between them, after which the run gives up."""
@@ -29,8 +32,8 @@ class _Actor:
     handle: Any = None
     greeting: Any = None
     """A reference to what it says of itself; None once it has said it."""
-    asked: deque[int] = field(default_factory=deque)
-    """The numbers of its fragments that were not taken, oldest first."""
+    asked: deque[Any] = field(default_factory=deque)
+    """Its fragments that were not taken, oldest first."""
     since: float = 0.0
     """When its oldest fragment, or its greeting, began to be waited for."""
     in_vain: int = 0
@@ -41,16 +44,10 @@ class Team:
     """A run's actors.
 
     Args:
-        config: the run's complete configuration as TOML.
-        lanes: which of its lanes each actor plays.
+        options: of the collector.
+        context: its context.
+        lanes: which of the run's lanes each actor plays.
         epsilons: of each lane of the run.
-        steps: that each lane makes for one fragment.
-        address: as in the options of the collector.
-        cpus: that each actor reserves.
-        store: bytes of memory of the object store, where a Ray is started.
-        patience: seconds after which an actor that does not answer is taken for lost.
-        clock: seconds, monotonic.
-        warn: says a sentence to the user.
 
     Raises:
         UserError: there is no cluster, or no node of it has that many CPUs.
@@ -58,27 +55,19 @@ class Team:
 
     def __init__(
         self,
-        *,
-        config: str,
+        options: RayCollectionOptions,
+        context: CollectorContext,
         lanes: Sequence[range],
         epsilons: Sequence[float],
-        steps: int,
-        address: str,
-        cpus: float,
-        store: int,
-        patience: float,
-        clock: Callable[[], float],
-        warn: Callable[[str], None],
     ) -> None:
-        self._config, self._epsilons, self._steps, self._cpus = config, epsilons, steps, cpus
-        self._patience, self._clock, self._warn = patience, clock, warn
+        self._options, self._context, self._epsilons = options, context, epsilons
         self._actors = [_Actor(each) for each in lanes]
-        self._refs: dict[int, Any] = {}
-        self._owners: dict[int, int] = {}
-        self._next = 0
+        self._owners: dict[Any, int] = {}
+        """The actor of each fragment that was not taken."""
         self._here = versions_here()
         self._warned: set[str] = set()
-        self._connection = Connection(address, cpus=math.ceil(cpus * len(lanes)), store=store)
+        cpus = math.ceil(options.cpus * len(lanes))
+        self._connection = Connection(options.address, cpus=cpus, store=options.store_mib << 20)
         try:
             self._require_room()
         except BaseException:
@@ -132,43 +121,41 @@ class Team:
         """Put weights into the object store; return the reference that `ask` takes."""
         return ray.put(portable(policy))
 
-    def ask(self, actor: int, weights: Any, version: int) -> int:
-        """Ask an actor for a fragment, played by the weights of `version`; return the fragment's number."""
-        it, number = self._actors[actor], self._next
-        self._next += 1
-        self._refs[number] = it.handle.collect.remote([weights], version)
-        self._owners[number] = actor
+    def ask(self, actor: int, weights: Any, version: int) -> Any:
+        """Ask an actor for a fragment, played by the weights of `version`; return the fragment."""
+        it = self._actors[actor]
+        fragment = it.handle.collect.remote([weights], version)
+        self._owners[fragment] = actor
         if not it.asked:
-            it.since = self._clock()
-        it.asked.append(number)
-        return number
+            it.since = self._context.clock()
+        it.asked.append(fragment)
+        return fragment
 
-    def ready(self) -> list[int]:
+    def ready(self) -> list[Any]:
         """Return the fragments that are there, of each actor the oldest at most; one that will never come is ready."""
-        heads = {self._refs[actor.asked[0]]: actor.asked[0] for actor in self._actors if actor.asked}
-        return [heads[ref] for ref in self._done(list(heads))]
+        return self._done([actor.asked[0] for actor in self._actors if actor.asked])
 
     def wait(self, seconds: float) -> None:
         """Wait until something more is ready, or for so long."""
         there = set(self.ready())
-        refs = [self._refs[actor.asked[0]] for actor in self._actors if actor.asked and actor.asked[0] not in there]
+        refs = [actor.asked[0] for actor in self._actors if actor.asked and actor.asked[0] not in there]
         refs += [actor.greeting for actor in self._actors if actor.greeting is not None]
         if refs:
             ray.wait(refs, num_returns=1, timeout=seconds)
 
-    def owner(self, fragment: int) -> int:
+    def owner(self, fragment: Any) -> int:
         """Return the actor that a fragment was asked of."""
         return self._owners[fragment]
 
-    def take(self, fragment: int) -> Answer | None:
+    def take(self, fragment: Any) -> Answer | None:
         """Return what came, None where the actor is gone. Raises `RunError` where its environment or policy failed."""
         number = self._owners[fragment]
-        answer: Answer | None = self._get(number, self._refs[fragment])
+        answer: Answer | None = self._get(number, fragment)
         if answer is not None:
             actor = self._actors[number]
             actor.asked.popleft()
-            actor.since, actor.in_vain = self._clock(), 0
-            del self._refs[fragment], self._owners[fragment]
+            actor.since, actor.in_vain = self._context.clock(), 0
+            del self._owners[fragment]
         return answer
 
     def overdue(self) -> list[int]:
@@ -177,23 +164,23 @@ class Team:
         Raises:
             RunError: no actor plays, and none could be started in that time.
         """
-        there, now = {self._owners[fragment] for fragment in self.ready()}, self._clock()
+        there, now = {self._owners[fragment] for fragment in self.ready()}, self._context.clock()
         late = [
             number
             for number, actor in enumerate(self._actors)
-            if actor.asked and number not in there and now - actor.since > self._patience
+            if actor.asked and number not in there and now - actor.since > self._options.patience
         ]
         for number in late:
-            self._say(number, f"did not answer for {self._patience:g} seconds")
+            self._say(number, f"did not answer for {self._options.patience:g} seconds")
         starting = [actor.since for actor in self._actors if actor.greeting is not None]
-        if not self.playing and starting and now - max(starting) > self._patience:
+        if not self.playing and starting and now - max(starting) > self._options.patience:
             raise RunError(
-                f"no actor could be started in {self._patience:g} seconds: the cluster has {_cpus_left():g} CPUs left, "
-                f"and an actor takes {self._cpus:g}."
+                f"no actor could be started in {self._options.patience:g} seconds: the cluster has {_cpus_left():g} "
+                f"CPUs left, and an actor takes {self._options.cpus:g}."
             )
         return late
 
-    def replace(self, actor: int, incarnation: int) -> list[int]:
+    def replace(self, actor: int, incarnation: int) -> list[Any]:
         """Start another actor in place of one; return the fragments that will never come.
 
         Raises:
@@ -209,14 +196,14 @@ class Team:
         self._kill(it)
         lost = list(it.asked)
         for fragment in lost:
-            del self._refs[fragment], self._owners[fragment]
+            del self._owners[fragment]
         it.asked.clear()
         self._begin(actor, incarnation)
         return lost
 
     def close(self) -> None:
         """Kill every actor, and end a Ray that was started."""
-        self._refs.clear()
+        self._owners.clear()
         for actor in self._actors:
             self._kill(actor)
         self._connection.close()
@@ -224,15 +211,15 @@ class Team:
     # Helpers ----------------------------------------------------------------------------------------------------------
 
     def _begin(self, number: int, incarnation: int) -> None:
-        actor = self._actors[number]
+        actor, cpus = self._actors[number], self._options.cpus
         player_class: Any = ray.remote(Player).options(
-            num_cpus=self._cpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
+            num_cpus=cpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
         )
         epsilons = [self._epsilons[lane] for lane in actor.lanes]
-        threads = max(1, int(self._cpus))
-        actor.handle = player_class.remote(self._config, actor.lanes, incarnation, epsilons, self._steps, threads)
+        steps, threads = self._options.fragment, max(1, int(cpus))
+        actor.handle = player_class.remote(self._context.config, actor.lanes, incarnation, epsilons, steps, threads)
         actor.greeting = actor.handle.open.remote()
-        actor.since = self._clock()
+        actor.since = self._context.clock()
 
     def _get(self, number: int, ref: Any) -> Any:
         """Return what a reference stands for, None where the actor that should have sent it is gone."""
@@ -249,7 +236,7 @@ class Team:
     def _say(self, number: int, what: str) -> None:
         lanes = self._actors[number].lanes
         which = f"lane {lanes[0]}" if len(lanes) == 1 else f"lanes {lanes[0]} to {lanes[-1]}"
-        self._warn(
+        self._context.warn(
             f"actor {number}{self._place(number)} {what}; another takes its place, and new episodes begin in {which}."
         )
 
@@ -265,20 +252,20 @@ class Team:
         warning = f"actors{self._place(number)} have other versions: {other}."
         if other and warning not in self._warned:
             self._warned.add(warning)
-            self._warn(warning)
+            self._context.warn(warning)
 
     def _require_room(self) -> None:
         listed: Any = ray.nodes  # Ray gives these no types
         resources: Any = ray.cluster_resources
         most = max((node["Resources"].get("CPU", 0.0) for node in listed() if node["Alive"]), default=0.0)
-        if most < self._cpus:
+        if most < self._options.cpus:
             raise UserError(
-                f"collector ray: an actor takes {self._cpus:g} CPUs, and no node of the cluster has more than "
+                f"collector ray: an actor takes {self._options.cpus:g} CPUs, and no node of the cluster has more than "
                 f"{most:g}: set a smaller collector.cpus."
             )
-        room = int(resources().get("CPU", 0.0) / self._cpus + 1e-9)
+        room = int(resources().get("CPU", 0.0) / self._options.cpus + 1e-9)
         if room < len(self._actors):
-            self._warn(
+            self._context.warn(
                 f"collector ray: the cluster has CPUs for {room} of {len(self._actors)} actors: the others wait, and "
                 f"nothing is collected in their lanes."
             )

@@ -105,10 +105,9 @@ def print_table(table: TextTable, console: Console, styles: Sequence[str] = ()) 
     else:
         if table.title:
             console.print(Text(table.title, style="bold"))
-        cells = [
-            [(Text(name), Text(cell)) for name, cell in zip(table.columns, row, strict=True)] for row in table.rows
-        ]
-        print_sections(console, [(Text(row[0][1].plain, style="bold"), row[1:]) for row in cells])
+        names = [Text(name) for name in table.columns[1:]]
+        cells = [(Text(row[0], "bold"), list(zip(names, map(Text, row[1:]), strict=True))) for row in table.rows]
+        print_sections(console, cells)
 
 
 def print_sections(

@@ -57,15 +57,14 @@ def draw_previews(previews: Sequence[Preview], out: Path | str, *, theme: Theme 
     height = above + max(sum(_height(line) + _GAP for line in lines) for lines in columns)
     column = max(_width(line) for lines in columns for line in lines)
     canvas = Canvas(_MARGIN + (column + _MARGIN) * len(columns), height, theme)
-    for i, preview in enumerate(previews if several else ()):
-        place = _MARGIN + i * (column + _MARGIN), _MARGIN
-        canvas.write(place, preview.title, room=column, size=20, bold=True)
-        colour = "green" if preview.good else "red"
-        canvas.write((place[0], place[1] + 28), preview.finding, size=16, colour=colour, bold=True)
-    for i, lines in enumerate(columns):
-        top = above
+    for i, (preview, lines) in enumerate(zip(previews, columns, strict=True)):
+        start, top = _MARGIN + i * (column + _MARGIN), above
+        if several:
+            canvas.write((start, _MARGIN), preview.title, room=column, size=20, bold=True)
+            colour = "green" if preview.good else "red"
+            canvas.write((start, _MARGIN + 28), preview.finding, size=16, colour=colour, bold=True)
         for line in lines:
-            left = _MARGIN + i * (column + _MARGIN)
+            left = start
             for row in line:
                 row.draw(canvas, left, top)
                 left += row.width + _MARGIN

@@ -113,14 +113,12 @@ def watching(
 
 def _select_trials(trials: Sequence[SweepTrial], room: int) -> list[SweepTrial]:
     """Return the `room` most important trials in their order; of those done, the latest."""
-    if len(trials) <= room:
-        return list(trials)
-    names: set[str] = set()
-    for state in _STATES:
-        alike = [trial.name for trial in trials if trial.state == state]
-        room_left = room - len(names)
-        names.update((alike[-room_left:] if state == "done" else alike[:room_left]) if room_left else [])
-    return [trial for trial in trials if trial.name in names]
+
+    def rank(i: int) -> tuple[int, int]:
+        state = trials[i].state
+        return _STATES.index(state), -i if state == "done" else i
+
+    return [trials[i] for i in sorted(sorted(range(len(trials)), key=rank)[:room])]
 
 
 def _columns(trials: Sequence[SweepTrial], width: int) -> tuple[list[str], int]:

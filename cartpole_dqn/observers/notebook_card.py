@@ -91,9 +91,7 @@ class _Curves:
 def _curves(snapshot: Snapshot) -> _Curves | None:
     """Return returns with their mean over 100, evaluations, and epsilon if known; None before any of them."""
     trail = snapshot.trail
-    returns, means, epsilon = (
-        _finite_points(trail.steps, values) for values in (trail.returns, trail.means_100, trail.epsilon)
-    )
+    returns, means, epsilon = map(trail.points, (trail.returns, trail.means_100, trail.epsilon))
     greedy = trail.evaluations
     if not returns and not greedy:
         return None
@@ -117,10 +115,6 @@ def _curves(snapshot: Snapshot) -> _Curves | None:
     curves.key += [("evaluation", _GREEDY)] * bool(greedy)
     curves.height = bottom + _BOTTOM
     return curves
-
-
-def _finite_points(steps: Sequence[float], values: Sequence[float]) -> Points:
-    return [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
 
 
 def _ticks(low: float, high: float, most: int = 6) -> list[float]:

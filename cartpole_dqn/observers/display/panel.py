@@ -146,10 +146,9 @@ def _chart(snapshot: Snapshot) -> Chart:
     # Without a budget, and where less than the budget was needed, the present is the right edge.
     to_budget = snapshot.started.steps is not None and not snapshot.over
     end = max(step, snapshot.started.steps or 0) if to_budget else step
-    steps = trail.steps
     return Chart(
-        tuple(zip(steps, trail.returns, strict=True)),
-        tuple(zip(steps, trail.means_20, strict=True)),
+        trail.points(trail.returns),
+        trail.points(trail.means_20),
         trail.evaluations,
         float(max(1, end)),
         snapshot.started.solved_at,

@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import nan
+from math import isfinite, nan
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,10 @@ class Trail:
     """NaN where the agent has none."""
     evaluations: tuple[tuple[float, float], ...] = ()
     """(step, mean) of the evaluations that choose the best model, at most the last 300."""
+
+    def points(self, values: Sequence[float]) -> tuple[tuple[float, float], ...]:
+        """Return (step, value) of each of the `values` that is finite."""
+        return tuple((step, value) for step, value in zip(self.steps, values, strict=True) if isfinite(value))
 
 
 @dataclass

@@ -222,11 +222,13 @@ def scale_loss(panel: Any, values: Sequence[Floats]) -> None:
     losses = np.concatenate(values)
     if not len(losses) or not (losses > 0).all():
         return
-    from matplotlib.ticker import LogLocator, NullLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     panel.set_yscale("log")
-    few = losses.max() / losses.min() < 300
-    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=6))
+    ratio = losses.max() / losses.min()
+    # Between two numbers of 1, 2, 5, 10, ... there may be none if one is less than five times the other.
+    spaced = MaxNLocator(4) if ratio < 5 else LogLocator(subs=(1, 2, 5) if ratio < 300 else (1,), numticks=6)
+    panel.yaxis.set_major_locator(spaced)
     panel.yaxis.set_minor_locator(NullLocator())
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 

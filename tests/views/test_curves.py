@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cartpole_dqn.contracts.events import Episode, Evaluation, ObserverContext, Progress, RunStarted
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.observers.metrics import Metrics, MetricsOptions
 from cartpole_dqn.runs.history import RunHistory, read_metrics
-from cartpole_dqn.views.chart import Chart, outcome_of
+from cartpole_dqn.views.chart import Chart, outcome_of, scale_loss
 from cartpole_dqn.views.colours import Theme
 from cartpole_dqn.views.curves import draw_curves
 from cartpole_dqn.views.overlay import draw_groups
@@ -213,3 +214,13 @@ def test_the_outcome_and_the_threshold_are_said(history: RunHistory, tmp_path: P
 def test_a_narrow_picture_has_its_text_in_full_size(history: RunHistory, tmp_path: Path) -> None:
     draw_curves(history, tmp_path / "x.png", width=4.6)
     assert pixels(tmp_path / "x.png").shape[1] == 552
+
+
+@pytest.mark.parametrize("most", [1.2, 1.9, 4.0, 6.0, 200.0, 1000.0])
+def test_the_scale_of_losses_can_be_read(most: float) -> None:
+    panel = Figure().subplots()
+    losses = np.geomspace(0.83, 0.83 * most)
+    panel.plot(losses)
+    scale_loss(panel, [losses])
+    low, high = panel.get_ylim()
+    assert sum(low <= tick <= high for tick in panel.get_yticks()) >= 2

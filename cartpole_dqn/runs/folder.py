@@ -185,7 +185,7 @@ class RunFolder:
     @contextlib.contextmanager
     def lock(self) -> Iterator[RunFolder]:
         """Reserve the folder inside the block. Raises `RunFolderError` if another run has it, or it is not writable."""
-        with folder_lock.hold(self.path):
+        with folder_lock.hold(self.path, fresh=self._fresh):
             if self._fresh and _content(self.path):
                 raise _not_empty(self.path)
             self._fresh = False
@@ -339,6 +339,8 @@ def _content(path: Path) -> list[str]:
 
 
 def _not_empty(path: Path) -> RunFolderError:
+    if os.path.lexists(path / "shared.json"):
+        return RunFolderError(f"{path} holds a shared agent already. Choose another --out.")
     if is_run(path):
         return RunFolderError(
             f"{path} holds a run already. Continue it with `cartpole-dqn resume {path}`, or choose another --out."

@@ -28,8 +28,10 @@ _LOOKS = 3
 
 
 @contextlib.contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def hold(folder: Path, *, fresh: bool = False) -> Iterator[None]:
     """Hold `folder` for this process inside the block. Forked processes do not hold it.
+
+    Another folder would do as well if it is `fresh`: the error says so.
 
     Raises:
         RunFolderError: another process or block holds it, or it cannot be written to.
@@ -46,9 +48,8 @@ def hold(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         signature = f" (process {number})" if (number := owner(folder)) else ""
-        raise RunFolderError(
-            f"another run{signature} is using {folder}. Wait until it ends, or choose another folder with --out."
-        ) from None
+        otherwise = "choose another folder with --out" if fresh else "stop it first"
+        raise RunFolderError(f"another run{signature} is using {folder}. Wait until it ends, or {otherwise}.") from None
     except OSError as error:
         raise RunFolderError(f"{folder} cannot be locked: {reason(error)}. It must be writable.") from error
     try:

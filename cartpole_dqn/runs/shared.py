@@ -25,6 +25,7 @@ from typing import Any
 from cartpole_dqn.contracts.options import check_options, option, options_class, to_table
 from cartpole_dqn.errors import CheckpointError, UserError, error_line
 from cartpole_dqn.files import beside, create_file, open_regular, reason, replace_file
+from cartpole_dqn.runs import lock as folder_lock
 from cartpole_dqn.runs.folder import RunFolder, write_text_atomic
 from cartpole_dqn.text import figures
 
@@ -143,7 +144,7 @@ def pack_folder(folder: Path, archive: Path) -> None:
     temporary = beside(archive)
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as target:
-            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != folder_lock.NAME):
                 info = zipfile.ZipInfo(f"{folder.name}/{path.relative_to(folder).as_posix()}")
                 info.external_attr = (stat.S_IFREG | 0o644) << 16
                 target.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED)

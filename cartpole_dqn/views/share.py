@@ -14,8 +14,9 @@ from PIL import Image
 from cartpole_dqn.config.schema import RunConfig, to_toml
 from cartpole_dqn.contracts.events import Evaluation
 from cartpole_dqn.contracts.options import changed, to_table
-from cartpole_dqn.errors import CartpoleDqnError, RunFolderError, UserError, error_line
+from cartpole_dqn.errors import CartpoleDqnError, RunError, RunFolderError, UserError, bad, error_line
 from cartpole_dqn.files import reason, replace_file
+from cartpole_dqn.runs import lock as folder_lock
 from cartpole_dqn.runs.catalogue import run_title
 from cartpole_dqn.runs.checkpoint import has_state
 from cartpole_dqn.runs.folder import RunFolder, describe_environment
@@ -68,44 +69,53 @@ def share_run(
     episode and picture.
 
     Raises:
-        UserError: the run names code to import, has no model, or `out` is taken.
-        RunError: the environment failed, or the disk is full. `out` is then as it was.
+        UserError: the run names code to import, has no model, or `out` is taken or cannot be written.
+        RunError: the environment failed.
+
+    `out` is then as it was.
     """
     run = replace(run, config=changed(run.config, observer=RunConfig().observer))
     require_no_code(to_table(run.config), str(run.folder.config))
+    if out.name in ("", ".."):
+        raise RunFolderError(f"--out {bad(out)}: expected a folder's name, since NAME.zip is written beside it.")
     archive = out.with_name(f"{out.name}.zip")
-    if not out.name or archive.exists():
-        raise RunFolderError(f"{archive} exists, or has no name. Choose another --out.")
+    if archive.exists():
+        raise RunFolderError(f"{archive} exists. Choose another --out.")
     target = RunFolder.create(out, env_id=run.config.env.id, obs=run.config.obs)
-    try:
-        evaluation = evaluate_run(
-            run,
-            episodes=episodes,
-            seed=seed,
-            which=which,
-            on_progress=lambda event: on_status(f"evaluating: {event.done} of {episodes} episodes"),
-        )
-        components = _write_model(run, target, which, evaluation)
-        if recorded_steps:
-            record_run(
+    with target.lock():  # A second `share` must neither write to this folder nor remove it.
+        try:
+            evaluation = evaluate_run(
                 run,
-                target.path / "record.gif",
+                episodes=episodes,
                 seed=seed,
                 which=which,
-                max_steps=recorded_steps,
-                on_progress=lambda _, step: on_status(f"recording: {step} of {recorded_steps} steps"),
+                on_progress=lambda event: on_status(f"evaluating: {event.done} of {episodes} episodes"),
             )
-        missing = _write_curve(run, target)
-        score = score_of(evaluation, seed)
-        needed = sorted(set(components.values()))
-        replace_file(target.path / "README.md", model_card(target, run.config, score, evaluation.step, needed).encode())
-        write_claim(target, score)
-        pack_folder(target.path, archive)
-    except BaseException as error:
-        shutil.rmtree(target.path, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise UserError(f"{out} cannot be written: {reason(error)}.") from None
-        raise
+            components = _write_model(run, target, which, evaluation)
+            if recorded_steps:
+                record_run(
+                    run,
+                    target.path / "record.gif",
+                    seed=seed,
+                    which=which,
+                    max_steps=recorded_steps,
+                    on_progress=lambda _, step: on_status(f"recording: {step} of {recorded_steps} steps"),
+                )
+            missing = _write_curve(run, target)
+            score = score_of(evaluation, seed)
+            needed = sorted(set(components.values()))
+            replace_file(
+                target.path / "README.md", model_card(target, run.config, score, evaluation.step, needed).encode()
+            )
+            write_claim(target, score)
+            pack_folder(target.path, archive)
+        except BaseException as error:
+            shutil.rmtree(target.path, ignore_errors=True)
+            failed = error.__cause__ if isinstance(error, RunError) else error
+            if isinstance(failed, OSError):
+                raise UserError(f"{out} cannot be written: {reason(failed)}.") from None
+            raise
+    (target.path / folder_lock.NAME).unlink(missing_ok=True)
     return Shared(target, archive, score, missing)
 
 

@@ -58,7 +58,8 @@ def test_what_it_cannot_do_gets_a_sentence(refused: Callable[..., None], shared:
     for given in ("given", "given.zip"):
         refused("given is a shared agent, which has no checkpoint to resume from", "resume", given, "--plain")
         refused("given holds only its best model. Leave out --last.", "evaluate", given, "--last")
-    refused("given.zip exists, or has no name. Choose another --out.", "share", "mine", "--out", "given")
+    refused("given.zip exists. Choose another --out.", "share", "mine", "--out", "given")
+    refused("--out .: expected a folder's name, since NAME.zip is written beside it.", "share", "mine", "--out", ".")
 
 
 def test_each_command_refuses_one_that_names_code(refused: Callable[..., None], shared: Path) -> None:

@@ -32,9 +32,11 @@ def test_one_holder_at_a_time(tmp_path: Path) -> None:
         assert is_held(tmp_path)
         assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
         with (
-            pytest.raises(RunFolderError, match=rf"another run \(process {os.getpid()}\) is using"),
+            pytest.raises(RunFolderError, match=rf"another run \(process {os.getpid()}\) is using .* stop it first\."),
             hold(tmp_path),
         ):
+            pass
+        with pytest.raises(RunFolderError, match="or choose another folder with --out"), hold(tmp_path, fresh=True):
             pass
         assert is_held(tmp_path)
     assert not is_held(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from PIL import Image
 from cartpole_dqn.api import Run, load, train
 from cartpole_dqn.contracts.options import changed
 from cartpole_dqn.errors import RunFolderError, UserError
+from cartpole_dqn.runs import checkpoint
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.runs.saved import InitialWeights
 from cartpole_dqn.runs.shared import read_claim
@@ -122,7 +125,7 @@ def test_a_run_without_metrics_is_shared_without_a_curve(run: Run, tmp_path: Pat
     assert result.missing[0].startswith("the curve: ")
 
 
-def test_what_cannot_be_shared_leaves_nothing(run: Run, tmp_path: Path) -> None:
+def test_what_cannot_be_shared_leaves_nothing(run: Run, shared: Shared, tmp_path: Path) -> None:
     code = changed(run.config, env=changed(run.config.env, id="my_envs:Mine-v0"))
     with pytest.raises(UserError, match=r"names code to import, env\.id = 'my_envs:Mine-v0'"):
         share_run(replace(run, config=code), tmp_path / "x")
@@ -135,4 +138,34 @@ def test_what_cannot_be_shared_leaves_nothing(run: Run, tmp_path: Path) -> None:
     (tmp_path / "z.zip").touch()
     with pytest.raises(RunFolderError, match=r"z\.zip exists"):
         share_run(run, tmp_path / "z")
-    assert names_in(tmp_path) == ["taken", "z.zip"]
+    shutil.copytree(shared.folder.path, tmp_path / "mine")
+    with pytest.raises(RunFolderError, match=r"mine holds a shared agent already\. Choose another --out"):
+        share_run(run, tmp_path / "mine")
+    assert names_in(tmp_path) == ["mine", "taken", "z.zip"]
+
+
+def test_a_second_share_to_the_same_folder_touches_nothing(run: Run, tmp_path: Path) -> None:
+    refused = []
+
+    def second(status: str) -> None:
+        if not refused:
+            with pytest.raises(RunFolderError, match=r"is using .*, or choose another folder with --out") as error:
+                share_run(run, tmp_path / "x", episodes=10, recorded_steps=0)
+            refused.append(error)
+
+    made = share_run(run, tmp_path / "x", episodes=10, recorded_steps=0, on_status=second)
+    assert refused
+    assert names_in(tmp_path) == ["x", "x.zip"]
+    assert ".lock" not in names_in(made.folder.path)
+    with zipfile.ZipFile(made.archive) as archive:
+        assert not [name for name in archive.namelist() if name.endswith(".lock")]
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, tensors: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint, "write_tensors", full)
+    with pytest.raises(UserError, match=r"/x cannot be written: No space left on device\.$"):
+        share_run(run, tmp_path / "x", episodes=10, recorded_steps=0)
+    assert names_in(tmp_path) == []

@@ -203,6 +203,16 @@ class RunFolder:
         owner = folder_lock.owner(self.path)
         return owner == os.getpid() if owner else os.path.lexists(self.path / folder_lock.NAME) or is_run(self.path)
 
+    @contextlib.contextmanager
+    def written_in_place(self) -> Iterator[None]:
+        """Write to the folder inside the block. If that fails because it was moved meanwhile, the error says so."""
+        self.require_in_place()
+        try:
+            yield
+        except RunError:
+            self.require_in_place()
+            raise
+
     def require_in_place(self) -> None:
         """Raise `RunError` if the folder was moved or deleted since it was locked: what is written would be split."""
         if not self.in_place:

@@ -445,16 +445,17 @@ def _hooks(
         return Hooks(evaluate=evaluate, glimpse=glimpse)
 
     def keep_best(policy: Policy, evaluation: Evaluation) -> None:
-        folder.require_in_place()
         state = with_statistics(policy).state_dict()
-        write_best(folder, config, state, evaluation)
-        keep_progress(folder, config, state, evaluation)
+        with folder.written_in_place():
+            write_best(folder, config, state, evaluation)
+            keep_progress(folder, config, state, evaluation)
 
     def save(state: State, replay: State) -> Checkpoint:
-        folder.require_in_place()
         began = clock()
+        policy = with_statistics(agent.policy()).state_dict()
         saved_replay = replay if config.checkpoint.save_replay else None
-        nbytes = write_checkpoint(folder, config, state, with_statistics(agent.policy()).state_dict(), saved_replay)
+        with folder.written_in_place():
+            nbytes = write_checkpoint(folder, config, state, policy, saved_replay)
         return Checkpoint(state["step"], str(folder.checkpoint), nbytes, clock() - began)
 
     return Hooks(evaluate=evaluate, keep_best=keep_best, save=save, glimpse=glimpse)

@@ -71,6 +71,17 @@ def test_a_folder_that_was_moved_is_not_made_again(tmp_path: Path) -> None:
     assert run_state(tmp_path / "a").state == "unknown"
 
 
+def test_a_folder_that_is_moved_while_it_is_written_to_is_said_to_be(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "a", env_id="x", obs="y")
+    with folder.lock():
+        folder.config.mkdir()
+        with pytest.raises(RunError, match=r"config\.toml could not be written"), folder.written_in_place():
+            folder.write_config("")
+        with pytest.raises(RunError, match="moved or deleted"), folder.written_in_place():  # noqa: PT012
+            folder.path.rename(tmp_path / "b")
+            folder.write_config("")
+
+
 def test_a_resume_with_nothing_to_do_changes_nothing_and_numpy_integers_are_seeds(tmp_path: Path) -> None:
     settings = {"evaluation": {"every": 0}}
     run = train(obs="state", steps=60, seed=np.int64(3), settings=settings, out=tmp_path / "r", plain=True)  # type: ignore[arg-type]

@@ -84,13 +84,17 @@ def spinner(console: Console, doing: str) -> Iterator[Callable[[str], None]]:
 
 
 def _write(file: Any, text: str) -> None:
-    """Write past the file's buffer. A signal may have interrupted a write to it, and Python then refuses another."""
+    """Write past the file's buffer. A signal may have interrupted a write to it, and Python then refuses another.
+
+    A terminal that was closed meanwhile needs nothing.
+    """
     try:
         number = file.fileno()
     except (AttributeError, OSError):
         file.write(text)
     else:
-        os.write(number, text.encode())
+        with contextlib.suppress(OSError):
+            os.write(number, text.encode())
 
 
 class Screen(RenderHook):

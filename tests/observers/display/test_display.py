@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pyte
 import pytest
@@ -15,6 +17,7 @@ from cartpole_dqn.contracts.events import Evaluating, ObserverContext, RunFailed
 from cartpole_dqn.contracts.options import check_options
 from cartpole_dqn.observers.display.display import Display, DisplayOptions, first_screen, is_live
 from cartpole_dqn.plugin.host import load_plugins
+from cartpole_dqn.system import Steady
 from cartpole_dqn.training.observer_group import ObserverGroup
 from cartpole_dqn.training.session import say_notes
 
@@ -94,6 +97,19 @@ def test_one_panel_then_the_summary(clock: Any, events: Any, width: int, height:
         assert lines[0].startswith("╭"), "its top is not pushed off the terminal"
         assert sum("best 150" in line for line in lines) == 1
         assert len(lines) <= height - 4, "two commands, the folder and the prompt"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no pseudo-terminals")
+def test_a_terminal_that_was_closed_is_left_in_peace(clock: Any, events: Any) -> None:
+    ours, theirs = os.openpty()
+    streams = (sys.stdout, sys.stderr)
+    with open(theirs, "w") as file:  # noqa: PTH123 (a descriptor)
+        terminal: Any = SimpleNamespace(console=Console(file=cast("Any", Steady(file)), force_terminal=True))
+        display = make(terminal, clock)
+        display.run_started(events.started())
+        os.close(ours)
+        display.run_ended(events.ended())
+    assert (sys.stdout, sys.stderr) == streams
 
 
 def test_it_is_drawn_again_in_its_place_and_says_why_no_step_is_made(clock: Any, events: Any) -> None:

@@ -165,11 +165,10 @@ def _play(report: Report, run: SavedRun, on_status: Callable[[str], None]) -> No
     stages = report.stages
     model: dict[str, Any] = {"seed": report.seed, "which": report.which}
     with report.or_say("The animation"):
-        on_status("recording")
-        report.play = _record(record_run, run, **model)
+        report.play = _record(record_run, run, "recording", on_status, **model)
         with report.or_say("How it learned"):
-            on_status("recording how it learned")
-            report.progress = _record(record_progress, run, seed=report.seed, across=2)
+            doing = "recording how it learned"
+            report.progress = _record(record_progress, run, doing, on_status, seed=report.seed, across=2)
         if not stages or not stages[-1].pictorial:
             return  # It sees numbers, or what it sees is missing already.
         with report.or_say("What it looks at"):
@@ -177,19 +176,28 @@ def _play(report: Report, run: SavedRun, on_status: Callable[[str], None]) -> No
             report.look = _look_at(Playback(run, **model, max_steps=_SEEN, attribution=True))
 
 
-def _record(record: Callable[..., Recording], run: SavedRun, **options: Any) -> Play:
-    """Record an episode, cut to fit `MOST_ANIMATION_BYTES`, for light and dark pages."""
+def _record(
+    record: Callable[..., Recording], run: SavedRun, doing: str, on_status: Callable[[str], None], **options: Any
+) -> Play:
+    """Record an episode, cut to fit `MOST_ANIMATION_BYTES`, for light and dark pages. Say what is being done."""
     steps = _LONGEST_PLAY
-    options["most"] = _SMOOTH
+
+    def play(out: Path, theme: Theme) -> Recording:
+        def tell(*place: int) -> None:
+            on_status(f"{doing}, for {theme} pages: step {place[-1]:,}")
+
+        return record(run, out, max_steps=steps, most=_SMOOTH, theme=theme, on_progress=tell, **options)
+
+    on_status(doing)
     with tempfile.TemporaryDirectory() as place:
         out, dark = Path(place) / "light.gif", Path(place) / "dark.gif"
         while True:
-            recording = record(run, out, max_steps=steps, **options)
+            recording = play(out, "light")
             if recording.nbytes <= MOST_ANIMATION_BYTES or steps <= _SHORTEST_PLAY:
                 break
             steps_played = min(steps, max(recording.lengths))
             steps = max(_SHORTEST_PLAY, int(0.9 * steps_played * MOST_ANIMATION_BYTES / recording.nbytes))
-        record(run, dark, max_steps=steps, theme="dark", **options)
+        play(dark, "dark")
         others = (
             ("image/png", _last_picture(dark), f"{_DARK} and (prefers-reduced-motion)"),
             ("image/png", _last_picture(out), _STILL),

@@ -26,6 +26,9 @@ METRICS = [{"name": "metrics"}]
 PIXELS = {"agent": {"learning_starts": 30}, "evaluation": {"every": 60, "episodes": 2}, "observer": METRICS}
 
 
+RECORDING = ("recording", "recording how it learned")
+
+
 class Page(HTMLParser):
     """A page's elements, its text, and the pictures in it."""
 
@@ -87,8 +90,12 @@ def test_everything_there_is_stands_on_the_page(whole: tuple[Run, Report, Page, 
     assert report.missing == []
     played = [text for text in texts if text.startswith("evaluating ")]
     assert [text.split()[1].rstrip(",") for text in played] == [f"{done}/5" for done in range(6)]
-    last = ["recording", "recording how it learned", "finding out what it looks at"]
-    assert texts == ["drawing the curves", "looking at what the agent sees", *played, *last]
+    steps = [text.rpartition(": step ")[0] for text in texts if ": step " in text]
+    recorded = [f"{doing}, for {theme} pages" for doing in RECORDING for theme in ("light", "dark")]
+    assert list(dict.fromkeys(steps)) == recorded, "it takes a minute, so it says how far it is"
+    assert [text for text in texts if ": step " not in text] == [
+        *("drawing the curves", "looking at what the agent sees", *played, *RECORDING, "finding out what it looks at")
+    ]
     assert report.look is not None
     assert page.sections() == [
         "How it learned", "At play", "Curves", "What the agent sees", "What it looks at", "How good it is",

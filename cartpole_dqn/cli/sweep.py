@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import signal
@@ -104,11 +105,12 @@ def sweep(
         raise UserError(f"--resume {resume} resumes a sweep unchanged: leave out {', '.join(args)}.")
     _require_sense(args)
 
-    from cartpole_dqn.runs.folder import RunFolder
-    from cartpole_dqn.studies.sweep_plan import SweepPlan
-    from cartpole_dqn.views.sweep import run_sweep, sweep_folder
-
     session: Session = ctx.obj
+    with contextlib.nullcontext() if plain else session.spinner("loading"):  # torch, for some seconds
+        from cartpole_dqn.runs.folder import RunFolder
+        from cartpole_dqn.studies.sweep_plan import SweepPlan
+        from cartpole_dqn.views.sweep import run_sweep, sweep_folder
+
     plan = SweepPlan.read(resume) if resume is not None else _plan(args)
     plan = _with_engine(plan, engine, engine_set or [], jobs)
     if resume is not None:

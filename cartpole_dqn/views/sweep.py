@@ -17,8 +17,8 @@ from rich.text import Text
 from cartpole_dqn.contracts.options import check_options
 from cartpole_dqn.contracts.sweep_engine import SweepEngine, SweepEngineContext
 from cartpole_dqn.errors import CartpoleDqnError, RunError, error_line
+from cartpole_dqn.observers.display.screen import spinner
 from cartpole_dqn.plugin.host import PluginHost
-from cartpole_dqn.runs import lock as folder_lock
 from cartpole_dqn.runs.folder import RunFolder
 from cartpole_dqn.studies.comparison import Comparison
 from cartpole_dqn.studies.sweep import Sweep
@@ -87,7 +87,8 @@ def run_sweep(
     with _held(folder), stopping_on_signals(stop.append):
         say_notes(console, host, [])
         warn = functools.partial(print_warning, console)
-        sweep = Sweep(folder.path.resolve(), plan, host, retry_failed=retry_failed, warn=warn)
+        with contextlib.nullcontext() if plain else spinner(console, "checking the settings"):
+            sweep = Sweep(folder.path.resolve(), plan, host, retry_failed=retry_failed, warn=warn)
         engine = _make_engine(plan, host, SweepEngineContext(folder=folder.path.resolve(), jobs=plan.jobs, say=say))
         resume = f"cartpole-dqn sweep --resume {shlex.quote(str(folder.path))}"
         try:
@@ -97,6 +98,8 @@ def run_sweep(
             say(f"resume with: {resume}")
             raise
         except RunError as error:
+            if not (folder.path / FILE).is_file():
+                raise  # Nothing was written that could be resumed.
             raise RunError(f"{error}\nresume with: {resume}") from error.__cause__
         failed = {trial.name: trial.error for trial in view.trials if trial.state == "failed"}
         errors = [f"{name}: {error}" for name, error in failed.items()]
@@ -115,7 +118,7 @@ def run_sweep(
 def _held(folder: RunFolder) -> Iterator[None]:
     """Lock the folder. If the block is refused before anything is written, a new folder is removed again."""
     try:
-        with folder_lock.hold(folder.path):
+        with folder.lock():
             yield
     except CartpoleDqnError:
         folder.discard_if_empty()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import forked
+from cartpole_dqn.errors import RunError
 from waiting import is_gone, is_under_way, until
 
 Call = Callable[..., Any]
@@ -111,4 +112,18 @@ def test_two_sweeps_never_share_a_folder(call: Call, tmp_path: Path) -> None:
     SweepPlan(seeds=(0,)).write(tmp_path / "s")
     with folder_lock.hold(tmp_path / "s"):
         result = call("sweep", "--resume", "s", code=2)
-    assert "is using s" in result.err
+    assert "is using s. Wait until it ends, or stop it first." in result.err
+
+
+def test_a_sweep_that_could_not_write_its_plan_is_not_to_be_resumed(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from cartpole_dqn.studies import sweep_plan
+
+    def full(path: Path, text: str) -> None:
+        raise RunError(f"{path.name} could not be written: No space left on device.")
+
+    monkeypatch.setattr(sweep_plan, "write_text_atomic", full)
+    result = call("sweep", *BASE, "--seeds", "1", "--out", "s", code=1)
+    assert result.err.endswith("error: sweep.toml could not be written: No space left on device.\n")
+    assert not (tmp_path / "s").exists()

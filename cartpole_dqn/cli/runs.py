@@ -114,5 +114,5 @@ def _nothing(place: Path) -> str:
     except OSError as error:
         raise UserError(f"{place} cannot be read: {reason(error)}.") from None
     if below:
-        return f"There is no run in {place}, but in {', '.join(str(path) for path in below[:8])}."
-    return f"There is no run in {place}. `cartpole-dqn run` makes one in runs/."
+        return f"There is no run in {place}/, but in {', '.join(str(path) for path in below[:8])}."
+    return f"There is no run in {place}/. `cartpole-dqn run` makes one in runs/."

@@ -254,7 +254,9 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         problem = reason(error) if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"cannot read the configuration {path}: {problem}.") from None
+        inside = path / "config.toml"
+        hint = suggestion(inside) if isinstance(error, IsADirectoryError) and inside.exists() else ""
+        raise ConfigError(f"cannot read the configuration {path}: {problem}.{hint}") from None
 
 
 def parse_toml(text: str, source: str) -> Table:

@@ -27,6 +27,9 @@ ROOT = Path("runs")
 TRIALS = "trials"
 """The folder of runs in a sweep's folder."""
 
+SWEEP_FILE = "sweep.toml"
+"""The file in a sweep's folder that says what its trials are."""
+
 _SHOWN = 8
 _LARGEST_CONFIG = 1 << 20
 
@@ -74,6 +77,11 @@ def _find_folder(text: str | Path, root: Path) -> RunFolder:
     path = Path(name)
     if is_run(path):
         return RunFolder(path)
+    if _is_file(path / SWEEP_FILE):
+        raise RunFolderError(
+            f"{bad(path)} is the folder of a sweep. Its runs are in {path / TRIALS}; "
+            f"`cartpole-dqn sweep --resume {path}` resumes it."
+        )
     if _is_path(name):
         raise _not_a_run(path, root)
     if is_run(root / name):
@@ -217,6 +225,13 @@ def run_title(settings: Mapping[str, Any]) -> str:
 
 
 # Helpers --------------------------------------------------------------------------------------------------------------
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _is_path(text: str) -> bool:

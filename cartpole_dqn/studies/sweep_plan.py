@@ -20,8 +20,8 @@ from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.contracts.sweep_engine import Trial, TrialState
 from cartpole_dqn.errors import CartpoleDqnError, ConfigError, RunFolderError, UserError, bad, error_line
 from cartpole_dqn.plugin.host import PluginHost
-from cartpole_dqn.runs.catalogue import TRIALS, find_run
-from cartpole_dqn.runs.folder import write_text_atomic
+from cartpole_dqn.runs.catalogue import SWEEP_FILE, TRIALS, find_run
+from cartpole_dqn.runs.folder import is_run, write_text_atomic
 from cartpole_dqn.runs.metrics import RunFigures
 from cartpole_dqn.studies.sweep_space import (
     Choice,
@@ -45,7 +45,7 @@ from cartpole_dqn.training import assembly
 from cartpole_dqn.training.initial_weights import find_initial_weights
 from cartpole_dqn.training.resolve import components_of, resolve_config
 
-FILE = "sweep.toml"
+FILE = SWEEP_FILE
 BASE = "base.toml"
 """Copy of the `--config` file."""
 
@@ -139,7 +139,8 @@ class SweepPlan:
         """Return the plan in a sweep's folder. Raises `UserError` if it is missing or invalid."""
         path = folder / FILE
         if not path.is_file():
-            raise RunFolderError(f"{folder} is not the folder of a sweep: it holds no {FILE}.")
+            hint = f" It is a run: `cartpole-dqn resume {folder}` resumes it." if is_run(folder) else ""
+            raise RunFolderError(f"{folder} is not the folder of a sweep: it holds no {FILE}.{hint}")
         table = read_toml(path)
         try:
             return cls._of_table(folder, table)

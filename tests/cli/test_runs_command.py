@@ -71,11 +71,11 @@ def test_runs_as_json(call: Callable[..., Any], some_runs: Path) -> None:
 def test_where_no_run_is(call: Callable[..., Any], write_run: WriteRun, tmp_path: Path) -> None:
     result = call("runs")
     assert result.out == ""
-    assert result.err == "There is no run in runs. `cartpole-dqn run` makes one in runs/.\n"
+    assert result.err == "There is no run in runs/. `cartpole-dqn run` makes one in runs/.\n"
     assert call("runs", "--json").out == "[]\n"
     write_run("benchmarks/pixels/seed-0")
     result = call("runs", "benchmarks")
-    assert result.err == "There is no run in benchmarks, but in benchmarks/pixels.\n"
+    assert result.err == "There is no run in benchmarks/, but in benchmarks/pixels.\n"
     assert call("runs", "benchmarks/pixels").out.splitlines()[1].startswith("seed-0 ")
     for wrong in ("nowhere", "benchmarks/pixels/seed-0/config.toml"):
         result = call("runs", wrong, code=2)

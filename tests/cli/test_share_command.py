@@ -60,6 +60,8 @@ def test_what_it_cannot_do_gets_a_sentence(refused: Callable[..., None], shared:
         refused("given holds only its best model. Leave out --last.", "evaluate", given, "--last")
     refused("given.zip exists. Choose another --out.", "share", "mine", "--out", "given")
     refused("--out .: expected a folder's name, since NAME.zip is written beside it.", "share", "mine", "--out", ".")
+    refused("it holds no sweep.toml. It is a run: `cartpole-dqn resume runs/mine`", "sweep", "--resume", "runs/mine")
+    refused("runs/mine: Is a directory. Did you mean 'runs/mine/config.toml'?", "run", "--config", "runs/mine")
 
 
 def test_each_command_refuses_one_that_names_code(refused: Callable[..., None], shared: Path) -> None:

@@ -100,12 +100,15 @@ def test_the_first_of_several_meanings_counts(here: Path) -> None:
         ("runs/sweep/checkpoint", "holds no config.toml. Did you mean 'runs/sweep'?"),
         (".", ". is not the folder of a run"),
         ("..", ".. is not the folder of a run"),
+        ("lr", "lr is the folder of a sweep. Its runs are in lr/trials; `cartpole-dqn sweep --resume lr` resumes it."),
         ("x" * 300, "cannot be looked up: File name too long"),
     ],
 )
 def test_what_is_not_clear_gets_a_sentence_with_what_may_be_meant(here: Path, typed: str, words: str) -> None:
     (here / "file").write_text("")
     (here / "empty").mkdir()
+    (here / "lr").mkdir()
+    (here / "lr" / "sweep.toml").touch()
     (here / "runs" / "sweep" / "checkpoint").mkdir()
     with pytest.raises(RunFolderError) as caught:
         find_run(typed)

@@ -37,6 +37,9 @@ from cartpole_dqn.plugin.registry import (
 
 Env = gymnasium.Env[Any, Any]
 
+_OLD_ATARI = r"(NoFrameskip|Deterministic)$"
+"""Ends names of Atari games, of which ALE/ has only one variant."""
+
 
 def make_env(env_id: str, kwargs: Mapping[str, Any], *, renders: bool) -> Env:
     """Return a new environment. If it `renders`, its `render()` returns pictures.
@@ -199,10 +202,15 @@ def _registration_hint(env_id: str) -> str:
     if ":" not in env_id and (classes := _classes_in(Path(f"{stem}.py"))):
         choices = " or ".join(f"--env {stem}:{cls}" for cls in classes)
         return f" For a class in {stem}.py, which is in the current folder, write {choices}"
+    with contextlib.suppress(ImportError):  # Not before: it is needed for its own ids only.
+        importlib.import_module("ale_py")
     newest = {}
     for spec in sorted(gymnasium.registry.values(), key=lambda spec: spec.version or 0):
-        newest[spec.id.rpartition("-v")[0] or spec.id] = spec.id
-    matches = difflib.get_close_matches(name.rpartition("-v")[0] or name, newest, n=1, cutoff=0.75)
+        if spec.namespace or not str(spec.entry_point).startswith("ale_py"):  # "Pong-v4" would not import ale_py.
+            newest[spec.id.rpartition("-v")[0] or spec.id] = spec.id
+    wanted = re.sub(_OLD_ATARI, "", name.rpartition("-v")[0] or name)
+    matches = difflib.get_close_matches(wanted, newest, n=1, cutoff=0.75)
+    matches += [stem for stem in newest if stem.rpartition("/")[2].lower() == wanted.lower()]  # "Pong" is "ALE/Pong"
     if matches:
         return suggestion(newest[matches[0]])
     if ":" in env_id:

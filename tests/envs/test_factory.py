@@ -193,6 +193,13 @@ def test_an_unknown_id_says_what_may_help(env_id: str, words: str) -> None:
     assert not any(odd in text for odd in ("?.", "..", "? Did"))
 
 
+@pytest.mark.parametrize("env_id", ["Pong-v5", "pong"])
+def test_the_name_of_an_atari_game_is_enough_for_a_suggestion(env_id: str) -> None:
+    pytest.importorskip("ale_py", reason="the extra atari brings it")
+    with pytest.raises(UnsuitableEnvError, match=r"Did you mean 'ALE/Pong-v5'\?"):
+        find_spec(env_id)
+
+
 def test_a_typo_in_a_class_of_ones_own_gets_a_suggestion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_games.py").write_text("import gymnasium\n\n\nclass Catch20(gymnasium.Env):\n    pass\n")
     monkeypatch.syspath_prepend(tmp_path)

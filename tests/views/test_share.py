@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_what_cannot_be_shared_leaves_nothing(run: Run, shared: Shared, tmp_path
 
 
 def test_a_second_share_to_the_same_folder_touches_nothing(run: Run, tmp_path: Path) -> None:
-    refused = []
+    refused: list[Any] = []
 
     def second(status: str) -> None:
         if not refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import numbers
@@ -12,7 +13,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 
-from cartpole_dqn.errors import UserError, bad
+from cartpole_dqn.errors import UserError, bad, did_you_mean
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,6 +33,8 @@ _INNER: dict[Any, str] = {
 def typed(function: Callable[P, T]) -> Callable[P, T]:
     """Let a function raise a `UserError` for an argument that does not fit its annotation. Nothing is converted.
 
+    An unknown keyword raises Python's own `TypeError`, with the name of the nearest.
+
     Pydantic's `validate_call` converts arguments, or refuses NumPy's numbers if it is strict.
 
     >>> @typed
@@ -49,7 +52,11 @@ def typed(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
-        for name, argument in signature.bind(*args, **kwargs).arguments.items():
+        try:
+            arguments = signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(f"{function.__name__}() {error}.{_meant(signature, kwargs)}") from None
+        for name, argument in arguments.items():
             variadic = signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
             hint = hints().get(name, Any)
             for value in argument if variadic else [argument]:
@@ -59,6 +66,17 @@ def typed(function: Callable[P, T]) -> Callable[P, T]:
         return function(*args, **kwargs)
 
     return checked
+
+
+def _meant(signature: inspect.Signature, keywords: Mapping[str, Any]) -> str:
+    """Return what a call with an unknown keyword may have meant, else ""."""
+    names = [name for name in signature.parameters if name != "self"]
+    unknown = next((name for name in keywords if name not in names), None)
+    if unknown is None:
+        return ""
+    if "settings" in names and not difflib.get_close_matches(unknown, names):
+        return " Other settings go into `settings`, a dictionary of tables."
+    return str(UserError(did_you_mean(unknown, names)))
 
 
 def _fits(value: Any, hint: Any) -> bool:

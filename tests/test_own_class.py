@@ -23,10 +23,12 @@ from torch import nn
 
 import forked
 from cartpole_dqn import (
+    DqnAgent,
     Episode,
     EpsilonGreedy,
     Network,
     Observer,
+    RingReplay,
     RunError,
     UserError,
     load,
@@ -35,6 +37,7 @@ from cartpole_dqn import (
     train,
 )
 from cartpole_dqn.api import Run
+from cartpole_dqn.components.replay.uniform import UniformOptions
 from expose_plugin import expose
 
 PAGE = (Path(__file__).parents[1] / "docs" / "own-class.md").read_text(encoding="utf-8")
@@ -128,6 +131,53 @@ class Leaving(Tiny):
 class Half(EpsilonGreedy):
     def epsilon(self, step: int) -> float:
         return 0.5
+
+
+class Forgetful(Tiny):
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        self.layers(obs)
+        return None  # type: ignore[return-value]
+
+
+class Wide(Tiny):
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        return self.layers(obs).repeat(1, 2)  # type: ignore[no-any-return]
+
+
+class Narrow(Tiny):
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        return self.layers(obs[:, :3])  # type: ignore[no-any-return]
+
+
+class Mean(Tiny):
+    def td_loss(self, *given: Any) -> Any:
+        losses, td_errors = super().td_loss(*given)
+        return losses.mean(), td_errors
+
+
+class Exiting(Tiny):
+    def td_loss(self, *given: Any) -> Any:
+        sys.exit(0)
+
+
+class Arrays(Half):
+    def select(self, *given: Any) -> Any:
+        return super().select(*given).numpy()
+
+
+class Unpaired(RingReplay):
+    Options = UniformOptions
+
+    def __init__(self, options: Any, context: Any) -> None:
+        super().__init__(options.capacity, context, name="replay Unpaired")
+
+    def draw(self, batch_size: int) -> Any:
+        return self.ring.index_at(np.zeros(batch_size, int))
+
+
+class OneResult(DqnAgent):
+    def losses(self, output: Any, batch: Any) -> Any:
+        return super().losses(output, batch)[0]
 
 
 class Fixed(Half):
@@ -263,6 +313,12 @@ def test_a_local_wrapper_and_environment_reach_worker_processes(vector: str) -> 
         ({"network": nn.Linear(2, 2)}, "network: expected a name, 'module:Class' or a class, got Linear"),
         ({"network": nn.Linear}, "of torch is a Linear: expected a subclass of cartpole_dqn.Network"),
         ({"network": Leaving}, "Leaving' of test_own_class.py could not be built: it called sys.exit(3)."),
+        (
+            {"network": Forgetful},
+            "Forgetful.forward returned None, expected a tensor float32 [1, 2] or [1, 2, ...] (test",
+        ),
+        ({"network": Wide}, "Wide.forward returned a tensor float32 [1, 4], expected a tensor float32 [1, 2] or"),
+        ({"network": Narrow}, "(1x3 and 4x8) (test_own_class.py, line"),
         ({"exploration": Fixed}, "its constructor must take (options, context), and takes (rate: 'float' = 0.5)"),
         ({"network": (Tiny, {"hiden": 3})}, "unknown option agent.network.hiden. Did you mean 'hidden'"),
         ({"observers": [3]}, "observer: expected a name, 'module:Class' or a class, a function or an instance, got 3"),
@@ -294,6 +350,39 @@ def test_a_resume_to_no_steps_is_a_sentence() -> None:
     run = load(Path(__file__).parents[1] / "examples" / "trained" / "state")
     with pytest.raises(UserError, match=r"steps: expected greater than 0, got 0 \(int\)\. Environment steps"):
         run.resume(0)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"network": Mean},
+            "Mean.td_loss returned a tuple (a tensor float32 [], a tensor float32 [8]), expected a pair",
+        ),
+        ({"network": Exiting}, "called sys.exit(0). No checkpoint was written"),
+        ({"exploration": Arrays}, "Arrays.select returned an array int64 [1], expected a tensor int64 [1] (test_own"),
+        ({"replay": Unpaired}, "Unpaired.draw returned an array int64 [8], expected a pair: indices [B], and prob"),
+        (
+            {"agent": OneResult},
+            "OneResult.losses returned a tensor float32 [8], expected a pair of tensors float32 [8]",
+        ),
+    ],
+)
+def test_a_wrong_result_names_the_method_that_returned_it(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(RunError, match=re.escape(words)):
+        short(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"networks": Tiny}, "train() got an unexpected keyword argument 'networks'. Did you mean 'network'?"),
+        ({"lr": 1e-3}, "train() got an unexpected keyword argument 'lr'. Other settings go into `settings`, a dict"),
+    ],
+)
+def test_an_unknown_keyword_is_named_with_the_nearest(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(words)):
+        short(**given)
 
 
 def test_torch_has_its_threads_back(folder: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from cartpole_dqn.contracts.parts import (
     TargetUpdate,
     Transition,
 )
+from cartpole_dqn.contracts.returned import wrong_return
 from cartpole_dqn.contracts.seeding import generator_state, restore_generator
 from cartpole_dqn.contracts.weights import frozen_copy, load_weights
 from cartpole_dqn.errors import ConfigError, DivergedError, RunError, UserError
@@ -176,6 +177,8 @@ class DqnAgent(Agent):
             return values if mask is None else values.masked_fill(~allowed, -math.inf)
 
         actions = self._exploration.select(q, self._steps, self._explore_generator, allowed)
+        if not isinstance(actions, Tensor) or actions.shape != (len(obs),) or actions.is_floating_point():
+            raise RunError(wrong_return(self._exploration, "select", actions, f"a tensor int64 [{len(obs)}]"))
         array: NDArray[np.int64] = actions.numpy()
         return array
 
@@ -206,8 +209,13 @@ class DqnAgent(Agent):
         batch = self.prepare(self._replay.sample(self.options.batch_size))
         online.resample_noise(self._noise_generator)
         output = online(batch.obs)
-        losses, td_errors = self.losses(output, batch)
-        loss = torch.dot(losses, batch.weights) / len(batch)
+        returned = self.losses(output, batch)
+        try:
+            losses, td_errors = returned
+            loss = torch.dot(losses, batch.weights) / len(batch)
+        except (TypeError, ValueError, RuntimeError):
+            self._require_losses(returned, len(batch))
+            raise
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._clip()
@@ -226,6 +234,19 @@ class DqnAgent(Agent):
         if self._average is not None:
             self._follow()
         return figures
+
+    def _require_losses(self, returned: Any, count: int) -> None:
+        """Raise a `RunError` if what `losses` returned is not a pair of the losses [B] and the TD errors [B]."""
+
+        def fits(value: Any) -> bool:
+            return isinstance(value, Tensor) and value.shape == (count,) and value.dtype == torch.float32
+
+        if isinstance(returned, tuple) and len(returned) == 2 and all(map(fits, returned)):
+            return
+        is_own = type(self).losses is not DqnAgent.losses
+        part, method = (self, "losses") if is_own else (self.online, "td_loss")
+        expected = f"a pair of tensors float32 [{count}]: the losses and the TD errors"
+        raise RunError(wrong_return(part, method, returned, expected))
 
     # The steps of an update ------------------------------------------------------------------------------------------
 

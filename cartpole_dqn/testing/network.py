@@ -14,6 +14,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from cartpole_dqn.contracts.parts import Batch, Context, Network, State
+from cartpole_dqn.contracts.returned import output_fault
 from cartpole_dqn.contracts.seeding import SeedTree
 from cartpole_dqn.errors import UserError
 from cartpole_dqn.testing._contract import Contract, Subject
@@ -346,12 +347,11 @@ def _assert_outputs(part: Subject, *counts: int, device: str = "cpu") -> None:
 def _assert_output(attempt: Attempt, count: int) -> None:
     actions = int(attempt.context.action_space.n)
     with torch.no_grad():
+        fault = output_fault(attempt.part, attempt.obs(count), actions)
+        assert not fault, f"for {count} observations of {attempt.space}: {fault}"
         output = attempt.part(attempt.obs(count))
         values = attempt.part.q_values(output)
     where = f"for {count} observations of {attempt.space}"
-    assert tuple(output.shape[:2]) == (count, actions), (
-        f"forward {where}: expected [{count}, {actions}, ...], got {list(output.shape)}."
-    )
     assert_kind(values, f"torch.float32 [{count}, {actions}] on {values.device.type}", f"q_values {where}")
     assert output.dtype == torch.float32, f"forward {where}: expected float32, got {output.dtype}."
     for name, tensor in (("forward", output), ("q_values", values)):

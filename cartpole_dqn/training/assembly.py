@@ -37,7 +37,9 @@ from cartpole_dqn.contracts.parts import (
     TargetUpdate,
     Transition,
 )
+from cartpole_dqn.contracts.returned import output_fault
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
+from cartpole_dqn.contracts.weights import frozen_copy
 from cartpole_dqn.envs.chain import frame_stack
 from cartpole_dqn.envs.factory import EnvFactory
 from cartpole_dqn.envs.ids import find_spec
@@ -69,7 +71,10 @@ def make_builder(host: PluginHost) -> Build:
         # This may import the class, so it comes before the seed.
         part = check_part(kind, table, host.registry.options, where=where)
         with seeded_torch(context.seeds.integer("init")):
-            return _build_part(host, kind, part, dataclasses.replace(context, builder=build))
+            instance = _build_part(host, kind, part, dataclasses.replace(context, builder=build))
+            if kind == "network":
+                _require_action_values(host.registry.component(kind, part["name"]), instance, context)
+            return instance
 
     return build
 
@@ -271,6 +276,27 @@ def _unlike_the_contract(cls: Callable[..., Any], *arguments: Any) -> str:
     except TypeError:
         return f"its constructor must take (options, context), and takes {signature}."
     return ""
+
+
+def _require_action_values(component: Component, network: Network, context: Context) -> None:
+    """Raise a `UserError` if a copy of a network does not turn one observation into a value for each action.
+
+    Otherwise the run would fail at its first greedy action or update, with an error about tensors.
+    """
+    space: Any = context.observation_space
+    obs = torch.from_numpy(np.clip(np.zeros(space.shape, space.dtype), space.low, space.high)[None])
+    try:
+        probe = frozen_copy(network).to(context.device)
+        with torch.no_grad():
+            probe.resample_noise(torch.Generator().manual_seed(0))
+            problem = output_fault(probe, obs.to(context.device), int(context.action_space.n))
+    except CartpoleDqnError:
+        raise
+    except (Exception, SystemExit) as error:
+        problem = error_line(error)
+    if problem:
+        described = f"an observation {space.dtype} {list(space.shape)}"
+        raise UserError(f"network '{component.name}' of {component.owner} fails for {described}: {problem}")
 
 
 def _require_base(kind: str, component: Component, cls: type) -> None:

@@ -27,7 +27,7 @@ from cartpole_dqn.contracts.events import (
 from cartpole_dqn.contracts.parts import Agent, Policy, State, Transition
 from cartpole_dqn.contracts.seeding import Stream
 from cartpole_dqn.envs.guard import EnvTimeoutError
-from cartpole_dqn.errors import DivergedError, RunError, error_line
+from cartpole_dqn.errors import DivergedError, RunError, error_line, place_of
 from cartpole_dqn.runs.state_tree import bytes_of, find_not_finite
 from cartpole_dqn.system import require_memory
 from cartpole_dqn.training.observer_group import ObserverGroup
@@ -140,10 +140,14 @@ class Runner:
             run_ended = self._run()
         except BaseException as error:
             self._observers.tell("run_failed", RunFailed(self._step, error))
-            self.close(at_once=not isinstance(error, Exception))
-            if not isinstance(error, Exception):
+            is_failure = isinstance(error, Exception | SystemExit)  # a part may call sys.exit
+            self.close(at_once=not is_failure)
+            if not is_failure:
                 raise
-            text = f"the run failed at step {self._step}: {error_line(error).rstrip('.')}. {self._last_checkpoint()}"
+            problem = error_line(error)
+            if isinstance(error, SystemExit):
+                problem = f"{place_of(error) or 'a part'} called sys.exit({error.code!r})"
+            text = f"the run failed at step {self._step}: {problem.rstrip('.')}. {self._last_checkpoint()}"
             raise RunError(text.rstrip()) from error
         self.close()
         self._observers.tell("run_ended", run_ended)

@@ -190,9 +190,9 @@ RIGHT = [PlainNetwork, NoisyNetwork, TutorialConv]
 TABLE = [
     # (class, the check that names the fault, words of its message)
     (RefusesEverything, "check_output_shapes", "refused every observation space"),
-    (OneValueTooMany, "check_output_shapes", "expected [2, 4, ...], got [2, 5]"),
+    (OneValueTooMany, "check_output_shapes", "returned a tensor float32 [2, 5], expected a tensor float32 [2, 4]"),
     (DoubleValues, "check_output_shapes", "expected torch.float32 [2, 4] on cpu, got torch.float64"),
-    (SqueezesSingles, "check_single_observations", "expected [1, 4, ...], got [4]"),
+    (SqueezesSingles, "check_single_observations", "returned a tensor float32 [4], expected a tensor float32 [1, 4]"),
     (NormalisesTheBatch, "check_single_observations", "Expected more than 1 value"),
     (ForgetsToScale, "check_integers_are_scaled", "call self.scale(obs)"),
     (MeanLoss, "check_loss", "expected [1], got []"),

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from cartpole_dqn.components.replay.ring import TransitionRing
 from cartpole_dqn.contracts.parts import Batch, Context, ReplayBuffer, State, Transition
+from cartpole_dqn.contracts.returned import wrong_return
 from cartpole_dqn.contracts.seeding import generator_state, restore_generator
-from cartpole_dqn.errors import ConfigError
+from cartpole_dqn.errors import ConfigError, RunError
 from cartpole_dqn.system import available_bytes, require_memory
 
 
@@ -91,7 +92,10 @@ class RingReplay(ReplayBuffer):
         if not len(self):
             raise ValueError(f"{self._name} holds no complete transition: store more before learning.")
         beta = self.beta
-        indices, probabilities = self.draw(batch_size)
+        drawn = self.draw(batch_size)
+        if not isinstance(drawn, tuple) or len(drawn) != 2:
+            raise RunError(wrong_return(self, "draw", drawn, "a pair: indices [B], and probabilities [B] or None"))
+        indices, probabilities = drawn
         batch = self.gather(indices)
         if probabilities is None:
             return batch

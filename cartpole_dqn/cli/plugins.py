@@ -153,14 +153,16 @@ def check(
 
     testing.checks_for(kind)  # raises if there are no checks for this kind
     builder = make_builder(session.host)
-    results = testing.run_checks(kind, subject, table, builder=builder, surroundings=builtin_collection)
     causes: dict[str, str] = {}
-    for result in results:
+
+    def show(result: testing.CheckResult) -> None:
         if result.passed:
-            print(f"passed  {result.name}")
-            continue
+            print(f"passed  {result.name}", flush=True)
+            return
         first = causes.setdefault(result.message, result.name)
-        print(f"FAILED  {result.name}: {result.message if first == result.name else f'as {first}'}")
+        print(f"FAILED  {result.name}: {result.message if first == result.name else f'as {first}'}", flush=True)
+
+    results = testing.run_checks(kind, subject, table, builder=builder, surroundings=builtin_collection, on_result=show)
     failed = [result.name for result in results if not result.passed]
     if failed:
         summary = f"{len(failed)} of {len(results)} checks of {kind} {target} failed: {', '.join(failed)}."

@@ -34,7 +34,7 @@ A check also fails if its case never occurred, for example if no episode ended.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cartpole_dqn.contracts.parts import Build
@@ -89,6 +89,7 @@ def run_checks(
     *,
     builder: Build | None = None,
     surroundings: Surroundings | None = None,
+    on_result: Callable[[CheckResult], None] = lambda result: None,
 ) -> list[CheckResult]:
     """Run every check of a kind, even if some fail, and return the results.
 
@@ -98,13 +99,18 @@ def run_checks(
         table: values of `cls.Options` (for a wrapper, arguments besides the environment).
         builder: builds an agent's parts.
         surroundings: makes a collector's context and an agent.
+        on_result: called with each result as soon as there is one.
 
     Raises:
         UserError: the kit has no checks for that kind.
     """
     contract = _contract(kind)
     beside = {"agent": builder, "collector": surroundings}.get(kind)
-    return contract.run(cls, beside, **(table or {}))
+    results = []
+    for result in contract.run(cls, beside, **(table or {})):
+        on_result(result)
+        results.append(result)
+    return results
 
 
 def _contract(kind: str) -> Contract:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,16 +103,16 @@ class Contract:
         for function in checks:
             self.check(function)
 
-    def run(self, *arguments: Any, **options: Any) -> list[CheckResult]:
+    def run(self, *arguments: Any, **options: Any) -> Iterator[CheckResult]:
         """Run every check, also after one failed. Raises `ConfigError` if the `options` are wrong."""
         _refuse_disabled_asserts()
         if options and hasattr(getattr(arguments[0], "Options", None), "__pydantic_fields__"):
             self._subject(*arguments, **options).options()  # once here, and not in every check
-        return [_run(check, arguments, options) for check in self.checks]
+        yield from (_run(check, arguments, options) for check in self.checks)
 
     def hold(self, *arguments: Any, **options: Any) -> None:
         """Run every check and raise one `AssertionError` that names all that failed."""
-        results = self.run(*arguments, **options)
+        results = list(self.run(*arguments, **options))
         failed = [result for result in results if not result.passed]
         if failed:
             names_by_message: dict[str, list[str]] = {}
@@ -153,9 +153,15 @@ def _run(check: Check, arguments: tuple[Any, ...], options: Mapping[str, Any]) -
 def _crash(error: BaseException) -> str:
     """Return what was raised, and where: in the author's file if one was on the way, else in the innermost."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = place_of(error) or f"{Path(frame.filename).name}, line {frame.lineno}"
+    path = Path(frame.filename)
+    # Files of this package are named with it: an author's own file may have the same name, such as parts.py.
+    file = path.relative_to(_PACKAGE.parent).as_posix() if path.is_relative_to(_PACKAGE) else path.name
+    place = place_of(error) or f"{file}, line {frame.lineno}"
     message = f": {error}" if str(error) else ""
     return f"raised {type(error).__name__}{message} ({place})"
+
+
+_PACKAGE = Path(__file__).parents[1]
 
 
 def _refuse_disabled_asserts() -> None:

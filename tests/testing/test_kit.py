@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cartpole_dqn import testing
+from cartpole_dqn.components.exploration import EpsilonGreedy
 from cartpole_dqn.contracts.options import options_class
 from cartpole_dqn.contracts.parts import Context
 from cartpole_dqn.errors import ConfigError, UserError
@@ -63,6 +64,18 @@ def test_a_crash_is_a_result_that_says_where() -> None:
     assert not crash.passed
     assert crash.message.startswith("raised SystemExit: 3 (test_kit.py, line ")
     assert isinstance(crash.error, SystemExit)
+
+
+class Constant(EpsilonGreedy):
+    def epsilon(self, step: int) -> float:
+        return 0.5
+
+
+def test_results_come_one_by_one() -> None:
+    shown: list[CheckResult] = []
+    results = run_checks("exploration", Constant, on_result=shown.append)
+    assert shown == results
+    assert all(result.passed for result in results)
 
 
 @pytest.mark.process

@@ -280,7 +280,8 @@ def _size_after(space: spaces.Box, kernels: Sequence[int], strides: Sequence[int
     if min(size) < least:
         mend = "Make observations larger with the wrapper resize, or choose other kernels, or another network."
         if len(space.shape) == 3 and min(space.shape[1:]) >= least:
-            mend = f"If they are a stack of grey images and not [H, W, C], say so: {_reshaped([*space.shape, 1])}"
+            others = "If they are [C, H, W] or a stack of grey images, and not [H, W, C], say so"
+            mend = f"{others}: {_reshaped([*space.shape, 1])}"
         raise UserError(
             f"network {who}: images of {size[0]} x {size[1]} are too small: with kernels {list(kernels)} and strides "
             f"{list(strides)} it needs {least} x {least} or more. {mend}"

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import itertools
 import json
 import math
@@ -29,6 +30,7 @@ from cartpole_dqn.config.layers import parse_value
 from cartpole_dqn.config.schema import read_toml
 from cartpole_dqn.contracts.options import check_options, option, options_class, to_table
 from cartpole_dqn.errors import ConfigError, UserError, bad
+from cartpole_dqn.plugin.registry import reference_to
 from cartpole_dqn.studies.grouping import VARIANT_NAME, short_key
 
 _DIGITS = 4
@@ -311,7 +313,10 @@ def texts_of(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def as_toml(value: Any) -> str:
-    """Return a value as TOML text on one line: a tuple as a list, NumPy's numbers as Python's, a path as text."""
+    """Return a value as TOML text on one line.
+
+    A tuple is a list, a number of NumPy one of Python, a path text, and a class or a function "module:Class".
+    """
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_quoted(str(k))} = {as_toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -322,6 +327,8 @@ def as_toml(value: Any) -> str:
         return repr(int(value))
     if isinstance(value, numbers.Real):
         return repr(float(value))
+    if isinstance(value, type) or inspect.isfunction(value):
+        return _quoted(reference_to(value))
     return _quoted(str(value))
 
 

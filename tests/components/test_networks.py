@@ -162,7 +162,7 @@ def test_settings_are_no_part_of_a_checkpoint() -> None:
         (TutorialConv, box((36, 29, 3)), "one number per channel.*37 or more"),
         (TutorialConv, box((28, 80, 3)), "images of 28 x 80 are too small.*29 x 29 or more"),
         (Conv, box((40, 19, 3)), "images of 40 x 19 are too small.*20 x 20 or more.*with the wrapper resize"),
-        (Conv, box((4, 40, 80)), r'a stack of grey images .*ReshapeObservation" and shape = \[4, 40, 80, 1\]'),
+        (Conv, box((4, 40, 80)), r'a stack of grey images, .*ReshapeObservation" and shape = \[4, 40, 80, 1\]'),
         (Conv, box((4,), np.float32), r"reads images .* float32 \[4\]. Choose the network mlp"),
         (TutorialConv, box((2, 3, 40, 80, 1)), r"merge their first axes: .*and shape = \[6, 40, 80, 1\]"),
     ],

@@ -57,6 +57,10 @@ def test_values_of_python_are_those_of_toml() -> None:
     assert as_toml('a"b, c') == r'"a\"b, c"'
 
 
+def test_a_class_is_its_reference() -> None:
+    assert as_toml({"name": Setting}) == '{"name" = "cartpole_dqn.studies.sweep_space:Setting"}'
+
+
 @given(st.lists(plain.map(as_toml), min_size=1, max_size=4, unique=True))
 def test_commas_inside_values_split_nothing(values: list[str]) -> None:
     read = [tomllib.loads(f"value = {value}")["value"] for value in values]

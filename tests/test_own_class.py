@@ -373,6 +373,21 @@ def test_a_wrong_result_names_the_method_that_returned_it(given: dict[str, Any],
         short(**given)
 
 
+def test_a_misspelled_method_is_noticed() -> None:
+    class Watch(Observer):
+        def episode_end(self, event: Episode) -> None: ...
+
+        def evaluated(self, event: Any) -> None: ...
+
+        def _episode_ended(self, event: Episode) -> None: ...
+
+    with pytest.warns(
+        UserWarning, match=r"Watch' of .* a method episode_end, .* Did you mean episode_ended\?"
+    ) as caught:
+        short(observers=[Watch])
+    assert len(caught) == 1
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

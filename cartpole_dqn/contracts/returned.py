@@ -1,12 +1,14 @@
-"""What parts return, compared with their contracts.
+"""What parts return and are called, compared with their contracts.
 
 * `wrong_return`: a sentence about a method of a part that returned something else than expected.
 * `output_fault`: what is wrong with the output of a network, if anything.
+* `misspelled`: methods that look like misspelled ones of a contract.
 * `described`: a value in a few words.
 """
 
 from __future__ import annotations
 
+import difflib
 from pathlib import PurePath
 from typing import Any
 
@@ -18,6 +20,8 @@ from cartpole_dqn.contracts.parts import Network
 from cartpole_dqn.errors import bad
 
 _HERE = PurePath(__file__).parents[1]
+_ALIKE = 0.85
+"""How similar a name must be, from 0 to 1, to be taken for a misspelled one."""
 
 
 def wrong_return(part: object, method: str, value: object, expected: str) -> str:
@@ -40,6 +44,21 @@ def output_fault(network: Network, obs: Tensor, actions: int) -> str:
     if not _is_float(values) or tuple(values.shape) != wanted:
         return wrong_return(network, "q_values", values, f"a tensor float32 [{numbers}]")
     return ""
+
+
+def misspelled(cls: type, base: type) -> list[tuple[str, str]]:
+    """Return the methods of an author's class that look like misspelled ones of its contract, each with that one.
+
+    A contract gives most methods a default, so a misspelled one would never be called, and nobody would notice.
+    """
+    names: dict[bool, set[str]] = {True: set(), False: set()}
+    for part in (part for part in cls.__mro__ if issubclass(part, base)):
+        is_ours = part.__module__.partition(".")[0] == _HERE.name
+        names[is_ours].update(name for name, value in vars(part).items() if name[0] != "_" and callable(value))
+    inherited = sorted(names[True] - names[False])
+    own = sorted(names[False] - names[True])
+    found = {name: difflib.get_close_matches(name, inherited, n=1, cutoff=_ALIKE) for name in own}
+    return [(name, matches[0]) for name, matches in found.items() if matches]
 
 
 def described(value: object) -> str:

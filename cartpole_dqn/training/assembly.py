@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import inspect
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,7 @@ from cartpole_dqn.contracts.parts import (
     TargetUpdate,
     Transition,
 )
-from cartpole_dqn.contracts.returned import output_fault
+from cartpole_dqn.contracts.returned import misspelled, output_fault
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
 from cartpole_dqn.contracts.weights import frozen_copy
 from cartpole_dqn.envs.chain import frame_stack
@@ -46,7 +47,7 @@ from cartpole_dqn.envs.ids import find_spec
 from cartpole_dqn.envs.names import action_names
 from cartpole_dqn.envs.stages import stage_of
 from cartpole_dqn.envs.statistics import Following, Statistics
-from cartpole_dqn.errors import CartpoleDqnError, ConfigError, UnsuitableEnvError, UserError, error_line
+from cartpole_dqn.errors import CartpoleDqnError, ConfigError, Notice, UnsuitableEnvError, UserError, error_line
 from cartpole_dqn.observers.notebook import in_kernel
 from cartpole_dqn.plugin.host import PluginHost, load_plugins
 from cartpole_dqn.plugin.registry import Component, Registry
@@ -262,6 +263,14 @@ def _build_part(host: PluginHost, kind: str, part: Part, context: Any) -> Any:
         problem = _unlike_the_contract(cls, part.options, context) or error_line(error)
         raise UserError(f"{kind} '{component.name}' of {component.owner} could not be built: {problem}") from error
     _require_base(kind, component, type(instance))
+    for name, meant in misspelled(type(instance), _BASES[kind]):
+        warnings.warn(
+            Notice(
+                f"{kind} '{component.name}' of {component.owner} has a method {name}, which a run never calls. "
+                f"Did you mean {meant}? If it is only for yourself, let its name begin with an underscore."
+            ),
+            stacklevel=2,
+        )
     return instance
 
 

@@ -9,6 +9,7 @@ because shell completion waits for this module.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cartpole_dqn.config.toml import load_toml
-from cartpole_dqn.errors import RunFolderError, bad, did_you_mean, suggestion
+from cartpole_dqn.errors import RunFolderError, UserError, bad, did_you_mean, error_line, suggestion
 from cartpole_dqn.files import open_regular, reason
 from cartpole_dqn.runs.folder import RunFolder, StateName, is_run, run_state, started_at
 from cartpole_dqn.runs.metrics import RunFigures, read_figures
@@ -32,6 +33,7 @@ SWEEP_FILE = "sweep.toml"
 
 _SHOWN = 8
 _LARGEST_CONFIG = 1 << 20
+_LARGEST_INDEX = 16 << 20
 
 
 def find_run(text: str | Path, *, root: Path = ROOT) -> RunFolder:
@@ -146,7 +148,7 @@ class RunSummary(RunFigures):
 
     name: str
     path: Path
-    state: StateName | Literal["broken"]
+    state: StateName | Literal["shared", "broken"]
     started: float | None = None
     """Time of the last start or resume, in seconds since the epoch."""
     env: str | None = None
@@ -182,22 +184,36 @@ def summarise_run(folder: Path) -> RunSummary:
             raise RunFolderError(f"{folder / 'config.toml'} is not the configuration of a run: it has no env.id.")
     except RunFolderError as error:
         return RunSummary(**basics, state="broken", problem=str(error))
+    is_shared = os.path.lexists(RunFolder(folder).shared)
     status = run_state(folder)
     try:
-        figures = read_figures(folder)
-    except RunFolderError as error:
+        figures = _read_shared(folder) if is_shared else read_figures(folder)
+    except UserError as error:
         figures = RunFigures(problem=str(error))
     return RunSummary(
         **basics,
-        state=status.state,
+        state="shared" if is_shared else status.state,
         env=env["id"],
         obs=_value(settings, "obs", str),
         preset=_value(settings, "preset", str) or None,
         agent=_value(agent, "name", str),
         seed=_value(settings, "seed", int),
-        steps=_value(settings, "steps", int),
+        steps=None if is_shared else _value(settings, "steps", int),
         **{**vars(figures), "step": max(status.step, figures.step)},
     )
+
+
+def _read_shared(folder: Path) -> RunFigures:
+    """Return the step of a shared agent's model and the score that it claims. Raises `UserError` if damaged."""
+    from cartpole_dqn.runs.shared import read_claim
+
+    claim, index = read_claim(RunFolder(folder)), RunFolder(folder).best / "state.json"
+    try:
+        with open_regular(index) as file:
+            step = int(json.loads(file.read(_LARGEST_INDEX))["meta"]["step"])
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise RunFolderError(f"{index} cannot be read: {error_line(error)}.") from error
+    return RunFigures(step=step, best=None if claim is None else claim.mean, best_step=step)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from cartpole_dqn.runs.catalogue import (
 from cartpole_dqn.runs.folder import RunFolder, is_run
 from cartpole_dqn.runs.history import read_metrics
 
+TRAINED = Path(__file__).parents[2] / "examples" / "trained"
 NAMES = ("CartPole-v1-pixels-20251121-120000", "CartPole-v1-pixels-20251121-130000", "CartPole-v1-state-1", "sweep")
 
 
@@ -299,3 +301,15 @@ def test_values_of_the_wrong_kind_are_not_known(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text('seed = true\nsteps = "many"\nagent = 5\nobs = 3\n[env]\nid = "x"\n')
     run = summarise_run(tmp_path)
     assert (run.state, run.seed, run.steps, run.agent, run.obs) == ("unknown", None, None, None, None)
+
+
+def test_a_shared_agent_is_listed_with_its_claim(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(TRAINED / "state", tmp_path / "agent"))
+    summary = summarise_run(folder)
+    assert (summary.state, summary.step, summary.steps, summary.best) == ("shared", 3_000, None, 500.0)
+    (folder / "best" / "state.json").write_text('{"meta": {}}')
+    summary = summarise_run(folder)
+    assert (summary.state, summary.best) == ("shared", None)
+    assert "state.json cannot be read: KeyError: 'step'" in (summary.problem or "")
+    (folder / "shared.json").write_text("{}")
+    assert "shared.json" in (summarise_run(folder).problem or "")

@@ -107,7 +107,8 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
         tiles.append(("Solved", f"step {run.solved_step:,}", "the first model that was confirmed"))
     if run.best is not None:
         confirmed = history is not None and history.best_has_confirmation
-        source = "confirmed" if confirmed else "in the evaluation that chose it"
+        chosen = "as it claims" if run.state == "shared" else "in the evaluation that chose it"
+        source = "confirmed" if confirmed else chosen
         tiles.append(("Kept as best", score(run.best), f"{source}, step {number(run.best_step)}"))
     more = [f"of {run.steps:,}"] if run.steps is not None and run.step < run.steps else []
     if history is not None:

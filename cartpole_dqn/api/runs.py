@@ -366,6 +366,8 @@ class Run(SavedRun):
         side_by_side: bool = True,
         speed: float = 1.0,
         max_steps: int | None = None,
+        theme: Theme = "light",
+        attribution: bool = False,
     ) -> tuple[float, ...]:
         """Play greedy episodes in a window, and return the return of each.
 
@@ -376,6 +378,8 @@ class Run(SavedRun):
             side_by_side: show the agent's observations beside the environment's picture.
             speed: 1 is real time.
             max_steps: a limit for each episode; None for the environment's own.
+            theme: "light" or "dark".
+            attribution: colour what raises and lowers the value of the chosen action. For agents that observe pictures.
 
         Raises:
             UserError: no window can be opened, or the environment renders no pictures.

@@ -66,8 +66,16 @@ app = App(
 for panel, commands in {
     "Train": (train.run, train.resume, sweep.sweep),
     "Look and measure": (
-        *(look.evaluate, look.preview, play.watch, play.record, look.report),
-        *(share.share, runs.runs, plot.plot, compare.compare, share.export),
+        look.evaluate,
+        look.preview,
+        play.watch,
+        play.record,
+        look.report,
+        share.share,
+        runs.runs,
+        plot.plot,
+        compare.compare,
+        share.export,
     ),
     "When something is wrong": (doctor.doctor,),
 }.items():

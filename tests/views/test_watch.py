@@ -224,6 +224,13 @@ def test_without_a_display_it_says_so_and_offers_a_recording(monkeypatch: pytest
         require_display("mine")
 
 
+def test_in_python_too_it_has_a_theme_and_an_attribution(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    assert len(trained().watch(episodes=1, speed=64, max_steps=2, theme="dark")) == 1
+    with pytest.raises(UserError, match="observed as numbers"):
+        trained().watch(episodes=1, attribution=True)
+
+
 def test_a_recording_before_it_does_not_stand_for_a_display(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -348,7 +348,7 @@ def _assert_output(attempt: Attempt, count: int) -> None:
     actions = int(attempt.context.action_space.n)
     with torch.no_grad():
         fault = output_fault(attempt.part, attempt.obs(count), actions)
-        assert not fault, f"for {count} observations of {attempt.space}: {fault}"
+        assert not fault, f"for {count} observations of {attempt.space}: {UserError(fault)}"  # without marks
         output = attempt.part(attempt.obs(count))
         values = attempt.part.q_values(output)
     where = f"for {count} observations of {attempt.space}"

@@ -191,7 +191,7 @@ TABLE = [
     # (class, the check that names the fault, words of its message)
     (RefusesEverything, "check_output_shapes", "refused every observation space"),
     (OneValueTooMany, "check_output_shapes", "returned a tensor float32 [2, 5], expected a tensor float32 [2, 4]"),
-    (DoubleValues, "check_output_shapes", "expected torch.float32 [2, 4] on cpu, got torch.float64"),
+    (DoubleValues, "check_output_shapes", "returned a tensor float64 [2, 4], expected a tensor float32 [2, 4]"),
     (SqueezesSingles, "check_single_observations", "returned a tensor float32 [4], expected a tensor float32 [1, 4]"),
     (NormalisesTheBatch, "check_single_observations", "Expected more than 1 value"),
     (ForgetsToScale, "check_integers_are_scaled", "call self.scale(obs)"),

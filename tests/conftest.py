@@ -23,6 +23,12 @@ class Result(NamedTuple):
     err: str
 
 
+@pytest.fixture(autouse=True)
+def no_driver_of_an_earlier_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget that a recording selected SDL's dummy driver: a test that sets the same one is the user who wants it."""
+    monkeypatch.delenv("CARTPOLE_DQN_SDL_VIDEODRIVER", raising=False)
+
+
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Result]:
     """Run the command line in this process, in the test's own folder, to the expected exit code."""

@@ -236,7 +236,7 @@ def test_a_recording_before_it_does_not_stand_for_a_display(
 ) -> None:
     """A recording without a display selects SDL's dummy driver, which shows nothing."""
     monkeypatch.setattr(sys, "platform", "linux")
-    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER", "CARTPOLE_DQN_SDL_VIDEODRIVER"):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     trained().record(tmp_path / "play.gif", max_steps=2)

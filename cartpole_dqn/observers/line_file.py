@@ -10,6 +10,9 @@ from pathlib import Path
 from cartpole_dqn.errors import CheckpointError
 from cartpole_dqn.files import write_all
 
+_BLOCK = 1 << 16
+"""Bytes read at once. After a power cut, a file may end in megabytes of zeros."""
+
 
 class LineFile:
     """An unbuffered file to which whole lines are appended."""
@@ -21,13 +24,17 @@ class LineFile:
     def open(self) -> None:
         """Open for appending, and drop a last line that a crash left incomplete."""
         self._file = io.FileIO(self._path, "a+")
-        end = self.size()
+        end = size = self.size()
         while end > 0:
-            self._file.seek(end - 1)
-            if self._file.read(1) == b"\n":
+            start = max(0, end - _BLOCK)
+            self._file.seek(start)
+            newline = self._file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
                 break
-            end -= 1
-        self._file.truncate(end)
+            end = start
+        if end != size:
+            self._file.truncate(end)
 
     def write(self, line: str) -> None:
         """Append a line. On `OSError` the file is closed: later lines would follow an incomplete one."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from cartpole_dqn.contracts.events import ObserverContext, RunFailed
 from cartpole_dqn.errors import CheckpointError, RunFolderError
+from cartpole_dqn.observers import line_file
 from cartpole_dqn.observers.metrics import COLUMNS, Metrics, MetricsOptions
 
 
@@ -174,3 +176,23 @@ def test_a_torn_last_line_is_cut_before_anything_is_appended(tmp_path: Path, eve
 def test_a_run_without_a_folder_is_refused() -> None:
     with pytest.raises(RunFolderError, match="needs a run folder"):
         Metrics(MetricsOptions(), ObserverContext(folder=None, console=None, clock=lambda: 0.0))
+
+
+def test_megabytes_after_the_last_line_are_dropped_in_few_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+
+    class Counting(io.FileIO):
+        def read(self, size: int | None = -1) -> bytes:
+            reads.append(size or 0)
+            return super().read(-1 if size is None else size)
+
+    monkeypatch.setattr(io, "FileIO", Counting)
+    (tmp_path / "lines").write_bytes(b"one\ntwo\n" + bytes(3_000_000))
+    file = line_file.LineFile(tmp_path / "lines")
+    file.open()
+    file.write("three\n")
+    file.close()
+    assert (tmp_path / "lines").read_bytes() == b"one\ntwo\nthree\n"
+    assert len(reads) < 100

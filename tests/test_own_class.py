@@ -325,6 +325,7 @@ def test_a_local_wrapper_and_environment_reach_worker_processes(vector: str) -> 
         ({"out": 3}, "out: expected a string or a Path, got 3 (int)"),
         ({"seed": "3"}, "seed: expected a whole number, got '3' (str)"),
         ({"env": 3}, "env: expected an id, a function or class"),
+        ({"episodes": 3}, "steps and episodes: give one of them"),
         ({"init_last": True}, "init_last needs init_from"),
         ({"replay": "os:system"}, "os belongs to Python's own library"),
         ({"network": "nowhere:Net"}, "there is no module nowhere, neither installed nor in the current folder"),

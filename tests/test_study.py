@@ -141,7 +141,9 @@ def test_compare_takes_runs_and_folders_and_plays() -> None:
         ({"seeds": [3, 3]}, "seeds: expected each one once, got [3, 3]"),
         ({"grid": {3: [1]}}, "setting 3=1: unknown option 3"),
         ({"variants": {3: {"agent.gama": 1}}}, "setting 3: unknown option agent.gama"),
+        ({"steps": 5, "episodes": 5}, "steps and episodes: give one of them"),
         ({"settings": {"seed": 3}}, "takes its seeds from `seeds`"),
+        ({"engine": "lokal"}, "unknown sweep-engine 'lokal'. Did you mean 'local'?"),
     ],
 )
 def test_a_sweep_that_makes_no_sense_is_a_sentence(given: dict[str, Any], said: str, folder: Path) -> None:

@@ -52,3 +52,21 @@ def test_problems_are_said_with_their_advice(call: Call, monkeypatch: pytest.Mon
         f"{'problem':9}{'torch':17}OSError: cannot open\n{'':26}Reinstall it.\n{'ok':9}{'memory':17}8 GB\n"
     )
     assert result.err == "error: 1 problem was found.\n"
+
+
+@pytest.mark.process
+def test_a_torch_that_does_not_work_is_found_and_its_mend_said(
+    call: Call, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp("fake")
+    (folder / "torch.py").write_text("raise OSError('libtorch_cpu.so: cannot open')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
+    result = call("doctor", code=1)
+    lines = result.out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("problem  torch "))
+    assert lines[at].endswith("OSError: libtorch_cpu.so: cannot open")
+    assert "pip install --force-reinstall torch" in lines[at + 1]
+    verdicts = {line[9:26].strip(): line[:9].strip() for line in lines if line[:9].strip()}
+    assert verdicts["display"] == "ok"
+    assert verdicts["run from state"] == verdicts["run from pixels"] == "problem"
+    assert result.err.endswith("error: 4 problems were found.\n")

@@ -1,7 +1,8 @@
-"""Runs that lose their reader, terminal, disk or folder while they train."""
+"""Runs that lose their reader, terminal, disk or folder while they train, or whose environment cannot be closed."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from waiting import until
 pytestmark = [pytest.mark.process, pytest.mark.skipif(os.name != "posix", reason="signals, pipes and terminals")]
 
 ENVIRONMENT = '''
-"""CartPole that waits at its 40th step until a file `go` stands beside this module."""
+"""CartPole that waits at its 40th step until a file `go` stands beside this module, and that cannot be closed."""
 
 import time
 from pathlib import Path
@@ -42,18 +43,16 @@ class Waits(CartPoleEnv):
         return super().step(action)
 
 
+class Closes(CartPoleEnv):
+    def close(self):
+        raise AttributeError("no screen")
+
+
 gymnasium.register("Waits-v0", Waits, max_episode_steps=20)
+gymnasium.register("Closes-v0", Closes, max_episode_steps=20)
 '''
-QUICK = [
-    "--steps",
-    "120",
-    "--set",
-    "agent.learning_starts=0",
-    "--set",
-    "agent.batch_size=8",
-    "--set",
-    "evaluation.every=0",
-]
+BUDGET = ["--steps", "120", "--set", "agent.learning_starts=0", "--set", "agent.batch_size=8"]
+QUICK = [*BUDGET, "--set", "evaluation.every=0"]
 WAITS = ["--env", "lost_envs:Waits-v0", "--obs", "state", *QUICK]
 NOHUP = """
 import signal, sys
@@ -176,3 +175,14 @@ def test_a_folder_that_is_moved_or_deleted_stops_the_run(start: Callable[..., fo
         resumed = forked.run([*START, "resume", "m", "--plain"], capture_output=True, text=True)
         assert resumed.returncode == 0, resumed.stderr
         assert run_state(Path("m")) == RunStatus("done", 120)
+
+
+def test_an_environment_that_cannot_be_closed_is_said_once() -> None:
+    run = ["run", "--env", "lost_envs:Closes-v0", "--obs", "state", *BUDGET, "--out", "r", "--plain"]
+    for command in (run, ["evaluate", "r", "--episodes", "2", "--json"]):
+        done = forked.run([*START, *command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("could not be closed: it raised AttributeError: no screen") == 1
+        assert "Traceback" not in done.stderr
+    assert run_state(Path("r")) == RunStatus("done", 120)
+    assert json.loads(done.stdout)["episodes"] == 2

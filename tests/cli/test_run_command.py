@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from cartpole_dqn.config.schema import parse_toml
 from cartpole_dqn.contracts.events import Progress, RunEnded
 from cartpole_dqn.runs.folder import RunFolder, RunStatus, run_state
 from cartpole_dqn.runs.saved import InitialWeights
+from waiting import until
 
 Invoke = Callable[..., Any]
 
@@ -53,6 +55,19 @@ def test_a_run_leaves_its_folder(call: Invoke, tmp_path: Path) -> None:
     assert environment["plugins"][0]["distribution"] == "cartpole-dqn"
     assert str(tmp_path) not in (tmp_path / "r" / "environment.json").read_text()
     assert (tmp_path / "r" / "metrics.csv").read_text().count("\n") >= 3
+
+
+def test_config_repeats_a_run(call: Invoke, tmp_path: Path) -> None:
+    call("run", "--obs", "pixels", "--steps", "80", "--seed", "5", "--out", "a", *QUICK)
+    call("run", "--config", "a/config.toml", "--out", "b", "--plain")
+
+    def columns(name: str) -> list[list[str]]:
+        rows = [line.split(",") for line in (tmp_path / name / "metrics.csv").read_text().splitlines()]
+        timed = [i for i, column in enumerate(rows[0]) if column in ("seconds", "steps_per_second")]
+        return [[cell for i, cell in enumerate(row) if i not in timed] for row in rows]
+
+    assert columns("a") == columns("b")
+    assert len(columns("a")) > 2
 
 
 def test_evaluate_says_one_json_object(call: Invoke) -> None:
@@ -306,3 +321,27 @@ def test_a_signal_before_the_run_begins_gives_the_terminal_back(name: str) -> No
     child.expect(pexpect.EOF)
     child.close()
     assert child.signalstatus == getattr(signal, name)
+
+
+@pytest.mark.parametrize("name", [pytest.param("SIGTERM", marks=pytest.mark.smoke), "SIGHUP", "SIGINT"])
+@pytest.mark.process
+def test_a_signal_ends_a_rendering_process_in_order(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    process = forked.Popen(
+        [*RUN, "--obs", "pixels", "--out", str(folder), *QUICK],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    until(lambda: (folder / "metrics.csv").exists() and (folder / "metrics.csv").read_text().count("\n") > 3)
+    number = getattr(signal, name)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, err
+    assert out.strip() == str(folder)
+    assert f"resume with: cartpole-dqn resume {folder}" in err
+    assert "see it play:" in err
+    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    assert (folder / "curve.png").exists()
+    assert (folder / "checkpoint" / "state.json").exists()

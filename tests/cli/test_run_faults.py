@@ -196,6 +196,22 @@ def test_a_signal_to_the_whole_group_ends_a_run_with_workers_in_order(
 
 
 @pytest.mark.process
+def test_a_run_that_hangs_ends_within_a_bound_when_it_is_asked_to(start: Callable[..., Any], tmp_path: Path) -> None:
+    run = start("hang")
+    until((tmp_path / "hangs").exists)
+    workers = forked.workers_of(run.pid)
+    run.send("SIGTERM")
+    assert run.wait(60) == 128 + signal.SIGTERM
+    text = run.err.read_text()
+    assert re.search(
+        r"environment 0 \(.*\) did not answer within 5 seconds\. The last checkpoint is of step 200\.", text
+    )
+    assert "resume with: cartpole-dqn resume r" in text
+    assert not any(map(forked.is_alive, workers))
+    assert json.loads((tmp_path / "r" / "status.json").read_text())["state"] == "interrupted"
+
+
+@pytest.mark.process
 def test_a_second_ctrl_c_ends_a_run_that_hangs_at_once(start: Callable[..., Any], tmp_path: Path) -> None:
     run = start("hang")
     until((tmp_path / "hangs").exists)
@@ -209,3 +225,22 @@ def test_a_second_ctrl_c_ends_a_run_that_hangs_at_once(start: Callable[..., Any]
     assert "Traceback" not in text
     assert text.endswith("stopped at once (Ctrl-C), without a last checkpoint\nresume with: cartpole-dqn resume r\n")
     until(lambda: not any(map(forked.is_alive, workers)), 10)
+
+
+@pytest.mark.process
+def test_a_killed_run_leaves_no_worker_and_its_lock_does_not_block_its_resume(
+    start: Callable[..., Any], call: Invoke, tmp_path: Path
+) -> None:
+    run = start("none")
+    until((tmp_path / "r" / "checkpoint" / "state.json").exists)
+    workers = forked.workers_of(run.pid)
+    result = call("resume", "r", code=2)
+    assert result.out == ""
+    assert f"another run (process {run.pid}) is using r. Wait until it ends" in result.err
+    result = call(*arguments("none"), code=2)
+    assert "r holds a run already. Continue it with `cartpole-dqn resume r`" in result.err
+    run.send("SIGKILL")
+    assert run.wait(60) == -signal.SIGKILL
+    until(lambda: not any(map(forked.is_alive, workers)), 10)
+    step = read_state(tmp_path / "r" / "checkpoint", parts=["run"])[0]["step"]
+    call("resume", "r", "--steps", str(step + 100), "--plain")

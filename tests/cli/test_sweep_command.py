@@ -67,6 +67,13 @@ def test_what_a_sweep_prints_and_keeps(call: Call, tmp_path: Path, monkeypatch: 
     plan = tomllib.loads((tmp_path / "s" / "sweep.toml").read_text())
     assert plan["settings"] == {"method": "grid", "grid": {"env.kwargs.after": ["0", "120"]}}
     assert plan["engine"] == {"name": "local", "jobs": 2, "options": {}}
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "s" / "trials").rglob("*")}
+    again = call("sweep", "--resume", "s", "--jobs", "1", code=1)
+    assert again.out == result.out
+    assert "running" not in again.err, "it trains nothing"
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "s" / "trials").rglob("*")} == before
+    compared = call("compare", "s/trials/after=0,seed=0").out
+    assert compared.splitlines()[2].split()[2:] == result.out.splitlines()[2].split()[2:]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

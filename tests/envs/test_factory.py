@@ -243,6 +243,12 @@ def test_one_argument_more_keeps_those_of_the_preset() -> None:
     assert resolve("ALE/Pong-v5", "pixels", ["env.kwargs.frameskip=2"]).env.kwargs == {"frameskip": 2}
 
 
+def test_atari_games_have_presets_of_their_own() -> None:
+    for env_id in ("ALE/Pong-v5", "ale_py:ALE/Breakout-v5"):
+        assert resolve(env_id, "pixels").preset == "atari"
+        assert resolve(env_id, "state").preset == "atari-ram"
+
+
 @pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "ale_py:ALE/Pong-v5"])
 def test_atari_games_from_the_screen(env_id: str, capfd: pytest.CaptureFixture[str]) -> None:
     """The picture is the maximum of two raw frames, resized, in shades of grey; the action is repeated four times."""

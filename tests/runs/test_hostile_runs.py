@@ -123,6 +123,16 @@ def test_a_broken_or_hostile_run_gets_a_sentence(case: str, command: str, folder
     assert not (folder.parent / "exploded").exists()
 
 
+def test_what_a_stranger_leaves_beside_a_sound_run_is_never_run(folder: Path, call: Call) -> None:
+    exploded = folder.parent / "exploded"
+    for place in (folder, folder / "checkpoint", folder / "best"):
+        for name in ("data.pkl", "model.pt", "replay.pickle", "plugin.py", "sitecustomize.py", "torch.py"):
+            (place / name).write_text(f"import os; os.mkdir({str(exploded)!r})")
+    call("evaluate", str(folder), "--episodes", "1")
+    call("resume", str(folder), "--steps", "70", "--plain")
+    assert not exploded.exists()
+
+
 def test_a_configuration_of_another_run_is_told(folder: Path, call: Call) -> None:
     text = (folder / "config.toml").read_text()
     for old, new, words in (

@@ -258,6 +258,15 @@ def test_same_seed_same_bits(preset: str, steps: int, num_envs: int) -> None:
     assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
+def test_async_environments_train_like_sync_ones() -> None:
+    def play(vector: str) -> list[torch.Tensor]:
+        flags = {"obs": "state", "steps": 300, "env": {"num_envs": 2, "vector": vector}}
+        config = resolve(flags=flags, sets=["agent.learning_starts=0", "evaluation.every=0"])
+        return weights(run(config))
+
+    assert all(torch.equal(a, b) for a, b in zip(play("sync"), play("async"), strict=True))
+
+
 def test_global_random_state_is_left_alone() -> None:
     import random
 

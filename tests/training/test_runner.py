@@ -28,7 +28,7 @@ from cartpole_dqn.contracts.options import NoOptions, check_options
 from cartpole_dqn.contracts.parts import Context, Policy, State, Transition
 from cartpole_dqn.contracts.seeding import SeedTree, Stream, seeded_torch
 from cartpole_dqn.envs import workers
-from cartpole_dqn.envs.guard import Guard, Resting
+from cartpole_dqn.envs.guard import EnvTimeoutError, Guard, Resting
 from cartpole_dqn.envs.lanes import Lockstep
 from cartpole_dqn.envs.workers import WorkerEnvs
 from cartpole_dqn.errors import RunError, UserError
@@ -484,6 +484,19 @@ def once_asleep(mark: Path, act: Callable[[], None]) -> None:
         act()
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def test_a_hanging_environment_ends_the_run_after_its_time(tmp_path: Path, started: Callable[[], list[Any]]) -> None:
+    seen = Recorder()
+    runner = make_sleepy_runner(tmp_path / "m", seen, hooks=Hooks(save=saving([])), step_timeout=2)
+    words = (
+        r"the run failed at step 58: environment 0 \(episode seed \d+, step \d+\) did not answer within 2 seconds\. "
+        r"The last checkpoint is of step 40\."
+    )
+    with pytest.raises(RunError, match=words):
+        runner.run()
+    assert [type(e.error) for e in seen.of("run_failed")] == [EnvTimeoutError]
+    assert started() == []
 
 
 def test_a_stop_request_does_not_wait_for_a_hanging_environment(

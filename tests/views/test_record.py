@@ -12,7 +12,7 @@ from gymnasium.envs.classic_control import MountainCarEnv
 from PIL import Image, ImageSequence
 
 from cartpole_dqn.api import Run
-from cartpole_dqn.errors import UserError
+from cartpole_dqn.errors import RunError, UserError
 from cartpole_dqn.views.playback import Playback
 from cartpole_dqn.views.record import record_run
 from cartpole_dqn.views.scene import draw_scene
@@ -80,4 +80,13 @@ def test_numbers_that_make_no_recording_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=words):
         record_run(trained(), tmp_path / "x.gif", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_fails_leaves_nothing(trained: Trained, tmp_path: Path) -> None:
+    def fail(*_: int) -> None:
+        raise RunError("enough")
+
+    with pytest.raises(RunError, match="enough"):
+        record_run(trained(), tmp_path / "x.gif", max_steps=2, on_progress=fail)
     assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,14 @@ def test_an_environment_that_reuses_its_array(pictures: Any, gap: int) -> None:
         kept.append(env.step(0)[0])
         fresh.append(plain.step(0)[0])
     assert np.array_equal(np.stack(kept), np.stack(fresh))
+
+
+def test_what_is_given_out_may_be_written_on(pictures: Any, play: Callable[..., list[Any]]) -> None:
+    env = FrameDifference(pictures((5, 4, 3)), keep_current=True, encoding="uint8")
+    plain = FrameDifference(pictures((5, 4, 3)), keep_current=True, encoding="uint8")
+    env.reset(seed=2)[0][...] = 9
+    plain.reset(seed=2)
+    assert np.array_equal(env.step(0)[0], plain.step(0)[0])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What parts return and are called, compared with their contracts.
+"""Compares what parts return, and how their methods are named, with their contracts.
 
 * `wrong_return`: a sentence about a method of a part that returned something else than expected.
 * `output_fault`: what is wrong with the output of a network, if anything.
@@ -47,7 +47,7 @@ def output_fault(network: Network, obs: Tensor, actions: int) -> str:
 
 
 def misspelled(cls: type, base: type) -> list[tuple[str, str]]:
-    """Return the methods of an author's class that look like misspelled ones of its contract, each with that one.
+    """Return the methods of an author's class whose names look misspelled, each with the method that was meant.
 
     A contract gives most methods a default, so a misspelled one would never be called, and nobody would notice.
     """

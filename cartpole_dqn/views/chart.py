@@ -226,7 +226,7 @@ def scale_loss(panel: Any, values: Sequence[Floats]) -> None:
 
     panel.set_yscale("log")
     ratio = losses.max() / losses.min()
-    # Between two numbers of 1, 2, 5, 10, ... there may be none if one is less than five times the other.
+    # Losses that differ by less than five times may enclose only one of the ticks 1, 2, 5, 10, ..., or none.
     spaced = MaxNLocator(4) if ratio < 5 else LogLocator(subs=(1, 2, 5) if ratio < 300 else (1,), numticks=6)
     panel.yaxis.set_major_locator(spaced)
     panel.yaxis.set_minor_locator(NullLocator())

@@ -86,7 +86,7 @@ def spinner(console: Console, doing: str) -> Iterator[Callable[[str], None]]:
 def _write(file: Any, text: str) -> None:
     """Write past the file's buffer. A signal may have interrupted a write to it, and Python then refuses another.
 
-    A terminal that was closed meanwhile needs nothing.
+    Nothing is written if the terminal was closed meanwhile.
     """
     try:
         number = file.fileno()
